@@ -1,0 +1,111 @@
+"""Durations and analysis periods: Prometheus style (14d, 1h30m), ISO 8601 (P14D, PT6H, start/end)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from perfopt.errors import InvalidInputError
+
+_UNITS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PROMETHEUS = re.compile(
+    r"(?:(?P<y>\d{1,6})y)?(?:(?P<w>\d{1,6})w)?(?:(?P<d>\d{1,6})d)?(?:(?P<h>\d{1,8})h)?"
+    r"(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,10})s)?(?:(?P<ms>\d{1,12})ms)?"
+)
+_ISO = re.compile(
+    r"P(?:(?P<w>\d{1,6})W|(?:(?P<d>\d{1,6}(?:\.\d{1,9})?)D)?"
+    r"(?:T(?:(?P<h>\d{1,8}(?:\.\d{1,9})?)H)?(?:(?P<m>\d{1,9}(?:\.\d{1,9})?)M)?"
+    r"(?:(?P<s>\d{1,10}(?:\.\d{1,9})?)S)?)?)"
+)
+MAX_DURATION = timedelta(days=3660)
+_REMEDY = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."
+
+
+def parse_duration(text: str, *, field: str | None = None) -> timedelta:
+    """Parses a positive duration.
+
+    Args:
+        text: Prometheus style ("14d", "1h30m") or an ISO 8601 duration without years and months
+            ("P14D", "PT6H"), whose length would depend on the calendar.
+        field: the request field to name in an error.
+
+    Raises:
+        InvalidInputError: malformed, zero, or longer than ten years.
+    """
+    stripped = text.strip()
+    match = _PROMETHEUS.fullmatch(stripped) or _ISO.fullmatch(stripped)
+    parts = {unit: value for unit, value in match.groupdict().items() if value} if match else {}
+    if not parts:
+        raise InvalidInputError(f"{text!r} is not a duration.", field=field, remedy=_REMEDY)
+    seconds = sum(float(value) * _UNITS[unit] for unit, value in parts.items())
+    if not 0 < seconds <= MAX_DURATION.total_seconds():
+        raise InvalidInputError(
+            f"{text!r} is out of range.", field=field, remedy="Give more than zero and at most ten years."
+        )
+    return timedelta(seconds=seconds)
+
+
+def parse_instant(text: str, *, field: str | None = None) -> datetime:
+    """Parses an ISO 8601 instant to UTC; a time without offset is refused.
+
+    Raises:
+        InvalidInputError: malformed, or naive.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidInputError(
+            f"{text!r} is not an instant.", field=field, remedy="Write ISO 8601 such as 2026-11-23T10:00:00Z."
+        ) from None
+    if instant.tzinfo is None:
+        raise InvalidInputError(
+            f"{text!r} names no time zone.", field=field, remedy="Add Z for UTC, or an offset such as +01:00."
+        )
+    return instant.astimezone(UTC)
+
+
+class AnalysisPeriod(msgspec.Struct, frozen=True):
+    """A stretch of history, half-open [start, end); without an end it ends where the source does.
+
+    Attributes:
+        length: how long it is.
+        end: the instant it ends before (UTC), or None for "now, or the source's last sample".
+    """
+
+    length: timedelta
+    end: datetime | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, field: str = "analysis_period") -> "AnalysisPeriod":
+        """Parses "14d", "P14D" or "start/end" (each of the two an instant, or one of them a duration)."""
+        if "/" not in text:
+            return cls(parse_duration(text, field=field))
+        first, _, second = text.partition("/")
+        if second.strip().startswith("P"):
+            length = parse_duration(second, field=field)
+            return cls(length, parse_instant(first, field=field) + length)
+        end = parse_instant(second, field=field)
+        if first.strip().startswith("P"):
+            return cls(parse_duration(first, field=field), end)
+        start = parse_instant(first, field=field)
+        if start >= end:
+            raise InvalidInputError(
+                f"{text!r} ends before it starts.", field=field, remedy="Put the earlier instant first."
+            )
+        return cls(end - start, end)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Prints a duration in Prometheus style, the shortest exact form ("14d", "1h30m")."""
+    milliseconds = round(duration.total_seconds() * 1000)
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def format_instant(instant: datetime) -> str:
+    """Prints a UTC instant with milliseconds and Z, as events carry it."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

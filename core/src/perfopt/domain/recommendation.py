@@ -1,0 +1,177 @@
+"""What the engine gives out: recommendations, what was declined, warnings, evidence."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from perfopt.domain.enums import DeclineCode, OptimizationType
+
+
+class ExpectedImprovement(msgspec.Struct, frozen=True, kw_only=True):
+    """The claim. Positive is better.
+
+    Attributes:
+        performance_gain_percent: relative fall of predicted p99 latency; 0 where there is no latency data.
+        cost_reduction_percent: fall of the monthly cost of requests by the named price book.
+        latency_reduction_ms: at the SLO's quantile.
+        confidence: probability that the recommendation is accurate by DESIGN.md section 5.
+    """
+
+    performance_gain_percent: float
+    cost_reduction_percent: float
+    latency_reduction_ms: float
+    confidence: float
+
+
+class ConfidenceDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a confidence comes from.
+
+    Attributes:
+        n_effective: past validity windows scored, overlap counted once.
+        accurate_share: share of the scored replays that were accurate; None where there were none.
+        prior: the probability before this service's own record.
+        prior_strength: how many windows the prior weighs.
+        prior_source: the measurement the prior is from.
+    """
+
+    n_effective: float
+    accurate_share: float | None
+    prior: float
+    prior_strength: float
+    prior_source: str
+
+
+class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """How the same strategy would have done at one past instant, from what was known then.
+
+    Attributes:
+        made_at, scored_until: the window [made_at, scored_until) the outcome was taken on.
+        accurate, cpu_safe, memory_safe: by DESIGN.md section 5; None where the window was not scored.
+        outcome: "accurate", "inaccurate", "declined" or "not_scored".
+        recommended: quantities by container, Kubernetes strings.
+        cpu_waste, memory_waste: recommended / smallest accurate value - 1, summed over containers.
+        reason: why it was declined or not scored.
+    """
+
+    made_at: datetime
+    scored_until: datetime
+    outcome: str
+    accurate: bool | None = None
+    cpu_safe: bool | None = None
+    memory_safe: bool | None = None
+    recommended: dict[str, dict[str, str]] = {}
+    cpu_waste: float | None = None
+    memory_waste: float | None = None
+    reason: str | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof on the service's own history.
+
+    Attributes:
+        windows: one replay per past origin, oldest first.
+        definition: which definition of accurate was used.
+    """
+
+    windows: tuple[ReplayWindow, ...]
+    definition: str = "DESIGN.md section 5"
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a value is what it is: a stable code, a sentence, and the numbers behind it."""
+
+    code: str
+    text: str
+    data: dict[str, Any] = {}
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a metric was there, and what was done to it on the way to the grid.
+
+    Attributes:
+        expected: steps of the grid in which the workload existed (pods x steps).
+        present: steps with at least one sample.
+        fraction: present / expected, 0 where nothing was expected.
+        filled: steps filled deliberately (carried forward), counted as missing in `fraction`.
+        dropped: raw samples dropped, by reason (duplicate, out_of_order, nan, negative, future).
+        resets: counter resets seen.
+    """
+
+    expected: int
+    present: int
+    fraction: float
+    filled: int = 0
+    dropped: dict[str, int] = {}
+    resets: int = 0
+
+
+class PredictionSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """A forecast on a regular grid.
+
+    Attributes:
+        unit: of the values ("cores", "bytes", "requests/s").
+        start: of the first step.
+        step_seconds: length of a step.
+        quantiles: quantile level as text ("0.5") to one value a step.
+    """
+
+    unit: str
+    start: datetime
+    step_seconds: int
+    quantiles: dict[str, list[float]]
+
+
+class Warning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):  # noqa: A001  the contract's word
+    """Something the user should know: a stable code, a sentence, and the plugin it concerns, if any."""
+
+    code: str
+    message: str
+    plugin: str | None = None
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True):
+    """No recommendation, as a value with a reason."""
+
+    optimization_type: OptimizationType
+    code: DeclineCode
+    reason: str
+
+
+class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """One recommendation: the seed's seven fields, then additions."""
+
+    recommendation_id: str
+    service_name: str
+    optimization_type: OptimizationType
+    description: str
+    current_state: dict[str, Any]
+    recommended_state: dict[str, Any]
+    expected_improvement: ExpectedImprovement
+    workload: str
+    plugin: str
+    made_at: datetime
+    valid_until: datetime
+    already_right: bool
+    reasons: tuple[Reason, ...]
+    confidence_detail: ConfidenceDetail
+    evidence: Evidence
+    price_book: str
+    currency: str
+    monthly_cost_current: float | None
+    monthly_cost_recommended: float | None
+    coverage: dict[str, Coverage]
+    rules_fired: tuple[str, ...] = ()
+    predictions: dict[str, PredictionSeries] | None = None
+    applied: bool = False
+    superseded_by: str | None = None
+
+
+class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one analysis of one workload gave: ranked recommendations, what was declined, warnings."""
+
+    service_name: str
+    workload: str
+    recommendations: tuple[OptimizationRecommendation, ...]
+    declined: tuple[Declined, ...]
+    warnings: tuple[Warning, ...]

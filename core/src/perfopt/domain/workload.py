@@ -1,0 +1,154 @@
+"""Who a workload is and what it has now."""
+
+from typing import Any
+
+import msgspec
+
+from perfopt.domain.enums import Basis, ServiceClass
+from perfopt.domain.quantity import format_cpu, format_memory
+
+
+class WorkloadId(msgspec.Struct, frozen=True, kw_only=True):
+    """Identity of a workload: `[cluster/]namespace/[kind/]name`.
+
+    Series of file sources have no namespace; their name is the series_id.
+    """
+
+    name: str
+    namespace: str = ""
+    kind: str = ""
+    cluster: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.cluster, self.namespace, self.kind.lower(), self.name) if part)
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one container of a replica asks for; None is unknown or unset.
+
+    Attributes:
+        cpu_request_cores, cpu_limit_cores: cores.
+        memory_request_bytes, memory_limit_bytes: bytes.
+        image: the image it runs now, if known.
+    """
+
+    name: str
+    cpu_request_cores: float | None = None
+    memory_request_bytes: int | None = None
+    cpu_limit_cores: float | None = None
+    memory_limit_bytes: int | None = None
+    image: str | None = None
+
+    def to_map(self) -> dict[str, str]:
+        """Returns the four quantities as Kubernetes strings; what is unknown is absent."""
+        return _quantities(
+            self.cpu_request_cores, self.memory_request_bytes, self.cpu_limit_cores, self.memory_limit_bytes
+        )
+
+
+class HpaState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A HorizontalPodAutoscaler that owns the replicas.
+
+    Attributes:
+        target_cpu_utilization_percent: of the cpu request, where it scales on CPU.
+        other_metrics: names of further metrics it scales on.
+    """
+
+    min_replicas: int = 1
+    max_replicas: int
+    target_cpu_utilization_percent: int | None = None
+    target_memory_utilization_percent: int | None = None
+    other_metrics: tuple[str, ...] = ()
+
+
+class Slo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A latency objective: the quantile of latency stays below the target."""
+
+    latency_ms: float
+    quantile: float = 0.99
+
+
+class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a workload has now, or should have: per container, and replicas.
+
+    Attributes:
+        containers: regular containers and native sidecars; init containers do not count.
+        replicas: how many run; None where the source does not say.
+        basis: what the requests rest on.
+        hpa: the autoscaler that owns replicas, if any.
+        vpa_mode: update mode of a VerticalPodAutoscaler that owns requests ("Auto", "Off", ...), if any.
+        keda: name of a ScaledObject that owns replicas, if any.
+        extra: further state keys by type (schedule, knobs, node_type, ...), JSON values.
+    """
+
+    containers: tuple[Container, ...]
+    replicas: int | None = None
+    basis: Basis = Basis.DECLARED
+    hpa: HpaState | None = None
+    vpa_mode: str | None = None
+    keda: str | None = None
+    extra: dict[str, Any] = {}
+
+    def container(self, name: str) -> Container | None:
+        """Returns the container of that name, or None."""
+        return next((c for c in self.containers if c.name == name), None)
+
+    def total(self, field: str) -> float | None:
+        """Sums a quantity over the containers of one replica; None unless all of them state it."""
+        values = [getattr(container, field) for container in self.containers]
+        return sum(values) if values and None not in values else None
+
+    def to_map(self) -> dict[str, Any]:
+        """Returns the flat state map of the REST contract (DESIGN.md section 3)."""
+        state: dict[str, Any] = dict(
+            _quantities(
+                self.total("cpu_request_cores"),
+                self.total("memory_request_bytes"),
+                self.total("cpu_limit_cores"),
+                self.total("memory_limit_bytes"),
+            )
+        )
+        if self.replicas is not None:
+            state["replicas"] = self.replicas
+        state["containers"] = {container.name: container.to_map() for container in self.containers}
+        if self.hpa is not None:
+            state["hpa"] = msgspec.to_builtins(self.hpa)
+        if self.vpa_mode is not None:
+            state["vpa_mode"] = self.vpa_mode
+        if self.keda is not None:
+            state["keda"] = self.keda
+        if self.basis is not Basis.DECLARED:
+            state["basis"] = self.basis.value
+        return state | self.extra
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload as a source's inventory knows it.
+
+    Attributes:
+        service_name: the name it is asked for and reported by.
+        labels, annotations: of the workload, for rules and for name resolution.
+        slo, service_class: from a services file or annotations.
+        price_book: the name of the price book to cost it by, if it names one.
+    """
+
+    id: WorkloadId
+    service_name: str
+    state: WorkloadState
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    slo: Slo | None = None
+    service_class: ServiceClass = ServiceClass.STANDARD
+    price_book: str | None = None
+
+
+def _quantities(
+    cpu_request: float | None, memory_request: float | None, cpu_limit: float | None, memory_limit: float | None
+) -> dict[str, str]:
+    printed = {
+        "cpu_request": None if cpu_request is None else format_cpu(cpu_request),
+        "memory_request": None if memory_request is None else format_memory(memory_request),
+        "cpu_limit": None if cpu_limit is None else format_cpu(cpu_limit),
+        "memory_limit": None if memory_limit is None else format_memory(memory_limit),
+    }
+    return {name: value for name, value in printed.items() if value is not None}

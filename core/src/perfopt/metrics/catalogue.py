@@ -1,0 +1,59 @@
+"""The metrics perfopt knows, by name: unit and how raw samples become one value a step."""
+
+from typing import Literal
+
+import msgspec
+
+Aggregation = Literal["mean", "max", "min", "last", "sum"]
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric after it was read.
+
+    Attributes:
+        unit: of its values.
+        aggregation: how several samples in one step become one value.
+        carry_forward: sparse by nature (written when it changes): the last value holds until the next.
+        scope: measured per container and pod, or for the workload as a whole.
+    """
+
+    name: str
+    unit: str
+    aggregation: Aggregation = "mean"
+    carry_forward: bool = False
+    scope: Literal["container", "workload"] = "container"
+
+
+def _container(name: str, unit: str, aggregation: Aggregation = "mean", *, carry: bool = False) -> Metric:
+    return Metric(name=name, unit=unit, aggregation=aggregation, carry_forward=carry)
+
+
+def _workload(name: str, unit: str, aggregation: Aggregation = "mean", *, carry: bool = False) -> Metric:
+    return Metric(name=name, unit=unit, aggregation=aggregation, carry_forward=carry, scope="workload")
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _container("cpu_cores", "cores"),
+        _container("memory_bytes", "bytes", "max"),
+        _container("cpu_throttled_fraction", "ratio", "max"),
+        _container("oom_kills", "kills", "sum"),
+        _container("restarts", "restarts", "sum"),
+        _container("cpu_request_cores", "cores", "last", carry=True),
+        _container("memory_request_bytes", "bytes", "last", carry=True),
+        _container("cpu_limit_cores", "cores", "last", carry=True),
+        _container("memory_limit_bytes", "bytes", "last", carry=True),
+        _workload("replicas", "replicas", "last", carry=True),
+        _workload("requests_per_second", "requests/s"),
+        _workload("latency_p50_ms", "ms"),
+        _workload("latency_p90_ms", "ms"),
+        _workload("latency_p95_ms", "ms"),
+        _workload("latency_p99_ms", "ms"),
+        _workload("network_receive_bytes_per_second", "bytes/s"),
+        _workload("network_transmit_bytes_per_second", "bytes/s"),
+        _workload("events_per_second", "events/s"),
+        _workload("volume_per_second", "units/s"),
+        _workload("availability_fraction", "ratio", "min"),
+    )
+}

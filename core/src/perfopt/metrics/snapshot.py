@@ -1,0 +1,127 @@
+"""What a service did and has: arrays on one time grid, current state, coverage. Picklable, treated as frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.domain.recommendation import Coverage
+from perfopt.domain.workload import Workload
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeGrid:
+    """A regular grid of half-open steps [start + i*step, start + (i+1)*step).
+
+    Attributes:
+        start: of the first step, UTC, a whole multiple of the step since the epoch.
+        step: length of a step.
+        size: number of steps.
+    """
+
+    start: datetime
+    step: timedelta
+    size: int
+
+    @property
+    def end(self) -> datetime:
+        """The instant the grid ends before."""
+        return self.start + self.size * self.step
+
+    @property
+    def step_seconds(self) -> int:
+        """Length of a step in whole seconds."""
+        return int(self.step.total_seconds())
+
+    def index(self, instant: datetime) -> int:
+        """Returns the number of whole steps before the instant, clipped to [0, size]."""
+        return min(max(int((instant - self.start) // self.step), 0), self.size)
+
+    def epoch_seconds(self) -> Array:
+        """Returns the start of each step in seconds since the epoch, shape (size,)."""
+        return self.start.timestamp() + np.arange(self.size, dtype=np.float64) * self.step_seconds
+
+    @classmethod
+    def covering(cls, start: datetime, end: datetime, step: timedelta) -> "TimeGrid":
+        """Returns the aligned grid of the whole steps that lie in [start, end)."""
+        seconds = int(step.total_seconds())
+        first = -(-int(start.timestamp()) // seconds)
+        last = int(end.timestamp()) // seconds
+        return cls(datetime.fromtimestamp(first * seconds, UTC), step, max(last - first, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeries:
+    """One metric of one container, a row for each pod that ran it.
+
+    Attributes:
+        pods: names, sorted; file sources have one row named "".
+        values: shape (len(pods), grid.size), NaN where a pod did not exist or no sample was there.
+    """
+
+    pods: tuple[str, ...]
+    values: Array
+
+    def hottest(self) -> Array:
+        """Returns the largest value over the pods at each step, shape (size,); NaN where none has one."""
+        if len(self.values) == 1:
+            return self.values[0]
+        return np.fmax.reduce(self.values, axis=0) if len(self.values) else np.empty(self.values.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChange:
+    """A container began to run another image."""
+
+    container: str
+    at: datetime
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSnapshot:
+    """Everything the engine may know of one workload up to grid.end. Nothing in it is later.
+
+    Attributes:
+        workload: identity, current state, SLO, class.
+        grid: the time grid of all arrays.
+        containers: container name to metric name to its series.
+        service: workload-scoped metric name to values of shape (grid.size,), NaN where missing.
+        image_changes: within the grid, oldest first.
+        coverage: "container/metric" or "metric" to what was there.
+        warnings: (code, sentence) pairs that the source wants the user to see.
+    """
+
+    workload: Workload
+    grid: TimeGrid
+    containers: Mapping[str, Mapping[str, PodSeries]]
+    service: Mapping[str, Array] = field(default_factory=dict)
+    image_changes: tuple[ImageChange, ...] = ()
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def series(self, container: str, metric: str) -> PodSeries | None:
+        """Returns a container's metric, or None where the source had none."""
+        return self.containers.get(container, {}).get(metric)
+
+    def slice(self, begin: int, end: int) -> "WorkloadSnapshot":
+        """Returns the steps [begin, end) only. Arrays are views; coverage is that of the whole."""
+        begin, end = max(begin, 0), min(max(end, begin, 0), self.grid.size)
+        grid = TimeGrid(self.grid.start + begin * self.grid.step, self.grid.step, end - begin)
+        return replace(
+            self,
+            grid=grid,
+            containers={
+                name: {
+                    metric: PodSeries(series.pods, series.values[:, begin:end])
+                    for metric, series in metrics.items()
+                }
+                for name, metrics in self.containers.items()
+            },
+            service={name: values[begin:end] for name, values in self.service.items()},
+            image_changes=tuple(c for c in self.image_changes if grid.start <= c.at < grid.end),
+        )

@@ -1,0 +1,48 @@
+"""What a strategy is given: the snapshot, the question, and what it declared that it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from perfopt.domain.price import PriceBook
+from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Predictive quantiles of one metric on a regular future grid.
+
+    Attributes:
+        unit: of the values.
+        grid: the steps forecast; grid.start is the end of the history it was made from.
+        levels: quantile levels, increasing, in (0, 1).
+        values: shape (len(levels), grid.size), non-decreasing along the first axis.
+    """
+
+    unit: str
+    grid: TimeGrid
+    levels: tuple[float, ...]
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisContext:
+    """The input of a strategy. Everything in it was known at `now`; treat it as read-only.
+
+    Attributes:
+        snapshot: history up to `now`.
+        validity: how long the recommendation must hold: [now, now + validity).
+        price_book: the prices to cost by.
+        forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
+            for the metrics named in the strategy's `forecasts`; absent where none could be made.
+    """
+
+    snapshot: WorkloadSnapshot
+    validity: timedelta
+    price_book: PriceBook
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        """The instant the recommendation is made at: the end of the history."""
+        return self.snapshot.grid.end

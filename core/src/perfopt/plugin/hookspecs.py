@@ -1,0 +1,22 @@
+"""The hooks of a perfopt plugin. They only register; no work is done inside them.
+
+A plugin is a module or object named by an entry point in the group `perfopt.plugins`.
+"""
+
+import pluggy
+
+from perfopt.plugin.strategy import Strategy
+
+ENTRY_POINT_GROUP = "perfopt.plugins"
+PROJECT = "perfopt"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class PluginSpec:
+    """All hooks; each is optional for a plugin, and an unknown one is an error."""
+
+    @hookspec
+    def perfopt_strategies(self) -> list[Strategy]:  # type: ignore[empty-body]  # a specification
+        """Returns the strategies this plugin brings: stateless, picklable objects."""

@@ -1,0 +1,87 @@
+"""What a strategy is and what it gives back."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.recommendation import Declined, Reason
+from perfopt.domain.workload import WorkloadState
+from perfopt.plugin.context import AnalysisContext
+
+
+class Prior(msgspec.Struct, frozen=True, kw_only=True):
+    """What is believed of a strategy before the service's own record: Beta(mean*strength, (1-mean)*strength).
+
+    Attributes:
+        mean: probability that a recommendation is accurate.
+        strength: weight, in validity windows.
+        source: the measurement it is from.
+    """
+
+    mean: float = 0.5
+    strength: float = 2.0
+    source: str = "uniform: nothing was measured for this strategy"
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a proposal promises beside safe resources. All None: nothing but safety.
+
+    Attributes:
+        latency_ms: predicted latency at the SLO's quantile, with its interval, and what it is now.
+        performance_gain_percent: relative fall of predicted p99 latency.
+    """
+
+    latency_ms: float | None = None
+    latency_interval_ms: tuple[float, float] | None = None
+    latency_now_ms: float | None = None
+    performance_gain_percent: float | None = None
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A target state for one workload.
+
+    Attributes:
+        optimization_type: must be the strategy's own.
+        target: the complete state; what does not change is repeated.
+        description: one sentence an operator can act on.
+        reasons: why the values are what they are.
+        claim: what is promised of latency.
+        already_right: the target is the current state because a move would not be worth making.
+    """
+
+    optimization_type: OptimizationType
+    target: WorkloadState
+    description: str
+    reasons: tuple[Reason, ...] = ()
+    claim: Claim = Claim()
+    already_right: bool = False
+    data: dict[str, Any] = {}
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Computes proposals of one type. Stateless, deterministic, picklable; no I/O, no clock.
+
+    Attributes:
+        name: unique within its plugin, [a-z0-9_-]+.
+        optimization_type: what it proposes.
+        metrics: names from the metric catalogue it reads.
+        forecasts: names from the metric catalogue it wants forecast.
+        prior: what is believed of it before a service's own record.
+    """
+
+    name: str
+    optimization_type: OptimizationType
+    metrics: Sequence[str]
+    forecasts: Sequence[str]
+    prior: Prior
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Returns a proposal, or a reason why there is none. Must not raise for any snapshot."""
+
+
+def decline(optimization_type: OptimizationType, code: DeclineCode, reason: str) -> Declined:
+    """Returns "no recommendation", with its reason as one sentence."""
+    return Declined(optimization_type=optimization_type, code=code, reason=reason)
