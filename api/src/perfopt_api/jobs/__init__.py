@@ -1,0 +1,1 @@
+"""The work queue, the worker that empties it, and waiting for a job to finish."""

@@ -1,0 +1,1 @@
+"""What is kept in PostgreSQL. Rows never leave this package: callers get domain structs."""

@@ -1,0 +1,176 @@
+"""The ports of the store: what the API and the worker need of it, with no word of SQL."""
+
+from datetime import timedelta
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from perfopt.domain.enums import OptimizationStatus, OptimizationType
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.domain.request import PerformanceAnalysisRequest
+
+Item = TypeVar("Item")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request to create a job gave.
+
+    Attributes:
+        replayed: the same request came before under the same Idempotency-Key; `job` is that one.
+    """
+
+    job: OptimizationJob
+    replayed: bool
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """One page of a listing, newest first.
+
+    Attributes:
+        next_cursor: opaque; give it back to get the next page. None on the last one.
+    """
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+
+
+class Store(Protocol):
+    """What the API needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
+
+    async def create_job(
+        self,
+        request: PerformanceAnalysisRequest,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: str | None = None,
+        requester: str | None = None,
+    ) -> Created:
+        """Stores a job in status ANALYZING; enqueueing it is the caller's next step.
+
+        Args:
+            request: what to analyse.
+            idempotency_key: of the requester; kept for a day.
+            body_hash: of the request's body; required with a key.
+            requester: who asks; keys of two requesters never meet.
+
+        Raises:
+            ConflictError: the key was used with another body.
+        """
+
+    async def get_job(self, job_id: str) -> OptimizationJob | None:
+        """Returns the job with its recommendations by rank, or None."""
+
+    async def list_jobs(
+        self,
+        *,
+        service_name: str | None = None,
+        status: OptimizationStatus | None = None,
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> Page[OptimizationJob]:
+        """Lists jobs, newest first; `_` and `-` are alike in service_name.
+
+        Raises:
+            InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
+        """
+
+    async def get_recommendation(self, recommendation_id: str) -> tuple[OptimizationRecommendation, str] | None:
+        """Returns a recommendation and the id of the job that made it, or None."""
+
+    async def list_recommendations(
+        self,
+        *,
+        service_name: str | None = None,
+        optimization_type: OptimizationType | None = None,
+        include_superseded: bool = False,
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> Page[OptimizationRecommendation]:
+        """Lists recommendations, newest first: the current ones, unless superseded ones are asked for too.
+
+        Raises:
+            InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
+        """
+
+    async def ping(self) -> None:
+        """Returns when PostgreSQL answers and its schema is the one this code was written for.
+
+        Raises:
+            UnavailableError: not reachable within two seconds, or the schema is behind or ahead.
+        """
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that this owner may work on until the lease runs out.
+
+    Attributes:
+        owner: the token of this claim; no two claims share one.
+        attempt: 1 at the first.
+    """
+
+    job_id: str
+    request: PerformanceAnalysisRequest
+    owner: str
+    attempt: int
+
+
+class Unclaimable(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job was not claimed.
+
+    Attributes:
+        retry_after: another owner's lease has that long to live; None when there is nothing left to do
+            (finished, or never there).
+    """
+
+    retry_after: timedelta | None
+
+
+class Finish(Enum):
+    """What became of an attempt to finish a job."""
+
+    DONE = "done"
+    ALREADY = "already"
+    LEASE_LOST = "lease_lost"
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a job FAILED, as REST shows it in `error`."""
+
+    code: str
+    message: str
+    field: str | None = None
+    remedy: str | None = None
+    candidates: tuple[str, ...] = ()
+
+
+class WorkStore(Protocol):
+    """What the worker needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
+
+    async def claim(self, job_id: str, *, owner: str, lease: timedelta) -> Claim | Unclaimable:
+        """Takes the lease of an ANALYZING job that nobody holds, and counts the attempt."""
+
+    async def extend(self, claim: Claim, lease: timedelta) -> bool:
+        """Holds the lease for longer; False when it is no longer this claim's."""
+
+    async def release(self, claim: Claim, *, retry_in: timedelta, count_attempt: bool) -> None:
+        """Gives the lease back, so that the job may be claimed again; no-op when it is no longer held."""
+
+    async def finish_job(self, claim: Claim, result: AnalysisResult) -> Finish:
+        """Stores what an analysis gave, with its events, in one transaction. Idempotent by job id."""
+
+    async def fail_job(self, claim: Claim, error: JobError, result: AnalysisResult | None = None) -> Finish:
+        """Ends a job as FAILED; warnings and declined of the result are kept. Idempotent by job id."""
+
+    async def take_stranded(self, *, older_than: timedelta, max_attempts: int, limit: int) -> tuple[str, ...]:
+        """Finds jobs whose lease ran out or whose message may be lost, and marks them as queued now.
+
+        Those whose attempts are exhausted become FAILED instead and are not returned.
+        """
+
+    async def forget_expired(self) -> int:
+        """Deletes idempotency keys past their time; returns how many."""
