@@ -1,0 +1,169 @@
+"""YAML documents with positions, converted to structs; an error names file, line, path and remedy."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+import yaml
+
+from perfopt.errors import InvalidInputError, PerfoptError
+
+T = TypeVar("T")
+KeyPath = tuple[str | int, ...]
+_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
+MAX_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed YAML file.
+
+    Attributes:
+        name: the file as the user knows it.
+        data: the top-level mapping.
+        lines: path of a key to the line it stands on, from 1.
+    """
+
+    name: str
+    data: dict[str, Any]
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+
+    def where(self, path: KeyPath) -> str:
+        """Returns "file:line" of a path, or of the nearest key above it that stands in the file."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return f"{self.name}:{self.lines[path[:length]]}"
+        return self.name
+
+    def fail(self, path: KeyPath, problem: str, remedy: str) -> NoReturn:
+        """Raises InvalidInputError that names the file, the line and the path."""
+        raise InvalidInputError(f"{problem} ({self.where(path)})", field=dotted(path), remedy=remedy)
+
+    def convert(self, value: Any, into: type[T], path: KeyPath = (), *, lax: bool = False) -> T:
+        """Converts a part of the document to a struct.
+
+        Args:
+            value: what stands at `path`.
+            into: the type wanted.
+            path: of the value, for errors.
+            lax: takes "20" for 20 and "true" for true, as environment variables have no types.
+
+        Raises:
+            InvalidInputError: an unknown field, a wrong type or a value out of bounds.
+        """
+        try:
+            return msgspec.convert(value, into, strict=not lax)
+        except msgspec.ValidationError as error:
+            self._explain(str(error), into, path)
+
+    def _explain(self, text: str, into: Any, path: KeyPath) -> NoReturn:
+        at = _AT.search(text)
+        problem, inner = (text[: at.start()], _steps(at["path"])) if at else (text, ())
+        unknown = _UNKNOWN.match(problem)
+        if unknown is None:
+            self.fail(path + inner, f"{problem}.", "Correct the value.")
+        name, known = unknown["name"], () if inner else field_names(into)
+        self.fail((*path, *inner, name), f"There is no field {name!r} here.", suggestion(name, known))
+
+
+def read_yaml(path: Path, *, what: str) -> Document:
+    """Reads a YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        what: what the file is, for errors ("services file").
+
+    Raises:
+        InvalidInputError: not readable, not YAML, over 16 MiB, or not a mapping.
+    """
+    text = _read_text(path, what)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise InvalidInputError(
+            f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
+        ) from None
+    if not isinstance(data, dict):
+        raise InvalidInputError(
+            f"The {what} {path} is not a mapping.", remedy="Write `key: value` lines at the top level."
+        )
+    document = Document(str(path), data, _lines(root, ()))
+    _require_text_keys(document, data, ())
+    return document
+
+
+def _read_text(path: Path, what: str) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInputError(f"The {what} {path} is over 16 MiB.", remedy="Split it.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InvalidInputError(
+            f"The {what} {path} cannot be read: {reason}.", remedy="Check the path, and that it may be read."
+        ) from None
+
+
+def _require_text_keys(document: Document, value: Any, path: KeyPath) -> None:
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            _require_text_keys(document, item, (*path, number))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                document.fail((*path, str(key)), f"The key {key!r} is not text.", "Put it in quotes.")
+            _require_text_keys(document, item, (*path, key))
+
+
+def _lines(node: Any, path: KeyPath) -> dict[KeyPath, int]:
+    found: dict[KeyPath, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            found[below] = key.start_mark.line + 1
+            found |= _lines(value, below)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            found[(*path, number)] = value.start_mark.line + 1
+            found |= _lines(value, (*path, number))
+    return found
+
+
+def _steps(text: str) -> KeyPath:
+    return tuple(name or int(number) for name, number in _STEP.findall(text))
+
+
+def dotted(path: KeyPath) -> str:
+    """Prints a path as a user writes it: services.web.requests.cpu, headers[0]."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def field_names(into: Any) -> tuple[str, ...]:
+    """Returns the field names of a struct type, () for any other type."""
+    return into.__struct_fields__ if isinstance(into, type) and issubclass(into, msgspec.Struct) else ()
+
+
+def suggestion(name: str, known: tuple[str, ...]) -> str:
+    """Returns a remedy for an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known: {', '.join(known)}." if known else "Remove it."
+
+
+def reraise_at(document: Document, path: KeyPath, error: PerfoptError) -> NoReturn:
+    """Raises a domain error again with the place in the document it came from."""
+    document.fail(path, error.message, error.remedy or "Correct the value.")

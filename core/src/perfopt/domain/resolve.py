@@ -1,0 +1,85 @@
+"""Which workload a service name means (DESIGN.md section 3)."""
+
+import difflib
+from collections.abc import Callable, Sequence
+
+from perfopt.domain.workload import Workload
+from perfopt.errors import AmbiguousError, NotFoundError
+
+NAME_LABEL = "app.kubernetes.io/name"
+MAX_CANDIDATES = 5
+
+
+def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
+    """Finds the workload that a service name means.
+
+    The first rule that matches anything decides: the service name or full name exactly; the full
+    form `[cluster/]namespace/[kind/]name`; the label app.kubernetes.io/name; the workload's name.
+    In all but the first `_` and `-` are alike, because Kubernetes names hold no underscores.
+
+    Args:
+        name: as the request gives it.
+        workloads: the inventory of the source.
+
+    Raises:
+        NotFoundError: nothing matches; the nearest names, at most five, are its candidates.
+        AmbiguousError: several match; their full names are its candidates.
+    """
+    wanted = _folded(name)
+    rules: tuple[Callable[[Workload], bool], ...] = (
+        lambda w: name in (w.service_name, str(w.id)),
+        lambda w: "/" in wanted and wanted in _full_forms(w),
+        lambda w: wanted == _folded(w.labels.get(NAME_LABEL, "")),
+        lambda w: wanted in (_folded(w.id.name), _folded(w.service_name)),
+    )
+    for rule in rules:
+        matches = [workload for workload in workloads if rule(workload)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise _ambiguous(name, matches)
+    raise _not_found(name, workloads)
+
+
+def _folded(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+def _full_forms(workload: Workload) -> frozenset[str]:
+    """Returns the spellings of a full name: with and without its cluster and its kind."""
+    identity = workload.id
+    forms = {
+        "/".join(part for part in (cluster, identity.namespace, kind, identity.name) if part)
+        for cluster in {identity.cluster, ""}
+        for kind in {identity.kind, ""}
+    }
+    return frozenset(_folded(form) for form in forms)
+
+
+def _ambiguous(name: str, matches: Sequence[Workload]) -> AmbiguousError:
+    full = sorted(str(workload.id) for workload in matches)
+    shown = ", ".join(full[:MAX_CANDIDATES]) + (", ..." if len(full) > MAX_CANDIDATES else "")
+    return AmbiguousError(
+        f"{name!r} is the name of {len(full)} workloads: {shown}.",
+        field="service_name",
+        remedy="Name one in full.",
+        candidates=full,
+    )
+
+
+def _not_found(name: str, workloads: Sequence[Workload]) -> NotFoundError:
+    spellings: dict[str, str] = {}
+    for workload in workloads:
+        for text in (str(workload.id), workload.id.name, workload.service_name):
+            spellings.setdefault(_folded(text), workload.service_name)
+    near = difflib.get_close_matches(_folded(name), spellings, n=3 * MAX_CANDIDATES, cutoff=0.5)
+    candidates = tuple(dict.fromkeys(spellings[text] for text in near))[:MAX_CANDIDATES]
+    if candidates:
+        remedy = f"Nearest: {', '.join(candidates)}."
+    elif workloads:
+        remedy = f"The source knows {len(workloads)} services, none with a similar name."
+    else:
+        remedy = "The source knows no service at all."
+    return NotFoundError(
+        f"There is no service {name!r}.", field="service_name", remedy=remedy, candidates=candidates
+    )
