@@ -22,6 +22,7 @@ _FORM = re.compile(
 _MAX = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
 _EXACT = Context(prec=400)
+_SINGLE_PRECISION = 2.0**-23
 _SIGNIFICANT_EXPONENT = 64  # beyond it every value is capped or rounds to a nano
 
 Format = Literal["binary_si", "decimal_si", "decimal_exponent"]
@@ -81,8 +82,11 @@ def _print(value: Decimal, form: Format) -> str:
 
 
 def format_cpu(cores: float) -> str:
-    """Prints cores as Kubernetes stores CPU: whole millicores, rounded up ("300m", "2")."""
-    millicores = math.ceil(round(cores * 1000, 6))
+    """Prints cores as Kubernetes stores CPU: whole millicores, rounded up ("300m", "2").
+
+    What single precision adds to a whole number of millicores (0.3 as 0.30000001) does not count.
+    """
+    millicores = math.ceil(cores * 1000 * (1 - _SINGLE_PRECISION) - 1e-6)
     return _print(Decimal(millicores).scaleb(-3), "decimal_si")
 
 

@@ -1,0 +1,78 @@
+# What a user of a clone calls. Needs python3, make and the package registry; everything else is fetched.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test check format lock bench clean debian
+
+# TensorFlow and friends import several times slower without their byte code.
+unexport PYTHONDONTWRITEBYTECODE
+# One thread for each process: the worker processes are the parallelism.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+UV := .tools/uv
+BIN := .venv/bin
+DISTS := core plugins/resource api
+EDITABLE := $(foreach dist,$(DISTS),-e $(dist))
+DEBIAN := prometheus
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/.installed ## recommendations for real services, end to end, then stops
+	@$(BIN)/perfopt demo --exit
+
+serve: .venv/.installed ## the service with an embedded PostgreSQL and NATS; stays up
+	@$(BIN)/perfopt serve --embedded
+
+test: .venv/.installed debian ## all tests
+	@$(BIN)/pytest -q $(PYTEST_ARGS)
+
+check: .venv/.installed ## ruff, mypy (strict), import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> adds those on the full fleet
+	@$(BIN)/python benchmarks/run.py $(if $(TRACES),--traces $(TRACES))
+
+# uv.lock names registry addresses, so only its export, with hashes, is kept.
+lock: $(UV) ## resolve all dependencies anew into requirements.lock
+	rm -f uv.lock
+	$(UV) lock -q
+	$(UV) export --all-extras --no-emit-workspace --no-header --no-annotate -q -o requirements.lock
+
+install: .venv/.installed ## the development environment
+
+clean: ## remove what was installed or generated
+	rm -rf .venv .tools .perfopt uv.lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv may be on the path as a shim that does not run, so it is asked for its version.
+$(UV):
+	@mkdir -p .tools
+	@if uv --version >/dev/null 2>&1; then ln -sf "$$(command -v uv)" $(UV); else \
+	  python3 -m venv .tools/bootstrap && .tools/bootstrap/bin/pip install -q uv && \
+	  ln -sf bootstrap/bin/uv $(UV); fi
+
+.venv/.installed: $(UV) requirements.lock .python-version $(DISTS:%=%/pyproject.toml)
+	@echo "installing into .venv" >&2
+	@[ -x $(BIN)/python ] || $(UV) venv -q .venv
+	@$(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
+	@$(UV) pip install -q --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+# Some tests need Debian packages; without the right to install them they are left out, and said so.
+debian:
+	@missing=""; for tool in $(DEBIAN); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  else \
+	    echo "not installed:$$missing (apt-get install$$missing); the tests that need it are left out" >&2; \
+	  fi; \
+	fi
