@@ -1,0 +1,179 @@
+"""Decayed seasonal quantiles with a conformal correction from the series' own past errors.
+
+The distribution at a future step is the weighted distribution of past samples near the same time of
+day: a day weighs half as much for every HALF_LIFE_DAYS of age, and days of the same weekday weigh
+more where two weeks or more are known. Where the day's shape does not help, the pooled distribution
+is used instead: both are tried at rolling origins in the history and the smaller pinball loss wins.
+The errors at those origins then shift each level so that it would have covered its share (split
+conformal prediction of quantiles, Romano, Patterson and Candès 2019, on rolling origins).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.forecast.quantiles import weighted_quantiles
+from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.plugin import Forecast
+
+DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+HALF_LIFE_DAYS = 5.0
+SAME_WEEKDAY_WEIGHT = 3.0
+MINIMUM_SAMPLES = 24
+_DAY = 86_400
+_MARGIN = timedelta(minutes=15)  # samples this near in time of day count as the same time
+_ORIGINS = 3
+_ROWS_TRIED = 48  # times of day on which the origins are judged: enough for a loss, cheap
+_SHRINK = 30.0  # error samples at which half of the conformal correction is believed
+
+
+@dataclass(frozen=True, slots=True)
+class _Calendar:
+    """The history folded into days: values of shape (days, buckets), NaN where nothing was."""
+
+    folded: Array
+    first_day: int
+    step: int
+
+    @classmethod
+    def fold(cls, values: Array, grid: TimeGrid) -> "_Calendar":
+        seconds = grid.epoch_seconds().astype(np.int64)
+        day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
+        folded = np.full((int(day[-1] - day[0]) + 1, -(-_DAY // grid.step_seconds)), np.nan)
+        folded[day - day[0], bucket] = values
+        return cls(folded, int(day[0]), grid.step_seconds)
+
+    def before(self, days: int) -> "_Calendar":
+        """Returns the first `days` days."""
+        return _Calendar(self.folded[:days], self.first_day, self.step)
+
+    def weights(self, weekdays: NDArray[np.int64]) -> Array:
+        """Returns the weight of each past day for each of the weekdays asked for, (weekdays, days)."""
+        days = len(self.folded)
+        weights = 0.5 ** (np.arange(days - 1, -1, -1) / HALF_LIFE_DAYS)
+        same = (self.first_day + np.arange(days)) % 7 == weekdays[:, None]
+        boosted = SAME_WEEKDAY_WEIGHT if days >= 14 else 1.0
+        return np.where(same, boosted, 1.0) * weights
+
+
+def forecast_metric(
+    values: Array,
+    grid: TimeGrid,
+    horizon: timedelta,
+    unit: str,
+    levels: Sequence[float] = DEFAULT_LEVELS,
+) -> Forecast | None:
+    """Forecasts one series from the end of its grid.
+
+    Args:
+        values: shape (grid.size,), NaN where missing.
+        grid: the grid of the values.
+        horizon: how far; rounded up to whole steps.
+        unit: of the values.
+        levels: increasing quantile levels in (0, 1).
+
+    Returns:
+        Quantiles on [grid.end, grid.end + horizon), non-crossing and, for a series that never was
+        negative, never negative; None with fewer than 24 samples or an empty horizon.
+    """
+    steps = -(-horizon // grid.step)
+    finite = np.isfinite(values)
+    if finite.sum() < MINIMUM_SAMPLES or steps <= 0:
+        return None
+    ahead = TimeGrid(grid.end, grid.step, steps)
+    quantiles = _raw(values, grid, ahead, tuple(levels))
+    low = 0.0 if values[finite].min() >= 0 else -np.inf
+    quantiles = np.maximum.accumulate(np.maximum(quantiles, low), axis=0)
+    return Forecast(unit=unit, grid=ahead, levels=tuple(levels), values=quantiles)
+
+
+def _raw(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: tuple[float, ...]) -> Array:
+    if grid.step_seconds > _DAY // 4 or grid.size * grid.step_seconds < 2 * _DAY:
+        return np.repeat(_pooled(values[None], levels), ahead.size, axis=1)
+    calendar = _Calendar.fold(values, grid)
+    seasonal, correction = _judge(calendar, levels)
+    seconds = ahead.epoch_seconds().astype(np.int64)
+    day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
+    weekdays = np.unique(day % 7)
+    buckets = np.arange(calendar.folded.shape[1])
+    table = _quantiles(calendar, weekdays, buckets, levels, seasonal=seasonal) + correction[:, None, None]
+    result: Array = table[:, np.searchsorted(weekdays, day % 7), bucket]
+    return result
+
+
+def _pooled(values: Array, levels: tuple[float, ...]) -> Array:
+    """Returns the equally weighted quantiles of short histories, shape (levels, 1)."""
+    return weighted_quantiles(values, np.ones(values.shape[1]), levels)
+
+
+def _quantiles(
+    calendar: _Calendar,
+    weekdays: NDArray[np.int64],
+    buckets: NDArray[np.int64],
+    levels: tuple[float, ...],
+    *,
+    seasonal: bool,
+) -> Array:
+    """Returns quantiles of shape (levels, weekdays, buckets)."""
+    weights = calendar.weights(weekdays)
+    size = calendar.folded.shape[1]
+    if seasonal:
+        reach = int(_MARGIN.total_seconds()) // calendar.step
+        near = (buckets[:, None] + np.arange(-reach, reach + 1)) % size
+        samples = calendar.folded[:, near].transpose(1, 0, 2).reshape(len(buckets), -1)
+        spread = np.repeat(weights, 2 * reach + 1, axis=1)[:, None, :]
+        table = weighted_quantiles(samples, spread, levels)
+        if np.isfinite(table).all():
+            return table
+    else:
+        table = np.full((len(levels), len(weekdays), len(buckets)), np.nan)
+    # a flat distribution: a tenth of a day's samples tells its quantiles, and costs a tenth
+    thin = calendar.folded[:, :: max(size // 144, 1)]
+    pooled = np.repeat(weights, thin.shape[1], axis=1)[:, None, :]
+    flat = weighted_quantiles(thin.reshape(1, -1), pooled, levels)
+    return np.where(np.isfinite(table), table, flat)
+
+
+def _judge(calendar: _Calendar, levels: tuple[float, ...]) -> tuple[bool, Array]:
+    """Says whether the day's shape helps, and returns the conformal shift of each level, (levels,)."""
+    days, size = calendar.folded.shape
+    buckets = np.arange(0, size, max(size // _ROWS_TRIED, 1))
+    origins = [day for day in range(max(days - _ORIGINS, 2), days) if _filled(calendar, day)]
+    if not origins:
+        return False, np.zeros(len(levels))
+    errors: dict[bool, Array] = {}
+    for seasonal in (True, False):
+        shifted = []
+        for day in origins:
+            known = calendar.before(day)
+            weekday = np.array([(calendar.first_day + day) % 7])
+            made = _quantiles(known, weekday, buckets, levels, seasonal=seasonal)[:, 0]
+            shifted.append(calendar.folded[day, buckets] - made)
+        joined = np.concatenate(shifted, axis=1)
+        errors[seasonal] = joined[:, np.isfinite(joined).all(axis=0)]
+    seasonal = _pinball(errors[True], levels) <= _pinball(errors[False], levels)
+    return seasonal, _conformal(errors[seasonal], levels)
+
+
+def _filled(calendar: _Calendar, day: int) -> bool:
+    """Says whether a day has half of its samples, and something came before it."""
+    return bool(np.isfinite(calendar.folded[day]).mean() >= 0.5 and np.isfinite(calendar.folded[:day]).any())
+
+
+def _pinball(errors: Array, levels: tuple[float, ...]) -> float:
+    tau = np.asarray(levels)[:, None]
+    return float(np.maximum(tau * errors, (tau - 1) * errors).mean()) if errors.size else np.inf
+
+
+def _conformal(errors: Array, levels: tuple[float, ...]) -> Array:
+    """Returns the shift that makes each level cover its share of the errors, shrunk where they are few."""
+    count = errors.shape[1]
+    if not count:
+        return np.zeros(len(levels))
+    belief = count / (count + _SHRINK)
+    shifts = np.array([np.quantile(row, level) for row, level in zip(errors, levels, strict=True)])
+    result: Array = belief * shifts
+    return result

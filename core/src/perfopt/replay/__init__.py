@@ -1,0 +1,1 @@
+"""Replays: what would have happened, and how DESIGN.md section 5 scores it. Pure."""
