@@ -1,0 +1,92 @@
+"""Settings of the service: the section `service` of the configuration.
+
+The environment overrides a field (`PERFOPT_SERVICE__DATABASE_URL=...`), see perfopt.config.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from perfopt.config import Config
+
+SECTION = "service"
+
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+StreamName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bearer token that lets its holder in.
+
+    Attributes:
+        token: sent as `Authorization: Bearer <token>`.
+    """
+
+    token: Annotated[str, Meta(min_length=16, max_length=512, pattern="^[!-~]+$")]
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the API and the worker run.
+
+    Attributes:
+        database_url: PostgreSQL, `postgresql://user:password@host:port/database`.
+        nats_url: NATS servers with JetStream, separated by commas.
+        host, port: where the API listens.
+        base_url: the public address of the API, put before links in events (`details_url`); None
+            leaves those links out.
+        max_body_bytes: a larger request body is refused with 413.
+        max_wait_seconds: the most that `Prefer: wait=N` waits.
+        startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
+        worker_concurrency: jobs that one worker analyses at once.
+        lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
+        max_attempts: claims of a job before it ends as FAILED.
+        event_stream: JetStream stream of the events.
+        job_stream: JetStream stream of the work queue.
+        stream_replicas: copies of both streams in a NATS cluster.
+        log_level, log_json: of the log on standard error.
+        api_keys: name of the requester to its token; without any the API is open to everyone.
+    """
+
+    database_url: str = "postgresql://perfopt@localhost:5432/perfopt"
+    nats_url: str = "nats://localhost:4222"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    base_url: str | None = None
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=16 * 2**20)] = 64 * 1024
+    max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
+    startup_seconds: Seconds = 30.0
+    worker_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
+    lease_seconds: Seconds = 30.0
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    event_stream: StreamName = "OPTIMIZATION"
+    job_stream: StreamName = "PERFOPT_JOBS"
+    stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = True
+    api_keys: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9_.@-]{1,100}$")], ApiKey] = {}
+
+    def __post_init__(self) -> None:
+        """Refuses addresses that no client of ours could use."""
+        _check("database_url", self.database_url, ("postgresql://", "postgresql+asyncpg://", "postgres://"))
+        for url in self.nats_url.split(","):
+            _check("nats_url", url.strip(), ("nats://", "tls://"))
+        if self.base_url is not None:
+            _check("base_url", self.base_url, ("http://", "https://"))
+        tokens = [key.token for key in self.api_keys.values()]
+        if len(set(tokens)) != len(tokens):
+            raise ValueError("two api_keys have the same token")
+
+
+def service_settings(config: Config) -> ServiceSettings:
+    """Returns the service's section of the configuration.
+
+    Raises:
+        InvalidInputError: an unknown field or a wrong value; names the key and the file.
+    """
+    return config.section(SECTION, ServiceSettings)
+
+
+def _check(field: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url.startswith(schemes):
+        raise ValueError(f"{field} must start with {' or '.join(schemes)}")
