@@ -22,7 +22,8 @@ BITBRAINS_LENGTH = timedelta(days=28)
 BITBRAINS_COUNT = 6
 NAB = ["nab/ec2-cpu-utilization-5f5533", "nab/ec2-cpu-utilization-fe7f93"]
 NEZHA = [
-    f"nezha/online-boutique/2022-08-22/{service}" for service in ("frontend", "cartservice", "checkoutservice")
+    f"nezha/online-boutique/2022-08-22/{service}"
+    for service in ("frontend", "cartservice", "checkoutservice")
 ]
 NEZHA_METRICS = [
     "cpu_cores", "memory_bytes", "cpu_limit_cores", "memory_limit_bytes", "requests_per_second",
@@ -33,12 +34,16 @@ NEZHA_METRICS = [
 def bitbrains(traces: Path) -> pa.Table:
     """Returns four weeks of six VMs, with the limits that held when the weeks began."""
     start = BITBRAINS_END - BITBRAINS_LENGTH
-    table = ds.dataset(traces / "bitbrains_rnd.parquet").to_table(filter=ds.field("timestamp") < BITBRAINS_END)
+    table = ds.dataset(traces / "bitbrains_rnd.parquet").to_table(
+        filter=ds.field("timestamp") < BITBRAINS_END
+    )
     limit = pc.match_substring(table["metric"].cast("string"), "limit")
     inside = pc.greater_equal(table["timestamp"], pa.scalar(start, table["timestamp"].type))
     used = table.filter(pc.and_(inside, pc.equal(table["metric"].cast("string"), "cpu_cores")))
     stats = used.group_by("series_id").aggregate([("value", "mean"), ("value", "count")])
-    full = stats.filter(pc.greater_equal(stats["value_count"], int(0.95 * BITBRAINS_LENGTH / timedelta(minutes=5))))
+    full = stats.filter(
+        pc.greater_equal(stats["value_count"], int(0.95 * BITBRAINS_LENGTH / timedelta(minutes=5)))
+    )
     names = full.sort_by([("value_mean", "ascending")])["series_id"].to_pylist()
     picked = [names[int(rank)] for rank in np.linspace(len(names) * 0.15, len(names) * 0.95, BITBRAINS_COUNT)]
     ours = pc.is_in(table["series_id"].cast("string"), pa.array(picked))
