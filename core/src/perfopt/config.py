@@ -88,6 +88,29 @@ class FilesConfig(
 SourceConfig = PrometheusConfig | FilesConfig
 
 
+class PriceBookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price book as files state it; see `perfopt.domain.price.PriceBook`.
+
+    Attributes:
+        name: None is the key it stands under.
+        currency: ISO 4217 code.
+    """
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    cpu_core_hour: Annotated[float, Meta(ge=0)]
+    memory_gib_hour: Annotated[float, Meta(ge=0)]
+    name: str | None = None
+
+    def book(self, key: str) -> PriceBook:
+        """Returns the price book, called by its key unless it names itself."""
+        return PriceBook(
+            name=self.name or key,
+            currency=self.currency,
+            cpu_core_hour=self.cpu_core_hour,
+            memory_gib_hour=self.memory_gib_hour,
+        )
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the worker processes that run strategies.
 
@@ -190,7 +213,7 @@ def _build(document: Document) -> Config:
         for name, value in parts["sources"].items()
     }
     books = {
-        name: _price_book(document, name, value, ("price_books", name))
+        name: document.convert(value, PriceBookConfig, ("price_books", name), lax=True).book(name)
         for name, value in parts["price_books"].items()
     }
     config = Config(
@@ -217,11 +240,6 @@ def _mapping(document: Document, key: str) -> dict[str, Any]:
 
 def _text(document: Document, key: str) -> str | None:
     return document.convert(document.data.get(key), str | None, (key,))  # type: ignore[arg-type]
-
-
-def _price_book(document: Document, name: str, value: Any, path: tuple[str, ...]) -> PriceBook:
-    named = {"name": name, **value} if isinstance(value, dict) else value
-    return document.convert(named, PriceBook, path, lax=True)
 
 
 def _check_references(document: Document, config: Config) -> None:

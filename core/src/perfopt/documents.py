@@ -153,7 +153,9 @@ def dotted(path: KeyPath) -> str:
 
 def field_names(into: Any) -> tuple[str, ...]:
     """Returns the field names of a struct type, () for any other type."""
-    return into.__struct_fields__ if isinstance(into, type) and issubclass(into, msgspec.Struct) else ()
+    return (
+        into.__struct_encode_fields__ if isinstance(into, type) and issubclass(into, msgspec.Struct) else ()
+    )
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str:
