@@ -9,7 +9,7 @@ from perfopt.domain.job import OptimizationJob
 class JobWaiter(Protocol):
     """Tells when a job is finished."""
 
-    async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:  # noqa: ASYNC109
+    async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:
         """Returns the job as soon as it is no longer ANALYZING, or as it stands when the time is over.
 
         Raises:
