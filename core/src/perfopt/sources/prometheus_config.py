@@ -1,0 +1,151 @@
+"""How to reach a Prometheus, and what to ask it for."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from perfopt.domain.period import parse_duration
+from perfopt.errors import InvalidInputError
+
+_MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"')
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class PrometheusConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="prometheus", forbid_unknown_fields=True
+):
+    """A source that speaks the Prometheus HTTP API: Prometheus, Thanos, Mimir or VictoriaMetrics.
+
+    A secret (bearer_token, password, a header's value) may be written out, or named as `env:NAME` or
+    `file:/path`, so that it need not stand in the YAML.
+
+    Attributes:
+        url: with the base path, if any: http://host:9090, https://mimir/prometheus.
+        bearer_token: sent as `Authorization: Bearer`; excludes username.
+        username, password: basic auth.
+        headers: sent with every request, for example {"X-Scope-OrgID": "trading"}.
+        ca_file: PEM file of the certificate authority that signed the server's certificate.
+        insecure_skip_verify: do not check the certificate.
+        matchers: PromQL label matchers added to every selector, for example ['cluster="prod"'].
+        catalogue: YAML file whose entries replace those of the built-in catalogue.
+        step: length of a step of the time grid.
+        scrape_interval: the longest interval between two samples of a series; rates look back over at
+            least three of them, so that one may be missing.
+        timeout: of one request.
+        retries: further attempts after the first, on connection errors, timeouts, 429, 502, 503 and 504.
+        concurrency: requests under way at once.
+        max_response_mib: a larger answer is refused.
+        workloads_per_query: how many workloads one query asks for.
+        cluster_label: the label that names the cluster where one server holds several.
+        replica_labels: labels that tell the replicas of an HA pair apart.
+    """
+
+    url: str
+    bearer_token: str | None = None
+    username: str | None = None
+    password: str | None = None
+    headers: dict[str, str] = {}
+    ca_file: str | None = None
+    insecure_skip_verify: bool = False
+    matchers: list[str] = []
+    catalogue: str | None = None
+    step: str = "5m"
+    scrape_interval: str = "1m"
+    timeout: str = "30s"
+    retries: int = 3
+    concurrency: int = 8
+    max_response_mib: int = 256
+    workloads_per_query: int = 25
+    cluster_label: str = "cluster"
+    replica_labels: list[str] = ["prometheus_replica", "prometheus", "replica", "__replica__"]
+
+    def step_delta(self) -> timedelta:
+        """Returns the step; raises InvalidInputError unless it is whole seconds that divide a day."""
+        step = parse_duration(self.step, field="step")
+        if step % timedelta(seconds=1) or timedelta(days=1) % step:
+            raise InvalidInputError(
+                f"{self.step!r} does not divide a day.",
+                field="step",
+                remedy="Write 1m, 5m or 1h, for example.",
+            )
+        return step
+
+    def checked(self) -> "PrometheusConfig":
+        """Returns the configuration itself once every setting makes sense.
+
+        Raises:
+            InvalidInputError: names the setting, and what to write instead.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInputError(
+                f"{self.url!r} is not the address of a Prometheus.",
+                field="url",
+                remedy="Write http://host:9090, with the base path if there is one.",
+            )
+        if self.bearer_token and self.username:
+            raise InvalidInputError(
+                "both a bearer token and a user name are given.", field="bearer_token", remedy="Keep one."
+            )
+        self._check_labels()
+        for name, least in (
+            ("retries", 0),
+            ("concurrency", 1),
+            ("max_response_mib", 1),
+            ("workloads_per_query", 1),
+        ):
+            if getattr(self, name) < least:
+                raise InvalidInputError(f"is below {least}.", field=name, remedy=f"Give {least} or more.")
+        for name in ("scrape_interval", "timeout"):
+            parse_duration(getattr(self, name), field=name)
+        self.step_delta()
+        return self
+
+    def _check_labels(self) -> None:
+        for matcher in self.matchers:
+            if not _MATCHER.fullmatch(matcher.strip()):
+                raise InvalidInputError(
+                    f"{matcher!r} is not a label matcher.",
+                    field="matchers",
+                    remedy="Write 'cluster=\"prod\"'.",
+                )
+        for label in (self.cluster_label, *self.replica_labels):
+            if not _LABEL.fullmatch(label):
+                raise InvalidInputError(
+                    f"{label!r} is not a label name.",
+                    field="cluster_label" if label == self.cluster_label else "replica_labels",
+                    remedy="Use letters, digits and underscores.",
+                )
+
+
+def resolve_secret(value: str, field: str, environ: Mapping[str, str] | None = None) -> str:
+    """Returns a secret that is written out or named as `env:NAME` or `file:/path`.
+
+    Raises:
+        InvalidInputError: the variable is not set, or the file cannot be read.
+    """
+    kind, _, where = value.partition(":")
+    if kind == "env":
+        found = (os.environ if environ is None else environ).get(where)
+        if found is None:
+            raise InvalidInputError(
+                f"the environment variable {where} is not set.",
+                field=field,
+                remedy="Set it, or name another.",
+            )
+        return found
+    if kind == "file":
+        try:
+            return Path(where).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise InvalidInputError(
+                f"{where} cannot be read: {error.strerror}.",
+                field=field,
+                remedy="Check the path and its mode.",
+            ) from error
+    return value
