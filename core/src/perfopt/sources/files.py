@@ -15,7 +15,7 @@ from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError
 from perfopt.metrics.catalogue import METRICS, Metric
-from perfopt.metrics.grid import to_grid
+from perfopt.metrics.grid import GridReport, to_grid
 from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.index import IndexedFiles, SampleIndex, Times
@@ -110,8 +110,7 @@ class FileSource:
             if isinstance(raw, str):
                 gridded.warnings.append(("capacity_unknown", raw))
             elif raw is not None:
-                values, report = to_grid(*raw, grid, metric, alive=alive)
-                gridded.add(metric, values, report.coverage())
+                gridded.add(metric, *to_grid(*raw, grid, metric, alive=alive))
         return gridded.snapshot(workload, grid)
 
     def _unknown_series(self, workload: Workload, index: SampleIndex) -> NoDataError:
@@ -136,13 +135,14 @@ class _Gridded:
     def empty(cls) -> "_Gridded":
         return cls({}, {}, {}, [])
 
-    def add(self, metric: Metric, values: Array, coverage: Coverage) -> None:
+    def add(self, metric: Metric, values: Array, report: GridReport) -> None:
         if metric.scope == "workload":
             self.service[metric.name] = values
-            self.coverage[metric.name] = coverage
         else:
             self.container[metric.name] = PodSeries(("",), values[np.newaxis, :])
-            self.coverage[f"{CONTAINER}/{metric.name}"] = coverage
+        if not metric.carry_forward:  # files state such a metric when it changes: nothing is missing between
+            name = metric.name if metric.scope == "workload" else f"{CONTAINER}/{metric.name}"
+            self.coverage[name] = report.coverage()
 
     def snapshot(self, workload: Workload, grid: TimeGrid) -> WorkloadSnapshot:
         return WorkloadSnapshot(
