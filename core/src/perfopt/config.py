@@ -115,14 +115,22 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Limits of the worker processes that run strategies.
 
     Attributes:
-        deadline_seconds: for all strategies of one analysis; a process over it is killed.
+        deadline_seconds: for one strategy with its replays; a process over it is killed.
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
+        disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
     """
 
     deadline_seconds: Seconds = 10.0
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
+    disabled_plugins: str | tuple[str, ...] = ()
+
+    def disabled(self) -> tuple[str, ...]:
+        """Returns the names of the disabled plugins."""
+        given = self.disabled_plugins
+        names = given.split(",") if isinstance(given, str) else given
+        return tuple(name.strip() for name in names if name.strip())
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
