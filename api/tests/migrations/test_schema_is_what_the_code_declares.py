@@ -71,7 +71,8 @@ async def test_migrated_schema_does_not_drift_from_the_declared_tables(database)
 async def test_names_of_constraints_and_indexes_do_not_drift(database, empty):
     query = text(
         "SELECT c.relname, i.relname, pg_get_indexdef(i.oid) FROM pg_index x "
-        "JOIN pg_class c ON c.oid=indrelid JOIN pg_class i ON i.oid=indexrelid WHERE c.relnamespace='public'::regnamespace "
+        "JOIN pg_class c ON c.oid=indrelid JOIN pg_class i ON i.oid=indexrelid "
+        "WHERE c.relnamespace='public'::regnamespace "
         "AND c.relname <> 'alembic_version' ORDER BY 1, 2"
     )
     async with empty.transaction() as connection:

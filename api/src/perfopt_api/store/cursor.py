@@ -45,7 +45,7 @@ def decode_cursor(text: str) -> tuple[datetime, UUID]:
 
 
 def paged(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:
-    """Orders a query newest first from the cursor on, with one row more than the page to see if there are any.
+    """Orders a query newest first from the cursor on, and asks for one row more to see if a page follows.
 
     Raises:
         InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.

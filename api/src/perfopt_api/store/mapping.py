@@ -1,9 +1,10 @@
 """Rows to domain structs and back. Nothing outside the store sees a row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from sqlalchemy import RowMapping
 
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
@@ -56,15 +57,13 @@ def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
     return row | {"body": fields}
 
 
-def recommendation_of(row: Mapping[str, Any]) -> OptimizationRecommendation:
+def recommendation_of(row: RowMapping) -> OptimizationRecommendation:
     """Builds a recommendation from its row."""
     fields = {name: row[name] for name in _OWN_COLUMNS}
     return msgspec.convert(row["body"] | fields, OptimizationRecommendation)
 
 
-def job_of(
-    row: Mapping[str, Any], recommendations: Iterable[OptimizationRecommendation] = ()
-) -> OptimizationJob:
+def job_of(row: RowMapping, recommendations: Iterable[OptimizationRecommendation] = ()) -> OptimizationJob:
     """Builds a job from its row and its recommendations by rank."""
     fields = {name: row[name] for name in _JOB_FIELDS}
     fields |= {"analysis_period": row["analysis_period"] or "14d"}

@@ -148,7 +148,7 @@ def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict
 
 async def _earlier(connection: AsyncConnection, requester: str, key: str, body_hash: str) -> str | None:
     """Returns the job of the same key, after waiting for a request with it that is under way."""
-    lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{requester}\0{key}".replace("\0", "\x1f"), 0))
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{requester}\x1f{key}", 0))
     await connection.execute(select(lock))
     table = idempotency_keys
     query = select(table.c.job_id, table.c.body_hash).where(
