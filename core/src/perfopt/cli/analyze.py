@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -149,10 +148,9 @@ async def _total(question: Question, source: "MetricSource") -> int | None:
 
 async def _answers(question: Question, source: "MetricSource", config: "Config") -> "AsyncGenerator[Answer]":
     from perfopt.analysis import analyze_fleet
-    from perfopt.engine import Engine, probe_plugins
+    from perfopt.engine import Engine
 
-    registry = await asyncio.to_thread(probe_plugins)
-    with Engine(registry, config) as engine:
+    with await asyncio.to_thread(Engine.open, config) as engine:
         answers = analyze_fleet(
             source,
             engine,
@@ -162,7 +160,7 @@ async def _answers(question: Question, source: "MetricSource", config: "Config")
             validity=question.validity,
             types=question.types,
             include_predictions=question.include_predictions,
-            concurrency=(config.engine.processes or os.cpu_count() or 1) + 1,  # one waits while the rest run
+            concurrency=engine.processes + 1,  # one waits while the rest run
         )
         async with contextlib.aclosing(cast("AsyncGenerator[Answer]", answers)):
             async for item in answers:

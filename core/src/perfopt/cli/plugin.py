@@ -1,10 +1,11 @@
 """`perfopt plugin list`: what is installed, and why any of it failed to load."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import format_option
+from perfopt.cli.options import config_option, format_option, load
 
 if TYPE_CHECKING:
     from perfopt.engine import PluginInfo
@@ -16,13 +17,14 @@ def plugin() -> None:
 
 
 @plugin.command("list")
+@config_option
 @format_option("table", "json")
-def list_plugins(form: str) -> None:
+def list_plugins(config_file: Path | None, form: str) -> None:
     """Lists the installed plugins with version, types and state."""
     from perfopt.cli.render import to_json
     from perfopt.engine import probe_plugins
 
-    found = probe_plugins().plugins
+    found = probe_plugins(load(config_file).engine.disabled()).plugins
     click.echo(to_json(found) if form == "json" else _table(found), nl=False)
 
 
