@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import (
     ExpectedImprovement,
     OptimizationRecommendation,
     Reason,
-    Warning,
+    Warning,  # noqa: A004  the contract's word
 )
 from perfopt.engine.confidence import confidence
 from perfopt.engine.isolation import Answers

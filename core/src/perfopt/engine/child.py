@@ -117,9 +117,8 @@ class ChildProcess:
             return  # it has just ended: the next read says how
         if resident > limit:
             self.kill()
-            raise ChildOverMemoryError(
-                f"used {resident / 2**20:.0f} MiB of memory where {limit / 2**20:.0f} MiB are allowed, and was stopped"
-            )
+            held, allowed = f"{resident / 2**20:.0f} MiB", f"{limit / 2**20:.0f} MiB"
+            raise ChildOverMemoryError(f"used {held} of memory where {allowed} are allowed and was stopped")
 
     def _epitaph(self) -> ChildCrashedError:
         with suppress(subprocess.TimeoutExpired):

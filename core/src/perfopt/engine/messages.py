@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    raise TypeError(f"a {type(value).__name__} can't be put into a result")
+    raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
