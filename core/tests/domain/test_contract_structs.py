@@ -101,13 +101,12 @@ def test_the_seeds_enumerations():
 
 
 def recommendation():
-    state = WorkloadState(
-        containers=(Container(name="main", cpu_request_cores=0.5, memory_request_bytes=2**30),), replicas=3
-    )
-    target = WorkloadState(
-        containers=(Container(name="main", cpu_request_cores=0.3, memory_request_bytes=800 * 2**20),),
-        replicas=4,
-    )
+    now = Container(name="main", cpu_request_cores=0.5, memory_request_bytes=2**30)
+    then = Container(name="main", cpu_request_cores=0.3, memory_request_bytes=800 * 2**20)
+    state = WorkloadState(containers=(now,), replicas=3)
+    target = WorkloadState(containers=(then,), replicas=4)
+    window = ReplayWindow(made_at=AT, scored_until=AT, outcome="accurate", accurate=True)
+    predicted = PredictionSeries(unit="cores", start=AT, step_seconds=300, quantiles={"0.5": [1.0]})
     return OptimizationRecommendation(
         recommendation_id="opt_20250621_001",
         service_name="portfolio_management_service",
@@ -136,11 +135,7 @@ def recommendation():
         monthly_cost_current=10.0,
         monthly_cost_recommended=None,
         coverage={"main/cpu_cores": Coverage(expected=10, present=9, fraction=0.9, dropped={"nan": 1})},
-        predictions={
-            "main/cpu_cores": PredictionSeries(
-                unit="cores", start=AT, step_seconds=300, quantiles={"0.5": [1.0]}
-            )
-        },
+        predictions={"main/cpu_cores": predicted},
     )
 
 
