@@ -24,6 +24,7 @@ from perfopt.domain.recommendation import (
     OptimizationRecommendation,
     PredictionSeries,
     Reason,
+    ReplayWindow,
     Warning,  # noqa: A004  the contract's word
 )
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
