@@ -18,6 +18,7 @@ from msgspec import Meta
 from perfopt.documents import Document, read_yaml, suggestion
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
+from perfopt.sources.prometheus_config import PrometheusConfig
 
 SECTION_GROUP = "perfopt.config_sections"
 PREFIX = "PERFOPT_"
@@ -30,43 +31,6 @@ REDACTED = "***"
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1024)]
 S = TypeVar("S", bound=msgspec.Struct)
-
-
-class PrometheusConfig(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="prometheus", tag_field="type"
-):
-    """A Prometheus HTTP API: Prometheus, Thanos, Mimir or VictoriaMetrics.
-
-    Attributes:
-        url: base address with its path, such as https://mimir.example/prometheus.
-        bearer_token, bearer_token_file: for `Authorization: Bearer`; a file is read at each request,
-            because Kubernetes rotates it.
-        username, password: basic authentication.
-        headers: sent with each request, such as X-Scope-OrgID.
-        ca_file: PEM file of the authorities to trust; None is the system's.
-        step_seconds: of the time grid.
-        timeout_seconds: for one HTTP request.
-        concurrency: requests in flight at once.
-        retries: further tries after the first one failed for a passing reason.
-        max_response_mib: a larger answer is refused.
-        catalogue: YAML file that overrides or adds PromQL templates.
-        cluster: value of the `cluster` part of workload names, where one source holds several.
-    """
-
-    url: str
-    bearer_token: str | None = None
-    bearer_token_file: str | None = None
-    username: str | None = None
-    password: str | None = None
-    headers: dict[str, str] = {}
-    ca_file: str | None = None
-    step_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
-    timeout_seconds: Seconds = 30.0
-    concurrency: Count = 8
-    retries: Annotated[int, Meta(ge=0, le=20)] = 4
-    max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
-    catalogue: str | None = None
-    cluster: str = ""
 
 
 class FilesConfig(

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from perfopt.config import Config, FilesConfig, PrometheusConfig, SourceConfig
+from perfopt.config import Config, FilesConfig, SourceConfig
 from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
 from perfopt.sources.base import MetricSource
+from perfopt.sources.prometheus_config import PrometheusConfig
 from perfopt.sources.services import ServicesFile, read_services
 
 

@@ -5,14 +5,16 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
-from perfopt.domain.period import parse_duration
 from perfopt.errors import InvalidInputError
 
 _MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"')
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -22,7 +24,8 @@ class PrometheusConfig(
     """A source that speaks the Prometheus HTTP API: Prometheus, Thanos, Mimir or VictoriaMetrics.
 
     A secret (bearer_token, password, a header's value) may be written out, or named as `env:NAME` or
-    `file:/path`, so that it need not stand in the YAML.
+    `file:/path`, so that it need not stand in the YAML. A bearer token's file is read at each request,
+    because Kubernetes rotates it.
 
     Attributes:
         url: with the base path, if any: http://host:9090, https://mimir/prometheus.
@@ -33,10 +36,10 @@ class PrometheusConfig(
         insecure_skip_verify: do not check the certificate.
         matchers: PromQL label matchers added to every selector, for example ['cluster="prod"'].
         catalogue: YAML file whose entries replace those of the built-in catalogue.
-        step: length of a step of the time grid.
-        scrape_interval: the longest interval between two samples of a series; rates look back over at
+        step_seconds: length of a step of the time grid.
+        scrape_interval_seconds: the longest interval between two samples of a series; rates look back over at
             least three of them, so that one may be missing.
-        timeout: of one request.
+        timeout_seconds: for one request.
         retries: further attempts after the first, on connection errors, timeouts, 429, 502, 503 and 504.
         concurrency: requests under way at once.
         max_response_mib: a larger answer is refused.
@@ -54,26 +57,25 @@ class PrometheusConfig(
     insecure_skip_verify: bool = False
     matchers: list[str] = []
     catalogue: str | None = None
-    step: str = "5m"
-    scrape_interval: str = "1m"
-    timeout: str = "30s"
-    retries: int = 3
-    concurrency: int = 8
-    max_response_mib: int = 256
-    workloads_per_query: int = 25
+    step_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
+    scrape_interval_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
+    timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    retries: Annotated[int, Meta(ge=0, le=20)] = 3
+    concurrency: Annotated[int, Meta(ge=1, le=1024)] = 8
+    max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
+    workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25
     cluster_label: str = "cluster"
     replica_labels: list[str] = ["prometheus_replica", "prometheus", "replica", "__replica__"]
 
-    def step_delta(self) -> timedelta:
-        """Returns the step; raises InvalidInputError unless it is whole seconds that divide a day."""
-        step = parse_duration(self.step, field="step")
-        if step % timedelta(seconds=1) or timedelta(days=1) % step:
-            raise InvalidInputError(
-                f"{self.step!r} does not divide a day.",
-                field="step",
-                remedy="Write 1m, 5m or 1h, for example.",
-            )
-        return step
+    @property
+    def step(self) -> timedelta:
+        """Length of a step of the time grid."""
+        return timedelta(seconds=self.step_seconds)
+
+    @property
+    def address(self) -> str:
+        """The URL as messages may show it: without a trailing slash and without a password in it."""
+        return _USER.sub("", self.url.rstrip("/"))
 
     def checked(self) -> "PrometheusConfig":
         """Returns the configuration itself once every setting makes sense.
@@ -84,7 +86,7 @@ class PrometheusConfig(
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInputError(
-                f"{self.url!r} is not the address of a Prometheus.",
+                f"{self.address!r} is not the address of a Prometheus.",
                 field="url",
                 remedy="Write http://host:9090, with the base path if there is one.",
             )
@@ -93,17 +95,12 @@ class PrometheusConfig(
                 "both a bearer token and a user name are given.", field="bearer_token", remedy="Keep one."
             )
         self._check_labels()
-        for name, least in (
-            ("retries", 0),
-            ("concurrency", 1),
-            ("max_response_mib", 1),
-            ("workloads_per_query", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InvalidInputError(f"is below {least}.", field=name, remedy=f"Give {least} or more.")
-        for name in ("scrape_interval", "timeout"):
-            parse_duration(getattr(self, name), field=name)
-        self.step_delta()
+        if 86400 % self.step_seconds:
+            raise InvalidInputError(
+                f"{self.step_seconds} does not divide a day.",
+                field="step_seconds",
+                remedy="Write 60, 300 or 3600, for example.",
+            )
         return self
 
     def _check_labels(self) -> None:

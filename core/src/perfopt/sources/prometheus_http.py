@@ -4,13 +4,12 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
-from perfopt.domain.period import parse_duration
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
 from perfopt.sources.prometheus_answer import (
     Answer,
@@ -48,7 +47,7 @@ class PrometheusClient:
     ) -> None:
         self._config = config.checked()
         self._sleep = sleep
-        self._base = config.url.rstrip("/")
+        self._base = config.address
         self._limit = config.max_response_mib << 20
         self._slots = asyncio.Semaphore(config.concurrency)
         self._http = _http_client(config, transport)
@@ -123,13 +122,16 @@ class PrometheusClient:
     async def _post(self, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
         """Sends one request until it is answered, refused, or the attempts are used up."""
         failures: list[str] = []
+        url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
         began = time.monotonic()
         for attempt in range(self._config.retries + 1):
             try:
                 async with self._slots:
-                    status, headers, body = await self._attempt(f"{self._base}/api/v1/{endpoint}", form)
+                    status, headers, body = await self._attempt(
+                        f"{self._config.url.rstrip('/')}/api/v1/{endpoint}", form
+                    )
             except httpx.TransportError as error:
-                failures.append(_transport_failure(error, self._config.timeout))
+                failures.append(_transport_failure(error, self._config.timeout_seconds))
                 wait = None
             else:
                 if status == 200 and "html" not in headers.get("content-type", ""):
@@ -145,7 +147,7 @@ class PrometheusClient:
             f"{self._base} did not answer: {', '.join(dict.fromkeys(failures))}. "
             f"{tried} in {time.monotonic() - began:.1f} s.",
             field="source",
-            remedy="Check that it is up and reachable from here; raise `timeout` or `retries` if it is slow.",
+            remedy="Check that it is up and reachable from here; if it is slow, raise `timeout_seconds`.",
         )
 
     async def _attempt(self, url: str, form: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
@@ -163,18 +165,30 @@ class PrometheusClient:
             return response.status_code, response.headers, bytes(body)
 
 
+class _BearerAuth(httpx.Auth):
+    """Looks the token up at each request: Kubernetes rotates the tokens it mounts."""
+
+    def __init__(self, reference: str) -> None:
+        self._reference = reference
+        resolve_secret(reference, "bearer_token")  # a wrong one is told at once
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["Authorization"] = f"Bearer {resolve_secret(self._reference, 'bearer_token')}"
+        yield request
+
+
 def _http_client(config: PrometheusConfig, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
     headers = {name: resolve_secret(value, f"headers.{name}") for name, value in config.headers.items()}
-    auth = None
+    auth: httpx.Auth | None = None
     if config.bearer_token:
-        headers["Authorization"] = f"Bearer {resolve_secret(config.bearer_token, 'bearer_token')}"
+        auth = _BearerAuth(config.bearer_token)
     elif config.username:
         password = resolve_secret(config.password or "", "password")
         auth = httpx.BasicAuth(resolve_secret(config.username, "username"), password)
     return httpx.AsyncClient(
         headers=headers,
         auth=auth,
-        timeout=parse_duration(config.timeout, field="timeout").total_seconds(),
+        timeout=config.timeout_seconds,
         verify=_tls(config),
         transport=transport,
         follow_redirects=False,
@@ -215,9 +229,9 @@ def _retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0.0), _RETRY_AFTER_CAP)
 
 
-def _transport_failure(error: httpx.TransportError, timeout: str) -> str:
+def _transport_failure(error: httpx.TransportError, timeout_seconds: float) -> str:
     if isinstance(error, httpx.TimeoutException):
-        return f"no answer within {timeout}"
+        return f"no answer within {timeout_seconds:g} s"
     return str(error) or type(error).__name__
 
 
