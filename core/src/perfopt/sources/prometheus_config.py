@@ -55,7 +55,7 @@ class PrometheusConfig(
     headers: dict[str, str] = {}
     ca_file: str | None = None
     insecure_skip_verify: bool = False
-    matchers: list[str] = []
+    matchers: tuple[str, ...] = ()
     catalogue: str | None = None
     step_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
     scrape_interval_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
@@ -65,7 +65,7 @@ class PrometheusConfig(
     max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
     workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25
     cluster_label: str = "cluster"
-    replica_labels: list[str] = ["prometheus_replica", "prometheus", "replica", "__replica__"]
+    replica_labels: tuple[str, ...] = ("prometheus_replica", "prometheus", "replica", "__replica__")
 
     @property
     def step(self) -> timedelta:

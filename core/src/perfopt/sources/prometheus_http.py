@@ -127,9 +127,7 @@ class PrometheusClient:
         for attempt in range(self._config.retries + 1):
             try:
                 async with self._slots:
-                    status, headers, body = await self._attempt(
-                        f"{self._config.url.rstrip('/')}/api/v1/{endpoint}", form
-                    )
+                    status, headers, body = await self._attempt(url, form)
             except httpx.TransportError as error:
                 failures.append(_transport_failure(error, self._config.timeout_seconds))
                 wait = None
