@@ -91,7 +91,7 @@ class EatsMemory(PeakStrategy):
     name = "eats-memory"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        kept = [bytearray(os.urandom(2**20)) for _ in itertools.repeat(None)]
+        kept = [bytearray(b"x" * 2**20) for _ in itertools.repeat(None)]
         raise MemoryError(len(kept))
 
 
