@@ -25,7 +25,11 @@ PREFIX = "PERFOPT_"
 _SCALARS = ("default_source", "price_book")
 _MAPPINGS = ("sources", "price_books", "engine")
 _SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
+_URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
+    (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
+    (re.compile(r"(?<=nats://)[^/@\s:]+@"), "***@"),
+    (re.compile(r"([?&][^=&\s]*(?:passw|token|secret|key)[^=&\s]*=)[^&\s]+", re.I), r"\1***"),
+)
 REDACTED = "***"
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -240,7 +244,10 @@ def redact(value: Any, key: str = "") -> Any:
         return {name: redact(item, name) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [redact(item, key) for item in value]
-    if isinstance(value, str) and value:
-        secret = _SECRET_KEY.search(key) and not key.endswith("_file")
-        return REDACTED if secret else _URL_PASSWORD.sub(rf"\1:{REDACTED}@", value)
+    if not isinstance(value, str) or not value:
+        return value
+    if _SECRET_KEY.search(key) and not key.endswith("_file"):
+        return REDACTED
+    for pattern, shown in _URL_SECRETS:
+        value = pattern.sub(shown, value)
     return value

@@ -68,8 +68,9 @@ class Document:
         unknown = _UNKNOWN.match(problem)
         if unknown is None:
             self.fail(path + inner, f"{problem}.", "Correct the value.")
-        name, known = unknown["name"], () if inner else field_names(into)
-        self.fail((*path, *inner, name), f"There is no field {name!r} here.", suggestion(name, known))
+        name = unknown["name"]
+        remedy = suggestion(name, field_names(into, inner))
+        self.fail((*path, *inner, name), f"There is no field {name!r} here.", remedy)
 
 
 def read_yaml(path: Path, *, what: str) -> Document:

@@ -53,7 +53,9 @@ def open_source(spec: str | None, config: Config, services: Path | None = None) 
         return PrometheusSource(name, found)
     from perfopt.sources.files import FileSource  # pyarrow is not needed for Prometheus
 
-    return FileSource(name, found, _services(found))
+    read = _services(found)
+    read.check_price_books(config.price_books)
+    return FileSource(name, found, read)
 
 
 def with_price_books(config: Config, source: SourceConfig) -> Config:

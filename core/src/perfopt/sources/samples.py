@@ -109,14 +109,12 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = self._guarded(self._open)
-        _check_schema(path, self._file.schema_arrow)
+        plain = self._guarded(lambda: pq.ParquetFile(path))
+        _check_schema(path, plain.schema_arrow)
+        self._file = pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=["series_id", "metric"])
         self.blocks = self._file.metadata.num_row_groups
         if self._file.metadata.num_rows == 0:
             _refuse(path, "holds no rows", "Write it again with samples in it.")
-
-    def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path, read_dictionary=["series_id", "metric"])
 
     def read(self, block: int) -> Block:
         """Returns one row group."""
