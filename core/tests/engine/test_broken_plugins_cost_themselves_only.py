@@ -34,7 +34,7 @@ RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
         (
             "INCOMPLETE",
             "plugin_failed",
-            "incomplete target: it has the containers [] and the workload has [main]",
+            "it has the containers [] and the workload has [main]",
         ),
         ("NOT_A_NUMBER", "plugin_failed", "cpu_request_cores = nan"),
         ("ABOVE_LIMIT", "plugin_failed", "above cpu_limit_cores"),
