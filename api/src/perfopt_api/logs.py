@@ -21,11 +21,8 @@ def configure_logging(settings: ServiceSettings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    lines, people = structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer(colors=False)
+    renderer: Any = lines if settings.log_json else people
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -3,7 +3,7 @@
 The environment overrides a field (`PERFOPT_SERVICE__DATABASE_URL=...`), see perfopt.config.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -90,3 +90,9 @@ def service_settings(config: Config) -> ServiceSettings:
 def _check(field: str, url: str, schemes: tuple[str, ...]) -> None:
     if not url.startswith(schemes):
         raise ValueError(f"{field} must start with {' or '.join(schemes)}")
+
+
+def with_service(config: Config, **fields: Any) -> Config:
+    """Returns the configuration with fields of the service's section replaced, but for None."""
+    section = {**config.sections.get(SECTION, {}), **{k: v for k, v in fields.items() if v is not None}}
+    return msgspec.structs.replace(config, sections={**config.sections, SECTION: section})

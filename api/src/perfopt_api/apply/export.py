@@ -15,6 +15,8 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
     "memory_limit": ("limits", "memory"),
 }
 
+_SIDECAR_NOTE = "A native sidecar stands under initContainers: move its entry there."
+
 
 def export(made: OptimizationRecommendation) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of an export, each {kind, filename, content, command, note}.
@@ -77,9 +79,7 @@ def _strategic_merge_patch(
         "content": _yaml(patch_of(target, resources, replicas)),
         "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
         f" --type strategic --patch-file {shlex.quote(filename)}",
-        "note": " ".join(
-            (*target.notes, "A native sidecar stands under initContainers: move its entry there.")
-        ),
+        "note": " ".join((*target.notes, _SIDECAR_NOTE)),
     }
 
 
@@ -118,7 +118,7 @@ def _helm_values(
         "content": _yaml(values),
         "command": f"helm upgrade {shlex.quote(target.name)} CHART{where} --reuse-values"
         f" --values {shlex.quote(filename)}",
-        "note": "The keys are those that `helm create` lays out; adapt them to the chart, and name it for CHART.",
+        "note": "The keys are those that `helm create` lays out: adapt them, and put the chart for CHART.",
     }
 
 
@@ -143,6 +143,4 @@ _Dumper.add_representer(_Block, _represent_block)
 
 
 def _yaml(value: Any) -> str:
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1000
-    )
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)

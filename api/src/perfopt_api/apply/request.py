@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import format_instant, parse_duration
-from perfopt.domain.recommendation import OptimizationRecommendation, Warning
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.recommendation import Warning as JobWarning
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, warnings_of
@@ -20,7 +21,7 @@ class ApplyRecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forb
     """How to apply a recommendation. Everything is optional.
 
     Attributes:
-        mode: `dry_run` shows the changes, `export` writes manifests, `direct` and `canary` change the cluster.
+        mode: dry_run shows the changes, export writes manifests, direct and canary change the cluster.
         reason: why it is applied, for the record.
         verify_for: how long to watch the workload afterwards ("24h").
         force: apply although the recommendation is superseded or expired.
@@ -63,14 +64,14 @@ def answer(
 
     Raises:
         InvalidInputError: malformed verify_for.
-        ConflictError: direct and canary, as long as there is no executor; or a kind no patch can be written for.
+        ConflictError: direct and canary, as there is no executor; or a kind that cannot be patched.
     """
     if wish.verify_for is not None:
         parse_duration(wish.verify_for, field="verify_for")
     if wish.mode in ("direct", "canary"):
         refuse_change(wish, made, now)
     artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made)
-    warnings: tuple[Warning, ...] = (*job.warnings, *warnings_of(made, now))
+    warnings: tuple[JobWarning, ...] = (*job.warnings, *warnings_of(made, now))
     return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
 
 

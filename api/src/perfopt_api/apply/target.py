@@ -65,7 +65,7 @@ def target_of(made: OptimizationRecommendation) -> Target:
     if kind.lower() in _UNSUPPORTED:
         raise UnsupportedKindError(
             f"No patch can be written for {made.workload}: its kind is {kind}.",
-            remedy=f"Change what creates it; patches can be written for {', '.join(k for _, k in _KINDS.values())}.",
+            remedy=f"Change what creates it; {', '.join(k for _, k in _KINDS.values())} can be patched.",
         )
     namespace = scope[-1] if scope else ""
     notes = []

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from litestar import Request
@@ -10,13 +10,12 @@ from litestar import Request
 from perfopt.errors import InvalidInputError
 from perfopt_api.http.errors import MalformedJsonError, UnsupportedMediaTypeError, allowed_values
 
-T = TypeVar("T")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.S)
 
 
-def body_of(into: type[T], *, optional: bool = False) -> Callable[..., Coroutine[Any, Any, T]]:
+def body_of[T](into: type[T], *, optional: bool = False) -> Callable[..., Coroutine[Any, Any, T]]:
     """Returns a dependency that reads the body as a struct.
 
     Args:
@@ -35,7 +34,7 @@ def body_of(into: type[T], *, optional: bool = False) -> Callable[..., Coroutine
     return read
 
 
-def decode(raw: bytes, into: type[T]) -> T:
+def decode[T](raw: bytes, into: type[T]) -> T:
     """Decodes a body.
 
     Raises:

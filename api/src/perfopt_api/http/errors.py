@@ -100,9 +100,8 @@ def handle_perfopt_error(request: Request[Any, Any, Any], error: PerfoptError) -
     code = next((code for code in codes if code in KINDS), None)
     if code is None:
         return handle_unexpected(request, error)
-    errors = ()
-    if error.field:
-        errors = (FieldError(field=error.field, message=error.message, remedy=error.remedy),)
+    at_fault = FieldError(field=error.field or "", message=error.message, remedy=error.remedy)
+    errors = (at_fault,) if error.field else ()
     candidates = error.candidates if isinstance(error, NotFoundError) else ()
     headers = {"WWW-Authenticate": "Bearer"} if code == "unauthorized" else {}
     return problem_response(request, code, str(error), errors=errors, candidates=candidates, headers=headers)
@@ -157,7 +156,7 @@ def _invalid_parameters(request: Request[Any, Any, Any], error: ValidationExcept
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    PerfoptError: handle_perfopt_error,  # type: ignore[dict-item]  # the map's value type is contravariant
-    HTTPException: handle_http_exception,  # type: ignore[dict-item]
+    PerfoptError: handle_perfopt_error,
+    HTTPException: handle_http_exception,
     Exception: handle_unexpected,
 }

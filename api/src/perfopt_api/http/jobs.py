@@ -131,7 +131,7 @@ async def analyze(
         HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds for the finished job."),
     ] = None,
 ) -> Response[OptimizationJob]:
-    """Stores a job in status ANALYZING and answers at once, or after `Prefer: wait=N` with the finished job."""
+    """Stores a job and answers at once, or after `Prefer: wait=N` with the finished job."""
     preferences = request.headers.getall("prefer", []) if prefer is not None else []
     return await new_job(request, ports, analysis, idempotency_key, preferences)
 

@@ -1,5 +1,6 @@
 """The OpenAPI document: what the framework finds, completed with bodies, problems, headers and examples."""
 
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -9,14 +10,26 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Tag
 from litestar.params import FromPath
 
+from perfopt.domain.job import OptimizationJob
 from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.engine.registry import PluginInfo
 from perfopt.errors import NotFoundError
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http.docs import DocsPage, docs_router
+from perfopt_api.http.health import Health
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Kind, Problem
 
+_ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
 _REF = "#/components/schemas/{name}"
-_MODELS = (PerformanceAnalysisRequest, ApplyRecommendationRequest, Problem)
+_MODELS = (
+    PerformanceAnalysisRequest,
+    ApplyRecommendationRequest,
+    OptimizationJob,
+    PluginInfo,
+    Health,
+    Kind,
+    Problem,
+)
 _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
     "analyze": (
         PerformanceAnalysisRequest,
@@ -81,10 +94,10 @@ def openapi_config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="perfopt",
         version=version("perfopt-api"),
-        summary="Performance optimisation of services: recommendations with evidence and calibrated confidence",
+        summary="Performance optimisation of services: recommendations with evidence",
         description=(
-            "Ask for an analysis of a service, look at its job, read its recommendations, and see or export what"
-            " applying one would change. Errors are RFC 9457 problem documents."
+            "Ask for an analysis of a service, look at its job, read its recommendations, and see or"
+            " export what applying one would change. Errors are RFC 9457 problem documents."
         ),
         tags=[
             Tag(name="Jobs", description="Analyses and what came of them."),
@@ -109,16 +122,30 @@ def document(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 def complete(schema: dict[str, Any]) -> dict[str, Any]:
     """Adds what handlers do not tell the framework: strict bodies, problems, response headers, security."""
+    # The schemas of msgspec in place of the framework's: they know bounds and unknown fields.
     _, models = msgspec.json.schema_components(_MODELS, ref_template=_REF)
-    components = schema.setdefault("components", {})
-    components["schemas"] = {**components.get("schemas", {}), **models}
-    components["securitySchemes"] = {"bearer": _BEARER}
+    schema["components"] = {
+        "schemas": {name: _described(model) for name, model in models.items()},
+        "securitySchemes": {"bearer": _BEARER},
+    }
     schema["servers"] = [{"url": "/"}]
     for path, item in schema["paths"].items():
         for operation in item.values():
             if isinstance(operation, dict) and "operationId" in operation:
                 _complete_operation(operation, secured=path.startswith("/api/"))
     return schema
+
+
+def _described(model: dict[str, Any]) -> dict[str, Any]:
+    """Moves what a docstring says of attributes to the properties themselves."""
+    text, _, attributes = model.get("description", "").partition("Attributes:\n")
+    properties = {name: dict(value) for name, value in model.get("properties", {}).items()}
+    for names, meaning in _ATTRIBUTE.findall(attributes):
+        for name in names.split(", "):
+            if name in properties:
+                properties[name]["description"] = " ".join(meaning.split())
+    described = {**model, "description": text.strip()}
+    return described | ({"properties": properties} if properties else {})
 
 
 def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
@@ -130,11 +157,7 @@ def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
         responses["200"] = {**responses["202"], "description": "The finished job, after `Prefer: wait=N`."}
         responses["202"]["description"] = "The job is stored and will be worked on."
     for status, response in responses.items():
-        response["headers"] = {
-            **response.get("headers", {}),
-            **_HEADERS.get((name, status), {}),
-            **_ID_HEADER,
-        }
+        response["headers"] = _HEADERS.get((name, status), {}) | _ID_HEADER
     for code in _PROBLEMS[name]:
         responses[str(code)] = _problem_response(code)
     operation["responses"] = dict(sorted(responses.items()))
@@ -180,7 +203,7 @@ async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get(
     "/problems/{code:str}",
     operation_id="problemKind",
-    summary="What a kind of problem means",
+    summary="Explain a problem",
     tags=["Health"],
 )
 async def problem_kind(code: FromPath[str]) -> Kind:

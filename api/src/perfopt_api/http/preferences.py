@@ -1,4 +1,4 @@
-"""The `Prefer` header (RFC 7240): only `wait` is known here; what is malformed is ignored, as the RFC asks."""
+"""The `Prefer` header (RFC 7240): only `wait` is known; what is malformed is ignored, as the RFC asks."""
 
 import re
 from datetime import timedelta
