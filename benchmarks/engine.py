@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--source", default=str(SAMPLES), help="file of samples (default: the bundled ones)")
     snapshots = asyncio.run(read(parser.parse_args().source))
     kind = OptimizationType.RESOURCE_OPTIMIZATION
-    strategies = [s for s in load_plugins().strategies.values() if s.optimization_type is kind]
+    strategies = [s for s in load_plugins().instances.values() if s.optimization_type is kind]
     milliseconds = []
     for snapshot in snapshots * REPEATS:
         context = AnalysisContext(snapshot, VALIDITY, DEFAULT_PRICE_BOOK)
