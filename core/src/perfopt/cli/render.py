@@ -129,9 +129,9 @@ def _cost(made: OptimizationRecommendation) -> str:
     current, recommended = made.monthly_cost_current, made.monthly_cost_recommended
     if recommended is None:
         return "-"
-    if current is None:
+    if current is None or current == recommended:
         return f"{recommended:.2f} {made.currency}"
-    percent = -made.expected_improvement.cost_reduction_percent
+    percent = 0.0 - made.expected_improvement.cost_reduction_percent
     return f"{current:.2f} -> {recommended:.2f} {made.currency} ({percent:+.0f} %)"
 
 
