@@ -16,7 +16,8 @@ from perfopt.domain.resolve import resolve_workload
 from perfopt.domain.workload import Workload
 from perfopt.engine import Engine
 from perfopt.errors import NoDataError, PerfoptError
-from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
+from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
 
 # A history is called short when more than this share of the period lacks: a scrape that began a few
@@ -154,19 +155,20 @@ def _with_history_warning(snapshot: WorkloadSnapshot, question: _Question) -> Wo
 
 
 def _first_sample(snapshot: WorkloadSnapshot) -> datetime | None:
-    """Returns the start of the first step that any usage metric has a value at."""
-    usage = [
+    """Returns the start of the first step at which anything was measured; recorded settings do not count."""
+    measured = [
         series.values.T
         for metrics in snapshot.containers.values()
         for name, series in metrics.items()
-        if name in ("cpu_cores", "memory_bytes")
+        if not METRICS[name].carry_forward
     ]
-    steps = [_first_step(values) for values in (*usage, *snapshot.service.values())]
+    measured += [values for name, values in snapshot.service.items() if not METRICS[name].carry_forward]
+    steps = [_first_step(values) for values in measured]
     found = [step for step in steps if step is not None]
     return _at(snapshot.grid, min(found)) if found else None
 
 
-def _first_step(values: np.ndarray) -> int | None:
+def _first_step(values: Array) -> int | None:
     present = np.isfinite(values)
     rows = present if present.ndim == 1 else present.any(axis=1)
     return int(rows.argmax()) if rows.any() else None
