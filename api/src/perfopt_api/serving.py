@@ -55,7 +55,7 @@ async def serve_api(config: Config, stop: asyncio.Event, ready: Callable[[str], 
             ready(f"http://{settings.host}:{port}")
             await _until(stop, serving)
         finally:
-            server.stop()
+            server.stop()  # type: ignore[no-untyped-call]  # granian leaves it without types
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(serving, GRACE_SECONDS)
 

@@ -189,7 +189,7 @@ class FakeWaiter:
     def __init__(self, store: FakeStore):
         self.store, self.finishes, self.asked = store, True, []
 
-    async def wait_for_job(self, job_id, timeout):  # noqa: ASYNC109
+    async def wait_for_job(self, job_id, timeout):
         self.asked.append(timeout)
         if job_id not in self.store.jobs:
             raise NotFoundError("There is no such job.")
@@ -237,6 +237,12 @@ class World:
     def _probe(self):
         self.probes += 1
         return PLUGINS
+
+
+@pytest.fixture
+def make_recommendation():
+    """Makes a recommendation, with some fields changed."""
+    return recommendation
 
 
 @pytest.fixture
