@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array
-from perfopt.sources.samples import Block, SampleFile, list_files, open_samples
+from perfopt.sources.samples import Block, SampleFile, list_files, open_samples, release_memory
 
 Times = NDArray[np.int64]
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -129,6 +129,7 @@ class IndexedFiles:
             if self._index is None or seen != self._seen:
                 self._index = SampleIndex([self._opener(file) for file in files])
                 self._seen = seen
+                release_memory()
             return self._index
 
     def forget(self) -> None:

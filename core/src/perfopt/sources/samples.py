@@ -125,7 +125,9 @@ class ParquetFile:
                 f"has a row group of {rows:,} rows, which would not fit into memory",
                 "Write it with row groups of about 1,000,000 rows.",
             )
-        table = self._guarded(lambda: self._file.read_row_group(block, columns=list(COLUMNS)))
+        table = self._guarded(
+            lambda: self._file.read_row_group(block, columns=list(COLUMNS), use_threads=False)
+        )
         return _to_block(self.path, table)
 
     def _guarded[T](self, action: Callable[[], T]) -> T:
@@ -191,6 +193,11 @@ class CsvFile:
         if column == "timestamp":
             wanted += " Write 2026-11-23T10:00:00Z."
         _refuse(self.path, f"is not valid CSV: {first_line}", wanted, column)
+
+
+def release_memory() -> None:
+    """Gives back what decoding used: Arrow's allocator would keep it for the life of a worker."""
+    pa.default_memory_pool().release_unused()
 
 
 def _check_schema(path: Path, schema: pa.Schema) -> None:
