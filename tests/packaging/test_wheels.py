@@ -66,7 +66,7 @@ def test_core_alone_gives_the_cli_and_pulls_in_no_service_or_learning_packages(t
     bin_folder = install(tmp_path, wheels, constraints, "perfopt")
 
     assert not installed(bin_folder) & (SERVICE_PACKAGES | HEAVY_PACKAGES)
-    assert "perfopt, version 0.1.0" in run(bin_folder / "perfopt", "--version")
+    assert "perfopt 0.1.0" in run(bin_folder / "perfopt", "--version")
     assert json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json")) == []
 
 
