@@ -122,9 +122,12 @@ def _nonsense(server: str, what: str) -> SourceError:
 
 
 def _range_series(item: _Item, server: str) -> RangeSeries:
-    """Parses [[seconds,"value"],...] in one pass: four times as fast as decoding into objects."""
+    """Parses [[seconds,"value"],...] in one pass, without a Python object for each number."""
     raw = bytes(item.values)
-    numbers = np.fromstring(raw.translate(None, _PUNCTUATION).decode("ascii", "replace"), sep=",")
+    try:
+        numbers = np.fromstring(raw.translate(None, _PUNCTUATION).decode("ascii", "replace"), sep=",")
+    except ValueError as error:
+        raise _nonsense(server, "values that are not numbers") from error
     expected = raw.count(b",") + 1 if b"," in raw else 0
     if len(numbers) != expected or len(numbers) % 2:
         raise _nonsense(server, "values that are not numbers")

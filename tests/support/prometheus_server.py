@@ -1,0 +1,140 @@
+"""A real Prometheus on a free port, loaded with samples of the past. For tests and benchmarks.
+
+    exposition = Exposition()
+    exposition.add("up", {"job": "api"}, times_seconds, values)
+    with prometheus_server(exposition, directory) as url: ...
+
+Needs Debian's `prometheus` and `promtool`.
+"""
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+_DEADLINE_SECONDS = 120.0
+_LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
+_READY = "Server is ready to receive web requests"
+
+
+def prometheus_is_installed() -> bool:
+    """Returns whether both programs are there."""
+    return shutil.which("prometheus") is not None and shutil.which("promtool") is not None
+
+
+class Exposition:
+    """Samples in the OpenMetrics text format, as promtool backfills them."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[str]] = {}
+        self.samples = 0
+
+    def add(
+        self, name: str, labels: Mapping[str, str], times: Iterable[float], values: Iterable[float]
+    ) -> None:
+        """Adds one series: times in seconds since the epoch, increasing."""
+        inside = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
+        lines = [
+            f"{name}{{{inside}}} {value!r} {time:.3f}" for time, value in zip(times, values, strict=True)
+        ]
+        self.samples += len(lines)
+        self._blocks.setdefault(name, []).extend(lines)
+
+    def write(self, path: Path) -> None:
+        """Writes the file, each metric's series together as the format wants it."""
+        with path.open("w", encoding="utf-8") as file:
+            for lines in self._blocks.values():
+                file.write("\n".join(lines))
+                file.write("\n")
+            file.write("# EOF\n")
+
+
+def backfill(exposition: Exposition, directory: Path) -> Path:
+    """Writes the samples as blocks; returns the data directory of a Prometheus that holds them.
+
+    Blocks of two weeks: with the two hours that are the default, minutes go by.
+    """
+    source, data = directory / "exposition.om", directory / "data"
+    exposition.write(source)
+    data.mkdir()
+    command = [
+        "promtool",
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        "--quiet",
+        "--max-block-duration=336h",
+    ]
+    done = subprocess.run([*command, str(source), str(data)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"promtool refused the samples: {done.stderr[-2000:]}")
+    source.unlink()
+    return data
+
+
+@contextmanager
+def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> Iterator[str]:
+    """Backfills a Prometheus, starts it, and gives its URL; stops it at the end.
+
+    Args:
+        exposition: the samples it is to hold.
+        directory: an empty directory of ours.
+        flags: further command-line flags, for example a lower limit.
+    """
+    data = backfill(exposition, directory)
+    config = directory / "prometheus.yml"
+    config.write_text("global: {}\n", encoding="utf-8")
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={data}",
+            "--storage.tsdb.retention.time=100y",
+            "--web.listen-address=127.0.0.1:0",
+            *flags,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    alarm = threading.Timer(_DEADLINE_SECONDS, process.kill)
+    alarm.start()
+    try:
+        address = _wait_until_ready(process)
+        alarm.cancel()
+        drain = threading.Thread(target=_drain, args=(process,), daemon=True)
+        drain.start()
+        yield f"http://{address}"
+    finally:
+        alarm.cancel()
+        process.terminate()
+        process.wait(timeout=30)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> str:
+    """Reads the log until the server serves; its end means that it died, or the alarm killed it."""
+    address, log = "", []
+    for line in process.stderr or ():
+        log.append(line)
+        if found := _LISTENING.search(line):
+            address = found[1].strip('"')
+        if _READY in line and address:
+            return address
+    raise RuntimeError(f"prometheus did not start: {''.join(log)[-2000:]}")
+
+
+def _drain(process: subprocess.Popen[str]) -> None:
+    try:
+        for _ in process.stderr or ():
+            continue
+    except ValueError:  # closed while we read
+        return
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
