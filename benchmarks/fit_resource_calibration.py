@@ -23,8 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from walk_traces import SETTINGS, cuts, load
 from numpy.typing import NDArray
+from walk_traces import SETTINGS, cuts, load
 
 import perfopt_resource
 from perfopt.replay.score import (
@@ -35,7 +35,6 @@ from perfopt.replay.score import (
     smallest_memory_request,
 )
 from perfopt_resource.bounds import (
-    LEAST_SPREAD,
     MARGIN_RANGE,
     NO_SPREADS,
     SPREAD_CLIP,
