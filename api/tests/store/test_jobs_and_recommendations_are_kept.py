@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from sqlalchemy import select, text
 
+from perfopt.domain import recommendation as domain
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
-from perfopt.domain.recommendation import Declined, Warning
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import ConflictError, InvalidInputError, UnavailableError
 from perfopt_api.store.database import Database
@@ -55,10 +55,10 @@ async def test_a_finished_job_gives_back_every_field_in_the_order_it_was_written
     store, work, recommendation, result
 ):
     made = recommendation()
-    declined = Declined(
+    declined = domain.Declined(
         optimization_type=OptimizationType.COST_OPTIMIZATION, code=DeclineCode.NO_STRATEGY, reason="None."
     )
-    warning = Warning(code="short_history", message="Only 3 days.")
+    warning = domain.Warning(code="short_history", message="Only 3 days.")
     claim = await claimed(store, work)
     await work.finish_job(claim, result(made, declined=(declined,), warnings=(warning,)))
     job = await store.get_job(claim.job_id)
@@ -120,7 +120,9 @@ async def test_a_newer_recommendation_supersedes_only_the_same_workload_and_type
     [new] = await finished(store, work, result(recommendation(cpu_request="600m")))
     current = {r.recommendation_id for r in (await store.list_recommendations()).items}
     assert current == {other.recommendation_id, cost.recommendation_id, new.recommendation_id}
-    every = {r.recommendation_id: r for r in (await store.list_recommendations(include_superseded=True)).items}
+    every = {
+        r.recommendation_id: r for r in (await store.list_recommendations(include_superseded=True)).items
+    }
     assert every[old.recommendation_id].superseded_by == new.recommendation_id
     assert len(every) == 4
 
@@ -134,7 +136,7 @@ async def test_of_two_of_one_type_in_one_job_the_better_ranked_is_current(
     assert len(await events(database)) == 1
 
 
-async def test_an_event_goes_out_only_for_a_material_difference(store, work, database, recommendation, result):
+async def test_events_tell_of_material_differences_only(store, work, database, recommendation, result):
     for state in (
         {"cpu_request": "300m"},  # the first: told
         {"cpu_request": "310m"},  # 3 % off
@@ -315,9 +317,9 @@ async def test_ping_wants_the_schema_of_this_version(store, database, empty_data
     await store.ping()
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(UnavailableError, match="at revision 0000.*perfopt migrate"):
+    with pytest.raises(UnavailableError, match=r"at revision 0000.*perfopt migrate"):
         await store.ping()
     empty = Database(empty_database_url)
-    with pytest.raises(UnavailableError, match="lacks the schema of this version. Run `perfopt migrate`"):
+    with pytest.raises(UnavailableError, match=r"lacks the schema of this version\. Run `perfopt migrate`"):
         await PostgresStore(empty).ping()
     await empty.close()

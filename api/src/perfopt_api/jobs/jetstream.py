@@ -93,7 +93,7 @@ class JetStreamDeliveries:
             except nats.errors.TimeoutError:
                 return None
             except nats.errors.Error:
-                # The consumer or its stream may be lost with the server's storage: made anew at the next call.
+                # Consumer or stream may be lost with the server's storage: made anew at the next call.
                 await self._forget()
                 raise
         return JetStreamDelivery(message)

@@ -67,9 +67,7 @@ async def serve_jobs(
         _log.info("worker_ready", concurrency=settings.worker_concurrency)
         async with _beside((relay.run(), sweeper.run())):
             await worker.run(stop)
-        with contextlib.suppress(
-            Exception
-        ):  # what the last jobs told goes out now rather than at the next start
+        with contextlib.suppress(Exception):
             await asyncio.wait_for(relay.flush(), policy.grace_seconds)
         _log.info("worker_stopped")
 

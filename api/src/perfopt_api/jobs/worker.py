@@ -54,15 +54,16 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until told to stop; then running jobs get the grace, and what is left is given back."""
-        tasks = [asyncio.create_task(self._slot(slot, stop)) for slot in self._slots]
+        tasks = {asyncio.create_task(self._slot(slot, stop)) for slot in self._slots}
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            done, _ = await asyncio.wait(tasks, timeout=self._grace_seconds if stop.is_set() else 0)
-            for task in done:
+            ended, _ = await asyncio.wait(tasks, timeout=self._grace_seconds if stop.is_set() else 0)
+            for task in ended:
                 task.result()
         finally:
-            for task in (stopping, *tasks):
+            stopping.cancel()
+            for task in tasks:
                 task.cancel()
             await asyncio.gather(stopping, *tasks, return_exceptions=True)
 

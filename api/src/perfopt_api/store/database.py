@@ -10,7 +10,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from perfopt.errors import InvalidInputError, UnavailableError
+from perfopt.errors import InvalidInputError, PerfoptError, UnavailableError
 
 CONNECT_SECONDS = 3.0
 COMMAND_SECONDS = 30.0
@@ -27,7 +27,7 @@ _GONE = (
     exc.InterfaceError,
     exc.OperationalError,
 )
-_SETUP = (
+_REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
@@ -75,17 +75,36 @@ class Database:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Turns every form of "not reachable" into UnavailableError, with the cause chained."""
+        """Turns what PostgreSQL's drivers raise into errors that say what to do, with the cause chained."""
         try:
             yield
         except _GONE as error:
             raise self.unavailable(error) from error
-        except _SETUP as error:
-            raise UnavailableError(
-                f"PostgreSQL at {self.place} refused: {error}.", remedy="Check the setting database_url."
-            ) from error
-        except exc.DBAPIError as error:
-            raise self._dbapi(error) from error
+        except (asyncpg.PostgresError, exc.DBAPIError) as error:
+            cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
+            meaning = self._meaning(cause)
+            if meaning is None and getattr(error, "connection_invalidated", False):
+                meaning = self.unavailable(cause)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+    def _meaning(self, cause: BaseException) -> PerfoptError | None:
+        if isinstance(cause, _GONE):
+            return self.unavailable(cause)
+        if isinstance(cause, _REFUSED):
+            return UnavailableError(
+                f"PostgreSQL at {self.place} refuses: {_sentence(cause)}.",
+                remedy="Check the setting database_url.",
+            )
+        if isinstance(cause, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+            return UnavailableError(
+                f"The database {self.place} lacks the schema of this version.",
+                remedy="Run `perfopt migrate`.",
+            )
+        if isinstance(cause, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
+            return InvalidInputError("There is a character in it that cannot be stored, such as NUL.")
+        return None
 
     def unavailable(self, error: BaseException | None = None) -> UnavailableError:
         """Returns the error that says PostgreSQL is not reachable."""
@@ -94,17 +113,6 @@ class Database:
             f"PostgreSQL at {self.place} is not reachable{cause}.",
             remedy="Check that it runs and that the setting database_url is right.",
         )
-
-    def _dbapi(self, error: exc.DBAPIError) -> Exception:
-        original = getattr(error.orig, "__cause__", None)
-        if error.connection_invalidated or isinstance(original, _GONE):
-            return self.unavailable(original)
-        if isinstance(original, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-            return UnavailableError(
-                f"The database {self.place} lacks the schema of this version.",
-                remedy="Run `perfopt migrate`.",
-            )
-        return error
 
     async def close(self) -> None:
         """Closes every connection."""
