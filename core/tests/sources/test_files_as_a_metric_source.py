@@ -209,16 +209,29 @@ FRACTIONS = [*rows("job", "cpu_fraction", [0.25, 0.5]), *rows("job", "memory_fra
 async def test_fractions_need_a_capacity_and_the_user_is_told(tmp_path):
     path = write(tmp_path / "job.parquet", FRACTIONS)
     got = await snapshot(source(path), "job", START, START + 2 * STEP)
-    assert got.series("main", "cpu_cores") is None
     assert got.workload.state.basis is Basis.UNKNOWN
-    assert [code for code, _ in got.warnings] == ["capacity_unknown", "capacity_unknown"]
-    assert "state capacity.cpu in the services file" in got.warnings[0][1]
+    assert str(got.error).startswith(
+        "job has none of the metrics that this analysis reads (cpu_cores, memory_bytes),"
+        " but cpu_fraction, memory_fraction."
+    )
+    assert "state capacity.cpu in the services file" in str(got.error)
+    assert "state capacity.memory in the services file" in str(got.error)
     services = tmp_path / "services.yaml"
     services.write_text("services:\n  job:\n    capacity: {cpu: 8, memory: 16Gi}\n")
     got = await snapshot(source(path, services), "job", START, START + 2 * STEP)
     np.testing.assert_allclose(got.series("main", "cpu_cores").values, [[2.0, 4.0]])
     np.testing.assert_allclose(got.series("main", "memory_bytes").values, [[2.0**33, 2.0**32]])
     assert got.warnings == ()
+
+
+async def test_a_part_without_capacity_is_a_warning_and_the_rest_is_read(tmp_path):
+    path = write(tmp_path / "job.parquet", FRACTIONS)
+    services = tmp_path / "services.yaml"
+    services.write_text("defaults: {capacity: {cpu: 8}}\n")
+    got = await snapshot(source(path, services), "job", START, START + 2 * STEP)
+    np.testing.assert_allclose(got.series("main", "cpu_cores").values, [[2.0, 4.0]])
+    assert got.series("main", "memory_bytes") is None
+    assert [code for code, _ in got.warnings] == ["capacity_unknown"]
 
 
 async def test_a_services_file_states_what_a_series_has_and_how_it_is_called(tmp_path):

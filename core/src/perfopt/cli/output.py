@@ -41,9 +41,11 @@ class Output:
         if self._forgive_no_data and isinstance(error, NoDataError):
             self._add_result(self._without_data(workload, error))
             return
-        failed = Failed(service_name=workload.service_name, error={"code": error.code, "message": str(error)})
+        failed = Failed(
+            service_name=workload.service_name, error={"code": error.code, "message": _sentence(error)}
+        )
         self.failed.append(failed)
-        click.echo(f"Error: {workload.service_name}: {error}", err=True)
+        click.echo(f"Error: {workload.service_name}: {_sentence(error)}", err=True)
         if self._form == "ndjson":
             click.echo(failed_line(failed), nl=False)
 
@@ -70,7 +72,7 @@ class Output:
 
     def _without_data(self, workload: Workload, error: NoDataError) -> AnalysisResult:
         declined = tuple(
-            Declined(optimization_type=kind, code=DeclineCode.NO_DATA, reason=str(error))
+            Declined(optimization_type=kind, code=DeclineCode.NO_DATA, reason=_sentence(error))
             for kind in self._types
         )
         return AnalysisResult(
@@ -80,3 +82,8 @@ class Output:
             declined=declined,
             warnings=(),
         )
+
+
+def _sentence(error: PerfoptError) -> str:
+    """Returns what is wrong and what to do, without the request field: no request was written here."""
+    return f"{error.message} {error.remedy}" if error.remedy else error.message

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -100,18 +100,20 @@ class FileSource:
         series = workload.id.name
         if series not in index.metrics:
             return FailedSnapshot(workload, self._unknown_series(workload, index))
-        if not _has_samples(index, series, grid):
-            return FailedSnapshot(workload, _no_data(workload, index, grid))
         entry = self._services.services.get(workload.service_name, self._services.defaults)
         alive = (grid.index(_instant(index.span_ms(series)[0])), grid.size)
-        gridded = _Gridded.empty()
+        gridded = _Gridded()
         for metric in wanted:
             raw = _raw_series(index, series, metric, grid, entry.capacity or _UNSET)
             if isinstance(raw, str):
                 gridded.warnings.append(("capacity_unknown", raw))
             elif raw is not None:
                 gridded.add(metric, *to_grid(*raw, grid, metric, alive=alive))
-        return gridded.snapshot(workload, grid)
+        if gridded.sampled:
+            return gridded.snapshot(workload, grid)
+        if _has_samples(index, series, grid):
+            return FailedSnapshot(workload, _other_metrics(workload, index, wanted, gridded.warnings))
+        return FailedSnapshot(workload, _no_data(workload, index, grid))
 
     def _unknown_series(self, workload: Workload, index: SampleIndex) -> NoDataError:
         series = workload.id.name
@@ -124,16 +126,13 @@ class FileSource:
 
 @dataclass(slots=True)
 class _Gridded:
-    """The parts of a snapshot while it is put together."""
+    """The parts of a snapshot while it is put together; `sampled` once any metric has a sample."""
 
-    container: dict[str, PodSeries]
-    service: dict[str, Array]
-    coverage: dict[str, Coverage]
-    warnings: list[tuple[str, str]]
-
-    @classmethod
-    def empty(cls) -> "_Gridded":
-        return cls({}, {}, {}, [])
+    container: dict[str, PodSeries] = field(default_factory=dict)
+    service: dict[str, Array] = field(default_factory=dict)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    sampled: bool = False
 
     def add(self, metric: Metric, values: Array, report: GridReport) -> None:
         if metric.scope == "workload":
@@ -143,6 +142,7 @@ class _Gridded:
         if not metric.carry_forward:  # files state such a metric when it changes: nothing is missing between
             name = metric.name if metric.scope == "workload" else f"{CONTAINER}/{metric.name}"
             self.coverage[name] = report.coverage()
+            self.sampled |= report.present > 0
 
     def snapshot(self, workload: Workload, grid: TimeGrid) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -189,6 +189,17 @@ def _has_samples(index: SampleIndex, series: str, grid: TimeGrid) -> bool:
         if not sparse and len(index.read(series, name, start_ms, end_ms)[0]):
             return True
     return False
+
+
+def _other_metrics(
+    workload: Workload, index: SampleIndex, wanted: Sequence[Metric], warnings: Sequence[tuple[str, str]]
+) -> NoDataError:
+    read = ", ".join(metric.name for metric in wanted if not metric.carry_forward)
+    present = ", ".join(index.metrics[workload.id.name])
+    return NoDataError(
+        f"{workload.service_name} has none of the metrics that this analysis reads ({read}), but {present}.",
+        remedy=" ".join(text for _, text in warnings) or None,
+    )
 
 
 def _no_data(workload: Workload, index: SampleIndex, grid: TimeGrid) -> NoDataError:
