@@ -28,8 +28,8 @@ def cpu_bound(context: AnalysisContext, container: Container, bound: Bound, valu
     return Reason(
         code="cpu_bound",
         text=(
-            f"{container.name}: the P99 of cpu was {quantity('cpu', bound.reference)} in {bound.samples} samples,"
-            f" and forecasts of it were typically {bound.own_error - 1:.0%} off; the P99 of the next"
+            f"{container.name}: the P99 of cpu was {quantity('cpu', bound.reference)} in {bound.samples}"
+            f" samples, and forecasts of it were typically {bound.own_error - 1:.0%} off; the P99 of the next"
             f" {duration(context.validity)} is expected to stay within {quantity('cpu', value)}, with a risk"
             f" of shortage of about {1 - bound.held:.0%}.{_capped(container.cpu_limit_cores, bound, value)}"
         ),
@@ -49,9 +49,10 @@ def memory_bound(
     return Reason(
         code="memory_bound",
         text=(
-            f"{container.name}: memory peaked at {_mebibytes(peak)} in {bound.samples} samples; the peak of the"
-            f" next {duration(context.validity)} is expected to stay within {_mebibytes(value)}, with a risk"
-            f" of shortage of about {1 - bound.held:.0%}.{_capped(container.memory_limit_bytes, bound, value)}"
+            f"{container.name}: memory peaked at {_mebibytes(peak)} in {bound.samples} samples; the"
+            f" peak of the next {duration(context.validity)} is expected to stay within"
+            f" {_mebibytes(value)}, with a risk of shortage of about {1 - bound.held:.0%}."
+            f"{_capped(container.memory_limit_bytes, bound, value)}"
         ),
         data={
             "peak_bytes": round(peak),
@@ -152,8 +153,8 @@ def held_for_autoscaler(name: str, resource: str, target: int, current: float, w
         code="held_for_hpa",
         text=(
             f"{name}: an HPA holds {resource} at {target} % of the request, so lowering it from"
-            f" {quantity(field, current)} to {quantity(field, wanted)} would add replicas; it stays. Change the"
-            f" request and the HPA's target together."
+            f" {quantity(field, current)} to {quantity(field, wanted)} would add replicas; it stays."
+            f" Change the request and the HPA's target together."
         ),
     )
 
