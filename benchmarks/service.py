@@ -1,4 +1,4 @@
-"""POST analyze to RECOMMENDATIONS_READY over HTTP, from files or from a Prometheus; memory of the API process.
+"""POST analyze to RECOMMENDATIONS_READY over HTTP, from files or a Prometheus; memory of the API process.
 
     python benchmarks/service.py [--prometheus URL] [--requests 1000] [--clients 4]
 

@@ -13,7 +13,7 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import UnavailableError
 from perfopt_api.demo.samples import QUESTIONS, Question
-from perfopt_api.demo.show import show_event, show_job
+from perfopt_api.demo.show import WIDTH, show_event, show_job, show_priors
 from perfopt_api.events.message import SUBJECT_PREFIX
 from perfopt_api.standalone import Addresses
 
@@ -43,7 +43,9 @@ async def visit(addresses: Addresses, say: Say) -> None:
                 job = await _ask(http, question)
                 say(show_job(job))
                 made += job.recommendations
-        await _show_events(inbox, {one.recommendation_id for one in made}, say)
+        say(show_priors(made))
+        say("━" * WIDTH)
+        await _show_events(inbox, made, say)
         await subscription.unsubscribe()
     finally:
         await client.close()
@@ -67,17 +69,19 @@ async def _ask(http: httpx.AsyncClient, question: Question) -> OptimizationJob:
     return job
 
 
-async def _show_events(inbox: asyncio.Queue[Msg], expected: set[str], say: Say) -> None:
+async def _show_events(inbox: asyncio.Queue[Msg], made: list[OptimizationRecommendation], say: Say) -> None:
+    missing = {one.recommendation_id for one in made}
     received: dict[str, Msg] = {}
     try:
         async with asyncio.timeout(EVENT_SECONDS):
-            while expected - received.keys():
+            while missing - received.keys():
                 message = await inbox.get()
                 event = msgspec.json.decode(message.data)
                 received[event["optimization_recommendation"]["recommendation_id"]] = message
     except TimeoutError:
-        missing = ", ".join(sorted(expected - received.keys()))
-        raise UnavailableError(f"No event arrived in {EVENT_SECONDS:g} s for {missing}.") from None
-    first = received[min(received)]
-    say(f"A NATS subscriber received {len(received)} events, one a recommendation. The first of them:\n")
-    say(show_event(first.subject, dict(first.headers or {}), first.data))
+        late = ", ".join(sorted(missing - received.keys()))
+        raise UnavailableError(f"No event arrived in {EVENT_SECONDS:g} s for {late}.") from None
+    changing = next((one for one in made if not one.already_right), made[0])
+    shown = received[changing.recommendation_id]
+    say(f"A NATS subscriber received {len(received)} events, one a recommendation. One of them:\n")
+    say(show_event(shown.subject, dict(shown.headers or {}), shown.data))

@@ -24,10 +24,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 QUESTIONS = (
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm392"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm219"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm201"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm470"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm328"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm414"),
     Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
     Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/frontend", validity="6h"),
     Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/cartservice", validity="6h"),

@@ -1,6 +1,7 @@
 """What the demo prints: one block a service, and the event as a subscriber got it. Pure."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -63,11 +64,17 @@ def _confidence(made: OptimizationRecommendation) -> str:
     own = (
         "no past window of its own"
         if detail.accurate_share is None
-        else f"{detail.accurate_share:.0%} of its own past windows, worth {detail.n_effective:.1f}"
+        else f"{detail.accurate_share:.0%} of its own past, worth {detail.n_effective:.1f} windows"
     )
-    return (
-        f"{made.expected_improvement.confidence:.2f} = {own}; prior {detail.prior:.2f}"
-        f" worth {detail.prior_strength:.1f} ({detail.prior_source})"
+    prior = f"the prior {detail.prior:.2f}, worth {detail.prior_strength:.1f} windows"
+    return f"{made.expected_improvement.confidence:.2f} from {own}, and {prior}"
+
+
+def show_priors(made: Iterable[OptimizationRecommendation]) -> str:
+    """Prints where the priors of the confidences come from, each once."""
+    sources = {one.plugin: one.confidence_detail.prior_source for one in made}
+    return "\n".join(
+        line for plugin in sorted(sources) for line in _wrapped(f"prior of {plugin}", sources[plugin])
     )
 
 
@@ -81,7 +88,7 @@ def _window(window: ReplayWindow) -> str:
         ("memory", window.memory_safe, window.memory_waste),
     ):
         if safe is not None and waste is not None:
-            parts.append(f"{name} {'safe' if safe else 'short'} at {waste:+.0%} of the least that would do")
+            parts.append(f"{name} {'safe' if safe else 'short'} at {waste:+.0%} over the least that would do")
     return ", ".join(parts)
 
 
