@@ -30,6 +30,16 @@ _CHILD = "from perfopt_api.standalone import run_worker_child; run_worker_child(
 _log = structlog.get_logger("perfopt_api.standalone")
 
 
+def default_data_dir() -> Path:
+    """Returns ./.perfopt; for root, where nobody else may enter that, /var/lib/perfopt.
+
+    PostgreSQL does not run as root, so its own user must reach its data.
+    """
+    here = Path.cwd()
+    closed = not all(place.stat().st_mode & 0o001 for place in (here, *here.parents))
+    return Path("/var/lib/perfopt") if closed and os.geteuid() == 0 else here / ".perfopt"
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where everything listens."""

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt_api.standalone import Addresses
 
-DEFAULT_DATA = Path(".perfopt")
-
 
 @click.command("serve")
 @config_option
@@ -28,9 +26,7 @@ DEFAULT_DATA = Path(".perfopt")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA,
-    show_default=True,
-    help="With --embedded: where the data is kept.",
+    help="With --embedded: where the data is kept; ./.perfopt otherwise.",
 )
 def serve(
     config_file: Path | None,
@@ -38,7 +34,7 @@ def serve(
     port: int | None,
     migrate: bool,
     embedded: bool,
-    data_dir: Path,
+    data_dir: Path | None,
 ) -> None:
     """Serves the REST API until SIGINT or SIGTERM.
 
@@ -71,12 +67,12 @@ def _serve(config: "Config", migrate: bool) -> None:
     uvloop.run(run())
 
 
-def _serve_embedded(config: "Config", data_dir: Path) -> None:
+def _serve_embedded(config: "Config", given: Path | None) -> None:
     from perfopt_api.demo.samples import with_samples
-    from perfopt_api.standalone import run_standalone
+    from perfopt_api.standalone import default_data_dir, run_standalone
 
-    whole = with_samples(config)
-    run_standalone(whole, data_dir.resolve(), lambda addresses: _announce(addresses, whole, data_dir))
+    whole, data_dir = with_samples(config), (given or default_data_dir()).resolve()
+    run_standalone(whole, data_dir, lambda addresses: _announce(addresses, whole, data_dir))
 
 
 def _announce(addresses: "Addresses", config: "Config", data_dir: Path) -> None:
