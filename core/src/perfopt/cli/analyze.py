@@ -127,7 +127,9 @@ async def _run(
     priced = with_price_books(config, source_config(spec, config, services)[1])
     output = Output(form, types=question.types, forgive_no_data=question.names is None)
     try:
-        with progress_bar(await _total(question, source)) as advance:
+        watched = sys.stderr.isatty() and not (form == "ndjson" and sys.stdout.isatty())
+        total = await _total(question, source) if watched else None
+        with progress_bar(total, shown=watched) as advance:
             async for item in _answers(question, source, priced):
                 output.add(item)
                 advance()
@@ -137,10 +139,8 @@ async def _run(
     return not output.failed
 
 
-async def _total(question: Question, source: "MetricSource") -> int | None:
-    """Returns how many services there are to analyse, where a person watches; it costs an inventory."""
-    if not sys.stderr.isatty():
-        return None
+async def _total(question: Question, source: "MetricSource") -> int:
+    """Returns how many services there are to analyse."""
     if question.names is not None:
         return len(question.names)
     return len(await source.inventory(question.until or await source.latest()))

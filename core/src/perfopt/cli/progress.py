@@ -1,21 +1,21 @@
-"""A progress bar on standard error, on a terminal only."""
+"""A progress bar on standard error."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def progress_bar(total: int | None) -> Iterator[Callable[[], None]]:
+def progress_bar(total: int | None, *, shown: bool) -> Iterator[Callable[[], None]]:
     """Shows progress while the block runs.
 
     Args:
         total: how many services there are.
+        shown: whether a person watches.
 
     Yields:
         What to call when one is done.
     """
-    if not sys.stderr.isatty():
+    if not shown:
         yield lambda: None
         return
     from rich.console import Console
