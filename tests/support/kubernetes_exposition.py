@@ -65,6 +65,7 @@ class Scraper:
     Attributes:
         exposition: where to.
         replicas: names of the servers of an HA pair; one "" for a single server without such a label.
+        totals: expose also what must not be counted, and network use; without, a large cluster loads faster.
         scrape_seconds: interval of cAdvisor; kube-state-metrics is scraped every `state_seconds`.
     """
 
@@ -72,6 +73,7 @@ class Scraper:
     replicas: tuple[str, ...] = ("",)
     scrape_seconds: int = 60
     state_seconds: int = 300
+    totals: bool = True
     extra: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, labels: dict[str, str], times: Array, values: Array) -> None:
@@ -101,7 +103,8 @@ class Scraper:
         owner = {"owner_kind": pod.owner_kind, "owner_name": pod.owner_name, "owner_is_controller": "true"}
         self.constant("kube_pod_owner", place | owner, first, last)
         self.constant("kube_pod_created", place, first, last, pod.created or first)
-        self._pod_totals(pod)
+        if self.totals:
+            self._pod_totals(pod)
 
     def _ticks(self, run: ContainerRun) -> tuple[Array, NDArray[np.int64]]:
         """Returns scrape times within the steps that have a value, and the step of each."""

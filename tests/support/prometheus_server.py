@@ -1,6 +1,6 @@
 """A real Prometheus on a free port, loaded with samples of the past. For tests and benchmarks.
 
-    exposition = Exposition()
+    exposition = Exposition(directory / "samples.om")
     exposition.add("up", {"job": "api"}, times_seconds, values)
     with prometheus_server(exposition, directory) as url: ...
 
@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,39 +26,43 @@ def prometheus_is_installed() -> bool:
 
 
 class Exposition:
-    """Samples in the OpenMetrics text format, as promtool backfills them."""
+    """Samples in the OpenMetrics text format, written to a file as they come, as promtool backfills them.
 
-    def __init__(self) -> None:
-        self._blocks: dict[str, list[str]] = {}
+    Attributes:
+        path: of the file.
+        samples: how many were written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.samples = 0
+        self._file = path.open("w", encoding="utf-8")
 
     def add(
-        self, name: str, labels: Mapping[str, str], times: Iterable[float], values: Iterable[float]
+        self, name: str, labels: Mapping[str, str], times: Sequence[float], values: Sequence[float]
     ) -> None:
         """Adds one series: times in seconds since the epoch, increasing."""
         inside = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
-        lines = [
-            f"{name}{{{inside}}} {value!r} {time:.3f}" for time, value in zip(times, values, strict=True)
-        ]
-        self.samples += len(lines)
-        self._blocks.setdefault(name, []).extend(lines)
+        series = f"{name}{{{inside}}}"
+        self._file.writelines(
+            f"{series} {value!r} {time:.3f}\n" for time, value in zip(times, values, strict=True)
+        )
+        self.samples += len(times)
 
-    def write(self, path: Path) -> None:
-        """Writes the file, each metric's series together as the format wants it."""
-        with path.open("w", encoding="utf-8") as file:
-            for lines in self._blocks.values():
-                file.write("\n".join(lines))
-                file.write("\n")
-            file.write("# EOF\n")
+    def close(self) -> None:
+        """Ends the file."""
+        if not self._file.closed:
+            self._file.write("# EOF\n")
+            self._file.close()
 
 
 def backfill(exposition: Exposition, directory: Path) -> Path:
-    """Writes the samples as blocks; returns the data directory of a Prometheus that holds them.
+    """Turns the samples into blocks; returns the data directory of a Prometheus that holds them.
 
     Blocks of two weeks: with the two hours that are the default, minutes go by.
     """
-    source, data = directory / "exposition.om", directory / "data"
-    exposition.write(source)
+    exposition.close()
+    data = directory / "data"
     data.mkdir()
     command = [
         "promtool",
@@ -68,10 +72,12 @@ def backfill(exposition: Exposition, directory: Path) -> Path:
         "--quiet",
         "--max-block-duration=336h",
     ]
-    done = subprocess.run([*command, str(source), str(data)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, str(exposition.path), str(data)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"promtool refused the samples: {done.stderr[-2000:]}")
-    source.unlink()
+    exposition.path.unlink()
     return data
 
 
@@ -81,7 +87,7 @@ def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> I
 
     Args:
         exposition: the samples it is to hold.
-        directory: an empty directory of ours.
+        directory: a directory of ours, for blocks and configuration.
         flags: further command-line flags, for example a lower limit.
     """
     data = backfill(exposition, directory)

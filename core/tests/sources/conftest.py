@@ -24,5 +24,6 @@ def prometheus_url(tmp_path_factory):
     from prometheus_cluster import build_cluster
     from prometheus_server import prometheus_server
 
-    with prometheus_server(build_cluster(), tmp_path_factory.mktemp("prometheus")) as url:
+    directory = tmp_path_factory.mktemp("prometheus")
+    with prometheus_server(build_cluster(directory / "samples.om"), directory) as url:
         yield url

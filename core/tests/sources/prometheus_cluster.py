@@ -59,9 +59,9 @@ def _flat(name, begin, end, cpu, memory, **more):
     return ContainerRun(name, TIMES[begin:end], np.full(size, cpu), np.full(size, memory), **more)
 
 
-def build_cluster() -> Exposition:
-    """Returns everything that the pair of Prometheus servers scraped."""
-    exposition = Exposition()
+def build_cluster(path: Path) -> Exposition:
+    """Returns everything that the pair of Prometheus servers scraped, written to a file."""
+    exposition = Exposition(path)
     scraper = Scraper(exposition, replicas=("prometheus-0", "prometheus-1"), scrape_seconds=100)
     _payments(scraper)
     _ledger(scraper)
