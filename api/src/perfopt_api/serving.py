@@ -14,9 +14,12 @@ from perfopt.config import Config
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.bootstrap import open_app
 from perfopt_api.settings import service_settings
+from perfopt_api.store.database import Database
+from perfopt_api.store.schema import migrate
 
 GRACE_SECONDS = 10.0
 _LISTEN_SECONDS = 10.0
+_RETRY_SECONDS = 0.25
 _log = structlog.get_logger("perfopt_api.serving")
 
 
@@ -32,6 +35,8 @@ def stop_on_signals() -> asyncio.Event:
 async def serve_api(config: Config, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serves until told to stop; requests that run then get ten seconds to finish.
 
+    A stop while PostgreSQL or NATS is still waited for ends it at once.
+
     Args:
         config: the effective configuration.
         stop: ends it.
@@ -41,6 +46,46 @@ async def serve_api(config: Config, stop: asyncio.Event, ready: Callable[[str], 
         UnavailableError: PostgreSQL or NATS did not answer in time.
         InvalidInputError: a setting is wrong, or the address cannot be listened on.
     """
+    listening = asyncio.Event()
+
+    def listens(url: str) -> None:
+        listening.set()
+        ready(url)
+
+    serving = asyncio.create_task(_serve(config, stop, listens))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set() and not listening.is_set():
+        serving.cancel()
+        await asyncio.wait({serving})
+    else:
+        await serving
+
+
+async def migrate_first(config: Config) -> None:
+    """Brings the database to this version's schema, once it is reachable.
+
+    Raises:
+        UnavailableError: it did not answer within `startup_seconds`.
+    """
+    settings = service_settings(config)
+    deadline = asyncio.get_running_loop().time() + settings.startup_seconds
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        while True:
+            try:
+                await migrate(database)
+                return
+            except UnavailableError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+    finally:
+        await database.close()
+
+
+async def _serve(config: Config, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     settings = service_settings(config)
     address, port = _listenable(settings.host, settings.port)
     if not settings.api_keys:

@@ -170,3 +170,29 @@ def test_a_killed_one_leaves_nothing_running_either(standalone):
     assert len(family) > 3
     standalone.process.send_signal(signal.SIGKILL)
     eventually(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+
+
+def test_a_stop_is_heard_while_the_database_is_still_waited_for():
+    settings = environment(
+        database_url=f"postgresql://x@127.0.0.1:{free_port()}/x", startup_seconds=60, port=0
+    )
+    with subprocess.Popen(command("serve"), env=settings, stderr=subprocess.PIPE, text=True) as waiting:
+        assert "open to everyone" in waiting.stderr.readline()  # then it opens its connections
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(20) == 0
+
+
+def test_migrate_makes_an_empty_database_ready(empty_database_url, nats_server):
+    port = free_port()
+    settings = environment(database_url=empty_database_url, nats_url=nats_server.url, port=port)
+    with subprocess.Popen(
+        command("serve", "--migrate"),
+        env=settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as serving:
+        assert serving.stdout.readline() == f"The API listens on http://127.0.0.1:{port}.\n"
+        assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(20) == 0

@@ -54,14 +54,11 @@ def serve(
 def _serve(config: "Config", migrate: bool) -> None:
     import uvloop
 
-    from perfopt_api.serving import serve_api, stop_on_signals
-    from perfopt_api.settings import service_settings
-    from perfopt_api.store.schema import migrate_now
-
-    if migrate:
-        migrate_now(service_settings(config).database_url)
+    from perfopt_api.serving import migrate_first, serve_api, stop_on_signals
 
     async def run() -> None:
+        if migrate:
+            await migrate_first(config)
         await serve_api(config, stop_on_signals(), lambda api: click.echo(f"The API listens on {api}."))
 
     uvloop.run(run())
