@@ -14,7 +14,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True, kw_only=True):
         backoff_seconds: before the second attempt; doubled for each further one.
     """
 
-    lease_seconds: float = 30.0
+    lease_seconds: float = 15.0
     max_attempts: int = 5
     grace_seconds: float = 10.0
     stranded_seconds: float = 10.0

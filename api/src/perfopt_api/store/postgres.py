@@ -127,7 +127,7 @@ class PostgresStore:
             raise self._database.unavailable(error) from error
         if revision != SCHEMA_REVISION:
             raise UnavailableError(
-                f"The database schema is at revision {revision}, this version wants {SCHEMA_REVISION}.",
+                f"The database schema is at {revision or 'base'}, this version wants {SCHEMA_REVISION}.",
                 remedy="Run `perfopt migrate` of this version.",
             )
 
