@@ -12,34 +12,21 @@ import importlib.util
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
 from perfopt.errors import InvalidInputError, UnavailableError
+from perfopt_api.childserver import ChildServer
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root; no account has to exist for a numeric id
 _USER = "perfopt"
-_START_SECONDS = 30.0
-_STOP_SECONDS = 15.0
-_PORT_TRIES = 5
 _REMEDY = "Install perfopt-api[embedded], or name your own servers in the settings database_url and nats_url."
-_GUARD = """trap '' INT TERM HUP
-read -r _
-kill -INT "$1" 2>/dev/null
-[ -n "$2" ] || exit 0
-while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
-rm -rf -- "$2"; rmdir -- "$(dirname -- "$2")" 2>/dev/null
-exit 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,109 +56,7 @@ def embedded_servers(data_dir: Path | None = None) -> Iterator[Servers]:
                 yield Servers(postgres.url(_USER), nats.url)
 
 
-class _Server:
-    """A child process with a guard. `start` after `stop` brings it back on the same port and data."""
-
-    title: str
-
-    def __init__(self, root: Path, *, durable: bool = True, ephemeral: bool = False) -> None:
-        self.root = root
-        self.durable = durable
-        self.port = 0
-        self._ephemeral = ephemeral
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        assert self._process is not None, "the server was started"
-        return self._process.pid
-
-    def start(self) -> None:
-        """Starts the server and returns when it takes connections.
-
-        Raises:
-            UnavailableError: it did not start; the message holds the end of its log.
-        """
-        self._prepare()
-        fixed = self.port
-        for _ in range(1 if fixed else _PORT_TRIES):
-            self.port = fixed or free_port()
-            if self._launch():
-                return
-        tail = self._log.read_text(errors="replace")[-800:].strip()
-        raise UnavailableError(f"The embedded {self.title} did not start: {tail}")
-
-    def stop(self) -> None:
-        """Stops the server and waits until it is gone."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGQUIT)  # PostgreSQL: at once, with its children
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_STOP_SECONDS)
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.communicate()
-            self._guard = None
-
-    @property
-    def _log(self) -> Path:
-        return self.root / "server.log"
-
-    def _launch(self) -> bool:
-        with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C in a terminal reaches the owner only, which then stops us in order.
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **self._popen_options(),
-            )
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(self.pid), str(self.root) if self._ephemeral else ""],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        process = self._process
-        if _until(lambda: self._ready() or process.poll() is not None) and process.poll() is None:
-            return True
-        self.stop()
-        return False
-
-    def _popen_options(self) -> dict[str, Any]:
-        return {}
-
-    def _prepare(self) -> None:
-        raise NotImplementedError
-
-    def _command(self) -> list[str]:
-        raise NotImplementedError
-
-    def _ready(self) -> bool:
-        raise NotImplementedError
-
-
-class PostgresServer(_Server):
+class PostgresServer(ChildServer):
     """One PostgreSQL cluster. As root it runs as an unprivileged user that owns the data."""
 
     title = "PostgreSQL"
@@ -320,7 +205,7 @@ class PostgresServer(_Server):
         return options
 
 
-class NatsServer(_Server):
+class NatsServer(ChildServer):
     """One nats-server with JetStream."""
 
     title = "nats-server"
@@ -401,19 +286,3 @@ def nats_program() -> str:
         if file.name in {"nats-server", "nats-server.exe"}:
             return str(Path(str(file.locate())).resolve())
     raise UnavailableError("The embedded nats-server is not installed.", remedy=_REMEDY)
-
-
-def free_port() -> int:
-    """Returns a loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from perfopt.errors import InvalidInputError, UnavailableError
-from perfopt_api import embedded
+from perfopt_api import childserver, embedded
 from perfopt_api.embedded import NatsServer, PostgresServer, embedded_servers, temporary_root
 
 SCRIPT = Path(__file__).with_name("servers_process.py")
@@ -130,8 +130,8 @@ async def test_stop_and_start_keep_port_and_data(root):
 
 async def test_a_port_that_is_taken_gives_way_to_another(root, monkeypatch):
     with NatsServer(root / "first") as first:
-        ports = iter([first.port, embedded.free_port()])
-        monkeypatch.setattr(embedded, "free_port", lambda: next(ports))
+        ports = iter([first.port, childserver.free_port()])
+        monkeypatch.setattr(childserver, "free_port", lambda: next(ports))
         with NatsServer(root / "second") as second:
             assert second.port != first.port
             client = await nats.connect(second.url)

@@ -11,7 +11,8 @@ from sqlalchemy import select, text
 from perfopt.domain.event import OptimizationRecommendationGenerated
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, UnavailableError
-from perfopt_api.embedded import free_port, nats_program
+from perfopt_api.childserver import free_port
+from perfopt_api.embedded import nats_program
 from perfopt_api.events.nats import Nats, ensure_stream, event_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.store.outbox import PostgresOutbox
