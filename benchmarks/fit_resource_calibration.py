@@ -250,7 +250,8 @@ def main() -> None:
     held = {name: round(float(safe[name][full].mean()), 3) for name in cases}
     fitted = {name: _plain(fit(name, cases[name], weights, held[name])) for name in cases}
     source = (
-        f"benchmarks/fit_resource_calibration.py on bitbrains_rnd, tuning half: {len(np.unique(series))} VMs, "
+        "benchmarks/fit_resource_calibration.py on bitbrains_rnd, tuning half (by hash of the name): "
+        f"{len(np.unique(series))} VMs, "
         f"{int(full.sum())} windows of 7 days after 14 days of history, out of fold over VMs"
     )
     prior = {"mean": round(mean, 3), "strength": round(strength, 2), "source": source}

@@ -13,6 +13,9 @@ from perfopt_resource.leak import leak_peak
 from perfopt_resource.usage import Usage, oom_kills, throttling, validity_steps
 
 CPU_FLOOR_CORES = 0.010
+# On the tuning half, use with a P99 of half the floor stays within it in 97 of 100 weeks, and use that
+# never passed the floor in all of 138: better than the bound keeps its word, at no waste.
+IDLE_CORES = CPU_FLOOR_CORES / 2
 MEMORY_FLOOR_BYTES = 16 * 2**20
 OVER_LIMIT_HEADROOM = 1.1
 MEMORY_LIMIT_HEADROOM = 1.25
@@ -59,9 +62,13 @@ def size_cpu(context: AnalysisContext, container: Container, used: Usage, model:
     """
     steps = validity_steps(context)
     bound = model.bound(used.values, steps)
-    cap = enforced_cap(container.cpu_limit_cores, float(np.nanmax(used.values)))
+    peak = float(np.nanmax(used.values))
+    cap = enforced_cap(container.cpu_limit_cores, peak)
     value = bound.value if cap is None else min(bound.value, cap)
-    reasons = [text.cpu_bound(context, container, bound, value)]
+    if peak <= CPU_FLOOR_CORES or bound.reference <= IDLE_CORES:
+        value, reasons = CPU_FLOOR_CORES, [text.idle(container.name, bound, peak)]
+    else:
+        reasons = [text.cpu_bound(context, container, bound, value)]
     limit = container.cpu_limit_cores
     throttled = throttling(context, container.name, used)
     if throttled is not None:

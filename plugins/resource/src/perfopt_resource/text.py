@@ -42,6 +42,19 @@ def cpu_bound(context: AnalysisContext, container: Container, bound: Bound, valu
     )
 
 
+def idle(name: str, bound: Bound, peak: float) -> Reason:
+    """Says that the floor is enough."""
+    return Reason(
+        code="cpu_idle",
+        text=(
+            f"{name}: cpu is close to idle (at most {quantity('cpu', peak)}, and P99 at most"
+            f" {quantity('cpu', bound.reference)}, in {bound.samples} samples); the least request there is,"
+            " 10m, is enough."
+        ),
+        data={"peak_cores": round(peak, 6), "samples": bound.samples},
+    )
+
+
 def memory_bound(
     context: AnalysisContext, container: Container, bound: Bound, peak: float, value: float
 ) -> Reason:
