@@ -1,7 +1,7 @@
 """Puts the API together: settings, backends, ports, application. The worker's wiring is jobs/wiring.py."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from litestar import Litestar
 
@@ -43,13 +43,13 @@ async def _ports(config: Config, backends: Backends) -> Ports:
         store=store,
         queue=JetStreamJobQueue(backends.nats, settings.job_stream),
         waiter=waiter,
-        probe=_probe,
+        probe=lambda: _probe(config.engine.disabled_plugins),
         config=config,
         settings=settings,
     )
 
 
-def _probe() -> Sequence[PluginInfo]:
+def _probe(disabled: Collection[str]) -> Sequence[PluginInfo]:
     from perfopt.engine.probe import probe_plugins  # spawns a process: the plugins stay out of this one
 
-    return probe_plugins().plugins
+    return probe_plugins(disabled).plugins

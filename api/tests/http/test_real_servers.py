@@ -6,9 +6,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
-from perfopt.config import Config, FilesConfig
+from perfopt.config import Config, EngineConfig, FilesConfig
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt.errors import UnavailableError
 from perfopt_api.bootstrap import open_app
@@ -209,3 +210,13 @@ async def test_a_schema_that_is_behind_is_not_ready(config, empty_database_url):
     with pytest.raises(UnavailableError, match="perfopt migrate"):
         async with open_app(behind):
             pytest.fail("it opened on a database without tables")
+
+
+class TestWithADisabledPlugin:
+    @pytest.fixture
+    def config(self, config):
+        return msgspec.structs.replace(config, engine=EngineConfig(disabled_plugins=("resource",)))
+
+    async def test_it_is_listed_as_disabled(self, real):
+        listed = {plugin["name"]: plugin["status"] for plugin in (await real.get(f"{API}/plugins")).json()}
+        assert listed["resource"] == "disabled"
