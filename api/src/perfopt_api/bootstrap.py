@@ -43,7 +43,7 @@ async def _ports(config: Config, backends: Backends) -> Ports:
         store=store,
         queue=JetStreamJobQueue(backends.nats, settings.job_stream),
         waiter=waiter,
-        probe=lambda: _probe(config.engine.disabled_plugins),
+        probe=lambda: _probe(config.engine.disabled()),
         config=config,
         settings=settings,
     )
