@@ -261,7 +261,8 @@ def add_istio(
                 "response_code": code,
             }
             scraper.add("istio_requests_total", labels, times, (times - times[0]) * part)
-            _histogram(scraper, "istio_request_duration_milliseconds", labels, times, part, 1000.0)
+            if reporter == "destination":
+                _histogram(scraper, "istio_request_duration_milliseconds", labels, times, part, 1000.0)
 
 
 def _histogram(

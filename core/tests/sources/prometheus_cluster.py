@@ -90,7 +90,7 @@ def _payments(scraper):
         owner = {"owner_kind": "Deployment", "owner_name": "payments", "owner_is_controller": "true"}
         scraper.constant("kube_replicaset_owner", place | {"replicaset": replicaset} | owner, first, last)
         labels = place | {"pod": name, "container": "main", "job": "payments", "instance": "10.0.1.1:8080"}
-        add_opentelemetry(scraper, labels, np.arange(first, last, 100.0), rate=20.0, failed=0.1)
+        add_opentelemetry(scraper, labels, np.arange(first, last, 145.0), rate=20.0, failed=0.1)
     deployment = place | {"deployment": "payments"}
     scraper.constant("kube_deployment_status_replicas", deployment, START, TIMES[-1] + STEP, 1)
     named = {"label_app_kubernetes_io_name": "payment_service", "label_team": "core"}
@@ -119,7 +119,7 @@ def _ledger(scraper):
         name = "kube_customresource_verticalpodautoscaler_spec_updatepolicy_updatemode"
         scraper.constant(name, {"namespace": "trading", "update_mode": mode} | target, START, end, value)
     labels = {"namespace": "trading", "pod": "ledger-0", "job": "ledger"}
-    add_http_requests_total(scraper, labels, np.arange(START, end, 100.0), rate=5.0)
+    add_http_requests_total(scraper, labels, np.arange(START, end, 145.0), rate=5.0)
 
 
 def _agent(scraper):
@@ -127,4 +127,4 @@ def _agent(scraper):
     scraper.pod(PodRun("ops", "agent-x7x2p", "DaemonSet", "agent", [run], START))
     place, end = {"namespace": "ops", "daemonset": "agent"}, TIMES[-1] + STEP
     scraper.constant("kube_daemonset_status_current_number_scheduled", place, START, end, 1)
-    add_istio(scraper, "ops", "agent", np.arange(START, end, 100.0), rate=3.0, failed=0.25)
+    add_istio(scraper, "ops", "agent", np.arange(START, end, 145.0), rate=3.0, failed=0.25)

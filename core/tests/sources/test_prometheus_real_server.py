@@ -27,7 +27,8 @@ from perfopt.sources.prometheus import PrometheusSource
 from perfopt.sources.prometheus_config import PrometheusConfig
 from perfopt.sources.promql import load_catalogue
 
-pytestmark = pytest.mark.prometheus
+# Loading two million samples takes a quarter of a minute, and more on a busy machine.
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
 BEGIN = datetime.fromtimestamp(START, UTC)
 END = BEGIN + timedelta(days=15)
 ALL = set(METRICS)

@@ -218,11 +218,18 @@ class Fetcher:
         return [RangeSeries(series.labels, series.times - back, series.values) for series in answer]
 
     async def _images(self, pods: dict[Pod, WorkloadId], grid: TimeGrid, fetched: Fetched) -> None:
+        """Reads when images ran, for those workloads only that the index knows several images of."""
         plain = Alternative(name="images", query=self._catalogue.state["images"])
-        for series in await self._of_pods(plain, pods, grid):
-            pod = self._pod(series.labels, plain)
-            if pod in pods:
-                fetched.images[pods[pod]].append(series)
+        seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
+        for chunk in _chunks(sorted(pods)):
+            for labels in await self._state.images(self._selector(plain, chunk), grid):
+                if (pod := self._pod(labels, plain)) in pods:
+                    seen[pods[pod], labels.get("container", "")].add(labels.get("image", ""))
+        released = {identity for (identity, _), images in seen.items() if len(images) > 1}
+        mine = _pods_of(released, pods)
+        for series in await self._of_pods(plain, mine, grid):
+            if (pod := self._pod(series.labels, plain)) in mine:
+                fetched.images[mine[pod]].append(series)
 
     def _pod(self, labels: dict[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")

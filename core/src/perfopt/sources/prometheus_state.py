@@ -12,7 +12,9 @@ from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.promql import Catalogue, one_of, quote, render
 
 _LEAST_LOOKBACK = timedelta(minutes=15)
-_HISTORY = frozenset({"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images"})
+_HISTORY = frozenset(
+    {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images"}
+)
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
 _BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)
 
@@ -60,6 +62,10 @@ class StateReader:
                 cluster = labels.get(self._config.cluster_label, "")
                 found[Pod(cluster, labels["namespace"], labels["pod"])] = identity
         return found
+
+    async def images(self, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
+        """Returns pod, container and image of all that the index knows of the period."""
+        return await self._series("images_of_pods", selector, grid)
 
     def selector(
         self, identities: Iterable[WorkloadId], namespace_label: str, label: str, values: Iterable[str]

@@ -18,7 +18,7 @@ _PLACEHOLDERS = {
     "state": {"matchers", "cluster", "lookback", "selector", "by", "step"},
 }
 _NEVER_READS_THE_END = re.compile(r"offset\s+\S*1ms")
-_ENDPOINT_SELECTORS = ("pods_of_owners", "replicasets_of_owners", "jobs_of_owners")
+_ENDPOINT_SELECTORS = ("pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods")
 
 
 class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
