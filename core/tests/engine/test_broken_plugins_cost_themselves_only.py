@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.engine import messages
 from perfopt.engine.child import ChildProcess
+from perfopt.engine.isolation import EngineClosedError
 from perfopt.testing import make_snapshot
 
 WEEK = timedelta(days=7)
@@ -140,8 +142,35 @@ def test_closing_the_engine_leaves_no_process(install, start):
     assert workers
     engine.close()
     assert not [worker for worker in workers if worker.is_running() and worker.ppid() == os.getpid()]
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(EngineClosedError):
         engine.analyze(make_snapshot(), RESOURCE, WEEK)
+
+
+def test_closing_the_engine_ends_an_analysis_under_way(install, start):
+    install("bad", {"bad": "perfopt.testing.bad:HANGS"})
+    engine = start(deadline_seconds=600)
+    with ThreadPoolExecutor(1) as threads:
+        analysis = threads.submit(engine.analyze, make_snapshot(), RESOURCE, WEEK)
+        give_up = time.monotonic() + 30
+        while not psutil.Process().children() and time.monotonic() < give_up:
+            threading.Event().wait(0.01)
+        engine.close()
+        with pytest.raises(EngineClosedError):
+            analysis.result(timeout=30)
+    assert psutil.Process().children() == []
+
+
+def test_a_worker_that_the_system_ended_while_idle_costs_nothing(install, start):
+    install("good", {"good": "perfopt.testing.examples:PEAK"})
+    engine = start()
+    engine.analyze(make_snapshot(), RESOURCE, WEEK)
+    (worker,) = psutil.Process().children()
+    worker.kill()
+    give_up = time.monotonic() + 10
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < give_up:
+        threading.Event().wait(0.01)
+    result = engine.analyze(make_snapshot(), RESOURCE, WEEK)
+    assert (len(result.recommendations), result.warnings) == (1, ())
 
 
 def test_workers_die_with_the_parent(install, start):
@@ -158,12 +187,12 @@ import perfopt.engine.isolation as isolation
 
 def main():
     channel = Channel()
-    started = isolation.start_worker
-    def telling(*args):
-        child, registry = started(*args)
+    set_up = isolation.set_up
+    def telling(child, *rest):
+        registry = set_up(child, *rest)
         channel.send(str(child.pid).encode())
-        return child, registry
-    isolation.start_worker = telling
+        return registry
+    isolation.set_up = telling
     engine = Engine(probe_plugins(disabled=("resource",)), Config(engine=EngineConfig(deadline_seconds=600)))
     engine.analyze(make_snapshot(), (OptimizationType.RESOURCE_OPTIMIZATION,), timedelta(days=7))
 """

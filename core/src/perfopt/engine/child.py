@@ -78,6 +78,10 @@ class ChildProcess:
         """The id of the process."""
         return self._process.pid
 
+    def stop(self) -> None:
+        """Ends the process from another thread than its owner's, who finds it crashed and cleans up."""
+        _signal(self._process)
+
     def send(self, request: bytes) -> None:
         """Sends a request; raises ChildCrashedError where the child is gone."""
         try:
@@ -139,8 +143,12 @@ def _environment() -> dict[str, str]:
 
 
 def _reap(process: "subprocess.Popen[bytes]", *connections: Connection) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _signal(process)
     process.wait()
     for connection in connections:
         connection.close()
+
+
+def _signal(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -51,7 +51,7 @@ class Engine:
         self._config = config if config is not None else Config()
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
-        self.processes = limits.processes or len(os.sched_getaffinity(0))
+        self.processes = limits.processes or _cores()
         self._pool = StrategyPool(registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib)
 
     @classmethod
@@ -79,6 +79,9 @@ class Engine:
             types: asked for; each gives recommendations, or is declined with a reason.
             validity: how long recommendations must hold.
             include_predictions: put the forecasts of use on each recommendation.
+
+        Raises:
+            EngineClosedError: the engine was closed before or meanwhile.
         """
         book, book_warnings = self._price_book(snapshot.workload)
         context = AnalysisContext(snapshot, validity, book)
@@ -132,6 +135,11 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use; not every system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _SET_ASIDE = Outcome(

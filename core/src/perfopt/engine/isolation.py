@@ -18,8 +18,9 @@ from perfopt.engine.child import (
     ChildTimedOutError,
 )
 from perfopt.engine.messages import Outcome, Predictions, Run, Setup, Subject
-from perfopt.engine.probe import LOAD_SECONDS, start_worker
+from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.errors import PerfoptError
 from perfopt.plugin.context import AnalysisContext
 
 MIB = 2**20
@@ -28,6 +29,12 @@ _STATUS: dict[type[ChildError], messages.Status] = {
     ChildCrashedError: "crashed",
     ChildOverMemoryError: "memory",
 }
+
+
+class EngineClosedError(PerfoptError):
+    """An analysis was asked of a closed engine, or the engine was closed under it: ask another one."""
+
+    code = "engine_closed"
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class StrategyPool:
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
         self._idle: list[ChildProcess] = []
+        self._busy: set[_Seat] = set()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -77,13 +85,18 @@ class StrategyPool:
             context: without forecasts.
             keys: of the strategies.
             predictions: make the forecasts for the user as well.
+
+        Raises:
+            EngineClosedError: the pool was closed before or meanwhile.
         """
         subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as seat:
             answers = Answers(tuple(_outcome(seat.ask(key, subject)) for key in keys))
-            if not predictions:
-                return answers
-            made = seat.ask(None, subject)
+            made = seat.ask(None, subject) if predictions else None
+        if self._closed:
+            raise EngineClosedError("The engine was closed during an analysis.")
+        if made is None:
+            return answers
         if isinstance(made, ChildError):
             return replace(answers, predictions_error=str(made))
         return replace(answers, predictions=messages.decode_predictions(made))
@@ -91,33 +104,39 @@ class StrategyPool:
     @contextmanager
     def _borrow(self) -> Iterator["_Seat"]:
         with self._slots:
-            with self._lock:
-                if self._closed:
-                    raise RuntimeError("the engine is closed")
-                idle = self._idle.pop() if self._idle else None
-            seat = _Seat(self._setup, self._deadline, self._memory, idle)
+            seat = self._take()
             try:
                 yield seat
             except BaseException:
                 seat.leave()  # an answer may still be on its way: nobody else may read it
                 raise
             finally:
-                self._take_back(seat.child)
+                self._take_back(seat)
 
-    def _take_back(self, child: ChildProcess | None) -> None:
-        if child is None:
-            return
+    def _take(self) -> "_Seat":
         with self._lock:
-            if not self._closed:
-                self._idle.append(child)
+            if self._closed:
+                raise EngineClosedError("The engine is closed.")
+            child = self._idle.pop() if self._idle else None
+            seat = _Seat(self._setup, self._deadline, self._memory, child)
+            self._busy.add(seat)
+        return seat
+
+    def _take_back(self, seat: "_Seat") -> None:
+        with self._lock:
+            self._busy.discard(seat)
+            if not self._closed and seat.child is not None:
+                self._idle.append(seat.child)
                 return
-        child.kill()
+        seat.leave()
 
     def close(self) -> None:
-        """Ends the idle workers; those at work end with their task."""
+        """Ends all workers; analyses that are under way raise EngineClosedError soon."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
+            for seat in self._busy:
+                seat.stop()
         for child in idle:
             child.kill()
 
@@ -138,13 +157,15 @@ class _Seat:
         self._memory = memory
         self._used = child is not None
         self._informed = False
+        self._stopped = False
 
     def ask(self, key: str | None, subject: bytes) -> bytes | ChildError:
         """Has one strategy run; a ChildError where the worker went away under it."""
         try:
             return self._ask(key, subject)
-        except ChildOverMemoryError as error:
-            # What earlier strategies left behind in the process is not this one's fault.
+        except (ChildOverMemoryError, ChildCrashedError) as error:
+            # A process with a past may have been ended by the system while it was idle, or by what
+            # earlier strategies left behind in it. That is not this one's fault.
             return self._again(key, subject) if self._used else self._gone(error)
         except ChildError as error:
             return self._gone(error)
@@ -158,7 +179,10 @@ class _Seat:
 
     def _ask(self, key: str | None, subject: bytes) -> bytes:
         if self.child is None:
-            self.child, _ = start_worker(self._setup, LOAD_SECONDS)
+            self.child = ChildProcess(WORKER)
+            if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
+                raise ChildCrashedError("was stopped with the engine")
+            set_up(self.child, self._setup, LOAD_SECONDS)
         if not self._informed:
             self.child.send(subject)
             self._informed = True
@@ -170,6 +194,13 @@ class _Seat:
     def _gone(self, error: ChildError) -> ChildError:
         self.leave()
         return error
+
+    def stop(self) -> None:
+        """Ends the work from another thread."""
+        self._stopped = True
+        child = self.child
+        if child is not None:
+            child.stop()
 
     def leave(self) -> None:
         """Kills the worker; the next question starts another."""

@@ -11,15 +11,14 @@ LOAD_SECONDS = 60.0  # TensorFlow alone takes up to 16 s to import on a slow mac
 WORKER = "perfopt.engine.worker:main"
 
 
-def start_worker(setup: messages.Setup, deadline_seconds: float) -> tuple[ChildProcess, Registry]:
-    """Starts a worker process and waits until it has loaded its plugins.
+def set_up(child: ChildProcess, setup: messages.Setup, deadline_seconds: float) -> Registry:
+    """Has a new worker process load its plugins, and returns what it loaded.
 
     Raises:
         ChildError: it did not come up; it is gone.
     """
-    child = ChildProcess(WORKER)
     child.send(messages.encode_request(setup))
-    return child, messages.decode_registry(child.receive(deadline_seconds))
+    return messages.decode_registry(child.receive(deadline_seconds))
 
 
 def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD_SECONDS) -> Registry:
@@ -48,9 +47,11 @@ def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD
 
 
 def _probe(setup: messages.Setup, deadline_seconds: float) -> Registry:
-    child, registry = start_worker(setup, deadline_seconds)
-    child.kill()
-    return registry
+    child = ChildProcess(WORKER)
+    try:
+        return set_up(child, setup, deadline_seconds)
+    finally:
+        child.kill()
 
 
 def _verdict(candidate: Candidate, setup: messages.Setup, deadline_seconds: float) -> str | None:

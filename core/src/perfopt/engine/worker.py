@@ -2,6 +2,7 @@
 
 import pickle
 import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _ERROR_LENGTH = 500
 def main() -> None:
     """Runs until the parent closes the connection."""
     channel = Channel()
+    warnings.simplefilter("ignore")  # they would go to the terminal of a user who can do nothing about them
     setup = messages.decode_request(channel.receive())
     assert isinstance(setup, messages.Setup)
     loaded = load_plugins(setup.disabled, setup.only)
