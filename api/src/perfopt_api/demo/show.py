@@ -74,7 +74,7 @@ def show_priors(made: Iterable[OptimizationRecommendation]) -> str:
     """Prints where the priors of the confidences come from, each once."""
     sources = {one.plugin: one.confidence_detail.prior_source for one in made}
     return "\n".join(
-        line for plugin in sorted(sources) for line in _wrapped(f"prior of {plugin}", sources[plugin])
+        line for plugin in sorted(sources) for line in _wrapped("prior", f"{plugin}: {sources[plugin]}")
     )
 
 
@@ -88,7 +88,7 @@ def _window(window: ReplayWindow) -> str:
         ("memory", window.memory_safe, window.memory_waste),
     ):
         if safe is not None and waste is not None:
-            parts.append(f"{name} {'safe' if safe else 'short'} at {waste:+.0%} over the least that would do")
+            parts.append(f"{name} {'safe' if safe else 'short'} at {1 + waste:.0%} of the least that would do")
     return ", ".join(parts)
 
 
