@@ -1,4 +1,5 @@
 import re
+from importlib.resources import files
 
 import pytest
 
@@ -38,8 +39,6 @@ def test_a_state_query_can_be_replaced(tmp_path):
 
 
 def test_the_built_in_catalogue_passes_the_checks_of_an_installation_s_own(tmp_path):
-    from importlib.resources import files
-
     path = tmp_path / "catalogue.yaml"
     path.write_text(files("perfopt.sources").joinpath("promql.yaml").read_text("utf-8"))
     assert load_catalogue(str(path)) == load_catalogue()
@@ -73,6 +72,10 @@ def test_every_metric_of_the_catalogue_is_known():
         (
             "metrics: {latency_p99_ms: [{name: a, query: 'x($quantile) offset 1ms'}]}",
             "names $quantile, which is not given. Add `quantile: 0.99`.",
+        ),
+        (
+            "metrics: {cpu_cores: [{name: a, match: workload, query: 'x offset 1ms'}]}",
+            "is per container, but matched by workload. Match by pod.",
         ),
         ("state: {pods: x}", "state.pods is no query perfopt makes. Known: replicas"),
         ("sources: {}", "unknown field `sources`"),

@@ -9,7 +9,9 @@ import httpx
 import msgspec
 import pytest
 
-from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
+from perfopt.errors import InvalidInputError, NoDataError, SourceError, SourceUnavailableError
+from perfopt.sources.prometheus import PrometheusSource
 from perfopt.sources.prometheus_config import PrometheusConfig
 from perfopt.sources.prometheus_http import PrometheusClient
 
@@ -300,3 +302,25 @@ def test_a_wrong_setting_is_told_before_anything_is_asked(settings, expected):
     with pytest.raises(InvalidInputError) as caught:
         PrometheusClient(PrometheusConfig(**settings))
     assert expected in str(caught.value)
+
+
+async def test_an_empty_answer_to_everything_is_an_empty_inventory_and_no_data():
+    async def handle(request):
+        if request.url.path.endswith("series"):
+            return httpx.Response(200, json={"status": "success", "data": []})
+        kind = "matrix" if request.url.path.endswith("query_range") else "vector"
+        return httpx.Response(200, json={"status": "success", "data": {"resultType": kind, "result": []}})
+
+    source = PrometheusSource(
+        "prod", PrometheusConfig(url="http://prom"), transport=httpx.MockTransport(handle)
+    )
+    gone = Workload(
+        id=WorkloadId(namespace="trading", kind="Deployment", name="api"),
+        service_name="api",
+        state=WorkloadState(containers=()),
+    )
+    assert await source.inventory(AT) == ()
+    (failed,) = [s async for s in source.snapshots([gone], AT - timedelta(days=1), AT, {"cpu_cores"})]
+    assert isinstance(failed.error, NoDataError)
+    assert "prod holds no sample of trading/deployment/api" in str(failed.error)
+    await source.close()

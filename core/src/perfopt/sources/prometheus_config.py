@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -120,7 +119,7 @@ class PrometheusConfig(
                 )
 
 
-def resolve_secret(value: str, field: str, environ: Mapping[str, str] | None = None) -> str:
+def resolve_secret(value: str, field: str) -> str:
     """Returns a secret that is written out or named as `env:NAME` or `file:/path`.
 
     Raises:
@@ -128,7 +127,7 @@ def resolve_secret(value: str, field: str, environ: Mapping[str, str] | None = N
     """
     kind, _, where = value.partition(":")
     if kind == "env":
-        found = (os.environ if environ is None else environ).get(where)
+        found = os.environ.get(where)
         if found is None:
             raise InvalidInputError(
                 f"the environment variable {where} is not set.",

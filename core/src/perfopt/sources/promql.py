@@ -112,6 +112,8 @@ def _check(own: Catalogue, built_in: Catalogue, where: str) -> None:
         for number, alternative in enumerate(alternatives):
             entry = f"metrics.{name}[{number}].query"
             _check_query(alternative.query, "metrics", where, entry)
+            if METRICS[name].scope == "container" and alternative.match != "pod":
+                raise _wrong(where, entry, "is per container, but matched by workload", "Match by pod.")
             if "$quantile" in alternative.query and alternative.quantile is None:
                 raise _wrong(where, entry, "names $quantile, which is not given", "Add `quantile: 0.99`.")
     for name, query in own.state.items():
