@@ -25,7 +25,8 @@ HALF_LIFE_DAYS = 5.0
 SAME_WEEKDAY_WEIGHT = 20.0
 MINIMUM_SAMPLES = 24
 _DAY = 86_400
-_MARGIN = timedelta(minutes=15)  # samples this near in time of day count as the same time
+# Samples this near in time of day count as the same time; quantiles are as fine as that, no finer.
+_MARGIN = timedelta(minutes=15)
 _ORIGINS = 7  # days: a whole week, so that weekends are judged as often as they come
 _ROWS_TRIED = 24  # times of day on which the origins are judged: enough for a loss, cheap
 _SHRINK = 30.0  # error samples at which half of the conformal correction is believed
@@ -101,10 +102,13 @@ def _raw(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: tuple[float, ..
     season, correction = _judge(calendar, levels)
     seconds = ahead.epoch_seconds().astype(np.int64)
     day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
-    weekdays = np.unique(day % 7)
-    buckets = np.arange(calendar.folded.shape[1])
+    weekday = day % 7 if season == "week" else np.zeros_like(day)
+    weekdays = np.unique(weekday)
+    stride = max(int(_MARGIN.total_seconds()) // grid.step_seconds, 1)
+    buckets = np.arange(stride // 2, calendar.folded.shape[1], stride)
     table = _quantiles(calendar, weekdays, buckets, levels, season) + correction[:, None, None]
-    result: Array = table[:, np.searchsorted(weekdays, day % 7), bucket]
+    nearest = np.minimum(bucket // stride, buckets.size - 1)
+    result: Array = table[:, np.searchsorted(weekdays, weekday), nearest]
     return result
 
 

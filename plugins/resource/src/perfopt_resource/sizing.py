@@ -95,9 +95,10 @@ def size_memory(context: AnalysisContext, container: Container, used: Usage, mod
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM); without an OOM kill it never rises
     above what it is, unless the request needs it, and none is added where there is none.
     """
-    bound = model.bound(used.values, validity_steps(context))
-    peak = float(np.nanmax(used.values))
-    leaking = leak_peak(used.values, validity_steps(context))
+    hottest = np.fmax.reduce(used.values, axis=0)[None]
+    bound = model.bound(hottest, validity_steps(context))
+    peak = float(np.nanmax(hottest))
+    leaking = leak_peak(hottest, validity_steps(context))
     wanted = bound.value if leaking is None else max(bound.value, leaking)
     cap = enforced_cap(container.memory_limit_bytes, peak)
     value = wanted if cap is None else min(wanted, cap)
