@@ -99,17 +99,19 @@ def main() -> None:
     """Prints the latency quantiles and the memory of the API process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--prometheus", help="URL; without it the bundled samples are the source")
+    parser.add_argument("--scrape-interval", type=float, default=60.0, help="of that Prometheus, seconds")
     parser.add_argument("--period", default="14d", help="as the request takes it; start/end for old data")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
     given = parser.parse_args()
     source = (
-        {"type": "prometheus", "url": given.prometheus}
+        {"type": "prometheus", "url": given.prometheus, "scrape_interval_seconds": given.scrape_interval}
         if given.prometheus
         else {"type": "files", "paths": str(SAMPLES)}
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        folder.chmod(0o755)  # PostgreSQL does not run as root, so another user must get in
         config = folder / "perfopt.yaml"
         config.write_text(yaml.safe_dump({"sources": {"bench": source}}))
         services = asyncio.run(names(config))

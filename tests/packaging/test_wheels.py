@@ -34,7 +34,8 @@ def run(*command: object, cwd: Path | None = None) -> str:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
     for dist in ("core", "plugins/resource", "api"):
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / dist)
+        # Without --wheel the wheel is built from the sdist, so that both are known to be whole.
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT / dist)
     return folder
 
 
