@@ -18,7 +18,7 @@ from msgspec import Meta
 from perfopt.documents import Document, read_yaml, suggestion
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
-from perfopt.sources.prometheus_config import PrometheusConfig
+from perfopt.prometheus_config import PrometheusConfig
 
 SECTION_GROUP = "perfopt.config_sections"
 PREFIX = "PERFOPT_"

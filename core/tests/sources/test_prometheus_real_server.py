@@ -27,7 +27,7 @@ from perfopt.errors import NoDataError, SourceError
 from perfopt.metrics.catalogue import METRICS
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.prometheus import PrometheusSource
-from perfopt.sources.prometheus_config import PrometheusConfig
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.promql import load_catalogue
 
 # Loading two million samples takes a quarter of a minute, and more on a busy machine.

@@ -10,7 +10,7 @@ from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
 from perfopt.sources.base import MetricSource
-from perfopt.sources.prometheus_config import PrometheusConfig
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.services import ServicesFile, read_services
 
 

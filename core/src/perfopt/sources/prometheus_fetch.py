@@ -13,7 +13,7 @@ from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.kube_state import Pod
 from perfopt.sources.prometheus_answer import RangeSeries
-from perfopt.sources.prometheus_config import PrometheusConfig
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
 from perfopt.sources.promql import Alternative, Catalogue, escape_regex, quote, render

@@ -19,7 +19,7 @@ from perfopt.sources.prometheus_answer import (
     decode_series,
     decode_vector,
 )
-from perfopt.sources.prometheus_config import PrometheusConfig, resolve_secret
+from perfopt.prometheus_config import PrometheusConfig, resolve_secret
 from perfopt.sources.prometheus_errors import refusal
 
 MAX_POINTS = 11_000
