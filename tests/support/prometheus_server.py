@@ -59,7 +59,8 @@ class Exposition:
 def backfill(exposition: Exposition, directory: Path) -> Path:
     """Turns the samples into blocks; returns the data directory of a Prometheus that holds them.
 
-    Blocks of two weeks: with the two hours that are the default, minutes go by.
+    Long blocks: promtool reads the whole file again for each, and with the two hours that are the default
+    minutes go by.
     """
     exposition.close()
     data = directory / "data"
@@ -70,7 +71,7 @@ def backfill(exposition: Exposition, directory: Path) -> Path:
         "create-blocks-from",
         "openmetrics",
         "--quiet",
-        "--max-block-duration=336h",
+        "--max-block-duration=1500h",
     ]
     done = subprocess.run(
         [*command, str(exposition.path), str(data)], capture_output=True, text=True, check=False

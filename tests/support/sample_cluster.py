@@ -31,7 +31,7 @@ def sample_cluster(directory: Path, workloads: int = len(NAMES), scrape_seconds:
         scrape_seconds: interval of the scrapes.
     """
     exposition = Exposition(directory / "samples.om")
-    scraper = Scraper(exposition, scrape_seconds=scrape_seconds)
+    scraper = Scraper(exposition, scrape_seconds=scrape_seconds, totals=False)
     machines = _machines()
     end = int(time.time()) // STEP * STEP
     times = np.arange(end - DAYS * DAY, end, STEP, dtype=np.float64)

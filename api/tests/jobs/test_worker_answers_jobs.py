@@ -147,7 +147,7 @@ async def test_exhausted_attempts_end_as_failed_without_a_trace(api, settings, w
 
 async def test_all_declined_is_ready_but_failed_where_no_strategy_could_run(api, settings, worker, result):
     kind = OptimizationType.RESOURCE_OPTIMIZATION
-    warning = domain.Warning(code="plugin_failed", message="resource crashed", plugin="resource")
+    warning = domain.AnalysisWarning(code="plugin_failed", message="resource crashed", plugin="resource")
     codes = iter([DeclineCode.SHORT_HISTORY, DeclineCode.STRATEGY_FAILED])
 
     async def analyse(request):

@@ -58,7 +58,7 @@ async def test_a_finished_job_gives_back_every_field_in_the_order_it_was_written
     declined = domain.Declined(
         optimization_type=OptimizationType.COST_OPTIMIZATION, code=DeclineCode.NO_STRATEGY, reason="None."
     )
-    warning = domain.Warning(code="short_history", message="Only 3 days.")
+    warning = domain.AnalysisWarning(code="short_history", message="Only 3 days.")
     claim = await claimed(store, work)
     await work.finish_job(claim, result(made, declined=(declined,), warnings=(warning,)))
     job = await store.get_job(claim.job_id)

@@ -6,7 +6,7 @@ import pytest
 
 from perfopt.analysis import analyze_fleet, analyze_request
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.recommendation import AnalysisResult, Warning  # noqa: A004
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.engine import Registry
 from perfopt.errors import InvalidInputError, NoDataError, NotFoundError, SourceError
@@ -64,7 +64,7 @@ class FakeEngine:
 
     def analyze(self, snapshot, types, validity, include_predictions=False):
         self.asked = (snapshot, types, validity, include_predictions)
-        warnings = tuple(Warning(code=code, message=text) for code, text in snapshot.warnings)
+        warnings = tuple(AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings)
         name = snapshot.workload.service_name
         return AnalysisResult(
             service_name=name, workload=name, recommendations=(), declined=(), warnings=warnings

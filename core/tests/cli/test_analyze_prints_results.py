@@ -7,9 +7,9 @@ import yaml
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import (
+    AnalysisWarning,
     Declined,
     OptimizationRecommendation,
-    Warning,  # noqa: A004  the contract's word
 )
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError, SourceUnavailableError
@@ -29,7 +29,7 @@ def fleet(answers, recommendation, result):
     return answers(
         result("web", [recommendation("web")], [DECLINED]),
         result("db", [recommendation("db", already_right=True)], [DECLINED]),
-        result("api", [], [DECLINED], [Warning(code="short_history", message="2d of history.")]),
+        result("api", [], [DECLINED], [AnalysisWarning(code="short_history", message="2d of history.")]),
     )
 
 

@@ -16,6 +16,7 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import (
     AnalysisResult,
+    AnalysisWarning,
     ConfidenceDetail,
     Coverage,
     Declined,
@@ -25,7 +26,6 @@ from perfopt.domain.recommendation import (
     PredictionSeries,
     Reason,
     ReplayWindow,
-    Warning,  # noqa: A004  the contract's word
 )
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
@@ -153,7 +153,7 @@ ROUND_TRIPS = [
                 reason="None.",
             ),
         ),
-        warnings=(Warning(code="short_history", message="Little history."),),
+        warnings=(AnalysisWarning(code="short_history", message="Little history."),),
     ),
     OptimizationJob(
         job_id="1",

@@ -11,8 +11,8 @@ import pytest
 
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError, NoDataError, SourceError, SourceUnavailableError
-from perfopt.sources.prometheus import PrometheusSource
 from perfopt.prometheus_config import PrometheusConfig
+from perfopt.sources.prometheus import PrometheusSource
 from perfopt.sources.prometheus_http import PrometheusClient
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)

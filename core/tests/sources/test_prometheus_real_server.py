@@ -25,9 +25,9 @@ from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError, SourceError
 from perfopt.metrics.catalogue import METRICS
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.prometheus import PrometheusSource
-from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.promql import load_catalogue
 
 # Loading two million samples takes a quarter of a minute, and more on a busy machine.

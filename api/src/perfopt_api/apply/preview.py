@@ -7,8 +7,7 @@ from typing import Any
 from perfopt.domain.enums import Basis
 from perfopt.domain.period import format_instant
 from perfopt.domain.quantity import parse_quantity
-from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.domain.recommendation import Warning as JobWarning
+from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 
 QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 
@@ -32,7 +31,7 @@ def replicas_change(made: OptimizationRecommendation) -> int | None:
     return wanted if isinstance(wanted, int) and wanted != before.get("replicas") and not owned else None
 
 
-def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[JobWarning, ...]:
+def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
     state = made.current_state
     found = [
@@ -57,7 +56,7 @@ def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[JobWar
             "The current requests are not known: the limits stand for them.",
         ),
     ]
-    return tuple(JobWarning(code=code, message=message) for applies, code, message in found if applies)
+    return tuple(AnalysisWarning(code=code, message=message) for applies, code, message in found if applies)
 
 
 def _container_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,8 +8,7 @@ from msgspec import Meta
 
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import format_instant, parse_duration
-from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.domain.recommendation import Warning as JobWarning
+from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, warnings_of
@@ -71,7 +70,7 @@ def answer(
     if wish.mode in ("direct", "canary"):
         refuse_change(wish, made, now)
     artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made)
-    warnings: tuple[JobWarning, ...] = (*job.warnings, *warnings_of(made, now))
+    warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(made, now))
     return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
 
 

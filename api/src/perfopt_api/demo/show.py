@@ -88,7 +88,9 @@ def _window(window: ReplayWindow) -> str:
         ("memory", window.memory_safe, window.memory_waste),
     ):
         if safe is not None and waste is not None:
-            parts.append(f"{name} {'safe' if safe else 'short'} at {1 + waste:.0%} of the least that would do")
+            parts.append(
+                f"{name} {'safe' if safe else 'short'} at {1 + waste:.0%} of the least that would do"
+            )
     return ", ".join(parts)
 
 

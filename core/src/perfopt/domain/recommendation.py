@@ -122,7 +122,7 @@ class PredictionSeries(msgspec.Struct, frozen=True, kw_only=True):
     quantiles: dict[str, list[float]]
 
 
-class Warning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):  # noqa: A001  the contract's word
+class AnalysisWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something the user should know: a stable code, a sentence, and the plugin it concerns, if any."""
 
     code: str
@@ -174,4 +174,4 @@ class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):
     workload: str
     recommendations: tuple[OptimizationRecommendation, ...]
     declined: tuple[Declined, ...]
-    warnings: tuple[Warning, ...]
+    warnings: tuple[AnalysisWarning, ...]

@@ -15,7 +15,8 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
 
     The first rule that matches anything decides: exactly the full name, or the service name of a
     file's series; the full form `[cluster/]namespace/[kind/]name`; the label
-    app.kubernetes.io/name; the workload's name. In all but the first `_` and `-` are alike, because Kubernetes names hold no underscores.
+    app.kubernetes.io/name; the workload's name. In all but the first `_` and `-` are alike, because
+    Kubernetes names hold no underscores.
 
     Args:
         name: as the request gives it.

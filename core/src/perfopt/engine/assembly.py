@@ -9,11 +9,11 @@ import msgspec
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisResult,
+    AnalysisWarning,
     Declined,
     ExpectedImprovement,
     OptimizationRecommendation,
     Reason,
-    Warning,  # noqa: A004  the contract's word
 )
 from perfopt.engine.confidence import confidence
 from perfopt.engine.isolation import Answers
@@ -45,7 +45,7 @@ def assemble(
     types: Sequence[OptimizationType],
     infos: Sequence[StrategyInfo],
     answers: Answers,
-    warnings: Sequence[Warning],
+    warnings: Sequence[AnalysisWarning],
     no_strategy: str,
 ) -> AnalysisResult:
     """Returns the result of one analysis.
@@ -185,9 +185,9 @@ def _decline(kind: OptimizationType, code: DeclineCode, reason: str) -> Declined
     return Declined(optimization_type=kind, code=code, reason=reason)
 
 
-def _failures(made: Sequence[Made]) -> list[Warning]:
+def _failures(made: Sequence[Made]) -> list[AnalysisWarning]:
     return [
-        Warning(
+        AnalysisWarning(
             code=_WARNING_CODES[one.outcome.status],
             message=f"The plugin {one.info.key} {one.info.version} {one.outcome.error}.",
             plugin=one.info.key,
@@ -197,10 +197,14 @@ def _failures(made: Sequence[Made]) -> list[Warning]:
     ]
 
 
-def _prediction_failure(answers: Answers) -> list[Warning]:
+def _prediction_failure(answers: Answers) -> list[AnalysisWarning]:
     if answers.predictions_error is None:
         return []
-    return [Warning(code="predictions_failed", message=f"Making the forecasts {answers.predictions_error}.")]
+    return [
+        AnalysisWarning(
+            code="predictions_failed", message=f"Making the forecasts {answers.predictions_error}."
+        )
+    ]
 
 
 def _rounded(money: float | None) -> float | None:

@@ -8,7 +8,7 @@ from typing import Self
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
-from perfopt.domain.recommendation import AnalysisResult, Warning  # noqa: A004  the contract's word
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.domain.workload import Workload
 from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
@@ -106,7 +106,7 @@ class Engine:
         ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
         return Answers(ordered, given.predictions, given.predictions_error)
 
-    def _price_book(self, workload: Workload) -> tuple[PriceBook, list[Warning]]:
+    def _price_book(self, workload: Workload) -> tuple[PriceBook, list[AnalysisWarning]]:
         books = self._config.price_books
         default = books.get(self._config.price_book, DEFAULT_PRICE_BOOK)
         name = workload.price_book
@@ -115,7 +115,7 @@ class Engine:
         text = (
             f"The price book {name!r} of {workload.service_name} is not configured; {default.name} is used."
         )
-        return default, [Warning(code="unknown_price_book", message=text)]
+        return default, [AnalysisWarning(code="unknown_price_book", message=text)]
 
     def _no_strategy(self) -> str:
         absent = [
@@ -147,11 +147,11 @@ _SET_ASIDE = Outcome(
 )
 
 
-def _source_warnings(snapshot: WorkloadSnapshot) -> list[Warning]:
-    return [Warning(code=code, message=text) for code, text in snapshot.warnings]
+def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    return [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
 
 
-def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[Warning]:
+def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     low = [
         f"{name} {coverage.fraction:.0%}"
         for name, coverage in sorted(snapshot.coverage.items())
@@ -160,5 +160,7 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[Warning]:
     if not low:
         return []
     return [
-        Warning(code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}.")
+        AnalysisWarning(
+            code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
+        )
     ]

@@ -1,4 +1,4 @@
-"""What a service did and has: arrays on one time grid, current state, coverage. Picklable, treated as frozen."""
+"""What a service did and has: arrays on one time grid, current state, coverage. Picklable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

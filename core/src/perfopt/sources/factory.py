@@ -9,8 +9,8 @@ from perfopt.config import Config, FilesConfig, SourceConfig
 from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
-from perfopt.sources.base import MetricSource
 from perfopt.prometheus_config import PrometheusConfig
+from perfopt.sources.base import MetricSource
 from perfopt.sources.services import ServicesFile, read_services
 
 

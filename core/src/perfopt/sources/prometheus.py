@@ -13,9 +13,9 @@ from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.prometheus_assembly import assemble, has_usage
-from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.prometheus_fetch import Fetched, Fetcher
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader

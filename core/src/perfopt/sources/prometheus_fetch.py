@@ -11,9 +11,9 @@ from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import TimeGrid
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import Pod
 from perfopt.sources.prometheus_answer import RangeSeries
-from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
 from perfopt.sources.promql import Alternative, Catalogue, escape_regex, quote, render

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.prometheus_config import PrometheusConfig, resolve_secret
 from perfopt.sources.prometheus_answer import (
     Answer,
     RangeSeries,
@@ -19,7 +20,6 @@ from perfopt.sources.prometheus_answer import (
     decode_series,
     decode_vector,
 )
-from perfopt.prometheus_config import PrometheusConfig, resolve_secret
 from perfopt.sources.prometheus_errors import refusal
 
 MAX_POINTS = 11_000

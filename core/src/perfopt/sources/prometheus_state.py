@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.metrics.snapshot import TimeGrid
-from perfopt.sources.kube_state import KubeState, Owners, Pod
 from perfopt.prometheus_config import PrometheusConfig
+from perfopt.sources.kube_state import KubeState, Owners, Pod
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.promql import Catalogue, one_of, quote, render
 
