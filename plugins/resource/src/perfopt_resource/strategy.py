@@ -7,6 +7,7 @@ import msgspec
 
 from perfopt.plugin import (
     AnalysisContext,
+    Basis,
     Container,
     DeclineCode,
     Declined,
@@ -128,8 +129,7 @@ def _proposal(
             reasons=tuple(reasons),
             already_right=True,
         )
-    declared = type(state.basis).DECLARED
-    target = msgspec.structs.replace(state, containers=containers, basis=declared)
+    target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
     return Proposal(
         optimization_type=_TYPE,
         target=target,
