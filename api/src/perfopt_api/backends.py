@@ -13,6 +13,8 @@ from perfopt_api.store.database import Database
 from perfopt_api.store.postgres import PostgresStore
 
 _RETRY_SECONDS = 0.25
+# No command of a job or a request takes a second; who asks should not wait half a minute for a server that hangs.
+_COMMAND_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
         UnavailableError: one did not answer within `startup_seconds`, or the schema is not this version's.
         InvalidInputError: an address or a stream is not usable.
     """
-    database = Database(settings.database_url, pool_size=pool_size)
+    database = Database(settings.database_url, pool_size=pool_size, command_seconds=_COMMAND_SECONDS)
     try:
         await _reached(database, settings.startup_seconds)
         connection = await Nats.connect(settings.nats_url, name=name, within=settings.startup_seconds)

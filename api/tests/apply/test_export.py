@@ -2,6 +2,7 @@
 
 import copy
 
+import msgspec
 import pytest
 import yaml
 
@@ -68,6 +69,20 @@ def test_the_patch_changes_the_named_resources_only(make, strategic_merge):
     app["resources"]["limits"] = {"memory": "1Gi", "example.com/fpga": "1"}  # the CPU limit is taken away
     proxy["resources"]["requests"]["cpu"] = "50m"
     assert patched == expected
+
+
+def test_a_native_sidecar_is_patched_among_the_init_containers(make, strategic_merge):
+    pod_spec = copy.deepcopy(POD_SPEC)
+    sidecar = pod_spec["containers"].pop(1)
+    pod_spec["initContainers"].append(sidecar | {"restartPolicy": "Always"})
+    made = make()
+    made = msgspec.structs.replace(made, current_state=made.current_state | {"sidecars": ["proxy"]})
+
+    patched = pod_spec_of(strategic_merge(live(pod_spec=pod_spec), patch_of(made)))
+
+    assert [container["name"] for container in patched["containers"]] == ["app", "logs"]
+    assert patched["initContainers"][0] == POD_SPEC["initContainers"][0]
+    assert patched["initContainers"][1]["resources"]["requests"] == {"cpu": "50m", "memory": "128Mi"}
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "CronJob"])

@@ -64,6 +64,14 @@ async def test_a_password_is_needed_where_data_is_kept():
             await fetch(servers.database_url.replace(secret, "wrong"), "SELECT 1")
 
 
+@needs_root
+async def test_a_user_without_an_account_runs_postgresql_too(root, monkeypatch):
+    monkeypatch.setattr(embedded, "_NOBODY", 54321)
+    with PostgresServer(root / "postgres") as server:
+        assert psutil.Process(server.pid).uids().real == 54321
+        assert await fetch(server.url("postgres"), "SELECT current_user") == "perfopt"
+
+
 async def test_data_outlives_a_restart_with_another_port(root):
     with embedded_servers(root) as servers:
         await fetch(servers.database_url, "CREATE TABLE kept AS SELECT 42 AS answer")

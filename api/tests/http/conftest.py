@@ -155,7 +155,10 @@ class FakeStore:
 
     async def ping(self):
         if self.hangs:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(5)  # as a driver does that tries to say goodbye
         self._check()
 
 

@@ -83,8 +83,9 @@ def test_a_key_that_is_not_printable_ascii_is_refused(client, world, key):
 
 
 REFUSED = {
-    "no service": ({}, "missing required field `service_name`"),
+    "no service": ({}, "service_name: The field is missing."),
     "empty service": ({"service_name": ""}, "length >= 1"),
+    "blank service": ({"service_name": "   "}, "service_name: The name is blank. Give a plain name."),
     "long service": ({"service_name": "x" * 101}, "length <= 100"),
     "control character": ({"service_name": "a\u0000b"}, "control character"),
     "unknown field": ({**BODY, "analysis_perod": "7d"}, "no field 'analysis_perod'. Known: service_name"),

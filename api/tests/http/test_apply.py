@@ -65,10 +65,11 @@ def test_nothing_is_changed_without_an_executor(client, body):
 def test_a_superseded_one_is_not_applied(client, world, make_recommendation):
     world.store.add(make_recommendation(1, superseded_by="opt_20261123_002"))
     response = client.post(PATH, json={"mode": "direct"})
-    assert (response.status_code, response.json()["type"]) == (409, "/problems/superseded")
+    assert (response.status_code, response.json()["type"]) == (409, "/problems/executor_not_configured")
     assert "opt_20261123_002" in response.json()["detail"]
     forced = client.post(PATH, json={"mode": "direct", "force": True}).json()
     assert forced["type"] == "/problems/executor_not_configured"
+    assert "opt_20261123_002" not in forced["detail"]
     assert codes(client.post(PATH, json={"mode": "dry_run"}).json()) == ["superseded"]
 
 
@@ -76,7 +77,8 @@ def test_an_expired_one_is_not_applied(client, world, make_recommendation):
     made = make_recommendation(1)
     world.store.add(make_recommendation(1, valid_until=made.made_at + timedelta(minutes=30)))
     response = client.post(PATH, json={"mode": "direct"})
-    assert (response.status_code, response.json()["type"]) == (409, "/problems/expired")
+    assert (response.status_code, response.json()["type"]) == (409, "/problems/executor_not_configured")
+    assert "It was valid until" in response.json()["detail"]
     assert codes(client.post(PATH, json={"mode": "export"}).json()) == ["expired"]
 
 

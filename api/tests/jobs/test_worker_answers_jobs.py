@@ -47,7 +47,7 @@ async def test_a_job_is_answered_and_its_event_published(
         return result(recommendation())
 
     subscriber = await nats.connect(settings.nats_url)
-    heard = await subscriber.subscribe("quantivista.optimization.recommendation_generated.>")
+    heard = await subscriber.subscribe("quantivista.optimization.>")  # events, and nothing of our own use
     async with worker(settings, analyse):
         job = await api.waiter.wait_for_job(await ask(api), SOON)
         message = await heard.next_msg(timeout=5)
@@ -56,8 +56,9 @@ async def test_a_job_is_answered_and_its_event_published(
     told = body["optimization_recommendation"]["recommendation_id"]
     assert [each.recommendation_id for each in job.recommendations] == [told]
     assert message.headers["Nats-Msg-Id"] == body["event_id"]
-    await subscriber.close()
     await eventually(lambda: _empty(api, settings))
+    assert heard.pending_msgs == 0
+    await subscriber.close()
 
 
 async def _empty(api, settings):

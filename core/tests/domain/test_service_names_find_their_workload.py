@@ -105,3 +105,9 @@ def test_the_exact_name_always_wins(names, data):
     workloads = tuple(workload(name) for name in names)
     name = data.draw(st.sampled_from(names))
     assert resolve_workload(name, workloads).service_name == name
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "_"])
+def test_a_blank_name_is_not_the_name_of_everything_without_a_label(blank):
+    with pytest.raises(NotFoundError):
+        resolve_workload(blank, CLUSTER)

@@ -92,7 +92,8 @@ def test_native_sidecars_count_and_init_containers_do_not():
         sidecar_requests=[amount(0.1, "p", "proxy", "cpu"), amount(8.0, "p", "migrate", "cpu")],
     )
     state = found["trading/deployment/api"].state
-    assert [c.name for c in state.containers] == ["main", "proxy"]
+    assert [(c.name, c.sidecar) for c in state.containers] == [("main", False), ("proxy", True)]
+    assert state.to_map()["sidecars"] == ["proxy"]
     assert state.total("cpu_request_cores") == pytest.approx(0.6)
 
 

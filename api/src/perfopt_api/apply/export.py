@@ -1,6 +1,7 @@
 """Manifests that bring a recommendation about: a strategic-merge patch, a Kustomize and a Helm snippet."""
 
 import shlex
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -14,8 +15,6 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
     "cpu_limit": ("limits", "cpu"),
     "memory_limit": ("limits", "memory"),
 }
-
-_SIDECAR_NOTE = "A native sidecar stands under initContainers: move its entry there."
 
 
 def export(made: OptimizationRecommendation) -> tuple[dict[str, Any], ...]:
@@ -32,9 +31,10 @@ def export(made: OptimizationRecommendation) -> tuple[dict[str, Any], ...]:
             remedy="See the recommended_state for what it does change.",
         )
     replicas = replicas_change(made) if target.scalable else None
+    patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()))
     return (
-        _strategic_merge_patch(target, resources, replicas),
-        _kustomize(target, resources, replicas),
+        _strategic_merge_patch(target, patch),
+        _kustomize(target, patch),
         _helm_values(target, resources, replicas),
     )
 
@@ -58,39 +58,52 @@ def resources_of(made: OptimizationRecommendation) -> dict[str, dict[str, Any]]:
     return resources
 
 
-def patch_of(target: Target, resources: dict[str, dict[str, Any]], replicas: int | None) -> dict[str, Any]:
-    """Returns the strategic-merge patch: containers merge by name, so that all else stays as it is."""
+def patch_of(
+    target: Target,
+    resources: dict[str, dict[str, Any]],
+    replicas: int | None,
+    sidecars: Collection[str] = (),
+) -> dict[str, Any]:
+    """Returns the strategic-merge patch: containers merge by name, so that all else stays as it is.
+
+    Args:
+        target: the object to patch.
+        resources: by container.
+        replicas: to set; None leaves them alone.
+        sidecars: names of the native sidecars, which stand under initContainers.
+    """
     metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
-    containers = [{"name": name, "resources": groups} for name, groups in resources.items()]
-    spec = target.wrap({"containers": containers})
+    pod_spec: dict[str, Any] = {}
+    for name, groups in resources.items():
+        field = "initContainers" if name in sidecars else "containers"
+        pod_spec.setdefault(field, []).append({"name": name, "resources": groups})
+    spec = target.wrap(pod_spec)
     if replicas is not None:
         spec = {"replicas": replicas, **spec}
     return {"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec}
 
 
-def _strategic_merge_patch(
-    target: Target, resources: dict[str, dict[str, Any]], replicas: int | None
-) -> dict[str, Any]:
+def _strategic_merge_patch(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
     filename = f"{target.name}-resources.patch.yaml"
     where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
     return {
         "kind": "strategic_merge_patch",
         "filename": filename,
-        "content": _yaml(patch_of(target, resources, replicas)),
+        "content": _yaml(patch),
         "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
         f" --type strategic --patch-file {shlex.quote(filename)}",
-        "note": " ".join((*target.notes, _SIDECAR_NOTE)),
+        "note": " ".join(target.notes),
     }
 
 
-def _kustomize(target: Target, resources: dict[str, dict[str, Any]], replicas: int | None) -> dict[str, Any]:
+def _kustomize(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
     selector = {"kind": target.kind, "name": target.name}
     if target.namespace:
         selector["namespace"] = target.namespace
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "patches": [{"target": selector, "patch": _Block(_yaml(patch_of(target, resources, replicas)))}],
+        "patches": [{"target": selector, "patch": _Block(_yaml(patch))}],
     }
     return {
         "kind": "kustomize",

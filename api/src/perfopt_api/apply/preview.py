@@ -31,12 +31,18 @@ def replicas_change(made: OptimizationRecommendation) -> int | None:
     return wanted if isinstance(wanted, int) and wanted != before.get("replicas") and not owned else None
 
 
+def outdated(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+    """Returns why a recommendation no longer holds; nothing while it does."""
+    return _those_that_apply(
+        (made.superseded_by, "superseded", f"A newer recommendation took its place: {made.superseded_by}."),
+        (made.valid_until <= now, "expired", f"It was valid until {format_instant(made.valid_until)}."),
+    )
+
+
 def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
     state = made.current_state
-    found = [
-        (made.superseded_by, "superseded", f"A newer recommendation took its place: {made.superseded_by}."),
-        (made.valid_until <= now, "expired", f"It was valid until {format_instant(made.valid_until)}."),
+    return outdated(made, now) + _those_that_apply(
         (made.already_right, "already_right", "The current state is right already: nothing needs to change."),
         (
             state.get("hpa"),
@@ -55,7 +61,10 @@ def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[Analys
             "assumed_from_limit",
             "The current requests are not known: the limits stand for them.",
         ),
-    ]
+    )
+
+
+def _those_that_apply(*found: tuple[Any, str, str]) -> tuple[AnalysisWarning, ...]:
     return tuple(AnalysisWarning(code=code, message=message) for applies, code, message in found if applies)
 
 

@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.period import format_instant, parse_duration
+from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.preview import changes_of, outdated, warnings_of
 
 Mode = Literal["direct", "canary", "dry_run", "export"]
 
@@ -36,18 +36,6 @@ class ExecutorMissingError(ConflictError):
     """Nothing here may change a cluster. HTTP 409."""
 
     code = "executor_not_configured"
-
-
-class SupersededError(ConflictError):
-    """A newer recommendation took its place. HTTP 409."""
-
-    code = "superseded"
-
-
-class ExpiredError(ConflictError):
-    """It is past its validity. HTTP 409."""
-
-    code = "expired"
 
 
 def answer(
@@ -75,24 +63,14 @@ def answer(
 
 
 def refuse_change(wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime) -> None:
-    """Says why the cluster is not changed.
+    """Says why the cluster is not changed: no executor first, which `force` does not help against.
 
     Raises:
-        SupersededError, ExpiredError: it no longer holds, and `force` was not given.
-        ExecutorMissingError: in all other cases.
+        ExecutorMissingError: always, naming what else stands against it.
     """
-    if made.superseded_by is not None and not wish.force:
-        raise SupersededError(
-            f"{made.recommendation_id} was superseded by {made.superseded_by}.",
-            remedy="Apply that one, or repeat with force.",
-        )
-    if made.valid_until <= now and not wish.force:
-        raise ExpiredError(
-            f"{made.recommendation_id} was valid until {format_instant(made.valid_until)}.",
-            remedy="Analyse the service again, or repeat with force.",
-        )
+    besides = [] if wish.force else [f" {warning.message}" for warning in outdated(made, now)]
     raise ExecutorMissingError(
-        f"Mode {wish.mode} changes the cluster, and no executor is configured.",
+        f"Mode {wish.mode} changes the cluster, and no executor is configured.{''.join(besides)}",
         field="mode",
         remedy="Use mode dry_run to see the changes, or export for manifests to apply yourself.",
     )

@@ -17,8 +17,9 @@ REQUEST_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
 # A relay that comes back within a day may publish what it had published: JetStream still knows the ids.
 _DUPLICATE_WINDOW = 24 * 3600.0
-JOB_SUBJECT = "quantivista.optimization.jobs.analyze"
-FINISHED_SUBJECT = "quantivista.optimization.jobs.finished"
+# Not below quantivista.optimization: who subscribes to all of that hears events, and nothing else.
+JOB_SUBJECT = "perfopt.jobs.analyze"
+FINISHED_SUBJECT = "perfopt.jobs.finished"
 
 
 class Nats:

@@ -12,6 +12,7 @@ from perfopt_api.http.errors import MalformedJsonError, UnsupportedMediaTypeErro
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.S)
 
 
@@ -75,6 +76,11 @@ def require_plain(value: str | None, field: str) -> None:
 def _explained(text: str, into: type[Any]) -> InvalidInputError:
     problem, _, path = text.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
+    missing = _MISSING.fullmatch(problem)
+    if missing is not None:
+        return InvalidInputError(
+            "The field is missing.", field=".".join(filter(None, (field, missing["name"])))
+        )
     unknown = _UNKNOWN.fullmatch(problem)
     if unknown is None:
         return InvalidInputError(f"{problem}.", field=field or "body", remedy=allowed_values(field))

@@ -61,6 +61,8 @@ def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None
         ConflictError: auto_apply, which needs an executor.
     """
     require_plain(analysis.service_name, "service_name")
+    if not analysis.service_name.strip():
+        raise InvalidInputError("The name is blank.", field="service_name", remedy="Give a plain name.")
     AnalysisPeriod.parse(analysis.analysis_period)
     parse_duration(analysis.validity, field="validity")
     _check_source(analysis.source, config)

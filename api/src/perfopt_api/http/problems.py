@@ -64,8 +64,6 @@ KINDS: dict[str, Kind] = {
     "executor_not_configured": Kind(
         409, "No executor is configured", "This service may not change a cluster: use dry_run or export."
     ),
-    "superseded": Kind(409, "Superseded", "A newer recommendation took this one's place."),
-    "expired": Kind(409, "Expired", "The recommendation is past the time it was made for: analyse again."),
     "unsupported_kind": Kind(409, "Unsupported kind", "No patch can be written for this kind of workload."),
     "payload_too_large": Kind(413, "Payload too large", "The body is over the configured limit."),
     "unsupported_media_type": Kind(415, "Unsupported media type", "Send the body as application/json."),

@@ -39,9 +39,10 @@ class Database:
     Args:
         url: `postgresql://user:password@host:port/database`.
         pool_size: connections kept; as many more may be opened for a moment.
+        command_seconds: after which a command counts as unanswered.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, command_seconds: float = COMMAND_SECONDS) -> None:
         try:
             self._url = make_url(url).set(drivername="postgresql+asyncpg")
         except (exc.ArgumentError, ValueError):
@@ -59,7 +60,7 @@ class Database:
             pool_pre_ping=True,  # a restarted server costs one more round trip, not a failed request
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
-            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": command_seconds},
         )
 
     @contextlib.asynccontextmanager

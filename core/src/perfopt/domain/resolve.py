@@ -30,7 +30,7 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
     rules: tuple[Callable[[Workload], bool], ...] = (
         lambda w: name == str(w.id) or (name == w.service_name and not w.id.namespace),
         lambda w: "/" in wanted and wanted in _full_forms(w),
-        lambda w: wanted == _folded(w.labels.get(NAME_LABEL, "")),
+        lambda w: bool(wanted) and wanted == _folded(w.labels.get(NAME_LABEL, "")),
         lambda w: wanted in (_folded(w.id.name), _folded(w.service_name)),
     )
     for rule in rules:

@@ -30,6 +30,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cpu_request_cores, cpu_limit_cores: cores.
         memory_request_bytes, memory_limit_bytes: bytes.
         image: the image it runs now, if known.
+        sidecar: a native sidecar, which manifests list under initContainers.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_limit_cores: float | None = None
     memory_limit_bytes: int | None = None
     image: str | None = None
+    sidecar: bool = False
 
     def to_map(self) -> dict[str, str]:
         """Returns the four quantities as Kubernetes strings; what is unknown is absent."""
@@ -111,6 +113,9 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
         if self.replicas is not None:
             state["replicas"] = self.replicas
         state["containers"] = {container.name: container.to_map() for container in self.containers}
+        sidecars = [container.name for container in self.containers if container.sidecar]
+        if sidecars:
+            state["sidecars"] = sidecars
         if self.hpa is not None:
             state["hpa"] = msgspec.to_builtins(self.hpa)
         if self.vpa_mode is not None:

@@ -145,7 +145,8 @@ class KubeState(msgspec.Struct, kw_only=True):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
         found: dict[Pod, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
-            found[pod].append(_container(container, images.get((pod, container)), amounts[pod, container]))
+            key = pod, container
+            found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
         return found
 
     def _hpas(self) -> dict[WorkloadId, tuple[HpaState, str | None]]:
@@ -226,11 +227,12 @@ def _first[T](value: T | None, otherwise: T | None) -> T | None:
     return otherwise if value is None else value
 
 
-def _container(name: str, image: str | None, amounts: Mapping[str, float]) -> Container:
+def _container(name: str, image: str | None, amounts: Mapping[str, float], *, sidecar: bool) -> Container:
     request, limit = amounts.get("memory_request"), amounts.get("memory_limit")
     return Container(
         name=name,
         image=image or None,
+        sidecar=sidecar,
         cpu_request_cores=amounts.get("cpu_request"),
         cpu_limit_cores=amounts.get("cpu_limit"),
         memory_request_bytes=None if request is None else int(request),

@@ -77,6 +77,9 @@ def _on_grid(
     last = msgspec.structs.replace(metric, aggregation="last", carry_forward=False)
     cumulative, report = to_grid(row.series.times, row.series.values, grid, last, alive=alive)
     growth, resets = counter_increase(cumulative)
+    if row.where is not None:
+        counts = np.isin((grid.epoch_seconds() * 1000).astype(np.int64), row.where)
+        growth = np.where(counts | np.isnan(growth), growth, 0.0)
     return growth, GridReport(report.expected, report.present, report.filled, report.dropped, resets)
 
 

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import batched
 
+import numpy as np
+
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.grid import Times
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import Pod
 from perfopt.sources.prometheus_answer import RangeSeries
+from perfopt.sources.prometheus_combine import divided, grouped
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
 from perfopt.sources.promql import Alternative, Catalogue, escape_regex, quote, render
 
-_PODS_PER_QUERY = 200  # 14 days at 5 minutes of as many pods are some 20 MB of JSON
+_PODS_PER_QUERY = 100  # 14 days at 5 minutes of as many pods' CPU and memory requests are some 20 MB of JSON
 _SCRAPES_IN_WINDOW = 3
 _POD_SUFFIX = {
     "Deployment": "-[a-z0-9]+-[a-z0-9]+",
@@ -37,6 +41,7 @@ class Row:
         metric: its name.
         container, pod: "" for a metric of the workload as a whole.
         counter: the values are cumulative.
+        where: the starts of the steps in which a counter's growth counts; None is all.
     """
 
     metric: str
@@ -44,6 +49,7 @@ class Row:
     pod: str
     counter: bool
     series: RangeSeries
+    where: Times | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,22 @@ class Fetched:
     def images_of(self, identity: WorkloadId) -> list[RangeSeries]:
         """Returns one series for each (pod, container, image) of one workload."""
         return self.images.get(identity, [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some workloads that are read together.
+
+    Attributes:
+        pods: of theirs, in the whole period.
+        asked: PromQL to the task of its answer, in the group.
+    """
+
+    pods: dict[Pod, WorkloadId]
+    grid: TimeGrid
+    fetched: Fetched
+    group: asyncio.TaskGroup
+    asked: dict[str, asyncio.Task[list[RangeSeries]]] = field(default_factory=dict)
 
 
 class Fetcher:
@@ -80,21 +102,23 @@ class Fetcher:
             "replicas": ", ".join(config.replica_labels),
         }
 
-    async def fetch(self, batch: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]) -> Fetched:
+    async def fetch(self, workloads: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]) -> Fetched:
         """Reads the metrics of workloads of one cluster.
 
         Raises:
             SourceError: a query was refused; nothing partial is given back.
             SourceUnavailableError: the server stopped answering.
         """
-        pods = await self._state.pods(batch, grid)
+        pods = await self._state.pods(workloads, grid)
         fetched = Fetched()
+        wanted = [workload.id for workload in workloads]
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._images(pods, grid, fetched))
+                batch = _Batch(pods, grid, fetched, group)
+                group.create_task(self._images(batch))
                 for metric in known:
-                    group.create_task(self._metric(metric, batch, pods, grid, fetched))
+                    group.create_task(self._metric(metric, wanted, batch))
         except BaseExceptionGroup as errors:  # the group stopped the other queries of the batch
             known_error = next((e for e in errors.exceptions if isinstance(e, PerfoptError)), None)
             if known_error is None:
@@ -102,15 +126,8 @@ class Fetcher:
             raise known_error from known_error.__cause__
         return fetched
 
-    async def _metric(
-        self,
-        metric: str,
-        batch: Sequence[Workload],
-        pods: dict[Pod, WorkloadId],
-        grid: TimeGrid,
-        fetched: Fetched,
-    ) -> None:
-        missing = {workload.id for workload in batch}
+    async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: _Batch) -> None:
+        missing = set(identities)
         for alternative in self._catalogue.metrics[metric]:
             wanted = [
                 i for i in sorted(missing, key=str) if not alternative.kinds or i.kind in alternative.kinds
@@ -118,82 +135,90 @@ class Fetcher:
             if not wanted:
                 continue
             if METRICS[metric].scope == "container":
-                found = await self._by_container(metric, alternative, wanted, pods, grid)
+                found = await self._by_container(metric, alternative, wanted, batch)
             else:
-                found = await self._by_workload(metric, alternative, wanted, pods, grid)
+                found = await self._by_workload(metric, alternative, wanted, batch)
             for identity, row in found:
-                fetched.rows[identity].append(row)
+                batch.fetched.rows[identity].append(row)
                 missing.discard(identity)
 
     async def _by_container(
-        self,
-        metric: str,
-        alternative: Alternative,
-        wanted: Sequence[WorkloadId],
-        pods: dict[Pod, WorkloadId],
-        grid: TimeGrid,
+        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
     ) -> list[tuple[WorkloadId, Row]]:
-        mine = _pods_of(wanted, pods)
+        mine = _pods_of(wanted, batch.pods)
+
+        def key(series: RangeSeries) -> tuple[Pod, str] | None:
+            pod, container = self._pod(series.labels, alternative), series.labels.get("container")
+            return (pod, container) if pod in mine and container else None
+
+        asked = [q for q in (alternative.query, alternative.per, alternative.where) if q is not None]
+        answers = dict(
+            zip(
+                asked,
+                await asyncio.gather(*(self._of_pods(alternative, query, mine, batch) for query in asked)),
+                strict=True,
+            )
+        )
+        results = [s for s in answers[alternative.query] if alternative.only.items() <= s.labels.items()]
+        if alternative.per is not None:
+            results = divided(results, answers[alternative.per])
+        counts = None if alternative.where is None else grouped(answers[alternative.where], key)
         found = []
-        for series in await self._of_pods(alternative, mine, grid):
-            labels = series.labels
-            pod = self._pod(labels, alternative)
-            if pod in mine and (container := labels.get("container")):
-                found.append((mine[pod], Row(metric, container, pod.name, alternative.counter, series)))
+        for (pod, container), series in grouped(results, key).items():
+            where = None if counts is None else _times(counts.get((pod, container)))
+            row = Row(metric, container, pod.name, alternative.counter, series, where)
+            found.append((mine[pod], row))
         return found
 
     async def _by_workload(
-        self,
-        metric: str,
-        alternative: Alternative,
-        wanted: Sequence[WorkloadId],
-        pods: dict[Pod, WorkloadId],
-        grid: TimeGrid,
+        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
     ) -> list[tuple[WorkloadId, Row]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
         kinds: dict[str, list[WorkloadId]] = defaultdict(list)
         for identity in wanted:
             kinds[identity.kind].append(identity)
         answers = await asyncio.gather(
-            *(self._of_workloads(alternative, same_kind, pods, grid) for same_kind in kinds.values())
+            *(self._of_workloads(alternative, same_kind, batch) for same_kind in kinds.values())
         )
         label = alternative.label if alternative.match == "workload" else "workload"
         found = []
         for same_kind, answer in zip(kinds.values(), answers, strict=True):
-            named = {(i.namespace, i.name): i for i in same_kind}
-            for series in answer:
-                key = series.labels.get(alternative.namespace_label, ""), series.labels.get(label, "")
-                if key in named:
-                    found.append((named[key], Row(metric, "", "", alternative.counter, series)))
+            named = {(i.cluster, i.namespace, i.name): i for i in same_kind}
+
+            def key(
+                series: RangeSeries, named: dict[tuple[str, str, str], WorkloadId] = named
+            ) -> WorkloadId | None:
+                labels = series.labels
+                place = labels.get(self._cluster_label, ""), labels.get(alternative.namespace_label, "")
+                return named.get((*place, labels.get(label, "")))
+
+            for identity, series in grouped(answer, key).items():
+                found.append((identity, Row(metric, "", "", alternative.counter, series)))
         return found
 
     async def _of_pods(
-        self, alternative: Alternative, pods: dict[Pod, WorkloadId], grid: TimeGrid
+        self, alternative: Alternative, query: str, pods: dict[Pod, WorkloadId], batch: _Batch
     ) -> list[RangeSeries]:
         answers = await asyncio.gather(
             *(
-                self._range(alternative, self._selector(alternative, chunk), grid)
+                self._range(alternative, query, self._selector(alternative, chunk), batch)
                 for chunk in _chunks(sorted(pods))
             )
         )
         return [series for answer in answers for series in answer]
 
     async def _of_workloads(
-        self,
-        alternative: Alternative,
-        wanted: Sequence[WorkloadId],
-        pods: dict[Pod, WorkloadId],
-        grid: TimeGrid,
+        self, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
     ) -> list[RangeSeries]:
         if alternative.match == "workload":
             names = [identity.name for identity in wanted]
             selector = self._state.selector(wanted, alternative.namespace_label, alternative.label, names)
-            return await self._range(alternative, selector, grid)
-        mine = _pods_of(wanted, pods)
+            return await self._range(alternative, alternative.query, selector, batch)
+        mine = _pods_of(wanted, batch.pods)
         if not mine:
             return []
         selector = self._selector(alternative, sorted(mine))
-        return await self._range(alternative, selector, grid, pattern=_pattern(wanted))
+        return await self._range(alternative, alternative.query, selector, batch, pattern=_pattern(wanted))
 
     def _selector(self, alternative: Alternative, pods: Sequence[Pod]) -> str:
         places = [WorkloadId(cluster=pod.cluster, namespace=pod.namespace, name="") for pod in pods]
@@ -201,15 +226,19 @@ class Fetcher:
         return self._state.selector(places, alternative.namespace_label, alternative.label, names)
 
     async def _range(
-        self, alternative: Alternative, selector: str, grid: TimeGrid, *, pattern: str = ""
+        self, alternative: Alternative, query: str, selector: str, batch: _Batch, *, pattern: str = ""
     ) -> list[RangeSeries]:
+        """Asks a query of the catalogue; the same one for two metrics once only."""
         values = self._values | {
             "selector": selector,
             "by": f"{self._cluster_label}, {alternative.namespace_label}",
             "pattern": pattern,
             "quantile": str(alternative.quantile),
         }
-        return await self._steps(render(alternative.query, values), grid)
+        promql = render(query, values)
+        if promql not in batch.asked:
+            batch.asked[promql] = batch.group.create_task(self._steps(promql, batch.grid))
+        return await batch.asked[promql]
 
     async def _steps(self, promql: str, grid: TimeGrid) -> list[RangeSeries]:
         """Evaluates at the end of each step and dates the values to its start."""
@@ -217,19 +246,24 @@ class Fetcher:
         back = grid.step_seconds * 1000
         return [RangeSeries(series.labels, series.times - back, series.values) for series in answer]
 
-    async def _images(self, pods: dict[Pod, WorkloadId], grid: TimeGrid, fetched: Fetched) -> None:
+    async def _images(self, batch: _Batch) -> None:
         """Reads when images ran, for those workloads only that the index knows several images of."""
         plain = Alternative(name="images", query=self._catalogue.state["images"])
         seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
-        for chunk in _chunks(sorted(pods)):
-            for labels in await self._state.images(self._selector(plain, chunk), grid):
-                if (pod := self._pod(labels, plain)) in pods:
-                    seen[pods[pod], labels.get("container", "")].add(labels.get("image", ""))
+        for chunk in _chunks(sorted(batch.pods)):
+            for labels in await self._state.images(self._selector(plain, chunk), batch.grid):
+                if (pod := self._pod(labels, plain)) in batch.pods:
+                    seen[batch.pods[pod], labels.get("container", "")].add(labels.get("image", ""))
         released = {identity for (identity, _), images in seen.items() if len(images) > 1}
-        mine = _pods_of(released, pods)
-        for series in await self._of_pods(plain, mine, grid):
-            if (pod := self._pod(series.labels, plain)) in mine:
-                fetched.images[mine[pod]].append(series)
+        mine = _pods_of(released, batch.pods)
+
+        def key(series: RangeSeries) -> tuple[Pod, str, str] | None:
+            pod, labels = self._pod(series.labels, plain), series.labels
+            return (pod, labels.get("container", ""), labels.get("image", "")) if pod in mine else None
+
+        answer = await self._of_pods(plain, plain.query, mine, batch)
+        for (pod, _, _), series in grouped(answer, key).items():
+            batch.fetched.images[mine[pod]].append(series)
 
     def _pod(self, labels: dict[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")
@@ -239,6 +273,10 @@ class Fetcher:
 def _pods_of(wanted: Iterable[WorkloadId], pods: dict[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
     identities = set(wanted)
     return {pod: identity for pod, identity in pods.items() if identity in identities}
+
+
+def _times(series: RangeSeries | None) -> Times:
+    return np.empty(0, dtype=np.int64) if series is None else series.times
 
 
 def _chunks(pods: Sequence[Pod]) -> Iterator[tuple[Pod, ...]]:

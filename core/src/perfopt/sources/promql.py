@@ -30,7 +30,10 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     label: str = "pod"
     namespace_label: str = "namespace"
     kinds: list[str] = []
+    only: dict[str, str] = {}
+    per: str | None = None
     counter: bool = False
+    where: str | None = None
     quantile: float | None = None
 
 
@@ -110,17 +113,31 @@ def _check(own: Catalogue, built_in: Catalogue, where: str) -> None:
                 where, f"metrics.{name}", "is no metric perfopt knows", f"Known: {', '.join(METRICS)}."
             )
         for number, alternative in enumerate(alternatives):
-            entry = f"metrics.{name}[{number}].query"
-            _check_query(alternative.query, "metrics", where, entry)
-            if METRICS[name].scope == "container" and alternative.match != "pod":
-                raise _wrong(where, entry, "is per container, but matched by workload", "Match by pod.")
-            if "$quantile" in alternative.query and alternative.quantile is None:
-                raise _wrong(where, entry, "names $quantile, which is not given", "Add `quantile: 0.99`.")
+            _check_alternative(alternative, name, where, f"metrics.{name}[{number}].query")
     for name, query in own.state.items():
         if name not in built_in.state:
             known = ", ".join(built_in.state)
             raise _wrong(where, f"state.{name}", "is no query perfopt makes", f"Known: {known}.")
         _check_query(query, "state", where, f"state.{name}", is_selector=name in _ENDPOINT_SELECTORS)
+
+
+def _check_alternative(alternative: Alternative, name: str, where: str, entry: str) -> None:
+    for query in (alternative.query, alternative.per, alternative.where):
+        if query is not None:
+            _check_query(query, "metrics", where, entry)
+    if alternative.where is not None and not alternative.counter:
+        raise _wrong(where, entry, "has a `where` and is no counter", "Add `counter: true`.")
+    if METRICS[name].scope == "container" and alternative.match != "pod":
+        raise _wrong(where, entry, "is per container, but matched by workload", "Match by pod.")
+    if METRICS[name].scope == "workload" and (alternative.per or alternative.where or alternative.only):
+        raise _wrong(
+            where,
+            entry,
+            "is per workload, where `only`, `per` and `where` mean nothing",
+            "Write it in PromQL.",
+        )
+    if "$quantile" in alternative.query and alternative.quantile is None:
+        raise _wrong(where, entry, "names $quantile, which is not given", "Add `quantile: 0.99`.")
 
 
 def _check_query(query: str, section: str, where: str, entry: str, *, is_selector: bool = False) -> None:
