@@ -13,7 +13,7 @@ from perfopt_api.store.database import Database
 from perfopt_api.store.postgres import PostgresStore
 
 _RETRY_SECONDS = 0.25
-# No command of a job or a request takes a second; who asks should not wait half a minute for a server that hangs.
+# Commands of jobs and requests take far less than a second: who asks should not wait long for a hung server.
 _COMMAND_SECONDS = 8.0
 
 

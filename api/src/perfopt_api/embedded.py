@@ -172,7 +172,7 @@ class PostgresServer(ChildServer):
             [str(self._install / "bin" / "initdb"), "-D", str(self._data), *options],
             capture_output=True,
             check=False,
-            preexec_fn=_take_a_name,  # noqa: PLW1509  no thread of ours runs yet when servers start
+            preexec_fn=_take_a_name,
             **self._popen_options(),
         )
         (self.root / "pwfile").unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from perfopt_api.store.outbox import Publish
 
 _BATCH = 100
 _POLL_SECONDS = 1.0
+_LAST_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -53,7 +54,7 @@ class Relay:
                 if not reachable:
                     await ensure_stream(self._connection, self._stream)
                     reachable = True
-                await self.flush()
+                await self._flush_to_the_end()
             except PerfoptError as error:
                 if reachable:
                     _log.warning("events_wait", reason=error.message)
@@ -61,6 +62,17 @@ class Relay:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _POLL_SECONDS)
             self._woken.clear()
+
+    async def _flush_to_the_end(self) -> None:
+        """Flushes. Cancelling waits for it a while: events that went out unmarked would go out twice."""
+        flushing = asyncio.create_task(self.flush())
+        try:
+            await asyncio.shield(flushing)
+        except asyncio.CancelledError:
+            await asyncio.wait({flushing}, timeout=_LAST_SECONDS)
+            flushing.cancel()
+            await asyncio.gather(flushing, return_exceptions=True)
+            raise
 
     async def flush(self) -> int:
         """Publishes everything that waits; returns how many.
