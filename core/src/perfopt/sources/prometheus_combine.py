@@ -41,6 +41,11 @@ def divided(series: Iterable[RangeSeries], divisors: Iterable[RangeSeries]) -> l
     return found
 
 
+def varies(series: RangeSeries) -> bool:
+    """Returns whether a series has different values."""
+    return bool(len(series.values)) and bool((series.values != series.values[0]).any())
+
+
 def _largest(copies: Sequence[RangeSeries]) -> RangeSeries:
     if len(copies) == 1:
         return copies[0]

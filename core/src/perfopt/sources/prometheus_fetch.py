@@ -17,12 +17,14 @@ from perfopt.metrics.snapshot import TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import Pod
 from perfopt.sources.prometheus_answer import RangeSeries
-from perfopt.sources.prometheus_combine import divided, grouped
+from perfopt.sources.prometheus_combine import divided, grouped, varies
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
 from perfopt.sources.promql import Alternative, Catalogue, escape_regex, quote, render
 
-_PODS_PER_QUERY = 100  # 14 days at 5 minutes of as many pods' CPU and memory requests are some 20 MB of JSON
+_PODS_PER_QUERY = (
+    50  # 14 days at 5 minutes of as many pods' requests, limits and restarts: some 20 MB of JSON
+)
 _SCRAPES_IN_WINDOW = 3
 _POD_SUFFIX = {
     "Deployment": "-[a-z0-9]+-[a-z0-9]+",
@@ -151,24 +153,32 @@ class Fetcher:
             pod, container = self._pod(series.labels, alternative), series.labels.get("container")
             return (pod, container) if pod in mine and container else None
 
-        asked = [q for q in (alternative.query, alternative.per, alternative.where) if q is not None]
-        answers = dict(
-            zip(
-                asked,
-                await asyncio.gather(*(self._of_pods(alternative, query, mine, batch) for query in asked)),
-                strict=True,
-            )
-        )
-        results = [s for s in answers[alternative.query] if alternative.only.items() <= s.labels.items()]
+        answer = await self._of_pods(alternative, alternative.query, mine, batch)
+        results = [s for s in answer if alternative.only.items() <= s.labels.items()]
         if alternative.per is not None:
-            results = divided(results, answers[alternative.per])
-        counts = None if alternative.where is None else grouped(answers[alternative.where], key)
+            results = await self._divided(alternative, alternative.per, results, batch)
+        rows = grouped(results, key)
+        counts: dict[tuple[Pod, str], RangeSeries] | None = None
+        if alternative.where is not None:
+            grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series)}
+            counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch), key)
         found = []
-        for (pod, container), series in grouped(results, key).items():
+        for (pod, container), series in rows.items():
             where = None if counts is None else _times(counts.get((pod, container)))
             row = Row(metric, container, pod.name, alternative.counter, series, where)
             found.append((mine[pod], row))
         return found
+
+    async def _divided(
+        self, alternative: Alternative, per: str, results: Sequence[RangeSeries], batch: _Batch
+    ) -> list[RangeSeries]:
+        """Divides what is not zero throughout; what is would stay so."""
+        zero = [series for series in results if not series.values.any()]
+        others = [series for series in results if series.values.any()]
+        pods = {
+            pod: batch.pods[pod] for s in others if (pod := self._pod(s.labels, alternative)) in batch.pods
+        }
+        return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch))]
 
     async def _by_workload(
         self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
