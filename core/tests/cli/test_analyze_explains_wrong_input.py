@@ -80,6 +80,12 @@ def test_no_source(run):
     )
 
 
+def test_a_blank_source_is_not_the_present_directory(run):
+    done = run("analyze", "--source", "", "--all")
+    assert done.exit_code == 2
+    assert done.stderr == ("Error: source: The source is blank. Name a configured source, a URL or a file.\n")
+
+
 def test_a_source_that_is_nothing(run):
     done = run("analyze", "--source", "trace", "--all")
     assert done.exit_code == 2

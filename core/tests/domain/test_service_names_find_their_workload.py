@@ -76,12 +76,19 @@ def test_an_unknown_name_lists_the_nearest():
     assert "Nearest: portfolio-management-service." in str(caught.value)
 
 
+def test_the_last_part_of_a_files_series_is_enough_to_find_what_was_meant():
+    series = (workload("bitbrains-rnd/vm282"), workload("bitbrains-rnd/vm460"))
+    with pytest.raises(NotFoundError) as caught:
+        resolve_workload("vm28", series)
+    assert caught.value.candidates == ("bitbrains-rnd/vm282",)
+
+
 def test_no_more_than_five_candidates_and_none_that_are_far():
     many = tuple(workload(f"service-{number}") for number in range(100))
     with pytest.raises(NotFoundError) as caught:
         resolve_workload("service-x", many)
     assert len(caught.value.candidates) == 5
-    with pytest.raises(NotFoundError, match="knows 100 services, none with a similar name"):
+    with pytest.raises(NotFoundError, match="100 services, none with a similar name; some are service-0,"):
         resolve_workload("zzz", many)
     with pytest.raises(NotFoundError, match="knows no service at all"):
         resolve_workload("zzz", ())

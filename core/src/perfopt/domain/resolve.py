@@ -71,14 +71,16 @@ def _ambiguous(name: str, matches: Sequence[Workload]) -> AmbiguousError:
 def _not_found(name: str, workloads: Sequence[Workload]) -> NotFoundError:
     spellings: dict[str, str] = {}
     for workload in workloads:
-        for text in (str(workload.id), workload.id.name, workload.service_name):
+        names = (str(workload.id), workload.id.name, workload.service_name)
+        for text in (*names, workload.service_name.rpartition("/")[2]):
             spellings.setdefault(_folded(text), workload.service_name)
     near = difflib.get_close_matches(_folded(name), spellings, n=3 * MAX_CANDIDATES, cutoff=0.5)
     candidates = tuple(dict.fromkeys(spellings[text] for text in near))[:MAX_CANDIDATES]
     if candidates:
         remedy = f"Nearest: {', '.join(candidates)}."
     elif workloads:
-        remedy = f"The source knows {len(workloads)} services, none with a similar name."
+        some = ", ".join(workload.service_name for workload in workloads[:MAX_CANDIDATES])
+        remedy = f"The source knows {len(workloads)} services, none with a similar name; some are {some}."
     else:
         remedy = "The source knows no service at all."
     return NotFoundError(

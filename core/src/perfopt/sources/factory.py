@@ -94,6 +94,10 @@ def _find(spec: str, config: Config) -> tuple[str, SourceConfig]:
         return spec, config.sources[spec]
     if spec.startswith(("http://", "https://")):
         return spec, PrometheusConfig(url=spec)
+    if not spec.strip():
+        raise InvalidInputError(
+            "The source is blank.", field="source", remedy="Name a configured source, a URL or a file."
+        )
     if Path(spec).exists() or Path(spec).suffix.lower() in (".parquet", ".csv"):
         return spec, FilesConfig(paths=spec)
     near = suggestion(spec, tuple(config.sources)) if config.sources else ""
