@@ -37,6 +37,8 @@ class Exposition:
         self.path = path
         self.samples = 0
         self._file = path.open("w", encoding="utf-8")
+        self._times: Sequence[float] = ()
+        self._stamps: list[str] = []
 
     def add(
         self, name: str, labels: Mapping[str, str], times: Sequence[float], values: Sequence[float]
@@ -44,8 +46,10 @@ class Exposition:
         """Adds one series: times in seconds since the epoch, increasing."""
         inside = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
         series = f"{name}{{{inside}}}"
+        if times != self._times:  # most series of a pod have the same, and writing them out takes long
+            self._times, self._stamps = times, [f" {time:.3f}\n" for time in times]
         self._file.writelines(
-            f"{series} {value!r} {time:.3f}\n" for time, value in zip(times, values, strict=True)
+            f"{series} {value!r}{stamp}" for value, stamp in zip(values, self._stamps, strict=True)
         )
         self.samples += len(times)
 
@@ -59,8 +63,8 @@ class Exposition:
 def backfill(exposition: Exposition, directory: Path) -> Path:
     """Turns the samples into blocks; returns the data directory of a Prometheus that holds them.
 
-    Long blocks: promtool reads the whole file again for each, and with the two hours that are the default
-    minutes go by.
+    One block, as long as may be: promtool reads the whole file again for each, and with the two hours that
+    are the default minutes go by.
     """
     exposition.close()
     data = directory / "data"
@@ -71,7 +75,7 @@ def backfill(exposition: Exposition, directory: Path) -> Path:
         "create-blocks-from",
         "openmetrics",
         "--quiet",
-        "--max-block-duration=1500h",
+        "--max-block-duration=40000h",
     ]
     done = subprocess.run(
         [*command, str(exposition.path), str(data)], capture_output=True, text=True, check=False

@@ -46,7 +46,8 @@ def test_the_built_in_catalogue_passes_the_checks_of_an_installation_s_own(tmp_p
 
 def test_every_range_of_the_built_in_catalogue_ends_before_the_step_does():
     catalogue = load_catalogue()
-    queries = [a.query for alternatives in catalogue.metrics.values() for a in alternatives]
+    alternatives = [a for alternatives in catalogue.metrics.values() for a in alternatives]
+    queries = [q for a in alternatives for q in (a.query, a.per, a.where) if q is not None]
     for query in [*queries, *catalogue.state.values()]:
         ranges = re.findall(r"\[[^]]+\](.{0,20})", query, re.DOTALL)
         assert all(re.match(r"\s+offset (\$\{step\})?1ms", after) for after in ranges), query
@@ -76,6 +77,18 @@ def test_every_metric_of_the_catalogue_is_known():
         (
             "metrics: {cpu_cores: [{name: a, match: workload, query: 'x offset 1ms'}]}",
             "is per container, but matched by workload. Match by pod.",
+        ),
+        (
+            "metrics: {cpu_cores: [{name: a, query: 'x offset 1ms', per: 'y[$step]'}]}",
+            "would read the sample at the very end",
+        ),
+        (
+            "metrics: {oom_kills: [{name: a, query: 'x offset 1ms', where: 'y offset 1ms'}]}",
+            "has a `where` and is no counter. Add `counter: true`.",
+        ),
+        (
+            "metrics: {replicas: [{name: a, query: 'x offset 1ms', only: {a: b}}]}",
+            "is per workload, where `only`, `per` and `where` mean nothing. Write it in PromQL.",
         ),
         ("state: {pods: x}", "state.pods is no query perfopt makes. Known: replicas"),
         ("sources: {}", "unknown field `sources`"),
