@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-UV := .tools/uv
+UV := .tools/uv/bin/uv
 BIN := .venv/bin
 DISTS := core plugins/resource api
 EDITABLE := $(foreach dist,$(DISTS),-e $(dist))
@@ -26,7 +26,7 @@ serve: .venv/.installed ## the service with an embedded PostgreSQL and NATS; sta
 	@$(BIN)/perfopt serve --embedded
 
 test: .venv/.installed debian ## all tests
-	@$(BIN)/pytest -q $(PYTEST_ARGS)
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 check: .venv/.installed ## ruff, mypy (strict), import-linter
 	$(BIN)/ruff check .
@@ -54,10 +54,11 @@ clean: ## remove what was installed or generated
 
 # uv may be on the path as a shim that does not run, so it is asked for its version.
 $(UV):
-	@mkdir -p .tools
-	@if uv --version >/dev/null 2>&1; then ln -sf "$$(command -v uv)" $(UV); else \
-	  python3 -m venv .tools/bootstrap && .tools/bootstrap/bin/pip install -q uv && \
-	  ln -sf bootstrap/bin/uv $(UV); fi
+	@if uv --version >/dev/null 2>&1; then \
+	  mkdir -p $(@D) && ln -sf "$$(command -v uv)" $@; \
+	else \
+	  python3 -m venv .tools/uv && .tools/uv/bin/pip install -q uv; \
+	fi
 
 .venv/.installed: $(UV) requirements.lock .python-version $(DISTS:%=%/pyproject.toml)
 	@echo "installing into .venv" >&2

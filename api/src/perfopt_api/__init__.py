@@ -1,0 +1,1 @@
+"""perfopt as a service: REST API, worker, PostgreSQL store, NATS events."""

@@ -3,7 +3,7 @@
 The environment overrides a field (`PERFOPT_SERVICE__DATABASE_URL=...`), see perfopt.config.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -57,7 +57,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0
     worker_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
-    lease_seconds: Seconds = 30.0
+    lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     event_stream: StreamName = "OPTIMIZATION"
     job_stream: StreamName = "PERFOPT_JOBS"
@@ -90,3 +90,9 @@ def service_settings(config: Config) -> ServiceSettings:
 def _check(field: str, url: str, schemes: tuple[str, ...]) -> None:
     if not url.startswith(schemes):
         raise ValueError(f"{field} must start with {' or '.join(schemes)}")
+
+
+def with_service(config: Config, **fields: Any) -> Config:
+    """Returns the configuration with fields of the service's section replaced, but for None."""
+    section = {**config.sections.get(SECTION, {}), **{k: v for k, v in fields.items() if v is not None}}
+    return msgspec.structs.replace(config, sections={**config.sections, SECTION: section})

@@ -18,55 +18,23 @@ from msgspec import Meta
 from perfopt.documents import Document, read_yaml, suggestion
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
+from perfopt.prometheus_config import PrometheusConfig
 
 SECTION_GROUP = "perfopt.config_sections"
 PREFIX = "PERFOPT_"
 _SCALARS = ("default_source", "price_book")
 _MAPPINGS = ("sources", "price_books", "engine")
 _SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
+_URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
+    (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
+    (re.compile(r"(?<=nats://)[^/@\s:]+@"), "***@"),
+    (re.compile(r"([?&][^=&\s]*(?:passw|token|secret|key)[^=&\s]*=)[^&\s]+", re.I), r"\1***"),
+)
 REDACTED = "***"
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1024)]
 S = TypeVar("S", bound=msgspec.Struct)
-
-
-class PrometheusConfig(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="prometheus", tag_field="type"
-):
-    """A Prometheus HTTP API: Prometheus, Thanos, Mimir or VictoriaMetrics.
-
-    Attributes:
-        url: base address with its path, such as https://mimir.example/prometheus.
-        bearer_token, bearer_token_file: for `Authorization: Bearer`; a file is read at each request,
-            because Kubernetes rotates it.
-        username, password: basic authentication.
-        headers: sent with each request, such as X-Scope-OrgID.
-        ca_file: PEM file of the authorities to trust; None is the system's.
-        step_seconds: of the time grid.
-        timeout_seconds: for one HTTP request.
-        concurrency: requests in flight at once.
-        retries: further tries after the first one failed for a passing reason.
-        max_response_mib: a larger answer is refused.
-        catalogue: YAML file that overrides or adds PromQL templates.
-        cluster: value of the `cluster` part of workload names, where one source holds several.
-    """
-
-    url: str
-    bearer_token: str | None = None
-    bearer_token_file: str | None = None
-    username: str | None = None
-    password: str | None = None
-    headers: dict[str, str] = {}
-    ca_file: str | None = None
-    step_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
-    timeout_seconds: Seconds = 30.0
-    concurrency: Count = 8
-    retries: Annotated[int, Meta(ge=0, le=20)] = 4
-    max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
-    catalogue: str | None = None
-    cluster: str = ""
 
 
 class FilesConfig(
@@ -88,18 +56,49 @@ class FilesConfig(
 SourceConfig = PrometheusConfig | FilesConfig
 
 
+class PriceBookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price book as files state it; see `perfopt.domain.price.PriceBook`.
+
+    Attributes:
+        name: None is the key it stands under.
+        currency: ISO 4217 code.
+    """
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    cpu_core_hour: Annotated[float, Meta(ge=0)]
+    memory_gib_hour: Annotated[float, Meta(ge=0)]
+    name: str | None = None
+
+    def book(self, key: str) -> PriceBook:
+        """Returns the price book, called by its key unless it names itself."""
+        return PriceBook(
+            name=self.name or key,
+            currency=self.currency,
+            cpu_core_hour=self.cpu_core_hour,
+            memory_gib_hour=self.memory_gib_hour,
+        )
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the worker processes that run strategies.
 
     Attributes:
-        deadline_seconds: for all strategies of one analysis; a process over it is killed.
+        deadline_seconds: for one strategy with its replays; a process over it is killed.
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
+        disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
     """
 
     deadline_seconds: Seconds = 10.0
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
+    disabled_plugins: str | tuple[str, ...] = ()
+
+    def disabled(self) -> tuple[str, ...]:
+        """Returns the names of the disabled plugins."""
+        given = self.disabled_plugins
+        names = given.split(",") if isinstance(given, str) else given
+        return tuple(name.strip() for name in names if name.strip())
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +189,7 @@ def _build(document: Document) -> Config:
         for name, value in parts["sources"].items()
     }
     books = {
-        name: _price_book(document, name, value, ("price_books", name))
+        name: document.convert(value, PriceBookConfig, ("price_books", name), lax=True).book(name)
         for name, value in parts["price_books"].items()
     }
     config = Config(
@@ -219,11 +218,6 @@ def _text(document: Document, key: str) -> str | None:
     return document.convert(document.data.get(key), str | None, (key,))  # type: ignore[arg-type]
 
 
-def _price_book(document: Document, name: str, value: Any, path: tuple[str, ...]) -> PriceBook:
-    named = {"name": name, **value} if isinstance(value, dict) else value
-    return document.convert(named, PriceBook, path, lax=True)
-
-
 def _check_references(document: Document, config: Config) -> None:
     for key, value, known in (
         ("default_source", config.default_source, config.sources),
@@ -250,7 +244,10 @@ def redact(value: Any, key: str = "") -> Any:
         return {name: redact(item, name) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [redact(item, key) for item in value]
-    if isinstance(value, str) and value:
-        secret = _SECRET_KEY.search(key) and not key.endswith("_file")
-        return REDACTED if secret else _URL_PASSWORD.sub(rf"\1:{REDACTED}@", value)
+    if not isinstance(value, str) or not value:
+        return value
+    if _SECRET_KEY.search(key) and not key.endswith("_file"):
+        return REDACTED
+    for pattern, shown in _URL_SECRETS:
+        value = pattern.sub(shown, value)
     return value

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -68,8 +68,9 @@ class Document:
         unknown = _UNKNOWN.match(problem)
         if unknown is None:
             self.fail(path + inner, f"{problem}.", "Correct the value.")
-        name, known = unknown["name"], () if inner else field_names(into)
-        self.fail((*path, *inner, name), f"There is no field {name!r} here.", suggestion(name, known))
+        name = unknown["name"]
+        remedy = suggestion(name, field_names(into, inner))
+        self.fail((*path, *inner, name), f"There is no field {name!r} here.", remedy)
 
 
 def read_yaml(path: Path, *, what: str) -> Document:
@@ -151,9 +152,22 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def field_names(into: Any) -> tuple[str, ...]:
-    """Returns the field names of a struct type, () for any other type."""
-    return into.__struct_fields__ if isinstance(into, type) and issubclass(into, msgspec.Struct) else ()
+def field_names(into: Any, path: KeyPath = ()) -> tuple[str, ...]:
+    """Returns the fields that a type knows at a path within it, () where no struct stands there."""
+    structs = _structs(into)
+    for step in path:
+        if isinstance(step, str):
+            fields = [field for struct in structs for field in msgspec.structs.fields(struct)]
+            kinds = [field.type for field in fields if field.encode_name == step]
+            structs = [struct for kind in kinds for struct in _structs(kind)]
+    return tuple(dict.fromkeys(name for struct in structs for name in struct.__struct_encode_fields__))
+
+
+def _structs(kind: Any) -> list[type[msgspec.Struct]]:
+    """Returns the structs in a type: itself, or those of a union, an optional or a collection."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [struct for argument in get_args(kind) for struct in _structs(argument)]
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class JobQueue(Protocol):
-    """Where the API puts jobs for the worker. Both methods raise UnavailableError while NATS is not reachable."""
+    """Where the API puts jobs for the worker. Raises UnavailableError while NATS is not reachable."""
 
     async def enqueue(self, job_id: str) -> None:
         """Puts a job on the queue, at most once at a time: a job that waits there already stays as it is.

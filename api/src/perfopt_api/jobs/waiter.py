@@ -1,18 +1,78 @@
 """Waiting for a job to finish, with no polling storm."""
 
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
 from datetime import timedelta
 from typing import Protocol
 
+from nats.aio.msg import Msg
+
+from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
+from perfopt.errors import NotFoundError
+from perfopt_api.events.nats import FINISHED_SUBJECT, Nats
+from perfopt_api.store.port import Store
+
+_LOOK_SECONDS = 2.0
 
 
 class JobWaiter(Protocol):
     """Tells when a job is finished."""
 
-    async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:  # noqa: ASYNC109
+    async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:
         """Returns the job as soon as it is no longer ANALYZING, or as it stands when the time is over.
 
         Raises:
             NotFoundError: there is no such job.
             UnavailableError: PostgreSQL is not reachable.
         """
+
+
+class NatsJobWaiter:
+    """Implements JobWaiter: one subscription for all who wait, and a look at the store every two seconds.
+
+    Args:
+        store: holds the jobs.
+        connection: to NATS.
+    """
+
+    def __init__(self, store: Store, connection: Nats) -> None:
+        self._store = store
+        self._connection = connection
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def start(self) -> None:
+        """Subscribes; to be called once before anyone waits.
+
+        Raises:
+            UnavailableError: NATS is not reachable.
+        """
+        with self._connection.translated():
+            await self._connection.client.subscribe(f"{FINISHED_SUBJECT}.*", cb=self._heard)
+
+    async def _heard(self, message: Msg) -> None:
+        for event in self._waiting.get(message.subject.rpartition(".")[2], ()):
+            event.set()
+
+    async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:
+        """See JobWaiter.wait_for_job."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        event = asyncio.Event()
+        self._waiting[job_id].add(event)  # before the first look: a job that finishes in between is heard
+        try:
+            while True:
+                event.clear()
+                job = await self._store.get_job(job_id)
+                if job is None:
+                    raise NotFoundError(f"There is no job {job_id}.", field="job_id")
+                left = deadline - time.monotonic()
+                if job.status is not OptimizationStatus.ANALYZING or left <= 0:
+                    return job
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), min(left, _LOOK_SECONDS))
+        finally:
+            self._waiting[job_id].discard(event)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]

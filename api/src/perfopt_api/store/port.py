@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -10,8 +10,6 @@ from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
 from perfopt.domain.request import PerformanceAnalysisRequest
-
-Item = TypeVar("Item")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -28,7 +26,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+class Page[Item](msgspec.Struct, frozen=True, kw_only=True):
     """One page of a listing, newest first.
 
     Attributes:
@@ -79,7 +77,9 @@ class Store(Protocol):
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
         """
 
-    async def get_recommendation(self, recommendation_id: str) -> tuple[OptimizationRecommendation, str] | None:
+    async def get_recommendation(
+        self, recommendation_id: str
+    ) -> tuple[OptimizationRecommendation, str] | None:
         """Returns a recommendation and the id of the job that made it, or None."""
 
     async def list_recommendations(

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
-from perfopt.domain.recommendation import Declined, OptimizationRecommendation, Warning
+from perfopt.domain.recommendation import AnalysisWarning, Declined, OptimizationRecommendation
 
 
 class OptimizationJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class OptimizationJob(msgspec.Struct, frozen=True, kw_only=True):
     optimization_types: tuple[OptimizationType, ...] = ()
     analysis_period: str = "14d"
     declined: tuple[Declined, ...] = ()
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[AnalysisWarning, ...] = ()
     error: dict[str, Any] | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None

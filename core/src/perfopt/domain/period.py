@@ -10,12 +10,14 @@ from perfopt.errors import InvalidInputError
 _UNITS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PROMETHEUS = re.compile(
     r"(?:(?P<y>\d{1,6})y)?(?:(?P<w>\d{1,6})w)?(?:(?P<d>\d{1,6})d)?(?:(?P<h>\d{1,8})h)?"
-    r"(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,10})s)?(?:(?P<ms>\d{1,12})ms)?"
+    r"(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,10})s)?(?:(?P<ms>\d{1,12})ms)?",
+    re.ASCII,
 )
 _ISO = re.compile(
     r"P(?:(?P<w>\d{1,6})W|(?:(?P<d>\d{1,6}(?:\.\d{1,9})?)D)?"
     r"(?:T(?:(?P<h>\d{1,8}(?:\.\d{1,9})?)H)?(?:(?P<m>\d{1,9}(?:\.\d{1,9})?)M)?"
-    r"(?:(?P<s>\d{1,10}(?:\.\d{1,9})?)S)?)?)"
+    r"(?:(?P<s>\d{1,10}(?:\.\d{1,9})?)S)?)?)",
+    re.ASCII,
 )
 MAX_DURATION = timedelta(days=3660)
 _REMEDY = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."

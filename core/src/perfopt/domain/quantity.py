@@ -1,8 +1,8 @@
 """Kubernetes quantities, parsed and printed as apimachinery's resource.Quantity does.
 
 Source of the rules: k8s.io/apimachinery/pkg/api/resource/quantity.go (ParseQuantity,
-CanonicalizeBytes): nano precision rounded away from zero, values capped at 2^63-1, canonical
-form with no fraction and the largest suffix that keeps it exact.
+CanonicalizeBytes): nano precision rounded away from zero, binary values capped at 2^63-1, canonical
+form with no fraction and the largest suffix that keeps it exact, an exponent above "E".
 """
 
 import math
@@ -17,22 +17,24 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY_SUFFIX = ["", *_BINARY]
 _FORM = re.compile(
-    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,9}|)"
+    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,9}|)",
+    re.ASCII,
 )
 _MAX = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
 _EXACT = Context(prec=400)
 _SINGLE_PRECISION = 2.0**-23
-_SIGNIFICANT_EXPONENT = 64  # beyond it every value is capped or rounds to a nano
+_MAX_EXPONENT = 64  # a larger one is a mistake; a smaller one than -64 rounds to a nano all the same
+_MAX_LENGTH = 100
 
 Format = Literal["binary_si", "decimal_si", "decimal_exponent"]
 
 
 def _split(text: str) -> tuple[Decimal, Format]:
-    match = _FORM.fullmatch(text)
+    match = _FORM.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         raise InvalidInputError(
-            f"{text!r} is not a Kubernetes quantity.",
+            f"{text[:_MAX_LENGTH]!r} is not a Kubernetes quantity.",
             remedy="Write a number with an optional suffix, for example 300m, 0.5, 1Gi or 1e3.",
         )
     number, suffix = Decimal(match["number"]), match["suffix"]
@@ -40,12 +42,15 @@ def _split(text: str) -> tuple[Decimal, Format]:
         return _EXACT.multiply(number, Decimal(1024) ** _BINARY[suffix]), "binary_si"
     if suffix in _DECIMAL:
         return number.scaleb(_DECIMAL[suffix], _EXACT), "decimal_si"
-    exponent = max(-_SIGNIFICANT_EXPONENT, min(_SIGNIFICANT_EXPONENT, int(suffix[1:])))
+    exponent = max(-_MAX_EXPONENT, int(suffix[1:]))
+    if exponent > _MAX_EXPONENT:
+        raise InvalidInputError(f"{text!r} is out of range.", remedy=f"Give at most 1e{_MAX_EXPONENT}.")
     return number.scaleb(exponent, _EXACT), "decimal_exponent"
 
 
-def _bound(value: Decimal) -> Decimal:
-    magnitude = min(abs(value), _MAX).quantize(_NANO, rounding=ROUND_UP, context=_EXACT)
+def _bound(value: Decimal, form: Format) -> Decimal:
+    capped = min(abs(value), _MAX) if form == "binary_si" else abs(value)
+    magnitude = capped.quantize(_NANO, rounding=ROUND_UP, context=_EXACT)
     return magnitude.copy_sign(value) if magnitude else Decimal(0)
 
 
@@ -55,13 +60,13 @@ def parse_quantity(text: str) -> Decimal:
     Raises:
         InvalidInputError: the text is not a quantity.
     """
-    return _bound(_split(text)[0])
+    return _bound(*_split(text))
 
 
 def canonical_quantity(text: str) -> str:
     """Returns the spelling that the Kubernetes API would give back ("0.5" as "500m", "1024Mi" as "1Gi")."""
     value, form = _split(text)
-    return _print(_bound(value), form)
+    return _print(_bound(value, form), form)
 
 
 def _print(value: Decimal, form: Format) -> str:
@@ -74,9 +79,9 @@ def _print(value: Decimal, form: Format) -> str:
         return f"{number}{_BINARY_SUFFIX[exponent]}"
     digits = int(value.scaleb(9, _EXACT))
     exponent = -9
-    while digits % 1000 == 0 and exponent < 18:
+    while digits % 1000 == 0:
         digits, exponent = digits // 1000, exponent + 3
-    if form == "decimal_exponent":
+    if form == "decimal_exponent" or exponent not in _DECIMAL_SUFFIX:
         return f"{digits}e{exponent}" if exponent else str(digits)
     return f"{digits}{_DECIMAL_SUFFIX[exponent]}"
 

@@ -94,7 +94,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         present: steps with at least one sample.
         fraction: present / expected, 0 where nothing was expected.
         filled: steps filled deliberately (carried forward), counted as missing in `fraction`.
-        dropped: raw samples dropped, by reason (duplicate, out_of_order, nan, negative, future).
+        dropped: raw samples dropped, by reason (duplicate, nan, negative, future).
         resets: counter resets seen.
     """
 
@@ -122,7 +122,7 @@ class PredictionSeries(msgspec.Struct, frozen=True, kw_only=True):
     quantiles: dict[str, list[float]]
 
 
-class Warning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):  # noqa: A001  the contract's word
+class AnalysisWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something the user should know: a stable code, a sentence, and the plugin it concerns, if any."""
 
     code: str
@@ -174,4 +174,4 @@ class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):
     workload: str
     recommendations: tuple[OptimizationRecommendation, ...]
     declined: tuple[Declined, ...]
-    warnings: tuple[Warning, ...]
+    warnings: tuple[AnalysisWarning, ...]

@@ -16,7 +16,7 @@ class PerformanceAnalysisRequest(msgspec.Struct, frozen=True, kw_only=True, forb
     Attributes:
         service_name: `name`, or in full `[cluster/]namespace/[kind/]name`.
         optimization_types: empty means all five.
-        analysis_period: how much history, see perfopt.domain.period.
+        analysis_period: how much history: `14d`, `P14D` or `start/end`, see perfopt.domain.period.
         include_predictions: put the forecast on each recommendation.
         auto_apply: apply what policy allows.
         validity: how long the recommendation must hold.

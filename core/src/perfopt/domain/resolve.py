@@ -13,9 +13,10 @@ MAX_CANDIDATES = 5
 def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
     """Finds the workload that a service name means.
 
-    The first rule that matches anything decides: the service name or full name exactly; the full
-    form `[cluster/]namespace/[kind/]name`; the label app.kubernetes.io/name; the workload's name.
-    In all but the first `_` and `-` are alike, because Kubernetes names hold no underscores.
+    The first rule that matches anything decides: exactly the full name, or the service name of a
+    file's series; the full form `[cluster/]namespace/[kind/]name`; the label
+    app.kubernetes.io/name; the workload's name. In all but the first `_` and `-` are alike, because
+    Kubernetes names hold no underscores.
 
     Args:
         name: as the request gives it.
@@ -27,7 +28,7 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
     """
     wanted = _folded(name)
     rules: tuple[Callable[[Workload], bool], ...] = (
-        lambda w: name in (w.service_name, str(w.id)),
+        lambda w: name == str(w.id) or (name == w.service_name and not w.id.namespace),
         lambda w: "/" in wanted and wanted in _full_forms(w),
         lambda w: wanted == _folded(w.labels.get(NAME_LABEL, "")),
         lambda w: wanted in (_folded(w.id.name), _folded(w.service_name)),

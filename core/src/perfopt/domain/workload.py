@@ -143,7 +143,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _quantities(
-    cpu_request: float | None, memory_request: float | None, cpu_limit: float | None, memory_limit: float | None
+    cpu_request: float | None,
+    memory_request: float | None,
+    cpu_limit: float | None,
+    memory_limit: float | None,
 ) -> dict[str, str]:
     printed = {
         "cpu_request": None if cpu_request is None else format_cpu(cpu_request),

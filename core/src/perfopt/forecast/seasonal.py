@@ -1,9 +1,9 @@
 """Decayed seasonal quantiles with a conformal correction from the series' own past errors.
 
 The distribution at a future step is the weighted distribution of past samples near the same time of
-day: a day weighs half as much for every HALF_LIFE_DAYS of age, and days of the same weekday weigh
-more where two weeks or more are known. Where the day's shape does not help, the pooled distribution
-is used instead: both are tried at rolling origins in the history and the smaller pinball loss wins.
+day: a day weighs half as much for every HALF_LIFE_DAYS of age. Three weightings are tried at rolling
+origins in the history and the one with the smallest pinball loss wins: times of day apart, the same with
+days of the same weekday weighing far more (with two weeks or more), and no season at all.
 The errors at those origins then shift each level so that it would have covered its share (split
 conformal prediction of quantiles, Romano, Patterson and Candès 2019, on rolling origins).
 """
@@ -11,6 +11,7 @@ conformal prediction of quantiles, Romano, Patterson and Candès 2019, on rollin
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,17 @@ from perfopt.plugin import Forecast
 
 DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 HALF_LIFE_DAYS = 5.0
-SAME_WEEKDAY_WEIGHT = 3.0
+SAME_WEEKDAY_WEIGHT = 20.0
 MINIMUM_SAMPLES = 24
 _DAY = 86_400
-_MARGIN = timedelta(minutes=15)  # samples this near in time of day count as the same time
-_ORIGINS = 3
-_ROWS_TRIED = 48  # times of day on which the origins are judged: enough for a loss, cheap
+# Samples this near in time of day count as the same time; quantiles are as fine as that, no finer.
+_MARGIN = timedelta(minutes=15)
+_ORIGINS = 7  # days: a whole week, so that weekends are judged as often as they come
+_ROWS_TRIED = 24  # times of day on which the origins are judged: enough for a loss, cheap
 _SHRINK = 30.0  # error samples at which half of the conformal correction is believed
+
+
+Season = Literal["none", "day", "week"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,12 @@ class _Calendar:
         """Returns the first `days` days."""
         return _Calendar(self.folded[:days], self.first_day, self.step)
 
-    def weights(self, weekdays: NDArray[np.int64]) -> Array:
+    def weights(self, weekdays: NDArray[np.int64], season: Season) -> Array:
         """Returns the weight of each past day for each of the weekdays asked for, (weekdays, days)."""
         days = len(self.folded)
         weights = 0.5 ** (np.arange(days - 1, -1, -1) / HALF_LIFE_DAYS)
         same = (self.first_day + np.arange(days)) % 7 == weekdays[:, None]
-        boosted = SAME_WEEKDAY_WEIGHT if days >= 14 else 1.0
-        return np.where(same, boosted, 1.0) * weights
+        return np.where(same, SAME_WEEKDAY_WEIGHT if season == "week" else 1.0, 1.0) * weights
 
 
 def forecast_metric(
@@ -86,7 +90,8 @@ def forecast_metric(
     ahead = TimeGrid(grid.end, grid.step, steps)
     quantiles = _raw(values, grid, ahead, tuple(levels))
     low = 0.0 if values[finite].min() >= 0 else -np.inf
-    quantiles = np.maximum.accumulate(np.maximum(quantiles, low), axis=0)
+    # shifted levels may cross; sorting them is never worse (Chernozhukov et al. 2010)
+    quantiles = np.sort(np.maximum(quantiles, low), axis=0)
     return Forecast(unit=unit, grid=ahead, levels=tuple(levels), values=quantiles)
 
 
@@ -94,13 +99,16 @@ def _raw(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: tuple[float, ..
     if grid.step_seconds > _DAY // 4 or grid.size * grid.step_seconds < 2 * _DAY:
         return np.repeat(_pooled(values[None], levels), ahead.size, axis=1)
     calendar = _Calendar.fold(values, grid)
-    seasonal, correction = _judge(calendar, levels)
+    season, correction = _judge(calendar, levels)
     seconds = ahead.epoch_seconds().astype(np.int64)
     day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
-    weekdays = np.unique(day % 7)
-    buckets = np.arange(calendar.folded.shape[1])
-    table = _quantiles(calendar, weekdays, buckets, levels, seasonal=seasonal) + correction[:, None, None]
-    result: Array = table[:, np.searchsorted(weekdays, day % 7), bucket]
+    weekday = day % 7 if season == "week" else np.zeros_like(day)
+    weekdays = np.unique(weekday)
+    stride = max(int(_MARGIN.total_seconds()) // grid.step_seconds, 1)
+    buckets = np.arange(stride // 2, calendar.folded.shape[1], stride)
+    table = _quantiles(calendar, weekdays, buckets, levels, season) + correction[:, None, None]
+    nearest = np.minimum(bucket // stride, buckets.size - 1)
+    result: Array = table[:, np.searchsorted(weekdays, weekday), nearest]
     return result
 
 
@@ -114,13 +122,12 @@ def _quantiles(
     weekdays: NDArray[np.int64],
     buckets: NDArray[np.int64],
     levels: tuple[float, ...],
-    *,
-    seasonal: bool,
+    season: Season,
 ) -> Array:
     """Returns quantiles of shape (levels, weekdays, buckets)."""
-    weights = calendar.weights(weekdays)
+    weights = calendar.weights(weekdays, season)
     size = calendar.folded.shape[1]
-    if seasonal:
+    if season != "none":
         reach = int(_MARGIN.total_seconds()) // calendar.step
         near = (buckets[:, None] + np.arange(-reach, reach + 1)) % size
         samples = calendar.folded[:, near].transpose(1, 0, 2).reshape(len(buckets), -1)
@@ -137,25 +144,35 @@ def _quantiles(
     return np.where(np.isfinite(table), table, flat)
 
 
-def _judge(calendar: _Calendar, levels: tuple[float, ...]) -> tuple[bool, Array]:
-    """Says whether the day's shape helps, and returns the conformal shift of each level, (levels,)."""
+def _judge(calendar: _Calendar, levels: tuple[float, ...]) -> tuple[Season, Array]:
+    """Says which season helps most, and returns the conformal shift of each level, (levels,)."""
     days, size = calendar.folded.shape
     buckets = np.arange(0, size, max(size // _ROWS_TRIED, 1))
     origins = [day for day in range(max(days - _ORIGINS, 2), days) if _filled(calendar, day)]
     if not origins:
-        return False, np.zeros(len(levels))
-    errors: dict[bool, Array] = {}
-    for seasonal in (True, False):
-        shifted = []
-        for day in origins:
-            known = calendar.before(day)
-            weekday = np.array([(calendar.first_day + day) % 7])
-            made = _quantiles(known, weekday, buckets, levels, seasonal=seasonal)[:, 0]
-            shifted.append(calendar.folded[day, buckets] - made)
-        joined = np.concatenate(shifted, axis=1)
-        errors[seasonal] = joined[:, np.isfinite(joined).all(axis=0)]
-    seasonal = _pinball(errors[True], levels) <= _pinball(errors[False], levels)
-    return seasonal, _conformal(errors[seasonal], levels)
+        return "none", np.zeros(len(levels))
+    seasons: tuple[Season, ...] = ("day", "week", "none") if days >= 2 * 7 else ("day", "none")
+    errors = {season: _errors(calendar, origins, buckets, levels, season) for season in seasons}
+    best = min(seasons, key=lambda season: _pinball(errors[season], levels))
+    return best, _conformal(errors[best], levels)
+
+
+def _errors(
+    calendar: _Calendar,
+    origins: list[int],
+    buckets: NDArray[np.int64],
+    levels: tuple[float, ...],
+    season: Season,
+) -> Array:
+    """Returns value minus quantile at each origin's day, forecast from the days before, (levels, n)."""
+    found = []
+    for day in origins:
+        weekday = np.array([(calendar.first_day + day) % 7])
+        made = _quantiles(calendar.before(day), weekday, buckets, levels, season)[:, 0]
+        found.append(calendar.folded[day, buckets] - made)
+    errors = np.concatenate(found, axis=1)
+    known: Array = errors[:, np.isfinite(errors).all(axis=0)]
+    return known
 
 
 def _filled(calendar: _Calendar, day: int) -> bool:

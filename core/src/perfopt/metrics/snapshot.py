@@ -1,4 +1,4 @@
-"""What a service did and has: arrays on one time grid, current state, coverage. Picklable, treated as frozen."""
+"""What a service did and has: arrays on one time grid, current state, coverage. Picklable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -68,9 +68,10 @@ class PodSeries:
 
     def hottest(self) -> Array:
         """Returns the largest value over the pods at each step, shape (size,); NaN where none has one."""
-        if len(self.values) == 1:
-            return self.values[0]
-        return np.fmax.reduce(self.values, axis=0) if len(self.values) else np.empty(self.values.shape[1:])
+        if not len(self.values):
+            return np.full(self.values.shape[1:], np.nan)
+        hottest: Array = self.values[0] if len(self.values) == 1 else np.fmax.reduce(self.values, axis=0)
+        return hottest
 
 
 @dataclass(frozen=True, slots=True)

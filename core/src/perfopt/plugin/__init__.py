@@ -1,21 +1,26 @@
 """The public API for plugin authors: everything a strategy needs is imported from here."""
 
-from perfopt.domain.enums import DeclineCode, OptimizationType, ServiceClass
-from perfopt.domain.price import PriceBook
-from perfopt.domain.recommendation import Declined, Reason
+from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
+from perfopt.domain.recommendation import Coverage, Declined, Reason
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.catalogue import METRICS, Metric
-from perfopt.metrics.snapshot import ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
+from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from perfopt.plugin.strategy import Claim, Prior, Proposal, Strategy, decline
 
 __all__ = [
+    "DEFAULT_PRICE_BOOK",
     "ENTRY_POINT_GROUP",
     "METRICS",
     "AnalysisContext",
+    "Array",
+    "Basis",
     "Claim",
     "Container",
+    "Coverage",
     "DeclineCode",
     "Declined",
     "Forecast",
@@ -37,5 +42,9 @@ __all__ = [
     "WorkloadSnapshot",
     "WorkloadState",
     "decline",
+    "format_cpu",
+    "format_memory",
     "hookimpl",
+    "parse_cpu",
+    "parse_memory",
 ]

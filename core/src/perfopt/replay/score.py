@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
 
-CPU_FLOOR_CORES = 0.010
-MEMORY_FLOOR_BYTES = 16 * 2**20
 CPU_SAFE_PERCENT = 99
 MINIMUM_COVERAGE = 0.5
 _MEAN_SECONDS = 300

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from perfopt.config import Config, FilesConfig, PrometheusConfig, SourceConfig
+from perfopt.config import Config, FilesConfig, SourceConfig
 from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
+from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import MetricSource
 from perfopt.sources.services import ServicesFile, read_services
 
@@ -52,7 +53,9 @@ def open_source(spec: str | None, config: Config, services: Path | None = None) 
         return PrometheusSource(name, found)
     from perfopt.sources.files import FileSource  # pyarrow is not needed for Prometheus
 
-    return FileSource(name, found, _services(found))
+    read = _services(found)
+    read.check_price_books(config.price_books)
+    return FileSource(name, found, read)
 
 
 def with_price_books(config: Config, source: SourceConfig) -> Config:

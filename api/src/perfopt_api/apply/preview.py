@@ -1,0 +1,81 @@
+"""What applying a recommendation would change, and what to know before."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from perfopt.domain.enums import Basis
+from perfopt.domain.period import format_instant
+from perfopt.domain.quantity import parse_quantity
+from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
+
+QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
+
+
+def changes_of(made: OptimizationRecommendation) -> dict[str, Any]:
+    """Returns the artifact of a dry run: {kind: "diff", workload, changes: [{path, from, to}]}.
+
+    A path is `containers.<name>.<quantity>`, `replicas`, or another key of the state. `from` or `to`
+    is null where the quantity is not set before or afterwards.
+    """
+    before, after = made.current_state, made.recommended_state
+    changes = [*_container_changes(before, after), *_other_changes(before, after)]
+    return {"kind": "diff", "workload": made.workload, "changes": changes}
+
+
+def replicas_change(made: OptimizationRecommendation) -> int | None:
+    """Returns the new number of replicas where it changes and no autoscaler owns it, else None."""
+    before, after = made.current_state, made.recommended_state
+    owned = any(state.get(owner) for state in (before, after) for owner in ("hpa", "keda"))
+    wanted = after.get("replicas")
+    return wanted if isinstance(wanted, int) and wanted != before.get("replicas") and not owned else None
+
+
+def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+    """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
+    state = made.current_state
+    found = [
+        (made.superseded_by, "superseded", f"A newer recommendation took its place: {made.superseded_by}."),
+        (made.valid_until <= now, "expired", f"It was valid until {format_instant(made.valid_until)}."),
+        (made.already_right, "already_right", "The current state is right already: nothing needs to change."),
+        (
+            state.get("hpa"),
+            "hpa_owned",
+            "A HorizontalPodAutoscaler owns the replicas: they stay as they are, and a changed CPU request"
+            " changes what its utilisation target means.",
+        ),
+        (state.get("keda"), "keda_owned", "A KEDA ScaledObject owns the replicas: they stay as they are."),
+        (
+            str(state.get("vpa_mode") or "Off") not in ("Off", "Initial"),
+            "vpa_owned",
+            "A VerticalPodAutoscaler owns the requests and will overwrite the change.",
+        ),
+        (
+            state.get("basis") == Basis.ASSUMED_FROM_LIMIT,
+            "assumed_from_limit",
+            "The current requests are not known: the limits stand for them.",
+        ),
+    ]
+    return tuple(AnalysisWarning(code=code, message=message) for applies, code, message in found if applies)
+
+
+def _container_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    old, new = before.get("containers", {}), after.get("containers", {})
+    for name in [*new, *(name for name in old if name not in new)]:
+        for quantity in QUANTITIES:
+            was, becomes = old.get(name, {}).get(quantity), new.get(name, {}).get(quantity)
+            if not _same(was, becomes):
+                yield {"path": f"containers.{name}.{quantity}", "from": was, "to": becomes}
+
+
+def _other_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    ignored = {*QUANTITIES, "containers", "basis"}
+    for key in sorted((before.keys() | after.keys()) - ignored):
+        if before.get(key) != after.get(key):
+            yield {"path": key, "from": before.get(key), "to": after.get(key)}
+
+
+def _same(was: str | None, becomes: str | None) -> bool:
+    if was is None or becomes is None:
+        return was is becomes
+    return parse_quantity(was) == parse_quantity(becomes)

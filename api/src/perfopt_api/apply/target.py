@@ -1,0 +1,80 @@
+"""Which Kubernetes object a recommendation is for."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import ConflictError
+
+_KINDS = {
+    "deployment": ("apps/v1", "Deployment"),
+    "statefulset": ("apps/v1", "StatefulSet"),
+    "daemonset": ("apps/v1", "DaemonSet"),
+    "cronjob": ("batch/v1", "CronJob"),
+}
+_UNSUPPORTED = ("job", "replicaset", "replicationcontroller", "pod", "rollout", "node")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+
+
+class UnsupportedKindError(ConflictError):
+    """A kind of workload that no strategic-merge patch can change usefully. HTTP 409."""
+
+    code = "unsupported_kind"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A workload as Kubernetes addresses it.
+
+    Attributes:
+        api_version, kind, name: of the object.
+        namespace: "" where the source knows none.
+        notes: what was assumed, for the user to check.
+    """
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str
+    notes: tuple[str, ...]
+
+    @property
+    def scalable(self) -> bool:
+        """Whether the kind has a number of replicas."""
+        return self.kind in ("Deployment", "StatefulSet")
+
+    def wrap(self, pod_spec: dict[str, Any]) -> dict[str, Any]:
+        """Returns the spec of the object around a (partial) pod spec."""
+        template = {"template": {"spec": pod_spec}}
+        return {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
+
+
+def target_of(made: OptimizationRecommendation) -> Target:
+    """Reads `[cluster/]namespace/[kind/]name`.
+
+    A workload without a kind is taken for a Deployment; a name that Kubernetes would refuse (series
+    of files have such) is made into one that it takes. Both are said in the notes.
+
+    Raises:
+        UnsupportedKindError: a pod, a job, or a custom resource.
+    """
+    *scope, name = made.workload.split("/")
+    kind = scope.pop() if scope and scope[-1].lower() in (*_KINDS, *_UNSUPPORTED) else ""
+    if kind.lower() in _UNSUPPORTED:
+        raise UnsupportedKindError(
+            f"No patch can be written for {made.workload}: its kind is {kind}.",
+            remedy=f"Change what creates it; {', '.join(k for _, k in _KINDS.values())} can be patched.",
+        )
+    namespace = scope[-1] if scope else ""
+    notes = []
+    if not _NAME.fullmatch(name) or (namespace and not _NAME.fullmatch(namespace)):
+        name, namespace = _NOT_IN_NAMES.sub("-", name.lower()).strip("-")[:63].strip("-") or "workload", ""
+        notes.append(f"{made.workload!r} is no Kubernetes name; put the workload's own in place of {name!r}.")
+    if not kind:
+        notes.append("The metric source knows no kind of workload; a Deployment is assumed.")
+    if not namespace:
+        notes.append("The metric source knows no namespace; the patch goes to the current one.")
+    api_version, spelled = _KINDS[kind.lower() or "deployment"]
+    return Target(api_version, spelled, name, namespace, tuple(notes))

@@ -1,0 +1,65 @@
+"""PostgreSQL and NATS as the settings name them, opened for as long as a process runs."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from perfopt.errors import UnavailableError
+from perfopt_api.events.nats import Nats, ensure_stream, event_stream, job_stream
+from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.database import Database
+from perfopt_api.store.postgres import PostgresStore
+
+_RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Backends:
+    """What both the API and the worker stand on."""
+
+    database: Database
+    nats: Nats
+
+
+@contextlib.asynccontextmanager
+async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int) -> AsyncIterator[Backends]:
+    """Waits for both at start, creates the streams unless they are there, and closes all at the end.
+
+    Args:
+        settings: where they are and how long to wait.
+        name: of this process in NATS's monitoring.
+        pool_size: connections to PostgreSQL.
+
+    Raises:
+        UnavailableError: one did not answer within `startup_seconds`, or the schema is not this version's.
+        InvalidInputError: an address or a stream is not usable.
+    """
+    database = Database(settings.database_url, pool_size=pool_size)
+    try:
+        await _reached(database, settings.startup_seconds)
+        connection = await Nats.connect(settings.nats_url, name=name, within=settings.startup_seconds)
+        try:
+            for stream in (
+                event_stream(settings.event_stream, settings.stream_replicas),
+                job_stream(settings.job_stream, settings.stream_replicas),
+            ):
+                await ensure_stream(connection, stream)
+            yield Backends(database, connection)
+        finally:
+            await connection.close()
+    finally:
+        await database.close()
+
+
+async def _reached(database: Database, within: float) -> None:
+    deadline = time.monotonic() + within
+    store = PostgresStore(database)
+    while True:
+        try:
+            return await store.ping()
+        except UnavailableError:
+            if time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)

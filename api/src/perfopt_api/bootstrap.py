@@ -1,0 +1,55 @@
+"""Puts the API together: settings, backends, ports, application. The worker's wiring is jobs/wiring.py."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection, Sequence
+
+from litestar import Litestar
+
+from perfopt.config import Config
+from perfopt.engine.registry import PluginInfo
+from perfopt_api.backends import Backends, open_backends
+from perfopt_api.http.app import create_app
+from perfopt_api.http.ports import Ports
+from perfopt_api.jobs.jetstream import JetStreamJobQueue
+from perfopt_api.jobs.waiter import NatsJobWaiter
+from perfopt_api.settings import service_settings
+from perfopt_api.store.postgres import PostgresStore
+
+POOL_SIZE = 10
+
+
+@contextlib.asynccontextmanager
+async def open_app(config: Config) -> AsyncIterator[Litestar]:
+    """Opens the backends and gives the application that stands on them.
+
+    Args:
+        config: the effective configuration.
+
+    Raises:
+        UnavailableError: PostgreSQL or NATS did not answer in time, or the schema is not this version's.
+        InvalidInputError: a setting is wrong.
+    """
+    settings = service_settings(config)
+    async with open_backends(settings, name="perfopt-api", pool_size=POOL_SIZE) as backends:
+        yield create_app(await _ports(config, backends))
+
+
+async def _ports(config: Config, backends: Backends) -> Ports:
+    settings = service_settings(config)
+    store = PostgresStore(backends.database)
+    waiter = NatsJobWaiter(store, backends.nats)
+    await waiter.start()
+    return Ports(
+        store=store,
+        queue=JetStreamJobQueue(backends.nats, settings.job_stream),
+        waiter=waiter,
+        probe=lambda: _probe(config.engine.disabled()),
+        config=config,
+        settings=settings,
+    )
+
+
+def _probe(disabled: Collection[str]) -> Sequence[PluginInfo]:
+    from perfopt.engine.probe import probe_plugins  # spawns a process: the plugins stay out of this one
+
+    return probe_plugins(disabled).plugins

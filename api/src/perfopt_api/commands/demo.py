@@ -1,0 +1,23 @@
+"""`perfopt demo`: the whole service on samples of real services, shown to a person."""
+
+import click
+
+
+@click.command("demo")
+@click.option("--exit", "leave", is_flag=True, help="End when everything was shown; otherwise stay up.")
+def demo(leave: bool) -> None:
+    """Starts PostgreSQL, NATS, worker and API, analyses bundled samples, and shows what came of it."""
+    from perfopt.config import Config
+    from perfopt_api.demo.samples import with_samples
+    from perfopt_api.demo.visitor import Visitor
+    from perfopt_api.logs import configure_logging
+    from perfopt_api.settings import service_settings, with_service
+    from perfopt_api.standalone import run_standalone
+
+    config = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
+    configure_logging(service_settings(config))
+    click.echo("Starting PostgreSQL, NATS, a worker and the API on this machine ...")
+    visitor = Visitor(leave=leave, say=click.echo)
+    run_standalone(config, None, visitor.start)
+    visitor.finish()
+    click.echo("Done; nothing is left running.")

@@ -1,0 +1,1 @@
+"""The demo: real services from bundled samples, through the whole service, shown to a person."""

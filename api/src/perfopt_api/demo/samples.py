@@ -1,0 +1,52 @@
+"""The bundled samples as configured metric sources, and what the demo asks of each."""
+
+from pathlib import Path
+
+import msgspec
+
+from perfopt.config import Config, FilesConfig, SourceConfig
+
+DATA = Path(__file__).parent / "data"
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One analysis that the demo asks for.
+
+    Attributes:
+        source: the name of the sample.
+        service_name: a series of it.
+        validity: how long the recommendation must hold; short where the history is.
+    """
+
+    source: str
+    service_name: str
+    validity: str = "7d"
+
+
+QUESTIONS = (
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm328"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm414"),
+    Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
+    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/frontend", validity="6h"),
+    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/cartservice", validity="6h"),
+    # Twenty hours of history do not carry seven days: declined, with the reason.
+    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/checkoutservice"),
+)
+
+
+def sample_sources() -> dict[str, SourceConfig]:
+    """Returns the samples, by name."""
+    return {
+        "bitbrains": FilesConfig(paths=str(DATA / "bitbrains.parquet")),
+        "nab": FilesConfig(paths=str(DATA / "nab.parquet"), services=str(DATA / "services.yaml")),
+        "nezha": FilesConfig(paths=str(DATA / "nezha.parquet")),
+    }
+
+
+def with_samples(config: Config) -> Config:
+    """Returns the configuration with the samples as sources where it has none of its own."""
+    if config.sources:
+        return config
+    return msgspec.structs.replace(config, sources=sample_sources(), default_source="bitbrains")

@@ -1,0 +1,44 @@
+"""Runs the demo's visitor beside the service, which has the main thread, and ends the service after it."""
+
+import asyncio
+import os
+import signal
+import threading
+
+from perfopt_api.demo.run import Say, visit
+from perfopt_api.standalone import Addresses
+
+
+class Visitor:
+    """One visit in a thread.
+
+    Args:
+        leave: end the service when the visit is over; otherwise only when it failed.
+        say: prints one block.
+    """
+
+    def __init__(self, *, leave: bool, say: Say) -> None:
+        self._leave = leave
+        self._say = say
+        self._error: Exception | None = None
+
+    def start(self, addresses: Addresses) -> None:
+        """Begins the visit; returns at once."""
+        self._say(f"API {addresses.api}, documentation {addresses.api}/docs\n")
+        threading.Thread(target=self._run, args=(addresses,), daemon=True).start()
+
+    def finish(self) -> None:
+        """Raises what the visit failed with, if it did."""
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, addresses: Addresses) -> None:
+        try:
+            asyncio.run(visit(addresses, self._say))
+        except Exception as error:  # shown by the command, in the main thread
+            self._error = error
+        if self._leave or self._error is not None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            servers = addresses.servers
+            self._say(f"\nStill up; stop it with Ctrl-C.\n  {servers.database_url}\n  {servers.nats_url}")

@@ -1,0 +1,164 @@
+"""One connection to NATS, and one meaning for every way in which it can be out of reach."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from perfopt.errors import InvalidInputError, UnavailableError
+from perfopt_api.events.message import SUBJECT_PREFIX
+
+REQUEST_SECONDS = 2.0
+_RECONNECT_SECONDS = 0.5
+# A relay that comes back within a day may publish what it had published: JetStream still knows the ids.
+_DUPLICATE_WINDOW = 24 * 3600.0
+JOB_SUBJECT = "quantivista.optimization.jobs.analyze"
+FINISHED_SUBJECT = "quantivista.optimization.jobs.finished"
+
+
+class Nats:
+    """A connection that comes back by itself after the server was away.
+
+    Attributes:
+        client: for core NATS.
+        jetstream: for streams.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.client = Client()
+        self.jetstream: JetStreamContext
+        self._servers = [part.strip() for part in url.split(",")]
+        self._error: Exception | None = None
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, within: float) -> "Nats":
+        """Connects, trying again until the time is over.
+
+        Args:
+            url: addresses, separated by commas.
+            name: of this client in the server's monitoring.
+            within: seconds.
+
+        Raises:
+            UnavailableError: no server answered in that time.
+        """
+        self = cls(url)
+        try:
+            async with asyncio.timeout(within):
+                await self.client.connect(
+                    self._servers,
+                    name=name,
+                    error_cb=self._note,
+                    connect_timeout=max(1, int(REQUEST_SECONDS)),
+                    reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # a float works
+                    max_reconnect_attempts=-1,
+                    ping_interval=2,
+                    max_outstanding_pings=2,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            await self.close()
+            raise self.unavailable(self._error or error) from error
+        self.jetstream = self.client.jetstream(timeout=REQUEST_SECONDS)
+        return self
+
+    async def _note(self, error: Exception) -> None:
+        self._error = error
+
+    def check(self) -> None:
+        """Raises UnavailableError while there is no connection, so that nobody waits for a timeout."""
+        if not self.client.is_connected:
+            raise self.unavailable(self._error)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turns every form of "not reachable" into UnavailableError, with the cause chained."""
+        self.check()
+        try:
+            yield
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception | None = None) -> UnavailableError:
+        """Returns the error that says NATS is not reachable."""
+        places = ", ".join(server.rpartition("@")[2] for server in self._servers)
+        cause = f" ({str(error) or type(error).__name__})" if error is not None else ""
+        return UnavailableError(
+            f"NATS at {places} is not reachable{cause}.",
+            remedy="Check that it runs with JetStream and that the setting nats_url is right.",
+        )
+
+    async def ping(self) -> None:
+        """Returns when the server answered.
+
+        Raises:
+            UnavailableError: it did not within two seconds.
+        """
+        with self.translated():
+            await self.client.flush(timeout=max(1, int(REQUEST_SECONDS)))
+
+    async def close(self) -> None:
+        """Closes the connection. Not a drain: that waits in vain after the server was restarted."""
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            await self.client.close()
+
+
+def event_stream(name: str, replicas: int) -> StreamConfig:
+    """The stream of events."""
+    return StreamConfig(
+        name=name,
+        description="Recommendations of perfopt as they are made",
+        subjects=[f"{SUBJECT_PREFIX}.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        duplicate_window=_DUPLICATE_WINDOW,
+    )
+
+
+def job_stream(name: str, replicas: int) -> StreamConfig:
+    """The work queue: one subject for each job, which holds at most one message.
+
+    Queueing a job that waits already is therefore refused by the server, and a sweeper may queue at will.
+    """
+    return StreamConfig(
+        name=name,
+        description="Jobs of perfopt that wait for a worker",
+        subjects=[f"{JOB_SUBJECT}.*"],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        discard=DiscardPolicy.NEW,
+        discard_new_per_subject=True,
+        max_msgs_per_subject=1,
+    )
+
+
+async def ensure_stream(connection: Nats, wanted: StreamConfig) -> None:
+    """Creates a stream unless it is there. What an operator changed about an existing one stays.
+
+    Raises:
+        InvalidInputError: there is one of that name for other subjects, or the subjects are another's.
+        UnavailableError: NATS is not reachable, or runs without JetStream.
+    """
+    assert wanted.name is not None, "our streams have names"
+    with connection.translated():
+        try:
+            found = (await connection.jetstream.stream_info(wanted.name)).config
+        except nats.js.errors.NotFoundError:
+            try:
+                found = (await connection.jetstream.add_stream(wanted)).config
+            except nats.js.errors.BadRequestError as error:
+                raise InvalidInputError(
+                    f"NATS refuses the stream {wanted.name}: {error.description}.",
+                    remedy="Remove the stream that holds its subjects, or name that one in the settings.",
+                ) from error
+    if not set(wanted.subjects or ()) <= set(found.subjects or ()):
+        raise InvalidInputError(
+            f"The NATS stream {wanted.name} exists without the subjects {', '.join(wanted.subjects or ())}.",
+            remedy="Add them to the stream, or name another in the settings.",
+        )

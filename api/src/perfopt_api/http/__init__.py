@@ -1,0 +1,1 @@
+"""The REST API: controllers parse, call and render; nothing else."""

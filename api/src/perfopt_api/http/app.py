@@ -1,0 +1,84 @@
+"""Puts the controllers together to one application."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.http import docs, health, jobs, openapi, plugins, recommendations
+from perfopt_api.http.auth import require_requester
+from perfopt_api.http.body import body_of
+from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
+from perfopt_api.http.links import PREFIX
+from perfopt_api.http.ports import Ports
+from perfopt_api.http.requestlog import RequestLog
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+
+def create_app(ports: Ports, lifespan: Sequence[Lifespan] = ()) -> Litestar:
+    """Returns the application.
+
+    Args:
+        ports: what it works with.
+        lifespan: entered before the first request and left after the last.
+    """
+    app = Litestar(
+        route_handlers=[
+            _api_router(),
+            health.live,
+            health.ready,
+            type("Metrics", (PrometheusController,), {"include_in_schema": False}),
+            openapi.openapi_json,
+            openapi.problem_kind,
+            docs.landing,
+        ],
+        dependencies={"ports": Provide(lambda: ports, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
+        openapi_config=openapi.openapi_config(),
+        request_max_body_size=ports.settings.max_body_bytes,
+        state=State({"settings": ports.settings}),
+        lifespan=list(lifespan),
+        logging_config=None,
+        debug=False,
+    )
+    # Around everything, unknown paths included; middleware of the framework runs for known ones only.
+    app.asgi_handler = RequestLog(app.asgi_handler)
+    return app
+
+
+def _api_router() -> Router:
+    return Router(
+        PREFIX,
+        route_handlers=[
+            jobs.analyze,
+            jobs.list_jobs,
+            jobs.get_job,
+            recommendations.list_recommendations,
+            recommendations.get_recommendation,
+            recommendations.apply_recommendation,
+            plugins.list_plugins,
+        ],
+        dependencies={
+            "analysis": Provide(body_of(PerformanceAnalysisRequest)),
+            "wish": Provide(body_of(ApplyRecommendationRequest, optional=True)),
+        },
+        guards=[require_requester],
+        before_request=_require_acceptable,
+    )
+
+
+async def _require_acceptable(request: Request[Any, Any, Any]) -> None:
+    accepted = request.headers.get("accept")
+    if accepted and request.accept.best_match(["application/json", "application/problem+json"]) is None:
+        raise NotAcceptableError(
+            f"The API answers in JSON, and the request accepts {accepted!r} only.",
+            remedy="Send `Accept: application/json`, or no such header.",
+        )

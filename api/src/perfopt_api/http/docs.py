@@ -1,0 +1,56 @@
+"""The documentation page: rendered in the browser from /openapi.json, with nothing loaded from elsewhere."""
+
+from importlib.resources import files
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.response import Redirect
+
+_ASSETS = {"docs.js": "text/javascript", "docs.css": "text/css"}
+
+
+class DocsPage(OpenAPIRenderPlugin):
+    """Serves the page at the root of the documentation router, and its assets beside it."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Returns the page, which fetches /openapi.json itself; the arguments are not needed for that."""
+        return _read("docs.html")
+
+    def receive_router(self, router: Router) -> None:
+        """Adds the assets."""
+        for name in _ASSETS:
+            router.register(_asset(name))
+
+
+async def _refuse_unknown(request: Request[Any, Any, Any]) -> None:
+    # The framework puts a page of its own at all other paths below; ours is a problem document.
+    if "path" in request.path_params:
+        raise NotFoundException
+
+
+def docs_router() -> Router:
+    """Returns the router that the framework serves the page on."""
+    return Router("/docs", route_handlers=[], include_in_schema=False, before_request=_refuse_unknown)
+
+
+def _asset(name: str) -> Any:
+    @get(f"/{name}", include_in_schema=False)
+    async def serve() -> Response[bytes]:
+        return Response(_read(name), media_type=_ASSETS[name])
+
+    return serve
+
+
+def _read(name: str) -> bytes:
+    return files("perfopt_api.http").joinpath("static", name).read_bytes()
+
+
+@get("/", include_in_schema=False)
+async def landing() -> Redirect:
+    """Leads a browser to the documentation."""
+    return Redirect("/docs", status_code=307)

@@ -1,0 +1,56 @@
+"""Whether the process lives, and whether it can work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+
+from perfopt.errors import PerfoptError
+from perfopt_api.http.errors import problem_response
+from perfopt_api.http.ports import Ports
+from perfopt_api.http.problems import FieldError, Problem
+
+CHECK_SECONDS = 2.0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of the health checks.
+
+    Attributes:
+        checks: what was looked at, each "ok".
+    """
+
+    status: str
+    checks: dict[str, str] = {}
+
+
+@get("/health/live", operation_id="live", summary="Is the process alive?", tags=["Health"])
+async def live() -> Health:
+    """Answers as long as the process does; it looks at nothing else."""
+    return Health(status="alive")
+
+
+@get("/health/ready", operation_id="ready", summary="Can it work?", tags=["Health"])
+async def ready(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[Health | Problem]:
+    """Answers 200 while PostgreSQL (with its schema up to date) and NATS are reachable, else 503."""
+    checks = {"postgresql": ports.store.ping, "nats": ports.queue.ping}
+    found = await asyncio.gather(*(_check(name, ping) for name, ping in checks.items()))
+    down = tuple(error for error in found if error is not None)
+    if down:
+        detail = " ".join(error.message for error in down)
+        return problem_response(request, "unavailable", detail, errors=down)  # type: ignore[return-value]
+    return Response(Health(status="ready", checks=dict.fromkeys(checks, "ok")))
+
+
+async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> FieldError | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ping()
+    except TimeoutError:
+        return FieldError(field=name, message=f"{name} did not answer within {CHECK_SECONDS:g} s.")
+    except PerfoptError as error:
+        return FieldError(field=name, message=error.message, remedy=error.remedy)
+    return None

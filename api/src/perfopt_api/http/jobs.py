@@ -1,0 +1,167 @@
+"""Analyses: asking for one, and looking at the jobs."""
+
+import hashlib
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
+
+from perfopt.config import Config
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.period import AnalysisPeriod, parse_duration
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt_api.http.body import require_plain
+from perfopt_api.http.errors import IdempotencyKeyReusedError
+from perfopt_api.http.links import PREFIX, next_link, public_url
+from perfopt_api.http.ports import Ports
+from perfopt_api.http.preferences import preferred_wait
+from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, Created
+
+_KEY = re.compile(r"[ -~]{1,255}")
+_log = structlog.get_logger("perfopt_api.http")
+
+
+async def new_job(
+    request: Request[Any, Any, Any],
+    ports: Ports,
+    analysis: PerformanceAnalysisRequest,
+    key: str | None,
+    prefer: list[str],
+) -> Response[OptimizationJob]:
+    """Stores a job, wakes a worker, and waits for it where that was asked for."""
+    check_analysis(analysis, ports.config)
+    created = await _create(ports, analysis, key, request.scope.get("user"))
+    job, headers = created.job, {}
+    if created.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    else:
+        await _enqueue(ports, job.job_id)
+    wait = preferred_wait(prefer, timedelta(seconds=ports.settings.max_wait_seconds))
+    if wait is not None and job.status is OptimizationStatus.ANALYZING:
+        job = await ports.waiter.wait_for_job(job.job_id, wait)
+    if wait is not None and job.status is not OptimizationStatus.ANALYZING:
+        headers["Preference-Applied"] = f"wait={int(wait.total_seconds())}"
+        return Response(job, status_code=200, headers=headers)
+    headers["Location"] = public_url(request, f"{PREFIX}/jobs/{job.job_id}")
+    return Response(job, status_code=202, headers=headers)
+
+
+def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None:
+    """Refuses what no worker could carry out, before anything is stored.
+
+    Raises:
+        InvalidInputError: malformed period or validity, or a source that is not configured.
+        ConflictError: auto_apply, which needs an executor.
+    """
+    require_plain(analysis.service_name, "service_name")
+    AnalysisPeriod.parse(analysis.analysis_period)
+    parse_duration(analysis.validity, field="validity")
+    _check_source(analysis.source, config)
+    if analysis.auto_apply:
+        raise ConflictError(
+            "This service has no executor, so nothing can be applied automatically.",
+            field="auto_apply",
+            remedy="Ask with auto_apply false and take the recommendation over by apply with mode export.",
+        )
+
+
+def _check_source(source: str | None, config: Config) -> None:
+    names = tuple(config.sources)
+    if source in names or (source is None and (config.default_source or len(names) == 1)):
+        return
+    remedy = f"Configured: {', '.join(names)}." if names else "Configure one under `sources`."
+    problem = "No metric source is named." if source is None else f"There is no metric source {source!r}."
+    raise InvalidInputError(problem, field="source", remedy=remedy)
+
+
+async def _create(
+    ports: Ports, analysis: PerformanceAnalysisRequest, key: str | None, requester: str | None
+) -> Created:
+    if key is None:
+        return await ports.store.create_job(analysis, requester=requester)
+    if not _KEY.fullmatch(key):
+        raise InvalidInputError(
+            "The key is not 1 to 255 printable ASCII characters.",
+            field="Idempotency-Key",
+            remedy="Send a UUID, for example.",
+        )
+    digest = hashlib.sha256(msgspec.json.encode(analysis)).hexdigest()
+    try:
+        return await ports.store.create_job(
+            analysis, idempotency_key=key, body_hash=digest, requester=requester
+        )
+    except ConflictError:
+        raise IdempotencyKeyReusedError(
+            "This Idempotency-Key came with another body before.",
+            field="Idempotency-Key",
+            remedy="Repeat the first body, or take a new key.",
+        ) from None
+
+
+async def _enqueue(ports: Ports, job_id: str) -> None:
+    try:
+        await ports.queue.enqueue(job_id)
+    except UnavailableError as error:
+        # The row is stored, which is what counts: the sweeper queues it once NATS is back.
+        _log.warning("job waits for the sweeper", job_id=job_id, reason=error.message)
+
+
+@post("/analyze", status_code=202, operation_id="analyze", summary="Ask for an analysis", tags=["Jobs"])
+async def analyze(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    analysis: NamedDependency[PerformanceAnalysisRequest],
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key",
+            description="Repeating the request with the same key gives the same job (kept for a day).",
+            schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        ),
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds for the finished job."),
+    ] = None,
+) -> Response[OptimizationJob]:
+    """Stores a job and answers at once, or after `Prefer: wait=N` with the finished job."""
+    preferences = request.headers.getall("prefer", []) if prefer is not None else []
+    return await new_job(request, ports, analysis, idempotency_key, preferences)
+
+
+@get("/jobs", operation_id="listJobs", summary="List jobs, newest first", tags=["Jobs"])
+async def list_jobs(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    service_name: Annotated[
+        str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
+    ] = None,
+    status: FromQuery[OptimizationStatus | None] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(description="From the Link header of the page before.", max_length=500)
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Jobs on a page.")] = DEFAULT_LIMIT,
+) -> Response[list[OptimizationJob]]:
+    """Lists jobs; the header Link holds the address of the next page."""
+    require_plain(service_name, "service_name")
+    page = await ports.store.list_jobs(service_name=service_name, status=status, cursor=cursor, limit=limit)
+    return Response(list(page.items), headers=next_link(request, page.next_cursor))
+
+
+@get("/jobs/{job_id:str}", operation_id="getJob", summary="Look at a job", tags=["Jobs"])
+async def get_job(ports: NamedDependency[Ports], job_id: FromPath[str]) -> OptimizationJob:
+    """Shows a job with its recommendations, what was declined and why, and warnings."""
+    require_plain(job_id, "job_id")
+    job = await ports.store.get_job(job_id)
+    if job is None:
+        raise NotFoundError(
+            f"There is no job {job_id!r}.", field="job_id", remedy=f"List the jobs at {PREFIX}/jobs."
+        )
+    return job

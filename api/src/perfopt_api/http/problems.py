@@ -1,0 +1,84 @@
+"""RFC 9457 problem documents."""
+
+import msgspec
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "/problems/"
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is wrong with one part of the request.
+
+    Attributes:
+        field: its dotted path in the body, or the name of the parameter or header.
+        remedy: what to do about it, if known.
+    """
+
+    field: str
+    message: str
+    remedy: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem document (RFC 9457).
+
+    Attributes:
+        type: URI reference that identifies the kind of problem; it can be opened.
+        title: what kind of problem it is, the same each time.
+        status: the HTTP status.
+        detail: what is wrong this time, and what to do about it.
+        instance: the path that was asked for.
+        errors: the parts of the request that are at fault.
+        candidates: names that were perhaps meant.
+        error_id: finds an internal error in the log.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: tuple[FieldError, ...] = ()
+    candidates: tuple[str, ...] = ()
+    error_id: str | None = None
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of problem: its HTTP status, its title, and what it means to the caller."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+KINDS: dict[str, Kind] = {
+    "invalid_input": Kind(400, "Invalid request", "A field, parameter or header is wrong: correct it."),
+    "malformed_json": Kind(400, "Malformed JSON", "The body cannot be parsed as JSON."),
+    "unauthorized": Kind(401, "Not authorized", "Send a configured token as `Authorization: Bearer`."),
+    "not_found": Kind(404, "Not found", "What was named does not exist."),
+    "no_such_path": Kind(404, "No such path", "The API has no such path; see /docs."),
+    "method_not_allowed": Kind(405, "Method not allowed", "The header Allow lists the methods of this path."),
+    "not_acceptable": Kind(406, "Not acceptable", "The API answers in JSON only: accept application/json."),
+    "ambiguous": Kind(409, "Ambiguous name", "Several things match: name one of the candidates in full."),
+    "conflict": Kind(409, "Conflict", "The request is right, but the present state does not allow it."),
+    "executor_not_configured": Kind(
+        409, "No executor is configured", "This service may not change a cluster: use dry_run or export."
+    ),
+    "superseded": Kind(409, "Superseded", "A newer recommendation took this one's place."),
+    "expired": Kind(409, "Expired", "The recommendation is past the time it was made for: analyse again."),
+    "unsupported_kind": Kind(409, "Unsupported kind", "No patch can be written for this kind of workload."),
+    "payload_too_large": Kind(413, "Payload too large", "The body is over the configured limit."),
+    "unsupported_media_type": Kind(415, "Unsupported media type", "Send the body as application/json."),
+    "idempotency_key_reused": Kind(
+        422, "Idempotency-Key was used before", "The key came with another body before: take a new key."
+    ),
+    "internal_error": Kind(500, "Internal error", "A fault of this service; its log has the error_id."),
+    "source_error": Kind(502, "Metric source failed", "The metric source refused or answered nonsense."),
+    "source_unavailable": Kind(
+        503, "Metric source unavailable", "The metric source is down: try again later."
+    ),
+    "unavailable": Kind(
+        503, "Service unavailable", "A part of the service is not reachable: try again later."
+    ),
+    "no_data": Kind(422, "No data", "The source holds nothing for the workload in the period."),
+}

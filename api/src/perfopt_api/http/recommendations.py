@@ -1,0 +1,109 @@
+"""Recommendations: listing, looking at one, and what applying it would change."""
+
+from typing import Annotated, Any, Literal
+
+import structlog
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import NotFoundError
+from perfopt_api.apply.request import ApplyRecommendationRequest, answer
+from perfopt_api.http.body import require_plain
+from perfopt_api.http.links import PREFIX, next_link
+from perfopt_api.http.ports import Ports
+from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
+
+_log = structlog.get_logger("perfopt_api.http")
+
+
+@get(
+    "/recommendations",
+    operation_id="listRecommendations",
+    summary="List current recommendations, newest first",
+    tags=["Recommendations"],
+)
+async def list_recommendations(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    service_name: Annotated[
+        str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
+    ] = None,
+    optimization_type: FromQuery[OptimizationType | None] = None,
+    include: Annotated[
+        Literal["superseded"] | None, QueryParameter(description="Shows superseded ones as well.")
+    ] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(description="From the Link header of the page before.", max_length=500)
+    ] = None,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=MAX_LIMIT, description="Recommendations on a page.")
+    ] = DEFAULT_LIMIT,
+) -> Response[list[OptimizationRecommendation]]:
+    """Lists the recommendations in force as a bare array; the header Link holds the next page."""
+    require_plain(service_name, "service_name")
+    page = await ports.store.list_recommendations(
+        service_name=service_name,
+        optimization_type=optimization_type,
+        include_superseded=include is not None,
+        cursor=cursor,
+        limit=limit,
+    )
+    return Response(list(page.items), headers=next_link(request, page.next_cursor))
+
+
+@get(
+    "/recommendations/{recommendation_id:str}",
+    operation_id="getRecommendation",
+    summary="Look at a recommendation",
+    tags=["Recommendations"],
+)
+async def get_recommendation(
+    ports: NamedDependency[Ports], recommendation_id: FromPath[str]
+) -> OptimizationRecommendation:
+    """Shows a recommendation with its evidence, superseded or not."""
+    made, _ = await _found(ports, recommendation_id)
+    return made
+
+
+@post(
+    "/recommendations/{recommendation_id:str}/apply",
+    status_code=200,
+    operation_id="applyRecommendation",
+    summary="Apply a recommendation, or see what that would change",
+    tags=["Recommendations"],
+)
+async def apply_recommendation(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    wish: NamedDependency[ApplyRecommendationRequest],
+    recommendation_id: FromPath[str],
+) -> OptimizationJob:
+    """`dry_run` shows the changes, `export` writes manifests; `direct` and `canary` need an executor."""
+    made, job_id = await _found(ports, recommendation_id)
+    job = await ports.store.get_job(job_id)
+    if job is None:
+        raise NotFoundError(f"The job {job_id!r} of the recommendation is gone.", remedy="Analyse again.")
+    _log.info(
+        "apply asked for",
+        recommendation_id=recommendation_id,
+        mode=wish.mode,
+        reason=wish.reason,
+        requester=request.scope.get("user"),
+    )
+    return answer(wish, job, made, ports.now())
+
+
+async def _found(ports: Ports, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:
+    require_plain(recommendation_id, "recommendation_id")
+    found = await ports.store.get_recommendation(recommendation_id)
+    if found is None:
+        raise NotFoundError(
+            f"There is no recommendation {recommendation_id!r}.",
+            field="recommendation_id",
+            remedy=f"List them at {PREFIX}/recommendations?include=superseded.",
+        )
+    return found

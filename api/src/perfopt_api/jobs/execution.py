@@ -1,0 +1,194 @@
+"""One job from claim to result: lease kept alive, failures sorted by what to do next."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from perfopt.domain.enums import DeclineCode
+from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
+from perfopt_api.jobs.policy import WorkerPolicy
+from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, WorkStore
+
+Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
+Working = Callable[[], Awaitable[None]]
+
+_RETRIED = (SourceUnavailableError, UnavailableError)
+_DID_NOT_RUN = frozenset({DeclineCode.NO_STRATEGY, DeclineCode.STRATEGY_FAILED})
+_STORE_RETRY_SECONDS = 0.25
+_LONGEST_BACKOFF = 60.0
+_log = structlog.get_logger(__name__)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What to tell the queue.
+
+    Attributes:
+        again_after: seconds until the next try; None when the job needs no message any more.
+    """
+
+    again_after: float | None = None
+
+
+class Execution:
+    """Does the job of one message, as often as it is asked: a finished job is left alone.
+
+    Args:
+        store: claims and results.
+        analyse: answers a request.
+        finished: is told the id of each job that ended here, after the commit.
+        policy: leases and attempts.
+    """
+
+    def __init__(
+        self,
+        store: WorkStore,
+        analyse: Analyse,
+        finished: Callable[[str], Awaitable[None]],
+        policy: WorkerPolicy,
+    ) -> None:
+        self._store = store
+        self._analyse = analyse
+        self._finished = finished
+        self._policy = policy
+        self._lease = timedelta(seconds=policy.lease_seconds)
+
+    async def run(self, job_id: str, working: Working) -> Outcome:
+        """Claims the job, works on it under the lease, and stores what came of it.
+
+        Args:
+            job_id: of the job.
+            working: called now and then while the work goes on.
+
+        Raises:
+            UnavailableError: PostgreSQL is not reachable; the job stays as it is.
+        """
+        claim = await self._store.claim(job_id, owner=uuid4().hex, lease=self._lease)
+        if isinstance(claim, Unclaimable):
+            wait = claim.retry_after
+            return Outcome(again_after=None if wait is None else wait.total_seconds() + 0.1)
+        work = asyncio.create_task(self._work(claim))
+        beat = asyncio.create_task(self._keep(claim, working))
+        try:
+            await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            _log.warning("lease_lost", job_id=job_id, attempt=claim.attempt)
+            return Outcome(again_after=self._policy.lease_seconds)
+        except asyncio.CancelledError:
+            work.cancel()
+            with contextlib.suppress(UnavailableError):
+                await self._store.release(claim, retry_in=timedelta(0), count_attempt=False)
+            raise
+        finally:
+            for task in (work, beat):
+                task.cancel()
+            await asyncio.gather(work, beat, return_exceptions=True)
+
+    async def _keep(self, claim: Claim, working: Working) -> None:
+        """Renews the lease; returns when it is lost."""
+        while True:
+            await asyncio.sleep(self._policy.lease_seconds / 3)
+            with contextlib.suppress(UnavailableError):  # away for a moment: the lease outlasts two misses
+                if not await self._store.extend(claim, self._lease):
+                    return
+                await working()
+
+    async def _work(self, claim: Claim) -> Outcome:
+        started = time.monotonic()
+        log = _log.bind(job_id=claim.job_id, service_name=claim.request.service_name, attempt=claim.attempt)
+        if claim.attempt > self._policy.max_attempts:
+            return await self._end(claim, None, _exhausted(claim.attempt - 1))
+        try:
+            result = await self._analyse(claim.request)
+        except _RETRIED as error:
+            log.warning("analysis_failed", reason=str(error))
+            return await self._retry(claim, job_error(error))
+        except PerfoptError as error:
+            log.info("analysis_refused", reason=str(error))
+            return await self._end(claim, None, job_error(error))
+        except Exception:
+            log.exception("analysis_crashed")
+            return await self._retry(claim, _CRASHED)
+        outcome = await self._end(claim, result, _nothing_ran(result))
+        log.info(
+            "job_finished", seconds=round(time.monotonic() - started, 3), made=len(result.recommendations)
+        )
+        return outcome
+
+    async def _retry(self, claim: Claim, error: JobError) -> Outcome:
+        if claim.attempt >= self._policy.max_attempts:
+            tried = f"{error.message} ({claim.attempt} attempts)"
+            return await self._end(claim, None, msgspec.structs.replace(error, message=tried))
+        delay = min(self._policy.backoff_seconds * 2 ** (claim.attempt - 1), _LONGEST_BACKOFF)
+        await self._store.release(claim, retry_in=timedelta(seconds=delay), count_attempt=True)
+        return Outcome(again_after=delay)
+
+    async def _end(self, claim: Claim, result: AnalysisResult | None, error: JobError | None) -> Outcome:
+        """Stores the end of a job, trying for as long as the lease while PostgreSQL is away."""
+        deadline = time.monotonic() + self._policy.lease_seconds
+        while True:
+            try:
+                stored = await self._store_end(claim, result, error)
+                break
+            except UnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+            except PerfoptError as refused:
+                result, error = None, job_error(refused)
+        if stored is Finish.LEASE_LOST:
+            return Outcome(again_after=self._policy.lease_seconds)
+        if stored is Finish.DONE:
+            with contextlib.suppress(UnavailableError):  # who waits looks for himself, too
+                await self._finished(claim.job_id)
+        return Outcome()
+
+    async def _store_end(self, claim: Claim, result: AnalysisResult | None, error: JobError | None) -> Finish:
+        if error is not None:
+            return await self._store.fail_job(claim, error, result)
+        assert result is not None, "a job ends with a result or an error"
+        return await self._store.finish_job(claim, result)
+
+
+_CRASHED = JobError(
+    code="internal_error",
+    message="The analysis stopped on an error that perfopt did not expect.",
+    remedy="The worker's log has the details under this job_id.",
+)
+
+
+def job_error(error: PerfoptError) -> JobError:
+    """Returns what REST shows of an error."""
+    candidates = error.candidates if isinstance(error, NotFoundError) else ()
+    return JobError(
+        code=error.code, message=error.message, field=error.field, remedy=error.remedy, candidates=candidates
+    )
+
+
+def _exhausted(attempts: int) -> JobError:
+    return JobError(
+        code="attempts_exhausted",
+        message=f"The analysis was started {attempts} times and no worker finished it.",
+        remedy="Look at the worker's log for why it stopped, then ask again.",
+    )
+
+
+def _nothing_ran(result: AnalysisResult) -> JobError | None:
+    """A job FAILED only when no strategy could run (DESIGN.md section 3)."""
+    if result.recommendations or not result.declined:
+        return None
+    if any(declined.code not in _DID_NOT_RUN for declined in result.declined):
+        return None
+    return JobError(
+        code="no_strategy",
+        message="No strategy could run: " + " ".join(declined.reason for declined in result.declined),
+        remedy="`perfopt plugin list` shows which types are installed and why one failed to load.",
+    )

@@ -1,0 +1,130 @@
+"""The work queue on JetStream, for both of its ends, and the word that a job is finished."""
+
+import contextlib
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+
+from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, Nats, ensure_stream
+
+CONSUMER = "workers"
+_PER_SUBJECT = 10077  # the server's code for "maximum messages per subject exceeded"
+
+
+class JetStreamJobQueue:
+    """Implements perfopt_api.jobs.queue.JobQueue.
+
+    Args:
+        connection: to NATS.
+        stream: of the work queue, which must exist.
+    """
+
+    def __init__(self, connection: Nats, stream: str) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    async def enqueue(self, job_id: str) -> None:
+        """See JobQueue.enqueue."""
+        with self._connection.translated():
+            try:
+                subject = f"{JOB_SUBJECT}.{job_id}"
+                await self._connection.jetstream.publish(subject, job_id.encode(), stream=self._stream)
+            except nats.js.errors.APIError as error:
+                if error.err_code != _PER_SUBJECT:
+                    raise
+
+    async def ping(self) -> None:
+        """See JobQueue.ping."""
+        with self._connection.translated():
+            await self._connection.jetstream.stream_info(self._stream)
+
+
+class JetStreamDelivery:
+    """Implements perfopt_api.jobs.worker.Delivery.
+
+    An answer that NATS never gets costs time, never a job: it delivers again, and the job's row is the truth.
+    """
+
+    def __init__(self, message: Msg) -> None:
+        self._message = message
+        self.job_id = message.data.decode()
+
+    async def done(self) -> None:
+        """Takes the message off the queue."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._message.ack()
+
+    async def again(self, delay: float) -> None:
+        """Has it delivered again after so many seconds."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._message.nak(delay=delay)
+
+    async def working(self) -> None:
+        """Has the server wait on."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._message.in_progress()
+
+
+class JetStreamDeliveries:
+    """Implements perfopt_api.jobs.worker.Deliveries: one pull subscription, for one slot of the worker.
+
+    Args:
+        connection: to NATS.
+        stream: of the work queue; created when it is not there.
+        ack_wait: seconds after which an unanswered message is delivered again.
+    """
+
+    def __init__(self, connection: Nats, stream: StreamConfig, ack_wait: float) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._ack_wait = ack_wait
+        self._subscription: JetStreamContext.PullSubscription | None = None
+
+    async def next(self, within: float) -> JetStreamDelivery | None:
+        """Returns the next message, or None when none came in time."""
+        with self._connection.translated():
+            if self._subscription is None:
+                self._subscription = await self._subscribe()
+            try:
+                [message] = await self._subscription.fetch(1, timeout=within)
+            except nats.errors.TimeoutError:
+                return None
+            except nats.errors.Error:
+                # Consumer or stream may be lost with the server's storage: made anew at the next call.
+                await self._forget()
+                raise
+        return JetStreamDelivery(message)
+
+    async def _forget(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+        self._subscription = None
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        await ensure_stream(self._connection, self._stream)
+        wanted = ConsumerConfig(
+            durable_name=CONSUMER,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self._ack_wait,
+            max_deliver=-1,  # attempts are counted in the job's row
+            max_ack_pending=10_000,  # those that wait for another try count too
+        )
+        jetstream = self._connection.jetstream
+        await jetstream.add_consumer(str(self._stream.name), wanted)
+        return await jetstream.pull_subscribe_bind(CONSUMER, stream=self._stream.name)
+
+
+class FinishedJobs:
+    """Tells waiting API processes that a job is finished; they look for themselves if the word is lost."""
+
+    def __init__(self, connection: Nats) -> None:
+        self._connection = connection
+
+    async def tell(self, job_id: str) -> None:
+        """Says it."""
+        with self._connection.translated():
+            await self._connection.client.publish(f"{FINISHED_SUBJECT}.{job_id}", b"")

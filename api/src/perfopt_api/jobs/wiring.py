@@ -1,0 +1,106 @@
+"""Puts the worker process together."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+import structlog
+
+from perfopt.config import Config
+from perfopt.engine import Engine
+from perfopt.sources.factory import services_price_books
+from perfopt_api.backends import Backends, open_backends
+from perfopt_api.events.nats import event_stream, job_stream
+from perfopt_api.events.relay import Relay
+from perfopt_api.jobs.execution import Analyse, Execution
+from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
+from perfopt_api.jobs.policy import WorkerPolicy
+from perfopt_api.jobs.sources import Analyst
+from perfopt_api.jobs.sweeper import Sweeper
+from perfopt_api.jobs.worker import Deliveries, Worker
+from perfopt_api.settings import ServiceSettings, service_settings
+from perfopt_api.store.outbox import PostgresOutbox
+from perfopt_api.store.work import PostgresWorkStore
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_worker(config: Config) -> None:
+    """Runs the worker of a configuration until SIGTERM or SIGINT.
+
+    Raises:
+        UnavailableError: PostgreSQL or NATS was not reachable at start.
+    """
+    settings = service_settings(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    books = msgspec.structs.replace(config, price_books=services_price_books(config))
+    with await asyncio.to_thread(Engine.open, books) as engine:
+        analyst = Analyst(config, engine)
+        try:
+            await serve_jobs(settings, analyst, stop, policy_of(settings))
+        finally:
+            await analyst.close()
+
+
+def policy_of(settings: ServiceSettings) -> WorkerPolicy:
+    """Returns the policy that the settings name."""
+    return WorkerPolicy(lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
+
+
+async def serve_jobs(
+    settings: ServiceSettings, analyse: Analyse, stop: asyncio.Event, policy: WorkerPolicy
+) -> None:
+    """Answers jobs, relays events and sweeps until told to stop.
+
+    Raises:
+        UnavailableError: PostgreSQL or NATS was not reachable at start.
+    """
+    pool = settings.worker_concurrency + 3  # one for each slot; relay, sweeper and a heartbeat
+    async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
+        worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
+        _log.info("worker_ready", concurrency=settings.worker_concurrency)
+        async with _beside((relay.run(), sweeper.run())):
+            await worker.run(stop)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(relay.flush(), policy.grace_seconds)
+        _log.info("worker_stopped")
+
+
+def build_worker(
+    backends: Backends, settings: ServiceSettings, analyse: Analyse, policy: WorkerPolicy
+) -> tuple[Worker, Relay, Sweeper]:
+    """Wires the worker, the relay and the sweeper of one process."""
+    store = PostgresWorkStore(backends.database, base_url=settings.base_url)
+    events = event_stream(settings.event_stream, settings.stream_replicas)
+    waiting = job_stream(settings.job_stream, settings.stream_replicas)
+    relay = Relay(PostgresOutbox(backends.database), backends.nats, events)
+    told = FinishedJobs(backends.nats)
+
+    async def finished(job_id: str) -> None:
+        relay.wake()
+        await told.tell(job_id)
+
+    execution = Execution(store, analyse, finished, policy)
+    slots: list[Deliveries] = [
+        JetStreamDeliveries(backends.nats, waiting, policy.lease_seconds)
+        for _ in range(settings.worker_concurrency)
+    ]
+    queue = JetStreamJobQueue(backends.nats, settings.job_stream)
+    return Worker(slots, execution, policy.grace_seconds), relay, Sweeper(store, queue, policy)
+
+
+@contextlib.asynccontextmanager
+async def _beside(coroutines: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

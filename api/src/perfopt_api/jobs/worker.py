@@ -1,0 +1,110 @@
+"""The worker: takes jobs off the queue, claims, analyses, stores, and only then answers the queue."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import structlog
+
+from perfopt.errors import UnavailableError
+from perfopt_api.jobs.execution import Execution, Outcome
+
+_PULL_SECONDS = 2.0
+_RETRY_SECONDS = 0.5
+_CRASH_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+
+class Delivery(Protocol):
+    """A message of the queue."""
+
+    job_id: str
+
+    async def done(self) -> None:
+        """Takes it off the queue."""
+
+    async def again(self, delay: float) -> None:
+        """Has it delivered again after so many seconds."""
+
+    async def working(self) -> None:
+        """Has the queue wait on."""
+
+
+class Deliveries(Protocol):
+    """The worker's end of the queue."""
+
+    async def next(self, within: float) -> Delivery | None:
+        """Returns the next message, or None when none came in so many seconds."""
+
+
+class Worker:
+    """Runs one job at a time in each of its slots.
+
+    Args:
+        slots: one end of the queue each.
+        execution: does the job of one message.
+        grace_seconds: see WorkerPolicy.
+    """
+
+    def __init__(self, slots: list[Deliveries], execution: Execution, grace_seconds: float) -> None:
+        self._slots = slots
+        self._execution = execution
+        self._grace_seconds = grace_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until told to stop; then running jobs get the grace, and what is left is given back."""
+        tasks = {asyncio.create_task(self._slot(slot, stop)) for slot in self._slots}
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, timeout=self._grace_seconds if stop.is_set() else 0)
+            for task in ended:
+                task.result()
+        finally:
+            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+
+    async def _slot(self, deliveries: Deliveries, stop: asyncio.Event) -> None:
+        reachable = True
+        while not stop.is_set():
+            try:
+                delivery = await _unless(stop, deliveries.next(_PULL_SECONDS))
+                reachable = True
+                if delivery is not None:
+                    await self._handle(delivery)
+            except UnavailableError as error:
+                if reachable:
+                    _log.warning("queue_unreachable", reason=error.message)
+                reachable = False
+                await _unless(stop, asyncio.sleep(_RETRY_SECONDS))
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            outcome = await self._execution.run(delivery.job_id, delivery.working)
+        except asyncio.CancelledError:
+            with contextlib.suppress(UnavailableError):
+                await delivery.again(0)
+            raise
+        except UnavailableError as error:
+            _log.warning("job_waits", job_id=delivery.job_id, reason=error.message)
+            outcome = Outcome(again_after=_RETRY_SECONDS)
+        except Exception:
+            _log.exception("job_stopped", job_id=delivery.job_id)
+            outcome = Outcome(again_after=_CRASH_SECONDS)
+        await (delivery.done() if outcome.again_after is None else delivery.again(outcome.again_after))
+
+
+async def _unless[T](stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
+    """Waits, but no longer than until the stop: then the wait is cancelled and gives None."""
+    task = asyncio.create_task(waiting)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, stopping):
+            each.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)

@@ -1,0 +1,137 @@
+"""The whole service on one machine: embedded PostgreSQL and NATS, a worker process, and the API here."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import uvloop
+import yaml
+
+from perfopt.config import PREFIX, Config
+from perfopt_api.embedded import Servers, embedded_servers
+from perfopt_api.serving import serve_api, stop_on_signals
+from perfopt_api.settings import with_service
+from perfopt_api.store.schema import migrate_now
+
+_RESTART_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
+_CHILD = "from perfopt_api.standalone import run_worker_child; run_worker_child()"
+_log = structlog.get_logger("perfopt_api.standalone")
+
+
+def default_data_dir() -> Path:
+    """Returns ./.perfopt; for root, where nobody else may enter that, /var/lib/perfopt.
+
+    PostgreSQL does not run as root, so its own user must reach its data.
+    """
+    here = Path.cwd()
+    closed = not all(place.stat().st_mode & 0o001 for place in (here, *here.parents))
+    return Path("/var/lib/perfopt") if closed and os.geteuid() == 0 else here / ".perfopt"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything listens."""
+
+    api: str
+    servers: Servers
+
+
+def run_standalone(config: Config, data_dir: Path | None, announce: Callable[[Addresses], None]) -> None:
+    """Runs everything until SIGINT or SIGTERM, and leaves nothing running.
+
+    Args:
+        config: the effective configuration; the addresses of the embedded servers are put into it.
+        data_dir: keeps the data between runs; None is a temporary directory.
+        announce: told the addresses once the API listens.
+
+    Raises:
+        UnavailableError: a server did not start.
+        InvalidInputError: a setting, or the data directory, is not usable.
+    """
+    with embedded_servers(data_dir) as servers:
+        migrate_now(servers.database_url)
+        whole = with_service(config, database_url=servers.database_url, nats_url=servers.nats_url)
+        with config_file(whole) as path:
+            uvloop.run(_serve(whole, path, lambda api: announce(Addresses(api, servers))))
+
+
+async def _serve(config: Config, path: Path, ready: Callable[[str], None]) -> None:
+    stop = stop_on_signals()
+    worker = asyncio.create_task(keep_worker(path, stop))
+    try:
+        await serve_api(config, stop, ready)
+    finally:
+        stop.set()
+        await worker
+
+
+async def keep_worker(path: Path, stop: asyncio.Event) -> None:
+    """Runs a worker process, and another one where it ends, until told to stop; then waits for its end.
+
+    Args:
+        path: the configuration file, see `config_file`.
+        stop: ends it.
+    """
+    stopping = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _CHILD, str(os.getpid()), str(path), env=_environment()
+        )
+        ended = asyncio.create_task(process.wait())
+        await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            await _end(process, ended)
+            return
+        _log.warning("the worker ended and is started again", exit_code=process.returncode)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(stopping), _RESTART_SECONDS)
+
+
+async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(asyncio.shield(ended), _STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await ended
+
+
+def run_worker_child() -> None:
+    """Is the worker process: it ends with its parent, even where that is killed."""
+    from perfopt.cli.main import main
+
+    parent, path = sys.argv[1:]
+    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere a killed parent leaves it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == int(parent):
+        main(["worker", "--config", path])
+
+
+@contextlib.contextmanager
+def config_file(config: Config) -> Iterator[Path]:
+    """Gives a file, readable by this user only, from which another process loads the same configuration."""
+    data: dict[str, Any] = msgspec.to_builtins(config)
+    sections = data.pop("sections")
+    del data["origin"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="perfopt-", encoding="utf-8") as file:
+        yaml.safe_dump({**data, **sections}, file)
+        file.flush()
+        yield Path(file.name)
+
+
+def _environment() -> dict[str, str]:
+    # The file holds what the environment overrides, and the addresses of the servers are not to be.
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

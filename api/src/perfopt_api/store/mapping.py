@@ -1,0 +1,71 @@
+"""Rows to domain structs and back. Nothing outside the store sees a row."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import InvalidInputError
+
+MAX_SERVICE_NAME = 100
+_OWN_COLUMNS = (
+    "recommendation_id",
+    "service_name",
+    "optimization_type",
+    "description",
+    "current_state",
+    "recommended_state",
+    "expected_improvement",
+    "workload",
+    "made_at",
+    "valid_until",
+    "applied",
+    "superseded_by",
+)
+_JOB_FIELDS = (
+    "job_id",
+    "service_name",
+    "optimization_type",
+    "status",
+    "optimization_types",
+    "declined",
+    "warnings",
+    "error",
+    "created_at",
+    "completed_at",
+    "parent_job_id",
+)
+
+
+def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
+    """Returns the columns of a recommendation; fields without a column of their own go into `body`.
+
+    Raises:
+        InvalidInputError: the service's name is longer than its column.
+    """
+    if len(made.service_name) > MAX_SERVICE_NAME:
+        raise InvalidInputError(
+            f"The name {made.service_name[:40]!r}... has more than {MAX_SERVICE_NAME} characters.",
+            field="service_name",
+            remedy="Give the series a shorter name in the services file.",
+        )
+    fields = msgspec.to_builtins(made, builtin_types=(type(made.made_at),))
+    row = {name: fields.pop(name) for name in _OWN_COLUMNS}
+    return row | {"body": fields}
+
+
+def recommendation_of(row: RowMapping) -> OptimizationRecommendation:
+    """Builds a recommendation from its row."""
+    fields = {name: row[name] for name in _OWN_COLUMNS}
+    return msgspec.convert(row["body"] | fields, OptimizationRecommendation)
+
+
+def job_of(row: RowMapping, recommendations: Iterable[OptimizationRecommendation] = ()) -> OptimizationJob:
+    """Builds a job from its row and its recommendations by rank."""
+    fields = {name: row[name] for name in _JOB_FIELDS}
+    fields |= {"analysis_period": row["analysis_period"] or "14d"}
+    job = msgspec.convert(fields, OptimizationJob)
+    return msgspec.structs.replace(job, recommendations=tuple(recommendations))

@@ -1,0 +1,208 @@
+"""The store of the API on PostgreSQL."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, String, func, literal, select, text, true
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perfopt.domain.enums import OptimizationStatus, OptimizationType
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
+from perfopt.errors import ConflictError, UnavailableError
+from perfopt_api.store import cursor as cursors
+from perfopt_api.store.database import Database
+from perfopt_api.store.mapping import job_of, recommendation_of
+from perfopt_api.store.port import DEFAULT_LIMIT, Created, Page
+from perfopt_api.store.tables import SCHEMA_REVISION, idempotency_keys, jobs, recommendations
+
+KEY_LIFETIME = timedelta(hours=24)
+PING_SECONDS = 2.0
+
+
+class PostgresStore:
+    """Implements perfopt_api.store.port.Store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_job(
+        self,
+        request: PerformanceAnalysisRequest,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: str | None = None,
+        requester: str | None = None,
+    ) -> Created:
+        """See Store.create_job."""
+        row = _new_job(request, requester)
+        async with self._database.transaction() as connection:
+            if idempotency_key is not None:
+                earlier = await _earlier(connection, requester or "", idempotency_key, body_hash or "")
+                if earlier is not None:
+                    return Created(job=await _job(connection, earlier), replayed=True)
+            stored = await connection.execute(insert(jobs).values(row).returning(jobs))
+            if idempotency_key is not None:
+                await _remember(connection, requester or "", idempotency_key, body_hash or "", row["job_id"])
+            return Created(job=job_of(stored.mappings().one()), replayed=False)
+
+    async def get_job(self, job_id: str) -> OptimizationJob | None:
+        """See Store.get_job."""
+        async with self._database.transaction() as connection:
+            row = (
+                (await connection.execute(select(jobs).where(jobs.c.job_id == job_id)))
+                .mappings()
+                .one_or_none()
+            )
+            if row is None:
+                return None
+            if row["status"] == OptimizationStatus.ANALYZING:
+                return job_of(row)
+            made = await _recommendations_of(connection, [job_id])
+            return job_of(row, made[job_id])
+
+    async def list_jobs(
+        self,
+        *,
+        service_name: str | None = None,
+        status: OptimizationStatus | None = None,
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> Page[OptimizationJob]:
+        """See Store.list_jobs."""
+        query = select(jobs)
+        if service_name is not None:
+            query = query.where(_named(jobs.c.service_name, service_name))
+        if status is not None:
+            query = query.where(jobs.c.status == status.value)
+        async with self._database.transaction() as connection:
+            rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
+            made = await _recommendations_of(connection, [row.job_id for row in rows])
+        return Page(
+            items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows), next_cursor=following
+        )
+
+    async def get_recommendation(
+        self, recommendation_id: str
+    ) -> tuple[OptimizationRecommendation, str] | None:
+        """See Store.get_recommendation."""
+        query = select(recommendations).where(recommendations.c.recommendation_id == recommendation_id)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else (recommendation_of(row), row["job_id"])
+
+    async def list_recommendations(
+        self,
+        *,
+        service_name: str | None = None,
+        optimization_type: OptimizationType | None = None,
+        include_superseded: bool = False,
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> Page[OptimizationRecommendation]:
+        """See Store.list_recommendations."""
+        table = recommendations
+        query = select(table).where(true() if include_superseded else table.c.superseded_by.is_(None))
+        if service_name is not None:
+            query = query.where(_named(table.c.service_name, service_name))
+        if optimization_type is not None:
+            query = query.where(table.c.optimization_type == optimization_type.value)
+        async with self._database.transaction() as connection:
+            rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
+        return Page(items=tuple(recommendation_of(row._mapping) for row in rows), next_cursor=following)
+
+    async def ping(self) -> None:
+        """See Store.ping."""
+        try:
+            async with asyncio.timeout(PING_SECONDS), self._database.transaction() as connection:
+                revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        except TimeoutError as error:
+            raise self._database.unavailable(error) from error
+        if revision != SCHEMA_REVISION:
+            raise UnavailableError(
+                f"The database schema is at {revision or 'base'}, this version wants {SCHEMA_REVISION}.",
+                remedy="Run `perfopt migrate` of this version.",
+            )
+
+
+def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict[str, Any]:
+    types = requested_types(request)
+    return {
+        "job_id": str(uuid4()),
+        "service_name": request.service_name,
+        "optimization_type": types[0].value,
+        "optimization_types": [kind.value for kind in types],
+        "status": OptimizationStatus.ANALYZING.value,
+        "analysis_period": request.analysis_period,
+        "request": msgspec.to_builtins(request),
+        "requester": requester,
+    }
+
+
+async def _earlier(connection: AsyncConnection, requester: str, key: str, body_hash: str) -> str | None:
+    """Returns the job of the same key, after waiting for a request with it that is under way."""
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{requester}\x1f{key}", 0))
+    await connection.execute(select(lock))
+    table = idempotency_keys
+    query = select(table.c.job_id, table.c.body_hash).where(
+        table.c.requester == requester, table.c.key == key, table.c.expires_at > func.now()
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is not None and row.body_hash != body_hash:
+        raise ConflictError(
+            "Idempotency-Key was used with another body.",
+            field="Idempotency-Key",
+            remedy="Use a new key for a new request.",
+        )
+    return None if row is None else str(row.job_id)
+
+
+async def _remember(
+    connection: AsyncConnection, requester: str, key: str, body_hash: str, job_id: str
+) -> None:
+    now = datetime.now(UTC)
+    values = {"body_hash": body_hash, "job_id": job_id, "created_at": now, "expires_at": now + KEY_LIFETIME}
+    statement = insert(idempotency_keys).values(requester=requester, key=key, **values)
+    # What is there can only be expired: a live one was seen under the same lock.
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["requester", "key"], set_=values)
+    )
+
+
+async def _job(connection: AsyncConnection, job_id: str) -> OptimizationJob:
+    row = (await connection.execute(select(jobs).where(jobs.c.job_id == job_id))).mappings().one()
+    return job_of(row, (await _recommendations_of(connection, [job_id]))[job_id])
+
+
+async def _recommendations_of(
+    connection: AsyncConnection, job_ids: Iterable[str]
+) -> dict[str, list[OptimizationRecommendation]]:
+    table = recommendations
+    query = select(table).where(table.c.job_id.in_(list(job_ids))).order_by(table.c.job_id, table.c.rank)
+    found: dict[str, list[OptimizationRecommendation]] = defaultdict(list)
+    for row in (await connection.execute(query)).mappings():
+        found[row["job_id"]].append(recommendation_of(row))
+    return found
+
+
+async def _page(
+    connection: AsyncConnection, query: Select[Any], limit: int
+) -> tuple[Sequence[Row[Any]], str | None]:
+    rows = (await connection.execute(query)).all()
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], cursors.encode_cursor(last.created_at, last.id)
+
+
+def _named(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    # Literals and not bound parameters, so that the expression is the index's own.
+    dashed = func.replace(column, text("'_'"), text("'-'"), type_=String)
+    return dashed == literal(name.replace("_", "-"))

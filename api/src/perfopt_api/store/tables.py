@@ -1,0 +1,169 @@
+"""The tables. The first two carry the contract's columns first (DESIGN.md section 3), then ours.
+
+Columns that callers read back in the order they were written are JSON, because JSONB sorts keys; those an
+operator may query are JSONB.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA_REVISION = "0001"
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _moment(name: str, *, required: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=not required)
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _id() -> Column[object]:
+    return Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid())
+
+
+jobs = Table(
+    "optimization_jobs",
+    metadata,
+    _id(),
+    Column("job_id", String(100), nullable=False),
+    Column("service_name", String(100), nullable=False),
+    Column("optimization_type", String(50), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("analysis_period", String(50)),
+    _created_at(),
+    _moment("completed_at"),
+    Column("optimization_types", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("request", JSONB, nullable=False),
+    Column("declined", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("warnings", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("error", JSONB),
+    Column("requester", String(100)),
+    Column("parent_job_id", String(100)),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("lease_owner", String(100)),
+    _moment("lease_expires_at"),
+    # When its message was last put on the queue, or is due there again after a failed attempt.
+    Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("job_id"),
+    Index("ix_optimization_jobs_created_at", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_optimization_jobs_service",
+        text("replace(service_name, '_', '-')"),
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
+    Index("ix_optimization_jobs_status", "status", text("created_at DESC"), text("id DESC")),
+    Index("ix_optimization_jobs_open", "queued_at", postgresql_where=text("status = 'ANALYZING'")),
+)
+
+recommendations = Table(
+    "optimization_recommendations",
+    metadata,
+    _id(),
+    Column("recommendation_id", String(100), nullable=False),
+    Column("job_id", String(100), nullable=False),
+    Column("service_name", String(100), nullable=False),
+    Column("optimization_type", String(50), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("current_state", JSON, nullable=False),
+    Column("recommended_state", JSON, nullable=False),
+    Column("expected_improvement", JSON),
+    Column("applied", Boolean, nullable=False, server_default=text("false")),
+    _created_at(),
+    Column("rank", Integer, nullable=False),
+    Column("workload", Text, nullable=False),
+    _moment("made_at", required=True),
+    _moment("valid_until", required=True),
+    Column("body", JSON, nullable=False),
+    # What subscribers were last told for this workload and type; differences are measured from there.
+    Column("announced", JSON, nullable=False),
+    Column("superseded_by", String(100)),
+    _moment("superseded_at"),
+    UniqueConstraint("recommendation_id"),
+    Index("ix_optimization_recommendations_created_at", text("created_at DESC"), text("id DESC")),
+    Index("ix_optimization_recommendations_job_id", "job_id", "rank"),
+    Index(
+        "ix_optimization_recommendations_service",
+        text("replace(service_name, '_', '-')"),
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
+    # One current recommendation for a workload and type: PostgreSQL itself refuses a second.
+    Index(
+        "uq_optimization_recommendations_current",
+        "workload",
+        "optimization_type",
+        unique=True,
+        postgresql_where=text("superseded_by IS NULL"),
+    ),
+    Index(
+        "ix_optimization_recommendations_current",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("superseded_by IS NULL"),
+    ),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    _created_at(),
+    _moment("published_at"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    UniqueConstraint("event_id"),
+    Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
+)
+
+counters = Table(
+    "recommendation_counters",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("requester", String(100), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(128), nullable=False),
+    Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), nullable=False),
+    _created_at(),
+    _moment("expires_at", required=True),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
+    Index("ix_idempotency_keys_job_id", "job_id"),
+)

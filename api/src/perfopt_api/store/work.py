@@ -1,0 +1,264 @@
+"""The store of the worker on PostgreSQL: claims, leases, and finishing a job in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt_api.events.material import Announced, differs_materially
+from perfopt_api.events.message import EventMessage, event_message
+from perfopt_api.store.database import Database
+from perfopt_api.store.mapping import recommendation_row
+from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
+from perfopt_api.store.tables import counters, idempotency_keys, jobs, outbox, recommendations
+
+_ANALYZING = OptimizationStatus.ANALYZING.value
+
+
+class PostgresWorkStore:
+    """Implements perfopt_api.store.port.WorkStore.
+
+    Args:
+        database: the pool.
+        base_url: the public address of the API, for links in events.
+    """
+
+    def __init__(self, database: Database, *, base_url: str | None = None) -> None:
+        self._database = database
+        self._base_url = base_url
+
+    async def claim(self, job_id: str, *, owner: str, lease: timedelta) -> Claim | Unclaimable:
+        """See WorkStore.claim."""
+        statement = (
+            update(jobs)
+            .where(jobs.c.job_id == job_id, jobs.c.status == _ANALYZING, _unleased())
+            .values(lease_owner=owner, lease_expires_at=func.now() + lease, attempts=jobs.c.attempts + 1)
+            .returning(jobs.c.request, jobs.c.attempts)
+        )
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                return await _why_not(connection, job_id)
+        request = msgspec.convert(row.request, PerformanceAnalysisRequest)
+        return Claim(job_id=job_id, request=request, owner=owner, attempt=row.attempts)
+
+    async def extend(self, claim: Claim, lease: timedelta) -> bool:
+        """See WorkStore.extend."""
+        return await self._update_held(claim, lease_expires_at=func.now() + lease)
+
+    async def release(self, claim: Claim, *, retry_in: timedelta, count_attempt: bool) -> None:
+        """See WorkStore.release."""
+        attempts = jobs.c.attempts if count_attempt else jobs.c.attempts - 1
+        await self._update_held(
+            claim,
+            lease_owner=None,
+            lease_expires_at=None,
+            attempts=attempts,
+            queued_at=func.now() + retry_in,
+        )
+
+    async def _update_held(self, claim: Claim, **values: Any) -> bool:
+        held = and_(
+            jobs.c.job_id == claim.job_id, jobs.c.lease_owner == claim.owner, jobs.c.status == _ANALYZING
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(update(jobs).where(held).values(values))).rowcount == 1
+
+    async def finish_job(self, claim: Claim, result: AnalysisResult) -> Finish:
+        """See WorkStore.finish_job."""
+        async with self._database.transaction() as connection:
+            state = await _lock(connection, claim)
+            if state is Finish.DONE:
+                await self._store_recommendations(connection, claim.job_id, result)
+                await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
+            return state
+
+    async def fail_job(self, claim: Claim, error: JobError, result: AnalysisResult | None = None) -> Finish:
+        """See WorkStore.fail_job."""
+        async with self._database.transaction() as connection:
+            state = await _lock(connection, claim)
+            if state is Finish.DONE:
+                await _complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
+            return state
+
+    async def take_stranded(self, *, older_than: timedelta, max_attempts: int, limit: int) -> tuple[str, ...]:
+        """See WorkStore.take_stranded."""
+        # A lease that ran out is stranded at once; a job never claimed only after its message had time.
+        due = or_(jobs.c.lease_owner.is_not(None), jobs.c.queued_at < func.now() - older_than)
+        stranded = (
+            select(jobs.c.job_id, jobs.c.attempts)
+            .where(jobs.c.status == _ANALYZING, _unleased(), due)
+            .order_by(jobs.c.queued_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(stranded)).all()
+            spent = [row.job_id for row in rows if row.attempts >= max_attempts]
+            again = [row.job_id for row in rows if row.attempts < max_attempts]
+            for job_id in spent:
+                await _complete(connection, job_id, OptimizationStatus.FAILED, None, _exhausted(max_attempts))
+            if again:
+                freed = {"queued_at": func.now(), "lease_owner": None, "lease_expires_at": None}
+                await connection.execute(update(jobs).where(jobs.c.job_id.in_(again)).values(freed))
+        return tuple(again)
+
+    async def forget_expired(self) -> int:
+        """See WorkStore.forget_expired."""
+        statement = idempotency_keys.delete().where(idempotency_keys.c.expires_at < func.now())
+        async with self._database.transaction() as connection:
+            return (await connection.execute(statement)).rowcount
+
+    async def _store_recommendations(
+        self, connection: AsyncConnection, job_id: str, result: AnalysisResult
+    ) -> None:
+        if not result.recommendations:
+            return
+        # Two jobs of one workload finish one after the other: each sees what the other made current.
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(result.workload, 0))
+        await connection.execute(select(lock))
+        known = await _current(connection, result)
+        now = datetime.now(UTC)
+        ids = await _next_ids(connection, now.date(), len(result.recommendations))
+        rows, events = self._plan(job_id, result.recommendations, ids, known, now)
+        await _supersede(connection, known, rows)
+        await connection.execute(insert(recommendations).values(rows))
+        if events:
+            await connection.execute(
+                insert(outbox).values([msgspec.structs.asdict(event) for event in events])
+            )
+
+    def _plan(
+        self,
+        job_id: str,
+        made: Sequence[OptimizationRecommendation],
+        ids: Sequence[str],
+        known: Mapping[str, "_Known"],
+        now: datetime,
+    ) -> tuple[list[dict[str, Any]], list[EventMessage]]:
+        rows: list[dict[str, Any]] = []
+        events = []
+        first: dict[str, str] = {}
+        for rank, (local, recommendation_id) in enumerate(zip(made, ids, strict=True), start=1):
+            final = msgspec.structs.replace(local, recommendation_id=recommendation_id, superseded_by=None)
+            kind = final.optimization_type.value
+            # Should one job bring two of a type, the better ranked is the current one.
+            winner = first.setdefault(kind, recommendation_id)
+            state = Announced.of(final)
+            old = known.get(kind)
+            if winner == recommendation_id and (old is None or differs_materially(state, old.announced)):
+                events.append(event_message(final, event_id=uuid4(), at=now, base_url=self._base_url))
+            elif old is not None:
+                state = old.announced
+            beaten = winner != recommendation_id
+            rows.append(
+                recommendation_row(final)
+                | {
+                    "job_id": job_id,
+                    "rank": rank,
+                    "announced": msgspec.to_builtins(state),
+                    "superseded_by": winner if beaten else None,
+                    "superseded_at": now if beaten else None,
+                }
+            )
+        return rows, events
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """The current recommendation of a workload and type, and what was last announced of it."""
+
+    recommendation_id: str
+    announced: Announced
+
+
+def _unleased() -> ColumnElement[bool]:
+    return or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < func.now())
+
+
+def _exhausted(max_attempts: int) -> JobError:
+    return JobError(
+        code="attempts_exhausted",
+        message=f"The analysis was started {max_attempts} times and no worker finished it.",
+        remedy="Look at the worker's log for why it stopped, then ask again.",
+    )
+
+
+async def _why_not(connection: AsyncConnection, job_id: str) -> Unclaimable:
+    remaining = jobs.c.lease_expires_at - func.now()
+    query = select(remaining).where(jobs.c.job_id == job_id, jobs.c.status == _ANALYZING)
+    left = await connection.scalar(query)
+    return Unclaimable(retry_after=None if left is None else max(left, timedelta(0)))
+
+
+async def _lock(connection: AsyncConnection, claim: Claim) -> Finish:
+    query = select(jobs.c.status, jobs.c.lease_owner).where(jobs.c.job_id == claim.job_id).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or row.status != _ANALYZING:
+        return Finish.ALREADY
+    return Finish.DONE if row.lease_owner == claim.owner else Finish.LEASE_LOST
+
+
+async def _complete(
+    connection: AsyncConnection,
+    job_id: str,
+    status: OptimizationStatus,
+    result: AnalysisResult | None,
+    error: JobError | None = None,
+) -> None:
+    values = {
+        "status": status.value,
+        "completed_at": func.now(),
+        "declined": msgspec.to_builtins(result.declined) if result else [],
+        "warnings": msgspec.to_builtins(result.warnings) if result else [],
+        "lease_owner": None,
+        "lease_expires_at": None,
+    }
+    if error is not None:
+        values["error"] = msgspec.to_builtins(error)
+    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(values))
+
+
+async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, _Known]:
+    table = recommendations
+    kinds = {made.optimization_type.value for made in result.recommendations}
+    query = select(table.c.optimization_type, table.c.recommendation_id, table.c.announced).where(
+        table.c.workload == result.workload,
+        table.c.optimization_type.in_(kinds),
+        table.c.superseded_by.is_(None),
+    )
+    rows = (await connection.execute(query)).all()
+    return {
+        row.optimization_type: _Known(row.recommendation_id, msgspec.convert(row.announced, Announced))
+        for row in rows
+    }
+
+
+async def _next_ids(connection: AsyncConnection, day: date, count: int) -> list[str]:
+    """Takes ids from the day's counter row, whose lock makes them unique under concurrency."""
+    statement = insert(counters).values(day=day, last=count)
+    taken = statement.on_conflict_do_update(
+        index_elements=[counters.c.day], set_={"last": counters.c.last + count}
+    ).returning(counters.c.last)
+    last = int(await connection.scalar(taken) or 0)
+    return [f"opt_{day:%Y%m%d}_{number:03d}" for number in range(last - count + 1, last + 1)]
+
+
+async def _supersede(
+    connection: AsyncConnection, known: Mapping[str, _Known], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    for row in rows:
+        old = known.get(row["optimization_type"])
+        if old is not None and row["superseded_by"] is None:
+            await connection.execute(
+                update(recommendations)
+                .where(recommendations.c.recommendation_id == old.recommendation_id)
+                .values(superseded_by=row["recommendation_id"], superseded_at=func.now())
+            )

@@ -1,0 +1,69 @@
+"""The preview shows every change once, in the quantities' own meaning."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfopt_api.apply.export import export
+from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.target import target_of
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=80)
+
+
+def test_containers_replicas_and_other_keys_are_shown(make, states):
+    current, wanted = states
+    made = make(current_state=current, recommended_state=wanted | {"schedule": "off"})
+    assert changes_of(made)["changes"] == [
+        {"path": "containers.app.cpu_request", "from": "500m", "to": "300m"},
+        {"path": "containers.app.memory_request", "from": "1Gi", "to": "800Mi"},
+        {"path": "containers.app.cpu_limit", "from": "1", "to": None},
+        {"path": "containers.app.memory_limit", "from": "2Gi", "to": "1Gi"},
+        {"path": "containers.proxy.cpu_request", "from": "100m", "to": "50m"},
+        {"path": "replicas", "from": 3, "to": 4},
+        {"path": "schedule", "from": None, "to": "off"},
+    ]
+
+
+def test_another_spelling_is_no_change(make):
+    state = {"containers": {"app": {"cpu_request": "0.5", "memory_request": "1024Mi"}}}
+    wanted = {"containers": {"app": {"cpu_request": "500m", "memory_request": "1Gi"}}}
+    assert changes_of(make(current_state=state, recommended_state=wanted))["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ({"hpa": {"max_replicas": 5}}, "hpa_owned"),
+        ({"keda": "orders"}, "keda_owned"),
+        ({"vpa_mode": "Auto"}, "vpa_owned"),
+        ({"basis": "assumed_from_limit"}, "assumed_from_limit"),
+    ],
+)
+def test_what_stands_against_it_is_said(make, states, state, code):
+    made = make(current_state=states[0] | state)
+    assert [warning.code for warning in warnings_of(made, made.made_at)] == [code]
+
+
+def test_a_vpa_that_only_recommends_is_no_warning(make, states):
+    made = make(current_state=states[0] | {"vpa_mode": "Off"})
+    assert warnings_of(made, made.made_at) == ()
+
+
+def test_it_is_expired_from_valid_until_on(make):
+    made = make()
+    assert warnings_of(made, made.valid_until - timedelta(seconds=1)) == ()
+    assert [warning.code for warning in warnings_of(made, made.valid_until)] == ["expired"]
+
+
+@given(parts=st.lists(NAMES, min_size=1, max_size=4))
+def test_any_workload_name_gives_a_name_that_kubernetes_takes(make, parts):
+    if len(parts) > 1 and parts[-2].lower() in ("pod", "job", "node", "rollout", "replicaset"):
+        return
+    made = make(workload="/".join(parts))
+    target = target_of(made)
+    assert target.name
+    assert set(target.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+    assert len(export(made)) == 3

@@ -1,0 +1,269 @@
+"""A store, a queue and a waiter in memory, and the application on top of them."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from litestar.testing import TestClient
+
+from perfopt.config import Config, FilesConfig
+from perfopt.domain.enums import OptimizationStatus, OptimizationType
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import (
+    ConfidenceDetail,
+    Evidence,
+    ExpectedImprovement,
+    OptimizationRecommendation,
+)
+from perfopt.domain.request import requested_types
+from perfopt.engine.registry import PluginInfo, PluginStatus
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt_api.http.app import create_app
+from perfopt_api.http.ports import Ports
+from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.port import Created, Page
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def recommendation(number: int = 1, **changes) -> OptimizationRecommendation:
+    made = OptimizationRecommendation(
+        recommendation_id=f"opt_20261123_{number:03d}",
+        service_name="portfolio_management_service",
+        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
+        description="Lower the CPU request to 300m.",
+        current_state={
+            "cpu_request": "500m",
+            "memory_request": "1Gi",
+            "replicas": 3,
+            "containers": {"app": {"cpu_request": "500m", "memory_request": "1Gi", "memory_limit": "2Gi"}},
+        },
+        recommended_state={
+            "cpu_request": "300m",
+            "memory_request": "800Mi",
+            "replicas": 3,
+            "containers": {"app": {"cpu_request": "300m", "memory_request": "800Mi", "memory_limit": "1Gi"}},
+        },
+        expected_improvement=ExpectedImprovement(
+            performance_gain_percent=0.0,
+            cost_reduction_percent=12.0,
+            latency_reduction_ms=0.0,
+            confidence=0.87,
+        ),
+        workload="trading/deployment/portfolio-management-service",
+        plugin="resource",
+        made_at=NOW - timedelta(hours=1),
+        valid_until=NOW + timedelta(days=7),
+        already_right=False,
+        reasons=(),
+        confidence_detail=ConfidenceDetail(
+            n_effective=4.0, accurate_share=1.0, prior=0.8, prior_strength=2.0, prior_source="measured"
+        ),
+        evidence=Evidence(windows=()),
+        price_book="gcp-e2-us-central1",
+        currency="USD",
+        monthly_cost_current=20.0,
+        monthly_cost_recommended=17.6,
+        coverage={},
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+class FakeStore:
+    """Keeps jobs in a dictionary; `down` makes it fail as a lost PostgreSQL does."""
+
+    def __init__(self):
+        self.jobs: dict[str, OptimizationJob] = {}
+        self.made: dict[str, tuple[OptimizationRecommendation, str]] = {}
+        self.keys: dict[tuple, tuple[str, str]] = {}
+        self.requesters: list[str | None] = []
+        self.down = self.hangs = False
+
+    def add(self, *made: OptimizationRecommendation, job_id: str = "job_done") -> None:
+        self.jobs[job_id] = OptimizationJob(
+            job_id=job_id,
+            service_name="portfolio_management_service",
+            optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
+            optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,),
+            status=OptimizationStatus.RECOMMENDATIONS_READY,
+            recommendations=made,
+        )
+        self.made |= {item.recommendation_id: (item, job_id) for item in made}
+
+    def _check(self):
+        if self.down:
+            raise UnavailableError("PostgreSQL is not reachable.", remedy="Try again later.")
+
+    async def create_job(self, request, *, idempotency_key=None, body_hash=None, requester=None):
+        self._check()
+        self.requesters.append(requester)
+        known = self.keys.get((requester, idempotency_key)) if idempotency_key else None
+        if known is not None:
+            if known[1] != body_hash:
+                raise ConflictError("The key was used with another body.")
+            return Created(job=self.jobs[known[0]], replayed=True)
+        types = requested_types(request)
+        job = OptimizationJob(
+            job_id=f"job_{len(self.jobs) + 1:04d}",
+            service_name=request.service_name,
+            optimization_type=types[0],
+            optimization_types=types,
+            status=OptimizationStatus.ANALYZING,
+            analysis_period=request.analysis_period,
+        )
+        self.jobs[job.job_id] = job
+        if idempotency_key:
+            self.keys[requester, idempotency_key] = (job.job_id, body_hash)
+        return Created(job=job, replayed=False)
+
+    def finish(self, job_id: str) -> None:
+        self.jobs[job_id] = msgspec.structs.replace(
+            self.jobs[job_id], status=OptimizationStatus.RECOMMENDATIONS_READY
+        )
+
+    async def get_job(self, job_id):
+        self._check()
+        return self.jobs.get(job_id)
+
+    async def list_jobs(self, *, service_name=None, status=None, cursor=None, limit=50):
+        self._check()
+        kept = [
+            job
+            for job in reversed(self.jobs.values())
+            if service_name in (None, job.service_name) and status in (None, job.status)
+        ]
+        return _page(kept, cursor, limit)
+
+    async def get_recommendation(self, recommendation_id):
+        self._check()
+        return self.made.get(recommendation_id)
+
+    async def list_recommendations(
+        self, *, service_name=None, optimization_type=None, include_superseded=False, cursor=None, limit=50
+    ):
+        self._check()
+        kept = [
+            item
+            for item, _ in reversed(self.made.values())
+            if service_name in (None, item.service_name)
+            and optimization_type in (None, item.optimization_type)
+            and (include_superseded or item.superseded_by is None)
+        ]
+        return _page(kept, cursor, limit)
+
+    async def ping(self):
+        if self.hangs:
+            await asyncio.Event().wait()
+        self._check()
+
+
+def _page(items, cursor, limit):
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+        raise InvalidInputError(
+            "The cursor is malformed.", field="cursor", remedy="Take it from the Link header."
+        )
+    start = int(cursor or 0)
+    more = start + limit < len(items)
+    return Page(items=tuple(items[start : start + limit]), next_cursor=str(start + limit) if more else None)
+
+
+class FakeQueue:
+    def __init__(self):
+        self.enqueued: list[str] = []
+        self.down = False
+
+    async def enqueue(self, job_id):
+        await self.ping()
+        self.enqueued.append(job_id)
+
+    async def ping(self):
+        if self.down:
+            raise UnavailableError("NATS is not reachable.", remedy="Try again later.")
+
+
+class FakeWaiter:
+    """Finishes the job at once, or never; remembers how long it was asked to wait."""
+
+    def __init__(self, store: FakeStore):
+        self.store, self.finishes, self.asked = store, True, []
+
+    async def wait_for_job(self, job_id, timeout):
+        self.asked.append(timeout)
+        if job_id not in self.store.jobs:
+            raise NotFoundError("There is no such job.")
+        if self.finishes:
+            self.store.finish(job_id)
+        return self.store.jobs[job_id]
+
+
+PLUGINS = (
+    PluginInfo(
+        name="resource",
+        distribution="perfopt-resource",
+        version="0.1.0",
+        types=(OptimizationType.RESOURCE_OPTIMIZATION,),
+    ),
+    PluginInfo(
+        name="broken",
+        distribution="stranger",
+        version="1.0",
+        status=PluginStatus.FAILED,
+        error="Importing stranger raised ImportError: no module named nothing",
+    ),
+)
+
+
+class World:
+    """The application and everything behind it."""
+
+    def __init__(self, settings: ServiceSettings, config: Config):
+        self.store, self.queue = FakeStore(), FakeQueue()
+        self.waiter = FakeWaiter(self.store)
+        self.probes = 0
+        self.app = create_app(
+            Ports(
+                store=self.store,
+                queue=self.queue,
+                waiter=self.waiter,
+                probe=self._probe,
+                config=config,
+                settings=settings,
+                now=lambda: NOW,
+            )
+        )
+
+    def _probe(self):
+        self.probes += 1
+        return PLUGINS
+
+
+@pytest.fixture
+def make_recommendation():
+    """Makes a recommendation, with some fields changed."""
+    return recommendation
+
+
+@pytest.fixture
+def settings() -> ServiceSettings:
+    return ServiceSettings()
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config(
+        sources={"traces": FilesConfig(paths="traces"), "edge": FilesConfig(paths="edge")},
+        default_source="traces",
+    )
+
+
+@pytest.fixture
+def world(settings, config) -> World:
+    return World(settings, config)
+
+
+@pytest.fixture
+def client(world) -> Iterator[TestClient]:
+    with TestClient(world.app, raise_server_exceptions=False) as client:
+        yield client

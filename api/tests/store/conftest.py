@@ -1,0 +1,14 @@
+import pytest
+
+from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.work import PostgresWorkStore
+
+
+@pytest.fixture
+def store(database):
+    return PostgresStore(database)
+
+
+@pytest.fixture
+def work(database):
+    return PostgresWorkStore(database, base_url="https://perfopt.example")

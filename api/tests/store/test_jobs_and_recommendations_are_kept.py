@@ -1,0 +1,363 @@
+import asyncio
+import re
+from datetime import timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import event, select, text
+
+from perfopt.domain import recommendation as domain
+from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import ConflictError, InvalidInputError, UnavailableError
+from perfopt_api.store.database import Database
+from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
+from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.tables import outbox
+
+LEASE = timedelta(seconds=30)
+REQUEST = PerformanceAnalysisRequest(service_name="portfolio_management_service")
+
+
+async def claimed(store, work, service="vm-1", lease=LEASE):
+    created = await store.create_job(PerformanceAnalysisRequest(service_name=service))
+    claim = await work.claim(created.job.job_id, owner=created.job.job_id[:8], lease=lease)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+async def finished(store, work, outcome):
+    claim = await claimed(store, work, outcome.service_name)
+    assert await work.finish_job(claim, outcome) is Finish.DONE
+    return (await store.get_job(claim.job_id)).recommendations
+
+
+async def events(database):
+    async with database.transaction() as connection:
+        rows = (await connection.execute(select(outbox).order_by(outbox.c.id))).all()
+    return [(row, msgspec.json.decode(row.payload)) for row in rows]
+
+
+async def test_a_new_job_reads_back_as_it_was_asked_for(store):
+    request = PerformanceAnalysisRequest(service_name="a/b", analysis_period="P7D")
+    created = await store.create_job(request, requester="ann")
+    assert created.replayed is False
+    job = await store.get_job(created.job.job_id)
+    assert job == created.job
+    assert (job.service_name, job.analysis_period) == ("a/b", "P7D")
+    assert job.status is OptimizationStatus.ANALYZING
+    assert job.optimization_types == tuple(OptimizationType)
+    assert job.optimization_type is OptimizationType.RESOURCE_OPTIMIZATION
+    assert await store.get_job("nonsense") is None
+
+
+async def test_a_finished_job_gives_back_every_field_in_the_order_it_was_written(
+    store, work, recommendation, result
+):
+    made = recommendation()
+    declined = domain.Declined(
+        optimization_type=OptimizationType.COST_OPTIMIZATION, code=DeclineCode.NO_STRATEGY, reason="None."
+    )
+    warning = domain.AnalysisWarning(code="short_history", message="Only 3 days.")
+    claim = await claimed(store, work)
+    await work.finish_job(claim, result(made, declined=(declined,), warnings=(warning,)))
+    job = await store.get_job(claim.job_id)
+    assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
+    assert job.completed_at is not None
+    assert (job.declined, job.warnings) == ((declined,), (warning,))
+    [stored] = job.recommendations
+    assert re.fullmatch(r"opt_\d{8}_001", stored.recommendation_id)
+    expected = msgspec.structs.replace(made, recommendation_id=stored.recommendation_id)
+    assert msgspec.json.encode(stored) == msgspec.json.encode(expected)
+    assert await store.get_recommendation(stored.recommendation_id) == (stored, claim.job_id)
+    assert await store.get_recommendation("opt_20000101_001") is None
+
+
+async def test_finishing_twice_changes_nothing(store, work, database, recommendation, result):
+    claim = await claimed(store, work)
+    assert await work.finish_job(claim, result(recommendation())) is Finish.DONE
+    assert await work.finish_job(claim, result(recommendation(cpu_request="1"))) is Finish.ALREADY
+    assert await work.fail_job(claim, JobError(code="x", message="y")) is Finish.ALREADY
+    assert len((await store.get_job(claim.job_id)).recommendations) == 1
+    assert len(await events(database)) == 1
+
+
+async def test_ids_are_unique_under_concurrency(store, work, recommendation, result):
+    async def one(number):
+        service = f"vm-{number % 5}"
+        return await finished(
+            store,
+            work,
+            result(
+                recommendation(service),
+                recommendation(service, kind=OptimizationType.COST_OPTIMIZATION),
+            ),
+        )
+
+    made = [r for rs in await asyncio.gather(*(one(n) for n in range(25))) for r in rs]
+    ids = {r.recommendation_id for r in made}
+    assert len(ids) == 50
+    assert all(re.fullmatch(r"opt_\d{8}_\d{3,}", each) for each in ids)
+    current = await store.list_recommendations(limit=500)
+    assert len(current.items) == 10  # five workloads, two types: the others are superseded
+
+
+async def test_ids_grow_past_three_digits(store, work, database, recommendation, result):
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("INSERT INTO recommendation_counters VALUES ((now() AT TIME ZONE 'UTC')::date, 999)")
+        )
+    [made] = await finished(store, work, result(recommendation()))
+    assert made.recommendation_id.endswith("_1000")
+
+
+async def test_a_newer_recommendation_supersedes_only_the_same_workload_and_type(
+    store, work, recommendation, result
+):
+    [old] = await finished(store, work, result(recommendation()))
+    [other] = await finished(store, work, result(recommendation("vm-2")))
+    [cost] = await finished(store, work, result(recommendation(kind=OptimizationType.COST_OPTIMIZATION)))
+    [new] = await finished(store, work, result(recommendation(cpu_request="600m")))
+    current = {r.recommendation_id for r in (await store.list_recommendations()).items}
+    assert current == {other.recommendation_id, cost.recommendation_id, new.recommendation_id}
+    every = {
+        r.recommendation_id: r for r in (await store.list_recommendations(include_superseded=True)).items
+    }
+    assert every[old.recommendation_id].superseded_by == new.recommendation_id
+    assert len(every) == 4
+
+
+async def test_of_two_of_one_type_in_one_job_the_better_ranked_is_current(
+    store, work, database, recommendation, result
+):
+    first, second = await finished(store, work, result(recommendation(), recommendation(cpu_request="2")))
+    assert first.superseded_by is None
+    assert second.superseded_by == first.recommendation_id
+    assert len(await events(database)) == 1
+
+
+async def test_events_tell_of_material_differences_only(store, work, database, recommendation, result):
+    for state in (
+        {"cpu_request": "300m"},  # the first: told
+        {"cpu_request": "310m"},  # 3 % off
+        {"cpu_request": "320m"},  # 3 % off the last, 7 % off what subscribers know: told
+        {"cpu_request": "320m", "replicas": 5},  # told
+        {"cpu_request": "320m", "replicas": 5, "memory_request": "820Mi"},
+        {"cpu_request": "320m", "replicas": 5, "memory_request": None},  # told
+        {"cpu_request": "320m", "replicas": 5, "memory_request": None, "knobs": {"GOMAXPROCS": 2}},  # told
+    ):
+        await finished(store, work, result(recommendation(**state)))
+    told = [
+        body["optimization_recommendation"]["recommendation_id"][-3:] for _, body in await events(database)
+    ]
+    assert told == ["001", "003", "004", "006", "007"]
+
+
+async def test_turning_already_right_is_material(store, work, database, recommendation, result):
+    await finished(store, work, result(recommendation()))
+    await finished(store, work, result(recommendation(already_right=True)))
+    assert len(await events(database)) == 2
+
+
+async def test_the_event_is_the_contracts(store, work, database, recommendation, result):
+    [made] = await finished(store, work, result(recommendation("a.b c_d-é")))
+    [(row, body)] = await events(database)
+    assert row.subject == (
+        "quantivista.optimization.recommendation_generated.RESOURCE_OPTIMIZATION.a%2Eb%20c_d-%C3%A9"
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["timestamp"])
+    assert body == {
+        "event_id": str(row.event_id),
+        "timestamp": body["timestamp"],
+        "optimization_recommendation": {
+            "recommendation_id": made.recommendation_id,
+            "service_name": "a.b c_d-é",
+            "optimization_type": "RESOURCE_OPTIMIZATION",
+            "description": "Optimize memory allocation and CPU requests",
+            "current_state": {"cpu_request": "500m", "memory_request": "1Gi", "replicas": 3},
+            "recommended_state": {"cpu_request": "300m", "memory_request": "800Mi", "replicas": 4},
+            "expected_improvement": {
+                "performance_gain_percent": 15.0,
+                "cost_reduction_percent": 12.0,
+                "confidence": 0.87,
+            },
+        },
+        "details_url": f"https://perfopt.example/api/v1/optimization/recommendations/{made.recommendation_id}",
+    }
+    assert row.headers["Nats-Msg-Id"] == row.headers["ce-id"] == str(row.event_id)
+    assert row.headers["ce-specversion"] == "1.0"
+
+
+async def test_the_same_idempotency_key_and_body_is_the_same_job(store):
+    async def ask():
+        return await store.create_job(REQUEST, idempotency_key="k", body_hash="h", requester="ann")
+
+    created = await asyncio.gather(*(ask() for _ in range(8)))
+    assert len({each.job.job_id for each in created}) == 1
+    assert sorted(each.replayed for each in created) == [False] + [True] * 7
+    other = await store.create_job(REQUEST, idempotency_key="k", body_hash="h", requester="bob")
+    assert other.replayed is False
+
+
+async def test_the_same_idempotency_key_with_another_body_is_refused(store):
+    await store.create_job(REQUEST, idempotency_key="k", body_hash="h")
+    with pytest.raises(ConflictError, match="Idempotency-Key was used with another body"):
+        await store.create_job(REQUEST, idempotency_key="k", body_hash="other")
+    assert len((await store.list_jobs()).items) == 1
+
+
+async def test_an_expired_idempotency_key_is_free_again(store, work, database):
+    first = await store.create_job(REQUEST, idempotency_key="k", body_hash="h")
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 s'"))
+    second = await store.create_job(REQUEST, idempotency_key="k", body_hash="other")
+    assert second.job.job_id != first.job.job_id
+    assert await work.forget_expired() == 0
+    third = await store.create_job(REQUEST, idempotency_key="k", body_hash="other")
+    assert third.job.job_id == second.job.job_id
+
+
+async def test_pages_hold_every_job_once_newest_first(store):
+    made = [(await store.create_job(REQUEST)).job.job_id for _ in range(7)]
+    seen, cursor = [], None
+    while True:
+        page = await store.list_jobs(cursor=cursor, limit=3)
+        seen += [job.job_id for job in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+
+
+async def test_filters_take_underscore_and_dash_alike(store, work, recommendation, result):
+    await finished(store, work, result(recommendation("portfolio-service")))
+    await finished(store, work, result(recommendation("portfolio-service-2")))
+    for name in ("portfolio_service", "portfolio-service"):
+        assert len((await store.list_jobs(service_name=name)).items) == 1
+        assert len((await store.list_recommendations(service_name=name)).items) == 1
+    ready = await store.list_jobs(status=OptimizationStatus.RECOMMENDATIONS_READY)
+    assert len(ready.items) == 2
+    assert (await store.list_jobs(status=OptimizationStatus.FAILED)).items == ()
+    kind = OptimizationType.COST_OPTIMIZATION
+    assert (await store.list_recommendations(optimization_type=kind)).items == ()
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", "AAAA", "_" * 32 + "!", "gAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
+async def test_a_malformed_cursor_is_named(store, cursor):
+    with pytest.raises(InvalidInputError) as caught:
+        await store.list_jobs(cursor=cursor)
+    assert caught.value.field == "cursor"
+
+
+@pytest.mark.parametrize("limit", [0, -1, 501])
+async def test_a_limit_out_of_range_is_named(store, limit):
+    with pytest.raises(InvalidInputError) as caught:
+        await store.list_recommendations(limit=limit)
+    assert caught.value.field == "limit"
+
+
+async def test_a_service_name_too_long_for_its_column_is_a_clear_error(store, work, recommendation, result):
+    claim = await claimed(store, work)
+    with pytest.raises(InvalidInputError, match="more than 100 characters"):
+        await work.finish_job(claim, result(recommendation("x" * 101)))
+    assert (await store.get_job(claim.job_id)).status is OptimizationStatus.ANALYZING
+
+
+async def test_only_one_of_many_workers_gets_the_lease(store, work):
+    job = (await store.create_job(REQUEST)).job
+    claims = await asyncio.gather(*(work.claim(job.job_id, owner=f"w{n}", lease=LEASE) for n in range(8)))
+    won = [claim for claim in claims if isinstance(claim, Claim)]
+    assert len(won) == 1
+    assert (won[0].request, won[0].attempt) == (REQUEST, 1)
+    waits = [claim.retry_after for claim in claims if isinstance(claim, Unclaimable)]
+    slack = timedelta(seconds=1)  # a transaction that began before the winner's sees a longer lease
+    assert all(timedelta(0) < wait <= LEASE + slack for wait in waits)
+
+
+async def test_who_lost_the_lease_cannot_finish(store, work, recommendation, result):
+    slow = await claimed(store, work, lease=timedelta(seconds=-1))
+    assert await work.take_stranded(older_than=LEASE, max_attempts=5, limit=10) == (slow.job_id,)
+    quick = await work.claim(slow.job_id, owner="quick", lease=LEASE)
+    assert quick.attempt == 2
+    assert await work.extend(slow, LEASE) is False
+    assert await work.finish_job(slow, result(recommendation())) is Finish.LEASE_LOST
+    assert await work.extend(quick, LEASE) is True
+    assert await work.finish_job(quick, result(recommendation())) is Finish.DONE
+    assert await work.claim(slow.job_id, owner="late", lease=LEASE) == Unclaimable(retry_after=None)
+
+
+async def test_a_job_whose_message_was_lost_is_found_but_not_one_just_asked_for(store, work, database):
+    job = (await store.create_job(REQUEST)).job
+    wait = timedelta(seconds=5)
+    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == ()
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE optimization_jobs SET queued_at = now() - interval '6 s'"))
+    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == (job.job_id,)
+    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == ()
+
+
+async def test_exhausted_attempts_end_as_failed_with_the_reason(store, work):
+    claim = await claimed(store, work, lease=timedelta(seconds=-1))
+    assert await work.take_stranded(older_than=LEASE, max_attempts=1, limit=10) == ()
+    job = await store.get_job(claim.job_id)
+    assert job.status is OptimizationStatus.FAILED
+    assert job.error["code"] == "attempts_exhausted"
+    assert "1 time" in job.error["message"]
+
+
+async def test_a_released_job_is_free_at_once_and_its_attempt_is_not_counted(store, work):
+    claim = await claimed(store, work)
+    await work.release(claim, retry_in=timedelta(0), count_attempt=False)
+    again = await work.claim(claim.job_id, owner="other", lease=LEASE)
+    assert again.attempt == 1
+    await work.release(again, retry_in=timedelta(0), count_attempt=True)
+    assert (await work.claim(claim.job_id, owner="third", lease=LEASE)).attempt == 2
+
+
+async def test_ping_wants_the_schema_of_this_version(store, database, empty_database_url):
+    await store.ping()
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(UnavailableError, match=r"is at 0000.*perfopt migrate"):
+        await store.ping()
+    empty = Database(empty_database_url)
+    with pytest.raises(UnavailableError, match=r"lacks the schema of this version\. Run `perfopt migrate`"):
+        await PostgresStore(empty).ping()
+    await empty.close()
+
+
+async def test_a_character_that_cannot_be_stored_is_a_clear_error(store):
+    for ask in (store.get_job("a\0b"), store.list_jobs(service_name="a\0b")):
+        with pytest.raises(InvalidInputError, match="cannot be stored"):
+            await ask
+    with pytest.raises(InvalidInputError, match="cannot be stored"):
+        await store.create_job(PerformanceAnalysisRequest(service_name="a\0b"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda store: store.list_jobs(), "ix_optimization_jobs_created_at"),
+        (lambda store: store.list_jobs(service_name="a_b"), "ix_optimization_jobs_service"),
+        (lambda store: store.list_jobs(status=OptimizationStatus.FAILED), "ix_optimization_jobs_status"),
+        (lambda store: store.list_recommendations(), "ix_optimization_recommendations_current"),
+        (
+            lambda store: store.list_recommendations(service_name="a_b", include_superseded=True),
+            "ix_optimization_recommendations_service",
+        ),
+    ],
+)
+async def test_listings_read_an_index_and_not_the_table(store, database, ask, index):
+    plans = []
+
+    @event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
+    def explain(connection, cursor, statement, parameters, context, executemany):
+        if "FROM optimization_" in statement and "IN (" not in statement and not plans:
+            cursor.execute("SET LOCAL enable_seqscan = off", ())
+            cursor.execute("SET LOCAL enable_sort = off", ())
+            cursor.execute(f"EXPLAIN {statement}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+        return statement, parameters
+
+    await ask(store)
+    assert f"Index Scan using {index}" in plans[0]

@@ -1,0 +1,178 @@
+"""Analyses workloads of a metric source: fetch, then the engine. The one place where the two meet."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.period import AnalysisPeriod, format_duration, parse_duration
+from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
+from perfopt.domain.resolve import resolve_workload
+from perfopt.domain.workload import Workload
+from perfopt.engine import Engine
+from perfopt.errors import NoDataError, PerfoptError
+from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
+from perfopt.sources.base import FailedSnapshot, MetricSource
+
+# A history is called short when more than this share of the period lacks: a scrape that began a few
+# minutes into the period is no news to anyone.
+SHORT_BY = 0.05
+
+
+@dataclass(frozen=True)
+class _Question:
+    start: datetime
+    end: datetime
+    validity: timedelta
+    types: tuple[OptimizationType, ...]
+    include_predictions: bool
+
+
+async def analyze_request(
+    request: PerformanceAnalysisRequest, source: MetricSource, engine: Engine
+) -> AnalysisResult:
+    """Answers one request of the contract.
+
+    Args:
+        request: what to analyse; `source` and `auto_apply` in it are the caller's business.
+        source: where the metrics are.
+        engine: runs the strategies; it blocks, so it runs in a thread.
+
+    Raises:
+        InvalidInputError: a malformed period or validity.
+        NotFoundError, AmbiguousError: no workload, or several, of that name; lists candidates.
+        NoDataError: the source holds nothing for the workload in the period.
+        SourceError: the source is down or answers nonsense.
+    """
+    period = AnalysisPeriod.parse(request.analysis_period)
+    validity = parse_duration(request.validity, field="validity")
+    end = period.end if period.end is not None else await source.latest()
+    workload = resolve_workload(request.service_name, await source.inventory(end))
+    types = requested_types(request)
+    question = _Question(end - period.length, end, validity, types, request.include_predictions)
+    async for found in source.snapshots([workload], question.start, end, engine.metrics(types)):
+        if isinstance(found, FailedSnapshot):
+            raise found.error
+        return await asyncio.to_thread(_analyze, found, question, engine)
+    raise NoDataError(f"The source {source.name} gave no answer for {workload.service_name}.")
+
+
+async def analyze_fleet(
+    source: MetricSource,
+    engine: Engine,
+    names: Sequence[str] | None = None,
+    *,
+    until: datetime | None = None,
+    period: timedelta = timedelta(days=14),
+    validity: timedelta = timedelta(days=7),
+    types: Sequence[OptimizationType] = tuple(OptimizationType),
+    include_predictions: bool = False,
+    concurrency: int = 4,
+) -> AsyncIterator[AnalysisResult | tuple[Workload, PerfoptError]]:
+    """Analyses many workloads; a failing one is an item of the answer, not the end of it.
+
+    Args:
+        source: where the metrics are.
+        engine: runs the strategies.
+        names: service names; None is all workloads of the inventory.
+        until: the end of the period; None is the source's own.
+        period: how much history.
+        validity: how long recommendations must hold.
+        types: what to look for.
+        include_predictions: put the forecasts on each recommendation.
+        concurrency: workloads analysed at once; the order of the answers does not depend on it.
+
+    Yields:
+        One item a workload, in the order of the names or of the inventory.
+
+    Raises:
+        NotFoundError, AmbiguousError: a name that matches no workload, or several.
+        SourceError: the source is down or answers nonsense.
+    """
+    end = until if until is not None else await source.latest()
+    inventory = await source.inventory(end)
+    workloads = inventory if names is None else [resolve_workload(name, inventory) for name in names]
+    question = _Question(end - period, end, validity, tuple(types), include_predictions)
+    pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
+    try:
+        async for found in source.snapshots(workloads, question.start, end, engine.metrics(question.types)):
+            pending.append(asyncio.create_task(_settle(found, question, engine)))
+            if len(pending) >= max(concurrency, 1):
+                yield await pending.popleft()
+        while pending:
+            yield await pending.popleft()
+    finally:
+        for task in pending:
+            task.cancel()
+
+
+async def _settle(
+    found: WorkloadSnapshot | FailedSnapshot, question: _Question, engine: Engine
+) -> AnalysisResult | tuple[Workload, PerfoptError]:
+    if isinstance(found, FailedSnapshot):
+        return found.workload, found.error
+    try:
+        return await asyncio.to_thread(_analyze, found, question, engine)
+    except PerfoptError as error:
+        return found.workload, error
+
+
+def _analyze(snapshot: WorkloadSnapshot, question: _Question, engine: Engine) -> AnalysisResult:
+    return engine.analyze(
+        _with_history_warning(snapshot, question),
+        question.types,
+        question.validity,
+        include_predictions=question.include_predictions,
+    )
+
+
+def _with_history_warning(snapshot: WorkloadSnapshot, question: _Question) -> WorkloadSnapshot:
+    """Adds `short_history` where the first sample is late in the period.
+
+    Raises:
+        NoDataError: there is no sample at all.
+    """
+    asked = question.end - question.start
+    first = _first_sample(snapshot)
+    if first is None:
+        raise NoDataError(
+            f"There is no sample of {snapshot.workload.service_name} in the {format_duration(asked)}"
+            f" before {question.end.isoformat()}.",
+            field="analysis_period",
+            remedy="Ask for a period in which it ran.",
+        )
+    if first - question.start <= SHORT_BY * asked:
+        return snapshot
+    known = timedelta(seconds=round((question.end - first).total_seconds()))
+    text = f"{format_duration(asked)} of history were asked for and {format_duration(known)} are there."
+    return replace(snapshot, warnings=(*snapshot.warnings, ("short_history", text)))
+
+
+def _first_sample(snapshot: WorkloadSnapshot) -> datetime | None:
+    """Returns the start of the first step at which anything was measured; recorded settings do not count."""
+    measured = [
+        series.values.T
+        for metrics in snapshot.containers.values()
+        for name, series in metrics.items()
+        if not METRICS[name].carry_forward
+    ]
+    measured += [values for name, values in snapshot.service.items() if not METRICS[name].carry_forward]
+    steps = [_first_step(values) for values in measured]
+    found = [step for step in steps if step is not None]
+    return _at(snapshot.grid, min(found)) if found else None
+
+
+def _first_step(values: Array) -> int | None:
+    present = np.isfinite(values)
+    rows = present if present.ndim == 1 else present.any(axis=1)
+    return int(rows.argmax()) if rows.any() else None
+
+
+def _at(grid: TimeGrid, step: int) -> datetime:
+    return grid.start + step * grid.step

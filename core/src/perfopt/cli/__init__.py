@@ -1,0 +1,1 @@
+"""The command line. Commands parse, call and render; heavy imports wait until a command runs."""

@@ -1,0 +1,69 @@
+"""Options that several commands share, and what their text means."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perfopt.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from perfopt.config import Config
+    from perfopt.domain.enums import OptimizationType
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Configuration file; PERFOPT_CONFIG otherwise.",
+)
+
+
+def load(config_file: Path | None) -> "Config":
+    """Reads the configuration from a file and the environment."""
+    from perfopt.config import load_config
+
+    return load_config(config_file, os.environ)
+
+
+def format_option[F: Callable[..., Any]](*formats: str) -> Callable[[F], F]:
+    """Returns the option `--format`; the first format is the default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="Output format.",
+    )
+
+
+def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
+    """Returns the types named, each once and in order; all five where none is named.
+
+    Args:
+        texts: each holds names separated by commas, in any case: "RESOURCE_OPTIMIZATION", or for
+            short "resource", "scaling", "tuning", "cost", "latency".
+
+    Raises:
+        InvalidInputError: a name is no type.
+    """
+    from perfopt.domain.enums import OptimizationType
+
+    names = {kind.value: kind for kind in OptimizationType}
+    for kind in OptimizationType:
+        names[kind.value.partition("_")[0]] = kind
+    names["TUNING"] = OptimizationType.PERFORMANCE_TUNING
+    known = ", ".join(OptimizationType)
+    found: dict[OptimizationType, None] = {}
+    for name in (part.strip() for text in texts for part in text.split(",")):
+        if name.upper() not in names:
+            raise InvalidInputError(
+                f"{name!r} is no optimization type.",
+                field="types",
+                remedy=f"Known: {known}.",
+            )
+        found[names[name.upper()]] = None
+    return tuple(found) or tuple(OptimizationType)

@@ -1,0 +1,37 @@
+"""`perfopt plugin list`: what is installed, and why any of it failed to load."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load
+
+if TYPE_CHECKING:
+    from perfopt.engine import PluginInfo
+
+
+@click.group()
+def plugin() -> None:
+    """Installed plugins: each proposes recommendations of some types."""
+
+
+@plugin.command("list")
+@config_option
+@format_option("table", "json")
+def list_plugins(config_file: Path | None, form: str) -> None:
+    """Lists the installed plugins with version, types and state."""
+    from perfopt.cli.render import to_json
+    from perfopt.engine import probe_plugins
+
+    found = probe_plugins(load(config_file).engine.disabled()).plugins
+    click.echo(to_json(found) if form == "json" else _table(found), nl=False)
+
+
+def _table(plugins: "tuple[PluginInfo, ...]") -> str:
+    from perfopt.cli.render import table
+
+    if not plugins:
+        return "No plugin is installed. Install one, for example perfopt-resource.\n"
+    rows = [(p.name, p.version, p.status.value, ", ".join(p.types) or "-", p.error or "") for p in plugins]
+    return table(("NAME", "VERSION", "STATUS", "TYPES", "ERROR"), rows)

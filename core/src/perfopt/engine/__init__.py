@@ -1,0 +1,7 @@
+"""From a snapshot to ranked recommendations: plugin registry, isolation, pipeline. No network, no clock."""
+
+from perfopt.engine.engine import Engine
+from perfopt.engine.probe import probe_plugins
+from perfopt.engine.registry import PluginInfo, Registry, StrategyInfo, load_plugins
+
+__all__ = ["Engine", "PluginInfo", "Registry", "StrategyInfo", "load_plugins", "probe_plugins"]

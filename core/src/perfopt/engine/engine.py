@@ -1,0 +1,166 @@
+"""The engine: a snapshot goes in, an analysis comes out."""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Self
+
+from perfopt.config import Config
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
+from perfopt.domain.workload import Workload
+from perfopt.engine.assembly import assemble
+from perfopt.engine.breaker import Breaker
+from perfopt.engine.isolation import Answers, StrategyPool
+from perfopt.engine.messages import Outcome
+from perfopt.engine.probe import probe_plugins
+from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.context import AnalysisContext
+
+# Read for every type: replays score use, from the state that was recorded at the time.
+BASE_METRICS = frozenset(
+    {
+        "cpu_cores",
+        "memory_bytes",
+        "cpu_request_cores",
+        "memory_request_bytes",
+        "cpu_limit_cores",
+        "memory_limit_bytes",
+        "replicas",
+    }
+)
+# Below this share of samples a user is told: the resource type makes no recommendation from less.
+LOW_COVERAGE = 0.6
+
+
+class Engine:
+    """Analyses workloads with the strategies of the installed plugins. Thread-safe; use it as a context.
+
+    Args:
+        registry: what is installed, from `probe_plugins`.
+        config: limits of the worker processes and price books.
+        breaker: sets plugins aside that fail in a row.
+    """
+
+    def __init__(
+        self, registry: Registry, config: Config | None = None, breaker: Breaker | None = None
+    ) -> None:
+        self.registry = registry
+        self._config = config if config is not None else Config()
+        self._breaker = breaker if breaker is not None else Breaker()
+        limits = self._config.engine
+        self.processes = limits.processes or _cores()
+        self._pool = StrategyPool(registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib)
+
+    @classmethod
+    def open(cls, config: Config | None = None) -> "Engine":
+        """Finds the installed plugins and returns an engine that runs them."""
+        config = config if config is not None else Config()
+        return cls(probe_plugins(config.engine.disabled()), config)
+
+    def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
+        """Returns the names of the metrics that an analysis of these types reads."""
+        infos = self.registry.of_types(types)
+        return BASE_METRICS.union(*(info.metrics for info in infos), *(info.forecasts for info in infos))
+
+    def analyze(
+        self,
+        snapshot: WorkloadSnapshot,
+        types: Sequence[OptimizationType],
+        validity: timedelta,
+        include_predictions: bool = False,
+    ) -> AnalysisResult:
+        """Analyses one workload; blocks. The same input gives the same result.
+
+        Args:
+            snapshot: the history; nothing after its end is known.
+            types: asked for; each gives recommendations, or is declined with a reason.
+            validity: how long recommendations must hold.
+            include_predictions: put the forecasts of use on each recommendation.
+
+        Raises:
+            EngineClosedError: the engine was closed before or meanwhile.
+        """
+        book, book_warnings = self._price_book(snapshot.workload)
+        context = AnalysisContext(snapshot, validity, book)
+        infos = self.registry.of_types(types)
+        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
+        answers = self._run(context, infos, include_predictions)
+        return assemble(context, types, infos, answers, warnings, self._no_strategy())
+
+    def _run(
+        self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool
+    ) -> Answers:
+        """Runs the strategies that are not set aside, and fills in what is said of those that are."""
+        running = [info for info in infos if self._breaker.allows((info.plugin, info.version))]
+        if not running and not include_predictions:
+            given = Answers(())
+        else:
+            given = self._pool.run(context, [info.key for info in running], predictions=include_predictions)
+        outcomes = dict(zip((info.key for info in running), given.outcomes, strict=True))
+        for info in running:
+            failed = outcomes[info.key].status not in ("ok", "declined")
+            self._breaker.record((info.plugin, info.version), failed=failed)
+        ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
+        return Answers(ordered, given.predictions, given.predictions_error)
+
+    def _price_book(self, workload: Workload) -> tuple[PriceBook, list[AnalysisWarning]]:
+        books = self._config.price_books
+        default = books.get(self._config.price_book, DEFAULT_PRICE_BOOK)
+        name = workload.price_book
+        if name is None or name in books:
+            return (default if name is None else books[name]), []
+        text = (
+            f"The price book {name!r} of {workload.service_name} is not configured; {default.name} is used."
+        )
+        return default, [AnalysisWarning(code="unknown_price_book", message=text)]
+
+    def _no_strategy(self) -> str:
+        absent = [
+            f"{info.name} ({info.status})"
+            for info in self.registry.plugins
+            if info.status is not PluginStatus.LOADED
+        ]
+        hint = "Install one that does with pip; `perfopt plugin list` shows what is there."
+        return f"{hint} Not taking part: {', '.join(absent)}." if absent else hint
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use; not every system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_SET_ASIDE = Outcome(
+    status="set_aside", error="is set aside for a while after failing several times in a row"
+)
+
+
+def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    return [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
+
+
+def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    low = [
+        f"{name} {coverage.fraction:.0%}"
+        for name, coverage in sorted(snapshot.coverage.items())
+        if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in ("cpu_cores", "memory_bytes")
+    ]
+    if not low:
+        return []
+    return [
+        AnalysisWarning(
+            code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
+        )
+    ]

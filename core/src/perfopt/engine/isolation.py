@@ -1,0 +1,218 @@
+"""Runs strategies in warm worker processes that are killed when they hang or eat memory."""
+
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self
+
+import msgspec
+
+from perfopt.engine import messages
+from perfopt.engine.child import (
+    ChildCrashedError,
+    ChildError,
+    ChildOverMemoryError,
+    ChildProcess,
+    ChildTimedOutError,
+)
+from perfopt.engine.messages import Outcome, Predictions, Run, Setup, Subject
+from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
+from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.errors import PerfoptError
+from perfopt.plugin.context import AnalysisContext
+
+MIB = 2**20
+_STATUS: dict[type[ChildError], messages.Status] = {
+    ChildTimedOutError: "timed_out",
+    ChildCrashedError: "crashed",
+    ChildOverMemoryError: "memory",
+}
+
+
+class EngineClosedError(PerfoptError):
+    """An analysis was asked of a closed engine, or the engine was closed under it: ask another one."""
+
+    code = "engine_closed"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one task gave.
+
+    Attributes:
+        outcomes: one a strategy, in the order asked.
+        predictions: the forecasts, where they were asked for and could be made.
+        predictions_error: why they could not be made.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    predictions: Predictions | None = None
+    predictions_error: str | None = None
+
+
+class StrategyPool:
+    """A pool of worker processes, started when first needed. Thread-safe.
+
+    Each strategy, with its replays, has the deadline for itself. One that fails costs its own outcome:
+    its process is replaced and the strategies after it run in the new one.
+
+    Args:
+        registry: the plugins to load in the workers; those that failed are not tried again.
+        processes: how many tasks run at once.
+        deadline_seconds: for one strategy.
+        memory_limit_mib: resident memory of a worker.
+    """
+
+    def __init__(
+        self, registry: Registry, processes: int, deadline_seconds: float, memory_limit_mib: int
+    ) -> None:
+        loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
+        self._setup = Setup(only=frozenset((info.name, info.distribution) for info in loaded))
+        self._deadline = deadline_seconds
+        self._memory = memory_limit_mib * MIB
+        self._slots = threading.BoundedSemaphore(processes)
+        self._idle: list[ChildProcess] = []
+        self._busy: set[_Seat] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False) -> Answers:
+        """Runs strategies on one workload, one after the other in one process; blocks.
+
+        Args:
+            context: without forecasts.
+            keys: of the strategies.
+            predictions: make the forecasts for the user as well.
+
+        Raises:
+            EngineClosedError: the pool was closed before or meanwhile.
+        """
+        subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
+        with self._borrow() as seat:
+            answers = Answers(tuple(_outcome(seat.ask(key, subject)) for key in keys))
+            made = seat.ask(None, subject) if predictions else None
+        if self._closed:
+            raise EngineClosedError("The engine was closed during an analysis.")
+        if made is None:
+            return answers
+        if isinstance(made, ChildError):
+            return replace(answers, predictions_error=str(made))
+        return replace(answers, predictions=messages.decode_predictions(made))
+
+    @contextmanager
+    def _borrow(self) -> Iterator["_Seat"]:
+        with self._slots:
+            seat = self._take()
+            try:
+                yield seat
+            except BaseException:
+                seat.leave()  # an answer may still be on its way: nobody else may read it
+                raise
+            finally:
+                self._take_back(seat)
+
+    def _take(self) -> "_Seat":
+        with self._lock:
+            if self._closed:
+                raise EngineClosedError("The engine is closed.")
+            child = self._idle.pop() if self._idle else None
+            seat = _Seat(self._setup, self._deadline, self._memory, child)
+            self._busy.add(seat)
+        return seat
+
+    def _take_back(self, seat: "_Seat") -> None:
+        with self._lock:
+            self._busy.discard(seat)
+            if not self._closed and seat.child is not None:
+                self._idle.append(seat.child)
+                return
+        seat.leave()
+
+    def close(self) -> None:
+        """Ends all workers; analyses that are under way raise EngineClosedError soon."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for seat in self._busy:
+                seat.stop()
+        for child in idle:
+            child.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Seat:
+    """A worker in use for one task; replaced when it goes."""
+
+    def __init__(self, setup: Setup, deadline: float, memory: int, child: ChildProcess | None) -> None:
+        self.child = child
+        self._setup = setup
+        self._deadline = deadline
+        self._memory = memory
+        self._used = child is not None
+        self._informed = False
+        self._stopped = False
+
+    def ask(self, key: str | None, subject: bytes) -> bytes | ChildError:
+        """Has one strategy run; a ChildError where the worker went away under it."""
+        try:
+            return self._ask(key, subject)
+        except (ChildOverMemoryError, ChildCrashedError) as error:
+            # A process with a past may have been ended by the system while it was idle, or by what
+            # earlier strategies left behind in it. That is not this one's fault.
+            return self._again(key, subject) if self._used else self._gone(error)
+        except ChildError as error:
+            return self._gone(error)
+
+    def _again(self, key: str | None, subject: bytes) -> bytes | ChildError:
+        self.leave()
+        try:
+            return self._ask(key, subject)
+        except ChildError as error:
+            return self._gone(error)
+
+    def _ask(self, key: str | None, subject: bytes) -> bytes:
+        if self.child is None:
+            self.child = ChildProcess(WORKER)
+            if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
+                raise ChildCrashedError("was stopped with the engine")
+            set_up(self.child, self._setup, LOAD_SECONDS)
+        if not self._informed:
+            self.child.send(subject)
+            self._informed = True
+        self.child.send(messages.encode_request(Run(key, self._deadline)))
+        answer = self.child.receive(self._deadline, self._memory)
+        self._used = True
+        return answer
+
+    def _gone(self, error: ChildError) -> ChildError:
+        self.leave()
+        return error
+
+    def stop(self) -> None:
+        """Ends the work from another thread."""
+        self._stopped = True
+        child = self.child
+        if child is not None:
+            child.stop()
+
+    def leave(self) -> None:
+        """Kills the worker; the next question starts another."""
+        if self.child is not None:
+            self.child.kill()
+        self.child, self._used, self._informed = None, False, False
+
+
+def _outcome(answer: bytes | ChildError) -> Outcome:
+    if isinstance(answer, ChildError):
+        return Outcome(status=_STATUS[type(answer)], error=str(answer))
+    try:
+        return messages.decode_outcome(answer)
+    except msgspec.MsgspecError as error:
+        return Outcome(status="failed", error=f"gave an answer that can't be read: {error}")

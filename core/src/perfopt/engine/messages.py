@@ -1,0 +1,111 @@
+"""What the engine and its worker processes say to each other.
+
+Requests to a worker are pickled: they come from this process. Answers are msgpack, decoded by type:
+they come from a process that ran foreign code, and unpickling them would run it here too.
+"""
+
+import pickle
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
+from perfopt.engine.registry import Registry
+from perfopt.plugin.strategy import Proposal
+
+Status = Literal["ok", "declined", "failed", "timed_out", "crashed", "memory", "set_aside"]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one strategy.
+
+    Attributes:
+        status: "ok" with a proposal and evidence, "declined" with declined, all others with an error;
+            "set_aside" did not run because its plugin failed several times in a row.
+        proposal: after the rules.
+        rules_fired: names of the rules that changed it.
+        error: one sentence on what went wrong.
+    """
+
+    status: Status
+    proposal: Proposal | None = None
+    evidence: Evidence | None = None
+    rules_fired: tuple[str, ...] = ()
+    declined: Declined | None = None
+    error: str | None = None
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """First message to a worker: what to load, as in `load_plugins`."""
+
+    disabled: tuple[str, ...] = ()
+    only: frozenset[tuple[str, str]] | None = None
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What the next runs are about: a pickled `AnalysisContext` without forecasts."""
+
+    context: bytes
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Run one strategy on the subject; without a key, forecast for the user.
+
+    Attributes:
+        key: of the strategy.
+        deadline_seconds: after which the parent kills the worker; the worker ends itself a little later,
+            should the parent be gone by then.
+    """
+
+    key: str | None
+    deadline_seconds: float
+
+
+Predictions = dict[str, PredictionSeries]
+
+
+def _plain(value: Any) -> Any:
+    """Turns NumPy values into plain ones: strategies compute with them and may leave some in a result."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not a plain value")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
+_outcome = msgspec.msgpack.Decoder(Outcome)
+_registry = msgspec.msgpack.Decoder(Registry)
+_predictions = msgspec.msgpack.Decoder(Predictions)
+
+
+def encode(answer: Any) -> bytes:
+    """Encodes an answer; raises TypeError for what msgspec does not know."""
+    return _encoder.encode(answer)
+
+
+def decode_outcome(data: bytes) -> Outcome:
+    """Decodes an outcome; raises msgspec.ValidationError where a value has the wrong type."""
+    return _outcome.decode(data)
+
+
+def decode_registry(data: bytes) -> Registry:
+    """Decodes what a worker loaded."""
+    return _registry.decode(data)
+
+
+def decode_predictions(data: bytes) -> Predictions:
+    """Decodes forecasts by "container/metric"."""
+    return _predictions.decode(data)
+
+
+def encode_request(request: Setup | Subject | Run) -> bytes:
+    """Encodes a request to a worker."""
+    return pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
+
+
+def decode_request(data: bytes) -> Setup | Subject | Run:
+    """Decodes a request, in the worker."""
+    request: Setup | Subject | Run = pickle.loads(data)  # noqa: S301  from the parent that started this process
+    return request

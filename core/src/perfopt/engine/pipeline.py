@@ -1,0 +1,106 @@
+"""From a snapshot to one strategy's proposal with its evidence. Pure; runs in a worker process."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from perfopt.domain.recommendation import Declined, PredictionSeries
+from perfopt.engine.messages import Outcome
+from perfopt.engine.proposals import checked
+from perfopt.forecast import forecast_metric
+from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.snapshot import Array, WorkloadSnapshot
+from perfopt.plugin.context import AnalysisContext, Forecast
+from perfopt.plugin.strategy import Proposal, Strategy
+from perfopt.replay.walk import walk
+from perfopt.rules import SAFETY_RULES, Rule, Ruled, apply_rules
+
+_PREDICTED = ("cpu_cores", "memory_bytes")
+_SIGNIFICANT_DIGITS = 6  # far more than a forecast knows, and a third of the bytes of a full float
+
+
+def run_strategy(
+    strategy: Strategy, context: AnalysisContext, rules: Sequence[Rule] = SAFETY_RULES
+) -> Outcome:
+    """Asks a strategy, applies the rules and replays both on the workload's own past.
+
+    Args:
+        strategy: not trusted: its result is checked, and whatever it raises is raised.
+        context: without forecasts; those that the strategy declares are made here.
+        rules: what every proposal passes.
+
+    Raises:
+        ProposalError: the strategy broke the contract of proposals.
+    """
+    read_only(context.snapshot)
+    ruled = _propose(strategy, context, rules)
+    if isinstance(ruled, Declined):
+        return Outcome(status="declined", declined=ruled)
+
+    def again(snapshot: WorkloadSnapshot) -> Proposal | Declined:
+        made = _propose(strategy, replace(context, snapshot=snapshot), rules)
+        return made if isinstance(made, Declined) else made.proposal
+
+    evidence = walk(again, context.snapshot, context.validity)
+    return Outcome(status="ok", proposal=ruled.proposal, evidence=evidence, rules_fired=ruled.fired)
+
+
+def _propose(strategy: Strategy, context: AnalysisContext, rules: Sequence[Rule]) -> Ruled | Declined:
+    if strategy.forecasts:
+        context = replace(context, forecasts=forecasts(context, strategy.forecasts))
+    result = checked(strategy.propose(context), strategy, context)
+    return result if isinstance(result, Declined) else apply_rules(rules, result, context)
+
+
+def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:
+    """Returns the forecasts that a user asked for: use of each container over the validity."""
+    return {name: _shown(made) for name, made in forecasts(context, _PREDICTED).items()}
+
+
+def forecasts(context: AnalysisContext, metrics: Collection[str]) -> Mapping[str, Forecast]:
+    """Forecasts metrics over the validity, by "container/metric" or "metric"; hottest pod of each step."""
+    snapshot = context.snapshot
+    series: dict[str, tuple[str, Array]] = {}
+    for metric in sorted(set(metrics)):
+        if METRICS[metric].scope == "workload":
+            if metric in snapshot.service:
+                series[metric] = (metric, snapshot.service[metric])
+            continue
+        for container in sorted(snapshot.containers):
+            found = snapshot.series(container, metric)
+            if found is not None:
+                series[f"{container}/{metric}"] = (metric, found.hottest())
+    made = {
+        name: forecast_metric(values, snapshot.grid, context.validity, METRICS[metric].unit)
+        for name, (metric, values) in series.items()
+    }
+    return {name: forecast for name, forecast in made.items() if forecast is not None}
+
+
+def _shown(forecast: Forecast) -> PredictionSeries:
+    return PredictionSeries(
+        unit=forecast.unit,
+        start=forecast.grid.start,
+        step_seconds=forecast.grid.step_seconds,
+        quantiles={
+            f"{level:g}": _rounded(values)
+            for level, values in zip(forecast.levels, forecast.values, strict=True)
+        },
+    )
+
+
+def _rounded(values: Array) -> list[float]:
+    magnitude = np.floor(np.log10(np.maximum(np.abs(values), np.finfo(np.float64).tiny)))
+    scale = np.power(10.0, np.clip(_SIGNIFICANT_DIGITS - 1 - magnitude, -15, 15))
+    rounded: list[float] = (np.round(values * scale) / scale).tolist()
+    return rounded
+
+
+def read_only(snapshot: WorkloadSnapshot) -> None:
+    """Locks the arrays of a snapshot: writing to one raises, so that no replay sees an altered past."""
+    for metrics in snapshot.containers.values():
+        for series in metrics.values():
+            series.values.setflags(write=False)
+    for values in snapshot.service.values():
+        values.setflags(write=False)

@@ -1,0 +1,95 @@
+"""Checks what a strategy gives back: it is foreign code, and its values end up in a cluster."""
+
+import math
+from typing import Any
+
+import msgspec
+
+from perfopt.domain.recommendation import Declined
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.engine.messages import encode
+from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.strategy import Claim, Proposal, Strategy
+
+_QUANTITIES = ("cpu_request_cores", "memory_request_bytes", "cpu_limit_cores", "memory_limit_bytes")
+_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
+_proposal = msgspec.msgpack.Decoder(Proposal)
+_declined = msgspec.msgpack.Decoder(Declined)
+
+
+class ProposalError(Exception):
+    """A strategy broke the contract of proposals; the message goes after the strategy's name."""
+
+
+def checked(result: Any, strategy: Strategy, context: AnalysisContext) -> Proposal | Declined:
+    """Returns the result with plain values, its containers in the order of the current state.
+
+    Raises:
+        ProposalError: not a Proposal or Declined, of another type than the strategy's, values of the
+            wrong type, or a target that is incomplete or impossible.
+    """
+    if not isinstance(result, Proposal | Declined):
+        raise ProposalError(f"returned {type(result).__name__} in place of a Proposal or Declined")
+    plain = _plain(result)
+    if plain.optimization_type is not strategy.optimization_type:
+        raise ProposalError(
+            f"is of type {strategy.optimization_type} and returned a result of type {plain.optimization_type}"
+        )
+    if isinstance(plain, Declined):
+        return plain
+    _check_claim(plain.claim)
+    target = _complete(plain.target, context)
+    return msgspec.structs.replace(plain, target=target)
+
+
+def _plain(result: Proposal | Declined) -> Proposal | Declined:
+    """Sends the result through msgspec, as it will travel anyway: its types are right afterwards."""
+    try:
+        data = encode(result)
+        return _proposal.decode(data) if isinstance(result, Proposal) else _declined.decode(data)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProposalError(f"returned a result that msgspec can't carry: {error}") from None
+
+
+def _check_claim(claim: Claim) -> None:
+    values = [claim.latency_ms, claim.latency_now_ms, claim.performance_gain_percent]
+    values += claim.latency_interval_ms or ()
+    if not all(math.isfinite(value) for value in values if value is not None):
+        raise ProposalError("made a claim that is not a finite number")
+
+
+def _complete(target: WorkloadState, context: AnalysisContext) -> WorkloadState:
+    current = context.snapshot.workload.state
+    known = [container.name for container in current.containers] or sorted(context.snapshot.containers)
+    given = {container.name: container for container in target.containers}
+    if len(given) != len(target.containers) or given.keys() != set(known):
+        raise ProposalError(
+            f"returned an incomplete target: it has the containers [{', '.join(given)}]"
+            f" and the workload has [{', '.join(known)}]"
+        )
+    for name, container in given.items():
+        _check_container(container, current.container(name))
+    _check_replicas(target.replicas, current.replicas)
+    return msgspec.structs.replace(target, containers=tuple(given[name] for name in known))
+
+
+def _check_container(container: Container, current: Container | None) -> None:
+    for field in _QUANTITIES:
+        value = getattr(container, field)
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ProposalError(f"returned {field} = {value} for the container {container.name}")
+    for request, limit in _PAIRS:
+        asked, allowed = getattr(container, request), getattr(container, limit)
+        if asked is None and current is not None and getattr(current, request) is not None:
+            raise ProposalError(f"returned an incomplete target: {container.name} lacks {request}")
+        if asked is not None and allowed is not None and asked > allowed:
+            raise ProposalError(
+                f"returned {request} = {asked} above {limit} = {allowed} for {container.name}"
+            )
+
+
+def _check_replicas(replicas: int | None, current: int | None) -> None:
+    if replicas is None and current is not None:
+        raise ProposalError("returned an incomplete target: it lacks replicas")
+    if replicas is not None and replicas < 0:
+        raise ProposalError(f"returned {replicas} replicas")

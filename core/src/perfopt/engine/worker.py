@@ -1,0 +1,58 @@
+"""What runs in a worker process: loads the plugins, then answers one request after the other."""
+
+import pickle
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from perfopt.engine import messages
+from perfopt.engine.channel import Channel, end_after, end_never
+from perfopt.engine.pipeline import predict, run_strategy
+from perfopt.engine.proposals import ProposalError
+from perfopt.engine.registry import Registry, load_plugins
+from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.strategy import Strategy
+
+_ERROR_LENGTH = 500
+
+
+def main() -> None:
+    """Runs until the parent closes the connection."""
+    channel = Channel()
+    warnings.simplefilter("ignore")  # they would go to the terminal of a user who can do nothing about them
+    setup = messages.decode_request(channel.receive())
+    assert isinstance(setup, messages.Setup)
+    loaded = load_plugins(setup.disabled, setup.only)
+    channel.send(messages.encode(Registry(loaded.plugins, loaded.strategies)))
+    subject = b""
+    while True:
+        request = messages.decode_request(channel.receive())
+        if isinstance(request, messages.Subject):
+            subject = request.context
+        elif isinstance(request, messages.Run):
+            end_after(request.deadline_seconds)
+            answer = _run(request.key, subject, loaded.instances)
+            end_never()
+            channel.send(answer)
+
+
+def _run(key: str | None, subject: bytes, strategies: Mapping[str, Strategy]) -> bytes:
+    # Unpickled anew each time, so that no strategy sees what another did to its input.
+    context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
+    if key is None:
+        return messages.encode(predict(context))
+    try:
+        return messages.encode(run_strategy(strategies[key], context))
+    except ProposalError as error:
+        return messages.encode(messages.Outcome(status="failed", error=str(error)))
+    except BaseException as error:  # foreign code may raise anything, SystemExit and MemoryError too
+        return messages.encode(messages.Outcome(status="failed", error=describe(error)))
+
+
+def describe(error: BaseException) -> str:
+    """Says in one line what foreign code raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(f"raised {type(error).__name__}: {error}".split())
+    return text[:_ERROR_LENGTH] + where

@@ -1,0 +1,29 @@
+"""Counters that only grow, but for resets: what they grew by in each step."""
+
+import numpy as np
+
+from perfopt.metrics.snapshot import Array
+
+
+def counter_increase(cumulative: Array) -> tuple[Array, int]:
+    """Returns the growth of a counter in each step.
+
+    A value below the one before it is a reset to zero, after which the counter grew to that value
+    (Prometheus' rule for increase()). Growth across a gap counts in the first step after the gap. The
+    first value has nothing to be compared with and counts as no growth.
+
+    Args:
+        cumulative: the counter's last value in each step, shape (n,), NaN where there is none.
+
+    Returns:
+        Growth, shape (n,), NaN where the counter has no value; and the number of resets.
+    """
+    growth = np.full(len(cumulative), np.nan)
+    known = np.flatnonzero(~np.isnan(cumulative))
+    if not len(known):
+        return growth, 0
+    values = cumulative[known]
+    change = np.diff(values, prepend=values[0])
+    reset = change < 0
+    growth[known] = np.where(reset, values, change)
+    return growth, int(np.count_nonzero(reset))

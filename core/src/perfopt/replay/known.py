@@ -1,0 +1,96 @@
+"""What was known of a workload at an instant of its recorded history."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from perfopt.domain.enums import Basis
+from perfopt.domain.recommendation import Coverage
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.metrics.snapshot import Array, ImageChange, WorkloadSnapshot
+
+_RECORDED = {
+    "cpu_request_cores": "cpu_request_cores",
+    "memory_request_bytes": "memory_request_bytes",
+    "cpu_limit_cores": "cpu_limit_cores",
+    "memory_limit_bytes": "memory_limit_bytes",
+}
+
+
+def known_at(snapshot: WorkloadSnapshot, index: int) -> WorkloadSnapshot:
+    """Returns the snapshot as it would have been taken at the start of step `index`.
+
+    History is [0, index). Requests, limits and replicas are those recorded last before then; what was
+    never recorded (autoscalers, labels, or requests of a source that records none) is taken as it is now.
+    Coverage is counted anew as the share of steps with a sample, and warnings of the whole are left out.
+    """
+    past = snapshot.slice(0, index)
+    state = _state(past, snapshot.image_changes)
+    workload = msgspec.structs.replace(snapshot.workload, state=state)
+    return replace(past, workload=workload, coverage=_coverage(past), warnings=())
+
+
+def _state(past: WorkloadSnapshot, image_changes: tuple[ImageChange, ...]) -> WorkloadState:
+    now = past.workload.state
+    containers = tuple(_container(past, c, now.basis, image_changes) for c in now.containers)
+    replicas = now.replicas
+    if "replicas" in past.service:
+        recorded = _last(past.service["replicas"])
+        replicas = None if recorded is None else round(recorded)
+    return msgspec.structs.replace(now, containers=containers, replicas=replicas)
+
+
+def _container(
+    past: WorkloadSnapshot, container: Container, basis: Basis, image_changes: tuple[ImageChange, ...]
+) -> Container:
+    then: dict[str, Any] = {"image": _image(container, past.grid.end, image_changes)}
+    for field, metric in _RECORDED.items():
+        series = past.series(container.name, metric)
+        if series is not None:
+            value = _last(series.hottest())
+            then[field] = round(value) if value is not None and field.endswith("_bytes") else value
+    if basis is Basis.ASSUMED_FROM_LIMIT:
+        for resource, field in (
+            ("cpu_limit_cores", "cpu_request_cores"),
+            ("memory_limit_bytes", "memory_request_bytes"),
+        ):
+            if resource in then:
+                then[field] = then[resource]
+    return msgspec.structs.replace(container, **then)
+
+
+def _image(container: Container, then: datetime, changes: tuple[ImageChange, ...]) -> str | None:
+    """Returns the image that ran at an instant; None where only a later change is known."""
+    own = [change for change in changes if change.container == container.name]
+    before = [change.image for change in own if change.at < then]
+    if before:
+        return before[-1]
+    return None if own else container.image
+
+
+def _last(values: Array) -> float | None:
+    """Returns the last finite value, or None."""
+    if values.size and np.isfinite(values[-1]):
+        return float(values[-1])
+    present = np.flatnonzero(np.isfinite(values))
+    return float(values[present[-1]]) if present.size else None
+
+
+def _coverage(past: WorkloadSnapshot) -> Mapping[str, Coverage]:
+    found = {
+        f"{container}/{metric}": _counted(np.isfinite(series.values).any(axis=0))
+        for container, metrics in past.containers.items()
+        for metric, series in metrics.items()
+    }
+    return found | {metric: _counted(np.isfinite(values)) for metric, values in past.service.items()}
+
+
+def _counted(present: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Coverage:
+    count = int(np.count_nonzero(present))
+    return Coverage(
+        expected=present.size, present=count, fraction=count / present.size if present.size else 0.0
+    )

@@ -1,0 +1,133 @@
+"""Metrics and state from a Prometheus API: a few queries by metric for many workloads at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import msgspec
+
+from perfopt.domain.period import format_instant
+from perfopt.domain.workload import Workload
+from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
+from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.grid import step_aligned
+from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
+from perfopt.prometheus_config import PrometheusConfig
+from perfopt.sources.base import FailedSnapshot
+from perfopt.sources.prometheus_assembly import assemble, has_usage
+from perfopt.sources.prometheus_fetch import Fetched, Fetcher
+from perfopt.sources.prometheus_http import PrometheusClient
+from perfopt.sources.prometheus_state import StateReader
+from perfopt.sources.promql import load_catalogue
+
+_INGEST_LAG = timedelta(minutes=1)  # remote write and the last scrape of a step take their time
+
+
+class PrometheusSource:
+    """A MetricSource over the HTTP API of Prometheus, Thanos, Mimir or VictoriaMetrics.
+
+    Attributes:
+        name: of the source, as configured.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: PrometheusConfig,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Prepares the source; asks nothing yet.
+
+        Args:
+            name: of the source, as configured.
+            config: where it is and what to ask it.
+            transport: carries the requests; None for the network.
+            sleep: waits between attempts.
+
+        Raises:
+            InvalidInputError: a setting, a secret, or the catalogue is wrong.
+        """
+        self.name = name
+        self._config = config
+        catalogue = load_catalogue(config.catalogue)
+        self._client = PrometheusClient(config, transport=transport, sleep=sleep)
+        self._state = StateReader(self._client, config, catalogue)
+        self._fetcher = Fetcher(self._client, self._state, config, catalogue)
+
+    @property
+    def queries(self) -> int:
+        """Returns how many requests were made so far, retries not counted."""
+        return self._client.queries
+
+    async def latest(self) -> datetime:
+        """Returns the last step boundary whose samples have surely arrived."""
+        return step_aligned(datetime.now(UTC) - _INGEST_LAG, self._config.step)
+
+    async def inventory(self, at: datetime) -> tuple[Workload, ...]:
+        """Returns what kube-state-metrics showed just before an instant; see MetricSource."""
+        return await self._state.inventory(at)
+
+    async def snapshots(
+        self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]
+    ) -> AsyncIterator[WorkloadSnapshot | FailedSnapshot]:
+        """Reads histories in batches; see MetricSource. A query that is refused fails its batch only."""
+        grid = TimeGrid.covering(start, end, self._config.step)
+        if not workloads:
+            return
+        if not grid.size:
+            for workload in workloads:
+                yield FailedSnapshot(workload, self._no_data(workload, grid))
+            return
+        states = {known.id: known.state for known in await self._state.inventory(grid.end)}
+        current = [
+            msgspec.structs.replace(workload, state=states.get(workload.id, workload.state))
+            for workload in workloads
+        ]
+        names = sorted(name for name in set(metrics) if name in METRICS)
+        for batch in _batches(current, self._config.workloads_per_query):
+            try:
+                fetched = await self._fetcher.fetch(batch, grid, names)
+            except SourceUnavailableError:
+                raise
+            except SourceError as error:
+                for workload in batch:
+                    yield FailedSnapshot(workload, error)
+                continue
+            for workload in batch:
+                yield self._snapshot(workload, grid, names, fetched)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    def _snapshot(
+        self, workload: Workload, grid: TimeGrid, names: Sequence[str], fetched: Fetched
+    ) -> WorkloadSnapshot | FailedSnapshot:
+        rows = fetched.of(workload.id)
+        if not has_usage(rows):
+            return FailedSnapshot(workload, self._no_data(workload, grid))
+        notes = tuple(("source_note", note) for note in self._client.notes)
+        return assemble(workload, grid, rows, fetched.images_of(workload.id), names, notes)
+
+    def _no_data(self, workload: Workload, grid: TimeGrid) -> NoDataError:
+        return NoDataError(
+            f"{self.name} holds no sample of {workload.id} "
+            f"from {format_instant(grid.start)} to {format_instant(grid.end)}.",
+            field="analysis_period",
+            remedy="Check the period, and that cAdvisor and kube-state-metrics are scraped.",
+        )
+
+
+def _batches(workloads: Sequence[Workload], size: int) -> Iterator[list[Workload]]:
+    """Cuts the workloads in order into batches of one cluster each."""
+    batch: list[Workload] = []
+    for workload in workloads:
+        if batch and (len(batch) == size or batch[0].id.cluster != workload.id.cluster):
+            yield batch
+            batch = []
+        batch.append(workload)
+    if batch:
+        yield batch

@@ -1,0 +1,149 @@
+"""What a Prometheus API answers, decoded; partial answers refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from perfopt.errors import SourceError
+from perfopt.metrics.grid import Times
+from perfopt.metrics.snapshot import Array
+
+_PUNCTUATION = b'[]" \n\t\r'
+
+
+@dataclass(frozen=True, slots=True)
+class Answer[Data]:
+    """Decoded data, and what the server remarked about the PromQL."""
+
+    data: Data
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A series' value at the instant asked for."""
+
+    labels: dict[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSeries:
+    """A series over a range: times in ms since the epoch and values, both of shape (n,)."""
+
+    labels: dict[str, str]
+    times: Times
+    values: Array
+
+    @classmethod
+    def concatenated(cls, pieces: Sequence["RangeSeries"]) -> "RangeSeries":
+        """Returns the pieces of one series as one."""
+        return cls(
+            pieces[0].labels,
+            np.concatenate([piece.times for piece in pieces]),
+            np.concatenate([piece.values for piece in pieces]),
+        )
+
+
+class _Item(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, str] | None = None
+    values: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Result(msgspec.Struct, rename={"kind": "resultType"}):
+    result: list[_Item]
+    kind: str
+
+
+class _Envelope(msgspec.Struct, rename={"is_partial": "isPartial"}):
+    status: str
+    warnings: list[str] | None = None
+    is_partial: bool = False
+
+
+class _QueryAnswer(_Envelope, kw_only=True):
+    data: _Result
+
+
+class _SeriesAnswer(_Envelope, kw_only=True):
+    data: list[dict[str, str]]
+
+
+_QUERY = msgspec.json.Decoder(_QueryAnswer)
+_SERIES = msgspec.json.Decoder(_SeriesAnswer)
+
+
+def decode_vector(body: bytes, server: str) -> Answer[list[Sample]]:
+    """Decodes the answer of an instant query.
+
+    Raises:
+        SourceError: not JSON, cut off, of another shape, or declared partial by the server.
+    """
+    answer = _decoded(_QUERY, body, server)
+    samples = [Sample(item.metric, float(item.value[1])) for item in answer.data.result if item.value]
+    return Answer(samples, _checked(answer, server))
+
+
+def decode_matrix(body: bytes, server: str) -> Answer[list[RangeSeries]]:
+    """Decodes the answer of a range query; raises what decode_vector does."""
+    answer = _decoded(_QUERY, body, server)
+    if answer.data.kind != "matrix":
+        raise _nonsense(server, f"a {answer.data.kind} where a matrix was asked for")
+    series = [_range_series(item, server) for item in answer.data.result]
+    return Answer(series, _checked(answer, server))
+
+
+def decode_series(body: bytes, server: str) -> Answer[list[dict[str, str]]]:
+    """Decodes the answer of a series request; raises what decode_vector does."""
+    answer = _decoded(_SERIES, body, server)
+    return Answer(answer.data, _checked(answer, server))
+
+
+def _decoded[AnswerT: (_QueryAnswer, _SeriesAnswer)](
+    decoder: msgspec.json.Decoder[AnswerT], body: bytes, server: str
+) -> AnswerT:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        shown = body[:60].decode("utf-8", "replace").strip()
+        cut = "JSON that is cut off" if "truncated" in str(error) else "no answer of the Prometheus API"
+        raise _nonsense(server, f"{cut} ({len(body)} bytes, beginning {shown!r})") from error
+
+
+def _nonsense(server: str, what: str) -> SourceError:
+    return SourceError(
+        f"{server} answered with {what}.",
+        field="source",
+        remedy="Check the URL and its base path, and any proxy in front of it.",
+    )
+
+
+def _range_series(item: _Item, server: str) -> RangeSeries:
+    """Parses [[seconds,"value"],...] in one pass, without a Python object for each number."""
+    raw = bytes(item.values)
+    try:
+        numbers = np.fromstring(raw.translate(None, _PUNCTUATION).decode("ascii", "replace"), sep=",")
+    except ValueError as error:
+        raise _nonsense(server, "values that are not numbers") from error
+    expected = raw.count(b",") + 1 if b"," in raw else 0
+    if len(numbers) != expected or len(numbers) % 2:
+        raise _nonsense(server, "values that are not numbers")
+    pairs = numbers.reshape(-1, 2)
+    return RangeSeries(item.metric, np.rint(pairs[:, 0] * 1000).astype(np.int64), pairs[:, 1].copy())
+
+
+def _checked(answer: _Envelope, server: str) -> tuple[str, ...]:
+    """Refuses a partial answer; returns what was remarked about the PromQL only."""
+    partial = [text for text in answer.warnings or () if not text.startswith("PromQL ")]
+    if answer.is_partial and not partial:
+        partial = ["isPartial is true"]
+    if partial:
+        raise SourceError(
+            f"{server} answered with part of the data only: {'; '.join(partial)[:400]}.",
+            field="source",
+            remedy="See which of its stores is down; nothing is recommended from partial data.",
+        )
+    return tuple(text for text in answer.warnings or () if text.startswith("PromQL "))

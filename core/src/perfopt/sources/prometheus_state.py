@@ -1,0 +1,111 @@
+"""Asks a Prometheus for the series that say which workloads, pods and images there are and were."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from perfopt.domain.workload import Workload, WorkloadId
+from perfopt.metrics.snapshot import TimeGrid
+from perfopt.prometheus_config import PrometheusConfig
+from perfopt.sources.kube_state import KubeState, Owners, Pod
+from perfopt.sources.prometheus_http import PrometheusClient
+from perfopt.sources.promql import Catalogue, one_of, quote, render
+
+_LEAST_LOOKBACK = timedelta(minutes=15)
+_HISTORY = frozenset(
+    {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images"}
+)
+_KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
+_BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)
+
+
+class StateReader:
+    """Reads inventory and ownership; remembers the last few inventories, since the past does not change."""
+
+    def __init__(self, client: PrometheusClient, config: PrometheusConfig, catalogue: Catalogue) -> None:
+        self._client = client
+        self._config = config
+        self._state = catalogue.state
+        self._lookback = max(3 * config.step, _LEAST_LOOKBACK)
+        self._inventories: dict[datetime, asyncio.Task[tuple[Workload, ...]]] = {}
+
+    async def inventory(self, at: datetime) -> tuple[Workload, ...]:
+        """Returns the workloads just before an instant; raises what PrometheusClient.query does."""
+        task = self._inventories.get(at)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = asyncio.ensure_future(self._read(at))
+            self._inventories[at] = task
+            for old in list(self._inventories)[:-_KEPT]:
+                del self._inventories[old]
+        return await asyncio.shield(task)
+
+    async def pods(self, workloads: Sequence[Workload], grid: TimeGrid) -> dict[Pod, WorkloadId]:
+        """Returns the pods that the workloads had in the period, those gone by its end included.
+
+        Args:
+            workloads: of one cluster.
+            grid: the period.
+        """
+        wanted = {workload.id for workload in workloads}
+        between = await self._between(wanted, grid)
+        owners = Owners(between, self._config.cluster_label)
+        names = {labels.get("replicaset") or labels.get("job_name", "") for labels in between}
+        names |= {identity.name for identity in wanted if identity.kind not in _BY_REPLICASET + _BY_JOB}
+        if not names:
+            return {}
+        selector = self.selector(wanted, "namespace", "owner_name", names)
+        rows = await self._series("pods_of_owners", selector, grid)
+        found = {}
+        for labels in rows:
+            identity = owners.workload_of(labels)
+            if identity in wanted:
+                cluster = labels.get(self._config.cluster_label, "")
+                found[Pod(cluster, labels["namespace"], labels["pod"])] = identity
+        return found
+
+    async def images(self, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
+        """Returns pod, container and image of all that the index knows of the period."""
+        return await self._series("images_of_pods", selector, grid)
+
+    def selector(
+        self, identities: Iterable[WorkloadId], namespace_label: str, label: str, values: Iterable[str]
+    ) -> str:
+        """Returns the matchers for a label's values in the namespaces of workloads of one cluster."""
+        identities = list(identities)
+        cluster = identities[0].cluster
+        return ",".join(
+            [
+                one_of(namespace_label, [identity.namespace for identity in identities]),
+                one_of(label, values),
+                *([f"{self._config.cluster_label}={quote(cluster)}"] if cluster else []),
+                *self._config.matchers,
+            ]
+        )
+
+    async def _read(self, at: datetime) -> tuple[Workload, ...]:
+        values = {
+            "matchers": ",".join(self._config.matchers),
+            "cluster": self._config.cluster_label,
+            "lookback": f"{int(self._lookback.total_seconds())}s",
+        }
+        names = [name for name in self._state if name not in _HISTORY]
+        answers = await asyncio.gather(
+            *(self._client.query(render(self._state[name], values), at) for name in names)
+        )
+        state = KubeState(
+            samples=dict(zip(names, answers, strict=True)), cluster_label=self._config.cluster_label
+        )
+        return state.workloads()
+
+    async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
+        """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""
+        asked = []
+        for kinds, query in ((_BY_REPLICASET, "replicasets_of_owners"), (_BY_JOB, "jobs_of_owners")):
+            if mine := [identity for identity in wanted if identity.kind in kinds]:
+                selector = self.selector(mine, "namespace", "owner_name", [i.name for i in mine])
+                asked.append(self._series(query, selector, grid))
+        return [labels for rows in await asyncio.gather(*asked) for labels in rows]
+
+    async def _series(self, query: str, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
+        rendered = render(self._state[query], {"selector": selector})
+        return await self._client.series(rendered, grid.start, grid.end)

@@ -1,0 +1,121 @@
+import contextlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from perfopt.cli.main import cli
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.recommendation import (
+    AnalysisResult,
+    ConfidenceDetail,
+    Evidence,
+    ExpectedImprovement,
+    OptimizationRecommendation,
+    ReplayWindow,
+)
+
+END = datetime(2026, 11, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def run():
+    """Runs the command line in this process: run("analyze", ...) gives exit_code, stdout, stderr."""
+
+    def invoke(*arguments, env=None):
+        return CliRunner().invoke(cli, [str(a) for a in arguments], env=env, prog_name="perfopt")
+
+    return invoke
+
+
+@pytest.fixture
+def traces():
+    """Real samples of three services."""
+    return Path(__file__).parents[1] / "data" / "bitbrains_three_vms.parquet"
+
+
+def _recommendation(service, already_right=False):
+    current = {
+        "cpu_request": "2",
+        "memory_request": "1Gi",
+        "cpu_limit": "2",
+        "replicas": 1,
+        "containers": {"main": {}},
+    }
+    return OptimizationRecommendation(
+        recommendation_id="opt_20261108_001",
+        service_name=service,
+        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
+        description="Lower the CPU request from 2 to 300m.",
+        current_state=current,
+        recommended_state=current if already_right else {**current, "cpu_request": "300m"},
+        expected_improvement=ExpectedImprovement(
+            performance_gain_percent=0.0,
+            cost_reduction_percent=0.0 if already_right else 62.4,
+            latency_reduction_ms=0.0,
+            confidence=0.874,
+        ),
+        workload=service,
+        plugin="resource/quantile",
+        made_at=END,
+        valid_until=END + timedelta(days=7),
+        already_right=already_right,
+        reasons=(),
+        confidence_detail=ConfidenceDetail(
+            n_effective=2.0, accurate_share=1.0, prior=0.9, prior_strength=2.0, prior_source="measured"
+        ),
+        evidence=Evidence(
+            windows=tuple(
+                ReplayWindow(made_at=END, scored_until=END, outcome=outcome)
+                for outcome in ("accurate", "inaccurate", "accurate", "declined")
+            )
+        ),
+        price_book="onprem",
+        currency="EUR",
+        monthly_cost_current=100.0,
+        monthly_cost_recommended=100.0 if already_right else 37.6,
+        coverage={},
+    )
+
+
+def _result(service, made=(), declined=(), warnings=()):
+    return AnalysisResult(
+        service_name=service,
+        workload=service,
+        recommendations=tuple(made),
+        declined=tuple(declined),
+        warnings=tuple(warnings),
+    )
+
+
+@pytest.fixture
+def recommendation():
+    """Makes a recommendation: recommendation(service, already_right=False)."""
+    return _recommendation
+
+
+@pytest.fixture
+def result():
+    """Makes a result: result(service, made, declined, warnings)."""
+    return _result
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Puts given answers in the place of the analysis: answers(item, ...); returns what was asked."""
+
+    def put(*items):
+        asked = {}
+
+        async def analyze_fleet(source, engine, names, **question):
+            asked.update(question, source=source.name, names=names)
+            for item in items:
+                yield item
+
+        engine = type("NoEngine", (), {"processes": 1})()
+        monkeypatch.setattr("perfopt.analysis.analyze_fleet", analyze_fleet)
+        monkeypatch.setattr("perfopt.engine.Engine.open", lambda config: contextlib.nullcontext(engine))
+        return asked
+
+    return put

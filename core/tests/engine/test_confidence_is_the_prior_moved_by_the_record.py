@@ -1,0 +1,48 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfopt.domain.recommendation import Evidence, ReplayWindow
+from perfopt.engine.confidence import confidence
+from perfopt.plugin import Prior
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WEEK = timedelta(days=7)
+PRIOR = Prior(mean=0.8, strength=4, source="a measurement")
+
+
+def window(day, accurate):
+    made_at = START + timedelta(days=day)
+    outcome = "not_scored" if accurate is None else "accurate" if accurate else "inaccurate"
+    return ReplayWindow(made_at=made_at, scored_until=made_at + WEEK, outcome=outcome, accurate=accurate)
+
+
+def test_without_a_record_it_is_the_prior():
+    sure, detail = confidence(Evidence(windows=(window(0, None),)), PRIOR, WEEK)
+    assert sure == 0.8
+    assert (detail.n_effective, detail.accurate_share, detail.prior_source) == (0, None, "a measurement")
+
+
+def test_overlapping_windows_count_their_time_once():
+    evidence = Evidence(windows=tuple(window(day, day != 1) for day in range(5)))  # 11 days in all
+    sure, detail = confidence(evidence, PRIOR, WEEK)
+    assert detail.n_effective == pytest.approx(11 / 7, abs=1e-4)
+    assert detail.accurate_share == 0.8
+    assert sure == 0.8
+
+
+def test_windows_apart_count_one_each():
+    evidence = Evidence(windows=(window(0, True), window(20, True)))
+    sure, detail = confidence(evidence, PRIOR, WEEK)
+    assert detail.n_effective == 2
+    assert sure == pytest.approx((0.8 * 4 + 2) / 6, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=12), st.floats(0, 1))
+def test_it_is_a_probability_between_prior_and_record(made, mean):
+    prior = Prior(mean=mean, strength=2, source="test")
+    sure, detail = confidence(Evidence(windows=tuple(window(*one) for one in made)), prior, WEEK)
+    share = mean if detail.accurate_share is None else detail.accurate_share
+    assert min(mean, share) - 1e-3 <= sure <= max(mean, share) + 1e-3

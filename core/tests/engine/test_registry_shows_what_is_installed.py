@@ -1,0 +1,91 @@
+import pytest
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.engine import probe_plugins
+
+GOOD = "perfopt.testing.examples:PEAK"
+HOOK = "from perfopt.plugin import hookimpl\n@hookimpl\ndef {}():\n    return {}\n"
+SLEEP = "import threading; threading.Event().wait()"
+
+
+def found(registry, name):
+    return [plugin for plugin in registry.plugins if plugin.name == name]
+
+
+def test_a_plugin_is_shown_with_name_version_and_types(install):
+    install("my-dist", {"mine": GOOD}, version="3.1")
+    registry = probe_plugins(disabled=("resource",))
+    (info,) = found(registry, "mine")
+    assert (info.distribution, info.version, info.status, info.error) == ("my-dist", "3.1", "loaded", None)
+    assert info.types == (OptimizationType.RESOURCE_OPTIMIZATION,)
+    assert [strategy.key for strategy in registry.strategies] == ["mine/peak"]
+
+
+@pytest.mark.parametrize(
+    ("target", "files", "requires", "said"),
+    [
+        ("not_there", {}, "perfopt", "ModuleNotFoundError"),
+        ("broken", {"broken.py": "1/0"}, "perfopt", "ZeroDivisionError"),
+        ("leaver", {"leaver.py": "import sys; sys.exit(4)"}, "perfopt", "SystemExit: 4"),
+        ("quitter", {"quitter.py": "import os; os._exit(4)"}, "perfopt", "exit code 4"),
+        (
+            "sleeper",
+            {"sleeper.py": SLEEP},
+            "perfopt",
+            "longer than 2 s",
+        ),
+        (
+            "newer",
+            {"newer.py": "import os; os._exit(1)"},
+            "perfopt>=99",
+            "requires perfopt>=99",
+        ),
+        ("nothing", {"nothing.py": ""}, "perfopt", "implements no hook"),
+        (
+            "unknown",
+            {"unknown.py": HOOK.format("perfopt_stratgies", "[]")},
+            "perfopt",
+            "perfopt_stratgies",
+        ),
+        (
+            "noisy",
+            {"noisy.py": HOOK.format("perfopt_strategies", "[1]")},
+            "perfopt",
+            "lacks name",
+        ),
+        ("perfopt.testing.bad:UNPICKLABLE", {}, "perfopt", "can't be pickled"),
+        ("perfopt.testing.bad:BAD_NAME", {}, "perfopt", "not of the form"),
+        ("perfopt.testing.bad:UNKNOWN_METRIC", {}, "perfopt", "happiness"),
+    ],
+)
+def test_a_broken_plugin_is_shown_and_the_good_one_loads(install, target, files, requires, said):
+    install("good", {"good": GOOD})
+    install("bad", {"bad": target}, files=files, requires=requires)
+    registry = probe_plugins(disabled=("resource",), deadline_seconds=2)
+    (info,) = found(registry, "bad")
+    assert info.status == "failed"
+    assert said in info.error
+    assert [strategy.key for strategy in registry.strategies] == ["good/peak"]
+
+
+def test_two_plugins_of_one_name_are_both_shown_and_the_second_failed(install):
+    install("a-first", {"same": GOOD})
+    install("b-second", {"same": GOOD})
+    registry = probe_plugins(disabled=("resource",))
+    first, second = found(registry, "same")
+    assert (first.distribution, first.status) == ("a-first", "loaded")
+    assert (second.distribution, second.status) == ("b-second", "failed")
+    assert "a-first" in second.error
+    assert len(registry.strategies) == 1
+
+
+def test_a_disabled_plugin_is_listed_and_not_imported(install):
+    install("bad", {"bad": "quitter"}, files={"quitter.py": "import os; os._exit(4)"})
+    (info,) = found(probe_plugins(disabled=("resource", "bad")), "bad")
+    assert (info.status, info.error) == ("disabled", None)
+
+
+def test_a_version_requirement_with_a_foreign_marker_does_not_count(install):
+    install("good", {"good": GOOD}, requires='perfopt>=99; python_version < "3"')
+    (info,) = found(probe_plugins(disabled=("resource",)), "good")
+    assert info.status == "loaded"

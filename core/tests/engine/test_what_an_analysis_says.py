@@ -1,0 +1,172 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from perfopt.config import Config, EngineConfig
+from perfopt.domain.enums import Basis, DeclineCode, OptimizationType
+from perfopt.domain.price import PriceBook
+from perfopt.domain.recommendation import Coverage
+from perfopt.engine import Engine, probe_plugins
+from perfopt.engine.assembly import expected_improvement
+from perfopt.plugin import Claim, Container, WorkloadState
+from perfopt.testing import daily_usage, make_snapshot
+
+WEEK = timedelta(days=7)
+RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
+GOOD = "perfopt.testing.examples:PEAK"
+GIB = 2**30
+
+
+@pytest.fixture
+def engine(install, start):
+    install("good", {"good": GOOD})
+    return start(deadline_seconds=20)
+
+
+def only(result):
+    (made,) = result.recommendations
+    return made
+
+
+def reasons(made):
+    return [reason.code for reason in made.reasons]
+
+
+def test_a_recommendation_is_complete(engine):
+    snapshot = make_snapshot()
+    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert made.recommendation_id == "opt_20260302_001"
+    assert made.made_at == snapshot.grid.end
+    assert made.valid_until == snapshot.grid.end + WEEK
+    assert made.current_state["cpu_request"] == "1"
+    assert made.recommended_state["replicas"] == 2
+    assert made.coverage.keys() == {"main/cpu_cores", "main/memory_bytes"}
+    claim = made.expected_improvement
+    current, recommended = made.monthly_cost_current, made.monthly_cost_recommended
+    assert claim.cost_reduction_percent == pytest.approx(100 * (1 - recommended / current), abs=0.01)
+    assert claim.confidence == pytest.approx((0.5 * 2 + 11 / 7) / (2 + 11 / 7), abs=1e-3)
+    assert claim.latency_reduction_ms == 0
+    assert "no_latency_data" in reasons(made)
+
+
+def test_the_result_survives_json(engine):
+    result = engine.analyze(make_snapshot(), RESOURCE, WEEK, include_predictions=True)
+    assert msgspec.json.decode(msgspec.json.encode(result), type=type(result)) == result
+
+
+def test_types_without_a_plugin_are_declined_with_what_to_do(engine):
+    result = engine.analyze(make_snapshot(), tuple(OptimizationType), WEEK)
+    assert only(result).optimization_type is OptimizationType.RESOURCE_OPTIMIZATION
+    assert [d.optimization_type for d in result.declined] == [
+        t for t in OptimizationType if t not in RESOURCE
+    ]
+    assert {d.code for d in result.declined} == {DeclineCode.NO_STRATEGY}
+    assert "Install one" in result.declined[0].reason
+    assert "perfopt plugin list" in result.declined[0].reason
+    assert "resource (disabled)" in result.declined[0].reason
+
+
+def test_predictions_are_there_when_asked_for_only(engine):
+    snapshot = make_snapshot()
+    assert only(engine.analyze(snapshot, RESOURCE, WEEK)).predictions is None
+    made = only(engine.analyze(snapshot, RESOURCE, WEEK, include_predictions=True))
+    assert made.predictions.keys() == {"main/cpu_cores", "main/memory_bytes"}
+    cpu = made.predictions["main/cpu_cores"]
+    assert (cpu.unit, cpu.start, cpu.step_seconds) == ("cores", snapshot.grid.end, 300)
+    assert {len(values) for values in cpu.quantiles.values()} == {7 * 288}
+    noon = cpu.quantiles["0.5"][144]
+    assert noon == pytest.approx(0.6, rel=0.1)
+
+
+def test_a_decline_of_a_strategy_is_handed_on(engine):
+    nothing = make_snapshot({"main": {"cpu_cores": np.full(4032, np.nan)}})
+    result = engine.analyze(nothing, RESOURCE, WEEK)
+    assert [d.code for d in result.declined] == [DeclineCode.NO_DATA]
+
+
+def test_unknown_requests_give_no_saving_and_say_so(engine):
+    usage = daily_usage()
+    snapshot = make_snapshot(
+        {"main": {"cpu_cores": usage, "memory_bytes": usage * GIB}},
+        state=WorkloadState(containers=(Container(name="main"),), basis=Basis.UNKNOWN),
+    )
+    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert made.monthly_cost_current is None
+    assert made.expected_improvement.cost_reduction_percent == 0
+    assert "cost_unknown" in reasons(made)
+    assert "cpu_request" not in made.current_state
+
+
+def test_a_baseline_assumed_from_limits_says_so(engine):
+    snapshot = make_snapshot()
+    state = msgspec.structs.replace(snapshot.workload.state, basis=Basis.ASSUMED_FROM_LIMIT)
+    assumed = replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state))
+    made = only(engine.analyze(assumed, RESOURCE, WEEK))
+    assert made.current_state["basis"] == "assumed_from_limit"
+    assert "baseline_assumed_from_limit" in reasons(made)
+
+
+def test_warnings_of_the_source_and_low_coverage_are_shown(engine):
+    low = Coverage(expected=100, present=40, fraction=0.4)
+    snapshot = replace(
+        make_snapshot(), warnings=(("short_history", "A week is there."),), coverage={"main/cpu_cores": low}
+    )
+    warnings = engine.analyze(snapshot, RESOURCE, WEEK).warnings
+    assert [warning.code for warning in warnings] == ["short_history", "low_coverage"]
+    assert "main/cpu_cores 40%" in warnings[1].message
+
+
+def test_a_workload_is_costed_by_the_book_it_names(install, engine):
+    dear = PriceBook(name="dear", currency="CHF", cpu_core_hour=1.0, memory_gib_hour=1.0)
+    base = Config()
+    config = Config(
+        price_books={**base.price_books, "dear": dear}, engine=EngineConfig(processes=1, deadline_seconds=20)
+    )
+    snapshot = make_snapshot()
+
+    def named(book):
+        return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, price_book=book))
+
+    with Engine(probe_plugins(disabled=("resource",)), config) as other:
+        made = only(other.analyze(named("dear"), RESOURCE, WEEK))
+        assert (made.price_book, made.currency) == ("dear", "CHF")
+        assert made.monthly_cost_current == pytest.approx(2 * 2 * 730)
+        result = other.analyze(named("missing"), RESOURCE, WEEK)
+    assert only(result).currency == "USD"
+    assert [warning.code for warning in result.warnings] == ["unknown_price_book"]
+
+
+def test_several_strategies_are_ranked_by_expected_saving(install, start):
+    source = """
+from perfopt.testing.examples import ExamplePlugin, PeakStrategy
+class Wide(PeakStrategy):
+    name = "wide"
+    margin = 1.5
+PLUGIN = ExamplePlugin(Wide(), PeakStrategy())
+"""
+    install("two", {"aa": "two_strategies:PLUGIN"}, files={"two_strategies.py": source})
+    made = start(deadline_seconds=20).analyze(make_snapshot(), RESOURCE, WEEK).recommendations
+    assert [one.plugin for one in made] == ["aa/peak", "aa/wide"]
+    assert [one.recommendation_id[-3:] for one in made] == ["001", "002"]
+
+
+def test_an_engine_reads_what_its_strategies_name(engine):
+    assert {"cpu_cores", "memory_bytes", "cpu_request_cores"} <= engine.metrics(RESOURCE)
+
+
+def test_a_latency_claim_is_carried_over():
+    claim = Claim(latency_ms=80, latency_now_ms=100, performance_gain_percent=20)
+    improvement, why = expected_improvement(claim, make_snapshot(), 10.0, 12.0, 0.7)
+    assert improvement.latency_reduction_ms == 20
+    assert improvement.performance_gain_percent == 20
+    assert improvement.cost_reduction_percent == -20
+    assert why == ()
+
+
+def test_latency_data_without_a_claim_is_told_from_no_data():
+    snapshot = make_snapshot(service={"latency_p99_ms": daily_usage()})
+    _, why = expected_improvement(Claim(), snapshot, 10.0, 10.0, 0.7)
+    assert [reason.code for reason in why] == ["no_latency_claim"]

@@ -1,0 +1,68 @@
+import inspect
+
+import pytest
+
+from perfopt.testing import CHECKS, StrategyContract, bad, bad_imports, check_strategy
+from perfopt.testing.examples import PeakStrategy
+
+BROKEN = {
+    bad.Raises: "survives",
+    bad.RaisesOnEmpty: "survives",
+    bad.RaisesSystemExit: "survives",
+    bad.Hangs: "deadline",
+    bad.Spins: "deadline",
+    bad.Exits: "process",
+    bad.Segfaults: "process",
+    bad.EatsMemory: "memory",
+    bad.Mutates: "inputs",
+    bad.Random: "deterministic",
+    bad.Remembers: "deterministic",
+    bad.WrongType: "result",
+    bad.ReturnsNone: "result",
+    bad.Unencodable: "result",
+    bad.Incomplete: "result",
+    bad.NotANumber: "result",
+    bad.Negative: "result",
+    bad.AboveLimit: "result",
+    bad.Connects: "no_io",
+    bad.Writes: "no_io",
+    bad.Unpicklable: "protocol",
+    bad.BadName: "protocol",
+    bad.UnknownMetric: "protocol",
+    bad_imports.ImportsPrivate: "public_imports",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_a_bad_strategy_is_told_what_it_breaks(kind):
+    slow = kind in (bad.Hangs, bad.Spins)
+    found = check_strategy(kind(), deadline_seconds=1 if slow else 20, memory_limit_mib=300)
+    assert {violation.check for violation in found} == {BROKEN[kind]}, found
+
+
+def test_every_check_fails_some_bad_strategy_and_every_bad_strategy_is_tried():
+    assert set(BROKEN.values()) == set(CHECKS)
+    declared = {
+        kind for _, kind in inspect.getmembers(bad, inspect.isclass) if kind.__module__ == bad.__name__
+    }
+    assert declared <= set(BROKEN)
+
+
+def test_a_violation_says_what_was_seen_and_on_which_history():
+    (first, *_) = check_strategy(bad.RaisesOnEmpty())
+    assert str(first).startswith("survives: it raised IndexError")
+    assert "(on the history 'empty')" in str(first)
+
+
+class TestTheExampleKeepsTheContract(StrategyContract):
+    @pytest.fixture
+    def strategy(self):
+        return PeakStrategy()
+
+
+def test_the_inherited_tests_fail_a_bad_strategy():
+    suite = StrategyContract()
+    with pytest.raises(AssertionError, match="ended its process by signal 11"):
+        suite.test_answers_in_time_and_stays_alive(bad.Segfaults())
+    with pytest.raises(AssertionError, match="can't be pickled"):
+        suite.test_keeps_the_protocol(bad.Unpicklable())

@@ -1,0 +1,56 @@
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from perfopt.plugin import Container, WorkloadState
+from perfopt.testing import make_context, make_snapshot
+from perfopt_resource.strategy import ResourceStrategy
+
+GIB = 2**30
+DAY = 288
+
+
+class Bench:
+    """Asks the strategy about a container "main" whose history a test writes down."""
+
+    def __init__(self):
+        self.container = Container(
+            name="main",
+            cpu_request_cores=2.0,
+            memory_request_bytes=4 * GIB,
+            cpu_limit_cores=4.0,
+            memory_limit_bytes=8 * GIB,
+        )
+
+    def cpu(self, days=14, level=0.2, spread=0.05, seed=1):
+        rng = np.random.default_rng(seed)
+        shape = 1 + 0.5 * np.sin(np.arange(round(days * DAY)) / DAY * 2 * np.pi)
+        return level * shape * (1 + spread * rng.standard_normal(shape.size)).clip(0.5, 2)
+
+    def memory(self, days=14, level=1.0, spread=0.02, seed=2):
+        rng = np.random.default_rng(seed)
+        return level * GIB * (1 + spread * rng.standard_normal(round(days * DAY))).clip(0.9, 1.1)
+
+    def history(self, **metrics):
+        return {"cpu_cores": self.cpu(), "memory_bytes": self.memory()} | metrics
+
+    def snapshot(self, metrics=None, *, container=None, **state):
+        container = msgspec.structs.replace(self.container, **(container or {}))
+        return make_snapshot(
+            {"main": self.history() if metrics is None else metrics},
+            state=WorkloadState(containers=(container,), replicas=2, **state),
+        )
+
+    def ask(self, snapshot=None, *, validity=timedelta(days=7), **options):
+        snapshot = self.snapshot(**options) if snapshot is None else snapshot
+        return ResourceStrategy().propose(make_context(snapshot, validity))
+
+    def size(self, *arguments, **options):
+        return self.ask(*arguments, **options).target.containers[0]
+
+
+@pytest.fixture
+def bench():
+    return Bench()

@@ -1,0 +1,174 @@
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfopt.plugin import Container, ImageChange, WorkloadState
+from perfopt.testing import make_context, make_snapshot
+from perfopt_resource.strategy import ResourceStrategy
+
+GIB, MIB = 2**30, 2**20
+
+
+def test_requests_cover_the_history_and_come_down_to_it(bench):
+    history = bench.history()
+    sized = bench.size()
+    p99 = np.quantile(history["cpu_cores"], 0.99)
+    assert p99 <= sized.cpu_request_cores <= 1.5 * p99
+    assert history["memory_bytes"].max() <= sized.memory_request_bytes <= 1.5 * history["memory_bytes"].max()
+
+
+def test_the_proposal_can_be_acted_on_and_checked(bench):
+    proposal = bench.ask()
+    sized = proposal.target.containers[0].to_map()
+    assert f"cpu_request from 2 to {sized['cpu_request']}" in proposal.description
+    assert f"memory_request from 4Gi to {sized['memory_request']}" in proposal.description
+    cpu = next(reason for reason in proposal.reasons if reason.code == "cpu_bound")
+    assert "4032 samples" in cpu.text
+    assert "7 days" in cpu.text
+    assert cpu.data["p99_cores"] == pytest.approx(
+        np.quantile(bench.history()["cpu_cores"], 0.99, method="inverted_cdf"), abs=1e-6
+    )
+    assert proposal.target.replicas == 2
+
+
+def test_an_erratic_series_gets_more_room_than_a_steady_one_of_the_same_p99(bench):
+    steady = bench.cpu(spread=0.01)
+    erratic = steady * np.repeat(np.random.default_rng(4).choice([0.3, 1.0], 14, p=[0.5, 0.5]), 288)
+    erratic *= np.quantile(steady, 0.99) / np.quantile(erratic, 0.99)
+    calm = bench.size(bench.snapshot({"cpu_cores": steady}))
+    wild = bench.size(bench.snapshot({"cpu_cores": erratic}))
+    assert wild.cpu_request_cores > 1.05 * calm.cpu_request_cores
+
+
+def test_values_are_whole_millicores_and_mebibytes(bench):
+    sized = bench.size()
+    assert round(sized.cpu_request_cores * 1000, 9) % 1 == 0
+    assert sized.memory_request_bytes % MIB == 0
+
+
+def test_an_idle_container_gets_the_floors(bench):
+    idle = bench.size(bench.snapshot({"cpu_cores": np.zeros(4032), "memory_bytes": np.full(4032, 1e5)}))
+    assert idle.cpu_request_cores == 0.010
+    assert 16 * MIB <= idle.memory_request_bytes <= 24 * MIB
+
+
+def test_an_unknown_state_is_sized_all_the_same(bench):
+    snapshot = make_snapshot(
+        {"main": {"cpu_cores": bench.cpu()}},
+        state=WorkloadState(containers=(Container(name="main"),)),
+    )
+    sized = bench.size(snapshot)
+    assert sized.cpu_request_cores > 0
+    assert sized.cpu_limit_cores is None
+    assert sized.memory_request_bytes is None
+    assert sized.memory_limit_bytes is None
+
+
+def test_each_container_is_sized_by_its_own_history(bench):
+    snapshot = make_snapshot(
+        {"main": bench.history(), "proxy": bench.history(cpu_cores=bench.cpu(level=0.02))},
+        state=WorkloadState(containers=(Container(name="main"), Container(name="proxy"))),
+    )
+    main, proxy = bench.ask(snapshot).target.containers
+    assert main.name == "main"
+    assert proxy.cpu_request_cores < 0.2 * main.cpu_request_cores
+
+
+def test_the_hottest_pod_sizes_memory_and_all_pods_size_cpu(bench):
+    memory = np.stack([bench.memory(), bench.memory(level=2.0)])
+    cpu = np.stack([bench.cpu()] * 2)
+    sized = bench.size(bench.snapshot({"cpu_cores": cpu, "memory_bytes": memory}))
+    assert sized.memory_request_bytes >= memory.max()
+    assert sized.cpu_request_cores == bench.size().cpu_request_cores
+
+
+def test_memory_that_leaks_is_sized_for_where_it_will_be(bench):
+    leak = np.linspace(1.0, 2.0, 4032) * GIB
+    proposal = bench.ask(bench.snapshot(bench.history(memory_bytes=leak)))
+    assert proposal.target.containers[0].memory_request_bytes >= 2.5 * GIB
+    assert any(reason.code == "memory_leak" for reason in proposal.reasons)
+
+
+def test_only_what_the_present_image_did_counts_where_that_is_enough(bench):
+    cpu = np.r_[np.full(8 * 288, 1.5), np.full(6 * 288, 0.2)]
+    snapshot = bench.snapshot(bench.history(cpu_cores=cpu))
+    at = snapshot.grid.start + timedelta(days=8)
+    changed = type(snapshot)(
+        snapshot.workload,
+        snapshot.grid,
+        snapshot.containers,
+        image_changes=(ImageChange("main", at, "svc:2"),),
+    )
+    assert bench.size(snapshot).cpu_request_cores > 1
+    proposal = bench.ask(changed)
+    assert proposal.target.containers[0].cpu_request_cores < 0.5
+    assert any(reason.code == "image_change" for reason in proposal.reasons)
+
+
+def test_an_image_of_yesterday_does_not_hide_the_history(bench):
+    cpu = np.r_[np.full(13 * 288, 1.5), np.full(288, 0.2)]
+    snapshot = bench.snapshot(bench.history(cpu_cores=cpu))
+    changed = type(snapshot)(
+        snapshot.workload,
+        snapshot.grid,
+        snapshot.containers,
+        image_changes=(ImageChange("main", snapshot.grid.start + timedelta(days=13), "svc:2"),),
+    )
+    assert bench.size(changed).cpu_request_cores > 1
+
+
+def test_a_move_that_is_small_both_ways_is_already_right(bench):
+    sized = bench.size()
+    near = {
+        "cpu_request_cores": sized.cpu_request_cores + 0.010,
+        "memory_request_bytes": sized.memory_request_bytes + 20 * MIB,
+        "cpu_limit_cores": 4.0,
+        "memory_limit_bytes": sized.memory_limit_bytes,
+    }
+    snapshot = bench.snapshot(container=near)
+    proposal = bench.ask(snapshot)
+    assert proposal.already_right
+    assert proposal.target == snapshot.workload.state
+    assert "Keep" in proposal.description
+
+
+def test_a_small_share_of_a_large_request_is_worth_moving(bench):
+    big = bench.history(cpu_cores=bench.cpu(level=10.0))
+    wanted = bench.size(bench.snapshot(big, container={"cpu_limit_cores": None})).cpu_request_cores
+    now = {"cpu_request_cores": wanted * 1.05, "cpu_limit_cores": None}
+    assert bench.size(bench.snapshot(big, container=now)).cpu_request_cores == wanted
+
+
+def test_the_future_can_not_be_seen(bench):
+    snapshot = bench.snapshot()
+    answers = []
+    for later in (1.0, 50.0):
+        history = {m: np.r_[s.values[0], np.full(288, later)] for m, s in snapshot.containers["main"].items()}
+        whole = make_snapshot(
+            {"main": history}, state=snapshot.workload.state, end=snapshot.grid.end + timedelta(days=1)
+        )
+        answers.append(bench.ask(whole.slice(0, 4032)))
+    assert msgspec.json.encode(answers[0]) == msgspec.json.encode(answers[1])
+
+
+@given(st.floats(0.02, 20), st.integers(0, 5), st.integers(1000, 4032))
+def test_any_request_stays_within_its_limit_and_above_its_floor(level, seed, size):
+    rng = np.random.default_rng(seed)
+    cpu = level * rng.lognormal(0, 0.5, size)
+    memory = level * GIB * rng.lognormal(0, 0.3, size)
+    container = Container(
+        name="main",
+        cpu_request_cores=1.0,
+        memory_request_bytes=GIB,
+        cpu_limit_cores=2.0,
+        memory_limit_bytes=2 * GIB,
+    )
+    state = WorkloadState(containers=(container,))
+    snapshot = make_snapshot({"main": {"cpu_cores": cpu, "memory_bytes": memory}}, state=state)
+    sized = ResourceStrategy().propose(make_context(snapshot)).target.containers[0]
+    assert 0.010 <= sized.cpu_request_cores <= sized.cpu_limit_cores
+    assert 16 * MIB <= sized.memory_request_bytes <= sized.memory_limit_bytes

@@ -1,0 +1,62 @@
+"""Little's law: requests in flight = arrivals a second x seconds each takes (Little 1961)."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from perfopt.plugin import (
+    AnalysisContext,
+    DeclineCode,
+    Declined,
+    OptimizationType,
+    Prior,
+    Proposal,
+    Reason,
+    decline,
+)
+
+BUSY_QUANTILE = 0.99
+SPARE = 1.25
+
+
+class PoolSizer:
+    """Recommends a pool that holds the requests in flight at busy times, and a quarter more."""
+
+    name = "littles-law"
+    optimization_type = OptimizationType.PERFORMANCE_TUNING
+    metrics: Sequence[str] = ("requests_per_second", "latency_p99_ms")
+    forecasts: Sequence[str] = ()
+    prior = Prior()
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Proposes `knobs.connection_pool_size`; everything else stays as it is."""
+        service = context.snapshot.service
+        if not all(name in service for name in self.metrics):
+            return self._decline("It needs request rate and latency.")
+        in_flight = service["requests_per_second"] * service["latency_p99_ms"] / 1000
+        in_flight = in_flight[np.isfinite(in_flight)]
+        if not in_flight.size:
+            return self._decline("Request rate and latency were never measured together.")
+        busy = float(np.quantile(in_flight, BUSY_QUANTILE))
+        size = max(math.ceil(SPARE * busy), 1)
+        state = context.snapshot.workload.state
+        target = msgspec.structs.replace(
+            state, extra={**state.extra, "knobs": {"connection_pool_size": size}}
+        )
+        return Proposal(
+            optimization_type=self.optimization_type,
+            target=target,
+            description=f"Hold {size} connections in the pool of {context.snapshot.workload.service_name}.",
+            reasons=(
+                Reason(
+                    code="littles_law",
+                    text=f"{busy:.1f} requests are in flight at the 99th percentile of time.",
+                    data={"in_flight": round(busy, 3)},
+                ),
+            ),
+        )
+
+    def _decline(self, reason: str) -> Declined:
+        return decline(self.optimization_type, DeclineCode.NO_DATA, reason)

@@ -1,0 +1,99 @@
+"""A plugin that shares no code with ours, from its own wheel in a clean environment."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STRANGER = Path(__file__).parent / "pool-sizer"
+CONTRACT = """
+import json
+from perfopt.testing import check_strategy
+from pool_sizer.strategy import PoolSizer
+print(json.dumps([str(found) for found in check_strategy(PoolSizer())]))
+"""
+
+
+def run(*command: object) -> str:
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "PERFOPT"))
+    }
+    done = subprocess.run(
+        [str(p) for p in command], capture_output=True, text=True, env=inherited, timeout=300
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def constraints(folder: Path) -> Path:
+    """Writes the lock's versions without hashes: the plugin meets what perfopt was tested with."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    path = folder / "constraints.txt"
+    path.write_text("\n".join(line.rstrip(" \\") for line in lines if "==" in line and line[0] != " ") + "\n")
+    return path
+
+
+def install(environment: Path, pins: Path, *wheels: Path) -> None:
+    """Installs wheels and what they ask for into a new environment, by uv where it is there: it is faster."""
+    python = environment / "bin/python"
+    uv = next((p for p in (ROOT / ".tools/uv", ROOT / ".tools/uv/bin/uv") if p.is_file()), shutil.which("uv"))
+    if uv is not None:
+        run(uv, "venv", "-q", "--python", sys.executable, environment)
+        run(uv, "pip", "install", "-q", "--python", python, "-c", pins, *wheels)
+    else:
+        run(sys.executable, "-m", "venv", environment)
+        run(python, "-m", "pip", "install", "-q", "-c", pins, *wheels)
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stranger")
+    for project in (ROOT / "core", STRANGER):
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, project)
+    install(folder / "venv", constraints(folder), *folder.glob("*.whl"))
+    return folder / "venv/bin"
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> Path:
+    """Two weeks of a service with 40 requests a second of 250 ms each: ten in flight."""
+    path = tmp_path_factory.mktemp("samples") / "samples.csv"
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = ["series_id,timestamp,metric,value"]
+    for step in range(14 * 288):
+        at = (start + timedelta(minutes=5 * step)).isoformat()
+        rows.append(f"checkout,{at},requests_per_second,40")
+        rows.append(f"checkout,{at},latency_p99_ms,250")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_it_is_listed_with_its_version_and_type(commands):
+    (plugin,) = json.loads(run(commands / "perfopt", "plugin", "list", "--format", "json"))
+    assert (plugin["name"], plugin["version"], plugin["status"]) == ("pool-sizer", "0.3.0", "loaded")
+    assert plugin["types"] == ["PERFORMANCE_TUNING"]
+
+
+def test_its_recommendation_appears(commands, samples):
+    output = run(
+        commands / "perfopt", "analyze", "--source", samples, "--service", "checkout", "--format", "ndjson"
+    )
+    lines = [json.loads(line) for line in output.splitlines()]
+    (made,) = [line for line in lines if "recommendation_id" in line]
+    assert made["service_name"] == "checkout"
+    assert made["optimization_type"] == "PERFORMANCE_TUNING"
+    assert made["recommended_state"]["knobs"] == {"connection_pool_size": 13}
+    assert made["description"] == "Hold 13 connections in the pool of checkout."
+    assert made["plugin"] == "pool-sizer/littles-law"
+    declined = {line["optimization_type"]: line["declined"]["code"] for line in lines if "declined" in line}
+    assert declined["RESOURCE_OPTIMIZATION"] == "no_strategy"
+
+
+def test_it_keeps_the_contract(commands):
+    assert json.loads(run(commands / "python", "-c", CONTRACT)) == []
