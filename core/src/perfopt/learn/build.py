@@ -23,6 +23,7 @@ def build(
     data: tuple[str, ...],
     command: str,
     trained_until: str | None = None,
+    bags: int = 2,
 ) -> SizingModel:
     """Returns a model trained on all the examples, calibrated on series out of fold.
 
@@ -33,12 +34,13 @@ def build(
         data: source, licence and citation of each data set.
         command: that rebuilds the file.
         trained_until: end of the latest outcome, ISO 8601; None for undated data.
+        bags: how many times to train, each on other pairs; their curves are averaged.
 
     Raises:
         InvalidInputError: too few series.
     """
     asked = examples.where(examples.validity == examples.validity.max())
-    curves = out_of_fold(examples, asked)
+    curves = out_of_fold(examples, asked, bags=bags)
     calibration = fit_calibration(curves, asked, tuple(SHORTAGE_COSTS.values()))
     floor, figures = _replay(curves, asked, calibration)
     card = ModelCard(
@@ -53,7 +55,7 @@ def build(
         confidence_floor=floor,
         command=command,
     )
-    return SizingModel(card, train_trees(examples), GRID, calibration)
+    return SizingModel(card, train_trees(examples, bags), GRID, calibration)
 
 
 def _replay(

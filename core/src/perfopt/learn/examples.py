@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 from perfopt.learn.features import FLOORS, MINIMUM_HISTORY, NAMES, RESOURCES, History, extract
+from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import Array, TimeGrid
-from perfopt.replay.score import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
 
 _HISTORY = 2.0  # validities
 _HOUR = 3600

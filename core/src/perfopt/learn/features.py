@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.metrics.snapshot import Array
-from perfopt.replay.score import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 
 RESOURCES = ("cpu", "memory")
 FLOORS = {"cpu": CPU_FLOOR_CORES, "memory": float(MEMORY_FLOOR_BYTES)}
