@@ -27,13 +27,8 @@ from numpy.typing import NDArray
 from walk_traces import SETTINGS, cuts, load
 
 import perfopt_resource
-from perfopt.replay.score import (
-    CPU_FLOOR_CORES,
-    MEMORY_FLOOR_BYTES,
-    MINIMUM_COVERAGE,
-    smallest_cpu_request,
-    smallest_memory_request,
-)
+from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
+from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt_resource.bounds import (
     MARGIN_RANGE,
     NO_SPREADS,

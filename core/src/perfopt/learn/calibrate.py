@@ -1,0 +1,112 @@
+"""Makes a probability mean what it says: fitted on series that the model was not trained on."""
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.metrics.snapshot import Array
+
+_CLIP = 1e-6
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Platt's map of log-odds (Platt 1999): sigmoid(slope * logit(p) + offset)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, probability: Array) -> Array:
+        """Returns the calibrated probabilities; rising, since the slope is above 0."""
+        calibrated: Array = 1 / (1 + np.exp(-(self.slope * _logit(probability) + self.offset)))
+        return calibrated
+
+
+class Reliability(msgspec.Struct, frozen=True):
+    """How well probabilities did.
+
+    Attributes:
+        count: number of outcomes.
+        rate: share that came true.
+        expected_error: expected calibration error over ten equal-mass bins.
+        brier_skill: 1 - Brier score / that of always saying the rate; None if all outcomes are alike.
+        auc: chance that a true one had the higher probability; None if all outcomes are alike.
+        bins: (mean probability, share that came true, count) of each bin.
+    """
+
+    count: int
+    rate: float
+    expected_error: float
+    brier_skill: float | None
+    auc: float | None
+    bins: tuple[tuple[float, float, int], ...]
+
+
+def _logit(probability: Array) -> Array:
+    clipped = np.clip(probability, _CLIP, 1 - _CLIP)
+    logit: Array = np.log(clipped / (1 - clipped))
+    return logit
+
+
+def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None) -> Calibration:
+    """Returns the calibration of greatest likelihood, by Newton's method.
+
+    Args:
+        probability: as predicted for series not trained on, shape (n,).
+        kept: what came true, shape (n,).
+        weight: of each outcome; alike if None.
+    """
+    weight = np.ones(len(kept)) if weight is None else weight
+    design = np.stack([_logit(probability), np.ones(len(kept))], axis=1)
+    # Platt's targets: one pseudo-outcome on either side keeps separable data finite
+    positives, negatives = weight[kept].sum(), weight[~kept].sum()
+    target = np.where(kept, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    theta = np.array([1.0, 0.0])
+    for _ in range(50):
+        predicted = 1 / (1 + np.exp(-(design @ theta)))
+        gradient = design.T @ (weight * (target - predicted)) - np.array([theta[0] - 1, 0.0])
+        curvature = (design * (weight * predicted * (1 - predicted))[:, None]).T @ design + np.diag(
+            [1.0, 1e-6]
+        )
+        move = np.linalg.solve(curvature, gradient)
+        theta = theta + np.clip(move, -1, 1)
+        if np.abs(move).max() < 1e-9:
+            break
+    return Calibration(max(float(theta[0]), 0.05), float(theta[1]))
+
+
+def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> Reliability:
+    """Returns the reliability of probabilities, DESIGN.md section 5.
+
+    Args:
+        probability: shape (n,), n at least 1.
+        kept: what came true, shape (n,).
+        bins: number of equal-mass bins.
+    """
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    table = tuple((float(probability[p].mean()), float(kept[p].mean()), len(p)) for p in parts)
+    error = sum(abs(said - was) * size for said, was, size in table) / len(kept)
+    rate = float(kept.mean())
+    spread = rate * (1 - rate)
+    brier = float(((probability - kept) ** 2).mean())
+    mixed = spread > 0
+    return Reliability(
+        count=len(kept),
+        rate=rate,
+        expected_error=error,
+        brier_skill=1 - brier / spread if mixed else None,
+        auc=_auc(probability, kept) if mixed else None,
+        bins=table,
+    )
+
+
+def _auc(probability: Array, kept: NDArray[np.bool_]) -> float:
+    """Returns the area under the ROC curve by mean ranks (Mann-Whitney)."""
+    _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    positives = int(kept.sum())
+    negatives = len(kept) - positives
+    above = float(ranks[kept].sum()) - positives * (positives + 1) / 2
+    return above / (positives * negatives) if not math.isclose(negatives, 0) else math.nan

@@ -1,0 +1,209 @@
+"""What there is to learn from: instants at which a history was known and what then came of it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from perfopt.learn.features import FLOORS, MINIMUM_HISTORY, NAMES, RESOURCES, History, extract
+from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
+from perfopt.metrics.snapshot import Array, TimeGrid
+
+_HISTORY = 2.0  # validities
+_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One container from first to last sample.
+
+    Attributes:
+        name: of the series.
+        grid: time grid of the arrays; steps of 5 minutes at least, or that divide 5 minutes.
+        cpu_cores, memory_bytes: shape (pods, grid.size), NaN where missing; None where not measured.
+        cpu_limit_cores, memory_limit_bytes: shape (grid.size,), as in force at each step; None where unknown.
+    """
+
+    name: str
+    grid: TimeGrid
+    cpu_cores: Array | None
+    memory_bytes: Array | None
+    cpu_limit_cores: Array | None = None
+    memory_limit_bytes: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which instants of a series are learnt from.
+
+    Attributes:
+        validity_seconds: how long a size must hold.
+        spacing_seconds: between instants.
+        weight: of an example.
+        aligned: instants at whole days since the epoch; else from an offset drawn for each series.
+    """
+
+    validity_seconds: int
+    spacing_seconds: int
+    weight: float
+    aligned: bool
+
+
+DEFAULT_SAMPLING = (
+    Sampling(168 * _HOUR, 48 * _HOUR, 1.0, aligned=True),
+    Sampling(72 * _HOUR, 144 * _HOUR, 0.3, aligned=False),
+    Sampling(24 * _HOUR, 144 * _HOUR, 0.3, aligned=False),
+    Sampling(6 * _HOUR, 96 * _HOUR, 0.3, aligned=False),
+)
+"""A week is what is asked most; shorter validities show the same laws sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples, one a row.
+
+    Attributes:
+        features: shape (n, len(NAMES)).
+        needs: resource to log(smallest accurate size / reference), NaN where not measured, shape (n,).
+        references: resource to the reference, in cores or bytes, NaN where not measured, shape (n,).
+        series: names, shape (n,).
+        at: instants in seconds since the epoch, shape (n,).
+        validity: in seconds, shape (n,).
+        weight: shape (n,).
+    """
+
+    features: Array
+    needs: dict[str, Array]
+    references: dict[str, Array]
+    series: np.typing.NDArray[np.str_]
+    at: Array
+    validity: Array
+    weight: Array
+
+    def where(self, kept: np.typing.NDArray[np.bool_]) -> "Examples":
+        """Returns the rows that are kept."""
+        return Examples(
+            self.features[kept],
+            {resource: values[kept] for resource, values in self.needs.items()},
+            {resource: values[kept] for resource, values in self.references.items()},
+            self.series[kept],
+            self.at[kept],
+            self.validity[kept],
+            self.weight[kept],
+        )
+
+    @classmethod
+    def of(cls, rows: list["Example"]) -> Self:
+        """Returns examples as arrays."""
+        return cls(
+            features=np.array([row.features for row in rows]).reshape(len(rows), len(NAMES)),
+            needs={r: np.array([_log_need(row, r) for row in rows]) for r in RESOURCES},
+            references={r: np.array([row.references.get(r, math.nan) for row in rows]) for r in RESOURCES},
+            series=np.array([row.series for row in rows], dtype=np.str_),
+            at=np.array([row.at for row in rows]),
+            validity=np.array([row.validity for row in rows]),
+            weight=np.array([row.weight for row in rows]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One instant of one series: what was known, and what was needed after it."""
+
+    series: str
+    at: float
+    validity: float
+    weight: float
+    features: Array
+    references: dict[str, float]
+    needs: dict[str, float]
+
+
+def _log_need(row: Example, resource: str) -> float:
+    if resource not in row.needs:
+        return math.nan
+    return math.log(row.needs[resource] / row.references[resource])
+
+
+def collect(
+    series: Iterable[Series], samplings: Iterable[Sampling] = DEFAULT_SAMPLING, seed: int = 0
+) -> Examples:
+    """Returns the examples of a fleet: all whose history and outcome hold enough samples.
+
+    Args:
+        series: with no sample at or after the instant until which may be learnt.
+        samplings: which instants.
+        seed: of the offsets.
+    """
+    rng, samplings = np.random.default_rng(seed), tuple(samplings)
+    rows: list[Example] = []
+    for one in series:
+        for sampling in samplings:
+            rows.extend(_walk(one, sampling, rng))
+    return Examples.of(rows)
+
+
+def _walk(series: Series, sampling: Sampling, rng: np.random.Generator) -> Iterator[Example]:
+    step = series.grid.step_seconds
+    horizon, spacing = sampling.validity_seconds // step, sampling.spacing_seconds // step
+    first = math.ceil(MINIMUM_HISTORY * horizon)
+    if sampling.aligned:
+        day = 24 * _HOUR // step
+        first += -(int(series.grid.start.timestamp()) // step + first) % day
+    else:
+        first += int(rng.integers(spacing))
+    for index in range(first, series.grid.size - horizon + 1, spacing):
+        found = example(series, index, sampling.validity_seconds, sampling.weight)
+        if found is not None:
+            yield found
+
+
+def example(series: Series, index: int, validity_seconds: int, weight: float = 1.0) -> Example | None:
+    """Returns the example of the instant before a step; None with too few samples on either side."""
+    horizon = validity_seconds // series.grid.step_seconds
+    begin = max(index - math.ceil(_HISTORY * horizon), 0)
+    needs: dict[str, float] = {}
+    past: dict[str, Array | None] = {}
+    for resource, values in (("cpu", series.cpu_cores), ("memory", series.memory_bytes)):
+        past[resource] = None if values is None else values[:, begin:index]
+        if values is None:
+            continue
+        before, after = values[:, begin:index], values[:, index : index + horizon]
+        least = MINIMUM_HISTORY * horizon * MINIMUM_COVERAGE
+        if np.isfinite(before).any(axis=0).sum() < least or _coverage(after) < MINIMUM_COVERAGE:
+            return None
+        needs[resource] = _need(resource, after, series.grid)
+    if not needs:
+        return None
+    features = extract(
+        History(
+            past["cpu"],
+            past["memory"],
+            series.grid.step_seconds,
+            validity_seconds,
+            _latest(series.cpu_limit_cores, index),
+            _latest(series.memory_limit_bytes, index),
+        )
+    )
+    at = series.grid.start.timestamp() + index * series.grid.step_seconds
+    return Example(series.name, at, validity_seconds, weight, features.values, features.references, needs)
+
+
+def _coverage(values: Array) -> float:
+    present = np.isfinite(values).any(axis=0)
+    return float(present.mean()) if present.size else 0.0
+
+
+def _need(resource: str, values: Array, grid: TimeGrid) -> float:
+    need = smallest_cpu_request(values, grid) if resource == "cpu" else smallest_memory_request(values)
+    assert need is not None
+    return max(need, FLOORS[resource])
+
+
+def _latest(limits: Array | None, index: int) -> float | None:
+    """Returns the limit in force just before a step."""
+    if limits is None or index == 0 or not np.isfinite(limits[index - 1]):
+        return None
+    return float(limits[index - 1])

@@ -1,0 +1,210 @@
+"""Trains a sizing model on a fleet. Needs scikit-learn; what it makes does not.
+
+For each resource, boosted trees learn P(need <= e^x * reference | features, x) from examples paired
+with several x each, rising in x by constraint. x also enters relative to what the history needed at its
+worst, to its limit and in units of its spread: that, more than anything else, lets few series teach.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.errors import InvalidInputError
+from perfopt.learn.calibrate import Calibration, fit
+from perfopt.learn.curves import Columns, Trees, flatten
+from perfopt.learn.examples import Examples
+from perfopt.learn.features import NAMES, RESOURCES
+from perfopt.learn.policy import choose
+from perfopt.metrics.snapshot import Array
+
+GRID: Array = np.unique(
+    np.round(
+        np.concatenate(
+            [
+                np.arange(-1.6, -0.2, 0.1),
+                np.arange(-0.2, 1, 0.04),
+                np.arange(1, 2, 0.1),
+                np.arange(2, 3.6, 0.25),
+            ]
+        ),
+        4,
+    )
+)
+"""Logarithms of the factors of the reference that are considered."""
+MINIMUM_SERIES = 10
+_PAIRS = 6
+_NEED_RANGE = (-1.6, 3.4)
+_LIMIT_HIDDEN = 0.15  # share of examples whose limits are hidden, so that unknown limits are no surprise
+_PLAIN = ("level", "needs_std", "needs_step", "hill0.98", "hill0.9", "limit", "q0.5", "roughness")
+_MARGINS = (
+    *("limit", "q0.998", "q1.0", "needs_top1", "needs_top2", "needs_top3"),
+    *("v1_q1.0", "v7_q1.0", "v1_q0.99", "before_q1.0", "before_q0.99"),
+)
+_SCALED = (
+    *(("needs_mid", "needs_std"), ("needs_top1", "needs_step")),
+    *(("q1.0", "hill0.98"), ("q0.9", "hill0.9")),
+)
+
+
+def columns(resource: str) -> Columns:
+    """Returns what the trees of a resource see."""
+    plain = (*_PLAIN, "needs_mid", "needs_shift")
+    return Columns(
+        plain=(*(f"{resource}_{name}" for name in plain), "validity"),
+        margins=(*((f"{resource}_{name}", 1) for name in _MARGINS), (f"{resource}_level", -1)),
+        scaled=tuple((f"{resource}_{centre}", f"{resource}_{spread}") for centre, spread in _SCALED),
+    )
+
+
+def train_trees(examples: Examples, bags: int = 2) -> dict[str, Trees]:
+    """Returns the trees of both resources.
+
+    Args:
+        examples: of at least ten series.
+        bags: how many times to train, each on other pairs.
+
+    Raises:
+        InvalidInputError: too few series.
+    """
+    count = len(np.unique(examples.series))
+    if count < MINIMUM_SERIES:
+        raise InvalidInputError(
+            f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed",
+            remedy="name more services, or a longer period: a series needs 10/7 of the validity",
+        )
+    features = _hide_limits(examples.features)
+    return {
+        resource: flatten(columns(resource), [_bag(examples, features, resource, bag) for bag in range(bags)])
+        for resource in RESOURCES
+    }
+
+
+def _hide_limits(features: Array) -> Array:
+    hidden = np.random.default_rng(5).random(len(features)) < _LIMIT_HIDDEN
+    features = features.copy()
+    for index, name in enumerate(NAMES):
+        if name.endswith("_limit"):
+            features[hidden, index] = np.nan
+    return features
+
+
+def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple[float, list[dict[str, Any]]]:
+    """Returns the baseline and trees of one gradient boosting."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    measured = np.isfinite(examples.needs[resource])
+    needs, features = examples.needs[resource][measured], features[measured]
+    at = _draw(needs, np.random.default_rng(seed))
+    seen = columns(resource)
+    rising = np.zeros(seen.count, dtype=int)
+    rising[len(seen.plain) :] = 1
+    booster = HistGradientBoostingClassifier(
+        max_iter=120,
+        learning_rate=0.06,
+        max_leaf_nodes=8,
+        min_samples_leaf=_leaf(len(needs)),
+        l2_regularization=20.0,
+        max_features=0.3,
+        max_bins=64,
+        monotonic_cst=rising,
+        early_stopping=False,
+        random_state=seed,
+    )
+    enough = needs[:, None] <= at + 1e-9
+    booster.fit(_design(seen, features, at), enough.ravel(), np.repeat(examples.weight[measured], _PAIRS))
+    trees = [_tree(iteration[0].nodes) for iteration in booster._predictors]
+    return float(booster._baseline_prediction.item()), trees
+
+
+def _leaf(examples: int) -> int:
+    """Returns the least pairs of a leaf: 1,000 for a fleet of hundreds, fewer where there are few."""
+    return min(1000, max(examples * _PAIRS // 60, 20))
+
+
+def _draw(needs: Array, rng: np.random.Generator) -> Array:
+    """Returns the x of each example: half near needs of others, half from the grid; shape (n, pairs)."""
+    half = (len(needs), _PAIRS // 2)
+    near = rng.choice(np.clip(needs, *_NEED_RANGE), size=half) + rng.normal(0, 0.05, half)
+    drawn = np.concatenate([near, rng.choice(GRID, size=half)], axis=1)
+    clipped: Array = np.clip(drawn, _NEED_RANGE[0] - 0.1, _NEED_RANGE[1] + 0.1)
+    return clipped
+
+
+def _design(seen: Columns, features: Array, at: Array) -> NDArray[np.float32]:
+    """Returns one row for each pair of example and x: slope * x + offset."""
+    slopes, offsets = seen.affine(features)
+    rows = slopes[:, None, :] * at[:, :, None] + offsets[:, None, :]
+    flat: NDArray[np.float32] = rows.reshape(-1, seen.count).astype(np.float32)
+    return flat
+
+
+def _tree(nodes: NDArray[np.void]) -> dict[str, Any]:
+    wanted = ("feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf", "value")
+    return {name: nodes[name] for name in wanted}
+
+
+def out_of_fold(examples: Examples, asked: Examples, folds: int = 5, bags: int = 2) -> dict[str, Array]:
+    """Returns P(need <= reference * e^x) on the grid, from models that did not see the series.
+
+    Args:
+        examples: to train on.
+        asked: to predict, of the same series.
+        folds: how many parts the series fall into.
+        bags: as in train_trees.
+
+    Returns:
+        Resource to shape (len(asked), len(GRID)).
+    """
+    fold = fold_of(asked.series, folds)
+    trained_fold = fold_of(examples.series, folds)
+    curves = {resource: np.ones((len(fold), len(GRID))) for resource in RESOURCES}
+    for held in range(folds):
+        if not (fold == held).any():
+            continue
+        trees = train_trees(examples.where(trained_fold != held), bags)
+        for row in np.flatnonzero(fold == held):
+            for resource in RESOURCES:
+                if np.isfinite(asked.references[resource][row]):
+                    curves[resource][row] = trees[resource].probabilities(asked.features[row], GRID + 1e-9)
+    return curves
+
+
+def fold_of(names: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
+    """Returns the fold of each series: by the hash of its name, so that it never depends on the others."""
+    unique, inverse = np.unique(names, return_inverse=True)
+    hashed = np.array([zlib.crc32(str(name).encode()) % folds for name in unique], dtype=np.int64)
+    return hashed[inverse]
+
+
+def fit_calibration(
+    curves: dict[str, Array], asked: Examples, shortage_costs: Sequence[float]
+) -> Calibration:
+    """Returns the calibration of the joint probability at the choices that the costs lead to."""
+    said, kept = [], []
+    for cost in shortage_costs:
+        probability, accurate = outcome(curves, asked, choices(curves, cost))
+        said.append(probability)
+        kept.append(accurate)
+    return fit(np.concatenate(said), np.concatenate(kept))
+
+
+def choices(curves: dict[str, Array], shortage_cost: float) -> NDArray[np.int64]:
+    """Returns the indices on the grid that the policy chooses, shape (n, resources)."""
+    rows = zip(*(curves[resource] for resource in RESOURCES), strict=True)
+    return np.array([choose(row, [GRID] * len(RESOURCES), shortage_cost) for row in rows], dtype=np.int64)
+
+
+def outcome(
+    curves: dict[str, Array], asked: Examples, picks: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Returns what was said of each choice and whether it came true."""
+    rows = np.arange(len(picks))
+    said, kept = np.ones(len(picks)), np.ones(len(picks), dtype=np.bool_)
+    for index, resource in enumerate(RESOURCES):
+        measured = np.isfinite(asked.needs[resource])
+        said = said * np.where(measured, curves[resource][rows, picks[:, index]], 1.0)
+        kept &= ~measured | (asked.needs[resource] <= GRID[picks[:, index]] + 1e-9)
+    return said, kept
