@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,10 +97,12 @@ class Server:
             data = {"resultType": "matrix", "result": result}
         return httpx.Response(200, json={"status": "success", "data": data})
 
+    def source(self):
+        config = PrometheusConfig(url="http://prom")
+        return PrometheusSource("prom", config, transport=httpx.MockTransport(self.handle))
+
     async def read(self, *metrics, cluster=""):
-        source = PrometheusSource(
-            "prom", PrometheusConfig(url="http://prom"), transport=httpx.MockTransport(self.handle)
-        )
+        source = self.source()
         ledger = Workload(
             id=WorkloadId(cluster=cluster, namespace="trading", kind="StatefulSet", name="ledger"),
             service_name="ledger",
@@ -181,3 +184,20 @@ async def test_a_workload_of_the_same_name_in_another_cluster_is_not_taken_for_i
     found = await server.read("replicas", cluster="eu")
     assert set(found.service["replicas"].tolist()) == {2.0}
     assert set(found.series("main", "cpu_cores").values[0].tolist()) == {0.5}
+
+
+@pytest.mark.parametrize(("replicas", "batches"), [(1, 1), (40, 1), (150, 3), (900, 3)])
+async def test_large_workloads_are_read_by_themselves_so_that_memory_is_bounded(replicas, batches):
+    server = Server()
+    state = WorkloadState(containers=(), replicas=replicas)
+    known = [
+        Workload(
+            id=WorkloadId(namespace="trading", kind="StatefulSet", name=name), service_name=name, state=state
+        )
+        for name in ("a", "b", "c")
+    ]
+    source = server.source()
+    found = [s.workload.id.name async for s in source.snapshots(known, START, END, {"cpu_cores"})]
+    await source.close()
+    assert found == ["a", "b", "c"]
+    assert server.times_asked("kube_pod_owner") == batches

@@ -21,6 +21,7 @@ from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
 from perfopt.sources.promql import load_catalogue
 
+_PODS_PER_BATCH = 200  # ten metrics of 14 days at 5 minutes of as many containers are some 130 MB
 _INGEST_LAG = timedelta(minutes=1)  # remote write and the last scrape of a step take their time
 
 
@@ -122,12 +123,19 @@ class PrometheusSource:
 
 
 def _batches(workloads: Sequence[Workload], size: int) -> Iterator[list[Workload]]:
-    """Cuts the workloads in order into batches of one cluster each."""
+    """Cuts the workloads in order into batches of one cluster each, of few pods where that can be.
+
+    Pods that were replaced weigh little: each has samples only of the time it lived.
+    """
     batch: list[Workload] = []
+    pods = 0
     for workload in workloads:
-        if batch and (len(batch) == size or batch[0].id.cluster != workload.id.cluster):
+        more = max(workload.state.replicas or 1, 1)
+        full = len(batch) == size or pods + more > _PODS_PER_BATCH
+        if batch and (full or batch[0].id.cluster != workload.id.cluster):
             yield batch
-            batch = []
+            batch, pods = [], 0
         batch.append(workload)
+        pods += more
     if batch:
         yield batch
