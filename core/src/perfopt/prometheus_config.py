@@ -42,7 +42,7 @@ class PrometheusConfig(
         retries: further attempts after the first, on connection errors, timeouts, 429, 502, 503 and 504.
         concurrency: requests under way at once.
         max_response_mib: a larger answer is refused.
-        workloads_per_query: how many workloads one query asks for at most; fewer where they have many replicas.
+        workloads_per_query: how many workloads one query asks for at most; fewer where they have many pods.
         cluster_label: the label that names the cluster where one server holds several.
         replica_labels: labels that tell the replicas of an HA pair apart.
     """
