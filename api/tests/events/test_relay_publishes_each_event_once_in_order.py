@@ -112,6 +112,23 @@ async def test_an_event_that_nats_refuses_does_not_hold_up_the_others(database, 
     assert kept.published_at is not None
 
 
+async def test_events_that_nats_refuses_are_tried_ever_more_rarely_and_after_the_others(
+    database, connection, relay, commit
+):
+    for number in range(3):
+        await commit(f"vm-{number}")
+    async with database.transaction() as transaction:
+        refused_often = "UPDATE outbox SET attempts = 10, payload = convert_to(repeat('x', 2000000), 'UTF8')"
+        await transaction.execute(text(refused_often))
+    assert await relay.flush() == 0
+    assert [row.attempts for row in await stored(database)] == [10, 10, 10]
+    async with database.transaction() as transaction:
+        await transaction.execute(text("UPDATE outbox SET created_at = now() - interval '101 s'"))
+    await commit("vm-new")
+    assert await PostgresOutbox(database).publish_pending(relay._publish, limit=2) == 1
+    assert [row.attempts for row in await stored(database)] == [11, 10, 10, 0]
+
+
 async def test_what_went_out_before_nats_left_is_marked(database, relay, commit):
     for number in range(3):
         await commit(f"vm-{number}")

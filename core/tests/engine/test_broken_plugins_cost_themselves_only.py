@@ -40,6 +40,9 @@ RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
         ),
         ("NOT_A_NUMBER", "plugin_failed", "cpu_request_cores = nan"),
         ("ABOVE_LIMIT", "plugin_failed", "above cpu_limit_cores"),
+        ("TALKS_TOO_MUCH", "plugin_failed", "bytes where 131072 are allowed"),
+        ("UNSTORABLE", "plugin_failed", "the character NUL, which cannot be stored"),
+        ("RAISES_UNSTORABLE", "plugin_failed", r"raised ValueError: \x00 and \ud800"),
     ],
 )
 def test_the_good_recommendation_is_still_there(install, start, plugin, code, said):

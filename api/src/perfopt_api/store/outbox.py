@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.errors import UnavailableError
@@ -27,7 +27,7 @@ class PostgresOutbox:
 
         Args:
             publish: returns True when the event is kept, False when it is refused for what it is (it is
-                tried again next time, and does not hold up the others); raises UnavailableError.
+                tried again ever more rarely, and does not hold up the others); raises UnavailableError.
             limit: at most so many.
 
         Returns:
@@ -38,7 +38,12 @@ class PostgresOutbox:
         """
         async with self._database.transaction() as connection:
             await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            query = select(outbox).where(outbox.c.published_at.is_(None)).order_by(outbox.c.id).limit(limit)
+            query = (
+                select(outbox)
+                .where(outbox.c.published_at.is_(None), _due())
+                .order_by(outbox.c.attempts > 0, outbox.c.id)
+                .limit(limit)
+            )
             rows = (await connection.execute(query)).all()
             kept: list[int] = []
             refused: list[int] = []
@@ -58,10 +63,16 @@ class PostgresOutbox:
         return len(kept)
 
 
+def _due() -> ColumnElement[bool]:
+    """The n-th refusal keeps an event back until n squared seconds after it was written."""
+    age = func.extract("epoch", func.now() - outbox.c.created_at)
+    return age >= outbox.c.attempts * outbox.c.attempts
+
+
 async def _mark(connection: AsyncConnection, kept: list[int], refused: list[int]) -> None:
-    once_more = {"attempts": outbox.c.attempts + 1}
     if kept:
-        values = once_more | {"published_at": func.now()}
-        await connection.execute(update(outbox).where(outbox.c.id.in_(kept)).values(values))
+        now = {"published_at": func.now()}
+        await connection.execute(update(outbox).where(outbox.c.id.in_(kept)).values(now))
     if refused:
+        once_more = {"attempts": outbox.c.attempts + 1}
         await connection.execute(update(outbox).where(outbox.c.id.in_(refused)).values(once_more))

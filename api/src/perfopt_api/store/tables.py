@@ -143,6 +143,7 @@ outbox = Table(
     Column("payload", LargeBinary, nullable=False),
     _created_at(),
     _moment("published_at"),
+    # How often NATS refused it for what it is.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("event_id"),
     Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),

@@ -55,4 +55,9 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = " ".join(f"raised {type(error).__name__}: {error}".split())
-    return text[:_ERROR_LENGTH] + where
+    return _storable(text[:_ERROR_LENGTH] + where)
+
+
+def _storable(text: str) -> str:
+    """Spells out what PostgreSQL or UTF-8 can't hold: NUL and lone surrogates."""
+    return text.replace("\0", r"\x00").encode(errors="backslashreplace").decode()

@@ -226,6 +226,35 @@ class AboveLimit(PeakStrategy):
         )
 
 
+class TalksTooMuch(PeakStrategy):
+    """Gives a description that no event could carry."""
+
+    name = "talks-too-much"
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
+        made = super().propose(context)
+        return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="x" * 2**20)
+
+
+class Unstorable(PeakStrategy):
+    """Gives a description that PostgreSQL refuses."""
+
+    name = "unstorable"
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
+        made = super().propose(context)
+        return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="a\0b")
+
+
+class RaisesUnstorable(PeakStrategy):
+    """Raises with a message that neither PostgreSQL nor UTF-8 can hold."""
+
+    name = "raises-unstorable"
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
+        raise ValueError("\0 and \ud800")
+
+
 class Unpicklable(PeakStrategy):
     """Holds something that can't leave its process."""
 
@@ -262,6 +291,9 @@ UNENCODABLE = ExamplePlugin(Unencodable())
 INCOMPLETE = ExamplePlugin(Incomplete())
 NOT_A_NUMBER = ExamplePlugin(NotANumber())
 ABOVE_LIMIT = ExamplePlugin(AboveLimit())
+TALKS_TOO_MUCH = ExamplePlugin(TalksTooMuch())
+UNSTORABLE = ExamplePlugin(Unstorable())
+RAISES_UNSTORABLE = ExamplePlugin(RaisesUnstorable())
 UNPICKLABLE = ExamplePlugin(Unpicklable())
 BAD_NAME = ExamplePlugin(BadName())
 UNKNOWN_METRIC = ExamplePlugin(UnknownMetric())
