@@ -69,6 +69,18 @@ class ChildServer:
         tail = self._log.read_text(errors="replace")[-800:].strip()
         raise UnavailableError(f"The embedded {self.title} did not start: {tail}")
 
+    def revive(self) -> bool:
+        """Starts the server again where it ended on its own; returns whether that was so.
+
+        Raises:
+            UnavailableError: it did not start.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return False
+        self.stop()
+        self.start()
+        return True
+
     def stop(self) -> None:
         """Stops the server and waits until it is gone."""
         if self._process is not None:

@@ -34,10 +34,11 @@ _REMEDY = "Install perfopt-api[embedded], or name your own servers in the settin
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the two servers of one machine are."""
+    """Where the two servers of one machine are, and their processes."""
 
     database_url: str
     nats_url: str
+    children: tuple[ChildServer, ...] = ()
 
 
 @contextlib.contextmanager
@@ -56,7 +57,7 @@ def embedded_servers(data_dir: Path | None = None) -> Iterator[Servers]:
         with PostgresServer(root / "postgres", ephemeral=ephemeral) as postgres:
             postgres.create_database(_USER)
             with NatsServer(root / "nats", ephemeral=ephemeral) as nats:
-                yield Servers(postgres.url(_USER), nats.url)
+                yield Servers(postgres.url(_USER), nats.url, (postgres, nats))
 
 
 class PostgresServer(ChildServer):

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import uvloop
 import yaml
 
 from perfopt.config import PREFIX, Config
+from perfopt.errors import InvalidInputError, UnavailableError
+from perfopt_api.childserver import ChildServer
 from perfopt_api.embedded import Servers, embedded_servers
 from perfopt_api.serving import serve_api, stop_on_signals
 from perfopt_api.settings import with_service
@@ -64,17 +66,33 @@ def run_standalone(config: Config, data_dir: Path | None, announce: Callable[[Ad
         migrate_now(servers.database_url)
         whole = with_service(config, database_url=servers.database_url, nats_url=servers.nats_url)
         with config_file(whole) as path:
-            uvloop.run(_serve(whole, path, lambda api: announce(Addresses(api, servers))))
+            uvloop.run(_serve(whole, path, servers, lambda api: announce(Addresses(api, servers))))
 
 
-async def _serve(config: Config, path: Path, ready: Callable[[str], None]) -> None:
+async def _serve(config: Config, path: Path, servers: Servers, ready: Callable[[str], None]) -> None:
     stop = stop_on_signals()
-    worker = asyncio.create_task(keep_worker(path, stop))
+    kept = [
+        asyncio.create_task(keep_worker(path, stop)),
+        asyncio.create_task(keep_servers(servers.children, stop)),
+    ]
     try:
         await serve_api(config, stop, ready)
     finally:
         stop.set()
-        await worker
+        await asyncio.gather(*kept)
+
+
+async def keep_servers(children: Iterable[ChildServer], stop: asyncio.Event) -> None:
+    """Starts a server again, on the same port and data, where it ends on its own, until told to stop."""
+    while not stop.is_set():
+        for child in children:
+            try:
+                if await asyncio.to_thread(child.revive):
+                    _log.warning("a server ended and was started again", server=child.title)
+            except (UnavailableError, InvalidInputError) as error:
+                _log.warning("a server ended and does not start", server=child.title, reason=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
 
 
 async def keep_worker(path: Path, stop: asyncio.Event) -> None:

@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 HEAVY = ("pyarrow", "pandas", "scipy", "sklearn", "tensorflow", "statsmodels", "perfopt_resource")
-TERMINAL = ("RECOMMENDATIONS_READY", "FAILED")
 
 
 def command(*arguments):
@@ -116,8 +115,18 @@ class Standalone:
                     return child
         return None
 
+    def server(self, name):
+        for child in self.main.children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() == name and child.status() != psutil.STATUS_ZOMBIE:
+                    return child
+        return None
+
+    def ready(self):
+        return httpx.get(f"{self.url}/health/ready", timeout=10).status_code == 200
+
     def analysed(self):
-        body = {"service_name": "bitbrains-rnd/vm392", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
+        body = {"service_name": "bitbrains-rnd/vm282", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
         response = httpx.post(
             f"{self.url}/api/v1/optimization/analyze", json=body, headers={"Prefer": "wait=60"}, timeout=70
         )
@@ -149,18 +158,34 @@ def test_embedded_serves_keeps_its_worker_and_leaves_nothing_running(standalone)
     shown = standalone.output.read_text()
     for title in ("API", "Documentation", "PostgreSQL", "NATS", "Data"):
         assert title in shown
-    assert standalone.analysed() in TERMINAL
+    assert standalone.analysed() == "RECOMMENDATIONS_READY"
     assert standalone.main.memory_info().rss < 200 * 2**20
 
     first = standalone.worker()
     first.send_signal(signal.SIGKILL)
     eventually(lambda: (found := standalone.worker()) is not None and found.pid != first.pid)
-    assert standalone.analysed() in TERMINAL
+    assert standalone.analysed() == "RECOMMENDATIONS_READY"
 
     family = standalone.main.children(recursive=True)
     standalone.process.send_signal(signal.SIGTERM)
     assert standalone.process.wait(60) == 0
     assert [process for process in family if process.is_running()] == []
+    assert "Traceback" not in standalone.log.read_text()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["postgres", "nats-server"])
+def test_a_server_that_is_killed_is_started_again_and_nothing_is_lost(standalone, name):
+    assert standalone.analysed() == "RECOMMENDATIONS_READY"
+    killed = standalone.server(name)
+    killed.send_signal(signal.SIGKILL)
+    eventually(lambda: standalone.server(name) not in (None, killed))
+    eventually(standalone.ready)
+    assert standalone.analysed() == "RECOMMENDATIONS_READY"
+    jobs = httpx.get(f"{standalone.url}/api/v1/optimization/jobs", timeout=10).json()
+    assert len(jobs) == 2
+    standalone.process.send_signal(signal.SIGTERM)
+    assert standalone.process.wait(60) == 0
     assert "Traceback" not in standalone.log.read_text()
 
 
