@@ -107,6 +107,7 @@ def _recommendations() -> None:
         _moment("made_at", nullable=False),
         _moment("valid_until", nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("predictions", sa.JSON()),
         sa.Column("announced", sa.JSON(), nullable=False),
         sa.Column("superseded_by", sa.String(100)),
         _moment("superseded_at"),

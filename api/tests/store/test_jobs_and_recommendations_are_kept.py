@@ -1,6 +1,6 @@
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -151,6 +151,25 @@ async def test_events_tell_of_material_differences_only(store, work, database, r
         body["optimization_recommendation"]["recommendation_id"][-3:] for _, body in await events(database)
     ]
     assert told == ["001", "003", "004", "006", "007"]
+
+
+async def test_predictions_come_with_the_job_and_the_recommendation_and_not_in_listings(
+    store, work, recommendation, result
+):
+    start = datetime(2025, 6, 21, tzinfo=UTC)
+    series = domain.PredictionSeries(
+        unit="cores", start=start, step_seconds=300, quantiles={"0.5": [0.1, 0.2]}
+    )
+    made = msgspec.structs.replace(recommendation(), predictions={"main/cpu_cores": series})
+    [kept] = await finished(store, work, result(made))
+    assert kept.predictions == {"main/cpu_cores": series}
+    found, job_id = await store.get_recommendation(kept.recommendation_id)
+    assert (
+        found.predictions == (await store.get_job(job_id)).recommendations[0].predictions == made.predictions
+    )
+    [listed] = (await store.list_recommendations()).items
+    [job] = (await store.list_jobs()).items
+    assert listed.predictions is job.recommendations[0].predictions is None
 
 
 async def test_turning_already_right_is_material(store, work, database, recommendation, result):

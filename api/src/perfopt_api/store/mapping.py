@@ -25,6 +25,7 @@ _OWN_COLUMNS = (
     "applied",
     "superseded_by",
 )
+_PREDICTIONS = "predictions"
 _JOB_FIELDS = (
     "job_id",
     "service_name",
@@ -53,13 +54,13 @@ def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
             remedy="Give the series a shorter name in the services file.",
         )
     fields = msgspec.to_builtins(made, builtin_types=(type(made.made_at),))
-    row = {name: fields.pop(name) for name in _OWN_COLUMNS}
+    row = {name: fields.pop(name) for name in (*_OWN_COLUMNS, _PREDICTIONS)}
     return row | {"body": fields}
 
 
 def recommendation_of(row: RowMapping) -> OptimizationRecommendation:
-    """Builds a recommendation from its row."""
-    fields = {name: row[name] for name in _OWN_COLUMNS}
+    """Builds a recommendation from its row; a row of a listing has no predictions."""
+    fields = {name: row[name] for name in (*_OWN_COLUMNS, _PREDICTIONS) if name in row}
     return msgspec.convert(row["body"] | fields, OptimizationRecommendation)
 
 

@@ -71,7 +71,7 @@ class Store(Protocol):
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> Page[OptimizationJob]:
-        """Lists jobs, newest first; `_` and `-` are alike in service_name.
+        """Lists jobs, newest first, without predictions; `_` and `-` are alike in service_name.
 
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
@@ -91,7 +91,7 @@ class Store(Protocol):
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> Page[OptimizationRecommendation]:
-        """Lists recommendations, newest first: the current ones, unless superseded ones are asked for too.
+        """Lists recommendations, newest first, without predictions: the current ones, or superseded ones too.
 
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.

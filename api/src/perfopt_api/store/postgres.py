@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, String, func, literal, select, text, true
+from sqlalchemy import Column, ColumnElement, Row, Select, String, func, literal, select, text, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +25,8 @@ from perfopt_api.store.tables import SCHEMA_REVISION, idempotency_keys, jobs, re
 
 KEY_LIFETIME = timedelta(hours=24)
 PING_SECONDS = 2.0
+# What a listing shows: predictions are for who asks for the job or the recommendation itself.
+_LISTED = tuple(column for column in recommendations.c if column.name != "predictions")
 
 
 class PostgresStore:
@@ -84,7 +86,7 @@ class PostgresStore:
             query = query.where(jobs.c.status == status.value)
         async with self._database.transaction() as connection:
             rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
-            made = await _recommendations_of(connection, [row.job_id for row in rows])
+            made = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
         return Page(
             items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows), next_cursor=following
         )
@@ -109,7 +111,7 @@ class PostgresStore:
     ) -> Page[OptimizationRecommendation]:
         """See Store.list_recommendations."""
         table = recommendations
-        query = select(table).where(true() if include_superseded else table.c.superseded_by.is_(None))
+        query = select(*_LISTED).where(true() if include_superseded else table.c.superseded_by.is_(None))
         if service_name is not None:
             query = query.where(_named(table.c.service_name, service_name))
         if optimization_type is not None:
@@ -182,10 +184,10 @@ async def _job(connection: AsyncConnection, job_id: str) -> OptimizationJob:
 
 
 async def _recommendations_of(
-    connection: AsyncConnection, job_ids: Iterable[str]
+    connection: AsyncConnection, job_ids: Iterable[str], columns: Iterable[Column[Any]] = recommendations.c
 ) -> dict[str, list[OptimizationRecommendation]]:
     table = recommendations
-    query = select(table).where(table.c.job_id.in_(list(job_ids))).order_by(table.c.job_id, table.c.rank)
+    query = select(*columns).where(table.c.job_id.in_(list(job_ids))).order_by(table.c.job_id, table.c.rank)
     found: dict[str, list[OptimizationRecommendation]] = defaultdict(list)
     for row in (await connection.execute(query)).mappings():
         found[row["job_id"]].append(recommendation_of(row))

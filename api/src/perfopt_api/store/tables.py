@@ -104,6 +104,8 @@ recommendations = Table(
     _moment("made_at", required=True),
     _moment("valid_until", required=True),
     Column("body", JSON, nullable=False),
+    # Apart from the body, since a page of them would be megabytes: listings leave it unread.
+    Column("predictions", JSON(none_as_null=True)),
     # What subscribers were last told for this workload and type; differences are measured from there.
     Column("announced", JSON, nullable=False),
     Column("superseded_by", String(100)),

@@ -7,7 +7,7 @@ from perfopt.engine import messages
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.engine.registry import Candidate, PluginInfo, PluginStatus, Registry, candidates
 
-LOAD_SECONDS = 60.0  # TensorFlow alone takes up to 16 s to import on a slow machine
+LOAD_SECONDS = 30.0  # TensorFlow alone takes up to 16 s to import on a slow machine
 WORKER = "perfopt.engine.worker:main"
 
 
