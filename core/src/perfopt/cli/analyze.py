@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, parse_types
+from perfopt.cli.options import config_option, format_option, load, parse_types, with_processes
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -88,7 +88,7 @@ def analyze(
         types=parse_types(type_names),
         include_predictions=include_predictions,
     )
-    config = _with_processes(load(config_file), processes)
+    config = with_processes(load(config_file), processes)
     if not asyncio.run(_run(question, source, services, config, form)):
         raise click.exceptions.Exit(FAILED)
 
@@ -105,14 +105,6 @@ def _period(period: str, until: str | None) -> tuple[timedelta, datetime | None]
             f"The period {period!r} has an end already.", field="until", remedy="Leave one of the two out."
         )
     return parsed.length, parse_instant(until, field="until")
-
-
-def _with_processes(config: "Config", processes: int | None) -> "Config":
-    from msgspec.structs import replace
-
-    if processes is None:
-        return config
-    return replace(config, engine=replace(config.engine, processes=processes))
 
 
 async def _run(

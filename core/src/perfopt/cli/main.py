@@ -17,6 +17,7 @@ from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
 COMMAND_GROUP = "perfopt.commands"
 _OWN = {
     "analyze": "perfopt.cli.analyze:analyze",
+    "backtest": "perfopt.cli.backtest:backtest",
     "config": "perfopt.cli.config:config",
     "plugin": "perfopt.cli.plugin:plugin",
 }

@@ -28,6 +28,15 @@ def load(config_file: Path | None) -> "Config":
     return load_config(config_file, os.environ)
 
 
+def with_processes(config: "Config", processes: int | None) -> "Config":
+    """Returns the configuration with the number of processes that was asked for, if any was."""
+    from msgspec.structs import replace
+
+    if processes is None:
+        return config
+    return replace(config, engine=replace(config.engine, processes=processes))
+
+
 def format_option[F: Callable[..., Any]](*formats: str) -> Callable[[F], F]:
     """Returns the option `--format`; the first format is the default."""
     return click.option(

@@ -51,7 +51,7 @@ class Engine:
         self._config = config if config is not None else Config()
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
-        self.processes = limits.processes or _cores()
+        self.processes = limits.processes or cores()
         self._pool = StrategyPool(registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib)
 
     @classmethod
@@ -137,7 +137,7 @@ class Engine:
         self.close()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Returns how many cores this process may use; not every system says."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -21,16 +21,16 @@ _RECORDED = {
 }
 
 
-def known_at(snapshot: WorkloadSnapshot, index: int) -> WorkloadSnapshot:
+def known_at(snapshot: WorkloadSnapshot, index: int, begin: int = 0) -> WorkloadSnapshot:
     """Returns the snapshot as it would have been taken at the start of step `index`.
 
-    History is [0, index). Requests, limits and replicas are those recorded last before then; what was
+    History is [begin, index). Requests, limits and replicas are those recorded last before then; what was
     never recorded (autoscalers, labels, or requests of a source that records none) is taken as it is now.
     Coverage is counted anew as the share of steps with a sample, and warnings of the whole are left out.
     """
-    past = snapshot.slice(0, index)
-    state = _state(past, snapshot.image_changes)
+    state = _state(snapshot.slice(0, index), snapshot.image_changes)
     workload = msgspec.structs.replace(snapshot.workload, state=state)
+    past = snapshot.slice(begin, index)
     return replace(past, workload=workload, coverage=_coverage(past), warnings=())
 
 

@@ -29,6 +29,7 @@ class WindowScore:
         reason: why the window was not scored.
         cpu_recommended_cores, cpu_needed_cores: the two sums behind cpu_waste, for weighted totals.
         memory_recommended_bytes, memory_needed_bytes: the same for memory_waste.
+        cpu_short_cores, memory_short_bytes: what the containers lacked, summed over those that did.
     """
 
     scored: bool
@@ -42,6 +43,8 @@ class WindowScore:
     cpu_needed_cores: float | None = None
     memory_recommended_bytes: float | None = None
     memory_needed_bytes: float | None = None
+    cpu_short_cores: float | None = None
+    memory_short_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class _Part:
     recommended: float
     needed: float
     safe: bool
+
+    @property
+    def short(self) -> float:
+        return max(self.needed - self.recommended, 0.0)
 
 
 def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowScore:
@@ -81,6 +88,8 @@ def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowSc
         cpu_needed_cores=_sum(cpu, "needed"),
         memory_recommended_bytes=_sum(memory, "recommended"),
         memory_needed_bytes=_sum(memory, "needed"),
+        cpu_short_cores=_sum(cpu, "short"),
+        memory_short_bytes=_sum(memory, "short"),
     )
 
 

@@ -1,0 +1,110 @@
+"""Runs a backtest: reads each service once, walks it, and gives the trials in the order of the services."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from perfopt.backtest.plan import Plan
+from perfopt.backtest.policies import OURS
+from perfopt.backtest.trial import Trial
+from perfopt.backtest.walk import TYPE, walk_engine
+from perfopt.backtest.walkers import Walkers
+from perfopt.backtest.worker import Task
+from perfopt.config import Config
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.domain.workload import Workload
+from perfopt.engine import Engine
+from perfopt.engine.engine import BASE_METRICS
+from perfopt.errors import PerfoptError
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.replay.peers import PEER_METRICS
+from perfopt.sources.base import FailedSnapshot, MetricSource
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What came of one service.
+
+    Attributes:
+        workload: the service.
+        trials: by cut, then by policy; empty where it had no history at any cut.
+        error: why it could not be walked, or None.
+    """
+
+    workload: Workload
+    trials: tuple[Trial, ...] = ()
+    error: PerfoptError | None = None
+
+
+async def walk_fleet(
+    source: MetricSource,
+    workloads: Sequence[Workload],
+    plan: Plan,
+    policies: Sequence[str],
+    config: Config,
+    engine: Engine | None,
+    *,
+    processes: int,
+) -> AsyncIterator[Walk]:
+    """Walks services through their history.
+
+    Args:
+        source: where the metrics are; each service is read once, over the whole plan.
+        workloads: the services.
+        plan: when.
+        policies: names; `perfopt` needs an engine.
+        config: price books.
+        engine: runs the installed strategies; None without `perfopt`.
+        processes: services walked at once; what is found does not depend on it.
+
+    Yields:
+        One walk a service, in their order.
+
+    Raises:
+        SourceUnavailableError: the source stopped answering.
+    """
+    metrics = PEER_METRICS | BASE_METRICS | (engine.metrics((TYPE,)) if engine is not None else set())
+    pending: deque[asyncio.Task[Walk]] = deque()
+    with Walkers() as walkers:
+        walker = _Walker(plan, tuple(policies), config, engine, walkers)
+        try:
+            async for found in source.snapshots(workloads, plan.start, plan.end, metrics):
+                pending.append(asyncio.create_task(asyncio.to_thread(walker.walk, found)))
+                if len(pending) >= processes:
+                    yield await pending.popleft()
+            while pending:
+                yield await pending.popleft()
+        finally:
+            for task in pending:
+                task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Walker:
+    plan: Plan
+    policies: tuple[str, ...]
+    config: Config
+    engine: Engine | None
+    walkers: Walkers
+
+    def walk(self, found: WorkloadSnapshot | FailedSnapshot) -> Walk:
+        if isinstance(found, FailedSnapshot):
+            return Walk(found.workload, error=found.error)
+        book = _price_book(self.config, found.workload)
+        peers = tuple(name for name in self.policies if name != OURS)
+        trials: list[Trial] = []
+        try:
+            if self.engine is not None and OURS in self.policies:
+                trials += walk_engine(found, self.plan, self.engine, book)
+            if peers:
+                trials += self.walkers.walk(Task(found, self.plan, peers, book))
+        except PerfoptError as error:
+            return Walk(found.workload, error=error)
+        return Walk(found.workload, tuple(trials))
+
+
+def _price_book(config: Config, workload: Workload) -> PriceBook:
+    """Returns the book a workload is costed by; one that is not configured counts as not named."""
+    default = config.price_books.get(config.price_book, DEFAULT_PRICE_BOOK)
+    return default if workload.price_book is None else config.price_books.get(workload.price_book, default)

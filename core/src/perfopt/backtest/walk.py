@@ -1,0 +1,109 @@
+"""Walks one service through its history: peers in one pass, perfopt through the engine."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from perfopt.backtest.plan import Plan
+from perfopt.backtest.policies import OURS
+from perfopt.backtest.trial import Case, Trial, case_at
+from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.price import PriceBook
+from perfopt.domain.quantity import parse_cpu, parse_memory
+from perfopt.domain.recommendation import AnalysisResult, Declined
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine import Engine
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.context import AnalysisContext
+from perfopt.replay.peers import PEERS
+
+# What a replay can score: rules 1 and 2 of DESIGN.md section 5 speak of resources.
+TYPE = OptimizationType.RESOURCE_OPTIMIZATION
+_QUANTITIES = (
+    ("cpu_request", "cpu_request_cores", parse_cpu),
+    ("memory_request", "memory_request_bytes", parse_memory),
+    ("cpu_limit", "cpu_limit_cores", parse_cpu),
+    ("memory_limit", "memory_limit_bytes", parse_memory),
+)
+
+
+def cases(snapshot: WorkloadSnapshot, plan: Plan, book: PriceBook) -> Iterator[Case]:
+    """Yields the cases of one service, oldest first; instants at which it had no history are left out."""
+    step = snapshot.grid.step
+    history, window = max(plan.history // step, 1), max(plan.validity // step, 1)
+    for cut in plan.cuts:
+        case = case_at(snapshot, cut, history, window, book)
+        if case is not None:
+            yield case
+
+
+def walk_peers(
+    snapshot: WorkloadSnapshot, plan: Plan, policies: Sequence[str], book: PriceBook
+) -> list[Trial]:
+    """Returns what each peer would have said at each cut, and how that did.
+
+    Args:
+        snapshot: the whole history.
+        plan: when.
+        policies: names of peers.
+        book: prices.
+    """
+    return [
+        case.trial(name, PEERS[name].decide(AnalysisContext(case.known, plan.validity, book)))
+        for case in cases(snapshot, plan, book)
+        for name in policies
+    ]
+
+
+def walk_engine(snapshot: WorkloadSnapshot, plan: Plan, engine: Engine, book: PriceBook) -> list[Trial]:
+    """Returns what the installed strategies would have said at each cut, and how that did; blocks.
+
+    With one strategy its policy is `perfopt`; with several each is `perfopt:<plugin>/<strategy>`.
+    """
+    keys = [info.key for info in engine.registry.of_types((TYPE,))]
+    names = {key: OURS if len(keys) == 1 else f"{OURS}:{key}" for key in keys}
+    found: list[Trial] = []
+    for case in cases(snapshot, plan, book):
+        result = engine.analyze(case.known, (TYPE,), plan.validity)
+        found += [_trial(case, name, key, result) for key, name in names.items()]
+    return found
+
+
+def _trial(case: Case, name: str, key: str, result: AnalysisResult) -> Trial:
+    for made in result.recommendations:
+        if made.plugin == key:
+            return case.trial(
+                name,
+                _target(made.recommended_state, case.known.workload.state),
+                confidence=made.expected_improvement.confidence,
+                already_right=made.already_right,
+            )
+    return case.trial(name, _declined(key, result))
+
+
+def _declined(key: str, result: AnalysisResult) -> Declined:
+    failed = next((warning for warning in result.warnings if warning.plugin == key), None)
+    if failed is not None:
+        return Declined(optimization_type=TYPE, code=DeclineCode.STRATEGY_FAILED, reason=failed.message)
+    return (
+        result.declined[0]
+        if result.declined
+        else Declined(
+            optimization_type=TYPE, code=DeclineCode.NO_STRATEGY, reason="Another strategy recommended."
+        )
+    )
+
+
+def _target(recommended: dict[str, Any], current: WorkloadState) -> WorkloadState:
+    """Returns the state that applying a recommendation sets: the quantities as Kubernetes would store them."""
+    containers = []
+    for container in current.containers:
+        printed = recommended["containers"][container.name]
+        values = {
+            field: parse(printed[name]) if name in printed else None for name, field, parse in _QUANTITIES
+        }
+        containers.append(msgspec.structs.replace(container, **values))
+    return msgspec.structs.replace(
+        current, containers=tuple(containers), replicas=recommended.get("replicas", current.replicas)
+    )

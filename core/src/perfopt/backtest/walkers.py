@@ -1,0 +1,58 @@
+"""Worker processes for the peers' policies, started when first needed."""
+
+import threading
+from typing import Self
+
+from perfopt.backtest.trial import Trial
+from perfopt.backtest.worker import WORKER, Task, decode_trials, encode_task
+from perfopt.engine.child import ChildError, ChildProcess
+from perfopt.errors import PerfoptError
+
+# All of it is our own code and takes some 10 ms a cut: longer than this is a fault of the machine.
+DEADLINE_SECONDS = 600.0
+
+
+class WalkError(PerfoptError):
+    """A worker process of a backtest ended or hung: a fault of perfopt or of the machine."""
+
+    code = "walk_failed"
+
+
+class Walkers:
+    """Worker processes; as many as tasks are run at once. Thread-safe; use it as a context."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[ChildProcess] = []
+
+    def walk(self, task: Task) -> list[Trial]:
+        """Walks one service; blocks.
+
+        Raises:
+            WalkError: the process ended or hung.
+        """
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        child = child if child is not None else ChildProcess(WORKER)
+        try:
+            child.send(encode_task(task))
+            answer = child.receive(DEADLINE_SECONDS)
+        except ChildError as error:
+            name = task.snapshot.workload.service_name
+            raise WalkError(f"The process that replayed the peers' policies on {name} {error}.") from error
+        with self._lock:
+            self._idle.append(child)
+        return decode_trials(answer)
+
+    def close(self) -> None:
+        """Ends the processes."""
+        with self._lock:
+            for child in self._idle:
+                child.kill()
+            self._idle.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

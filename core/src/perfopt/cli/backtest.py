@@ -1,0 +1,238 @@
+"""`perfopt backtest`: how each policy would have done on the history of a source."""
+
+import asyncio
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load, with_processes
+
+if TYPE_CHECKING:
+    from perfopt.backtest import Backtest, Plan, Walk
+    from perfopt.config import Config
+    from perfopt.domain.workload import Workload
+    from perfopt.engine import Engine
+    from perfopt.sources.base import MetricSource
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a user asked, as written.
+
+    Attributes:
+        names: of services; empty is all.
+        match, exclude: regular expressions that a service name must, or must not, contain.
+        begin, until, history, validity, cuts: see the options.
+        policies, plugins: names; empty is all.
+    """
+
+    names: tuple[str, ...]
+    match: str | None
+    exclude: str | None
+    begin: str | None
+    until: str | None
+    history: str
+    validity: str
+    cuts: str | None
+    policies: tuple[str, ...]
+    plugins: tuple[str, ...]
+
+
+@click.command()
+@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
+@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
+@click.option("--service", "names", multiple=True, help="Service to replay; may be given again.")
+@click.option("--all", "everything", is_flag=True, help="Replay all services of the source.")
+@click.option("--match", help="Only services whose name contains this regular expression.")
+@click.option("--exclude", help="No services whose name contains this regular expression.")
+@click.option(
+    "--from", "begin", help="Start of the data, such as 2026-09-01T00:00:00Z; for the cuts otherwise."
+)
+@click.option("--until", help="End of the data; the last sample otherwise.")
+@click.option("--history", default="14d", show_default=True, help="What each recommendation is made from.")
+@click.option("--validity", default="7d", show_default=True, help="What each is scored on.")
+@click.option(
+    "--cuts", help="From one recommendation to the next (7d), or how many (10); the validity otherwise."
+)
+@click.option(
+    "--policy", "policies", multiple=True, help="perfopt or a peer; may be given again; all otherwise."
+)
+@click.option(
+    "--plugin", "plugins", multiple=True, help="Plugin that perfopt is replayed with; all otherwise."
+)
+@format_option("table", "json")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts."
+)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@config_option
+def backtest(
+    source: str | None,
+    services: Path | None,
+    names: tuple[str, ...],
+    everything: bool,
+    match: str | None,
+    exclude: str | None,
+    begin: str | None,
+    until: str | None,
+    history: str,
+    validity: str,
+    cuts: str | None,
+    policies: tuple[str, ...],
+    plugins: tuple[str, ...],
+    form: str,
+    html: Path | None,
+    processes: int | None,
+    config_file: Path | None,
+) -> None:
+    """Replays policies on history: what each would have recommended, and how that did.
+
+    At each cut every policy recommends from what was known then, and is scored on the validity window
+    after it. The same data give the same output, whatever the number of processes.
+    """
+    if everything == bool(names):
+        raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    asked = Asked(names, match, exclude, begin, until, history, validity, cuts, policies, plugins)
+    config = with_processes(load(config_file), processes)
+    asyncio.run(_run(asked, source, services, config, form, html))
+
+
+async def _run(
+    asked: Asked, spec: str | None, services: Path | None, config: "Config", form: str, html: Path | None
+) -> None:
+    from perfopt.backtest import report
+    from perfopt.cli.backtest_output import to_table
+    from perfopt.cli.render import to_json
+    from perfopt.sources.factory import open_source, source_config, with_price_books
+
+    source = open_source(spec, config, services)
+    priced = with_price_books(config, source_config(spec, config, services)[1])
+    try:
+        policies, engine = await asyncio.to_thread(_policies, asked, priced)
+        try:
+            plan = await _plan(asked, source)
+            walks = await _walk(asked, source, plan, policies, priced, engine)
+        finally:
+            if engine is not None:
+                engine.close()
+        result = report(source.name, plan, walks)
+        if html is not None:
+            await _write_page(html, result, source)
+    finally:
+        await source.close()
+    click.echo(to_json(result) if form == "json" else to_table(result), nl=False)
+
+
+def _policies(asked: Asked, config: "Config") -> "tuple[tuple[str, ...], Engine | None]":
+    """Returns the policies to replay, and the engine that perfopt needs, if it takes part."""
+    from perfopt.backtest import OURS, backtest_registry, choose_policies, open_engine, scorable
+    from perfopt.errors import InvalidInputError
+
+    policies = choose_policies(asked.policies)
+    if OURS not in policies:
+        if asked.plugins:
+            raise InvalidInputError(
+                "A plugin is named, and perfopt is not among the policies.",
+                field="plugin",
+                remedy="Add --policy perfopt.",
+            )
+        return policies, None
+    registry = backtest_registry(config, asked.plugins)
+    if scorable(registry):
+        return policies, open_engine(registry, config)
+    if asked.policies:
+        raise InvalidInputError(
+            "No installed plugin makes recommendations that can be scored.",
+            field="policy",
+            remedy="Install one, for example perfopt-resource, or name peers only.",
+        )
+    click.echo("perfopt is left out: no installed plugin makes recommendations of resources.", err=True)
+    return tuple(name for name in policies if name != OURS), None
+
+
+async def _plan(asked: Asked, source: "MetricSource") -> "Plan":
+    from perfopt.backtest import make_plan
+    from perfopt.domain.period import parse_duration, parse_instant
+
+    return make_plan(
+        parse_instant(asked.until, field="until") if asked.until else await source.latest(),
+        begin=parse_instant(asked.begin, field="from") if asked.begin else None,
+        history=parse_duration(asked.history, field="history"),
+        validity=parse_duration(asked.validity, field="validity"),
+        cuts=asked.cuts,
+    )
+
+
+async def _walk(
+    asked: Asked,
+    source: "MetricSource",
+    plan: "Plan",
+    policies: tuple[str, ...],
+    config: "Config",
+    engine: "Engine | None",
+) -> "list[Walk]":
+    from perfopt.backtest import walk_fleet
+    from perfopt.cli.progress import progress_bar
+    from perfopt.engine.engine import cores
+
+    workloads = _chosen(asked, await source.inventory(plan.end))
+    processes = config.engine.processes or cores()
+    walks = []
+    with progress_bar(len(workloads), shown=sys.stderr.isatty(), label="replaying") as advance:
+        async for walk in walk_fleet(source, workloads, plan, policies, config, engine, processes=processes):
+            if walk.error is not None:
+                click.echo(f"Error: {walk.workload.service_name}: {walk.error.message}", err=True)
+            walks.append(walk)
+            advance()
+    return walks
+
+
+def _chosen(asked: Asked, inventory: "tuple[Workload, ...]") -> "list[Workload]":
+    from perfopt.domain.resolve import resolve_workload
+    from perfopt.errors import NotFoundError
+
+    named = [resolve_workload(name, inventory) for name in asked.names] if asked.names else list(inventory)
+    keep, drop = _pattern("match", asked.match), _pattern("exclude", asked.exclude)
+    chosen = [
+        workload
+        for workload in named
+        if (keep is None or keep.search(workload.service_name))
+        and (drop is None or not drop.search(workload.service_name))
+    ]
+    if not chosen:
+        raise NotFoundError(
+            f"None of the {len(named)} services is left to replay.",
+            remedy="Check --match and --exclude." if named else "The source knows no service.",
+        )
+    return chosen
+
+
+def _pattern(option: str, text: str | None) -> "re.Pattern[str] | None":
+    from perfopt.errors import InvalidInputError
+
+    if text is None:
+        return None
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidInputError(
+            f"{text!r} is not a regular expression: {error}.", field=option, remedy="Correct it."
+        ) from None
+
+
+async def _write_page(path: Path, result: "Backtest", source: "MetricSource") -> None:
+    from perfopt.backtest import read_miss_series
+    from perfopt.backtest.page import render_page
+    from perfopt.errors import InvalidInputError
+
+    series = await read_miss_series(source, result)
+    try:
+        path.write_text(render_page(result, series), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} can't be written: {error.strerror}.", field="html", remedy="Name another file."
+        ) from None
