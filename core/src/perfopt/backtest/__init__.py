@@ -1,4 +1,4 @@
-"""Replays policies on history: what each would have recommended then, and how that did (DESIGN.md section 5)."""
+"""Replays policies on history: what each would have recommended, and how that did (DESIGN.md section 5)."""
 
 from perfopt.backtest.bootstrap import Interval
 from perfopt.backtest.engines import backtest_registry, open_engine, scorable

@@ -1,4 +1,4 @@
-"""Intervals by resampling services: the trials of one service are not independent. Seeded: same bytes each time."""
+"""Intervals by resampling services: the trials of one are not independent. Seeded: same bytes each time."""
 
 from collections.abc import Callable, Sequence
 

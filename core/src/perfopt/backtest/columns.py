@@ -1,4 +1,4 @@
-"""The scored trials of one policy as arrays, and the figures of DESIGN.md section 5 on any rows of them. Pure."""
+"""The scored trials of one policy as arrays, and the figures of DESIGN.md section 5 on any rows. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

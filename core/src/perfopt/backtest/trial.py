@@ -36,7 +36,7 @@ class Use(msgspec.Struct, frozen=True):
 
     @property
     def waste(self) -> float:
-        """recommended / needed - 1; below 0 it is the relative shortage."""
+        """Recommended / needed - 1; below 0 it is the relative shortage."""
         return self.recommended / self.needed - 1
 
     @property

@@ -96,7 +96,7 @@ def _declined(key: str, result: AnalysisResult) -> Declined:
 
 
 def _target(recommended: dict[str, Any], current: WorkloadState) -> WorkloadState:
-    """Returns the state that applying a recommendation sets: the quantities as Kubernetes would store them."""
+    """Returns the state that applying a recommendation sets, quantities as Kubernetes stores them."""
     containers = []
     for container in current.containers:
         printed = recommended["containers"][container.name]

@@ -1,4 +1,4 @@
-"""Policies of other tools, as pure functions, to replay beside ours. Algorithms as the tools' files have them."""
+"""Policies of other tools as pure functions, to replay beside ours; algorithms as in the tools' files."""
 
 from perfopt.replay.peers import attune, crane, krr, kruize, vpa
 from perfopt.replay.peers.base import Peer, per_container

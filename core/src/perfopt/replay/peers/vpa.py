@@ -113,7 +113,7 @@ def _bounds(
 
 
 def daily_peaks(memory: Array, step_seconds: int) -> tuple[Array, Array]:
-    """Returns the peak of each pod in each of the last 8 days, and its age in days; days without one left out.
+    """Returns the peaks of the pods in each of the last 8 days, and their ages in days.
 
     Args:
         memory: bytes, shape (pods, steps); the days end where it does.
@@ -133,7 +133,7 @@ def daily_peaks(memory: Array, step_seconds: int) -> tuple[Array, Array]:
 def _with_oom(history: History, memory: Array) -> Array:
     """Raises the sample of each step with an OOM kill to what the autoscaler records for it.
 
-    That is max(used + 100 MiB, 1.2 x used), where used is the larger of the request and the day's peak so far.
+    That is max(used + 100 MiB, 1.2 x used); used is the larger of the request and the day's peak so far.
     """
     kills = history.oom_kills
     if kills is None or kills.shape != memory.shape or not (kills > 0).any():

@@ -1,0 +1,185 @@
+"""The charts of a backtest's page: the frontier, the reliability of confidence, the worst misses."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from perfopt.backtest import svg
+from perfopt.backtest.bootstrap import Interval
+from perfopt.backtest.calibration import Calibration
+from perfopt.backtest.misses import MissSeries
+from perfopt.backtest.policies import OURS
+from perfopt.backtest.summary import PolicySummary
+from perfopt.domain.quantity import format_cpu
+from perfopt.metrics.snapshot import Array
+
+WASTE_TICKS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+LABEL_GAP = 13.0
+MISS_COLUMNS = 360
+
+
+def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
+    """Draws accuracy against the median waste of a resource, a dot with intervals for each policy."""
+    shown = [summary for summary in policies if _dot(summary, resource) is not None]
+    if not shown:
+        return ""
+    wastes = [interval.value for summary in shown if (interval := _waste(summary, resource))]
+    most = next((tick for tick in WASTE_TICKS if tick >= max(*wastes, 0.25) * 1.05), 10.0)
+    frame = svg.Frame.of(560, 380, (0.0, most), (0.0, 1.0), math.log1p)
+    ticks = [(tick, f"{tick:.0%}") for tick in WASTE_TICKS if tick <= most]
+    parts = frame.axes(
+        ticks,
+        [(k / 5, f"{k * 20} %") for k in range(6)],
+        f"{resource} waste, median over the safe ones",
+        "accuracy",
+    )
+    parts.append(svg.path(_staircase(frame, shown, resource), "frontier"))
+    dots = []
+    for summary in shown:
+        accuracy, waste = summary.intervals["accuracy"], _waste(summary, resource)
+        assert waste is not None
+        x, y = frame.x.at(waste.value), frame.y.at(accuracy.value)
+        kind = "ours" if summary.policy.startswith(OURS) else "peer"
+        parts += _whiskers(frame, accuracy, waste, kind)
+        tip = f"{summary.policy}: accuracy {accuracy.value:.1%}, {resource} waste {waste.value:.0%}"
+        parts.append(svg.circle(x, y, 5.5 if kind == "ours" else 4.0, kind, tip))
+        dots.append((x, y, summary.policy, kind))
+    parts += _labels(dots, frame)
+    return svg.picture(560, 380, f"Accuracy against {resource} waste by policy", parts)
+
+
+def _waste(summary: PolicySummary, resource: str) -> Interval | None:
+    return summary.intervals.get(f"{resource}_waste_median")
+
+
+def _dot(summary: PolicySummary, resource: str) -> tuple[float, float] | None:
+    accuracy, waste = summary.intervals.get("accuracy"), _waste(summary, resource)
+    return None if accuracy is None or waste is None else (waste.value, accuracy.value)
+
+
+def _whiskers(frame: svg.Frame, accuracy: Interval, waste: Interval, kind: str) -> list[str]:
+    parts, x, y = [], frame.x.at(waste.value), frame.y.at(accuracy.value)
+    if accuracy.low is not None and accuracy.high is not None:
+        parts.append(svg.line(x, frame.y.at(accuracy.low), x, frame.y.at(accuracy.high), f"whisker {kind}"))
+    if waste.low is not None and waste.high is not None:
+        parts.append(svg.line(frame.x.at(waste.low), y, frame.x.at(waste.high), y, f"whisker {kind}"))
+    return parts
+
+
+def _staircase(
+    frame: svg.Frame, shown: Sequence[PolicySummary], resource: str
+) -> list[tuple[float, float] | None]:
+    """Returns the steps through the policies that none other beats in both."""
+    dots = sorted((dot for s in shown if (dot := _dot(s, resource))), key=lambda dot: (dot[0], -dot[1]))
+    points: list[tuple[float, float] | None] = []
+    best = -1.0
+    for waste, accuracy in dots:
+        if accuracy <= best:
+            continue
+        if points:
+            points.append((frame.x.at(waste), frame.y.at(best)))
+        points.append((frame.x.at(waste), frame.y.at(accuracy)))
+        best = accuracy
+    if points:
+        points.append((frame.x.end, frame.y.at(best)))
+    return points
+
+
+def _labels(dots: Sequence[tuple[float, float, str, str]], frame: svg.Frame) -> list[str]:
+    """Writes the names beside the dots, moved down where they would lie on each other."""
+    parts, taken = [], list[tuple[float, float, float]]()
+    for x, y, name, kind in sorted(dots, key=lambda dot: (dot[1], dot[0])):
+        width = 6.2 * len(name)
+        left = x + 9 if x + 9 + width < frame.width else x - 9 - width
+        at = y + 4
+        while any(abs(at - other) < LABEL_GAP and left < right and begin < left + width
+                  for begin, right, other in taken):  # fmt: skip
+            at += LABEL_GAP / 2
+        taken.append((left, left + width, at))
+        if at - y - 4 > LABEL_GAP:
+            parts.append(svg.line(x, y, left, at - 4, "leader"))
+        parts.append(svg.text(left, at, name, f"name {kind}"))
+    return parts
+
+
+def reliability(calibration: Calibration) -> str:
+    """Draws the share that was accurate against the confidence stated, and the count of each bin."""
+    low = min([0.5, *(min(one.confidence, one.accuracy) for one in calibration.bins)])
+    low = math.floor(low * 10) / 10
+    frame = svg.Frame.of(460, 380, (low, 1.0), (low, 1.0))
+    ticks = [(tick, f"{tick:.0%}") for tick in svg.nice_ticks(low, 1.0, 5)]
+    parts = frame.axes(ticks, ticks, "confidence stated", "share accurate")
+    parts.append(svg.path([(frame.x.begin, frame.y.begin), (frame.x.end, frame.y.end)], "diagonal"))
+    largest = max(one.count for one in calibration.bins)
+    points: list[tuple[float, float] | None] = []
+    for one in calibration.bins:
+        x, y = frame.x.at(one.confidence), frame.y.at(one.accuracy)
+        height = 50 * one.count / largest
+        parts.append(svg.rectangle(x - 4, frame.y.begin - height, 8, height, "mass"))
+        # Wilson's interval of a share, at 95 %
+        bottom, top = wilson(one.accuracy, one.count)
+        parts.append(svg.line(x, frame.y.at(bottom), x, frame.y.at(top), "whisker ours"))
+        points.append((x, y))
+    parts.append(svg.path(points, "reliability"))
+    for one in calibration.bins:
+        tip = f"{one.count} stated {one.low:.2f} to {one.high:.2f}: {one.accuracy:.1%} accurate"
+        parts.append(svg.circle(frame.x.at(one.confidence), frame.y.at(one.accuracy), 4.5, "ours", tip))
+    return svg.picture(460, 380, "Reliability of the stated confidence", parts)
+
+
+def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval of a share of so many."""
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return centre - half, centre + half
+
+
+def miss(found: MissSeries) -> str:
+    """Draws what was known, what was recommended and what came."""
+    values, grid = found.values, found.grid
+    cut = grid.index(found.miss.made_at)
+    most = max(float(np.nanmax(values, initial=0.0)), found.miss.recommended, found.miss.needed) * 1.08
+    frame = svg.Frame.of(540, 200, (0.0, float(grid.size)), (0.0, most))
+    days = grid.size * grid.step_seconds / 86_400
+    every = max(round(days / 6), 1)
+    first = -(-cut * grid.step_seconds // 86_400 // every) * every
+    marks = [(cut + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)]
+    x_ticks = [(at, f"{day:+d} d" if day else "made") for at, day in marks if 0 <= at <= grid.size]
+    y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in svg.nice_ticks(0.0, most, 4)]
+    parts = [
+        svg.rectangle(
+            frame.x.at(cut), svg.TOP, frame.x.end - frame.x.at(cut), frame.y.begin - svg.TOP, "came"
+        )
+    ]
+    parts += frame.axes(x_ticks, y_ticks, "", "")
+    parts.append(svg.path(_line(frame, values[:cut], 0), "known"))
+    parts.append(svg.path(_line(frame, values[cut:], cut), "after"))
+    for value, kind in ((found.miss.needed, "needed"), (found.miss.recommended, "recommended")):
+        y = frame.y.at(value)
+        parts.append(svg.line(frame.x.at(cut), y, frame.x.end, y, kind))
+    label = f"{found.miss.service}: {found.miss.resource} before and after {found.miss.made_at:%Y-%m-%d}"
+    return svg.picture(540, 200, label, parts)
+
+
+def _line(frame: svg.Frame, values: Array, offset: int) -> list[tuple[float, float] | None]:
+    """Returns the largest value of each column of pixels, so that no peak is lost in drawing."""
+    columns = np.array_split(np.arange(values.size), min(MISS_COLUMNS, values.size) or 1)
+    points: list[tuple[float, float] | None] = []
+    for column in columns:
+        part = values[column]
+        if not np.isfinite(part).any():
+            points.append(None)
+            continue
+        points.append((frame.x.at(offset + float(column.mean())), frame.y.at(float(np.nanmax(part)))))
+    return points
+
+
+def amount(value: float, resource: str) -> str:
+    """Prints cores or bytes in few digits."""
+    if resource == "cpu":
+        return format_cpu(value) if value < 1 else f"{value:.3g}"
+    for size, unit in ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
