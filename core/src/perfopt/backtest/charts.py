@@ -17,6 +17,7 @@ from perfopt.metrics.snapshot import Array
 WASTE_TICKS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 LABEL_GAP = 13.0
 MISS_COLUMNS = 360
+_UNITS = {2**40: "Ti", 2**30: "Gi", 2**20: "Mi", 1: ""}
 
 
 def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
@@ -146,7 +147,9 @@ def miss(found: MissSeries) -> str:
     first = -(-cut * grid.step_seconds // 86_400 // every) * every
     marks = [(cut + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)]
     x_ticks = [(at, f"{day:+d} d" if day else "made") for at, day in marks if 0 <= at <= grid.size]
-    y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in svg.nice_ticks(0.0, most, 4)]
+    unit = _unit(most, found.miss.resource)
+    ticks = [tick * unit for tick in svg.nice_ticks(0.0, most / unit, 4)]
+    y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in ticks]
     parts = [
         svg.rectangle(
             frame.x.at(cut), svg.TOP, frame.x.end - frame.x.at(cut), frame.y.begin - svg.TOP, "came"
@@ -179,7 +182,10 @@ def amount(value: float, resource: str) -> str:
     """Prints cores or bytes in few digits."""
     if resource == "cpu":
         return format_cpu(value) if value < 1 else f"{value:.3g}"
-    for size, unit in ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"
+    size = _unit(value, resource)
+    return f"{value / size:.3g}{_UNITS[size]}"
+
+
+def _unit(value: float, resource: str) -> int:
+    """Returns the largest unit that a value holds at least one of."""
+    return 1 if resource == "cpu" else next((size for size in _UNITS if value >= size), 1)

@@ -89,8 +89,8 @@ def _figure(drawing: str, caption: str) -> str:
 
 def _tables(result: Backtest) -> str:
     header = (
-        "policy", "made", "declined", "not scored", "accuracy", "cpu safe", "memory safe", "by load",
-        "cpu waste", "memory waste", "cpu total", "memory total", "slack cpu / mem", "saving",
+        "policy", "made / declined / unscored", "accuracy", "cpu safe", "mem safe", "by load",
+        "cpu waste", "mem waste", "cpu total", "mem total", "slack cpu / mem", "saving",
     )  # fmt: skip
     rows = "".join(_row(summary) for summary in result.policies)
     whole = (
@@ -124,9 +124,7 @@ def _row(summary: PolicySummary) -> str:
         interval = f" <small>{found.low:.0%} to {found.high:.0%}</small>"
     cells = (
         f'<span title="{escape(about(summary.policy))}">{escape(summary.policy)}</span>',
-        str(summary.made),
-        str(sum(summary.declined.values())),
-        str(summary.not_scored),
+        f"{summary.made} / {sum(summary.declined.values())} / {summary.not_scored}",
         f"{_percent(whole.accuracy, 1)}{interval}",
         _percent(whole.cpu.safe),
         _percent(whole.memory.safe),
@@ -180,7 +178,7 @@ def _confidence(result: Backtest) -> str:
     if not parts:
         return ""
     return (
-        "<h2>Does confidence mean what it says?</h2><p>Bins of equal mass: on the diagonal, of recommendations"
+        "<h2>Does confidence mean what it says?</h2><p>Bins of equal mass: on the diagonal, of those"
         " stated at 90 %, 90 in 100 were accurate. The bars below show how many lie in each.</p>"
         f'<div class="row">{"".join(parts)}</div>'
     )
@@ -204,8 +202,8 @@ def _misses(misses: Sequence[MissSeries]) -> str:
         '<span class="key" style="color:var(--peer)"></span>known then'
         '<span class="key" style="color:var(--ink)"></span>what came'
         '<span class="key" style="color:var(--ours)"></span>recommended'
-        '<span class="key" style="color:var(--bad)"></span>needed. One a service, by relative shortage;'
-        " the largest sample of each stretch is drawn, and cpu may be above the request in 1 % of samples.</p>"
+        '<span class="key" style="color:var(--bad)"></span>needed. One a service, by shortage;'
+        " the largest sample of each stretch is drawn, and cpu may exceed the request in 1 % of samples.</p>"
         f'<div class="row">{"".join(drawn)}</div>'
     )
 

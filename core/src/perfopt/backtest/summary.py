@@ -160,7 +160,8 @@ def _resource(use: UseColumns, rows: Rows) -> ResourceFigures:
 
 def _intervals(columns: Columns) -> dict[str, Interval]:
     rows, samples = columns.rows(), resamples(columns.services)
-    statistics = {"accuracy": columns.accuracy, "realised_saving": columns.realised_saving}
+    statistics: dict[str, Callable[[Rows], float | None]] = {
+        "accuracy": columns.accuracy, "realised_saving": columns.realised_saving}
     for name, use in (("cpu", columns.cpu), ("memory", columns.memory)):
         statistics |= {
             f"{name}_safe": use.safe_share,
