@@ -16,9 +16,7 @@ def trial():
     """Makes a scored trial: trial("svc", cpu=(recommended, needed), memory=(...), week=0, **fields)."""
 
     def make(service="svc", *, policy="p", cpu=None, memory=None, week=0, **fields):
-        uses = {
-            name: _use(*given) for name, given in (("cpu", cpu), ("memory", memory)) if given is not None
-        }
+        uses = {name: _use(*given) for name, given in (("cpu", cpu), ("memory", memory)) if given is not None}
         safe = all(use.safe for use in uses.values())
         values = {
             "service": service,

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -54,7 +56,7 @@ def test_bins_hold_everything_once_keep_ties_together_and_ignore_the_order(found
     one, other = reliability(*of(found)), reliability(*of(shuffled))
     assert [(b.count, b.low, b.high) for b in one] == [(b.count, b.low, b.high) for b in other]
     assert sum(b.count for b in one) == len(found)
-    assert all(a.high < b.low for a, b in zip(one, one[1:], strict=False))
+    assert all(a.high < b.low for a, b in pairwise(one))
     assert expected_calibration_error(*of(found)) == pytest.approx(expected_calibration_error(*of(shuffled)))
 
 

@@ -37,11 +37,15 @@ def test_a_number_of_cuts_from_a_begin_is_spread_over_all_of_it():
 
 
 def test_a_history_that_does_not_fit_is_said_with_the_lengths():
-    with pytest.raises(InvalidInputError, match=r"there are 20d, which do not hold a history of 14d and a .* 7d"):
+    with pytest.raises(
+        InvalidInputError, match=r"there are 20d, which do not hold a history of 14d and a .* 7d"
+    ):
         make_plan(END, begin=END - timedelta(days=20))
 
 
-@pytest.mark.parametrize(("cuts", "said"), [("0", "out of range"), ("often", "not a duration"), ("1s", "most")])
+@pytest.mark.parametrize(
+    ("cuts", "said"), [("0", "out of range"), ("often", "not a duration"), ("1s", "most")]
+)
 def test_nonsense_for_cuts_is_refused(cuts, said):
     with pytest.raises(InvalidInputError, match=said):
         make_plan(END, begin=END - timedelta(days=60), cuts=cuts)

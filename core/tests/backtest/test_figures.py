@@ -69,9 +69,9 @@ def test_terciles_are_by_load_and_the_same_for_all_policies(trial):
 
 
 def test_classes_have_figures_of_their_own(trial):
-    found = summarise(
-        [trial("a", cpu=(1.0, 2.0), service_class="critical"), trial("b", cpu=(1.0, 1.0))]
-    )[0].classes
+    found = summarise([trial("a", cpu=(1.0, 2.0), service_class="critical"), trial("b", cpu=(1.0, 1.0))])[
+        0
+    ].classes
     assert {name: one.accuracy for name, one in found.items()} == {"critical": 0, "standard": 1}
 
 

@@ -63,17 +63,11 @@ def make_plan(
     number, stride = _cuts(cuts, validity)
     if begin is None:
         count = number or DEFAULT_CUTS
-        found = [last - stride * back for back in reversed(range(count))]
+        found = tuple(last - stride * back for back in reversed(range(count)))
     else:
         _check_fits(begin, until, history, validity)
         found = _between(begin + history, last, number, stride)
-    if len(found) > MOST_CUTS:
-        raise InvalidInputError(
-            f"That would be {len(found)} cuts, and {MOST_CUTS} are the most.",
-            field="cuts",
-            remedy="Take a longer stride.",
-        )
-    return Plan(tuple(found), history, validity)
+    return Plan(found, history, validity)
 
 
 def _cuts(text: str | None, validity: timedelta) -> tuple[int | None, timedelta]:
@@ -101,10 +95,17 @@ def _check_fits(begin: datetime, until: datetime, history: timedelta, validity: 
         )
 
 
-def _between(first: datetime, last: datetime, number: int | None, stride: timedelta) -> list[datetime]:
+def _between(first: datetime, last: datetime, number: int | None, stride: timedelta) -> tuple[datetime, ...]:
     if number is None:
-        return [first + stride * k for k in range((last - first) // stride + 1)]
+        count = (last - first) // stride + 1
+        if count > MOST_CUTS:
+            raise InvalidInputError(
+                f"That would be {count} cuts, and {MOST_CUTS} are the most.",
+                field="cuts",
+                remedy="Take a longer stride.",
+            )
+        return tuple(first + stride * k for k in range(count))
     if number == 1:
-        return [last]
+        return (last,)
     seconds = (last - first).total_seconds()
-    return [first + timedelta(seconds=round(seconds * k / (number - 1))) for k in range(number)]
+    return tuple(first + timedelta(seconds=round(seconds * k / (number - 1))) for k in range(number))

@@ -161,7 +161,9 @@ def _resource(use: UseColumns, rows: Rows) -> ResourceFigures:
 def _intervals(columns: Columns) -> dict[str, Interval]:
     rows, samples = columns.rows(), resamples(columns.services)
     statistics: dict[str, Callable[[Rows], float | None]] = {
-        "accuracy": columns.accuracy, "realised_saving": columns.realised_saving}
+        "accuracy": columns.accuracy,
+        "realised_saving": columns.realised_saving,
+    }
     for name, use in (("cpu", columns.cpu), ("memory", columns.memory)):
         statistics |= {
             f"{name}_safe": use.safe_share,
@@ -188,7 +190,7 @@ def _by_tercile(trials: Sequence[Trial], bounds: tuple[float, float] | None) -> 
     groups: dict[str, list[Trial]] = {name: [] for name in TERCILES} if bounds is not None else {}
     for trial in trials:
         if bounds is not None and trial.level is not None:
-            groups[TERCILES[sum(trial.level > bound for bound in bounds)]].append(trial)
+            groups[TERCILES[sum(trial.level >= bound for bound in bounds)]].append(trial)
     return groups
 
 

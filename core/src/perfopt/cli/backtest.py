@@ -96,6 +96,7 @@ def backtest(
     """
     if everything == bool(names):
         raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    _check_writable(html)
     asked = Asked(names, match, exclude, begin, until, history, validity, cuts, policies, plugins)
     config = with_processes(load(config_file), processes)
     asyncio.run(_run(asked, source, services, config, form, html))
@@ -222,6 +223,18 @@ def _pattern(option: str, text: str | None) -> "re.Pattern[str] | None":
         raise InvalidInputError(
             f"{text!r} is not a regular expression: {error}.", field=option, remedy="Correct it."
         ) from None
+
+
+def _check_writable(html: Path | None) -> None:
+    """Refuses a page that can't be written before the work for it is done."""
+    from perfopt.errors import InvalidInputError
+
+    if html is not None and not html.absolute().parent.is_dir():
+        raise InvalidInputError(
+            f"There is no folder {html.absolute().parent}.",
+            field="html",
+            remedy="Make it, or name another file.",
+        )
 
 
 async def _write_page(path: Path, result: "Backtest", source: "MetricSource") -> None:
