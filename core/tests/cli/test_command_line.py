@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,8 +63,8 @@ def _this_module():
 def test_extensions_add_commands_and_a_broken_one_is_a_warning(run, extensions):
     shown = run("--help")
     assert shown.exit_code == 0
-    assert "hello    Says hello." in shown.stdout
-    assert "analyze  Recommends" in shown.stdout
+    assert re.search(r"hello +Says hello\.", shown.stdout)
+    assert re.search(r"analyze +Recommends", shown.stdout)
     assert (
         "Warning: the command 'broken' cannot be loaded:"
         " ModuleNotFoundError: No module named 'perfopt_no_such_module'\n" in shown.stderr
