@@ -153,6 +153,10 @@ class FakeStore:
         ]
         return _page(kept, cursor, limit)
 
+    async def accuracy(self, *, service_name=None, optimization_type=None):
+        self._check()
+        return ()
+
     async def ping(self):
         if self.hangs:
             try:

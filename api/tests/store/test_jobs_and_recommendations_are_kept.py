@@ -172,6 +172,43 @@ async def test_predictions_come_with_the_job_and_the_recommendation_and_not_in_l
     assert listed.predictions is job.recommendations[0].predictions is None
 
 
+async def test_accuracy_adds_up_the_evidence_of_what_is_in_force(store, work, recommendation, result):
+    def window(outcome, cpu_safe=None, memory_safe=None, cpu_waste=None):
+        accurate = {"accurate": True, "inaccurate": False}.get(outcome)
+        return domain.ReplayWindow(
+            made_at=datetime(2025, 6, 1, tzinfo=UTC),
+            scored_until=datetime(2025, 6, 8, tzinfo=UTC),
+            outcome=outcome,
+            accurate=accurate,
+            cpu_safe=cpu_safe,
+            memory_safe=memory_safe,
+            cpu_waste=cpu_waste,
+        )
+
+    def with_evidence(service, *windows):
+        return msgspec.structs.replace(recommendation(service), evidence=domain.Evidence(windows=windows))
+
+    assert await store.accuracy() == ()
+    await finished(store, work, result(with_evidence("vm-1", window("inaccurate", False, True, -0.5))))
+    good = (window("accurate", True, True, 0.2), window("accurate", True, True, 0.6), window("declined"))
+    await finished(store, work, result(with_evidence("vm-1", *good)))  # supersedes the first
+    await finished(store, work, result(with_evidence("vm-2", window("inaccurate", True, False, 1.0))))
+    await finished(store, work, result(recommendation("vm-3")))  # no window at all
+
+    [found] = await store.accuracy()
+    assert (found.recommendations, found.windows, found.declined, found.not_scored) == (3, 3, 1, 0)
+    assert found.accuracy == found.memory_safe == 0.6667
+    assert (found.cpu_safe, found.cpu_waste, found.memory_waste) == (1.0, 0.6, None)
+    assert found.confidence == 0.87
+    [one] = await store.accuracy(
+        service_name="vm_1", optimization_type=OptimizationType.RESOURCE_OPTIMIZATION
+    )
+    assert one.accuracy == 1.0
+    assert await store.accuracy(optimization_type=OptimizationType.COST_OPTIMIZATION) == ()
+    [bare] = await store.accuracy(service_name="vm-3")
+    assert (bare.windows, bare.accuracy) == (0, None)
+
+
 async def test_turning_already_right_is_material(store, work, database, recommendation, result):
     await finished(store, work, result(recommendation()))
     await finished(store, work, result(recommendation(already_right=True)))

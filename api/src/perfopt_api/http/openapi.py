@@ -64,6 +64,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "listJobs": _LISTING,
     "getJob": (*_LISTING, 404),
     "listRecommendations": _LISTING,
+    "getAccuracy": _LISTING,
     "getRecommendation": (*_LISTING, 404),
     "applyRecommendation": (400, 401, 404, 406, 409, 413, 415, 503),
     "listPlugins": _LISTING,

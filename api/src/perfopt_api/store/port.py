@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
@@ -96,6 +97,11 @@ class Store(Protocol):
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
         """
+
+    async def accuracy(
+        self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None
+    ) -> tuple[ReplayedAccuracy, ...]:
+        """Adds up the evidence of the current recommendations, one summary a type that has any."""
 
     async def ping(self) -> None:
         """Returns when PostgreSQL answers and its schema is the one this code was written for.

@@ -12,12 +12,14 @@ from sqlalchemy import Column, ColumnElement, Row, Select, String, func, literal
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.errors import ConflictError, UnavailableError
 from perfopt_api.store import cursor as cursors
+from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import job_of, recommendation_of
 from perfopt_api.store.port import DEFAULT_LIMIT, Created, Page
@@ -119,6 +121,12 @@ class PostgresStore:
         async with self._database.transaction() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
         return Page(items=tuple(recommendation_of(row._mapping) for row in rows), next_cursor=following)
+
+    async def accuracy(
+        self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None
+    ) -> tuple[ReplayedAccuracy, ...]:
+        """See Store.accuracy."""
+        return await replayed_accuracy(self._database, service_name, optimization_type)
 
     async def ping(self) -> None:
         """See Store.ping."""
