@@ -87,12 +87,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
+        sizing_model: file that `perfopt train` wrote; None is the model that comes with perfopt.
     """
 
     deadline_seconds: Seconds = 10.0
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
     disabled_plugins: str | tuple[str, ...] = ()
+    sizing_model: str | None = None
 
     def disabled(self) -> tuple[str, ...]:
         """Returns the names of the disabled plugins."""

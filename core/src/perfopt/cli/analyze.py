@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, parse_types, with_processes
+from perfopt.cli.options import config_option, format_option, load, model_option, parse_types, with_engine
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -55,6 +55,7 @@ class Question:
 @click.option("--include-predictions", is_flag=True, help="Put the forecasts on each recommendation.")
 @format_option("table", "json", "ndjson", "yaml")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@model_option
 @config_option
 def analyze(
     source: str | None,
@@ -68,6 +69,7 @@ def analyze(
     include_predictions: bool,
     form: str,
     processes: int | None,
+    model: Path | None,
     config_file: Path | None,
 ) -> None:
     """Recommends what services need, from their history.
@@ -88,7 +90,7 @@ def analyze(
         types=parse_types(type_names),
         include_predictions=include_predictions,
     )
-    config = with_processes(load(config_file), processes)
+    config = with_engine(load(config_file), processes=processes, model=model)
     if not asyncio.run(_run(question, source, services, config, form)):
         raise click.exceptions.Exit(FAILED)
 

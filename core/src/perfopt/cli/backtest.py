@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, with_processes
+from perfopt.cli.options import config_option, format_option, load, model_option, with_engine
 
 if TYPE_CHECKING:
     from perfopt.backtest import Backtest, Plan, Walk
@@ -69,6 +69,7 @@ class Asked:
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts."
 )
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@model_option
 @config_option
 def backtest(
     source: str | None,
@@ -87,6 +88,7 @@ def backtest(
     form: str,
     html: Path | None,
     processes: int | None,
+    model: Path | None,
     config_file: Path | None,
 ) -> None:
     """Replays policies on history: what each would have recommended, and how that did.
@@ -98,7 +100,7 @@ def backtest(
         raise click.UsageError("Give either --service NAME (once or more) or --all.")
     _check_writable(html)
     asked = Asked(names, match, exclude, begin, until, history, validity, cuts, policies, plugins)
-    config = with_processes(load(config_file), processes)
+    config = with_engine(load(config_file), processes=processes, model=model)
     asyncio.run(_run(asked, source, services, config, form, html))
 
 

@@ -28,13 +28,18 @@ def load(config_file: Path | None) -> "Config":
     return load_config(config_file, os.environ)
 
 
-def with_processes(config: "Config", processes: int | None) -> "Config":
-    """Returns the configuration with the number of processes that was asked for, if any was."""
+model_option = click.option(
+    "--model", type=click.Path(path_type=Path), help="A sizing model that `perfopt train` wrote."
+)
+
+
+def with_engine(config: "Config", *, processes: int | None, model: Path | None) -> "Config":
+    """Returns the configuration with what the command line says of the engine, if anything."""
     from msgspec.structs import replace
 
-    if processes is None:
-        return config
-    return replace(config, engine=replace(config.engine, processes=processes))
+    given = {"processes": processes, "sizing_model": None if model is None else str(model)}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return replace(config, engine=replace(config.engine, **changed))
 
 
 def format_option[F: Callable[..., Any]](*formats: str) -> Callable[[F], F]:

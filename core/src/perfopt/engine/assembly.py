@@ -78,7 +78,7 @@ def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> O
     snapshot, book = context.snapshot, context.price_book
     workload = snapshot.workload
     now, then = book.monthly_cost(workload.state), book.monthly_cost(proposal.target)
-    sure, detail = confidence(evidence, made.info.prior, context.validity)
+    sure, detail = confidence(evidence, proposal.prior or made.info.prior, context.validity)
     improvement, reasons = expected_improvement(proposal.claim, snapshot, now, then, sure)
     return OptimizationRecommendation(
         recommendation_id="",

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Self
 
-from perfopt.config import Config
+from perfopt.config import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
@@ -16,6 +17,7 @@ from perfopt.engine.isolation import Answers, StrategyPool
 from perfopt.engine.messages import Outcome
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
+from perfopt.learn.model import SizingModel
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 
@@ -40,8 +42,11 @@ class Engine:
 
     Args:
         registry: what is installed, from `probe_plugins`.
-        config: limits of the worker processes and price books.
+        config: limits of the worker processes, price books, and the sizing model, which is read here.
         breaker: sets plugins aside that fail in a row.
+
+    Raises:
+        ModelError: the configured sizing model can't be used.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class Engine:
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
         self.processes = limits.processes or cores()
-        self._pool = StrategyPool(registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib)
+        self._pool = StrategyPool(
+            registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib, _models(limits)
+        )
 
     @classmethod
     def open(cls, config: Config | None = None) -> "Engine":
@@ -140,6 +147,15 @@ class Engine:
 def cores() -> int:
     """Returns how many cores this process may use; not every system says."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _models(limits: EngineConfig) -> dict[str, bytes]:
+    """Reads the models that the configuration names; they are checked here, where the user is told."""
+    if limits.sizing_model is None:
+        return {}
+    path = Path(limits.sizing_model)
+    SizingModel.load(path)
+    return {"sizing": path.read_bytes()}
 
 
 _SET_ASIDE = Outcome(

@@ -2,7 +2,7 @@
 
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
@@ -63,13 +63,20 @@ class StrategyPool:
         processes: how many tasks run at once.
         deadline_seconds: for one strategy.
         memory_limit_mib: resident memory of a worker.
+        models: put into every context.
     """
 
     def __init__(
-        self, registry: Registry, processes: int, deadline_seconds: float, memory_limit_mib: int
+        self,
+        registry: Registry,
+        processes: int,
+        deadline_seconds: float,
+        memory_limit_mib: int,
+        models: Mapping[str, bytes],
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
-        self._setup = Setup(only=frozenset((info.name, info.distribution) for info in loaded))
+        identities = frozenset((info.name, info.distribution) for info in loaded)
+        self._setup = Setup(only=identities, models=dict(models))
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
@@ -82,7 +89,7 @@ class StrategyPool:
         """Runs strategies on one workload, one after the other in one process; blocks.
 
         Args:
-            context: without forecasts.
+            context: without forecasts and models.
             keys: of the strategies.
             predictions: make the forecasts for the user as well.
 

@@ -37,14 +37,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """First message to a worker: what to load, as in `load_plugins`."""
+    """First message to a worker: what to load, as in `load_plugins`, and the models of every context."""
 
     disabled: tuple[str, ...] = ()
     only: frozenset[tuple[str, str]] | None = None
+    models: dict[str, bytes] = {}
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What the next runs are about: a pickled `AnalysisContext` without forecasts."""
+    """What the next runs are about: a pickled `AnalysisContext` without forecasts and models."""
 
     context: bytes
 

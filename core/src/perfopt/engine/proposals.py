@@ -40,6 +40,8 @@ def checked(result: Any, strategy: Strategy, context: AnalysisContext) -> Propos
     if isinstance(plain, Declined):
         return plain
     _check_claim(plain.claim)
+    if plain.prior is not None and not plain.prior.possible:
+        raise ProposalError("gave a prior whose mean is not in [0, 1] or whose strength is not positive")
     target = _complete(plain.target, context)
     return msgspec.structs.replace(plain, target=target)
 

@@ -45,11 +45,7 @@ def strategy_problem(strategy: Any) -> str | None:
         return f"{label} has a name that is not of the form [a-z0-9_-]+."
     if not isinstance(strategy.optimization_type, OptimizationType):
         return f"{label} has an optimization_type that is not an OptimizationType."
-    if (
-        not isinstance(strategy.prior, Prior)
-        or not 0 <= strategy.prior.mean <= 1
-        or strategy.prior.strength <= 0
-    ):
+    if not isinstance(strategy.prior, Prior) or not strategy.prior.possible:
         return f"{label} needs a Prior with a mean in [0, 1] and a positive strength."
     return _metrics_problem(strategy, label) or _pickle_problem(strategy, label)
 

@@ -4,6 +4,7 @@ import pickle
 import traceback
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from perfopt.engine import messages
@@ -32,14 +33,17 @@ def main() -> None:
             subject = request.context
         elif isinstance(request, messages.Run):
             end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances)
+            answer = _run(request.key, subject, loaded.instances, setup.models)
             end_never()
             channel.send(answer)
 
 
-def _run(key: str | None, subject: bytes, strategies: Mapping[str, Strategy]) -> bytes:
+def _run(
+    key: str | None, subject: bytes, strategies: Mapping[str, Strategy], models: Mapping[str, bytes]
+) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
+    context = replace(context, models=models)
     if key is None:
         return messages.encode(predict(context))
     try:

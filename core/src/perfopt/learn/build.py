@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.domain.enums import ServiceClass
+from perfopt.errors import InvalidInputError
 from perfopt.learn.calibrate import Calibration, reliability
 from perfopt.learn.examples import Examples
 from perfopt.learn.features import RESOURCES
@@ -12,6 +13,7 @@ from perfopt.learn.train import GRID, choices, fit_calibration, out_of_fold, out
 from perfopt.metrics.snapshot import Array
 
 ABSTENTION = 0.02  # share of the fleet's own out-of-fold recommendations that fall below the floor
+MINIMUM_SERIES = 10
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
 
@@ -37,9 +39,15 @@ def build(
         bags: how many times to train, each on other pairs; their curves are averaged.
 
     Raises:
-        InvalidInputError: too few series.
+        InvalidInputError: too few series, or no example of cpu or of memory.
     """
     asked = examples.where(examples.validity == examples.validity.max())
+    count = len(np.unique(examples.series))
+    if count < MINIMUM_SERIES:
+        raise InvalidInputError(
+            f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed.",
+            remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
+        )
     curves = out_of_fold(examples, asked, bags=bags)
     calibration = fit_calibration(curves, asked, tuple(SHORTAGE_COSTS.values()))
     floor, figures = _replay(curves, asked, calibration)
@@ -48,7 +56,7 @@ def build(
         version=version,
         trained_until=trained_until,
         data=data,
-        series=len(np.unique(examples.series)),
+        series=count,
         examples=len(examples.at),
         split=_SPLIT,
         figures=figures,

@@ -57,6 +57,34 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """What the trees say of one container, for any x.
+
+    Attributes:
+        baselines: log-odds that each bag starts from, shape (bags,).
+        above, below: the interval of x that ends in a leaf, shape (leaves,).
+        value, bag: of the leaf, shape (leaves,).
+    """
+
+    baselines: Array
+    above: Array
+    below: Array
+    value: Array
+    bag: Indices
+
+    def probabilities(self, at: Array) -> Array:
+        """Returns P(need <= reference * e^x) at each x (increasing), averaged over the bags."""
+        size, bags = len(at) + 1, len(self.baselines)
+        row = self.bag.astype(np.int64) * size
+        starts = row + np.searchsorted(at, self.above, side="right")
+        ends = row + np.searchsorted(at, self.below, side="right")
+        change = np.bincount(starts, self.value, bags * size) - np.bincount(ends, self.value, bags * size)
+        odds = np.cumsum(change.reshape(bags, size), axis=1)[:, :-1] + self.baselines[:, None]
+        curve: Array = (1 / (1 + np.exp(-odds))).mean(axis=0)
+        return curve
+
+
+@dataclass(frozen=True, slots=True)
 class Trees:
     """The trees of one resource, several bags of them, flattened.
 
@@ -86,19 +114,19 @@ class Trees:
             values: features, shape (len(NAMES),).
             at: x, increasing.
         """
+        return self.curve(values).probabilities(at)
+
+    def curve(self, values: Array) -> "Curve":
+        """Returns the probability as a function of x: the leaves that any x reaches, with their intervals.
+
+        Args:
+            values: features, shape (len(NAMES),).
+        """
         bounds = self._bounds(values)
         below = np.append(bounds, np.inf)[self.leaf_left].min(axis=1)  # index -1 is the padding
         above = np.append(bounds, -np.inf)[self.leaf_right].max(axis=1)
         live = above < below
-        size, bags = len(at) + 1, len(self.baselines)
-        row = self.leaf_bag[live].astype(np.int64) * size
-        starts = row + np.searchsorted(at, above[live], side="right")
-        ends = row + np.searchsorted(at, below[live], side="right")
-        weights = self.leaf_value[live]
-        change = np.bincount(starts, weights, bags * size) - np.bincount(ends, weights, bags * size)
-        odds = np.cumsum(change.reshape(bags, size), axis=1)[:, :-1] + self.baselines[:, None]
-        curve: Array = (1 / (1 + np.exp(-odds))).mean(axis=0)
-        return curve
+        return Curve(self.baselines, above[live], below[live], self.leaf_value[live], self.leaf_bag[live])
 
     def _bounds(self, values: Array) -> Array:
         """Returns the x up to which each split goes left: plus or minus infinity where x is not asked."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 import numpy as np
@@ -51,13 +52,19 @@ class Sampling:
     aligned: bool
 
 
-DEFAULT_SAMPLING = (
-    Sampling(168 * _HOUR, 48 * _HOUR, 1.0, aligned=True),
-    Sampling(72 * _HOUR, 144 * _HOUR, 0.3, aligned=False),
-    Sampling(24 * _HOUR, 144 * _HOUR, 0.3, aligned=False),
-    Sampling(6 * _HOUR, 96 * _HOUR, 0.3, aligned=False),
-)
-"""A week is what is asked most; shorter validities show the same laws sooner."""
+def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
+    """Returns which instants to learn from, for a validity that is asked most.
+
+    Shorter validities show the same laws sooner. For a week: every second day, and in between examples
+    of three days, one day and six hours.
+    """
+    whole = int(validity.total_seconds())
+    return (
+        Sampling(whole, whole * 2 // 7, 1.0, aligned=whole * 2 // 7 >= 24 * _HOUR),
+        Sampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
+        Sampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
+        Sampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +134,19 @@ def _log_need(row: Example, resource: str) -> float:
     return math.log(row.needs[resource] / row.references[resource])
 
 
-def collect(
-    series: Iterable[Series], samplings: Iterable[Sampling] = DEFAULT_SAMPLING, seed: int = 0
-) -> Examples:
+def collect(series: Iterable[Series], sampled: Iterable[Sampling] | None = None, seed: int = 0) -> Examples:
     """Returns the examples of a fleet: all whose history and outcome hold enough samples.
 
     Args:
         series: with no sample at or after the instant until which may be learnt.
-        samplings: which instants.
+        sampled: which instants; those of `samplings()` if None.
         seed: of the offsets.
     """
-    rng, samplings = np.random.default_rng(seed), tuple(samplings)
+    rng = np.random.default_rng(seed)
+    which = samplings() if sampled is None else tuple(sampled)
     rows: list[Example] = []
     for one in series:
-        for sampling in samplings:
+        for sampling in which:
             rows.extend(_walk(one, sampling, rng))
     return Examples.of(rows)
 

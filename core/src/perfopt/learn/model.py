@@ -5,7 +5,9 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,9 +18,9 @@ import numpy as np
 from perfopt.domain.enums import ServiceClass
 from perfopt.errors import InvalidInputError
 from perfopt.learn.calibrate import Calibration
-from perfopt.learn.curves import TREE_ARRAYS, Columns, Trees
+from perfopt.learn.curves import TREE_ARRAYS, Columns, Curve, Trees
 from perfopt.learn.features import FLOORS, NAMES, RESOURCES, Features
-from perfopt.learn.policy import choose
+from perfopt.learn.policy import choose_each
 from perfopt.metrics.snapshot import Array
 
 FORMAT = 1
@@ -28,7 +30,8 @@ SHORTAGE_COSTS: Mapping[ServiceClass, float] = {
     ServiceClass.BATCH: 4.0,
 }
 """What a broken word costs, when a size of which all would be slack costs 1 (see policy.py)."""
-_FRONTIER_COSTS = (3.5, 4.5, 5.5, 6.5, 8.0, 10.0, 13.0)
+FRONTIER_COSTS = (4.0, 4.5, 5.5, 6.5, 8.0, 10.0, 13.0)
+"""Costs of shortage that the frontier is shown at, those of the classes among them."""
 _PART = 1e-9
 
 
@@ -81,10 +84,44 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What a model recommends, and the frontier around it from cheap to sure."""
+    """What a model recommends.
+
+    Attributes:
+        recommended: the choice.
+        frontier: the choice at each of FRONTIER_COSTS, from cheap to sure.
+        outlook: what it was chosen from.
+    """
 
     recommended: Choice
     frontier: tuple[Choice, ...]
+    outlook: "Outlook" = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a model expects of one container.
+
+    Attributes:
+        curves: resource to P(need <= e^x * reference).
+        references: as the features have them.
+        calibration: of the product of the probabilities.
+    """
+
+    curves: Mapping[str, Curve]
+    references: Mapping[str, float]
+    calibration: Calibration
+
+    def confidence(self, sizes: Mapping[str, float]) -> float:
+        """Returns the calibrated probability that sizes are accurate.
+
+        Args:
+            sizes: resource to cores or bytes, of all resources measured.
+        """
+        joint = 1.0
+        for resource, reference in self.references.items():
+            x = math.log(max(sizes[resource], FLOORS[resource]) / reference)
+            joint *= float(self.curves[resource].probabilities(np.array([x + _PART]))[0])
+        return float(self.calibration(np.array([joint]))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +142,14 @@ class SizingModel:
         trees: by resource.
         grid: logarithms of the factors of the reference that are considered, rising.
         calibration: of the product of the two probabilities.
+        sha256: of the file it was read from; None where it was not.
     """
 
     card: ModelCard
     trees: Mapping[str, Trees]
     grid: Array
     calibration: Calibration
+    sha256: str | None = None
 
     def size(
         self, features: Features, shortage_cost: float = 5.5, target_confidence: float | None = None
@@ -124,13 +163,18 @@ class SizingModel:
             shortage_cost: by the service's class, SHORTAGE_COSTS.
             target_confidence: raise the cost of shortage until this confidence is reached, if it can be.
         """
-        candidates = self._candidates(features)
+        outlook = self.outlook(features)
+        candidates = self._candidates(outlook)
         if target_confidence is not None:
             shortage_cost = self._cost_reaching(candidates, target_confidence, shortage_cost)
-        chosen = self._choose(candidates, shortage_cost)
-        around = {self._choose(candidates, cost) for cost in _FRONTIER_COSTS} | {chosen}
-        frontier = sorted((self._choice(candidates, pick, chosen) for pick in around), key=_by_confidence)
-        return Sizing(self._choice(candidates, chosen, chosen), tuple(frontier))
+        chosen, *around = self._choose(candidates, shortage_cost, *FRONTIER_COSTS)
+        made = {pick: self._choice(candidates, pick, chosen) for pick in {chosen, *around}}
+        return Sizing(made[chosen], tuple(made[pick] for pick in around), outlook)
+
+    def outlook(self, features: Features) -> Outlook:
+        """Returns what the model expects of a container."""
+        curves = {resource: self.trees[resource].curve(features.values) for resource in features.references}
+        return Outlook(curves, features.references, self.calibration)
 
     def confidence(self, features: Features, sizes: Mapping[str, float]) -> float:
         """Returns the calibrated probability that given sizes are accurate.
@@ -139,32 +183,28 @@ class SizingModel:
             features: of the history.
             sizes: resource to cores or bytes; those not measured are not asked.
         """
-        joint = 1.0
-        for resource, reference in features.references.items():
-            x = math.log(max(sizes[resource], FLOORS[resource]) / reference)
-            joint *= float(self.trees[resource].probabilities(features.values, np.array([x + _PART]))[0])
-        return float(self.calibration(np.array([joint]))[0])
+        return self.outlook(features).confidence(sizes)
 
-    def _candidates(self, features: Features) -> dict[str, _Candidates]:
+    def _candidates(self, outlook: Outlook) -> dict[str, _Candidates]:
         found = {}
-        for resource, reference in features.references.items():
+        for resource, reference in outlook.references.items():
             unit = 1e-3 if resource == "cpu" else 1.0
             raw = np.ceil(np.round(reference * np.exp(self.grid) / unit, 6)) * unit
             sizes = np.unique(np.maximum(raw, FLOORS[resource]))
             at = np.log(sizes / reference)
-            curve = self.trees[resource].probabilities(features.values, at + _PART)
-            found[resource] = _Candidates(sizes, curve, at)
+            found[resource] = _Candidates(sizes, outlook.curves[resource].probabilities(at + _PART), at)
         return found
 
-    def _choose(self, candidates: Mapping[str, _Candidates], shortage_cost: float) -> tuple[int, ...]:
-        """Returns the index of the chosen size of each resource."""
+    def _choose(self, candidates: Mapping[str, _Candidates], *shortage_costs: float) -> list[tuple[int, ...]]:
+        """Returns the indices of the chosen sizes at each cost."""
         parts = tuple(candidates.values())
-        return choose([part.probabilities for part in parts], [part.at for part in parts], shortage_cost)
+        curves, at = [part.probabilities for part in parts], [part.at for part in parts]
+        return choose_each(curves, at, shortage_costs)
 
     def _cost_reaching(self, candidates: Mapping[str, _Candidates], target: float, least: float) -> float:
         """Returns the least of rising costs of shortage at which the choice reaches the target."""
         for cost in least * 1.25 ** np.arange(25):
-            if self._confidence(candidates, self._choose(candidates, float(cost))) >= target:
+            if self._confidence(candidates, self._choose(candidates, float(cost))[0]) >= target:
                 break
         return float(cost)
 
@@ -191,6 +231,12 @@ class SizingModel:
 
     def save(self, path: Path) -> str:
         """Writes the file and returns its SHA-256. The same model gives the same bytes."""
+        data = self.dumps()
+        path.write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+    def dumps(self) -> bytes:
+        """Returns the content of the file."""
         header = {
             "format": FORMAT,
             "features": NAMES,
@@ -208,8 +254,7 @@ class SizingModel:
             arrays |= {f"{resource}_{name}": values for name, values in trees.arrays().items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # members carry a fixed date: 1980
-        path.write_bytes(buffer.getvalue())
-        return hashlib.sha256(buffer.getvalue()).hexdigest()
+        return buffer.getvalue()
 
     @classmethod
     def load(cls, path: Path) -> "SizingModel":
@@ -219,14 +264,28 @@ class SizingModel:
             ModelError: not such a file, or of features that this version does not compute.
         """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                return cls._read({name: arrays[name] for name in arrays.files})
+            data = path.read_bytes()
+        except OSError as error:
+            raise _unusable(str(path), error) from error
+        return cls.loads(data, str(path))
+
+    @classmethod
+    def loads(cls, data: bytes, name: str = "The model") -> "SizingModel":
+        """Reads the content of a model file; no code in it is run.
+
+        Args:
+            data: the content.
+            name: what to call it in an error.
+
+        Raises:
+            ModelError: not such a file, or of features that this version does not compute.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                read = cls._read({name: arrays[name] for name in arrays.files})
         except (OSError, EOFError, ValueError, KeyError, BadZipFile, msgspec.ValidationError) as error:
-            raise ModelError(
-                f"{path} is not a sizing model of this version: {error}",
-                field="model",
-                remedy="train it again with `perfopt train`",
-            ) from error
+            raise _unusable(name, error) from error
+        return replace(read, sha256=hashlib.sha256(data).hexdigest())
 
     @classmethod
     def _read(cls, arrays: Mapping[str, Any]) -> "SizingModel":
@@ -247,5 +306,21 @@ class SizingModel:
         )
 
 
-def _by_confidence(choice: Choice) -> float:
-    return choice.confidence
+def _unusable(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{name} is not a sizing model of this version: {error}",
+        field="model",
+        remedy="train it again with `perfopt train`",
+    )
+
+
+@lru_cache(maxsize=1)
+def shipped_model() -> SizingModel:
+    """Returns the model that comes with perfopt, read once."""
+    return SizingModel.loads((files("perfopt.learn") / "models" / "sizing-1.npz").read_bytes())
+
+
+@lru_cache(maxsize=4)
+def read_model(data: bytes) -> SizingModel:
+    """Returns the model of a file's content, read once for each content; see SizingModel.loads."""
+    return SizingModel.loads(data)

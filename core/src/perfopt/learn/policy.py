@@ -31,9 +31,17 @@ def choose(curves: Sequence[Array], at: Sequence[Array], shortage_cost: float) -
         at: of each resource, log(size / reference), shape (sizes,).
         shortage_cost: of not keeping the word, in units of slack_cost.
     """
+    return choose_each(curves, at, [shortage_cost])[0]
+
+
+def choose_each(
+    curves: Sequence[Array], at: Sequence[Array], shortage_costs: Sequence[float]
+) -> list[tuple[int, ...]]:
+    """Returns the choice at each of several costs of a shortage; see `choose`."""
     joint, cost = np.ones(()), np.zeros(())
     for curve, offsets in zip(curves, at, strict=True):
         joint = joint[..., None] * curve
         cost = cost[..., None] + slack_cost(offsets)
-    worth = shortage_cost * joint - cost - _PENALTY * np.maximum(LEAST_PROBABILITY - joint, 0)
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(worth)), joint.shape))
+    cost = cost + _PENALTY * np.maximum(LEAST_PROBABILITY - joint, 0)
+    best = [int(np.argmax(shortage_cost * joint - cost)) for shortage_cost in shortage_costs]
+    return [tuple(int(i) for i in np.unravel_index(index, joint.shape)) for index in best]

@@ -34,7 +34,6 @@ GRID: Array = np.unique(
     )
 )
 """Logarithms of the factors of the reference that are considered."""
-MINIMUM_SERIES = 10
 _PAIRS = 6
 _NEED_RANGE = (-1.6, 3.4)
 _LIMIT_HIDDEN = 0.15  # share of examples whose limits are hidden, so that unknown limits are no surprise
@@ -63,18 +62,12 @@ def train_trees(examples: Examples, bags: int = 2) -> dict[str, Trees]:
     """Returns the trees of both resources.
 
     Args:
-        examples: of at least ten series.
+        examples: of both resources.
         bags: how many times to train, each on other pairs.
 
     Raises:
-        InvalidInputError: too few series.
+        InvalidInputError: no example of a resource.
     """
-    count = len(np.unique(examples.series))
-    if count < MINIMUM_SERIES:
-        raise InvalidInputError(
-            f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed",
-            remedy="name more services, or a longer period: a series needs 10/7 of the validity",
-        )
     features = _hide_limits(examples.features)
     return {
         resource: flatten(columns(resource), [_bag(examples, features, resource, bag) for bag in range(bags)])
@@ -96,6 +89,10 @@ def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     measured = np.isfinite(examples.needs[resource])
+    if not measured.any():
+        raise InvalidInputError(
+            f"There is not enough {resource} to learn from.", remedy="Add services that measure it."
+        )
     needs, features = examples.needs[resource][measured], features[measured]
     at = _draw(needs, np.random.default_rng(seed))
     seen = columns(resource)
@@ -114,7 +111,9 @@ def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple
         random_state=seed,
     )
     enough = needs[:, None] <= at + 1e-9
-    booster.fit(_design(seen, features, at), enough.ravel(), np.repeat(examples.weight[measured], _PAIRS))
+    rows = _design(seen, features, at)
+    rows[:, np.isnan(rows).all(axis=0)] = 0  # scikit-learn can't bin a column that nobody has, such as limits
+    booster.fit(rows, enough.ravel(), np.repeat(examples.weight[measured], _PAIRS))
     trees = [_tree(iteration[0].nodes) for iteration in booster._predictors]
     return float(booster._baseline_prediction.item()), trees
 

@@ -1,6 +1,7 @@
 """The public API for plugin authors: everything a strategy needs is imported from here."""
 
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.domain.recommendation import Coverage, Declined, Reason
@@ -12,8 +13,10 @@ from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from perfopt.plugin.strategy import Claim, Prior, Proposal, Strategy, decline
 
 __all__ = [
+    "CPU_FLOOR_CORES",
     "DEFAULT_PRICE_BOOK",
     "ENTRY_POINT_GROUP",
+    "MEMORY_FLOOR_BYTES",
     "METRICS",
     "AnalysisContext",
     "Array",

@@ -35,12 +35,15 @@ class AnalysisContext:
         price_book: the prices to cost by.
         forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
             for the metrics named in the strategy's `forecasts`; absent where none could be made.
+        models: kind of model to the content of its file, where the user gave one in place of what a
+            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`.
     """
 
     snapshot: WorkloadSnapshot
     validity: timedelta
     price_book: PriceBook
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    models: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:

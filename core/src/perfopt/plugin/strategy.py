@@ -1,5 +1,6 @@
 """What a strategy is and what it gives back."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +24,11 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True):
     mean: float = 0.5
     strength: float = 2.0
     source: str = "uniform: nothing was measured for this strategy"
+
+    @property
+    def possible(self) -> bool:
+        """Whether the mean is a probability and the strength positive."""
+        return 0 <= self.mean <= 1 and 0 < self.strength < math.inf
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +55,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         reasons: why the values are what they are.
         claim: what is promised of latency.
         already_right: the target is the current state because a move would not be worth making.
+        prior: what is believed of this very proposal before the service's own record, where the strategy
+            knows more of it than of its proposals in general; None is the strategy's prior.
     """
 
     optimization_type: OptimizationType
@@ -57,6 +65,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     claim: Claim = Claim()
     already_right: bool = False
+    prior: Prior | None = None
     data: dict[str, Any] = {}
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from perfopt_resource.features import BLOCKS_PER_VALIDITY, MAXIMUM_BLOCKS, Array
+from perfopt.plugin import Array
 
+_BLOCKS_PER_VALIDITY = 7  # days, for a validity of a week
+_MOST_BLOCKS = 14
 _LEAST_BLOCKS = 5
 _LEAST_FIT = 0.9  # share of the peaks' variance that the line explains
 _LEAST_RISE = 0.1  # of the highest peak, over the history
@@ -17,7 +19,7 @@ def leak_peak(values: Array, validity_steps: int) -> float | None:
         validity_steps: steps of the window, which begins where the values end.
     """
     hottest = np.fmax.reduce(values, axis=0)
-    block = max(-(-validity_steps // BLOCKS_PER_VALIDITY), -(-hottest.size // MAXIMUM_BLOCKS))
+    block = max(-(-validity_steps // _BLOCKS_PER_VALIDITY), -(-hottest.size // _MOST_BLOCKS))
     count = hottest.size // block
     if count < _LEAST_BLOCKS:
         return None

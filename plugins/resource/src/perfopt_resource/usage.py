@@ -6,8 +6,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.plugin import AnalysisContext, DeclineCode, PodSeries, WorkloadSnapshot
-from perfopt_resource.features import Array
+from perfopt.plugin import AnalysisContext, Array, DeclineCode, PodSeries, WorkloadSnapshot
 
 Flags = NDArray[np.bool_]
 

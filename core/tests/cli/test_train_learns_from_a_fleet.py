@@ -1,0 +1,105 @@
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from perfopt.learn.model import SizingModel
+
+STEPS, START = 8 * 288, 1_767_571_200_000  # 5 January 2026
+TYPES = ("--types", "resource", "--validity", "1d")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """Samples of twelve services over eight days."""
+    rng, rows = np.random.default_rng(3), {"series_id": [], "timestamp": [], "metric": [], "value": []}
+    shape = 0.3 + 0.7 * np.sin(np.linspace(0, np.pi * 8, STEPS)) ** 2
+    for number in range(12):
+        cpu = 0.5 * shape * np.repeat(np.exp(rng.normal(0, 0.05 if number % 2 else 0.4, 8)), 288)
+        memory = 5e8 * (1 + 0.2 * cpu + 0.02 * rng.random(STEPS))
+        for metric, values in (("cpu_cores", cpu), ("memory_bytes", memory)):
+            rows["series_id"] += [f"svc-{number:02d}"] * STEPS
+            rows["timestamp"] += (START + 300_000 * np.arange(STEPS)).tolist()
+            rows["metric"] += [metric] * STEPS
+            rows["value"] += values.tolist()
+    path = tmp_path_factory.mktemp("fleet") / "fleet.parquet"
+    rows["timestamp"] = pa.array(rows["timestamp"], pa.timestamp("ms", tz="UTC"))
+    pq.write_table(pa.table(rows), path)
+    return path
+
+
+def train(run, fleet, out, *more):
+    return run("train", "--source", fleet, "--all", "--validity", "1d", "--out", out, *more)
+
+
+def test_a_model_of_the_own_fleet_is_trained_and_used(run, fleet, tmp_path):
+    pytest.importorskip("sklearn")
+    out = tmp_path / "fleet.npz"
+    done = train(run, fleet, out, "--until", "2026-01-12T00:00:00Z")
+    assert done.exit_code == 0, done.output
+    assert "12 containers" in done.stdout
+    assert "until 2026-01-12T00:00:00.000Z" in done.stdout
+    digest = done.stdout.split("sha256")[1].split()[0]
+    asked = run(
+        "analyze", "--source", fleet, "--service", "svc-01", *TYPES, "--model", out, "--format", "ndjson"
+    )
+    assert asked.exit_code == 0, asked.output
+    made = json.loads(asked.stdout.splitlines()[0])
+    assert f"sizing model fleet 20260112 (sha256 {digest[:12]})" in made["confidence_detail"]["prior_source"]
+    assert {"frontier", "in_sample"} <= {reason["code"] for reason in made["reasons"]}
+    by_config = run(
+        "analyze", "--source", fleet, "--service", "svc-01", *TYPES, "--format", "ndjson",
+        env={"PERFOPT_ENGINE__SIZING_MODEL": str(out)},
+    )  # fmt: skip
+    assert by_config.stdout == asked.stdout
+
+
+def test_what_came_after_until_changes_nothing(run, fleet, tmp_path):
+    pytest.importorskip("sklearn")
+    table = pq.read_table(fleet)
+    cut = pa.scalar(START + 6 * 86_400_000, pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
+    early = pc.less(table["timestamp"], cut)
+    other = pc.if_else(early, table["value"], pc.multiply(table["value"], 3.0))
+    pq.write_table(table.set_column(3, "value", other), tmp_path / "altered.parquet")
+    for source, out in ((fleet, "one.npz"), (tmp_path / "altered.parquet", "two.npz")):
+        assert train(run, source, tmp_path / out, "--until", "2026-01-11T00:00:00Z").exit_code == 0
+    ours, theirs = (SizingModel.load(tmp_path / name) for name in ("one.npz", "two.npz"))
+    assert ours.calibration == theirs.calibration
+    for resource, trees in ours.trees.items():
+        for name, values in trees.arrays().items():
+            np.testing.assert_array_equal(values, theirs.trees[resource].arrays()[name])
+
+
+def test_too_small_a_fleet_is_said_in_one_line(run, traces, tmp_path):
+    pytest.importorskip("sklearn")
+    done = train(run, traces, tmp_path / "model.npz")
+    assert done.exit_code == 2
+    assert "3 series have enough history to learn from, 10 are needed." in done.stderr
+
+
+def test_without_scikit_learn_it_says_what_to_install(run, traces, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    done = train(run, traces, tmp_path / "model.npz")
+    assert done.exit_code == 1
+    assert "pip install perfopt[learn]" in done.stderr
+
+
+def test_services_or_all_must_be_named(run, traces, tmp_path):
+    done = run("train", "--source", traces, "--out", tmp_path / "model.npz")
+    assert done.exit_code == 2
+    assert "--all" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"not a model", None])
+def test_a_model_that_can_not_be_used_is_said_in_one_line(run, traces, tmp_path, content):
+    path = tmp_path / "model.npz"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("analyze", "--source", traces, "--all", "--types", "resource", "--model", path)
+    assert done.exit_code == 2
+    assert "not a sizing model" in done.stderr
+    assert "perfopt train" in done.stderr

@@ -1,0 +1,65 @@
+"""What a strategy knows of one proposal, and what it is told of models."""
+
+from datetime import timedelta
+
+import pytest
+
+from perfopt.config import Config, EngineConfig
+from perfopt.domain.enums import OptimizationType
+from perfopt.engine import Engine, probe_plugins
+from perfopt.learn.model import ModelError, shipped_model
+from perfopt.testing import make_snapshot
+
+WEEK = timedelta(days=7)
+RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
+SOURCE = """
+from perfopt.learn.model import read_model
+from perfopt.plugin import OptimizationType, Prior, Proposal, hookimpl
+
+class Sure:
+    name, optimization_type = "sure", OptimizationType.RESOURCE_OPTIMIZATION
+    metrics, forecasts, prior = ("cpu_cores",), (), Prior()
+
+    def propose(self, context):
+        named = sorted(f"{kind} {read_model(data).card.name}" for kind, data in context.models.items())
+        return Proposal(
+            optimization_type=self.optimization_type, target=context.snapshot.workload.state,
+            description="Keep.", already_right=True,
+            prior=Prior(mean=MEAN, strength=1e6, source=f"this very proposal; models: {', '.join(named)}"),
+        )
+
+@hookimpl
+def perfopt_strategies():
+    return [Sure()]
+"""
+
+
+def analyse(install, mean, **settings):
+    install("sure", {"sure": "sure_plugin"}, files={"sure_plugin.py": SOURCE.replace("MEAN", mean)})
+    config = Config(engine=EngineConfig(processes=1, deadline_seconds=20, **settings))
+    with Engine(probe_plugins(disabled=("resource",)), config) as engine:
+        return engine.analyze(make_snapshot(), RESOURCE, WEEK)
+
+
+def test_a_prior_of_the_proposal_goes_before_that_of_the_strategy(install):
+    (made,) = analyse(install, "0.83").recommendations
+    assert made.expected_improvement.confidence == pytest.approx(0.83, abs=1e-4)
+    assert made.confidence_detail.prior == 0.83
+    assert made.confidence_detail.prior_source == "this very proposal; models: "
+
+
+def test_a_prior_that_is_no_probability_costs_the_proposal(install):
+    result = analyse(install, "1.2")
+    assert result.recommendations == ()
+    assert "a prior whose mean is not in [0, 1]" in result.warnings[0].message
+
+
+def test_the_configured_model_reaches_strategies_in_their_processes(install, tmp_path):
+    shipped_model().save(tmp_path / "model.npz")
+    (made,) = analyse(install, "0.5", sizing_model=str(tmp_path / "model.npz")).recommendations
+    assert made.confidence_detail.prior_source.endswith("models: sizing sizing")
+
+
+def test_an_engine_with_a_model_that_can_not_be_read_does_not_start(install, tmp_path):
+    with pytest.raises(ModelError, match="not a sizing model"):
+        analyse(install, "0.5", sizing_model=str(tmp_path / "none.npz"))

@@ -1,0 +1,59 @@
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from perfopt.errors import InvalidInputError
+from perfopt.learn.examples import Sampling, collect, samplings
+from perfopt.learn.fleet import containers_of
+from perfopt.learn.train import train_trees
+from perfopt.testing import make_snapshot
+
+HOUR = 3600
+
+
+def test_containers_run_from_their_first_sample_to_their_last():
+    cpu = np.full(1000, np.nan)
+    cpu[100:900] = 0.5
+    snapshot = make_snapshot(
+        {
+            "app": {"cpu_cores": cpu, "cpu_limit_cores": np.full(1000, 2.0)},
+            "idle": {"cpu_cores": np.full(1000, np.nan)},
+        },
+        name="svc",
+    )
+    (series,) = containers_of(snapshot)
+    assert series.name == "svc/app"
+    assert series.grid.size == 800
+    assert series.grid.start == snapshot.grid.start + timedelta(minutes=500)
+    assert np.isfinite(series.cpu_cores).all()
+    assert series.memory_bytes is None
+    assert series.cpu_limit_cores.tolist() == [2.0] * 800
+
+
+def test_a_week_is_learnt_from_every_second_day_and_shorter_times_in_between():
+    assert samplings() == (
+        Sampling(168 * HOUR, 48 * HOUR, 1.0, aligned=True),
+        Sampling(72 * HOUR, 144 * HOUR, 0.3, aligned=False),
+        Sampling(24 * HOUR, 144 * HOUR, 0.3, aligned=False),
+        Sampling(6 * HOUR, 96 * HOUR, 0.3, aligned=False),
+    )
+
+
+def test_a_fleet_without_limits_is_learnt_from_too(fleet):
+    pytest.importorskip("sklearn")
+    from dataclasses import replace
+
+    bare = [replace(one, cpu_limit_cores=None, memory_limit_bytes=None) for one in fleet]
+    examples = collect(bare, samplings(timedelta(days=1)))
+    curve = train_trees(examples, bags=1)["cpu"].probabilities(examples.features[0], np.array([0.0, 1.0]))
+    assert 0 < curve[0] < curve[1] < 1
+
+
+def test_a_fleet_that_measures_no_memory_is_refused_in_plain_words(fleet):
+    pytest.importorskip("sklearn")
+    from dataclasses import replace
+
+    examples = collect([replace(one, memory_bytes=None) for one in fleet], samplings(timedelta(days=1)))
+    with pytest.raises(InvalidInputError, match="not enough memory to learn from"):
+        train_trees(examples, bags=1)

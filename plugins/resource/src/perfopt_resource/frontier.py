@@ -1,0 +1,63 @@
+"""What a pod would cost, and how surely it would keep its word, at other costs of a shortage."""
+
+import math
+from collections.abc import Sequence
+
+from perfopt.learn.model import Choice, Sizing
+from perfopt.plugin import Container, PriceBook, Reason, WorkloadState
+
+_SENTENCE_POINTS = 3
+
+
+def frontier(
+    sizings: Sequence[Sizing], target: WorkloadState, state: WorkloadState, book: PriceBook
+) -> Reason | None:
+    """Returns the trade around a recommendation, from cheap to sure; None where costs are not known.
+
+    The points are what the model sizes at other costs of a shortage, before the rules of the strategy.
+    Their cost is set against the current one where it is known, or against what is recommended.
+
+    Args:
+        sizings: of all containers.
+        target: what is recommended.
+        state: what there is.
+        book: the prices.
+    """
+    now, then = book.monthly_cost(state), book.monthly_cost(target)
+    points: dict[float, float] = {}
+    for choices in zip(*(sizing.frontier for sizing in sizings), strict=True):
+        cost = book.monthly_cost(_pod(choices, state))
+        against = now or then
+        if cost is None or not against:
+            return None
+        sure = round(math.prod(choice.confidence for choice in choices), 2)
+        points[sure] = min(points.get(sure, math.inf), round(100 * (cost / against - 1), 1))
+    basis = "current" if now else "recommended"
+    return _reason(sorted(points.items()), basis)
+
+
+def _pod(choices: Sequence[Choice], state: WorkloadState) -> WorkloadState:
+    containers = tuple(
+        Container(
+            name=str(index),
+            cpu_request_cores=choice.cpu_cores,
+            memory_request_bytes=None if choice.memory_bytes is None else int(choice.memory_bytes),
+        )
+        for index, choice in enumerate(choices)
+    )
+    return WorkloadState(containers=containers, replicas=state.replicas)
+
+
+def _reason(points: Sequence[tuple[float, float]], basis: str) -> Reason | None:
+    if not points:
+        return None
+    spread = {round(i * (len(points) - 1) / (_SENTENCE_POINTS - 1)) for i in range(_SENTENCE_POINTS)}
+    shown = "; ".join(f"{points[i][1]:+.0f} % cost at {points[i][0]:.2f} confidence" for i in sorted(spread))
+    return Reason(
+        code="frontier",
+        text=f"Other trades of cost against confidence, relative to the {basis} cost: {shown}.",
+        data={
+            "relative_to": basis,
+            "points": [{"confidence": sure, "cost_change_percent": change} for sure, change in points],
+        },
+    )

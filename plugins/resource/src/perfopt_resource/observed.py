@@ -1,0 +1,61 @@
+"""What is seen of one container: its use, signs of shortage, and the features a sizing model asks for."""
+
+from dataclasses import dataclass
+
+from perfopt.learn.features import Features, History, extract
+from perfopt.plugin import AnalysisContext, Container
+from perfopt_resource.usage import OomKills, Throttling, Unusable, Usage, oom_kills, throttling, usage
+
+METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One container as its history shows it.
+
+    Attributes:
+        use: resource to what counts of its history, or why it is not enough.
+        throttled: cpu throttling, if any.
+        killed: OOM kills, if any.
+        features: of what is usable.
+    """
+
+    use: dict[str, Usage | Unusable]
+    throttled: Throttling | None
+    killed: OomKills | None
+    features: Features
+
+    def usable(self, resource: str) -> Usage:
+        """Returns the use of a resource that is usable."""
+        found = self.use[resource]
+        assert isinstance(found, Usage)
+        return found
+
+    @property
+    def short(self) -> bool:
+        """Whether the container was seen to have too little."""
+        return self.throttled is not None or self.killed is not None
+
+
+def observe(context: AnalysisContext, container: Container) -> Observed:
+    """Looks at a container's history.
+
+    A model learnt from use takes it for demand, and limits for what demand can't pass. So where use was
+    throttled the model is given the demand, and a limit that was hit is not shown to it.
+    """
+    use = {resource: usage(context, container.name, metric) for resource, metric in METRICS.items()}
+    cpu, memory = use["cpu"], use["memory"]
+    throttled = throttling(context, container.name, cpu) if isinstance(cpu, Usage) else None
+    killed = None
+    if isinstance(memory, Usage):
+        killed = oom_kills(context, container.name, memory.begin, container.memory_limit_bytes)
+    demand = throttled.demand if throttled else cpu.values if isinstance(cpu, Usage) else None
+    history = History(
+        cpu_cores=demand,
+        memory_bytes=memory.values if isinstance(memory, Usage) else None,
+        step_seconds=context.snapshot.grid.step_seconds,
+        validity_seconds=context.validity.total_seconds(),
+        cpu_limit_cores=None if throttled else container.cpu_limit_cores,
+        memory_limit_bytes=None if killed else container.memory_limit_bytes,
+    )
+    return Observed(use, throttled, killed, extract(history))
