@@ -92,7 +92,7 @@ def test_the_page_stands_alone_and_draws_frontier_reliability_and_misses(run, tm
     assert page.addresses == []
     assert "script" not in page.tags
     assert not re.search(r"url\(|@import|https?://", text)
-    assert page.tags.count("svg") >= 4  # two frontiers, reliability, and at least one miss
+    assert page.tags.count("svg") >= 3  # two frontiers, reliability, and misses where there are any
     assert "goldilocks-burstable" in page.text
     assert any("worst misses of perfopt" in part for part in page.text)
     assert "nan" not in text
