@@ -87,7 +87,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
-        sizing_model: file that `perfopt train` wrote; None is the model that comes with perfopt.
+        sizing_model: file that `perfopt train` wrote; without one the strategies' own rules size.
     """
 
     deadline_seconds: Seconds = 10.0

@@ -81,7 +81,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_stands_alone_and_draws_frontier_and_reliability(run, tmp_path):
+def test_the_page_stands_alone_and_draws_frontier_reliability_and_misses(run, tmp_path):
     path = tmp_path / "report.html"
     done = run("--all", *SHORT, "--html", path)
     assert done.exit_code == 0, done.stderr
@@ -92,8 +92,9 @@ def test_the_page_stands_alone_and_draws_frontier_and_reliability(run, tmp_path)
     assert page.addresses == []
     assert "script" not in page.tags
     assert not re.search(r"url\(|@import|https?://", text)
-    assert page.tags.count("svg") >= 3  # two frontiers and reliability
+    assert page.tags.count("svg") >= 4  # two frontiers, reliability, and at least one miss
     assert "goldilocks-burstable" in page.text
+    assert any("worst misses of perfopt" in part for part in page.text)
     assert "nan" not in text
 
 

@@ -36,6 +36,7 @@ def train(run, fleet, out, *more):
     return run("train", "--source", fleet, "--all", "--validity", "1d", "--out", out, *more)
 
 
+@pytest.mark.timeout(400)  # it trains models
 def test_a_model_of_the_own_fleet_is_trained_and_used(run, fleet, tmp_path):
     pytest.importorskip("sklearn")
     out = tmp_path / "fleet.npz"
@@ -58,6 +59,7 @@ def test_a_model_of_the_own_fleet_is_trained_and_used(run, fleet, tmp_path):
     assert by_config.stdout == asked.stdout
 
 
+@pytest.mark.timeout(400)
 def test_what_came_after_until_changes_nothing(run, fleet, tmp_path):
     pytest.importorskip("sklearn")
     table = pq.read_table(fleet)

@@ -16,6 +16,7 @@ class Bench:
     """Asks the strategy about a container "main" whose history a test writes down."""
 
     def __init__(self):
+        self.strategy = ResourceStrategy()
         self.container = Container(
             name="main",
             cpu_request_cores=2.0,
@@ -45,7 +46,7 @@ class Bench:
 
     def ask(self, snapshot=None, *, validity=timedelta(days=7), **options):
         snapshot = self.snapshot(**options) if snapshot is None else snapshot
-        return ResourceStrategy().propose(make_context(snapshot, validity))
+        return self.strategy.propose(make_context(snapshot, validity))
 
     def size(self, *arguments, **options):
         return self.ask(*arguments, **options).target.containers[0]

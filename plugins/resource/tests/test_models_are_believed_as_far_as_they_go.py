@@ -8,9 +8,16 @@ import pytest
 from perfopt.learn.model import shipped_model
 from perfopt.plugin import Container, DeclineCode, Declined, ServiceClass, WorkloadState
 from perfopt.testing import make_context, make_snapshot
+from perfopt_resource.learnt.strategy import LearntSizing
 from perfopt_resource.strategy import ResourceStrategy
 
 GIB = 2**30
+
+
+@pytest.fixture
+def bench(bench):
+    bench.strategy = LearntSizing(shipped_model())
+    return bench
 
 
 def of_class(snapshot, service_class):
@@ -62,7 +69,7 @@ def test_of_unknown_requests_the_trade_is_relative_to_what_is_recommended(bench)
 
 
 def test_what_is_not_sure_enough_is_declined_with_what_would_be(bench):
-    strategy = ResourceStrategy(model=with_card(confidence_floor=0.97))
+    strategy = LearntSizing(with_card(confidence_floor=0.97))
     declined = strategy.propose(make_context(bench.snapshot()))
     assert isinstance(declined, Declined)
     assert declined.code is DeclineCode.LOW_CONFIDENCE
@@ -72,7 +79,7 @@ def test_what_is_not_sure_enough_is_declined_with_what_would_be(bench):
 
 
 def test_a_batch_service_takes_what_it_gets(bench):
-    strategy = ResourceStrategy(model=with_card(confidence_floor=0.97))
+    strategy = LearntSizing(with_card(confidence_floor=0.97))
     made = strategy.propose(make_context(of_class(bench.snapshot(), ServiceClass.BATCH)))
     assert not isinstance(made, Declined)
 
@@ -80,7 +87,7 @@ def test_a_batch_service_takes_what_it_gets(bench):
 def test_a_container_that_ran_out_of_memory_is_raised_however_unsure(bench):
     kills = np.zeros(4032)
     kills[2000] = 1
-    strategy = ResourceStrategy(model=with_card(confidence_floor=0.999))
+    strategy = LearntSizing(with_card(confidence_floor=0.999))
     snapshot = bench.snapshot(bench.history(oom_kills=kills), container={"memory_limit_bytes": 2 * GIB})
     assert not isinstance(strategy.propose(make_context(snapshot)), Declined)
 
@@ -97,8 +104,7 @@ def test_a_pod_of_many_containers_is_sized_more_surely_than_each_alone(bench):
 def test_a_model_that_saw_the_time_it_is_judged_on_says_so(bench):
     end = bench.snapshot().grid.end
     before, during, after = (
-        ResourceStrategy(model=with_card(trained_until=(end + timedelta(days=d)).isoformat()))
-        for d in (-30, -7, 7)
+        LearntSizing(with_card(trained_until=(end + timedelta(days=d)).isoformat())) for d in (-30, -7, 7)
     )
     said = [
         [r.text for r in s.propose(make_context(bench.snapshot())).reasons if r.code == "in_sample"]

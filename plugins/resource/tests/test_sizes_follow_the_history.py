@@ -18,8 +18,7 @@ def test_requests_cover_the_history_and_come_down_to_it(bench):
     sized = bench.size()
     p99 = np.quantile(history["cpu_cores"], 0.99)
     assert p99 <= sized.cpu_request_cores <= 1.5 * p99
-    assert history["memory_bytes"].max() <= sized.memory_request_bytes <= 2.5 * history["memory_bytes"].max()
-    assert sized.memory_request_bytes < 4 * GIB
+    assert history["memory_bytes"].max() <= sized.memory_request_bytes <= 1.5 * history["memory_bytes"].max()
 
 
 def test_the_proposal_can_be_acted_on_and_checked(bench):
@@ -38,7 +37,7 @@ def test_the_proposal_can_be_acted_on_and_checked(bench):
 
 def test_an_erratic_series_gets_more_room_than_a_steady_one_of_the_same_p99(bench):
     steady = bench.cpu(spread=0.01)
-    erratic = steady * np.repeat(np.random.default_rng(2).lognormal(0, 0.8, 14), 288)
+    erratic = steady * np.repeat(np.random.default_rng(4).choice([0.3, 1.0], 14, p=[0.5, 0.5]), 288)
     erratic *= np.quantile(steady, 0.99) / np.quantile(erratic, 0.99)
     calm = bench.size(bench.snapshot({"cpu_cores": steady}))
     wild = bench.size(bench.snapshot({"cpu_cores": erratic}))
@@ -123,13 +122,14 @@ def test_an_image_of_yesterday_does_not_hide_the_history(bench):
 
 
 def test_a_move_that_is_small_both_ways_is_already_right(bench):
-    unlimited = {"cpu_limit_cores": None, "memory_limit_bytes": None}
-    sized = bench.size(container=unlimited)
+    sized = bench.size()
     near = {
         "cpu_request_cores": sized.cpu_request_cores + 0.010,
         "memory_request_bytes": sized.memory_request_bytes + 20 * MIB,
+        "cpu_limit_cores": 4.0,
+        "memory_limit_bytes": sized.memory_limit_bytes,
     }
-    snapshot = bench.snapshot(container=near | unlimited)
+    snapshot = bench.snapshot(container=near)
     proposal = bench.ask(snapshot)
     assert proposal.already_right
     assert proposal.target == snapshot.workload.state

@@ -1,4 +1,4 @@
-"""From a model's sizes to one container's requests and limits, with the reasons. Units: cores and bytes."""
+"""From bounds to one container's requests and limits, with the reasons. Units: cores and bytes."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,17 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from perfopt.plugin import (
-    CPU_FLOOR_CORES,
-    MEMORY_FLOOR_BYTES,
-    AnalysisContext,
-    Array,
-    Container,
-    Reason,
-)
+from perfopt.plugin import AnalysisContext, Container, Reason
 from perfopt_resource import text
+from perfopt_resource.bounds import BoundModel
 from perfopt_resource.leak import leak_peak
-from perfopt_resource.observed import Observed
-from perfopt_resource.usage import validity_steps
+from perfopt_resource.usage import Usage, oom_kills, throttling, validity_steps
 
-# On the tuning half of bitbrains_rnd, use with a P99 of half the floor stays within it in 97 of 100 weeks,
-# and use that never passed the floor in all of 138: better than a model's size keeps its word, at no waste.
+CPU_FLOOR_CORES = 0.010
+# On the tuning half, use with a P99 of half the floor stays within it in 97 of 100 weeks, and use that
+# never passed the floor in all of 138: better than the bound keeps its word, at no waste.
 IDLE_CORES = CPU_FLOOR_CORES / 2
+MEMORY_FLOOR_BYTES = 16 * 2**20
 OVER_LIMIT_HEADROOM = 1.1
 MEMORY_LIMIT_HEADROOM = 1.25
 SMALL_MOVE = 0.10
@@ -32,31 +27,21 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A container with one resource sized.
-
-    Attributes:
-        container: the request and the limit set.
-        reasons: why.
-        sure_as: the size of which the model's probability is that of the request. A rule that lowers a
-            size does so because demand will not pass the lower one, so the probability stays what it was:
-            of 481 requests at a memory limit 99.8 % held, of 262 at a cpu limit 98.9 %, of 165 idle ones
-            96.4 % (`report` half of bitbrains_rnd), where the model alone says 99.0, 96.7 and 54.8 %.
-    """
+    """A container with one resource sized, and why."""
 
     container: Container
     reasons: tuple[Reason, ...]
-    sure_as: float
 
 
-def under_cap(wanted: float, limit: float | None, peak: float) -> float:
-    """Returns a size, at most what demand can't exceed: the limit.
+def enforced_cap(limit: float | None, peak: float) -> float | None:
+    """Returns what demand can't exceed: the limit, or None where there is none.
 
     Where use was above the limit, the limit is not what holds it down; then no more than a tenth above
     the highest ever seen is assumed.
     """
     if limit is None or limit <= 0:
-        return wanted
-    return min(wanted, limit if peak <= limit else peak * OVER_LIMIT_HEADROOM)
+        return None
+    return limit if peak <= limit else peak * OVER_LIMIT_HEADROOM
 
 
 def whole_millicores(cores: float) -> float:
@@ -69,29 +54,25 @@ def whole_mebibytes(size: float) -> int:
     return max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES)
 
 
-def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
+def size_cpu(context: AnalysisContext, container: Container, used: Usage, model: BoundModel) -> Sized:
     """Sizes cpu: the request covers the P99 of the validity window.
 
     The limit stays: it costs nothing, and one that follows the request down throttles. It rises only with
     throttling or with the request, and none is added where there is none.
-
-    Args:
-        context: the question.
-        container: as it is.
-        seen: of the container, its cpu usable.
-        wanted: the model's size in cores.
     """
-    values, throttled = seen.usable("cpu").values, seen.throttled
-    peak = float(np.nanmax(values))
-    value = wanted if throttled else under_cap(wanted, container.cpu_limit_cores, peak)
-    lowered = value == container.cpu_limit_cores
-    if not throttled and is_idle(values, peak):
-        value, lowered = CPU_FLOOR_CORES, True
-        reasons = [text.idle(container.name, values, peak)]
+    steps = validity_steps(context)
+    bound = model.bound(used.values, steps)
+    peak = float(np.nanmax(used.values))
+    cap = enforced_cap(container.cpu_limit_cores, peak)
+    value = bound.value if cap is None else min(bound.value, cap)
+    if peak <= CPU_FLOOR_CORES or bound.reference <= IDLE_CORES:
+        value, reasons = CPU_FLOOR_CORES, [text.idle(container.name, bound, peak)]
     else:
-        reasons = [text.cpu_bound(context, container, seen, wanted, value)]
+        reasons = [text.cpu_bound(context, container, bound, value)]
     limit = container.cpu_limit_cores
+    throttled = throttling(context, container.name, used)
     if throttled is not None:
+        value = max(bound.value, model.bound(throttled.demand, steps).value)
         reasons.append(text.throttled(container.name, throttled, value))
         limit = None if limit is None else whole_millicores(limit * (1 + throttled.worst))
     request = whole_millicores(value)
@@ -105,41 +86,28 @@ def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wan
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
     sized = msgspec.structs.replace(container, cpu_request_cores=request, cpu_limit_cores=limit)
-    return Sized(sized, (*reasons, *reason), _sure_as(request, value, wanted, lowered=lowered))
+    return Sized(sized, (*reasons, *reason))
 
 
-def _sure_as(request: float, value: float, wanted: float, *, lowered: bool) -> float:
-    return max(request, wanted) if lowered and request >= value else request
-
-
-def is_idle(values: Array, peak: float) -> bool:
-    """Returns whether use is so small that the floor is enough: the peak, or the P99 of half the floor."""
-    return peak <= CPU_FLOOR_CORES or (values > IDLE_CORES).sum() <= 0.01 * np.isfinite(values).sum()
-
-
-def size_memory(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
+def size_memory(context: AnalysisContext, container: Container, used: Usage, model: BoundModel) -> Sized:
     """Sizes memory: the request covers the highest sample of the validity window.
 
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM); without an OOM kill it never rises
     above what it is, unless the request needs it, and none is added where there is none.
-
-    Args:
-        context: the question.
-        container: as it is.
-        seen: of the container, its memory usable.
-        wanted: the model's size in bytes.
     """
-    hottest = np.fmax.reduce(seen.usable("memory").values, axis=0)[None]
-    peak, killed = float(np.nanmax(hottest)), seen.killed
+    hottest = np.fmax.reduce(used.values, axis=0)[None]
+    bound = model.bound(hottest, validity_steps(context))
+    peak = float(np.nanmax(hottest))
     leaking = leak_peak(hottest, validity_steps(context))
-    grown = wanted if leaking is None else max(wanted, leaking)
-    value = under_cap(grown, container.memory_limit_bytes, peak)
-    lowered = killed is None and value == container.memory_limit_bytes
-    reasons = [text.memory_bound(context, container, seen, peak, wanted, value)]
+    wanted = bound.value if leaking is None else max(bound.value, leaking)
+    cap = enforced_cap(container.memory_limit_bytes, peak)
+    value = wanted if cap is None else min(wanted, cap)
+    reasons = [text.memory_bound(context, container, bound, peak, value)]
     if leaking is not None:
         reasons.append(text.leaking(context, container.name, leaking))
+    killed = oom_kills(context, container.name, used.begin, container.memory_limit_bytes)
     if killed is not None:
-        value = max(grown, killed.least_bytes)
+        value = max(wanted, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))
     request: float = whole_mebibytes(value)
     limit, current = container.memory_limit_bytes, container.memory_request_bytes
@@ -154,7 +122,7 @@ def size_memory(context: AnalysisContext, container: Container, seen: Observed, 
         limit = _memory_limit(limit, int(request), killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
-    return Sized(sized, (*reasons, *reason), _sure_as(request, value, grown, lowered=lowered))
+    return Sized(sized, (*reasons, *reason))
 
 
 def _memory_limit(current: int, request: int, *, killed: bool) -> int:

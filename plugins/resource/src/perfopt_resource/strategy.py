@@ -1,12 +1,11 @@
 """The RESOURCE_OPTIMIZATION strategy: per container, requests and limits for the validity window."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from perfopt.learn.model import SHORTAGE_COSTS, Sizing, SizingModel, read_model, shipped_model
+from perfopt.learn.model import read_model
 from perfopt.plugin import (
     AnalysisContext,
     Basis,
@@ -21,11 +20,10 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_resource import text
-from perfopt_resource.belief import floor_of, in_sample, not_sure, prior
-from perfopt_resource.frontier import frontier
-from perfopt_resource.observed import METRICS, Observed, observe
-from perfopt_resource.sizing import size_cpu, size_memory
-from perfopt_resource.usage import Unusable
+from perfopt_resource.bounds import BoundModel, shipped_calibration
+from perfopt_resource.learnt.strategy import LearntSizing
+from perfopt_resource.sizing import Sized, size_cpu, size_memory
+from perfopt_resource.usage import Unusable, usage
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
@@ -39,23 +37,19 @@ _FIELDS = {
 _WORST_FIRST = (DeclineCode.SHORT_HISTORY, DeclineCode.LOW_COVERAGE, DeclineCode.NO_DATA)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What came of one container."""
-
-    seen: Observed
-    container: Container
-    reasons: tuple[Reason, ...]
-    sizing: Sizing | None
-    confidence: float
+def _prior() -> Prior:
+    shipped = shipped_calibration()
+    return Prior(mean=shipped.prior_mean, strength=shipped.prior_strength, source=shipped.prior_source)
 
 
 @dataclass
 class ResourceStrategy:
-    """Sizes each container by a model learnt across a fleet, then by the rules of perfopt_resource.sizing.
+    """Sizes each container from its own history; see perfopt_resource.bounds for the rule.
+
+    Where the user names a sizing model (`--model`, engine.sizing_model), that takes the rule's place.
 
     Attributes:
-        model: for where the context brings none.
+        cpu_model, memory_model: what makes a bound of a history; any BoundModel, for example a learnt one.
     """
 
     name: str = "resource"
@@ -68,11 +62,9 @@ class ResourceStrategy:
         "memory_limit_bytes",
     )
     forecasts: Sequence[str] = ()
-    model: SizingModel = field(default_factory=shipped_model)
-    prior: Prior = field(init=False)  # each proposal has its own
-
-    def __post_init__(self) -> None:
-        self.prior = prior(self.model, self.model.card.figures["accuracy"])
+    prior: Prior = field(default_factory=_prior)
+    cpu_model: BoundModel = field(default_factory=lambda: shipped_calibration().cpu)
+    memory_model: BoundModel = field(default_factory=lambda: shipped_calibration().memory)
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns requests and limits for [now, now + validity), or why there are none."""
@@ -84,56 +76,37 @@ class ResourceStrategy:
                 f"A VerticalPodAutoscaler in mode {state.vpa_mode} sets the requests of this workload;"
                 " what is recommended here it would undo. Put it in mode Off to have a recommendation.",
             )
-        given = context.models.get("sizing")
-        model = self.model if given is None else read_model(given)
+        model = context.models.get("sizing")
+        if model is not None:
+            return LearntSizing(read_model(model)).propose(context)
         names = [container.name for container in state.containers] or sorted(context.snapshot.containers)
-        containers = [state.container(name) or Container(name=name) for name in names]
-        seen = [observe(context, container) for container in containers]
-        if not any(one.features.references for one in seen):
-            return _declined([u for one in seen for u in one.use.values() if isinstance(u, Unusable)])
-        made = _size(context, containers, seen, model)
-        sure = math.prod(one.confidence for one in made)
-        floor = floor_of(model, context.snapshot.workload.service_class)
-        # Where a container was seen to have too little, any more is better than to leave it so.
-        if sure < floor and not any(one.short for one in seen):
-            asked = [pair for pair in zip(containers, seen, strict=True) if pair[1].features.references]
-            reason = not_sure(context, model, sure, floor, asked)
-            return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, reason)
-        return _proposal(context, made, prior(model, sure), in_sample(context, model))
+        sized, skipped = [], []
+        for name in names:
+            container = state.container(name) or Container(name=name)
+            made, unusable = self._container(context, container)
+            sized.append(made)
+            skipped += unusable
+        if len(skipped) == 2 * len(names):
+            return _declined(skipped)
+        return _proposal(context, state, sized, skipped)
 
-
-def _size(
-    context: AnalysisContext, containers: Sequence[Container], seen: Sequence[Observed], model: SizingModel
-) -> list[_Made]:
-    """Sizes the containers of a pod. It holds only if all do, so of many each is sized more surely."""
-    service_class = context.snapshot.workload.service_class
-    count = sum(bool(one.features.references) for one in seen)
-    share = floor_of(model, service_class) ** (1 / count) if count > 1 else None
-    made = []
-    for container, one in zip(containers, seen, strict=True):
-        if not one.features.references:
-            made.append(_Made(one, container, (), None, 1.0))
-            continue
-        sizing = model.size(one.features, SHORTAGE_COSTS[service_class], share)
-        made.append(_apply(context, container, one, sizing))
-    return made
-
-
-def _apply(context: AnalysisContext, container: Container, seen: Observed, sizing: Sizing) -> _Made:
-    """Returns the container with the rules applied, and how surely what came of them is accurate."""
-    reasons: tuple[Reason, ...] = ()
-    sure_as: dict[str, float] = {}
-    wanted = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
-    for resource, size in (("cpu", size_cpu), ("memory", size_memory)):
-        value, used = wanted[resource], seen.use[resource]
-        if value is None or isinstance(used, Unusable):
-            continue
-        sized = size(context, container, seen, value)
-        container, sure_as[resource] = sized.container, sized.sure_as
-        reasons += sized.reasons
-        if used.image_change is not None:
-            reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
-    return _Made(seen, container, reasons, sizing, sizing.outlook.confidence(sure_as))
+    def _container(self, context: AnalysisContext, container: Container) -> tuple[Sized, list[Unusable]]:
+        reasons: tuple[Reason, ...] = ()
+        skipped: list[Unusable] = []
+        for metric, size, model in (
+            ("cpu_cores", size_cpu, self.cpu_model),
+            ("memory_bytes", size_memory, self.memory_model),
+        ):
+            used = usage(context, container.name, metric)
+            if isinstance(used, Unusable):
+                skipped.append(used)
+                continue
+            made = size(context, container, used, model)
+            container = made.container
+            reasons += made.reasons
+            if used.image_change is not None:
+                reasons += (text.image_changed(container.name, metric, used.image_change),)
+        return Sized(container, reasons), skipped
 
 
 def _declined(skipped: list[Unusable]) -> Declined:
@@ -146,31 +119,29 @@ def _declined(skipped: list[Unusable]) -> Declined:
 
 
 def _proposal(
-    context: AnalysisContext, made: list[_Made], believed: Prior, caveats: list[Reason]
+    context: AnalysisContext, state: WorkloadState, sized: list[Sized], skipped: list[Unusable]
 ) -> Proposal:
-    state = context.snapshot.workload.state
-    containers = tuple(one.container for one in made)
-    target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
-    reasons = [reason for one in made for reason in one.reasons]
+    containers = tuple(made.container for made in sized)
+    reasons = [reason for made in sized for reason in made.reasons]
     reasons += [
-        Reason(code="not_sized", text=f"{used.reason}; it stays as it is.")
-        for one in made
-        for used in one.seen.use.values()
-        if isinstance(used, Unusable)
+        Reason(code="not_sized", text=f"{unusable.reason}; it stays as it is.") for unusable in skipped
     ]
     if state.keda is not None:
         reasons.append(text.keda(state.keda))
-    sizings = [one.sizing for one in made if one.sizing is not None]
-    trade = frontier(sizings, target, state, context.price_book) if len(sizings) == len(made) else None
-    reasons += [*([] if trade is None else [trade]), *caveats]
-    right = containers == state.containers
+    if containers == state.containers:
+        return Proposal(
+            optimization_type=_TYPE,
+            target=state,
+            description=_kept(context, containers),
+            reasons=tuple(reasons),
+            already_right=True,
+        )
+    target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
     return Proposal(
         optimization_type=_TYPE,
-        target=state if right else target,
-        description=_kept(context, containers) if right else _changed(context, state, containers),
+        target=target,
+        description=_changed(context, state, containers),
         reasons=tuple(reasons),
-        already_right=right,
-        prior=believed,
     )
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from perfopt.learn.model import SHORTAGE_COSTS, ModelCard, SizingModel
 from perfopt.plugin import AnalysisContext, Container, Prior, Reason, ServiceClass
-from perfopt_resource.observed import Observed
-from perfopt_resource.text import duration, quantity
+from perfopt_resource.learnt.observed import Observed
+from perfopt_resource.learnt.text import duration, quantity
 
 # How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
 # likelihood over 2505 recommendations whose VMs the models had not seen. The record adds next to nothing (log
-# loss 0.2246 with it, 0.2249 without). `python benchmarks/resource_accuracy.py --traces DIR --files
+# loss 0.2246 with it, 0.2249 without). `python benchmarks/learnt_accuracy.py --traces DIR --files
 # bitbrains_rnd --record`
 RECORD_STRENGTH = 63.0
 

@@ -1,0 +1,201 @@
+"""The sentences an operator reads, with the numbers they can check."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from perfopt.plugin import AnalysisContext, Array, Container, Reason
+from perfopt_resource.learnt.observed import Observed
+from perfopt_resource.usage import OomKills, Throttling
+
+
+def quantity(field: str, value: float | None) -> str:
+    """Prints a value of a container as Kubernetes does: ("cpu_request", 0.3) is "300m"."""
+    if value is None:
+        return "unset"
+    if field.startswith("cpu"):
+        return Container(name="", cpu_request_cores=value).to_map()["cpu_request"]
+    return Container(name="", memory_request_bytes=int(value)).to_map()["memory_request"]
+
+
+def duration(length: timedelta) -> str:
+    """Prints a length of time in the unit that suits it: "7 days", "6 hours"."""
+    hours = length.total_seconds() / 3600
+    number, unit = (hours / 24, "day") if hours >= 48 else (hours, "hour")
+    return f"{number:.3g} {unit}{'' if number == 1 else 's'}"
+
+
+def cpu_bound(
+    context: AnalysisContext, container: Container, seen: Observed, wanted: float, value: float
+) -> Reason:
+    """Says what the cpu request rests on."""
+    reference, samples = seen.features.references["cpu"], _samples(seen.usable("cpu").values)
+    return Reason(
+        code="cpu_bound",
+        text=(
+            f"{container.name}: the P99 of cpu was {quantity('cpu', reference)} in {samples} samples; for the"
+            f" next {duration(context.validity)} the model asks for {quantity('cpu', wanted)}."
+            f"{_capped(container.cpu_limit_cores, wanted, value)}"
+        ),
+        data={"p99_cores": round(reference, 6), "bound_cores": round(value, 6), "samples": samples},
+    )
+
+
+def idle(name: str, values: Array, peak: float) -> Reason:
+    """Says that the floor is enough."""
+    samples = _samples(values)
+    return Reason(
+        code="cpu_idle",
+        text=(
+            f"{name}: cpu is close to idle (at most {quantity('cpu', peak)} in {samples} samples, and nearly"
+            " always far less); the least request there is, 10m, is enough."
+        ),
+        data={"peak_cores": round(peak, 6), "samples": samples},
+    )
+
+
+def memory_bound(
+    context: AnalysisContext, container: Container, seen: Observed, peak: float, wanted: float, value: float
+) -> Reason:
+    """Says what the memory request rests on."""
+    samples = _samples(seen.usable("memory").values)
+    return Reason(
+        code="memory_bound",
+        text=(
+            f"{container.name}: memory peaked at {_mebibytes(peak)} in {samples} samples; for the next"
+            f" {duration(context.validity)} the model asks for {_mebibytes(wanted)}."
+            f"{_capped(container.memory_limit_bytes, wanted, value)}"
+        ),
+        data={"peak_bytes": round(peak), "bound_bytes": round(value), "samples": samples},
+    )
+
+
+def _samples(values: Array) -> int:
+    return int(np.count_nonzero(np.isfinite(values)))
+
+
+def _capped(limit: float | None, wanted: float, value: float) -> str:
+    """Says that a size was lowered to what the limit lets through."""
+    if limit is None or value >= wanted:
+        return ""
+    if value > limit:
+        return " It stops a tenth above the highest use seen, which the limit was meant to hold down."
+    return " It stops at the limit, which use can't pass."
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def throttled(name: str, seen: Throttling, value: float) -> Reason:
+    """Says that throttling hid demand."""
+    return Reason(
+        code="cpu_throttled",
+        text=(
+            f"{name}: in {seen.share:.0%} of the steps more than 5 % of the periods were throttled, so the"
+            f" use measured is less than was wanted; cpu is raised for a demand of {quantity('cpu', value)}."
+        ),
+        data={"throttled_share": round(seen.share, 4), "throttled_p99": round(seen.worst, 4)},
+    )
+
+
+def oom_killed(name: str, seen: OomKills) -> Reason:
+    """Says that memory ran out."""
+    return Reason(
+        code="oom_killed",
+        text=(
+            f"{name}: {seen.count} OOM kill{'s' if seen.count > 1 else ''} at {_mebibytes(seen.held_bytes)};"
+            f" memory is at least {_mebibytes(seen.least_bytes)} (a fifth and 100 MiB above it)."
+        ),
+        data={"kills": seen.count, "held_bytes": round(seen.held_bytes)},
+    )
+
+
+def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
+    """Says that memory only grows."""
+    return Reason(
+        code="memory_leak",
+        text=(
+            f"{name}: the peaks of memory rise on a straight line; at that pace they reach"
+            f" {_mebibytes(peak)} in {duration(context.validity)}. A restart or a fix would need less."
+        ),
+        data={"peak_bytes": round(peak)},
+    )
+
+
+def cpu_limit(name: str, current: float | None, limit: float) -> Reason:
+    """Says what happens to the cpu limit."""
+    if limit == current:
+        said = (
+            f"the cpu limit stays at {quantity('cpu', limit)}: it costs nothing, and a lower one throttles."
+        )
+    else:
+        said = f"the cpu limit goes from {quantity('cpu', current)} to {quantity('cpu', limit)}."
+    return Reason(code="cpu_limit", text=f"{name}: {said}")
+
+
+def memory_limit(name: str, current: int | None, limit: int) -> Reason:
+    """Says what happens to the memory limit, by the rule memory_limit_headroom."""
+    if limit == current:
+        said = f"the memory limit stays at {quantity('memory', limit)}."
+    else:
+        said = (
+            f"the memory limit goes from {quantity('memory', current)} to {quantity('memory', limit)}"
+            f" (rule memory_limit_headroom: at most a quarter above the request)."
+        )
+    return Reason(code="memory_limit", text=f"{name}: {said}")
+
+
+def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
+    """Says that a value stays because the move is small."""
+    return Reason(
+        code="small_move",
+        text=(
+            f"{name}: {field} stays at {quantity(field, current)}; {quantity(field, wanted)} would be a move"
+            f" of {abs(wanted - current) / current:.0%}, too small to be worth a restart."
+        ),
+    )
+
+
+def held_for_autoscaler(name: str, resource: str, target: int, current: float, wanted: float) -> Reason:
+    """Says that a request does not fall because an autoscaler measures against it."""
+    field = f"{resource}_request"
+    return Reason(
+        code="held_for_hpa",
+        text=(
+            f"{name}: an HPA holds {resource} at {target} % of the request, so lowering it from"
+            f" {quantity(field, current)} to {quantity(field, wanted)} would add replicas; it stays."
+            f" Change the request and the HPA's target together."
+        ),
+    )
+
+
+def autoscaler_shift(name: str, resource: str, target: int, current: float, wanted: float) -> Reason:
+    """Says that raising a request shifts an autoscaler's target."""
+    field = f"{resource}_request"
+    return Reason(
+        code="hpa_target_shifts",
+        text=(
+            f"{name}: an HPA holds {resource} at {target} % of the request; with {quantity(field, wanted)} in"
+            f" place of {quantity(field, current)} it scales out at a use that much higher than now."
+        ),
+    )
+
+
+def image_changed(name: str, metric: str, at: datetime) -> Reason:
+    """Says that history before the last image change was left out."""
+    return Reason(
+        code="image_change",
+        text=f"{name}: the image changed on {at:%Y-%m-%d %H:%M} UTC; {metric} before it was left out.",
+    )
+
+
+def keda(scaled_object: str) -> Reason:
+    """Says that something else scales the replicas."""
+    return Reason(
+        code="keda",
+        text=(
+            f"KEDA's ScaledObject {scaled_object} owns the replicas; if it has a trigger on cpu or memory"
+            f" utilisation, that is a share of the request and moves with it."
+        ),
+    )
