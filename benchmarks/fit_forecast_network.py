@@ -143,7 +143,7 @@ def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple
         losses[held] = np.minimum(
             np.maximum(tau * error, (tau - 1) * error).mean(axis=1) * weights[held], MOST_LOSS
         )
-    groups = group_of(rows.seconds, 1, rows.base)
+    groups = group_of(rows.seconds, rows.base, rows.days)
     theta = np.array([_theta(probits, rows.series, groups == group) for group in range(GROUPS)])
     by_set = {
         dataset: round(float(np.mean([losses[rows.series == n].mean() for n in numbers])), 4)

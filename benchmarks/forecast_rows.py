@@ -44,6 +44,7 @@ class Rows:
         outcome: (value - centre) / scale of the history, shape (n,).
         series: number of the series, shape (n,).
         seconds: lead of the row, shape (n,).
+        days: of history, shape (n,).
         names: dataset and name of each series; `generated` for those that are.
     """
 
@@ -53,6 +54,7 @@ class Rows:
     outcome: Array
     series: NDArray[np.int64]
     seconds: NDArray[np.int64]
+    days: NDArray[np.int64]
     names: tuple[tuple[str, str], ...]
 
 
@@ -189,7 +191,8 @@ def _origin(values: Array, rest: NDArray[np.bool_], step: int, rng: np.random.Ge
     if not leads.size:
         return None
     outcome = (values[cut + leads] - folded.scaling.centre) / folded.scaling.scale
-    return *features(folded, rest[cut + leads], leads), outcome, leads * step
+    made = features(folded, rest[cut + leads], leads)
+    return *made, outcome, leads * step, np.full(leads.size, len(folded.z))
 
 
 def collect(folder: Path, seed: int = 5) -> Rows:
@@ -205,5 +208,6 @@ def collect(folder: Path, seed: int = 5) -> Rows:
                 parts.append(made)
                 numbers.append(np.full(len(made[1]), len(names)))
         names.append((dataset, name))
-    inputs, base, unit, outcome, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Rows(inputs, base, unit, outcome, np.concatenate(numbers), seconds, tuple(names))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    inputs, base, unit, outcome, seconds, days = columns
+    return Rows(inputs, base, unit, outcome, np.concatenate(numbers), seconds, days, tuple(names))

@@ -2,10 +2,10 @@
 
 ETS is Holt-Winters with an additive, damped trend and an additive day; its intervals are those of the
 additive model (Hyndman et al. 2008, class 1): sigma_h^2 = sigma^2 (1 + sum c_j^2).
-MSTL takes the day, and with two weeks of history the week, out of the series and forecasts the rest by
-simple exponential smoothing with the same intervals. Series of one-minute steps are fitted on five-minute
-means, which favours neither: a season of 1,440 takes minutes; what the minutes scatter around these means
-is added to the variance.
+MSTL takes the day, and with more than two weeks of history the week, out of the series and forecasts the
+rest by simple exponential smoothing with the same intervals. Series of one-minute steps are fitted on
+five-minute means, since a season of 1,440 takes minutes; what the minutes scatter around these means is
+added to the variance.
 """
 
 import time
@@ -16,7 +16,8 @@ from statistics import NormalDist
 import numpy as np
 from forecast_accuracy import DATASETS, LEVELS, cases, geometric, ours, pinball
 from forecast_traces import DAY, HORIZONS
-from statsmodels.tsa.api import MSTL, ExponentialSmoothing
+from statsmodels.tsa.holtwinters import ExponentialSmoothing
+from statsmodels.tsa.seasonal import MSTL
 
 from perfopt.metrics.snapshot import Array
 
@@ -77,7 +78,7 @@ def mstl(values: Array, step: int, steps: int) -> Array:
     """Forecasts by MSTL, shape (levels, steps)."""
     series, many, inside = _coarse(_filled(values, DAY // step), step)
     day = DAY // (step * many)
-    periods = (day, 7 * day) if series.size >= 14 * day else (day,)
+    periods = (day, 7 * day) if series.size > 14 * day else (day,)
     parts = MSTL(series, periods=periods).fit()
     seasonal = np.reshape(parts.seasonal, (series.size, -1))
     count = -(-steps // many)
@@ -114,9 +115,7 @@ def compare(folder: Path, split: str, count: int) -> None:
             )
         found = np.array(all_ratios)
         better = (found > 1).mean()
-        print(
-            f"{name:6s}{'all':20s} n={len(found):3d} {geometric(found):6.2f} x ours, ours better at {better:.0%}"
-        )
+        print(f"{name:6s}{'all':20s} n={len(found):3d} {geometric(found):6.2f} x ours, worse at {better:.0%}")
 
 
 def _sample(folder: Path, dataset: str, split: str, count: int) -> list:

@@ -1,4 +1,7 @@
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -107,6 +110,12 @@ def test_the_network_reads_levels_that_it_was_not_trained_for_between_its_own():
     low, between, high = ask(values, levels=levels)
     assert (low < between).all()
     assert (between < high).all()
+
+
+def test_the_card_belongs_to_the_packaged_network():
+    folder = resources.files("perfopt.forecast")
+    card = json.loads(folder.joinpath("fleet.json").read_text(encoding="utf-8"))
+    assert card["sha256"] == hashlib.sha256(folder.joinpath("fleet.npz").read_bytes()).hexdigest()
 
 
 def test_the_packaged_network_is_whole():

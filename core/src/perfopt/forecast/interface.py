@@ -76,7 +76,7 @@ class SeasonalForecaster:
         return seasonal_quantiles(question.values, question.grid, question.ahead, question.levels)
 
 
-# The first that answers is asked alone: no mixture of the two was better (docs of the benchmark).
+# The first that answers is asked alone: no mixture of the two was better (docs/reference/forecasts.md).
 FORECASTERS: tuple[Forecaster, ...] = (FleetForecaster(), SeasonalForecaster())
 
 

@@ -23,7 +23,8 @@ from perfopt.metrics.snapshot import Array
 _CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was
 _MOST_Z = 14.0  # 600,000 mean deviations
 _BUCKETS = (3600, 86_400)  # horizons up to an hour, up to a day, beyond
-GROUPS = 2 * (len(_BUCKETS) + 1)
+_LONG_DAYS = 10  # history from which on intervals are a class of their own: they are narrower
+GROUPS = 2 * 2 * (len(_BUCKETS) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class FleetNetwork:
         leads = np.arange(rest.size)
         inputs, base, unit = features(folded, rest, leads)
         made = self.z_quantiles(inputs, base, unit)
-        groups = group_of(leads, folded.step, base)
+        groups = group_of(leads * folded.step, base, len(folded.z))
         z = np.empty((len(levels), rest.size))
         for group in np.unique(groups):
             chosen = groups == group
@@ -98,15 +99,16 @@ class FleetNetwork:
         return mixing(self.levels, wanted)
 
 
-def group_of(leads: Steps, step: int, base: Array) -> NDArray[np.int64]:
-    """Returns the calibration group of each step: horizon bucket times busy or quiet time of day.
+def group_of(seconds: Steps, base: Array, days: int | Steps) -> NDArray[np.int64]:
+    """Returns the calibration group of each step: horizon, busy or quiet time of day, short or long history.
 
     Args:
-        leads: steps after the origin, shape (n,).
-        step: in seconds.
+        seconds: from the origin to the step, shape (n,).
         base: what the time of day makes expect, in z, where the median of the history is 0; shape (n,).
+        days: of history, one number or shape (n,).
     """
-    result: NDArray[np.int64] = np.digitize(leads * step, _BUCKETS) * 2 + (base > 0)
+    long = np.asarray(days) >= _LONG_DAYS
+    result: NDArray[np.int64] = np.digitize(seconds, _BUCKETS) * 4 + (base > 0) * 2 + long
     return result
 
 
