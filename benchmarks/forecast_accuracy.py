@@ -7,7 +7,7 @@ of the seasonal naive forecast (the value of the same time yesterday plus the em
 errors in the history), as ratio of sums over series (`sums`) and as geometric mean over series (`geo`), and
 the same against the naive forecast of the same time last week (`week`); and the coverage of the central
 intervals, series alike, where the market is open. The split is by series, see forecast_traces.py: `report`
-was seen neither in training nor in choosing. --ablate takes one part out at a time; --statistical N sets
+was not trained on. --ablate takes one part out at a time; --statistical N sets
 statsmodels' ETS and MSTL beside it at N origins.
 """
 

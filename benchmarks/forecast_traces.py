@@ -1,6 +1,6 @@
 """Series and origins on which forecasts are measured, and their split.
 
-`tune` is what constants and the network may be fitted and chosen on, `report` is what they never see:
+`tune` is what the network is fitted and chosen on, `report` is what it is not fitted on:
 
 * bitbrains_rnd (cpu, memory) and bitbrains_rnd_net: by the hash of the VM's name, see walk_traces.split_of;
 * nab_aws: all tune;
