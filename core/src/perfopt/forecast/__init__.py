@@ -1,6 +1,18 @@
-"""Predictive quantiles of one series over a horizon. Pure, numpy only."""
+"""Predictive quantiles of series over a horizon, and what changed in their history. Pure, numpy only."""
 
+from perfopt.forecast.changes import Changes, LevelShift, find_changes
+from perfopt.forecast.interface import DEFAULT_LEVELS, forecast_batch, forecast_metric
 from perfopt.forecast.quantiles import weighted_quantiles
-from perfopt.forecast.seasonal import DEFAULT_LEVELS, forecast_metric
+from perfopt.forecast.sessions import SessionCalendar, exchange_sessions
 
-__all__ = ["DEFAULT_LEVELS", "forecast_metric", "weighted_quantiles"]
+__all__ = [
+    "DEFAULT_LEVELS",
+    "Changes",
+    "LevelShift",
+    "SessionCalendar",
+    "exchange_sessions",
+    "find_changes",
+    "forecast_batch",
+    "forecast_metric",
+    "weighted_quantiles",
+]

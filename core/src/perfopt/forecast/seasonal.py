@@ -8,7 +8,6 @@ The errors at those origins then shift each level so that it would have covered 
 conformal prediction of quantiles, Romano, Patterson and Candès 2019, on rolling origins).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -18,12 +17,9 @@ from numpy.typing import NDArray
 
 from perfopt.forecast.quantiles import weighted_quantiles
 from perfopt.metrics.snapshot import Array, TimeGrid
-from perfopt.plugin import Forecast
 
-DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 HALF_LIFE_DAYS = 5.0
 SAME_WEEKDAY_WEIGHT = 20.0
-MINIMUM_SAMPLES = 24
 _DAY = 86_400
 # Samples this near in time of day count as the same time; quantiles are as fine as that, no finer.
 _MARGIN = timedelta(minutes=15)
@@ -63,39 +59,15 @@ class _Calendar:
         return np.where(same, SAME_WEEKDAY_WEIGHT if season == "week" else 1.0, 1.0) * weights
 
 
-def forecast_metric(
-    values: Array,
-    grid: TimeGrid,
-    horizon: timedelta,
-    unit: str,
-    levels: Sequence[float] = DEFAULT_LEVELS,
-) -> Forecast | None:
-    """Forecasts one series from the end of its grid.
+def seasonal_quantiles(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: tuple[float, ...]) -> Array:
+    """Returns quantiles of the steps ahead, shape (len(levels), ahead.size); they may cross.
 
     Args:
-        values: shape (grid.size,), NaN where missing.
+        values: shape (grid.size,), NaN where missing, something known.
         grid: the grid of the values.
-        horizon: how far; rounded up to whole steps.
-        unit: of the values.
-        levels: increasing quantile levels in (0, 1).
-
-    Returns:
-        Quantiles on [grid.end, grid.end + horizon), non-crossing and, for a series that never was
-        negative, never negative; None with fewer than 24 samples or an empty horizon.
+        ahead: the steps to forecast, on the same steps as the grid.
+        levels: increasing quantile levels.
     """
-    steps = -(-horizon // grid.step)
-    finite = np.isfinite(values)
-    if finite.sum() < MINIMUM_SAMPLES or steps <= 0:
-        return None
-    ahead = TimeGrid(grid.end, grid.step, steps)
-    quantiles = _raw(values, grid, ahead, tuple(levels))
-    low = 0.0 if values[finite].min() >= 0 else -np.inf
-    # shifted levels may cross; sorting them is never worse (Chernozhukov et al. 2010)
-    quantiles = np.sort(np.maximum(quantiles, low), axis=0)
-    return Forecast(unit=unit, grid=ahead, levels=tuple(levels), values=quantiles)
-
-
-def _raw(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: tuple[float, ...]) -> Array:
     if grid.step_seconds > _DAY // 4 or grid.size * grid.step_seconds < 2 * _DAY:
         return np.repeat(_pooled(values[None], levels), ahead.size, axis=1)
     calendar = _Calendar.fold(values, grid)

@@ -1,0 +1,223 @@
+"""Trains the fleet network of perfopt.forecast and writes its file and model card.
+
+    python benchmarks/fit_forecast_network.py --traces DIR [--out FILE]
+
+Needs TensorFlow and SciPy. Reads the tuning half of the traces only (see forecast_traces.py), none of the
+data that may not go into the product: rows of equity bars, of which the tuning half holds three months of
+one share, are forecast to judge and calibrate by, and never trained on (NOT_FOR_PRODUCT).
+
+Calibration is out of fold: for each quarter of the measured series, a network trained without it forecasts
+it, and the levels that its quantiles really have there become `theta` (see perfopt.forecast.conformal).
+The same data and seed give the same bytes on the same machine.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from statistics import NormalDist
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import numpy as np
+import tensorflow as tf
+from forecast_rows import GENERATED, HISTORY_DAYS, Rows, collect
+from numpy.typing import NDArray
+
+import perfopt.forecast
+from perfopt.forecast.conformal import transform
+from perfopt.forecast.network import GROUPS, FleetNetwork, group_of
+
+Array = NDArray[np.float64]
+LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
+WIDTH = 64
+LAYERS = 2
+MEMBERS = 3
+FOLDS = 4
+EPOCHS = 12
+BATCH = 1024
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-4
+MOST_WEIGHT = 50.0
+MOST_LOSS = 30.0  # of a series' mean: one row's say
+SHRINK = 300  # rows at which half of the calibration is believed
+NORMAL = NormalDist()
+NOT_FOR_PRODUCT = ("worldcup98", "equity-15min", "index-future")
+
+
+def series_weights(rows: Rows) -> Array:
+    """Returns one over each series' mean absolute error of the base, so that all series count alike."""
+    error = np.abs(rows.outcome - np.sinh(rows.base))
+    weights = np.zeros(error.size)
+    for number in np.unique(rows.series):
+        chosen = rows.series == number
+        typical = np.minimum(error[chosen], np.quantile(error[chosen], 0.995)).mean()
+        weights[chosen] = 1 / max(typical, 1e-6)
+    return np.minimum(weights, MOST_WEIGHT)
+
+
+def _quantiles(raw, base, unit):
+    """Returns what FleetNetwork makes of one member's output, in units of scale."""
+    middle = len(LEVELS) // 2
+    gaps = tf.nn.softplus(raw)
+    centre = raw[:, middle : middle + 1]
+    below = tf.reverse(tf.cumsum(tf.reverse(gaps[:, :middle], [1]), axis=1), [1])
+    steps = tf.concat([centre - below, centre, centre + tf.cumsum(gaps[:, middle + 1 :], axis=1)], 1)
+    return tf.sinh(tf.clip_by_value(base[:, None] + unit[:, None] * steps, -14.0, 14.0))
+
+
+def train(rows: Rows, weights: Array, chosen: NDArray[np.int64], seed: int) -> dict[str, NDArray]:
+    """Returns the arrays of one member trained on the chosen rows."""
+    tf.keras.utils.set_random_seed(seed)
+    mean = rows.inputs[chosen].mean(axis=0)
+    deviation = rows.inputs[chosen].std(axis=0) + 1e-3
+    scaled = np.clip((rows.inputs - mean) / deviation, -4, 4)
+    hidden = [tf.keras.layers.Dense(WIDTH, activation="relu") for _ in range(LAYERS)]
+    model = tf.keras.Sequential(
+        [tf.keras.Input((scaled.shape[1],)), *hidden, tf.keras.layers.Dense(len(LEVELS))]
+    )
+    steps = chosen.size // BATCH
+    schedule = tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * steps)
+    optimizer = tf.keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, global_clipnorm=1.0)
+    columns = (scaled, rows.base, rows.unit, rows.outcome, weights)
+    inputs, base, unit, outcome, weight = (tf.constant(column.astype(np.float32)) for column in columns)
+    tau = tf.constant(np.array(LEVELS, dtype=np.float32))
+
+    @tf.function
+    def step(picked):
+        with tf.GradientTape() as tape:
+            made = _quantiles(
+                model(tf.gather(inputs, picked)), tf.gather(base, picked), tf.gather(unit, picked)
+            )
+            error = tf.gather(outcome, picked)[:, None] - made
+            each = tf.maximum(tau * error, (tau - 1) * error) * tf.gather(weight, picked)[:, None]
+            loss = tf.reduce_mean(tf.minimum(each, MOST_LOSS))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    rng = np.random.default_rng(seed)
+    for _ in range(EPOCHS):
+        order = chosen[rng.permutation(chosen.size)]
+        for number in range(steps):
+            step(tf.constant(order[number * BATCH : (number + 1) * BATCH]))
+    arrays = [variable.numpy() for variable in model.trainable_variables]
+    found = {"mean": mean, "deviation": deviation}
+    for number in range(LAYERS + 1):
+        found[f"weights_{number}"], found[f"bias_{number}"] = arrays[2 * number], arrays[2 * number + 1]
+    return found
+
+
+def ensemble(rows: Rows, weights: Array, chosen: NDArray[np.int64], members: int, seed: int) -> dict:
+    """Returns the arrays of a network of several members, its calibration still the identity."""
+    trained = [train(rows, weights, chosen, seed + number) for number in range(members)]
+    found = {name: np.stack([member[name] for member in trained]) for name in trained[0] if "_" in name}
+    found |= {"mean": trained[0]["mean"], "deviation": trained[0]["deviation"]}
+    return found | {"levels": np.array(LEVELS), "theta": np.tile(LEVELS, (GROUPS, 1))}
+
+
+def folds(rows: Rows) -> Array:
+    """Returns the fold of each row: by the VM's name where there is one, -1 for generated series."""
+    of_series = [
+        -1 if dataset == "generated" else hashlib.sha256(f"fold/{name}".encode()).digest()[0] % FOLDS
+        for dataset, name in rows.names
+    ]
+    return np.array(of_series)[rows.series]
+
+
+def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple[Array, dict[str, object]]:
+    """Returns theta by group from out-of-fold transforms, and the figures of the card."""
+    fold = folds(rows)
+    probits = np.full(rows.series.size, np.nan)
+    losses = np.full(rows.series.size, np.nan)
+    for number in range(FOLDS):
+        held = np.flatnonzero(fold == number)
+        chosen = np.flatnonzero((fold != number) & allowed)
+        network = FleetNetwork.from_arrays(ensemble(rows, weights, chosen, MEMBERS, 100 * number + 7))
+        made = network.z_quantiles(rows.inputs[held], rows.base[held], rows.unit[held])
+        probits[held] = transform(made, np.arcsinh(rows.outcome[held]), LEVELS)
+        error = rows.outcome[held][:, None] - np.sinh(made)
+        tau = np.array(LEVELS)
+        losses[held] = np.minimum(
+            np.maximum(tau * error, (tau - 1) * error).mean(axis=1) * weights[held], MOST_LOSS
+        )
+    groups = group_of(rows.seconds, rows.base, rows.days)
+    theta = np.array([_theta(probits, rows.series, groups == group) for group in range(GROUPS)])
+    by_set = {
+        dataset: round(float(np.mean([losses[rows.series == n].mean() for n in numbers])), 4)
+        for dataset, numbers in _by_dataset(rows).items()
+    }
+    return theta, {"held_out_loss_over_base_error": by_set}
+
+
+def _by_dataset(rows: Rows) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    present = set(np.unique(rows.series).tolist())
+    for number, (dataset, _) in enumerate(rows.names):
+        if dataset != "generated" and number in present:
+            found.setdefault(dataset, []).append(number)
+    return found
+
+
+def _theta(probits: Array, series: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Array:
+    """Returns the levels that hold LEVELS of the outcomes, every series alike, shrunk to LEVELS."""
+    used = chosen & np.isfinite(probits)
+    found, numbers = probits[used], series[used]
+    counts = np.bincount(numbers)
+    order = np.argsort(found)
+    share = np.cumsum((1 / counts[numbers])[order])
+    share /= share[-1]
+    at = found[order][np.searchsorted(share, LEVELS)]
+    cdf = np.array([NORMAL.cdf(value) for value in at])
+    belief = found.size / (found.size + SHRINK)
+    return np.maximum.accumulate(belief * cdf + (1 - belief) * np.array(LEVELS))
+
+
+def main() -> None:
+    """Trains, calibrates, writes, and prints what it found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--traces", type=Path, required=True)
+    default = Path(perfopt.forecast.__file__).with_name("fleet.npz")
+    parser.add_argument("--out", type=Path, default=default)
+    arguments = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    began = time.monotonic()
+    rows = collect(arguments.traces)
+    print(
+        f"{rows.series.size} rows of {len(rows.names)} series, {time.monotonic() - began:.0f} s", flush=True
+    )
+    weights = series_weights(rows)
+    product = np.array([not name.startswith(NOT_FOR_PRODUCT) for _, name in rows.names])[rows.series]
+    arrays = ensemble(rows, weights, np.flatnonzero(product), MEMBERS, 7)
+    print(f"trained, {time.monotonic() - began:.0f} s", flush=True)
+    arrays["theta"], figures = calibration(rows, weights, product)
+    np.savez(arguments.out, **arrays)
+    digest = hashlib.sha256(arguments.out.read_bytes()).hexdigest()
+    card = {
+        "file": arguments.out.name,
+        "sha256": digest,
+        "made_by": "python benchmarks/fit_forecast_network.py --traces DIR",
+        "what": f"{MEMBERS} quantile networks of {LAYERS} x {WIDTH} units on {rows.inputs.shape[1]} features",
+        "levels": LEVELS,
+        "history_days": sorted(set(HISTORY_DAYS)),
+        "measured_series": {name: len(found) for name, found in _by_dataset(rows).items()},
+        "generated_series": {kind: number for kind, (number, _) in GENERATED.items()},
+        "sources": {
+            "bitbrains": "GWA-T-12 Bitbrains rnd (BSD-2), tuning half; Shen, van Beek, Iosup, CCGRID 2015",
+            "nab": "Numenta Anomaly Benchmark (MIT): AWS metrics; ticker mentions of CRM, PFE and UPS",
+            "nasa": "NASA-HTTP July 1995, Internet Traffic Archive (freely redistributable)",
+        },
+        "not_in_it": "World Cup 98, equity and index future data; VMs of the reporting half",
+        "split": "by series: see benchmarks/forecast_traces.py; calibration out of fold over measured series",
+        **figures,
+    }
+    arguments.out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(figures), np.round(arrays["theta"], 4), f"{time.monotonic() - began:.0f} s", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

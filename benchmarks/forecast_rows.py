@@ -1,0 +1,213 @@
+"""Rows that the fleet network is trained on: measured series of the tuning half, and generated ones.
+
+Measured series are few of a kind; what they lack is generated: market sessions with opens and closes, web
+traffic with days, weeks, growth and bursts, and leaks with restarts. Levels, shapes and noise are drawn
+afresh for every series from a fixed seed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from forecast_traces import DAY, load_traces
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from perfopt.forecast.features import features
+from perfopt.forecast.folding import Folded
+from perfopt.metrics.snapshot import Array
+
+HISTORY_DAYS = (3, 5, 7, 10, 14, 14, 14, 21, 28)
+PICKS = 12  # steps of each origin in the next hour, in the next day and in the next week
+GENERATED_DAYS = 36
+# Dataset to origins of each of its series.
+ORIGINS = {
+    "bitbrains_cpu": 14,
+    "bitbrains_memory": 6,
+    "bitbrains_receive": 7,
+    "bitbrains_transmit": 7,
+    "nab_aws": 40,
+    "request_rates": 150,
+    "market_activity": 60,
+}
+# Kind to number of series and origins of each.
+GENERATED = {"sessions": (220, 12), "leaks": (80, 10), "web": (700, 10)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Everything of all origins.
+
+    Attributes:
+        inputs, base, unit: see perfopt.forecast.features.
+        outcome: (value - centre) / scale of the history, shape (n,).
+        series: number of the series, shape (n,).
+        seconds: lead of the row, shape (n,).
+        days: of history, shape (n,).
+        names: dataset and name of each series; `generated` for those that are.
+    """
+
+    inputs: NDArray[np.float32]
+    base: Array
+    unit: Array
+    outcome: Array
+    series: NDArray[np.int64]
+    seconds: NDArray[np.int64]
+    days: NDArray[np.int64]
+    names: tuple[tuple[str, str], ...]
+
+
+def _noise(rng: np.random.Generator, size: int, step: int, hours: float, deviation: float) -> Array:
+    keep = np.exp(-step / hours / 3600)
+    return deviation * lfilter([1], [1, -keep], rng.normal(size=size) * np.sqrt(1 - keep**2))
+
+
+def sessions(rng: np.random.Generator, step: int, days: int) -> Array:
+    """Generates activity of a market: nothing outside the session, a sharp open, peaks and a close."""
+    time = np.arange(days * (DAY // step))
+    second, day = time % (DAY // step) * step, time // (DAY // step)
+    opened = rng.integers(6 * 3600 // step, 15 * 3600 // step) * step + rng.choice([0, 0, 900, 1800])
+    length = rng.integers(6 * 3600, 14 * 3600) // 60 * 60
+    close = min(opened + length, DAY - step)
+    minutes = (second - opened) / 60
+    shape = 1 + rng.uniform(0, 1.5) * ((second - (opened + close) / 2) / (length / 2)) ** 2
+    shape += rng.uniform(0, 12) * np.exp(-np.maximum(minutes, 0) / rng.choice([0.8, 2, 5, 15]))
+    for _ in range(rng.integers(0, 3)):
+        peak = rng.uniform(opened, close)
+        fade = np.exp(-np.maximum((second - peak) / 60, 0) / rng.uniform(1, 20))
+        shape += rng.uniform(0.5, 6) * fade * (second >= peak)
+    shape += rng.uniform(0, 5) * np.exp(-np.maximum(close - step - second, 0) / 60 / rng.uniform(1, 20))
+    level = np.exp(np.cumsum(rng.normal(0, 0.12, days)) * 0.5 + rng.normal(0, 0.2, days))
+    eager = np.exp(rng.normal(0, rng.uniform(0.1, 0.6), days)) ** 0.7
+    wander = _noise(
+        rng, time.size, step, -step / 3600 / np.log(rng.uniform(0.5, 0.98)), rng.uniform(0.1, 0.6)
+    )
+    mean = shape * level[day] * np.exp(wander) * np.where(minutes < 15, eager[day], 1.0)
+    sharp = rng.uniform(0.7, 20)
+    values = mean * rng.gamma(sharp, 1 / sharp, time.size)
+    closed = (second < opened) | (second >= close) | ((day + 3) % 7 >= 5)
+    return np.where(closed, 0.0 if rng.random() < 0.7 else values * 0.02, values) * 10 ** rng.uniform(-2, 4)
+
+
+def leaks(rng: np.random.Generator, step: int, days: int) -> Array:
+    """Generates use that climbs steadily and falls back at restarts."""
+    size = DAY // step
+    time = np.arange(days * size)
+    every = rng.choice([2, 5, 9, 60]) * size * rng.uniform(0.7, 1.3)
+    values = rng.uniform(0.2, 3) + rng.uniform(0.01, 0.5) / size * ((time + rng.uniform(0, every)) % every)
+    values += rng.choice([0, 0.05, 0.2]) * np.cos(2 * np.pi * time / size + rng.uniform(0, 6))
+    values += rng.choice([0.002, 0.02, 0.1]) * rng.normal(size=time.size)
+    if rng.random() < 0.4:
+        values *= np.where(time > rng.integers(0, time.size), rng.uniform(0.5, 2), 1)
+    return np.maximum(values, 0.01) * 10 ** rng.uniform(-2, 9)
+
+
+def _bursts(rng: np.random.Generator, size: int, step: int, days: int) -> Array:
+    total = np.zeros(size)
+    for _ in range(rng.poisson(rng.choice([0.2, 0.6, 1.5]) * days)):
+        at = rng.integers(0, size)
+        if rng.random() < 0.5:
+            at = np.clip((rng.integers(0, days) + rng.normal(0.6, 0.12)) * (size // days), 0, size - 1)
+        fall = max(rng.choice([0.1, 0.5, 2.0]) * 3600 / step * rng.uniform(0.5, 1.5), 0.2)
+        rise = max(rng.uniform(0.05, 1) * fall, 0.2)
+        away = np.arange(size) - int(at)
+        slope = np.where(away < 0, np.maximum(away / rise, -50), -np.maximum(away, 0) / fall)
+        total += rng.exponential(rng.choice([0.3, 0.8, 1.5])) * np.exp(slope)
+    return np.minimum(total, 4)
+
+
+def web(rng: np.random.Generator, step: int, days: int) -> Array:
+    """Generates traffic of people: a smooth day, a week, growth, wandering levels, bursts, counting noise."""
+    size = DAY // step
+    time = np.arange(days * size)
+    angle, day = time % size / size * 2 * np.pi, time // size
+    height = rng.uniform(0, 1.5)
+    shape = height * np.cos(angle - rng.uniform(0, 6.28))
+    for wave, share in ((2, 0.25), (3, 0.12)):
+        shape += rng.normal(0, share * height) * np.cos(wave * angle - rng.uniform(0, 6.28))
+    rest = (day + 3) % 7 >= 5
+    weekday = rng.normal(0, rng.choice([0, 0.05, 0.2, 0.4]), 7)
+    shape = (
+        shape * (1 - rng.choice([0, 0.3, 0.8]) * rest) + weekday[day % 7] - rng.choice([0, 0.3, 1.0]) * rest
+    )
+    shape += rng.choice([0, 0, 0.01, 0.04, 0.08]) * rng.normal() * day
+    if rng.random() < 0.3:
+        shape += rng.normal(0, 0.7) * (time > rng.integers(0, time.size))
+    if rng.random() < 0.3:
+        shape += rng.choice([0.5, 1.0, 2.0]) * rng.uniform() * (time / time.size) ** rng.uniform(1, 6)
+    for hours, deviations in (
+        (rng.uniform(0.3, 3), [0.02, 0.05, 0.15, 0.3]),
+        (rng.uniform(10, 60), [0.01, 0.05, 0.15, 0.3]),
+        (rng.uniform(80, 300), [0, 0.05, 0.15, 0.3]),
+    ):
+        shape += _noise(rng, time.size, step, hours, rng.choice(deviations))
+    if rng.random() < 0.5:
+        shape += _bursts(rng, time.size, step, days)
+    mean, sharp = np.exp(shape), rng.choice([1.0, 5, 30, 200, 1000])
+    values = rng.gamma(sharp, 1 / sharp, time.size) * mean
+    if rng.random() < 0.3:
+        window = rng.choice([0.5, 3, 20, 100])
+        values = rng.poisson(np.minimum(mean * window, 1e6)) / window
+    return (values + rng.choice([0, 0, 1, 5])) * 10 ** rng.uniform(-3, 5)
+
+
+_GENERATORS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
+    "sessions": sessions,
+    "leaks": leaks,
+    "web": web,
+}
+
+
+def _series(folder: Path, seed: int) -> Iterator[tuple[str, str, float, int, Array, int]]:
+    """Yields dataset, name, start, step, values and number of origins."""
+    for dataset, count in ORIGINS.items():
+        for trace in load_traces(folder, dataset):
+            if trace.split == "tune":
+                start, step = trace.grid.start.timestamp(), trace.grid.step_seconds
+                yield dataset, trace.name, start, step, trace.values, count
+    rng = np.random.default_rng(seed)
+    for kind, (number, count) in GENERATED.items():
+        for index in range(number):
+            step = int(rng.choice([60, 300, 900], p=[0.4, 0.45, 0.15]))
+            values = _GENERATORS[kind](rng, step, GENERATED_DAYS)
+            yield "generated", f"{kind}{index}", 0.0, step, values, count
+
+
+def _origin(values: Array, rest: NDArray[np.bool_], step: int, rng: np.random.Generator):
+    size = DAY // step
+    days = int(rng.choice(HISTORY_DAYS))
+    first, last = min(days, values.size // size - 2) * size, values.size - size
+    if last <= first:
+        return None
+    cut = int(rng.integers(first, last))
+    begin = max(cut - days * size, 0)
+    folded = Folded.fold(values[begin:cut], rest[begin:cut], step)
+    if folded is None:
+        return None
+    ranges = (max(3600 // step, 1), size, min(7 * size, values.size - cut))
+    leads = np.unique(np.concatenate([rng.integers(0, until, PICKS) for until in ranges]))
+    leads = leads[np.isfinite(values[cut + leads])]
+    if not leads.size:
+        return None
+    outcome = (values[cut + leads] - folded.scaling.centre) / folded.scaling.scale
+    made = features(folded, rest[cut + leads], leads)
+    return *made, outcome, leads * step, np.full(leads.size, len(folded.z))
+
+
+def collect(folder: Path, seed: int = 5) -> Rows:
+    """Returns the rows of random origins of all series."""
+    rng = np.random.default_rng(seed + 1)
+    parts: list[tuple[Array, ...]] = []
+    numbers, names = [], []
+    for dataset, name, start, step, values, count in _series(folder, seed):
+        day = (start + np.arange(values.size) * step) // DAY
+        for _ in range(count):
+            made = _origin(values, (day + 3) % 7 >= 5, step, rng)
+            if made is not None:
+                parts.append(made)
+                numbers.append(np.full(len(made[1]), len(names)))
+        names.append((dataset, name))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    inputs, base, unit, outcome, seconds, days = columns
+    return Rows(inputs, base, unit, outcome, np.concatenate(numbers), seconds, days, tuple(names))

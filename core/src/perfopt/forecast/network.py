@@ -1,0 +1,119 @@
+"""The fleet network: one small quantile network for all series, run in numpy.
+
+It is trained by benchmarks/fit_forecast_network.py in TensorFlow, on features of the history and of the
+step asked for, with the quantile (pinball) loss: a direct multi-horizon quantile network whose decoder
+runs apart for each step, as in TiDE (Das et al. 2023). Members of different seeds are averaged before the
+last non-linearity. The weights are a file in the package, so that TensorFlow is needed for training only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.forecast.conformal import mixing, probits
+from perfopt.forecast.features import Steps, features
+from perfopt.forecast.folding import Bools, Folded
+from perfopt.metrics.snapshot import Array
+
+_CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was
+_MOST_Z = 14.0  # 600,000 mean deviations
+_BUCKETS = (3600, 86_400)  # horizons up to an hour, up to a day, beyond
+_LONG_DAYS = 10  # history from which on intervals are a class of their own: they are narrower
+GROUPS = 2 * 2 * (len(_BUCKETS) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNetwork:
+    """Weights of the members and the calibration of their mean.
+
+    Attributes:
+        levels: quantile levels of the output, odd in number, the median in the middle.
+        mean, deviation: of each feature, shape (features,).
+        layers: (weights, bias) of each layer, with a leading axis for the member.
+        theta: levels to read for each level by group, shape (GROUPS, levels); see conformal.py.
+    """
+
+    levels: tuple[float, ...]
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    theta: Array
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "FleetNetwork":
+        """Returns the network whose `arrays` a training run wrote."""
+        count = sum(name.startswith("weights_") for name in arrays)
+        return cls(
+            levels=tuple(float(level) for level in arrays["levels"]),
+            mean=arrays["mean"],
+            deviation=arrays["deviation"],
+            layers=tuple((arrays[f"weights_{i}"], arrays[f"bias_{i}"]) for i in range(count)),
+            theta=arrays["theta"],
+        )
+
+    def z_quantiles(self, inputs: NDArray[np.float32], base: Array, unit: Array) -> Array:
+        """Returns uncalibrated quantiles in z, non-decreasing in the level, shape (n, levels)."""
+        hidden = np.clip((inputs - self.mean) / self.deviation, -_CLIP, _CLIP)[None]
+        for weights, bias in self.layers[:-1]:
+            hidden = np.maximum(hidden @ weights + bias[:, None], 0.0)
+        weights, bias = self.layers[-1]
+        raw = (hidden @ weights + bias[:, None]).mean(axis=0)
+        gaps = np.logaddexp(np.float32(0.0), raw).astype(np.float64)
+        middle = len(self.levels) // 2
+        centre = raw[:, middle : middle + 1].astype(np.float64)
+        below = np.cumsum(gaps[:, middle - 1 :: -1], axis=1)[:, ::-1]
+        above = np.cumsum(gaps[:, middle + 1 :], axis=1)
+        steps = np.concatenate([centre - below, centre, centre + above], axis=1)
+        result: Array = np.clip(base[:, None] + unit[:, None] * steps, -_MOST_Z, _MOST_Z)
+        return result
+
+    def forecast(self, folded: Folded, rest: Bools, levels: tuple[float, ...]) -> Array:
+        """Forecasts the steps right after a history.
+
+        Args:
+            folded: the history.
+            rest: which of the steps lie on a weekend or closed day, shape (n,).
+            levels: quantile levels, increasing.
+
+        Returns:
+            Values of shape (len(levels), n), non-decreasing along the first axis.
+        """
+        leads = np.arange(rest.size)
+        inputs, base, unit = features(folded, rest, leads)
+        made = self.z_quantiles(inputs, base, unit)
+        groups = group_of(leads * folded.step, base, len(folded.z))
+        z = np.empty((len(levels), rest.size))
+        for group in np.unique(groups):
+            chosen = groups == group
+            z[:, chosen] = (made[chosen] @ self._to_levels(int(group), levels)).T
+        return folded.scaling.to_values(np.sort(z, axis=0))
+
+    def _to_levels(self, group: int, levels: tuple[float, ...]) -> Array:
+        """Returns the matrix from the network's quantiles to calibrated ones at the levels asked for."""
+        wanted = np.interp(probits(levels), probits(self.levels), probits(self.theta[group]))
+        return mixing(self.levels, wanted)
+
+
+def group_of(seconds: Steps, base: Array, days: int | Steps) -> NDArray[np.int64]:
+    """Returns the calibration group of each step: horizon, busy or quiet time of day, short or long history.
+
+    Args:
+        seconds: from the origin to the step, shape (n,).
+        base: what the time of day makes expect, in z, where the median of the history is 0; shape (n,).
+        days: of history, one number or shape (n,).
+    """
+    long = np.asarray(days) >= _LONG_DAYS
+    result: NDArray[np.int64] = np.digitize(seconds, _BUCKETS) * 4 + (base > 0) * 2 + long
+    return result
+
+
+@cache
+def fleet_network() -> FleetNetwork:
+    """Returns the network of the package."""
+    with resources.files(__package__).joinpath("fleet.npz").open("rb") as file, np.load(file) as arrays:
+        return FleetNetwork.from_arrays({name: arrays[name] for name in arrays.files})
