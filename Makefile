@@ -45,7 +45,7 @@ bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> ad
 lock: $(UV) ## resolve all dependencies anew into requirements.lock
 	rm -f uv.lock
 	$(UV) lock -q
-	$(UV) export --all-extras --no-emit-workspace --no-header --no-annotate -q -o requirements.lock
+	$(UV) export --no-emit-workspace --no-header --no-annotate -q -o requirements.lock
 
 install: .venv/.installed ## the development environment
 
