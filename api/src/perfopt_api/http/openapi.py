@@ -10,6 +10,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Tag
 from litestar.params import FromPath
 
+from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.engine.registry import PluginInfo
@@ -22,6 +23,7 @@ from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Kind, Problem
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
 _REF = "#/components/schemas/{name}"
 _MODELS = (
+    ReplayedAccuracy,
     PerformanceAnalysisRequest,
     ApplyRecommendationRequest,
     OptimizationJob,
