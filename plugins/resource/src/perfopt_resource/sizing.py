@@ -78,10 +78,10 @@ def size_cpu(context: AnalysisContext, container: Container, used: Usage, model:
     request = whole_millicores(value)
     current = container.cpu_request_cores
     if current is not None and not (throttled and request > current):
-        kept = _settled(current, request, SMALL_CPU_CORES)
-        reasons += _kept_reason(container.name, "cpu_request", kept, current, request)
+        kept = settled(current, request, SMALL_CPU_CORES)
+        reasons += kept_reason(container.name, "cpu_request", kept, current, request)
         request = kept
-    request, reason = _hold_for_autoscaler(context, container.name, "cpu", current, request)
+    request, reason = hold_for_autoscaler(context, container.name, "cpu", current, request)
     if limit is not None:
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
@@ -114,35 +114,36 @@ def size_memory(context: AnalysisContext, container: Container, used: Usage, mod
     if killed is None and limit is not None and value <= limit < request:
         request = limit  # rounding up must not pass the limit that caps it
     if current is not None and not (killed and request > current):
-        kept = _settled(current, request, SMALL_MEMORY_BYTES)
-        reasons += _kept_reason(container.name, "memory_request", kept, current, request)
+        kept = settled(current, request, SMALL_MEMORY_BYTES)
+        reasons += kept_reason(container.name, "memory_request", kept, current, request)
         request = kept
-    request, reason = _hold_for_autoscaler(context, container.name, "memory", current, request)
+    request, reason = hold_for_autoscaler(context, container.name, "memory", current, request)
     if limit is not None:
-        limit = _memory_limit(limit, int(request), killed=killed is not None)
+        limit = limit_for(limit, int(request), killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
     return Sized(sized, (*reasons, *reason))
 
 
-def _memory_limit(current: int, request: int, *, killed: bool) -> int:
+def limit_for(current: int, request: int, *, killed: bool) -> int:
     """Returns the limit: the request and its headroom, within the module's rules."""
     headroom = whole_mebibytes(request * MEMORY_LIMIT_HEADROOM)
     wanted = max(headroom, current) if killed else max(request, min(headroom, current))
-    return max(int(_settled(current, wanted, SMALL_MEMORY_BYTES)), request)
+    return max(int(settled(current, wanted, SMALL_MEMORY_BYTES)), request)
 
 
-def _settled(current: float, wanted: float, small: float) -> float:
+def settled(current: float, wanted: float, small: float) -> float:
     """Returns the current value where the move to the wanted one would not be worth making."""
     move = abs(wanted - current)
     return current if move < SMALL_MOVE * current and move < small else wanted
 
 
-def _kept_reason(name: str, field: str, kept: float, current: float, wanted: float) -> list[Reason]:
+def kept_reason(name: str, field: str, kept: float, current: float, wanted: float) -> list[Reason]:
+    """Returns the reason why a value stays, where it does and another was wanted."""
     return [text.small_move(name, field, current, wanted)] if kept == current != wanted else []
 
 
-def _hold_for_autoscaler(
+def hold_for_autoscaler(
     context: AnalysisContext, name: str, resource: str, current: float | None, wanted: float
 ) -> tuple[float, tuple[Reason, ...]]:
     """Keeps a request that a HorizontalPodAutoscaler measures utilisation against from falling.

@@ -62,9 +62,9 @@ def memory_bound(
     return Reason(
         code="memory_bound",
         text=(
-            f"{container.name}: memory peaked at {_mebibytes(peak)} in {bound.samples} samples; the"
+            f"{container.name}: memory peaked at {mebibytes(peak)} in {bound.samples} samples; the"
             f" peak of the next {duration(context.validity)} is expected to stay within"
-            f" {_mebibytes(value)}, with a risk of shortage of about {1 - bound.held:.0%}."
+            f" {mebibytes(value)}, with a risk of shortage of about {1 - bound.held:.0%}."
             f"{_capped(container.memory_limit_bytes, bound, value)}"
         ),
         data={
@@ -85,7 +85,8 @@ def _capped(limit: float | None, bound: Bound, value: float) -> str:
     return " It stops at the limit, which use can't pass."
 
 
-def _mebibytes(size: float) -> str:
+def mebibytes(size: float) -> str:
+    """Prints bytes as whole MiB."""
     return f"{size / 2**20:,.0f} MiB"
 
 
@@ -106,8 +107,8 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
     return Reason(
         code="oom_killed",
         text=(
-            f"{name}: {seen.count} OOM kill{'s' if seen.count > 1 else ''} at {_mebibytes(seen.held_bytes)};"
-            f" memory is at least {_mebibytes(seen.least_bytes)} (a fifth and 100 MiB above it)."
+            f"{name}: {seen.count} OOM kill{'s' if seen.count > 1 else ''} at {mebibytes(seen.held_bytes)};"
+            f" memory is at least {mebibytes(seen.least_bytes)} (a fifth and 100 MiB above it)."
         ),
         data={"kills": seen.count, "held_bytes": round(seen.held_bytes)},
     )
@@ -119,7 +120,7 @@ def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
         code="memory_leak",
         text=(
             f"{name}: the peaks of memory rise on a straight line; at that pace they reach"
-            f" {_mebibytes(peak)} in {duration(context.validity)}. A restart or a fix would need less."
+            f" {mebibytes(peak)} in {duration(context.validity)}. A restart or a fix would need less."
         ),
         data={"peak_bytes": round(peak)},
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 from perfopt.learn.model import SHORTAGE_COSTS, ModelCard, SizingModel
 from perfopt.plugin import AnalysisContext, Container, Prior, Reason, ServiceClass
 from perfopt_resource.learnt.observed import Observed
-from perfopt_resource.learnt.text import duration, quantity
+from perfopt_resource.text import duration, quantity
 
 # How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
 # likelihood over 2505 recommendations whose VMs the models had not seen. The record adds next to nothing (log

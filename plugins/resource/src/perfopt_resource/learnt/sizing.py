@@ -1,6 +1,5 @@
 """From a model's sizes to one container's requests and limits, with the reasons. Units: cores and bytes."""
 
-import math
 from dataclasses import dataclass
 
 import msgspec
@@ -8,26 +7,28 @@ import numpy as np
 
 from perfopt.plugin import (
     CPU_FLOOR_CORES,
-    MEMORY_FLOOR_BYTES,
     AnalysisContext,
     Array,
     Container,
     Reason,
 )
+from perfopt_resource import text
 from perfopt_resource.leak import leak_peak
-from perfopt_resource.learnt import text
+from perfopt_resource.learnt import sentences
 from perfopt_resource.learnt.observed import Observed
+from perfopt_resource.sizing import (
+    IDLE_CORES,
+    OVER_LIMIT_HEADROOM,
+    SMALL_CPU_CORES,
+    SMALL_MEMORY_BYTES,
+    hold_for_autoscaler,
+    kept_reason,
+    limit_for,
+    settled,
+    whole_mebibytes,
+    whole_millicores,
+)
 from perfopt_resource.usage import validity_steps
-
-# On the tuning half of bitbrains_rnd, use with a P99 of half the floor stays within it in 97 of 100 weeks,
-# and use that never passed the floor in all of 138: better than a model's size keeps its word, at no waste.
-IDLE_CORES = CPU_FLOOR_CORES / 2
-OVER_LIMIT_HEADROOM = 1.1
-MEMORY_LIMIT_HEADROOM = 1.25
-SMALL_MOVE = 0.10
-SMALL_CPU_CORES = 0.025
-SMALL_MEMORY_BYTES = 32 * 2**20
-_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,6 @@ def under_cap(wanted: float, limit: float | None, peak: float) -> float:
     return min(wanted, limit if peak <= limit else peak * OVER_LIMIT_HEADROOM)
 
 
-def whole_millicores(cores: float) -> float:
-    """Returns cores rounded up to whole millicores, at least 10m."""
-    return max(math.ceil(round(cores * 1000, 6)) / 1000, CPU_FLOOR_CORES)
-
-
-def whole_mebibytes(size: float) -> int:
-    """Returns bytes rounded up to whole MiB, at least 16Mi."""
-    return max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES)
-
-
 def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
     """Sizes cpu: the request covers the P99 of the validity window.
 
@@ -87,9 +78,9 @@ def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wan
     lowered = value == container.cpu_limit_cores
     if not throttled and is_idle(values, peak):
         value, lowered = CPU_FLOOR_CORES, True
-        reasons = [text.idle(container.name, values, peak)]
+        reasons = [sentences.idle(container.name, values, peak)]
     else:
-        reasons = [text.cpu_bound(context, container, seen, wanted, value)]
+        reasons = [sentences.cpu_bound(context, container, seen, wanted, value)]
     limit = container.cpu_limit_cores
     if throttled is not None:
         reasons.append(text.throttled(container.name, throttled, value))
@@ -97,10 +88,10 @@ def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wan
     request = whole_millicores(value)
     current = container.cpu_request_cores
     if current is not None and not (throttled and request > current):
-        kept = _settled(current, request, SMALL_CPU_CORES)
-        reasons += _kept_reason(container.name, "cpu_request", kept, current, request)
+        kept = settled(current, request, SMALL_CPU_CORES)
+        reasons += kept_reason(container.name, "cpu_request", kept, current, request)
         request = kept
-    request, reason = _hold_for_autoscaler(context, container.name, "cpu", current, request)
+    request, reason = hold_for_autoscaler(context, container.name, "cpu", current, request)
     if limit is not None:
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
@@ -135,7 +126,7 @@ def size_memory(context: AnalysisContext, container: Container, seen: Observed, 
     grown = wanted if leaking is None else max(wanted, leaking)
     value = under_cap(grown, container.memory_limit_bytes, peak)
     lowered = killed is None and value == container.memory_limit_bytes
-    reasons = [text.memory_bound(context, container, seen, peak, wanted, value)]
+    reasons = [sentences.memory_bound(context, container, seen, peak, wanted, value)]
     if leaking is not None:
         reasons.append(text.leaking(context, container.name, leaking))
     if killed is not None:
@@ -146,48 +137,12 @@ def size_memory(context: AnalysisContext, container: Container, seen: Observed, 
     if killed is None and limit is not None and value <= limit < request:
         request = limit  # rounding up must not pass the limit that caps it
     if current is not None and not (killed and request > current):
-        kept = _settled(current, request, SMALL_MEMORY_BYTES)
-        reasons += _kept_reason(container.name, "memory_request", kept, current, request)
+        kept = settled(current, request, SMALL_MEMORY_BYTES)
+        reasons += kept_reason(container.name, "memory_request", kept, current, request)
         request = kept
-    request, reason = _hold_for_autoscaler(context, container.name, "memory", current, request)
+    request, reason = hold_for_autoscaler(context, container.name, "memory", current, request)
     if limit is not None:
-        limit = _memory_limit(limit, int(request), killed=killed is not None)
+        limit = limit_for(limit, int(request), killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
     return Sized(sized, (*reasons, *reason), _sure_as(request, value, grown, lowered=lowered))
-
-
-def _memory_limit(current: int, request: int, *, killed: bool) -> int:
-    """Returns the limit: the request and its headroom, within the module's rules."""
-    headroom = whole_mebibytes(request * MEMORY_LIMIT_HEADROOM)
-    wanted = max(headroom, current) if killed else max(request, min(headroom, current))
-    return max(int(_settled(current, wanted, SMALL_MEMORY_BYTES)), request)
-
-
-def _settled(current: float, wanted: float, small: float) -> float:
-    """Returns the current value where the move to the wanted one would not be worth making."""
-    move = abs(wanted - current)
-    return current if move < SMALL_MOVE * current and move < small else wanted
-
-
-def _kept_reason(name: str, field: str, kept: float, current: float, wanted: float) -> list[Reason]:
-    return [text.small_move(name, field, current, wanted)] if kept == current != wanted else []
-
-
-def _hold_for_autoscaler(
-    context: AnalysisContext, name: str, resource: str, current: float | None, wanted: float
-) -> tuple[float, tuple[Reason, ...]]:
-    """Keeps a request that a HorizontalPodAutoscaler measures utilisation against from falling.
-
-    Its target is a share of the request: a smaller request makes the same use look like more, so it adds
-    replicas, each of which then uses less, and the next recommendation is smaller again.
-    """
-    hpa = context.snapshot.workload.state.hpa
-    target = getattr(hpa, f"target_{resource}_utilization_percent", None)
-    if target is None or current is None:
-        return wanted, ()
-    if wanted < current:
-        return current, (text.held_for_autoscaler(name, resource, target, current, wanted),)
-    return wanted, (
-        text.autoscaler_shift(name, resource, target, current, wanted),
-    ) if wanted > current else ()

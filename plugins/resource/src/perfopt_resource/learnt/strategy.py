@@ -20,7 +20,7 @@ from perfopt.plugin import (
     WorkloadState,
     decline,
 )
-from perfopt_resource.learnt import text
+from perfopt_resource import text
 from perfopt_resource.learnt.belief import floor_of, in_sample, not_sure, prior
 from perfopt_resource.learnt.frontier import frontier
 from perfopt_resource.learnt.observed import METRICS, Observed, observe
