@@ -129,12 +129,13 @@ def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> I
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> str:
     """Reads the log until the server serves; its end means that it died, or the alarm killed it."""
-    address, log = "", []
+    address, ready, log = "", False, []
     for line in process.stderr or ():
         log.append(line)
         if found := _LISTENING.search(line):
             address = found[1].strip('"')
-        if _READY in line and address:
+        ready = ready or _READY in line  # it may be said before the address is
+        if ready and address:
             return address
     raise RuntimeError(f"prometheus did not start: {''.join(log)[-2000:]}")
 
