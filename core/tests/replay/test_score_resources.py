@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.need import five_minute_means, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
-from perfopt.replay.score import score_resources
+from perfopt.replay.resources import score_resources
 
 MIB = 2**20
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -12,7 +12,7 @@ from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.replay.known import known_at
-from perfopt.replay.score import WindowScore, score_resources
+from perfopt.replay.resources import WindowScore, score_resources
 
 Outcome = Literal["accurate", "inaccurate", "not_scored", "declined"]
 LEAST_HISTORY = 0.95  # a history is short below this share of what was asked for

@@ -47,10 +47,13 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         made_at, scored_until: the window [made_at, scored_until) the outcome was taken on.
-        accurate, cpu_safe, memory_safe: by DESIGN.md section 5; None where the window was not scored.
+        accurate, cpu_safe, memory_safe: by DESIGN.md section 5; None where the window was not scored, or
+            where that resource was not set or not measured.
         outcome: "accurate", "inaccurate", "declined" or "not_scored".
         recommended: quantities by container, Kubernetes strings.
         cpu_waste, memory_waste: recommended / smallest accurate value - 1, summed over containers.
+        claim_kept: whether what was promised of latency or saving came true; None where nothing was.
+        realised_latency_ms, realised_saving_percent: what came, where it was promised.
         reason: why it was declined or not scored.
     """
 
@@ -63,6 +66,9 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
     recommended: dict[str, dict[str, str]] = {}
     cpu_waste: float | None = None
     memory_waste: float | None = None
+    claim_kept: bool | None = None
+    realised_latency_ms: float | None = None
+    realised_saving_percent: float | None = None
     reason: str | None = None
 
 

@@ -62,10 +62,13 @@ def _plain(result: Proposal | Declined) -> Proposal | Declined:
 
 
 def _check_claim(claim: Claim) -> None:
-    values = [claim.latency_ms, claim.latency_now_ms, claim.performance_gain_percent]
-    values += claim.latency_interval_ms or ()
+    values = [claim.latency_ms, claim.latency_now_ms, claim.saving_percent, claim.performance_gain_percent]
+    intervals = [claim.latency_interval_ms or (), claim.latency_now_interval_ms or ()]
+    values += [bound for interval in intervals for bound in interval]
     if not all(math.isfinite(value) for value in values if value is not None):
         raise ProposalError("made a claim that is not a finite number")
+    if any(interval and interval[0] > interval[1] for interval in intervals):
+        raise ProposalError("claimed a latency interval whose lower end is above its upper end")
 
 
 def _complete(target: WorkloadState, context: AnalysisContext) -> WorkloadState:

@@ -35,13 +35,20 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a proposal promises beside safe resources. All None: nothing but safety.
 
     Attributes:
-        latency_ms: predicted latency at the SLO's quantile, with its interval, and what it is now.
+        latency_ms: predicted latency at the SLO's quantile with the target in force, and its interval.
+        latency_now_ms: what it is predicted to be over the validity if nothing changes.
+        latency_now_interval_ms: the interval of that prediction, at most half of the prediction wide. In a
+            replay the target was not in force, so this is what history can check: it comes from the model
+            that latency_ms comes from. What is realised is `perfopt.plugin.realised_latency`.
+        saving_percent: of the replica-hours, which a schedule saves over the validity.
         performance_gain_percent: relative fall of predicted p99 latency.
     """
 
     latency_ms: float | None = None
     latency_interval_ms: tuple[float, float] | None = None
     latency_now_ms: float | None = None
+    latency_now_interval_ms: tuple[float, float] | None = None
+    saving_percent: float | None = None
     performance_gain_percent: float | None = None
 
 

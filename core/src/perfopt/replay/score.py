@@ -1,152 +1,120 @@
-"""Scores resources on a window of data by rules 1 and 2 of DESIGN.md section 5.
+"""Scores a proposal of any type on the window after it: DESIGN.md section 5, by what the type promises."""
 
-CPU is compared in millicores and memory in bytes, as Kubernetes stores them: a request is the
-whole number of millicores that its quantity prints as, so no float noise decides a window.
-"""
-
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
-from perfopt.domain.workload import Container, WorkloadState
-from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
-from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
+from perfopt.domain.enums import OptimizationType
+from perfopt.metrics.latency import realised_latency
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.strategy import Claim, Proposal
+from perfopt.replay.changes import MEMORY, changed_quantities
+from perfopt.replay.resources import WindowScore, measures, score_resources, unscored
+from perfopt.replay.scaling import planned_replicas, recorded_replicas, rescaled, score_scaling
+
+__all__ = ["WindowScore", "score", "score_resources"]
+
+DEFAULT_QUANTILE = 0.99
+WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
+SAVING_TOLERANCE_POINTS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class WindowScore:
-    """How a state of resources did on one window.
+def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    """Scores a proposal on data that was not seen when it was made.
 
-    Attributes:
-        scored: False where the window held too little data, or nothing the state speaks of.
-        accurate: CPU-safe and memory-safe, for what was measured; False where not scored.
-        cpu_safe, memory_safe: None where that resource was not measured or not recommended.
-        cpu_waste, memory_waste: recommended / smallest accurate value - 1, summed over containers;
-            negative is the relative shortage.
-        reason: why the window was not scored.
-        cpu_recommended_cores, cpu_needed_cores: the two sums behind cpu_waste, for weighted totals.
-        memory_recommended_bytes, memory_needed_bytes: the same for memory_waste.
-        cpu_short_cores, memory_short_bytes: what the containers lacked, summed over those that did.
+    RESOURCE: rules 1 and 2 per pod on all that it sets. SCALING: total demand against replicas × request.
+    COST: rules 1 and 2 on what it changes, under the load that its replicas would have had. LATENCY and
+    TUNING: rules 1 and 2 on what they change. All: rule 3 on what they claim.
+
+    Args:
+        proposal: made at the start of the window.
+        window: the data that followed, with the workload's state as it was known at its start.
+
+    Returns:
+        Not scored, with a reason, where the proposal changes nothing that the window measures and claims
+        nothing, where it measures too little, or where a claim can't be checked.
     """
-
-    scored: bool
-    accurate: bool
-    cpu_safe: bool | None = None
-    memory_safe: bool | None = None
-    cpu_waste: float | None = None
-    memory_waste: float | None = None
-    reason: str | None = None
-    cpu_recommended_cores: float | None = None
-    cpu_needed_cores: float | None = None
-    memory_recommended_bytes: float | None = None
-    memory_needed_bytes: float | None = None
-    cpu_short_cores: float | None = None
-    memory_short_bytes: float | None = None
+    score_type = _SCORERS[proposal.optimization_type]
+    rules = score_type(proposal, window)
+    if rules is not None and not rules.scored:
+        return rules
+    checked = _with_latency(rules, proposal.claim, window)
+    checked = _with_saving(checked, proposal, window)
+    if checked is None:
+        return unscored("nothing that the window measures is changed, and nothing is claimed")
+    return checked
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One resource of one container: granted, the smallest accurate value, and whether granted is safe."""
-
-    recommended: float
-    needed: float
-    safe: bool
-
-    @property
-    def short(self) -> float:
-        return max(self.needed - self.recommended, 0.0)
+def _score_all(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    return score_resources(proposal.target, window)
 
 
-def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowScore:
-    """Scores a target state on data that was not seen when it was made.
-
-    CPU: demand (5-minute means, pod-samples pooled) at most the request in at least 99 % of samples.
-    Memory: no sample of any pod above the request or the limit. Floors of 10m and 16Mi apply to the
-    target and to the smallest accurate value. Only rules 1 and 2: claims are scored by their strategy.
-    """
-    parts: dict[str, list[_Part]] = {"cpu": [], "memory": []}
-    for container, resource, series in _measured(target, window):
-        share = _coverage(series)
-        if share < MINIMUM_COVERAGE:
-            return _unscored(f"{container.name} has {share:.0%} of its {resource} samples, 50% are needed")
-        part = _cpu(container, series, window.grid) if resource == "cpu" else _memory(container, series)
-        parts[resource].append(part)
-    cpu, memory = parts["cpu"], parts["memory"]
-    if not cpu and not memory:
-        return _unscored("the window measures nothing that the state sets")
-    return WindowScore(
-        scored=True,
-        accurate=all(part.safe for part in cpu + memory),
-        cpu_safe=_safe(cpu),
-        memory_safe=_safe(memory),
-        cpu_waste=_waste(cpu),
-        memory_waste=_waste(memory),
-        cpu_recommended_cores=_sum(cpu, "recommended"),
-        cpu_needed_cores=_sum(cpu, "needed"),
-        memory_recommended_bytes=_sum(memory, "recommended"),
-        memory_needed_bytes=_sum(memory, "needed"),
-        cpu_short_cores=_sum(cpu, "short"),
-        memory_short_bytes=_sum(memory, "short"),
-    )
+def _score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    return score_scaling(proposal, window)
 
 
-def _unscored(reason: str) -> WindowScore:
-    return WindowScore(scored=False, accurate=False, reason=reason)
-
-
-def _measured(target: WorkloadState, window: WorkloadSnapshot) -> Iterator[tuple[Container, str, PodSeries]]:
-    """Yields what the target sets and the source measures."""
-    for container in target.containers:
-        cpu = window.series(container.name, "cpu_cores")
-        if cpu is not None and container.cpu_request_cores is not None:
-            yield container, "cpu", cpu
-        memory = window.series(container.name, "memory_bytes")
-        if memory is not None and _memory_bound(container) is not None:
-            yield container, "memory", memory
-
-
-def _coverage(series: PodSeries) -> float:
-    """Returns the share of steps at which at least one pod has a sample."""
-    present = np.isfinite(series.values).any(axis=0)
-    return float(present.mean()) if present.size else 0.0
-
-
-def _cpu(container: Container, series: PodSeries, grid: TimeGrid) -> _Part:
-    assert container.cpu_request_cores is not None
-    needed = smallest_cpu_request(series.values, grid)
-    assert needed is not None
-    millicores = math.ceil(round(container.cpu_request_cores * 1000, 6))  # as format_cpu prints it
-    recommended = max(millicores / 1000, CPU_FLOOR_CORES)
-    return _Part(recommended, needed, recommended >= needed)
-
-
-def _memory_bound(container: Container) -> float | None:
-    """Returns what memory must stay under: the lower of request and limit, floors applied."""
-    values = [v for v in (container.memory_request_bytes, container.memory_limit_bytes) if v is not None]
-    return float(max(min(values), MEMORY_FLOOR_BYTES)) if values else None
-
-
-def _memory(container: Container, series: PodSeries) -> _Part:
-    bound, needed = _memory_bound(container), smallest_memory_request(series.values)
-    assert bound is not None
-    assert needed is not None
-    granted = container.memory_request_bytes
-    recommended = bound if granted is None else float(max(granted, MEMORY_FLOOR_BYTES))
-    return _Part(recommended, needed, bound >= needed)
-
-
-def _safe(parts: list[_Part]) -> bool | None:
-    return all(part.safe for part in parts) if parts else None
-
-
-def _sum(parts: list[_Part], field: str) -> float | None:
-    return float(sum(getattr(part, field) for part in parts)) if parts else None
-
-
-def _waste(parts: list[_Part]) -> float | None:
-    if not parts:
+def _score_changes(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+    """Scores what changes, per pod, and what must carry another load because replicas change."""
+    ran, planned = recorded_replicas(window), planned_replicas(proposal.target, window)
+    always: frozenset[str] = frozenset()
+    if ran is not None and planned is not None and not np.array_equal(ran, planned):
+        # Memory is taken not to shrink with the load: only fewer replicas can make it too small.
+        always = frozenset({"cpu_request_cores"}) | (MEMORY if bool((planned < ran).any()) else frozenset())
+        window = rescaled(window, planned)
+    changed = changed_quantities(proposal.target, window.workload.state, always)
+    if changed is None or not measures(changed, window):
         return None
-    return float(sum(part.recommended for part in parts) / sum(part.needed for part in parts) - 1)
+    return score_resources(changed, window)
+
+
+def _score_cost(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+    # A state that stays as it is because nothing cheaper would do has been recommended, and is scored so.
+    return _score_all(proposal, window) if proposal.already_right else _score_changes(proposal, window)
+
+
+_SCORERS: dict[OptimizationType, Callable[[Proposal, WorkloadSnapshot], WindowScore | None]] = {
+    OptimizationType.RESOURCE_OPTIMIZATION: _score_all,
+    OptimizationType.SCALING_OPTIMIZATION: _score_scaling,
+    OptimizationType.COST_OPTIMIZATION: _score_cost,
+    OptimizationType.LATENCY_OPTIMIZATION: _score_changes,
+    OptimizationType.PERFORMANCE_TUNING: _score_changes,
+}
+
+
+def _with_latency(rules: WindowScore | None, claim: Claim, window: WorkloadSnapshot) -> WindowScore | None:
+    """Adds the check of a latency claim: realised within the interval of the unchanged state."""
+    if claim.latency_ms is None and claim.latency_now_interval_ms is None:
+        return rules
+    if claim.latency_now_interval_ms is None:
+        return unscored("latency is claimed without an interval for the unchanged state, the one history has")
+    slo = window.workload.slo
+    realised = realised_latency(window.service, slo.quantile if slo is not None else DEFAULT_QUANTILE)
+    if realised is None:
+        return unscored("latency is claimed and the window measures it in less than 50% of its steps")
+    low, high = claim.latency_now_interval_ms
+    predicted = claim.latency_now_ms if claim.latency_now_ms is not None else (low + high) / 2
+    kept = low <= realised <= high and high - low <= WIDEST_INTERVAL * predicted
+    return replace(_and_kept(rules, kept), realised_latency_ms=round(realised, 3))
+
+
+def _with_saving(
+    checked: WindowScore | None, proposal: Proposal, window: WorkloadSnapshot
+) -> WindowScore | None:
+    """Adds the check of a saving: replica-hours planned against those that ran, at most 10 points less."""
+    claimed = proposal.claim.saving_percent
+    if claimed is None or (checked is not None and not checked.scored):
+        return checked
+    ran, planned = recorded_replicas(window), planned_replicas(proposal.target, window)
+    if ran is None or planned is None:
+        return unscored("a saving is claimed and how many replicas ran is not known")
+    realised = 100 * (1 - float(planned.sum() / ran.sum()))
+    kept = realised >= claimed - SAVING_TOLERANCE_POINTS
+    return replace(_and_kept(checked, kept), realised_saving_percent=round(realised, 3))
+
+
+def _and_kept(score: WindowScore | None, kept: bool) -> WindowScore:
+    if score is None:
+        return WindowScore(scored=True, accurate=kept, claim_kept=kept)
+    both = kept and score.claim_kept is not False
+    return replace(score, accurate=score.accurate and kept, claim_kept=both)

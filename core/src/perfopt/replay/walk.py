@@ -1,6 +1,7 @@
 """Walks a strategy over a workload's own past: what it would have said then, and how that did."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +11,7 @@ from perfopt.domain.workload import WorkloadState
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 from perfopt.replay.known import known_at
-from perfopt.replay.score import score_resources
+from perfopt.replay.score import score
 
 # A recommendation needs at least 3/7 of its validity as history (DESIGN.md section 3).
 HISTORY_PARTS, VALIDITY_PARTS = 3, 7
@@ -70,31 +71,39 @@ def _begin(snapshot: WorkloadSnapshot) -> int:
 
 def _replay(propose: Propose, snapshot: WorkloadSnapshot, origin: int, horizon: int) -> ReplayWindow:
     then = known_at(snapshot, origin)
-    window = snapshot.slice(origin, origin + horizon)
+    window = window_after(snapshot, then, horizon)
     made_at, until = window.grid.start, window.grid.end
     made = propose(then)
     if isinstance(made, Declined):
         return ReplayWindow(made_at=made_at, scored_until=until, outcome="declined", reason=made.reason)
-    recommended = _quantities(made.target)
-    score = score_resources(made.target, window)
-    if not score.scored:
-        return ReplayWindow(
-            made_at=made_at,
-            scored_until=until,
-            outcome="not_scored",
-            recommended=recommended,
-            reason=score.reason,
-        )
+    return replay_window(made, window)
+
+
+def window_after(snapshot: WorkloadSnapshot, then: WorkloadSnapshot, horizon: int) -> WorkloadSnapshot:
+    """Returns the steps that follow what was known, with the state of the workload as it was known."""
+    origin = snapshot.grid.index(then.grid.end)
+    return replace(snapshot.slice(origin, origin + horizon), workload=then.workload)
+
+
+def replay_window(made: Proposal, window: WorkloadSnapshot) -> ReplayWindow:
+    """Scores what was proposed at the start of a window on that window."""
+    result = score(made, window)
+    scored = result.scored
+    outcome = ("accurate" if result.accurate else "inaccurate") if scored else "not_scored"
     return ReplayWindow(
-        made_at=made_at,
-        scored_until=until,
-        outcome="accurate" if score.accurate else "inaccurate",
-        accurate=score.accurate,
-        cpu_safe=score.cpu_safe,
-        memory_safe=score.memory_safe,
-        recommended=recommended,
-        cpu_waste=score.cpu_waste,
-        memory_waste=score.memory_waste,
+        made_at=window.grid.start,
+        scored_until=window.grid.end,
+        outcome=outcome,
+        accurate=result.accurate if scored else None,
+        cpu_safe=result.cpu_safe,
+        memory_safe=result.memory_safe,
+        recommended=_quantities(made.target),
+        cpu_waste=result.cpu_waste,
+        memory_waste=result.memory_waste,
+        claim_kept=result.claim_kept,
+        realised_latency_ms=result.realised_latency_ms,
+        realised_saving_percent=result.realised_saving_percent,
+        reason=result.reason,
     )
 
 
