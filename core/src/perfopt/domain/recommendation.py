@@ -145,7 +145,13 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """One recommendation: the seed's seven fields, then additions."""
+    """One recommendation: the seed's seven fields, then additions.
+
+    Attributes:
+        plugin_version: of the distribution that brings the plugin; None in recommendations of old.
+        models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
+            by the plugin's version.
+    """
 
     recommendation_id: str
     service_name: str
@@ -171,6 +177,8 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     predictions: dict[str, PredictionSeries] | None = None
     applied: bool = False
     superseded_by: str | None = None
+    plugin_version: str | None = None
+    models: dict[str, str] = {}
 
 
 class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,6 +90,8 @@ def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> O
         expected_improvement=improvement,
         workload=str(workload.id),
         plugin=made.info.key,
+        plugin_version=made.info.version,
+        models={kind: answers.models[kind] for kind in made.outcome.models if kind in answers.models},
         made_at=context.now,
         valid_until=context.now + context.validity,
         already_right=proposal.already_right,

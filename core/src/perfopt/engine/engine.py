@@ -1,7 +1,8 @@
 """The engine: a snapshot goes in, an analysis comes out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
 from perfopt.engine.isolation import Answers, StrategyPool
 from perfopt.engine.messages import Outcome
+from perfopt.engine.models import read_checked
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
 from perfopt.learn.model import SizingModel
@@ -56,9 +58,10 @@ class Engine:
         self._config = config if config is not None else Config()
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
+        self._configured = _models(limits)
         self.processes = limits.processes or cores()
         self._pool = StrategyPool(
-            registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib, _models(limits)
+            registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib, self._configured
         )
 
     @classmethod
@@ -66,6 +69,19 @@ class Engine:
         """Finds the installed plugins and returns an engine that runs them."""
         config = config if config is not None else Config()
         return cls(probe_plugins(config.engine.disabled()), config)
+
+    def use_models(self, models: Mapping[str, bytes]) -> None:
+        """Has strategies use models from now on, each in place of the configured one of its kind.
+
+        Args:
+            models: kind to content; empty goes back to what is configured.
+
+        Raises:
+            InvalidInputError: an unknown kind, or content that can't be used; nothing is changed then.
+        """
+        for kind, content in models.items():
+            read_checked(kind, content)
+        self._pool.use({**self._configured, **models})
 
     def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
         """Returns the names of the metrics that an analysis of these types reads."""
@@ -111,7 +127,7 @@ class Engine:
             failed = outcomes[info.key].status not in ("ok", "declined")
             self._breaker.record((info.plugin, info.version), failed=failed)
         ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
-        return Answers(ordered, given.predictions, given.predictions_error)
+        return replace(given, outcomes=ordered)
 
     def _price_book(self, workload: Workload) -> tuple[PriceBook, list[AnalysisWarning]]:
         books = self._config.price_books
@@ -154,7 +170,7 @@ def _models(limits: EngineConfig) -> dict[str, bytes]:
     if limits.sizing_model is None:
         return {}
     path = Path(limits.sizing_model)
-    SizingModel.load(path)
+    SizingModel.load(path)  # its message names the file
     return {"sizing": path.read_bytes()}
 
 

@@ -4,7 +4,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import msgspec
@@ -18,6 +18,7 @@ from perfopt.engine.child import (
     ChildTimedOutError,
 )
 from perfopt.engine.messages import Outcome, Predictions, Run, Setup, Subject
+from perfopt.engine.models import sha256
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
 from perfopt.errors import PerfoptError
@@ -45,11 +46,26 @@ class Answers:
         outcomes: one a strategy, in the order asked.
         predictions: the forecasts, where they were asked for and could be made.
         predictions_error: why they could not be made.
+        models: kind to SHA-256 of the models that the contexts held.
     """
 
     outcomes: tuple[Outcome, ...]
     predictions: Predictions | None = None
     predictions_error: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Equipment:
+    """What a worker is set up with; `digests` are of the models in it."""
+
+    setup: Setup
+    digests: Mapping[str, str]
+
+    @classmethod
+    def of(cls, only: frozenset[tuple[str, str]], models: Mapping[str, bytes]) -> Self:
+        digests = {kind: sha256(content) for kind, content in models.items()}
+        return cls(Setup(only=only, models=dict(models)), digests)
 
 
 class StrategyPool:
@@ -75,8 +91,8 @@ class StrategyPool:
         models: Mapping[str, bytes],
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
-        identities = frozenset((info.name, info.distribution) for info in loaded)
-        self._setup = Setup(only=identities, models=dict(models))
+        self._identities = frozenset((info.name, info.distribution) for info in loaded)
+        self._equipment = _Equipment.of(self._identities, models)
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
@@ -84,6 +100,20 @@ class StrategyPool:
         self._busy: set[_Seat] = set()
         self._lock = threading.Lock()
         self._closed = False
+
+    def use(self, models: Mapping[str, bytes]) -> None:
+        """Puts other models into every context from now on.
+
+        A task that is under way ends with those it began with; workers set up with them end after it.
+        """
+        equipment = _Equipment.of(self._identities, models)
+        with self._lock:
+            if equipment.digests == self._equipment.digests:
+                return
+            self._equipment = equipment
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.kill()
 
     def run(self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False) -> Answers:
         """Runs strategies on one workload, one after the other in one process; blocks.
@@ -98,7 +128,8 @@ class StrategyPool:
         """
         subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as seat:
-            answers = Answers(tuple(_outcome(seat.ask(key, subject)) for key in keys))
+            outcomes = tuple(_outcome(seat.ask(key, subject)) for key in keys)
+            answers = Answers(outcomes, models=seat.equipment.digests)
             made = seat.ask(None, subject) if predictions else None
         if self._closed:
             raise EngineClosedError("The engine was closed during an analysis.")
@@ -125,14 +156,14 @@ class StrategyPool:
             if self._closed:
                 raise EngineClosedError("The engine is closed.")
             child = self._idle.pop() if self._idle else None
-            seat = _Seat(self._setup, self._deadline, self._memory, child)
+            seat = _Seat(self._equipment, self._deadline, self._memory, child)
             self._busy.add(seat)
         return seat
 
     def _take_back(self, seat: "_Seat") -> None:
         with self._lock:
             self._busy.discard(seat)
-            if not self._closed and seat.child is not None:
+            if not self._closed and seat.child is not None and seat.equipment is self._equipment:
                 self._idle.append(seat.child)
                 return
         seat.leave()
@@ -157,9 +188,11 @@ class StrategyPool:
 class _Seat:
     """A worker in use for one task; replaced when it goes."""
 
-    def __init__(self, setup: Setup, deadline: float, memory: int, child: ChildProcess | None) -> None:
+    def __init__(
+        self, equipment: _Equipment, deadline: float, memory: int, child: ChildProcess | None
+    ) -> None:
         self.child = child
-        self._setup = setup
+        self.equipment = equipment
         self._deadline = deadline
         self._memory = memory
         self._used = child is not None
@@ -189,7 +222,7 @@ class _Seat:
             self.child = ChildProcess(WORKER)
             if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
                 raise ChildCrashedError("was stopped with the engine")
-            set_up(self.child, self._setup, LOAD_SECONDS)
+            set_up(self.child, self.equipment.setup, LOAD_SECONDS)
         if not self._informed:
             self.child.send(subject)
             self._informed = True

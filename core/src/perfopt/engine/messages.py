@@ -26,6 +26,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         proposal: after the rules.
         rules_fired: names of the rules that changed it.
         error: one sentence on what went wrong.
+        models: kinds of the models that the strategy read.
     """
 
     status: Status
@@ -34,6 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     rules_fired: tuple[str, ...] = ()
     declined: Declined | None = None
     error: str | None = None
+    models: tuple[str, ...] = ()
 
 
 class Setup(msgspec.Struct, frozen=True):

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from perfopt.engine import messages
 from perfopt.engine.channel import Channel, end_after, end_never
+from perfopt.engine.models import ConsultedModels
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
 from perfopt.engine.registry import Registry, load_plugins
@@ -43,11 +46,13 @@ def _run(
 ) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
-    context = replace(context, models=models)
+    given = ConsultedModels(models)
+    context = replace(context, models=given)
     if key is None:
         return messages.encode(predict(context))
     try:
-        return messages.encode(run_strategy(strategies[key], context))
+        outcome = run_strategy(strategies[key], context)
+        return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
         return messages.encode(messages.Outcome(status="failed", error=str(error)))
     except BaseException as error:  # foreign code may raise anything, SystemExit and MemoryError too

@@ -1,0 +1,84 @@
+"""An engine whose models change while it runs, and what its recommendations say they were made with."""
+
+import hashlib
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from perfopt.config import Config, EngineConfig
+from perfopt.domain.enums import OptimizationType
+from perfopt.engine import Engine, probe_plugins
+from perfopt.errors import InvalidInputError
+from perfopt.learn.model import shipped_model
+from perfopt.testing import make_snapshot
+
+SOURCE = """
+from perfopt.learn.model import read_model
+from perfopt.plugin import OptimizationType, Proposal, hookimpl
+
+class Strategy:
+    metrics, forecasts = ("cpu_cores",), ()
+
+    def __init__(self, name, reads):
+        from perfopt.plugin import Prior
+        self.name, self.reads, self.prior = name, reads, Prior()
+        self.optimization_type = OptimizationType.RESOURCE_OPTIMIZATION
+
+    def propose(self, context):
+        data = context.models.get("sizing") if self.reads else None
+        return Proposal(
+            optimization_type=self.optimization_type, target=context.snapshot.workload.state,
+            description=read_model(data).card.version if data else "none", already_right=True,
+        )
+
+@hookimpl
+def perfopt_strategies():
+    return [Strategy("learnt", True), Strategy("plain", False)]
+"""
+
+
+def model(version: str) -> bytes:
+    shipped = shipped_model()
+    card = msgspec.structs.replace(shipped.card, version=version)
+    return type(shipped)(card, shipped.trees, shipped.grid, shipped.calibration).dumps()
+
+
+@pytest.fixture
+def engine(install, tmp_path):
+    install("reader", {"reader": "reader_plugin"}, files={"reader_plugin.py": SOURCE})
+    path = tmp_path / "configured.npz"
+    path.write_bytes(model("configured"))
+    limits = EngineConfig(processes=1, deadline_seconds=20, sizing_model=str(path))
+    with Engine(probe_plugins(disabled=("resource",)), Config(engine=limits)) as opened:
+        yield opened
+
+
+def analyse(engine):
+    types = (OptimizationType.RESOURCE_OPTIMIZATION,)
+    made = engine.analyze(make_snapshot(), types, timedelta(days=7)).recommendations
+    return {one.plugin: one for one in made}
+
+
+def test_a_model_given_later_takes_the_place_of_the_configured_one_until_it_is_taken_away(engine):
+    found = []
+    for models in ({}, {"sizing": model("2")}, {"sizing": model("3")}, {}):
+        engine.use_models(models)
+        found.append(analyse(engine)["reader/learnt"])
+    assert [one.description for one in found] == ["configured", "2", "3", "configured"]
+    for one, version in zip(found, ("configured", "2", "3", "configured"), strict=True):
+        assert one.models == {"sizing": hashlib.sha256(model(version)).hexdigest()}
+
+
+def test_a_recommendation_names_the_model_only_where_it_was_read_and_its_plugin_s_version(engine):
+    made = analyse(engine)
+    assert made["reader/plain"].models == {}
+    assert made["reader/plain"].plugin_version == "1.0"
+
+
+@pytest.mark.parametrize(("models", "field"), [({"sizing": b"no model"}, "model"), ({"oracle": b""}, "kind")])
+def test_what_can_not_be_used_is_refused_and_changes_nothing(engine, models, field):
+    with pytest.raises(InvalidInputError) as caught:
+        engine.use_models(models)
+    assert caught.value.field == field
+    assert analyse(engine)["reader/learnt"].description == "configured"
