@@ -87,6 +87,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
+        knob_catalogue: YAML file of runtime knobs that is added to those that perfopt-tuning ships.
         sizing_model: file that `perfopt train` wrote; without one the strategies' own rules size.
     """
 
@@ -94,6 +95,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
     disabled_plugins: str | tuple[str, ...] = ()
+    knob_catalogue: str | None = None
     sizing_model: str | None = None
 
     def disabled(self) -> tuple[str, ...]:

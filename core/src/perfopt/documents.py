@@ -83,22 +83,35 @@ def read_yaml(path: Path, *, what: str) -> Document:
     Raises:
         InvalidInputError: not readable, not YAML, over 16 MiB, or not a mapping.
     """
-    text = _read_text(path, what)
+    return parse_yaml(_read_text(path, what), str(path), what=what)
+
+
+def parse_yaml(text: str, name: str, *, what: str) -> Document:
+    """Reads YAML text whose top level is a mapping.
+
+    Args:
+        text: the YAML.
+        name: where it is from, as the user knows it.
+        what: what it is, for errors.
+
+    Raises:
+        InvalidInputError: not YAML, or not a mapping.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        place = f"{name}:{mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise InvalidInputError(
             f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
         ) from None
     if not isinstance(data, dict):
         raise InvalidInputError(
-            f"The {what} {path} is not a mapping.", remedy="Write `key: value` lines at the top level."
+            f"The {what} {name} is not a mapping.", remedy="Write `key: value` lines at the top level."
         )
-    document = Document(str(path), data, _lines(root, ()))
+    document = Document(name, data, _lines(root, ()))
     _require_text_keys(document, data, ())
     return document
 

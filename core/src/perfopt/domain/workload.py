@@ -30,6 +30,9 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cpu_request_cores, cpu_limit_cores: cores.
         memory_request_bytes, memory_limit_bytes: bytes.
         image: the image it runs now, if known.
+        env: environment variables with literal values; None where the source does not say. Values from
+            secrets are never read.
+        command, args: as the manifest has them; None where the source does not say.
         sidecar: a native sidecar, which manifests list under initContainers.
     """
 
@@ -39,6 +42,9 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_limit_cores: float | None = None
     memory_limit_bytes: int | None = None
     image: str | None = None
+    env: dict[str, str] | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
     sidecar: bool = False
 
     def to_map(self) -> dict[str, str]:

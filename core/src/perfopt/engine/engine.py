@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from perfopt.config import Config, EngineConfig
+from perfopt.documents import read_yaml
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
@@ -166,12 +167,17 @@ def cores() -> int:
 
 
 def _models(limits: EngineConfig) -> dict[str, bytes]:
-    """Reads the models that the configuration names; they are checked here, where the user is told."""
-    if limits.sizing_model is None:
-        return {}
-    path = Path(limits.sizing_model)
-    SizingModel.load(path)  # its message names the file
-    return {"sizing": path.read_bytes()}
+    """Reads the files that the configuration names; they are checked here, where the user is told."""
+    models = {}
+    if limits.sizing_model is not None:
+        path = Path(limits.sizing_model)
+        SizingModel.load(path)  # its message names the file
+        models["sizing"] = path.read_bytes()
+    if limits.knob_catalogue is not None:
+        path = Path(limits.knob_catalogue)
+        read_yaml(path, what="catalogue of knobs")  # what it says, the plugin that reads it checks
+        models["knobs"] = path.read_bytes()
+    return models
 
 
 _SET_ASIDE = Outcome(

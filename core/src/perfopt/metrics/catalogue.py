@@ -46,6 +46,7 @@ METRICS: dict[str, Metric] = {
         _container("memory_limit_bytes", "bytes", "last", carry=True),
         _workload("replicas", "replicas", "last", carry=True),
         _workload("requests_per_second", "requests/s"),
+        _workload("latency_avg_ms", "ms"),
         _workload("latency_p50_ms", "ms"),
         _workload("latency_p90_ms", "ms"),
         _workload("latency_p95_ms", "ms"),
@@ -55,5 +56,19 @@ METRICS: dict[str, Metric] = {
         _workload("events_per_second", "events/s"),
         _workload("volume_per_second", "units/s"),
         _workload("availability_fraction", "ratio", "min"),
+        # What runtimes and pools say of themselves: of the hottest pod.
+        _workload("go_gomaxprocs", "threads", "last"),
+        _workload("jvm_processors", "cores", "last"),
+        _workload("jvm_heap_max_bytes", "bytes", "max"),
+        _workload("jvm_heap_live_bytes", "bytes", "max"),
+        _workload("jvm_nonheap_bytes", "bytes", "max"),
+        _workload("jvm_threads", "threads", "max"),
+        _workload("jvm_gc_pause_fraction", "ratio"),
+        _workload("node_heap_used_bytes", "bytes", "max"),
+        _workload("db_pool_busy", "connections", "max"),
+        _workload("db_pool_waiting", "requests", "max"),
+        _workload("db_pool_max", "connections", "last"),
+        _workload("thread_pool_busy", "threads", "max"),
+        _workload("thread_pool_max", "threads", "last"),
     )
 }

@@ -36,7 +36,8 @@ class AnalysisContext:
         forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
             for the metrics named in the strategy's `forecasts`; absent where none could be made.
         models: kind of model to the content of its file, where the user gave one in place of what a
-            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`.
+            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`; "knobs" is a catalogue of
+            runtime knobs in YAML.
     """
 
     snapshot: WorkloadSnapshot

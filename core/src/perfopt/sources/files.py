@@ -218,6 +218,7 @@ def _workload(index: SampleIndex, series: str, name: str, entry: ServiceEntry, a
         service_name=name,
         state=_state(entry, _limits(index, series, at_ms)),
         labels=dict(entry.labels),
+        annotations=dict(entry.annotations),
         slo=entry.slo,
         service_class=entry.service_class,
         price_book=entry.price_book,
@@ -252,6 +253,10 @@ def _state(entry: ServiceEntry, sampled: Resources) -> WorkloadState:
         memory_request_bytes=memory,
         cpu_limit_cores=limits.cpu_cores,
         memory_limit_bytes=limits.memory_bytes,
+        image=entry.image,
+        env=None if entry.env is None else dict(entry.env),
+        command=entry.command,
+        args=entry.args,
     )
     return WorkloadState(
         containers=(container,),

@@ -16,6 +16,10 @@ slo: {latency_ms: 250, quantile: 0.99}
 class: critical
 hpa: {min_replicas: 2, max_replicas: 6, target_cpu_utilization_percent: 70}
 labels: {team: core}
+image: registry.example/portfolio:1.4
+env: {GOMAXPROCS: "4"}
+args: [--workers, "4"]
+annotations: {perfopt.io/runtime: go1.24}
 """
 
 from collections.abc import Mapping
@@ -69,6 +73,11 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     service_class: ServiceClass | None = msgspec.field(name="class", default=None)
     hpa: _HpaEntry | None = None
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    image: str | None = None
+    env: dict[str, str] | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class ServiceEntry:
         requests, limits: of one replica. A section that is there is complete: what it leaves out is unset.
         capacity: what a fraction of 1 stands for in the metrics cpu_fraction and memory_fraction.
         price_book: the name of one.
+        image, env, command, args: of the container, as a manifest would have them.
     """
 
     series: str | None = None
@@ -100,6 +110,11 @@ class ServiceEntry:
     service_class: ServiceClass = ServiceClass.STANDARD
     hpa: HpaState | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    env: Mapping[str, str] | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +190,9 @@ def _entry(
 ) -> ServiceEntry:
     own = document.convert({} if value is None else value, _Entry, path)
     labels = {**defaults.get("labels", {}), **own.labels}
+    annotations = {**defaults.get("annotations", {}), **own.annotations}
     merged = {**defaults, **{key: item for key, item in (value or {}).items() if item is not None}}
-    raw = document.convert({**merged, "labels": labels}, _Entry, path)
+    raw = document.convert({**merged, "labels": labels, "annotations": annotations}, _Entry, path)
 
     def quantities(name: str) -> Resources | None:
         given = getattr(raw, name)
@@ -193,6 +209,11 @@ def _entry(
         service_class=raw.service_class or ServiceClass.STANDARD,
         hpa=None if raw.hpa is None else _hpa(document, raw.hpa, _origin(value, path, "hpa")),
         labels=raw.labels,
+        annotations=raw.annotations,
+        image=raw.image,
+        env=raw.env,
+        command=raw.command,
+        args=raw.args,
     )
 
 
