@@ -18,6 +18,7 @@ from msgspec import Meta
 from perfopt.documents import Document, read_yaml, suggestion
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
+from perfopt.prices import price_book
 from perfopt.prometheus_config import PrometheusConfig
 
 SECTION_GROUP = "perfopt.config_sections"
@@ -54,29 +55,6 @@ class FilesConfig(
 
 
 SourceConfig = PrometheusConfig | FilesConfig
-
-
-class PriceBookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A price book as files state it; see `perfopt.domain.price.PriceBook`.
-
-    Attributes:
-        name: None is the key it stands under.
-        currency: ISO 4217 code.
-    """
-
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
-    cpu_core_hour: Annotated[float, Meta(ge=0)]
-    memory_gib_hour: Annotated[float, Meta(ge=0)]
-    name: str | None = None
-
-    def book(self, key: str) -> PriceBook:
-        """Returns the price book, called by its key unless it names itself."""
-        return PriceBook(
-            name=self.name or key,
-            currency=self.currency,
-            cpu_core_hour=self.cpu_core_hour,
-            memory_gib_hour=self.memory_gib_hour,
-        )
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,7 +171,7 @@ def _build(document: Document) -> Config:
         for name, value in parts["sources"].items()
     }
     books = {
-        name: document.convert(value, PriceBookConfig, ("price_books", name), lax=True).book(name)
+        name: price_book(document, value, ("price_books", name), name, lax=True)
         for name, value in parts["price_books"].items()
     }
     config = Config(

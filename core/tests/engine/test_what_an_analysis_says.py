@@ -135,6 +135,13 @@ def test_a_workload_is_costed_by_the_book_it_names(install, engine):
         assert (made.price_book, made.currency) == ("dear", "CHF")
         assert made.monthly_cost_current == pytest.approx(2 * 2 * 730)
         result = other.analyze(named("missing"), RESOURCE, WEEK)
+        measured = replace(snapshot, price_book=msgspec.structs.replace(dear, name="opencost"))
+        assert only(other.analyze(measured, RESOURCE, WEEK)).price_book == "opencost"
+        both = replace(named("dear"), price_book=measured.price_book)
+        assert only(other.analyze(both, RESOURCE, WEEK)).price_book == "dear"
+    configured = msgspec.structs.replace(config, price_book="dear")
+    with Engine(probe_plugins(disabled=("resource",)), configured) as other:
+        assert only(other.analyze(measured, RESOURCE, WEEK)).price_book == "dear"
     assert only(result).currency == "USD"
     assert [warning.code for warning in result.warnings] == ["unknown_price_book"]
 

@@ -5,7 +5,7 @@ killer on day 3; a native sidecar and an init container; an HPA; OpenTelemetry m
 ledger (StatefulSet): VM 333. Its CPU counter is reset on day 5 under the same labels; a VPA;
 http_requests_total.
 agent (DaemonSet): VM 338. Limits only; Istio metrics.
-An HA pair of Prometheus servers scraped all of it.
+An HA pair of Prometheus servers scraped all of it, and OpenCost's prices of two nodes.
 """
 
 from pathlib import Path
@@ -66,7 +66,21 @@ def build_cluster(path: Path) -> Exposition:
     _payments(scraper)
     _ledger(scraper)
     _agent(scraper)
+    _nodes(scraper)
     return exposition
+
+
+def _nodes(scraper):
+    """Adds two nodes of one type as kube-state-metrics and OpenCost show them, one of them spot."""
+    last = START + SIZE * STEP
+    for node, cpu_price, spot in (("node-1", 0.03, 0), ("node-2", 0.01, 1)):
+        for resource, amount in (("cpu", 4), ("memory", 16 * 2**30), ("pods", 110)):
+            what = {"node": node, "resource": resource, "unit": "x"}
+            scraper.constant("kube_node_status_capacity", what, START, last, amount)
+        labels = {"node": node, "instance_type": "m.xlarge", "region": "r", "provider_id": node}
+        scraper.constant("node_cpu_hourly_cost", labels, START, last, cpu_price)
+        scraper.constant("node_ram_hourly_cost", labels, START, last, cpu_price / 10)
+        scraper.constant("kubecost_node_is_spot", labels, START, last, spot)
 
 
 def _payments(scraper):

@@ -239,6 +239,20 @@ async def test_queries_are_by_metric_and_not_by_workload(prometheus_url):
     assert await count("ledger", "agent") == await count("ledger") == 5
 
 
+async def test_what_nodes_cost_comes_from_opencost(prometheus_url):
+    (ledger,) = (
+        await read(prometheus_url, "ledger", metrics={"cpu_cores"}, opencost_currency="EUR")
+    ).values()
+    book = ledger.price_book
+    assert (book.name, book.currency) == ("opencost", "EUR")
+    assert (book.cpu_core_hour, book.memory_gib_hour) == pytest.approx((0.03, 0.003))
+    (node,) = book.node_types
+    assert (node.name, node.cores, node.memory_bytes) == ("m.xlarge", 4, 16 * 2**30)
+    assert (node.price_hour, node.spot_price_hour) == pytest.approx(
+        (4 * 0.03 + 16 * 0.003, 4 * 0.01 + 16 * 0.001)
+    )
+
+
 async def test_no_data_in_the_period_is_said_of_the_workload(prometheus_url):
     source = PrometheusSource("prom", PrometheusConfig(url=prometheus_url))
     ghost = Workload(

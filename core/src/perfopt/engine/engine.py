@@ -107,7 +107,7 @@ class Engine:
         Raises:
             EngineClosedError: the engine was closed before or meanwhile.
         """
-        book, book_warnings = self._price_book(snapshot.workload)
+        book, book_warnings = self._price_book(snapshot.workload, snapshot.price_book)
         context = AnalysisContext(snapshot, validity, book)
         infos = self.registry.of_types(types)
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
@@ -130,10 +130,15 @@ class Engine:
         ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
         return replace(given, outcomes=ordered)
 
-    def _price_book(self, workload: Workload) -> tuple[PriceBook, list[AnalysisWarning]]:
+    def _price_book(
+        self, workload: Workload, measured: PriceBook | None
+    ) -> tuple[PriceBook, list[AnalysisWarning]]:
+        """Returns the book that the workload names, the one configured, OpenCost's, or the built-in one."""
         books = self._config.price_books
         default = books.get(self._config.price_book, DEFAULT_PRICE_BOOK)
         name = workload.price_book
+        if name is None and measured is not None and self._config.price_book == DEFAULT_PRICE_BOOK.name:
+            return measured, []
         if name is None or name in books:
             return (default if name is None else books[name]), []
         text = (

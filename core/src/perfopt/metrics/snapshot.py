@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Workload
 
@@ -95,6 +96,7 @@ class WorkloadSnapshot:
         image_changes: within the grid, oldest first.
         coverage: "container/metric" or "metric" to what was there.
         warnings: (code, sentence) pairs that the source wants the user to see.
+        price_book: what the source knows of prices (OpenCost), for workloads that name no book.
     """
 
     workload: Workload
@@ -104,6 +106,7 @@ class WorkloadSnapshot:
     image_changes: tuple[ImageChange, ...] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
+    price_book: PriceBook | None = None
 
     def series(self, container: str, metric: str) -> PodSeries | None:
         """Returns a container's metric, or None where the source had none."""

@@ -2,7 +2,7 @@
 
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
-from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, NodeType, PriceBook
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.domain.recommendation import Coverage, Declined, Reason
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
@@ -31,6 +31,7 @@ __all__ = [
     "HpaState",
     "ImageChange",
     "Metric",
+    "NodeType",
     "OptimizationType",
     "PodSeries",
     "PriceBook",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -83,6 +84,7 @@ class PrometheusSource:
                 yield FailedSnapshot(workload, self._no_data(workload, grid))
             return
         states = {known.id: known.state for known in await self._state.inventory(grid.end)}
+        books = await self._state.price_books(grid.end)
         current = [
             msgspec.structs.replace(workload, state=states.get(workload.id, workload.state))
             for workload in workloads
@@ -98,7 +100,10 @@ class PrometheusSource:
                     yield FailedSnapshot(workload, error)
                 continue
             for workload in batch:
-                yield self._snapshot(workload, grid, names, fetched)
+                found = self._snapshot(workload, grid, names, fetched)
+                if isinstance(found, WorkloadSnapshot):
+                    found = replace(found, price_book=books.get(workload.id.cluster))
+                yield found
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -1,13 +1,16 @@
 """Asks a Prometheus for the series that say which workloads, pods and images there are and were."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import KubeState, Owners, Pod
+from perfopt.sources.opencost import price_books
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.promql import Catalogue, one_of, quote, render
 
@@ -19,6 +22,14 @@ _KEPT = 4  # inventories of as many instants: an analysis asks for its own again
 _BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)
 
 
+@dataclass(frozen=True, slots=True)
+class _Inventory:
+    """What there was at an instant: workloads, and the price book of each cluster that has prices."""
+
+    workloads: tuple[Workload, ...]
+    books: Mapping[str, PriceBook]
+
+
 class StateReader:
     """Reads inventory and ownership; remembers the last few inventories, since the past does not change."""
 
@@ -27,10 +38,17 @@ class StateReader:
         self._config = config
         self._state = catalogue.state
         self._lookback = max(3 * config.step, _LEAST_LOOKBACK)
-        self._inventories: dict[datetime, asyncio.Task[tuple[Workload, ...]]] = {}
+        self._inventories: dict[datetime, asyncio.Task[_Inventory]] = {}
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """Returns the workloads just before an instant; raises what PrometheusClient.query does."""
+        return (await self._known(at)).workloads
+
+    async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
+        """Returns what nodes cost just before an instant, by cluster; nothing where no OpenCost says so."""
+        return (await self._known(at)).books
+
+    async def _known(self, at: datetime) -> _Inventory:
         task = self._inventories.get(at)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = asyncio.ensure_future(self._read(at))
@@ -82,7 +100,7 @@ class StateReader:
             ]
         )
 
-    async def _read(self, at: datetime) -> tuple[Workload, ...]:
+    async def _read(self, at: datetime) -> _Inventory:
         values = {
             "matchers": ",".join(self._config.matchers),
             "cluster": self._config.cluster_label,
@@ -92,10 +110,10 @@ class StateReader:
         answers = await asyncio.gather(
             *(self._client.query(render(self._state[name], values), at) for name in names)
         )
-        state = KubeState(
-            samples=dict(zip(names, answers, strict=True)), cluster_label=self._config.cluster_label
-        )
-        return state.workloads()
+        samples = dict(zip(names, answers, strict=True))
+        label = self._config.cluster_label
+        books = price_books(samples["node_prices"], label, self._config.opencost_currency)
+        return _Inventory(KubeState(samples=samples, cluster_label=label).workloads(), books)
 
     async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
         """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""

@@ -30,13 +30,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from perfopt.config import PriceBookConfig
 from perfopt.documents import Document, read_yaml, reraise_at, suggestion
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.workload import HpaState, Slo
 from perfopt.errors import InvalidInputError
+from perfopt.prices import price_book
 
 _SECTIONS = ("price_books", "defaults", "services")
 Quantity = str | int | float
@@ -158,7 +158,7 @@ def read_services(path: Path) -> ServicesFile:
         if key not in _SECTIONS:
             document.fail((key,), f"There is no section {key!r}.", suggestion(key, _SECTIONS))
     books = {
-        name: document.convert(value, PriceBookConfig, ("price_books", name)).book(name)
+        name: price_book(document, value, ("price_books", name), name)
         for name, value in _mapping(document, "price_books").items()
     }
     defaults = _mapping(document, "defaults")
@@ -244,7 +244,7 @@ def _price_book(
 ) -> str | None:
     if given is None or isinstance(given, str):
         return given
-    inline = document.convert(given, PriceBookConfig, (*path, "price_book")).book(".".join(path))
+    inline = price_book(document, given, (*path, "price_book"), ".".join(path))
     if books.setdefault(inline.name, inline) != inline:
         document.fail(
             (*path, "price_book"),
