@@ -13,6 +13,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.commands.migrate import migrate
 from perfopt_api.store.port import Claim
+from perfopt_api.store.tables import SCHEMA_REVISION
 from perfopt_api.store.work import PostgresWorkStore
 
 PERFOPT = Path(sys.executable).with_name("perfopt")
@@ -120,11 +121,14 @@ def run_migrate(url, *arguments):
 
 def test_the_migrate_command_goes_up_and_down_and_checks(empty_database_url):
     assert run_migrate(empty_database_url, "--check").exit_code == 1
-    assert run_migrate(empty_database_url).output == "Migrated from base to 0001.\n"
-    assert run_migrate(empty_database_url).output == "The schema is at 0001.\n"
+    assert run_migrate(empty_database_url).output == f"Migrated from base to {SCHEMA_REVISION}.\n"
+    assert run_migrate(empty_database_url).output == f"The schema is at {SCHEMA_REVISION}.\n"
     assert run_migrate(empty_database_url, "--check").output == (
-        "The schema is at 0001, as this version wants it.\n"
+        f"The schema is at {SCHEMA_REVISION}, as this version wants it.\n"
     )
-    assert run_migrate(empty_database_url, "--down", "base").output == "Migrated from 0001 to base.\n"
+    assert (
+        run_migrate(empty_database_url, "--down", "base").output
+        == f"Migrated from {SCHEMA_REVISION} to base.\n"
+    )
     behind = run_migrate(empty_database_url, "--check")
-    assert "is at base, this version wants 0001. Run `perfopt migrate`" in str(behind.exception)
+    assert f"is at base, this version wants {SCHEMA_REVISION}. Run `perfopt migrate`" in str(behind.exception)

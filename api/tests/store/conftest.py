@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 
 from perfopt_api.store.postgres import PostgresStore
@@ -12,3 +14,8 @@ def store(database):
 @pytest.fixture
 def work(database):
     return PostgresWorkStore(database, base_url="https://perfopt.example")
+
+
+@pytest.fixture
+def lease():
+    return timedelta(seconds=30)

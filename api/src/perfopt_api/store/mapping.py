@@ -38,6 +38,7 @@ _JOB_FIELDS = (
     "created_at",
     "completed_at",
     "parent_job_id",
+    "plan",
 )
 
 

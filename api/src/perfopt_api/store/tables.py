@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -73,6 +73,8 @@ jobs = Table(
     _moment("lease_expires_at"),
     # When its message was last put on the queue, or is due there again after a failed attempt.
     Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # What its recommendations make together.
+    Column("plan", JSON(none_as_null=True)),
     UniqueConstraint("job_id"),
     Index("ix_optimization_jobs_created_at", text("created_at DESC"), text("id DESC")),
     Index(

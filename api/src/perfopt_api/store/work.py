@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
-from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, renumbered
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.events.material import Announced, differs_materially
 from perfopt_api.events.message import EventMessage, event_message
@@ -77,7 +77,7 @@ class PostgresWorkStore:
         async with self._database.transaction() as connection:
             state = await _lock(connection, claim)
             if state is Finish.DONE:
-                await self._store_recommendations(connection, claim.job_id, result)
+                result = await self._store_recommendations(connection, claim.job_id, result)
                 await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
             return state
 
@@ -119,36 +119,39 @@ class PostgresWorkStore:
 
     async def _store_recommendations(
         self, connection: AsyncConnection, job_id: str, result: AnalysisResult
-    ) -> None:
+    ) -> AnalysisResult:
+        """Stores them under ids of their own and returns the result with these."""
         if not result.recommendations:
-            return
+            return result
         # Two jobs of one workload finish one after the other: each sees what the other made current.
         lock = func.pg_advisory_xact_lock(func.hashtextextended(result.workload, 0))
         await connection.execute(select(lock))
         known = await _current(connection, result)
         now = datetime.now(UTC)
         ids = await _next_ids(connection, now.date(), len(result.recommendations))
-        rows, events = self._plan(job_id, result.recommendations, ids, known, now)
+        result = renumbered(result, ids)
+        rows, events = self._rows_and_events(job_id, result.recommendations, known, now)
         await _supersede(connection, known, rows)
         await connection.execute(insert(recommendations).values(rows))
         if events:
             await connection.execute(
                 insert(outbox).values([msgspec.structs.asdict(event) for event in events])
             )
+        return result
 
-    def _plan(
+    def _rows_and_events(
         self,
         job_id: str,
         made: Sequence[OptimizationRecommendation],
-        ids: Sequence[str],
         known: Mapping[str, "_Known"],
         now: datetime,
     ) -> tuple[list[dict[str, Any]], list[EventMessage]]:
         rows: list[dict[str, Any]] = []
         events = []
         first: dict[str, str] = {}
-        for rank, (local, recommendation_id) in enumerate(zip(made, ids, strict=True), start=1):
-            final = msgspec.structs.replace(local, recommendation_id=recommendation_id, superseded_by=None)
+        for rank, given in enumerate(made, start=1):
+            final = msgspec.structs.replace(given, superseded_by=None)
+            recommendation_id = final.recommendation_id
             kind = final.optimization_type.value
             # Should one job bring two of a type, the better ranked is the current one.
             winner = first.setdefault(kind, recommendation_id)
@@ -218,6 +221,7 @@ async def _complete(
         "completed_at": func.now(),
         "declined": msgspec.to_builtins(result.declined) if result else [],
         "warnings": msgspec.to_builtins(result.warnings) if result else [],
+        "plan": msgspec.to_builtins(result.plan) if result else None,
         "lease_owner": None,
         "lease_expires_at": None,
     }

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import click
-import msgspec
 
 from perfopt.cli.render import Failed, Report, failed_line, to_json, to_lines, to_table, to_yaml
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.domain.recommendation import AnalysisResult, Declined, OptimizationRecommendation
+from perfopt.domain.recommendation import AnalysisResult, Declined, renumbered
 from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, PerfoptError
 
@@ -58,17 +57,17 @@ class Output:
         click.echo(render(report), nl=False)
 
     def _add_result(self, result: AnalysisResult) -> None:
-        numbered = msgspec.structs.replace(
-            result, recommendations=tuple(self._numbered(made) for made in result.recommendations)
-        )
+        first = self._made + 1
+        self._made += len(result.recommendations)
+        ids = [
+            f"opt_{made.made_at:%Y%m%d}_{number:03d}"
+            for number, made in enumerate(result.recommendations, start=first)
+        ]
+        numbered = renumbered(result, ids)
         if self._form == "ndjson":
             click.echo(to_lines(numbered), nl=False)
         else:
             self._results.append(numbered)
-
-    def _numbered(self, made: OptimizationRecommendation) -> OptimizationRecommendation:
-        self._made += 1
-        return msgspec.structs.replace(made, recommendation_id=f"opt_{made.made_at:%Y%m%d}_{self._made:03d}")
 
     def _without_data(self, workload: Workload, error: NoDataError) -> AnalysisResult:
         declined = tuple(

@@ -52,5 +52,6 @@ class DeclineCode(StrEnum):
     UNKNOWN_STATE = "unknown_state"
     LOW_CONFIDENCE = "low_confidence"
     VETOED = "vetoed"
+    CONFLICT = "conflict"
     NOT_APPLICABLE = "not_applicable"
     STRATEGY_FAILED = "strategy_failed"

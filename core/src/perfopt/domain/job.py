@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
-from perfopt.domain.recommendation import AnalysisWarning, Declined, OptimizationRecommendation
+from perfopt.domain.recommendation import AnalysisWarning, Declined, OptimizationRecommendation, Plan
 
 
 class OptimizationJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +15,7 @@ class OptimizationJob(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         optimization_type: the first type requested.
         optimization_types: all types requested.
+        plan: what the recommendations make together; None where nothing is to be changed.
         error: why it FAILED, {code, message}.
         artifacts: what a dry run or an export gave.
         parent_job_id: of a job that applies a recommendation, the job that made it.
@@ -34,3 +35,4 @@ class OptimizationJob(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     parent_job_id: str | None = None
     artifacts: tuple[dict[str, Any], ...] = ()
+    plan: Plan | None = None

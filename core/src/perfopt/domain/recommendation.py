@@ -1,5 +1,6 @@
 """What the engine gives out: recommendations, what was declined, warnings, evidence."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -144,10 +145,51 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Conflict(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that one strategy wanted and the plan does not take, and why.
+
+    Attributes:
+        field: where in the state, such as "main.cpu_request", "replicas", "hpa.min_replicas" or
+            "knobs.main.GOMAXPROCS".
+        code: "same_field", "goes_together" (it makes sense only with a value that was lost), or
+            "breaches_together" (both hold alone and not together in the replays).
+        wanted, kept: the value lost and the plan's, as state maps print them; None is unset.
+        lost_by, won_by: keys of the strategies, and their types.
+        reason: one sentence.
+    """
+
+    field: str
+    code: str
+    wanted: Any
+    kept: Any
+    lost_by: str
+    lost_by_type: OptimizationType
+    won_by: str
+    won_by_type: OptimizationType
+    reason: str
+
+
+class ExpectedValue(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recommendation is ranked by, in the currency of its price book per month.
+
+    Attributes:
+        saving: fall of the cost, times the confidence.
+        risk: fall of the expected cost of broken words, against staying as it is, by the record of both on
+            the same past windows; a broken word costs what the service's class says, in monthly costs.
+        total: their sum.
+    """
+
+    saving: float
+    risk: float
+    total: float
+
+
 class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     """One recommendation: the seed's seven fields, then additions.
 
     Attributes:
+        conflicts: what of it the plan does not take; recommended_state has the plan's values there.
+        expected_value: what it is ranked by; None where costs are unknown.
         plugin_version: of the distribution that brings the plugin; None in recommendations of old.
         models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
             by the plugin's version.
@@ -179,13 +221,77 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     superseded_by: str | None = None
     plugin_version: str | None = None
     models: dict[str, str] = {}
+    conflicts: tuple[Conflict, ...] = ()
+    expected_value: ExpectedValue | None = None
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One recommendation of a plan, in the order to apply them in.
+
+    Attributes:
+        changes: fields it sets and the plan's values of them, as in `Conflict.field`.
+        reason: why it stands where it does.
+    """
+
+    recommendation_id: str
+    optimization_type: OptimizationType
+    changes: dict[str, Any]
+    reason: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The one state that an analysis' recommendations make together, replayed as a whole.
+
+    Attributes:
+        current_state, recommended_state: state maps.
+        expected_improvement, confidence_detail, evidence: of the merged state, not sums over its parts.
+        conflicts: all that was wanted and is not taken.
+        steps: the recommendations it is made of, in the order to apply them in.
+        reasons: what was adjusted so that the parts fit each other, and by which rule.
+    """
+
+    description: str
+    current_state: dict[str, Any]
+    recommended_state: dict[str, Any]
+    expected_improvement: ExpectedImprovement
+    confidence_detail: ConfidenceDetail
+    evidence: Evidence
+    price_book: str
+    currency: str
+    monthly_cost_current: float | None
+    monthly_cost_recommended: float | None
+    steps: tuple[PlanStep, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    rules_fired: tuple[str, ...] = ()
 
 
 class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one analysis of one workload gave: ranked recommendations, what was declined, warnings."""
+    """All that one analysis of one workload gave: ranked recommendations, what was declined, warnings.
+
+    Attributes:
+        plan: what the recommendations make together; None where nothing is to be changed.
+    """
 
     service_name: str
     workload: str
     recommendations: tuple[OptimizationRecommendation, ...]
     declined: tuple[Declined, ...]
     warnings: tuple[AnalysisWarning, ...]
+    plan: Plan | None = None
+
+
+def renumbered(result: AnalysisResult, ids: Sequence[str]) -> AnalysisResult:
+    """Returns the result with other ids for its recommendations, in their order, in the plan too."""
+    pairs = list(zip(result.recommendations, ids, strict=True))
+    recommendations = tuple(msgspec.structs.replace(made, recommendation_id=new) for made, new in pairs)
+    by_old = {made.recommendation_id: new for made, new in pairs}
+    plan = None if result.plan is None else _renumbered_plan(result.plan, by_old)
+    return msgspec.structs.replace(result, recommendations=recommendations, plan=plan)
+
+
+def _renumbered_plan(plan: Plan, ids: Mapping[str, str]) -> Plan:
+    steps = tuple(
+        msgspec.structs.replace(step, recommendation_id=ids[step.recommendation_id]) for step in plan.steps
+    )
+    return msgspec.structs.replace(plan, steps=steps)
