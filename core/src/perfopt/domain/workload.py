@@ -60,6 +60,7 @@ class HpaState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         target_cpu_utilization_percent: of the cpu request, where it scales on CPU.
         other_metrics: names of further metrics it scales on.
+        behavior: windows and policies in the form of autoscaling/v2; None is Kubernetes' default or unknown.
     """
 
     min_replicas: int = 1
@@ -67,6 +68,7 @@ class HpaState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target_cpu_utilization_percent: int | None = None
     target_memory_utilization_percent: int | None = None
     other_metrics: tuple[str, ...] = ()
+    behavior: dict[str, Any] | None = None
 
 
 class Slo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

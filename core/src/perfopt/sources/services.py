@@ -60,6 +60,7 @@ class _HpaEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     target_cpu_utilization_percent: Percent | None = None
     target_memory_utilization_percent: Percent | None = None
     other_metrics: tuple[str, ...] = ()
+    behavior: dict[str, Any] | None = None
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

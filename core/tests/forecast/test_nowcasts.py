@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perfopt.forecast.nowcast import LEVELS, nowcasts
+
+DAY = 288
+
+
+def busy_by_day(days=4, seed=1):
+    steps = np.arange(days * DAY)
+    shape = 2 - np.cos(2 * np.pi * steps / DAY)
+    return shape * np.random.default_rng(seed).lognormal(0, 0.1, steps.size)
+
+
+@given(cut=st.integers(1, 4 * DAY - 1), lead=st.integers(1, 3), factor=st.sampled_from([0.0, 3.0, 100.0]))
+@settings(max_examples=15, deadline=None)
+def test_what_comes_later_changes_nothing_before(cut, lead, factor):
+    values = busy_by_day()
+    altered = values.copy()
+    altered[cut:] *= factor
+    first, second = nowcasts(values, 5, 0, lead), nowcasts(altered, 5, 0, lead)
+    until = cut + lead  # the step at the cut is known `lead` steps later
+    np.testing.assert_array_equal(first.quantiles[:until], second.quantiles[:until])
+    np.testing.assert_array_equal(first.chance[:until], second.chance[:until])
+    np.testing.assert_array_equal(first.scale[:until], second.scale[:until])
+
+
+def test_quantiles_cover_their_share_and_do_not_cross():
+    values = busy_by_day(days=8)
+    found = nowcasts(values, 5, 0, 1)
+    assert (np.diff(found.quantiles, axis=1) >= 0).all()
+    later = slice(3 * DAY, None)
+    at_90 = found.quantiles[later, np.argmin(abs(LEVELS - 0.9))]
+    assert np.mean(values[later] <= at_90) == pytest.approx(0.9, abs=0.03)
+
+
+def test_an_open_is_foreseen_from_earlier_days():
+    values = np.zeros(5 * DAY)
+    for day in range(5):
+        values[day * DAY + 96 : day * DAY + 192] = 1.0
+        values[day * DAY + 96] = 10.0
+    found = nowcasts(values, 5, 0, 1)
+    opening = 4 * DAY + 96
+    middle = found.quantiles[opening, np.argmin(abs(LEVELS - 0.5))]
+    assert middle > 5.0
+    assert found.chance[opening] > 0.5
+    assert found.chance[opening - 12] < 0.05
+
+
+def test_a_weekday_that_never_opened_is_taken_to_stay_closed():
+    values = np.zeros(15 * DAY)
+    for day in range(15):
+        if day % 7 < 5:
+            values[day * DAY + 96 : day * DAY + 192] = 1.0
+    found = nowcasts(values, 5, 0, 1)
+    assert found.chance[12 * DAY + 100] == 0.0
+    assert found.chance[14 * DAY + 100] > 0.5
+
+
+@pytest.mark.parametrize("values", [np.zeros(600), np.full(600, 2.0), np.r_[np.zeros(599), 5.0], np.ones(3)])
+def test_flat_empty_and_short_demand_gives_finite_quantiles(values):
+    found = nowcasts(values, 5, 17, 2)
+    assert np.isfinite(found.quantiles).all()
+    assert found.quantiles.shape == (values.size, LEVELS.size)
