@@ -1,0 +1,1 @@
+"""Runtime knobs: by formula where physics decides, by safe search where only trying tells."""

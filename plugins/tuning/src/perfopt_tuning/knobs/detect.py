@@ -1,0 +1,77 @@
+"""Which runtimes, servers and libraries a container runs."""
+
+import re
+from collections.abc import Iterable
+
+from perfopt.plugin import Container, WorkloadSnapshot
+from perfopt_tuning.knobs.schema import Catalogue, Runtime
+
+ANNOTATION = "perfopt.io/runtime"
+_STATED = re.compile(r"([a-z][a-z_]*)[ -]?(\d+)?(?:\.(\d+))?")
+
+Version = int
+
+
+def command_line(container: Container) -> str:
+    """Returns command and arguments joined by spaces, "" where they are not known."""
+    return " ".join((*(container.command or ()), *(container.args or ())))
+
+
+def runtimes_of(
+    container: Container, snapshot: WorkloadSnapshot, catalogue: Catalogue
+) -> dict[str, Version | None]:
+    """Returns the runtimes found, by name, with their version as major x 100 + minor where it is known.
+
+    The annotations perfopt.io/runtime and perfopt.io/runtime.<container> ("go1.24", "jvm21, hikari") come
+    first; then image, environment, command line; then metrics, where no other container could have them.
+    """
+    alone = sum(not one.sidecar for one in snapshot.workload.state.containers) == 1
+    found = _stated(container, snapshot.workload.annotations, catalogue)
+    for name, runtime in catalogue.runtimes.items():
+        required = runtime.entry.requires
+        if required is not None and required not in found:
+            continue
+        if name not in found and _recognised(runtime, container, snapshot, alone=alone):
+            found[name] = _version(runtime, container)
+    return found
+
+
+def _stated(
+    container: Container, annotations: dict[str, str], catalogue: Catalogue
+) -> dict[str, Version | None]:
+    text = annotations.get(f"{ANNOTATION}.{container.name}", annotations.get(ANNOTATION, ""))
+    found: dict[str, Version | None] = {}
+    for part in text.lower().split(","):
+        match = _STATED.fullmatch(part.strip())
+        if match is not None and match[1] in catalogue.runtimes:
+            found[match[1]] = _number(match[2], match[3])
+    return found
+
+
+def _recognised(runtime: Runtime, container: Container, snapshot: WorkloadSnapshot, *, alone: bool) -> bool:
+    entry, line = runtime.entry, command_line(container)
+    if any(pattern.search(line) for pattern in runtime.unless_args):
+        return False
+    return (
+        entry.every_container
+        or any(pattern.search(container.image or "") for pattern in runtime.images)
+        or any(name in (container.env or {}) for name in entry.env)
+        or any(pattern.search(line) for pattern in runtime.args)
+        or (alone and _has(snapshot, container, entry.metrics))
+    )
+
+
+def _has(snapshot: WorkloadSnapshot, container: Container, metrics: Iterable[str]) -> bool:
+    return any(
+        metric in snapshot.service or snapshot.series(container.name, metric) is not None
+        for metric in metrics
+    )
+
+
+def _version(runtime: Runtime, container: Container) -> Version | None:
+    match = runtime.version and runtime.version.search(container.image or "")
+    return _number(match[1], match[2]) if match else None
+
+
+def _number(major: str | None, minor: str | None) -> Version | None:
+    return None if major is None else int(major) * 100 + int(minor or 0)

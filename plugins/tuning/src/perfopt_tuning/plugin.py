@@ -1,0 +1,10 @@
+"""The plugin as perfopt finds it."""
+
+from perfopt.plugin import Strategy, hookimpl
+from perfopt_tuning.strategy import KnobTuning
+
+
+@hookimpl
+def perfopt_strategies() -> list[Strategy]:
+    """Returns the one strategy there is."""
+    return [KnobTuning()]

@@ -1,0 +1,1 @@
+"""Safe Bayesian optimisation of one knob at a time, from the trials that a history holds."""

@@ -1,0 +1,131 @@
+"""The PERFORMANCE_TUNING strategy: knobs by formula first, then one step of search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from perfopt.plugin import (
+    AnalysisContext,
+    Container,
+    DeclineCode,
+    Declined,
+    OptimizationType,
+    Prior,
+    Proposal,
+    WorkloadState,
+    decline,
+)
+from perfopt.plugin.documents import InvalidInputError
+from perfopt_tuning import text
+from perfopt_tuning.history import History
+from perfopt_tuning.knobs.decide import ContainerFacts, Decision, decide
+from perfopt_tuning.knobs.detect import Version, runtimes_of
+from perfopt_tuning.knobs.read import extended_catalogue, metrics_of, shipped_catalogue
+from perfopt_tuning.knobs.schema import Catalogue
+from perfopt_tuning.knobs.settings import Settings
+from perfopt_tuning.knobs.values import plain
+
+_TYPE = OptimizationType.PERFORMANCE_TUNING
+_ALWAYS = (
+    "cpu_cores",
+    "memory_bytes",
+    "replicas",
+    "requests_per_second",
+    "latency_avg_ms",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+)
+Judged = list[tuple[str, Decision]]
+
+
+def _metrics() -> Sequence[str]:
+    return tuple(sorted({*_ALWAYS, *metrics_of(shipped_catalogue())}))
+
+
+@dataclass
+class KnobTuning:
+    """Decides the knobs of each container; see docs/reference/tuning.md.
+
+    A catalogue that the user names (engine.knob_catalogue) is added to the shipped one.
+
+    Attributes:
+        catalogue: the shipped one.
+    """
+
+    name: str = "knobs"
+    optimization_type: OptimizationType = _TYPE
+    metrics: Sequence[str] = field(default_factory=_metrics)
+    forecasts: Sequence[str] = ()
+    prior: Prior = field(default_factory=Prior)
+    catalogue: Catalogue = field(default_factory=shipped_catalogue)
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Returns values for the knobs that are wrong, or that all are right, or why nothing can be said."""
+        try:
+            catalogue = self._catalogue(context)
+        except InvalidInputError as error:
+            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, str(error))
+        workload = context.snapshot.workload
+        containers = [one for one in workload.state.containers if not one.sidecar]
+        found = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
+        judged = _judge(context, catalogue, containers, found)
+        changed = [(name, decision) for name, decision in judged if decision.value is not None]
+        if changed:
+            return _proposal(context, changed, judged)
+        if any(decision.right for _, decision in judged):
+            return Proposal(
+                optimization_type=_TYPE,
+                target=workload.state,
+                description=text.right(workload.service_name, judged),
+                reasons=tuple(decision.reason for _, decision in judged),
+                already_right=True,
+            )
+        if judged:
+            return decline(_TYPE, DeclineCode.NO_DATA, text.nothing_judged(judged))
+        return decline(_TYPE, DeclineCode.UNKNOWN_STATE, text.nothing_known(workload.service_name))
+
+    def _catalogue(self, context: AnalysisContext) -> Catalogue:
+        content = context.models.get("knobs")
+        return self.catalogue if content is None else extended_catalogue("knob_catalogue", content)
+
+
+def _judge(
+    context: AnalysisContext,
+    catalogue: Catalogue,
+    containers: Sequence[Container],
+    found: dict[str, dict[str, Version | None]],
+) -> Judged:
+    history = History(context)
+    return [
+        (one.name, decision)
+        for one in containers
+        for decision in decide(ContainerFacts(catalogue, history, one, found[one.name]))
+    ]
+
+
+def _proposal(context: AnalysisContext, changed: Judged, judged: Judged) -> Proposal:
+    workload = context.snapshot.workload
+    return Proposal(
+        optimization_type=_TYPE,
+        target=_target(workload.state, changed),
+        description=text.change(workload.service_name, changed),
+        reasons=tuple(decision.reason for _, decision in judged),
+    )
+
+
+def _target(state: WorkloadState, changed: Judged) -> WorkloadState:
+    """Returns the state with the knobs, and how to set each of them."""
+    knobs: dict[str, dict[str, Any]] = {}
+    settings: dict[str, Settings] = {}
+    for name, decision in changed:
+        container = state.container(name)
+        assert container is not None
+        assert decision.value is not None
+        knobs.setdefault(name, {})[decision.knob.name] = plain(decision.value)
+        settings.setdefault(name, Settings(container)).add(decision.knob, decision.value)
+    how = {name: made.to_map() for name, made in settings.items()}
+    return msgspec.structs.replace(state, extra={**state.extra, "knobs": knobs, "knob_settings": how})
