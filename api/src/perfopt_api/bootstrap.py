@@ -13,6 +13,7 @@ from perfopt_api.http.ports import Ports
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
 from perfopt_api.jobs.waiter import NatsJobWaiter
 from perfopt_api.settings import service_settings
+from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
 
 POOL_SIZE = 10
@@ -43,6 +44,7 @@ async def _ports(config: Config, backends: Backends) -> Ports:
         store=store,
         queue=JetStreamJobQueue(backends.nats, settings.job_stream),
         waiter=waiter,
+        models=PostgresModels(backends.database),
         probe=lambda: _probe(config.engine.disabled()),
         config=config,
         settings=settings,

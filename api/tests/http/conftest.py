@@ -205,6 +205,14 @@ class FakeWaiter:
         return self.store.jobs[job_id]
 
 
+class FakeModels:
+    def __init__(self):
+        self.known = []
+
+    async def list_models(self, *, kind=None):
+        return tuple(model for model in self.known if kind in (None, model.kind))
+
+
 PLUGINS = (
     PluginInfo(
         name="resource",
@@ -228,12 +236,14 @@ class World:
     def __init__(self, settings: ServiceSettings, config: Config):
         self.store, self.queue = FakeStore(), FakeQueue()
         self.waiter = FakeWaiter(self.store)
+        self.models = FakeModels()
         self.probes = 0
         self.app = create_app(
             Ports(
                 store=self.store,
                 queue=self.queue,
                 waiter=self.waiter,
+                models=self.models,
                 probe=self._probe,
                 config=config,
                 settings=settings,

@@ -19,6 +19,7 @@ from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http.docs import DocsPage, docs_router
 from perfopt_api.http.health import Health
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Kind, Problem
+from perfopt_api.store.models import RegisteredModel
 
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
 _REF = "#/components/schemas/{name}"
@@ -28,6 +29,7 @@ _MODELS = (
     ApplyRecommendationRequest,
     OptimizationJob,
     PluginInfo,
+    RegisteredModel,
     Health,
     Kind,
     Problem,
@@ -69,6 +71,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getAccuracy": _LISTING,
     "getRecommendation": (*_LISTING, 404),
     "applyRecommendation": (400, 401, 404, 406, 409, 413, 415, 503),
+    "listModels": _LISTING,
     "listPlugins": _LISTING,
     "live": (),
     "ready": (503,),
@@ -105,6 +108,7 @@ def openapi_config() -> OpenAPIConfig:
         tags=[
             Tag(name="Jobs", description="Analyses and what came of them."),
             Tag(name="Recommendations", description="What would serve a service better, with evidence."),
+            Tag(name="Models", description="Trained models, and which is in use."),
             Tag(name="Plugins", description="What computes recommendations."),
             Tag(name="Health", description="For load balancers and orchestrators."),
         ],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from perfopt.config import Config
 from perfopt.engine.registry import PluginInfo
@@ -9,6 +10,7 @@ from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.jobs.waiter import JobWaiter
 from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.models import RegisteredModel
 from perfopt_api.store.port import Store
 
 
@@ -17,12 +19,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class ModelListing(Protocol):
+    """What the API reads of the registry of models."""
+
+    async def list_models(self, *, kind: str | None = None) -> tuple[RegisteredModel, ...]:
+        """Lists the models by kind, newest version first; raises UnavailableError."""
+
+
 class Ports:
     """The ports of the API.
 
     Attributes:
         store, queue, waiter: jobs and recommendations, and who works on them.
         plugins: the installed plugins.
+        models: the registry of models.
         config: knows the names of the metric sources.
         settings: of the service.
         now: the clock.
@@ -34,6 +44,7 @@ class Ports:
         store: Store,
         queue: JobQueue,
         waiter: JobWaiter,
+        models: ModelListing,
         probe: Callable[[], Sequence[PluginInfo]],
         config: Config,
         settings: ServiceSettings,
@@ -42,6 +53,7 @@ class Ports:
         self.store = store
         self.queue = queue
         self.waiter = waiter
+        self.models = models
         self.plugins = PluginCache(probe)
         self.config = config
         self.settings = settings

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -17,15 +17,30 @@ from perfopt_api.events.nats import event_stream, job_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.execution import Analyse, Execution
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
+from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.sources import Analyst
 from perfopt_api.jobs.sweeper import Sweeper
 from perfopt_api.jobs.worker import Deliveries, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
+from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.work import PostgresWorkStore
 
 _log = structlog.get_logger(__name__)
+
+
+class Companion(Protocol):
+    """A task beside the jobs."""
+
+    async def start(self) -> None:
+        """Does what must be done before the first job."""
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+
+
+Companions = Callable[[Backends], Sequence[Companion]]
 
 
 async def run_worker(config: Config) -> None:
@@ -43,9 +58,21 @@ async def run_worker(config: Config) -> None:
     with await asyncio.to_thread(Engine.open, books) as engine:
         analyst = Analyst(config, engine)
         try:
-            await serve_jobs(settings, analyst, stop, policy_of(settings))
+            await serve_jobs(
+                settings, analyst, stop, policy_of(settings), engine_companions(settings, engine)
+            )
         finally:
             await analyst.close()
+
+
+def engine_companions(settings: ServiceSettings, engine: Engine) -> Companions:
+    """Returns what keeps an engine up to date: it follows the registry of models."""
+
+    def of(backends: Backends) -> Sequence[Companion]:
+        registry = PostgresModels(backends.database)
+        return (ModelWatch(registry, engine.use_models, settings.model_poll_seconds),)
+
+    return of
 
 
 def policy_of(settings: ServiceSettings) -> WorkerPolicy:
@@ -54,18 +81,32 @@ def policy_of(settings: ServiceSettings) -> WorkerPolicy:
 
 
 async def serve_jobs(
-    settings: ServiceSettings, analyse: Analyse, stop: asyncio.Event, policy: WorkerPolicy
+    settings: ServiceSettings,
+    analyse: Analyse,
+    stop: asyncio.Event,
+    policy: WorkerPolicy,
+    companions: Companions = lambda _: (),
 ) -> None:
     """Answers jobs, relays events and sweeps until told to stop.
+
+    Args:
+        settings: of the service.
+        analyse: answers a request.
+        stop: ends it.
+        policy: leases and attempts.
+        companions: what else runs beside the jobs, on the same backends.
 
     Raises:
         UnavailableError: PostgreSQL or NATS was not reachable at start.
     """
-    pool = settings.worker_concurrency + 3  # one for each slot; relay, sweeper and a heartbeat
+    pool = settings.worker_concurrency + 4  # one for each slot; relay, sweeper, a heartbeat and companions
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
+        beside = companions(backends)
+        for companion in beside:
+            await companion.start()
         _log.info("worker_ready", concurrency=settings.worker_concurrency)
-        async with _beside((relay.run(), sweeper.run())):
+        async with _beside((relay.run(), sweeper.run(), *(companion.run() for companion in beside))):
             await worker.run(stop)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(relay.flush(), policy.grace_seconds)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -171,4 +171,43 @@ idempotency_keys = Table(
     _moment("expires_at", required=True),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
     Index("ix_idempotency_keys_job_id", "job_id"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    _id(),
+    Column("kind", String(50), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("status", String(20), nullable=False, server_default=text("'candidate'")),
+    Column("card", JSON, nullable=False),
+    Column("replay", JSON(none_as_null=True)),
+    Column("content", LargeBinary, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("created_by", String(100), nullable=False),
+    _created_at(),
+    Column("promoted_by", String(100)),
+    _moment("promoted_at"),
+    UniqueConstraint("kind", "version"),
+    UniqueConstraint("kind", "sha256"),
+    # One active model of a kind: PostgreSQL itself refuses a second.
+    Index("uq_models_active", "kind", unique=True, postgresql_where=text("status = 'active'")),
+)
+
+# How each active model came to be; a rollback undoes the last promotion that was not undone.
+model_activations = Table(
+    "model_activations",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
+    Column("kind", String(50), nullable=False),
+    # None: what the configuration names, or what plugins ship.
+    Column("version", Integer),
+    Column("replaced_version", Integer),
+    Column("action", String(20), nullable=False),
+    Column("replay", JSON(none_as_null=True)),
+    Column("created_by", String(100), nullable=False),
+    _created_at(),
+    _moment("undone_at"),
+    Index("ix_model_activations_kind", "kind", text("id DESC")),
 )

@@ -91,7 +91,7 @@ class _Walker:
     def walk(self, found: WorkloadSnapshot | FailedSnapshot) -> Walk:
         if isinstance(found, FailedSnapshot):
             return Walk(found.workload, error=found.error)
-        book = _price_book(self.config, found.workload)
+        book = price_book(self.config, found.workload)
         peers = tuple(name for name in self.policies if name != OURS)
         trials: list[Trial] = []
         try:
@@ -104,7 +104,7 @@ class _Walker:
         return Walk(found.workload, tuple(trials))
 
 
-def _price_book(config: Config, workload: Workload) -> PriceBook:
+def price_book(config: Config, workload: Workload) -> PriceBook:
     """Returns the book a workload is costed by; one that is not configured counts as not named."""
     default = config.price_books.get(config.price_book, DEFAULT_PRICE_BOOK)
     return default if workload.price_book is None else config.price_books.get(workload.price_book, default)

@@ -1,0 +1,225 @@
+"""`perfopt model`: the registry of models that the workers use."""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load
+
+if TYPE_CHECKING:
+    from perfopt.config import Config
+    from perfopt_api.registry.replay import Question, Replay
+    from perfopt_api.store.models import PostgresModels
+
+kind_option = click.option("--kind", default="sizing", show_default=True, help="What the model is for.")
+by_option = click.option(
+    "--by", default=None, metavar="NAME", help="Who does it, for the record; the system's user otherwise."
+)
+
+
+def replay_options[F: Callable[..., Any]](command: F) -> F:
+    """Adds the options that say what to replay on."""
+    options = (
+        click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory."),
+        click.option("--services", type=click.Path(path_type=Path), help="YAML for series of files."),
+        click.option("--service", "names", multiple=True, help="Service to replay; all otherwise."),
+        click.option("--from", "begin", help="Start of the data; as early as the cuts need otherwise."),
+        click.option("--until", help="End of the data; the last sample otherwise."),
+        click.option("--history", default="14d", show_default=True, help="Given to each recommendation."),
+        click.option("--validity", default="7d", show_default=True, help="What each is scored on."),
+        click.option(
+            "--cuts", default="4", show_default=True, help="How many recommendations, or a stride (7d)."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group("model")
+def model() -> None:
+    """Registers models, replays them against the active one, promotes the better, and goes back."""
+
+
+@model.command("register")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@kind_option
+@by_option
+@config_option
+def register(file: Path, kind: str, by: str | None, config_file: Path | None) -> None:
+    """Stores a model file as a candidate. The same content again is the same version."""
+    import msgspec
+
+    from perfopt.engine.models import read_checked
+
+    content = _read(file)
+    card = msgspec.to_builtins(read_checked(kind, content).card)
+    made = _with_registry(config_file, lambda models: models.register(kind, content, card, by or _user()))
+    click.echo(f"{kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
+
+
+@model.command("list")
+@click.option("--kind", help="Only models of this kind.")
+@format_option("table", "json")
+@config_option
+def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
+    """Lists what is registered, newest first."""
+    from perfopt.cli.render import to_json
+    from perfopt_api.registry.text import models_table
+
+    found = _with_registry(config_file, lambda models: models.list_models(kind=kind))
+    click.echo(to_json(found) if form == "json" else models_table(found), nl=False)
+
+
+@model.command("show")
+@click.argument("version", type=int)
+@kind_option
+@config_option
+def show(version: int, kind: str, config_file: Path | None) -> None:
+    """Prints one model with its card and the figures of its last replay, as JSON."""
+    from perfopt.cli.render import to_json
+
+    click.echo(to_json(_with_registry(config_file, lambda models: models.get(kind, version))), nl=False)
+
+
+@model.command("compare")
+@click.argument("version", type=int)
+@click.option("--with", "against", type=int, help="Another version; the active one otherwise.")
+@kind_option
+@replay_options
+@format_option("table", "json")
+@config_option
+def compare(
+    version: int, against: int | None, kind: str, form: str, config_file: Path | None, **asked: Any
+) -> None:
+    """Replays a model against the active one, and changes nothing."""
+    from perfopt.cli.render import to_json
+    from perfopt_api.registry.promotion import contenders
+    from perfopt_api.registry.text import replay_table
+
+    config = load(config_file)
+
+    async def run(models: "PostgresModels") -> "Replay":
+        _, incumbent, candidate = await contenders(models, kind, version, against)
+        return await _replay(incumbent, candidate, config, asked)
+
+    found = _with_registry(config_file, run)
+    click.echo(to_json(found) if form == "json" else replay_table(found), nl=False)
+
+
+@model.command("promote")
+@click.argument("version", type=int)
+@kind_option
+@replay_options
+@by_option
+@config_option
+def promote(version: int, kind: str, by: str | None, config_file: Path | None, **asked: Any) -> None:
+    """Replays a model against the active one, and makes it active when it is better.
+
+    Better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %
+    interval over services, without declining more often. Otherwise it exits with 1 and the figures, which are
+    kept with the model either way. Workers take up the new model within seconds.
+    """
+    from perfopt.errors import ConflictError
+    from perfopt_api.registry.promotion import Promoted, contenders, decide
+    from perfopt_api.registry.text import replay_table
+
+    config = load(config_file)
+
+    async def run(models: "PostgresModels") -> Promoted:
+        candidate_model, incumbent, candidate = await contenders(models, kind, version)
+        found = await _replay(incumbent, candidate, config, asked)
+        return await decide(models, candidate_model, found, by or _user())
+
+    done = _with_registry(config_file, run)
+    click.echo(replay_table(done.replay), nl=False)
+    if not done.replay.comparison.better:
+        raise ConflictError(f"{kind} model {version} is not promoted. {done.replay.comparison.verdict}")
+    click.echo(f"{kind} model {version} is active.")
+
+
+@model.command("rollback")
+@kind_option
+@by_option
+@config_option
+def rollback(kind: str, by: str | None, config_file: Path | None) -> None:
+    """Makes active again what was active before the last promotion; again, the one before that."""
+    left, back = _with_registry(config_file, lambda models: models.rollback(kind, by or _user()))
+    now = (
+        "what is configured or shipped is used" if back is None else f"{kind} model {back.version} is active"
+    )
+    click.echo(f"{kind} model {left.version} is retired; {now}.")
+
+
+def _read(file: Path) -> bytes:
+    from perfopt.errors import InvalidInputError
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(
+            f"{file} can't be read: {error.strerror}.", field="file", remedy="Name a model file."
+        ) from None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()[:100]
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+def _with_registry[T](config_file: Path | None, use: "Callable[[PostgresModels], Awaitable[T]]") -> T:
+    from perfopt_api.settings import service_settings
+    from perfopt_api.store.database import Database
+    from perfopt_api.store.models import PostgresModels
+
+    async def run() -> T:
+        database = Database(service_settings(load(config_file)).database_url, pool_size=1)
+        try:
+            return await use(PostgresModels(database))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[str, Any]) -> "Replay":
+    from perfopt.sources.factory import open_source, source_config, with_price_books
+    from perfopt_api.registry.replay import replay
+
+    spec, services = asked["source"], asked["services"]
+    source = open_source(spec, config, services)
+    try:
+        priced = with_price_books(config, source_config(spec, config, services)[1])
+        return await replay(
+            incumbent,
+            candidate,
+            source,
+            _question(asked),
+            priced,
+            at=datetime.now(UTC),
+            say=lambda text: click.echo(text, err=True),
+        )
+    finally:
+        await source.close()
+
+
+def _question(asked: dict[str, Any]) -> "Question":
+    from perfopt.domain.period import parse_duration, parse_instant
+    from perfopt_api.registry.replay import Question
+
+    begin, until = asked["begin"], asked["until"]
+    return Question(
+        names=asked["names"] or None,
+        begin=None if begin is None else parse_instant(begin, field="from"),
+        until=None if until is None else parse_instant(until, field="until"),
+        history=parse_duration(asked["history"], field="history"),
+        validity=parse_duration(asked["validity"], field="validity"),
+        cuts=asked["cuts"],
+    )

@@ -1,0 +1,82 @@
+"""The registry as a person reads it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from perfopt.backtest import Interval
+from perfopt.domain.period import format_instant
+from perfopt_api.registry.replay import Replay
+from perfopt_api.store.models import RegisteredModel
+
+_FIGURES = (
+    ("made", "made"),
+    ("accuracy", "accuracy"),
+    ("abstention", "abstention"),
+    ("cpu waste, median", "cpu_waste_median"),
+    ("memory waste, median", "memory_waste_median"),
+)
+
+
+def models_table(models: Sequence[RegisteredModel]) -> str:
+    """Returns one line a model."""
+    if not models:
+        return "No model is registered; `perfopt model register FILE` adds one.\n"
+    rows = [("kind", "version", "status", "name", "learnt until", "sha256", "registered", "promoted")]
+    rows += [
+        (
+            model.kind,
+            str(model.version),
+            model.status,
+            str(model.card.get("name", "")),
+            str(model.card.get("trained_until") or "-"),
+            model.sha256[:12],
+            _by(model.created_at, model.created_by),
+            _by(model.promoted_at, model.promoted_by),
+        )
+        for model in models
+    ]
+    return _table(rows)
+
+
+def _by(at: datetime | None, who: str | None) -> str:
+    return "-" if at is None else f"{format_instant(at)} by {who}"
+
+
+def replay_table(found: Replay) -> str:
+    """Returns the figures of a replay, the change of each that is decided by, and the verdict."""
+    comparison = found.comparison
+    old = "configured" if found.incumbent_version is None else f"version {found.incumbent_version}"
+    rows = [("", old, "candidate")]
+    rows += [
+        (label, _figure(getattr(comparison.incumbent, name)), _figure(getattr(comparison.candidate, name)))
+        for label, name in _FIGURES
+    ]
+    return (
+        f"{comparison.windows} windows of {comparison.services} services of {found.source}, {found.cuts}"
+        f" instants from {format_instant(found.first_cut)} to {format_instant(found.last_cut)},"
+        f" {found.history} of history, scored on {found.validity}\n"
+        + _table(rows)
+        + f"change of accuracy    {_interval(comparison.accuracy_change)}\n"
+        f"change of the granted {_interval(comparison.granted_change)}\n"
+        f"change of abstention  {_interval(comparison.abstention_change)}\n"
+        f"{comparison.verdict}\n"
+    )
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.1%}"
+
+
+def _interval(found: Interval | None) -> str:
+    if found is None:
+        return "-"
+    bounds = "" if found.low is None else f"  ({found.low:+.1%} to {found.high:+.1%})"
+    return f"{found.value:+.1%}{bounds}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)

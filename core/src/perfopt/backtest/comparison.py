@@ -1,0 +1,241 @@
+"""Whether one way of recommending beats another on the same windows of the same services. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from perfopt.backtest.bootstrap import Interval, Rows, interval, resamples
+from perfopt.backtest.calibration import Bools
+from perfopt.backtest.summary import rounded
+from perfopt.backtest.trial import Trial
+from perfopt.metrics.snapshot import Array
+
+LEAST_SERVICES, LEAST_WINDOWS = 5, 20
+# Accuracy counts as not lower while the 95 % interval of its change stays above -1 point, waste as no more
+# while that of what is granted stays below +1 %: none at all could never be shown.
+ACCURACY_MARGIN, GRANTED_MARGIN = 0.01, 0.01
+# Declining what is hard is no way to be accurate.
+ABSTENTION_MARGIN = 0.02
+RULE = (
+    "better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %"
+    " interval over services, without declining more often"
+)
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """How one of the two did.
+
+    Attributes:
+        made, scored: recommendations, and those of them whose window could be judged.
+        accuracy: share of the scored ones that kept their word.
+        abstention: declined / (declined + made).
+        cpu_waste_median, memory_waste_median: over the safe ones.
+    """
+
+    made: int
+    scored: int
+    accuracy: float | None
+    abstention: float | None
+    cpu_waste_median: float | None
+    memory_waste_median: float | None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate against an incumbent.
+
+    Attributes:
+        services: that had windows.
+        windows: that both were scored on.
+        incumbent, candidate: how each did.
+        accuracy_change: candidate less incumbent, each over what it made.
+        granted_change: what the candidate grants relative to the incumbent on the windows that both were
+            scored on, less 1: the geometric mean over windows of the ratio, CPU and memory weighing the
+            same. The need is the same, so this is the relative change of 1 + waste.
+        abstention_change: candidate less incumbent.
+        better: by the rule.
+        verdict: one sentence that says why.
+        rule: what better means.
+    """
+
+    services: int
+    windows: int
+    incumbent: Side
+    candidate: Side
+    accuracy_change: Interval | None
+    granted_change: Interval | None
+    abstention_change: Interval | None
+    better: bool
+    verdict: str
+    rule: str = RULE
+
+
+def compare(incumbent: Sequence[Trial], candidate: Sequence[Trial]) -> Comparison:
+    """Compares two sets of trials made at the same instants for the same services.
+
+    Raises:
+        ValueError: they are not of the same instants and services.
+    """
+    pairs = _Pairs.of(incumbent, candidate)
+    rows, samples = pairs.rows(), resamples(pairs.services)
+    accuracy = interval(pairs.accuracy_change, rows, samples)
+    granted = interval(pairs.granted_change, rows, samples)
+    abstention = interval(pairs.abstention_change, rows, samples)
+    services, windows = len(set(pairs.services)), int(np.isfinite(pairs.log_ratio).sum())
+    better, verdict = _verdict(services, windows, accuracy, granted, abstention)
+    return rounded(
+        Comparison(
+            services=services,
+            windows=windows,
+            incumbent=_side(incumbent),
+            candidate=_side(candidate),
+            accuracy_change=accuracy,
+            granted_change=granted,
+            abstention_change=abstention,
+            better=better,
+            verdict=verdict,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """One row a service and instant; `first` is of the incumbent, `second` of the candidate."""
+
+    services: tuple[str, ...]
+    first: "_Outcomes"
+    second: "_Outcomes"
+    log_ratio: Array
+
+    @classmethod
+    def of(cls, incumbent: Sequence[Trial], candidate: Sequence[Trial]) -> "_Pairs":
+        before, after = _by_case(incumbent), _by_case(candidate)
+        if before.keys() != after.keys():
+            raise ValueError("the two were not asked at the same instants for the same services")
+        keys = sorted(before)
+        first, second = [before[key] for key in keys], [after[key] for key in keys]
+        ratios = [_log_ratio(one, other) for one, other in zip(first, second, strict=True)]
+        return cls(
+            services=tuple(trial.service for trial in first),
+            first=_Outcomes.of(first),
+            second=_Outcomes.of(second),
+            log_ratio=np.array(ratios, dtype=np.float64),
+        )
+
+    def rows(self) -> Rows:
+        return np.arange(len(self.services), dtype=np.intp)
+
+    def accuracy_change(self, rows: Rows) -> float | None:
+        return _difference(self.first.accuracy, self.second.accuracy, rows)
+
+    def abstention_change(self, rows: Rows) -> float | None:
+        return _difference(self.first.abstention, self.second.abstention, rows)
+
+    def granted_change(self, rows: Rows) -> float | None:
+        known = self.log_ratio[rows]
+        known = known[np.isfinite(known)]
+        return float(np.expm1(known.mean())) if known.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    scored: Bools
+    accurate: Bools
+    declined: Bools
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial]) -> "_Outcomes":
+        return cls(
+            scored=np.array([trial.scored for trial in trials], dtype=np.bool_),
+            accurate=np.array([trial.outcome == "accurate" for trial in trials], dtype=np.bool_),
+            declined=np.array([trial.outcome == "declined" for trial in trials], dtype=np.bool_),
+        )
+
+    def accuracy(self, rows: Rows) -> float | None:
+        chosen = self.accurate[rows][self.scored[rows]]
+        return float(chosen.mean()) if chosen.size else None
+
+    def abstention(self, rows: Rows) -> float | None:
+        return float(self.declined[rows].mean()) if rows.size else None
+
+
+def _by_case(trials: Sequence[Trial]) -> dict[tuple[str, str, str], Trial]:
+    return {(trial.service, trial.made_at.isoformat(), trial.policy): trial for trial in trials}
+
+
+def _log_ratio(one: Trial, other: Trial) -> float:
+    """Returns the mean over resources of log(other's grant / one's); NaN unless both were scored."""
+    pairs = [
+        (before.recommended, after.recommended)
+        for before, after in ((one.cpu, other.cpu), (one.memory, other.memory))
+        if before is not None and after is not None
+    ]
+    if not pairs:
+        return float("nan")
+    return float(np.mean([np.log(after / before) for before, after in pairs]))
+
+
+def _difference(
+    first: Callable[[Rows], float | None], second: Callable[[Rows], float | None], rows: Rows
+) -> float | None:
+    before, after = first(rows), second(rows)
+    return None if before is None or after is None else after - before
+
+
+def _side(trials: Sequence[Trial]) -> Side:
+    made = [trial for trial in trials if trial.outcome != "declined"]
+    scored = [trial for trial in trials if trial.scored]
+    return Side(
+        made=len(made),
+        scored=len(scored),
+        accuracy=_mean([trial.outcome == "accurate" for trial in scored]),
+        abstention=(len(trials) - len(made)) / len(trials) if trials else None,
+        cpu_waste_median=_median([t.cpu.waste for t in scored if t.cpu is not None and t.cpu.safe]),
+        memory_waste_median=_median(
+            [t.memory.waste for t in scored if t.memory is not None and t.memory.safe]
+        ),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _verdict(
+    services: int,
+    windows: int,
+    accuracy: Interval | None,
+    granted: Interval | None,
+    abstention: Interval | None,
+) -> tuple[bool, str]:
+    bounds = _bounds(accuracy, granted, abstention)
+    if services < LEAST_SERVICES or windows < LEAST_WINDOWS or bounds is None:
+        return False, (
+            f"Too little to judge by: {windows} windows of {services} services, and at least"
+            f" {LEAST_WINDOWS} of {LEAST_SERVICES} are needed."
+        )
+    accuracy_low, granted_high, abstention_high = bounds
+    if abstention_high > ABSTENTION_MARGIN:
+        return False, "The candidate may decline more often than the incumbent."
+    if accuracy_low > 0 and granted_high <= GRANTED_MARGIN:
+        return True, "The candidate is more accurate at no more waste."
+    if accuracy_low >= -ACCURACY_MARGIN and granted_high < 0:
+        return True, "The candidate wastes less and is no less accurate."
+    if accuracy_low < -ACCURACY_MARGIN:
+        return False, "The candidate may be less accurate than the incumbent."
+    return False, "The candidate is not shown to waste less, nor to be more accurate at no more waste."
+
+
+def _bounds(
+    accuracy: Interval | None, granted: Interval | None, abstention: Interval | None
+) -> tuple[float, float, float] | None:
+    if accuracy is None or granted is None or abstention is None:
+        return None
+    if accuracy.low is None or granted.high is None or abstention.high is None:
+        return None
+    return accuracy.low, granted.high, abstention.high
