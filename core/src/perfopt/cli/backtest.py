@@ -43,6 +43,14 @@ class Asked:
 
 
 @click.command()
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(("resource", "scaling")),
+    default="resource",
+    show_default=True,
+    help="What is replayed: requests and limits, or horizontal scaling minute by minute.",
+)
 @click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
 @click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
 @click.option("--service", "names", multiple=True, help="Service to replay; may be given again.")
@@ -69,9 +77,13 @@ class Asked:
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts."
 )
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@click.option("--loop", is_flag=True, help="For scaling: a second table by the autoscaler's 15-second loop.")
 @model_option
 @config_option
+@click.pass_context
 def backtest(
+    context: click.Context,
+    kind: str,
     source: str | None,
     services: Path | None,
     names: tuple[str, ...],
@@ -88,20 +100,42 @@ def backtest(
     form: str,
     html: Path | None,
     processes: int | None,
+    loop: bool,
     model: Path | None,
     config_file: Path | None,
 ) -> None:
     """Replays policies on history: what each would have recommended, and how that did.
 
     At each cut every policy recommends from what was known then, and is scored on the validity window
-    after it. The same data give the same output, whatever the number of processes.
+    after it. With --type scaling every policy scales the service's demand minute by minute. The same data
+    give the same output, whatever the number of processes.
     """
     if everything == bool(names):
         raise click.UsageError("Give either --service NAME (once or more) or --all.")
     _check_writable(html)
+    _check_options(context, kind)
     asked = Asked(names, match, exclude, begin, until, history, validity, cuts, policies, plugins)
     config = with_engine(load(config_file), processes=processes, model=model)
+    if kind == "scaling":
+        from perfopt.cli.backtest_scaling import run_scaling
+
+        asyncio.run(run_scaling(asked, source, services, config, form, html, loop=loop))
+        return
     asyncio.run(_run(asked, source, services, config, form, html))
+
+
+_OTHER_TYPE = {
+    "scaling": ("history", "validity", "cuts", "plugins", "model"),
+    "resource": ("loop",),
+}
+
+
+def _check_options(context: click.Context, kind: str) -> None:
+    """Refuses options that the type of backtest does not read."""
+    for name in _OTHER_TYPE[kind]:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = "plugin" if name == "plugins" else name
+            raise click.UsageError(f"--{option} says nothing to a backtest of type {kind}.")
 
 
 async def _run(
@@ -182,7 +216,7 @@ async def _walk(
     from perfopt.cli.progress import progress_bar
     from perfopt.engine.engine import cores
 
-    workloads = _chosen(asked, await source.inventory(plan.end))
+    workloads = chosen_workloads(asked, await source.inventory(plan.end))
     processes = config.engine.processes or cores()
     walks = []
     with progress_bar(len(workloads), shown=sys.stderr.isatty(), label="replaying") as advance:
@@ -194,7 +228,8 @@ async def _walk(
     return walks
 
 
-def _chosen(asked: Asked, inventory: "tuple[Workload, ...]") -> "list[Workload]":
+def chosen_workloads(asked: Asked, inventory: "tuple[Workload, ...]") -> "list[Workload]":
+    """Returns the services that a user named, less those that a pattern leaves out."""
     from perfopt.domain.resolve import resolve_workload
     from perfopt.errors import NotFoundError
 

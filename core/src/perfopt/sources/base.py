@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perfopt.domain.workload import Workload
 from perfopt.errors import PerfoptError
@@ -57,4 +57,13 @@ class MetricSource(Protocol):
 
     async def close(self) -> None:
         """Gives back connections and files."""
+        ...
+
+
+@runtime_checkable
+class KnowsExtent(Protocol):
+    """A source that can tell cheaply when a workload's samples begin and end."""
+
+    async def extent(self, workload: Workload) -> tuple[datetime, datetime] | None:
+        """Returns the begin of its first step and the end of its last, or None where it has no sample."""
         ...

@@ -39,14 +39,24 @@ def source_config(spec: str | None, config: Config, services: Path | None = None
     return name, msgspec.structs.replace(found, services=str(services))
 
 
-def open_source(spec: str | None, config: Config, services: Path | None = None) -> MetricSource:
-    """Opens a metric source; see `source_config` for the arguments and errors.
+def open_source(
+    spec: str | None, config: Config, services: Path | None = None, *, step_seconds: int | None = None
+) -> MetricSource:
+    """Opens a metric source; see `source_config` for the other arguments and errors.
+
+    Args:
+        spec: as for `source_config`.
+        config: as for `source_config`.
+        services: as for `source_config`.
+        step_seconds: of the time grid, in place of the configured one.
 
     Raises:
         InvalidInputError: a services file that is wrong.
         SourceError: files that are missing or unreadable.
     """
     name, found = source_config(spec, config, services)
+    if step_seconds is not None:
+        found = msgspec.structs.replace(found, step_seconds=step_seconds)
     if isinstance(found, PrometheusConfig):
         from perfopt.sources.prometheus import PrometheusSource  # httpx is not needed for files
 

@@ -56,6 +56,19 @@ class FileSource:
         step_ms = _milliseconds(self._step)
         return _instant((index.last_ms // step_ms + 1) * step_ms)
 
+    async def extent(self, workload: Workload) -> tuple[datetime, datetime] | None:
+        """Returns the begin of a series' first step and the end of its last; None without a sample.
+
+        Raises:
+            SourceError: as `latest`.
+        """
+        index = await asyncio.to_thread(self._files.index)
+        if workload.id.name not in index.metrics:
+            return None
+        first, last = index.span_ms(workload.id.name)
+        step_ms = _milliseconds(self._step)
+        return _instant(first // step_ms * step_ms), _instant((last // step_ms + 1) * step_ms)
+
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """Returns a workload for each series and each service of the services file, ordered by series.
 

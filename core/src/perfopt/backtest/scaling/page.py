@@ -1,0 +1,96 @@
+"""A backtest of scaling as one self-contained HTML page: no script, nothing loaded from elsewhere."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from perfopt.backtest import svg
+from perfopt.backtest.scaling.policies import CLASSES, OURS
+from perfopt.backtest.scaling.report import ALL, PolicyFigures, SameCost, ScalingBacktest
+
+_STYLE = files("perfopt.backtest").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def render_scaling_page(result: ScalingBacktest) -> str:
+    """Returns the page."""
+    title = f"Backtest of scaling on {result.source}"
+    groups = list(result.policies[0].groups)
+    charts = "".join(
+        f"<figure><figcaption><b>{escape(name)}</b></figcaption>{_chart(result.policies, name)}</figure>"
+        for name in groups
+    )
+    parts = [
+        f"<h1>{escape(title)}</h1><p>{result.services} services, minute by minute.</p>",
+        "<h2>Violated minutes against cost</h2><p>Down and to the left is better.</p>",
+        f'<div class="row">{charts}</div>',
+        "<h2>Figures</h2><p>Violated minutes / cost; means over services, each weighing the same.</p>",
+        _table(result.policies),
+    ]
+    if result.same_cost:
+        parts += ["<h2>At each peer's cost</h2><p>Violated minutes: peer → perfopt.</p>"]
+        parts += [_same_cost(result.same_cost, groups)]
+    if result.loop and result.loop[0].groups:
+        parts += ["<h2>By the autoscaler's 15-second loop</h2>", _table(result.loop)]
+    failed = [f"{one.service} could not be run: {one.message}" for one in result.failed]
+    items = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *failed))
+    parts.append(f"<h2>Notes</h2><ul>{items}</ul>")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
+    dots = [(one.policy, one.groups[group].cost, one.groups[group].violated) for one in policies]
+    costs = [cost for _, cost, _ in dots]
+    most = max(violated for _, _, violated in dots) * 1.1 or 0.01
+    frame = svg.Frame.of(460, 320, (min(costs) * 0.9, max(costs) * 1.1), (0.0, most))
+    x_ticks = [(tick, f"{tick:g}") for tick in svg.nice_ticks(frame.x.low, frame.x.high, 5)]
+    y_ticks = [(tick, f"{tick:.1%}") for tick in svg.nice_ticks(0.0, most, 5)]
+    parts = frame.axes(x_ticks, y_ticks, "cost over the oracle's", "violated")
+    for policy, cost, violated in dots:
+        kind = "ours" if policy.startswith(OURS) else "peer"
+        x, y = frame.x.at(cost), frame.y.at(violated)
+        parts.append(svg.circle(x, y, 5.0, kind, f"{policy}: {violated:.2%} at {cost:.2f}"))
+        parts.append(svg.text(min(x + 8, frame.width - 8 - 6.2 * len(policy)), y - 6, policy, f"name {kind}"))
+    return svg.picture(460, 320, f"Violated minutes against cost, {group}", parts)
+
+
+def _table(policies: Sequence[PolicyFigures]) -> str:
+    groups = list(policies[0].groups)
+    rows = "".join(
+        f"<tr{_kind(one.policy)}>"
+        + _cells(
+            "td",
+            (
+                one.policy,
+                *(f"{one.groups[name].violated:.2%} / {one.groups[name].cost:.2f}" for name in groups),
+                f"{one.groups[ALL].whole_cost:.2f}",
+                f"{one.groups[ALL].starts_per_hour:.2f}",
+            ),
+        )
+        + "</tr>"
+        for one in policies
+    )
+    header = _cells("th", ("policy", *groups, "whole cost", "starts an hour"))
+    return f'<div class="wide"><table><tr>{header}</tr>{rows}</table></div>'
+
+
+def _same_cost(found: Sequence[SameCost], groups: Sequence[str]) -> str:
+    rows: dict[str, list[str]] = {}
+    for one in found:
+        ours = "-" if one.violated is None else f"{one.violated:.2%}"
+        rows.setdefault(one.peer, []).append(f"{one.peer_violated:.2%} → {ours} at {one.cost:.2f}")
+    body = "".join(f"<tr>{_cells('td', (peer, *cells))}</tr>" for peer, cells in rows.items())
+    header = _cells("th", ("peer", *groups))
+    return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>'
+
+
+def _kind(policy: str) -> str:
+    return ' class="ours"' if policy in CLASSES else ""
+
+
+def _cells(tag: str, texts: Sequence[str]) -> str:
+    return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)

@@ -1,0 +1,120 @@
+"""Runs the policies on the demand of services."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import msgspec
+import numpy as np
+
+from perfopt.backtest.scaling.demand import Demand
+from perfopt.backtest.scaling.policies import CLASSES, LOOP_TARGETS, OURS, PEERS, PRICES
+from perfopt.forecast.nowcast import Nowcasts
+from perfopt.metrics.snapshot import Array
+from perfopt.replay.autoscale import (
+    SHORTAGE_PRICES,
+    Outcome,
+    Settings,
+    World,
+    foretell,
+    measure,
+    measure_ready,
+    predictive,
+    run_loop,
+)
+
+MAXIMUM = 10**6  # replicas: no bound, so that policies differ by what they ask for
+# Beside the plan the autoscaler stays on watch, at what a replica can carry without a violation.
+WATCH_TARGET = 0.9
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy on one service: see `perfopt.replay.autoscale.Outcome`."""
+
+    policy: str
+    violated: float
+    cost: float
+    whole_cost: float
+    starts_per_hour: float
+
+
+class ServiceRun(msgspec.Struct, frozen=True, kw_only=True):
+    """All policies on one service.
+
+    Attributes:
+        service: its name.
+        metric: what its demand was measured by.
+        minutes: scored.
+        runs: in the world of one-minute steps.
+        prices: our policy at each of PRICES, in that world, in their order.
+        loop: by the autoscaler's own 15-second loop.
+    """
+
+    service: str
+    metric: str
+    minutes: int
+    runs: tuple[Run, ...]
+    prices: tuple[Run, ...]
+    loop: tuple[Run, ...]
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One service to run."""
+
+    service: str
+    demand: Demand
+    policies: tuple[str, ...]
+    loop: bool
+
+
+def run_services(tasks: Sequence[Task], processes: int) -> Iterator[ServiceRun]:
+    """Yields the runs of services in their order; what is found does not depend on the processes."""
+    workers = min(processes, len(tasks))
+    if workers <= 1:
+        yield from map(run_service, tasks)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(run_service, tasks)
+
+
+def run_service(task: Task) -> ServiceRun:
+    """Runs the policies of a task on its demand."""
+    world = task.demand.world
+    ours = any(policy in CLASSES for policy in task.policies)
+    expected = foretell(world) if ours else None
+    prices = [_named(f"{price:g}", measure(world, predictive(world, price, expected))) for price in PRICES]
+    return ServiceRun(
+        service=task.service,
+        metric=task.demand.metric,
+        minutes=int(world.scored.sum()),
+        runs=tuple(_run(world, policy, expected) for policy in task.policies),
+        prices=tuple(prices) if ours else (),
+        loop=tuple(_loops(world, expected)) if task.loop else (),
+    )
+
+
+def _run(world: World, policy: str, expected: Nowcasts | None) -> Run:
+    price = CLASSES.get(policy)
+    wanted = PEERS[policy](world) if price is None else predictive(world, price, expected)
+    return _named(policy, measure(world, wanted))
+
+
+def _loops(world: World, expected: Nowcasts | None) -> Iterator[Run]:
+    """Runs plain autoscalers, and one whose minReplicas follow our plan, through the 15-second loop."""
+    for target in LOOP_TARGETS:
+        yield _looped(world, f"hpa-{100 * target:.0f}", Settings(target, MAXIMUM))
+    if expected is not None:
+        plan = predictive(world, SHORTAGE_PRICES["standard"], expected)
+        yield _looped(world, f"{OURS}-standard", Settings(WATCH_TARGET, MAXIMUM, floor=plan))
+
+
+def _looped(world: World, name: str, settings: Settings) -> Run:
+    ready, wanted = run_loop(world, settings)
+    return _named(name, measure_ready(world, ready, wanted))
+
+
+def _named(policy: str, found: Outcome | None) -> Run:
+    assert found is not None, "demand_of leaves out what has nothing to score"
+    values: Array = np.round([found.violated, found.cost, found.whole_cost, found.starts_per_hour], 6)
+    violated, cost, whole, starts = values.tolist()
+    return Run(policy=policy, violated=violated, cost=cost, whole_cost=whole, starts_per_hour=starts)
