@@ -36,7 +36,7 @@ from perfopt.engine.pipeline import run_strategy
 from perfopt.learn.model import SizingModel, shipped_model
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext, Proposal
-from perfopt.rules import SAFETY_RULES, apply_rules
+from perfopt.rules import default_book
 from perfopt_resource.learnt.strategy import LearntSizing
 from perfopt_resource.strategy import ResourceStrategy
 
@@ -126,7 +126,7 @@ def _try(walked: Walked, strategy: Learnt, case: Case, setting: Setting, *, reco
     if isinstance(made, Declined):
         walked.trials.append(case.trial(OURS, made))
         return
-    ruled = apply_rules(SAFETY_RULES, made, context).proposal
+    ruled = default_book().rules_for(context.snapshot.workload).apply(made, context).proposal
     said = made.prior.mean
     trial = case.trial(OURS, ruled.target, confidence=said, already_right=ruled.already_right)
     walked.trials.append(trial)

@@ -24,7 +24,7 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Declined
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext
-from perfopt.rules import SAFETY_RULES, apply_rules
+from perfopt.rules import default_book
 from perfopt_resource.strategy import ResourceStrategy
 
 HEADINGS = (
@@ -69,7 +69,7 @@ def _trial(case: Case, setting: Setting) -> tuple[Trial, float]:
     took = time.process_time() - begin
     if isinstance(made, Declined):
         return case.trial(OURS, made), took
-    ruled = apply_rules(SAFETY_RULES, made, context).proposal
+    ruled = default_book().rules_for(context.snapshot.workload).apply(made, context).proposal
     return case.trial(OURS, ruled.target, already_right=ruled.already_right), took
 
 

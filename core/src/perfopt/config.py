@@ -24,7 +24,7 @@ from perfopt.prometheus_config import PrometheusConfig
 SECTION_GROUP = "perfopt.config_sections"
 PREFIX = "PERFOPT_"
 _SCALARS = ("default_source", "price_book")
-_MAPPINGS = ("sources", "price_books", "engine")
+_MAPPINGS = ("sources", "price_books", "engine", "rules")
 _SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
 _URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
     (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
@@ -83,6 +83,40 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return tuple(name.strip() for name in names if name.strip())
 
 
+class NamespaceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds of rules in one namespace.
+
+    Attributes:
+        packs: files or directories of packs for this namespace only: one, or a list.
+        enable, disable: names of packs: a list, or names with commas.
+        parameters: name of a pack to its parameters.
+    """
+
+    packs: str | tuple[str, ...] = ()
+    enable: str | tuple[str, ...] = ()
+    disable: str | tuple[str, ...] = ()
+    parameters: dict[str, dict[str, Any]] = {}
+
+
+class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Declarative rules: see docs/reference/rules.md.
+
+    Attributes:
+        packs: files or directories of rule packs, beside those shipped: one, or a list.
+        enable, disable: names of packs: a list, or names with commas.
+        parameters: name of a pack to its parameters.
+        namespaces: what is different in a namespace.
+        clusters: name of a cluster to labels that rules may ask for (`cluster.labels`).
+    """
+
+    packs: str | tuple[str, ...] = ()
+    enable: str | tuple[str, ...] = ()
+    disable: str | tuple[str, ...] = ()
+    parameters: dict[str, dict[str, Any]] = {}
+    namespaces: dict[str, NamespaceRules] = {}
+    clusters: dict[str, dict[str, str]] = {}
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The effective configuration.
 
@@ -92,6 +126,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         price_books: name to price book, the built-in one included.
         price_book: name of the book for workloads that name none.
         engine: limits of strategies.
+        rules: declarative rules.
         sections: sections of installed extensions as written; read one with `section`.
         origin: where the file part came from.
     """
@@ -103,6 +138,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     )
     price_book: str = DEFAULT_PRICE_BOOK.name
     engine: EngineConfig = EngineConfig()
+    rules: RulesConfig = RulesConfig()
     sections: dict[str, dict[str, Any]] = {}
     origin: str = "environment"
 
@@ -180,6 +216,7 @@ def _build(document: Document) -> Config:
         price_books={DEFAULT_PRICE_BOOK.name: DEFAULT_PRICE_BOOK, **books},
         price_book=_text(document, "price_book") or DEFAULT_PRICE_BOOK.name,
         engine=document.convert(parts["engine"], EngineConfig, ("engine",), lax=True),
+        rules=document.convert(parts["rules"], RulesConfig, ("rules",), lax=True),
         sections={name: parts[name] for name in section_names()},
         origin=document.name,
     )

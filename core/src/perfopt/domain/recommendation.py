@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.rules import FiredRule, TimeWindow
 
 
 class ExpectedImprovement(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +191,13 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         conflicts: what of it the plan does not take; recommended_state has the plan's values there.
         expected_value: what it is ranked by; None where costs are unknown.
+        rules_fired: names of the rules that fired.
+        rules: what they did, in order.
+        requires_approval: a person must agree before it is applied; the fired rules say why.
+        not_before: the first instant at which rules allow it to be applied; None is at once.
+        allowed_windows: when rules allow it to be applied, within its validity; empty is at any time.
+        annotations: notes of rules, by key.
+        preference: factor that rules put on its value in the ranking.
         plugin_version: of the distribution that brings the plugin; None in recommendations of old.
         models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
             by the plugin's version.
@@ -216,6 +224,12 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     monthly_cost_recommended: float | None
     coverage: dict[str, Coverage]
     rules_fired: tuple[str, ...] = ()
+    rules: tuple[FiredRule, ...] = ()
+    requires_approval: bool = False
+    not_before: datetime | None = None
+    allowed_windows: tuple[TimeWindow, ...] = ()
+    annotations: dict[str, str] = {}
+    preference: float = 1.0
     predictions: dict[str, PredictionSeries] | None = None
     applied: bool = False
     superseded_by: str | None = None

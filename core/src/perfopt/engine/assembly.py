@@ -72,7 +72,7 @@ def assemble(
 
 
 def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> OptimizationRecommendation:
-    proposal, evidence = made.outcome.proposal, made.outcome.evidence
+    proposal, evidence, asked = made.outcome.proposal, made.outcome.evidence, made.outcome.conditions
     assert proposal is not None
     assert evidence is not None
     snapshot, book = context.snapshot, context.price_book
@@ -103,7 +103,13 @@ def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> O
         monthly_cost_current=_rounded(now),
         monthly_cost_recommended=_rounded(then),
         coverage=dict(snapshot.coverage),
-        rules_fired=made.outcome.rules_fired,
+        rules_fired=tuple(dict.fromkeys(rule.rule for rule in made.outcome.rules)),
+        rules=made.outcome.rules,
+        requires_approval=asked.requires_approval,
+        not_before=asked.not_before(context.now),
+        allowed_windows=asked.allowed_windows,
+        annotations=asked.annotations,
+        preference=asked.preference,
         predictions=answers.predictions,
     )
 
@@ -162,7 +168,7 @@ def _expected_saving(made: OptimizationRecommendation) -> float:
     if made.monthly_cost_current is None or made.monthly_cost_recommended is None:
         return 0.0
     saving = made.monthly_cost_current - made.monthly_cost_recommended
-    return saving * made.expected_improvement.confidence
+    return saving * made.expected_improvement.confidence * made.preference
 
 
 def _numbered(made: OptimizationRecommendation, rank: int) -> OptimizationRecommendation:

@@ -20,9 +20,11 @@ from perfopt.engine.messages import Outcome
 from perfopt.engine.models import read_checked
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
+from perfopt.engine.sessions import sessions_of
 from perfopt.learn.model import SizingModel
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
+from perfopt.rules import RuleBook, RuleSources
 
 # Read for every type: replays score use, from the state that was recorded at the time.
 BASE_METRICS = frozenset(
@@ -45,11 +47,13 @@ class Engine:
 
     Args:
         registry: what is installed, from `probe_plugins`.
-        config: limits of the worker processes, price books, and the sizing model, which is read here.
+        config: limits of the worker processes, price books, and the sizing model and rule packs, which are
+            read here.
         breaker: sets plugins aside that fail in a row.
 
     Raises:
         ModelError: the configured sizing model can't be used.
+        InvalidInputError: a rule pack, or what is configured of rules, is wrong.
     """
 
     def __init__(
@@ -61,8 +65,15 @@ class Engine:
         limits = self._config.engine
         self._configured = _models(limits)
         self.processes = limits.processes or cores()
+        rules = RuleSources.read(self._config.rules, registry.pack_files)
+        self._rules = RuleBook(rules)
         self._pool = StrategyPool(
-            registry, self.processes, limits.deadline_seconds, limits.memory_limit_mib, self._configured
+            registry,
+            self.processes,
+            limits.deadline_seconds,
+            limits.memory_limit_mib,
+            self._configured,
+            rules,
         )
 
     @classmethod
@@ -87,7 +98,8 @@ class Engine:
     def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
         """Returns the names of the metrics that an analysis of these types reads."""
         infos = self.registry.of_types(types)
-        return BASE_METRICS.union(*(info.metrics for info in infos), *(info.forecasts for info in infos))
+        declared = (names for info in infos for names in (info.metrics, info.forecasts))
+        return BASE_METRICS.union(self._rules.metrics, *declared)
 
     def analyze(
         self,
@@ -108,9 +120,12 @@ class Engine:
             EngineClosedError: the engine was closed before or meanwhile.
         """
         book, book_warnings = self._price_book(snapshot.workload, snapshot.price_book)
-        context = AnalysisContext(snapshot, validity, book)
+        rules = self._rules.rules_for(snapshot.workload)
+        sessions, unknown = sessions_of(rules.exchanges, snapshot.grid.start, snapshot.grid.end + validity)
+        context = AnalysisContext(snapshot, validity, book, sessions=sessions)
         infos = self.registry.of_types(types)
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
+        warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]
         answers = self._run(context, infos, include_predictions)
         return assemble(context, types, infos, answers, warnings, self._no_strategy())
 

@@ -23,6 +23,7 @@ from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
 from perfopt.errors import PerfoptError
 from perfopt.plugin.context import AnalysisContext
+from perfopt.rules import RuleSources
 
 MIB = 2**20
 _STATUS: dict[type[ChildError], messages.Status] = {
@@ -63,9 +64,9 @@ class _Equipment:
     digests: Mapping[str, str]
 
     @classmethod
-    def of(cls, only: frozenset[tuple[str, str]], models: Mapping[str, bytes]) -> Self:
+    def of(cls, only: frozenset[tuple[str, str]], models: Mapping[str, bytes], rules: RuleSources) -> Self:
         digests = {kind: sha256(content) for kind, content in models.items()}
-        return cls(Setup(only=only, models=dict(models)), digests)
+        return cls(Setup(only=only, models=dict(models), rules=rules), digests)
 
 
 class StrategyPool:
@@ -80,6 +81,7 @@ class StrategyPool:
         deadline_seconds: for one strategy.
         memory_limit_mib: resident memory of a worker.
         models: put into every context.
+        rules: that proposals pass.
     """
 
     def __init__(
@@ -89,10 +91,11 @@ class StrategyPool:
         deadline_seconds: float,
         memory_limit_mib: int,
         models: Mapping[str, bytes],
+        rules: RuleSources,
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
         self._identities = frozenset((info.name, info.distribution) for info in loaded)
-        self._equipment = _Equipment.of(self._identities, models)
+        self._equipment = _Equipment.of(self._identities, models, rules)
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
@@ -106,7 +109,9 @@ class StrategyPool:
 
         A task that is under way ends with those it began with; workers set up with them end after it.
         """
-        equipment = _Equipment.of(self._identities, models)
+        rules = self._equipment.setup.rules
+        assert rules is not None
+        equipment = _Equipment.of(self._identities, models, rules)
         with self._lock:
             if equipment.digests == self._equipment.digests:
                 return

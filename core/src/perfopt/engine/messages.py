@@ -11,8 +11,10 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
+from perfopt.domain.rules import Conditions, FiredRule
 from perfopt.engine.registry import Registry
 from perfopt.plugin.strategy import Proposal
+from perfopt.rules import RuleSources
 
 Status = Literal["ok", "declined", "failed", "timed_out", "crashed", "memory", "set_aside"]
 
@@ -24,7 +26,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         status: "ok" with a proposal and evidence, "declined" with declined, all others with an error;
             "set_aside" did not run because its plugin failed several times in a row.
         proposal: after the rules.
-        rules_fired: names of the rules that changed it.
+        rules: what rules did, in order.
+        conditions: what rules ask of whoever applies it.
         error: one sentence on what went wrong.
         models: kinds of the models that the strategy read.
     """
@@ -32,18 +35,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     proposal: Proposal | None = None
     evidence: Evidence | None = None
-    rules_fired: tuple[str, ...] = ()
+    rules: tuple[FiredRule, ...] = ()
+    conditions: Conditions = Conditions()
     declined: Declined | None = None
     error: str | None = None
     models: tuple[str, ...] = ()
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """First message to a worker: what to load, as in `load_plugins`, and the models of every context."""
+    """First message to a worker: what to load, as in `load_plugins`, the models of every context, the rules.
+
+    Without rules only what is installed is asked for.
+    """
 
     disabled: tuple[str, ...] = ()
     only: frozenset[tuple[str, str]] | None = None
     models: dict[str, bytes] = {}
+    rules: RuleSources | None = None
 
 
 class Subject(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """From a snapshot to one strategy's proposal with its evidence. Pure; runs in a worker process."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,26 +14,25 @@ from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.strategy import Proposal, Strategy
 from perfopt.replay.walk import walk
-from perfopt.rules import SAFETY_RULES, Rule, Ruled, apply_rules
+from perfopt.rules import Ruled, RuleSet, default_book
 
 _PREDICTED = ("cpu_cores", "memory_bytes")
 _SIGNIFICANT_DIGITS = 6  # far more than a forecast knows, and a third of the bytes of a full float
 
 
-def run_strategy(
-    strategy: Strategy, context: AnalysisContext, rules: Sequence[Rule] = SAFETY_RULES
-) -> Outcome:
+def run_strategy(strategy: Strategy, context: AnalysisContext, rules: RuleSet | None = None) -> Outcome:
     """Asks a strategy, applies the rules and replays both on the workload's own past.
 
     Args:
         strategy: not trusted: its result is checked, and whatever it raises is raised.
         context: without forecasts; those that the strategy declares are made here.
-        rules: what every proposal passes.
+        rules: what every proposal passes; None is those shipped, for the workload.
 
     Raises:
         ProposalError: the strategy broke the contract of proposals.
     """
     read_only(context.snapshot)
+    rules = rules if rules is not None else default_book().rules_for(context.snapshot.workload)
     ruled = _propose(strategy, context, rules)
     if isinstance(ruled, Declined):
         return Outcome(status="declined", declined=ruled)
@@ -43,14 +42,22 @@ def run_strategy(
         return made if isinstance(made, Declined) else made.proposal
 
     evidence = walk(again, context.snapshot, context.validity)
-    return Outcome(status="ok", proposal=ruled.proposal, evidence=evidence, rules_fired=ruled.fired)
+    return Outcome(
+        status="ok",
+        proposal=ruled.proposal,
+        evidence=evidence,
+        rules=ruled.rules,
+        conditions=ruled.conditions,
+    )
 
 
-def _propose(strategy: Strategy, context: AnalysisContext, rules: Sequence[Rule]) -> Ruled | Declined:
+def _propose(strategy: Strategy, context: AnalysisContext, rules: RuleSet) -> Ruled | Declined:
+    context, fired = rules.prepared(context)
     if strategy.forecasts:
         context = replace(context, forecasts=forecasts(context, strategy.forecasts))
     result = checked(strategy.propose(context), strategy, context)
-    return result if isinstance(result, Declined) else apply_rules(rules, result, context)
+    ruled = result if isinstance(result, Declined) else rules.apply(result, context)
+    return ruled if isinstance(ruled, Declined) else replace(ruled, rules=(*fired, *ruled.rules))
 
 
 def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:

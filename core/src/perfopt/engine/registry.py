@@ -5,9 +5,10 @@ lose all plugins to one failing import and drop a second entry point of the same
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import Distribution, EntryPoint, distributions, version
+from pathlib import Path
 
 import msgspec
 import pluggy
@@ -18,6 +19,9 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.engine.strategies import StrategyError, check_strategies
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, PROJECT, PluginSpec
 from perfopt.plugin.strategy import Prior, Strategy
+from perfopt.rules import check_pack
+
+_LISTS = {"perfopt_strategies": "strategies", "perfopt_rule_packs": "paths"}
 
 
 class PluginStatus(StrEnum):
@@ -35,6 +39,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
         name: of its entry point.
         distribution, version: the installed distribution that brings it.
         types: what its strategies propose, sorted.
+        rule_packs: names of the rule packs it brings.
         status: whether it takes part.
         error: one sentence on why it failed to load, or None.
     """
@@ -43,6 +48,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     distribution: str
     version: str
     types: tuple[OptimizationType, ...] = ()
+    rule_packs: tuple[str, ...] = ()
     status: PluginStatus = PluginStatus.LOADED
     error: str | None = None
 
@@ -74,10 +80,15 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Registry:
-    """The plugins found and the strategies they bring, sorted by name. Plain data, no plugin imported."""
+    """The plugins found and the strategies they bring, sorted by name. Plain data, no plugin imported.
+
+    Attributes:
+        pack_files: the files of the rule packs they bring.
+    """
 
     plugins: tuple[PluginInfo, ...]
     strategies: tuple[StrategyInfo, ...]
+    pack_files: tuple[str, ...] = ()
 
     def of_types(self, types: Collection[OptimizationType]) -> tuple[StrategyInfo, ...]:
         """Returns the strategies of these types, in the registry's order."""
@@ -88,7 +99,7 @@ class Registry:
 class LoadedRegistry(Registry):
     """A registry in a process that imported the plugins: `instances` by strategy key."""
 
-    instances: Mapping[str, Strategy]
+    instances: Mapping[str, Strategy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,11 @@ class Candidate:
         return self.point.name, self.distribution.name
 
     def info(
-        self, status: PluginStatus, error: str | None = None, types: Iterable[OptimizationType] = ()
+        self,
+        status: PluginStatus,
+        error: str | None = None,
+        types: Iterable[OptimizationType] = (),
+        rule_packs: Iterable[str] = (),
     ) -> PluginInfo:
         """Describes it."""
         return PluginInfo(
@@ -112,6 +127,7 @@ class Candidate:
             distribution=self.distribution.name,
             version=self.distribution.version,
             types=tuple(sorted(set(types))),
+            rule_packs=tuple(sorted(rule_packs)),
             status=status,
             error=error,
         )
@@ -131,6 +147,7 @@ def load_plugins(
     plugins: list[PluginInfo] = []
     strategies: list[StrategyInfo] = []
     instances: dict[str, Strategy] = {}
+    files: list[str] = []
     taken: dict[str, str] = {}
     for candidate in candidates():
         if only is not None and candidate.identity not in only:
@@ -138,12 +155,13 @@ def load_plugins(
         info, brought = _load(candidate, disabled, taken)
         taken.setdefault(candidate.point.name, candidate.distribution.name)
         plugins.append(info)
-        for strategy in brought:
+        files += brought.pack_files
+        for strategy in brought.strategies:
             described = _describe(strategy, info)
             strategies.append(described)
             instances[described.key] = strategy
     strategies.sort(key=lambda info: (info.plugin, info.name))
-    return LoadedRegistry(tuple(plugins), tuple(strategies), instances)
+    return LoadedRegistry(tuple(plugins), tuple(strategies), tuple(files), instances)
 
 
 def candidates() -> list[Candidate]:
@@ -163,28 +181,41 @@ def _walk() -> Iterator[Candidate]:
             yield Candidate(point, distribution)
 
 
+@dataclass(frozen=True)
+class _Brought:
+    """What one plugin brings: strategies, and rule packs by name with their files."""
+
+    strategies: tuple[Strategy, ...] = ()
+    packs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pack_files(self) -> tuple[str, ...]:
+        return tuple(self.packs.values())
+
+
 def _load(
     candidate: Candidate, disabled: Collection[str], taken: Mapping[str, str]
-) -> tuple[PluginInfo, tuple[Strategy, ...]]:
+) -> tuple[PluginInfo, _Brought]:
     name = candidate.point.name
     if name in disabled:
-        return candidate.info(PluginStatus.DISABLED), ()
+        return candidate.info(PluginStatus.DISABLED), _Brought()
     if name in taken:
         error = f"The name {name!r} is already taken by the distribution {taken[name]}."
-        return candidate.info(PluginStatus.FAILED, error), ()
+        return candidate.info(PluginStatus.FAILED, error), _Brought()
     unmet = _unmet_requirement(candidate.distribution)
     if unmet is not None:
-        return candidate.info(PluginStatus.FAILED, unmet), ()
+        return candidate.info(PluginStatus.FAILED, unmet), _Brought()
     try:
-        strategies = _strategies(candidate)
+        brought = _ask(candidate)
     except StrategyError as error:
-        return candidate.info(PluginStatus.FAILED, str(error)), ()
+        return candidate.info(PluginStatus.FAILED, str(error)), _Brought()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         text = f"Loading {candidate.point.value} raised {type(error).__name__}: {error}"
-        return candidate.info(PluginStatus.FAILED, text), ()
-    return candidate.info(PluginStatus.LOADED, None, (s.optimization_type for s in strategies)), strategies
+        return candidate.info(PluginStatus.FAILED, text), _Brought()
+    types = (strategy.optimization_type for strategy in brought.strategies)
+    return candidate.info(PluginStatus.LOADED, None, types, brought.packs), brought
 
 
 def _unmet_requirement(distribution: Distribution) -> str | None:
@@ -201,8 +232,8 @@ def _unmet_requirement(distribution: Distribution) -> str | None:
     return None
 
 
-def _strategies(candidate: Candidate) -> tuple[Strategy, ...]:
-    """Imports one plugin and asks it for its strategies; a manager each, so that none can stop another."""
+def _ask(candidate: Candidate) -> _Brought:
+    """Imports one plugin and asks it for what it brings; a manager each, so that none can stop another."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(PluginSpec)
     plugin = candidate.point.load()
@@ -211,19 +242,35 @@ def _strategies(candidate: Candidate) -> tuple[Strategy, ...]:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from None
-    if not manager.hook.perfopt_strategies.get_hookimpls():
+    hooks = (manager.hook.perfopt_strategies, manager.hook.perfopt_rule_packs)
+    if not any(hook.get_hookimpls() for hook in hooks):
         raise StrategyError(
             "It implements no hook of perfopt; mark a function with @perfopt.plugin.hookimpl."
         )
-    brought = [strategy for result in manager.hook.perfopt_strategies() for strategy in _listed(result)]
-    return check_strategies(brought)
+    strategies, packs = ([one for result in hook() for one in _listed(hook.name, result)] for hook in hooks)
+    return _Brought(check_strategies(strategies), _packs(packs))
 
 
-def _listed(result: object) -> Iterable[object]:
+def _listed(hook: str, result: object) -> Iterable[object]:
     if not isinstance(result, list | tuple):
         kind = type(result).__name__
-        raise StrategyError(f"perfopt_strategies returned {kind}; it returns a list of strategies.")
+        raise StrategyError(f"{hook} returned {kind}; it returns a list of {_LISTS[hook]}.")
     return result
+
+
+def _packs(files: Iterable[object]) -> dict[str, str]:
+    """Checks the rule packs of a plugin; returns name to file."""
+    found: dict[str, str] = {}
+    for file in files:
+        if not isinstance(file, Path):
+            raise StrategyError(f"perfopt_rule_packs returned {file!r}; it returns a list of paths.")
+        pack, problems = check_pack(file)
+        if pack is None:
+            raise StrategyError(f"A rule pack is wrong: {problems[0]}")
+        if pack.name in found:
+            raise StrategyError(f"It brings two rule packs named {pack.name!r}.")
+        found[pack.name] = str(file)
+    return found
 
 
 def _describe(strategy: Strategy, info: PluginInfo) -> StrategyInfo:

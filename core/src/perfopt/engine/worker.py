@@ -17,6 +17,7 @@ from perfopt.engine.proposals import ProposalError
 from perfopt.engine.registry import Registry, load_plugins
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Strategy
+from perfopt.rules import RuleBook, default_book
 
 _ERROR_LENGTH = 500
 
@@ -28,7 +29,8 @@ def main() -> None:
     setup = messages.decode_request(channel.receive())
     assert isinstance(setup, messages.Setup)
     loaded = load_plugins(setup.disabled, setup.only)
-    channel.send(messages.encode(Registry(loaded.plugins, loaded.strategies)))
+    channel.send(messages.encode(Registry(loaded.plugins, loaded.strategies, loaded.pack_files)))
+    book = default_book() if setup.rules is None else RuleBook(setup.rules)
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
@@ -36,13 +38,17 @@ def main() -> None:
             subject = request.context
         elif isinstance(request, messages.Run):
             end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances, setup.models)
+            answer = _run(request.key, subject, loaded.instances, setup.models, book)
             end_never()
             channel.send(answer)
 
 
 def _run(
-    key: str | None, subject: bytes, strategies: Mapping[str, Strategy], models: Mapping[str, bytes]
+    key: str | None,
+    subject: bytes,
+    strategies: Mapping[str, Strategy],
+    models: Mapping[str, bytes],
+    book: RuleBook,
 ) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
@@ -51,7 +57,8 @@ def _run(
     if key is None:
         return messages.encode(predict(context))
     try:
-        outcome = run_strategy(strategies[key], context)
+        rules = book.rules_for(context.snapshot.workload)
+        outcome = run_strategy(strategies[key], context, rules)
         return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
         return messages.encode(messages.Outcome(status="failed", error=str(error)))

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from perfopt.domain.price import PriceBook
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 
+Sessions = tuple[tuple[datetime, datetime], ...]
+"""(open, close) of an exchange's sessions in UTC, in order, over the history and the validity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -38,6 +41,7 @@ class AnalysisContext:
         models: kind of model to the content of its file, where the user gave one in place of what a
             plugin ships: "sizing" is read by `perfopt.learn.model.read_model`; "knobs" is a catalogue of
             runtime knobs in YAML.
+        sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for.
     """
 
     snapshot: WorkloadSnapshot
@@ -45,6 +49,7 @@ class AnalysisContext:
     price_book: PriceBook
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
     models: Mapping[str, bytes] = field(default_factory=dict)
+    sessions: Mapping[str, Sessions] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:

@@ -3,6 +3,8 @@
 A plugin is a module or object named by an entry point in the group `perfopt.plugins`.
 """
 
+from pathlib import Path
+
 import pluggy
 
 from perfopt.plugin.strategy import Strategy
@@ -20,3 +22,7 @@ class PluginSpec:
     @hookspec
     def perfopt_strategies(self) -> list[Strategy]:  # type: ignore[empty-body]  # a specification
         """Returns the strategies this plugin brings: stateless, picklable objects."""
+
+    @hookspec
+    def perfopt_rule_packs(self) -> list[Path]:  # type: ignore[empty-body]  # a specification
+        """Returns the files of the rule packs this plugin brings (docs/reference/rules.md)."""

@@ -1,6 +1,32 @@
-"""Rules that every proposal passes before it is replayed and shown. Pure."""
+"""Declarative rules: packs of YAML and CEL that every proposal passes before it is replayed and shown. Pure.
 
-from perfopt.rules.base import Rule, Ruled, apply_rules
-from perfopt.rules.safety import SAFETY_RULES, FloorRule, RecentMemoryPeakRule
+A rule pack clamps, rounds, vetoes or holds back what strategies propose; see docs/reference/rules.md.
+"""
 
-__all__ = ["SAFETY_RULES", "FloorRule", "RecentMemoryPeakRule", "Rule", "Ruled", "apply_rules"]
+from functools import lru_cache
+
+from perfopt.config import RulesConfig
+from perfopt.rules.apply import Ruled, RuleSet
+from perfopt.rules.book import Layer, LayeredPack, RuleBook, RuleSources
+from perfopt.rules.pack import RulePack
+from perfopt.rules.reading import check_pack, read_pack, shipped_packs
+
+__all__ = [
+    "Layer",
+    "LayeredPack",
+    "RuleBook",
+    "RulePack",
+    "RuleSet",
+    "RuleSources",
+    "Ruled",
+    "check_pack",
+    "default_book",
+    "read_pack",
+    "shipped_packs",
+]
+
+
+@lru_cache(maxsize=1)
+def default_book() -> RuleBook:
+    """Returns the rules of an installation that configures none: the shipped packs as they are."""
+    return RuleBook(RuleSources.read(RulesConfig()))

@@ -1,0 +1,121 @@
+"""Clamps and rounds of one container or of the workload's fields. Pure arithmetic on states."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from perfopt.domain.quantity import format_cpu, format_memory
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.rules.compiled import Bound, Change
+from perfopt.rules.language import UNKNOWN, Expression
+from perfopt.rules.pack import CONTAINER_FIELDS
+from perfopt.rules.units import BYTES, CORES, FIELD_UNITS
+
+Evaluate = Callable[[Expression], Any]
+_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
+_EPSILON = 1e-9
+
+
+def changed_container(container: Container, change: Change, evaluate: Evaluate) -> Container:
+    """Returns the container after a change: the same object where nothing moved.
+
+    A request that is raised takes its limit along, and a limit that is lowered its request.
+    """
+    values = {CONTAINER_FIELDS[field]: getattr(container, CONTAINER_FIELDS[field]) for field in change.fields}
+    moved = _moved(values, change, evaluate)
+    if not moved:
+        return container
+    for request, limit in _PAIRS:
+        asked = moved.get(request, getattr(container, request))
+        allowed = moved.get(limit, getattr(container, limit))
+        if asked is not None and allowed is not None and asked > allowed:
+            follows = limit if request in moved and asked > getattr(container, request) else request
+            moved[follows] = asked if follows == limit else allowed
+    return msgspec.structs.replace(container, **moved)
+
+
+def changed_state(state: WorkloadState, change: Change, evaluate: Evaluate) -> WorkloadState:
+    """Returns the state after a change of replicas or of the autoscaler's bounds, which stay in order."""
+    values = {field: workload_field(state, field) for field in change.fields}
+    moved = _moved(values, change, evaluate)
+    if not moved:
+        return state
+    replicas = moved.pop("replicas", state.replicas)
+    hpa = state.hpa
+    if hpa is not None:
+        low = moved.get("hpa_min_replicas", hpa.min_replicas)
+        high = moved.get("hpa_max_replicas", hpa.max_replicas)
+        if low > high:
+            raised = low > hpa.min_replicas
+            low, high = (low, low) if raised else (high, high)
+        hpa = msgspec.structs.replace(hpa, min_replicas=low, max_replicas=high)
+    return msgspec.structs.replace(state, replicas=replicas, hpa=hpa)
+
+
+def workload_field(state: WorkloadState, field: str) -> int | None:
+    """Returns a field of WORKLOAD_FIELDS; None where it is not set."""
+    if field == "replicas":
+        return state.replicas
+    return None if state.hpa is None else getattr(state.hpa, field.removeprefix("hpa_"))
+
+
+def shown(field: str, value: float | int | None) -> str | int | None:
+    """Prints a field's value as the state map has it."""
+    if value is None:
+        return None
+    unit = FIELD_UNITS[field]
+    return format_cpu(value) if unit == CORES else format_memory(value) if unit == BYTES else int(value)
+
+
+def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[str, Any]:
+    if all(value is None for value in values.values()):
+        return {}
+    apply = _clamp(change, evaluate) if change.kind == "clamp" else _round(change, evaluate)
+    found = {name: apply(value) for name, value in values.items() if value is not None}
+    return {name: value for name, value in found.items() if value != values[name]}
+
+
+def _clamp(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
+    low, high = _bound(change.at_least, evaluate), _bound(change.at_most, evaluate)
+    whole = change.unit != CORES
+    if low is not None and whole:
+        low = math.ceil(low - _EPSILON)
+    if high is not None and whole:
+        high = math.floor(high + _EPSILON)
+
+    def apply(value: float) -> float:
+        value = value if high is None or value <= high else high
+        return value if low is None or value >= low else low
+
+    return apply
+
+
+def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
+    multiple = _bound(change.to, evaluate)
+    whole = change.unit != CORES
+    steps: dict[str, Callable[[float], int]] = {
+        "up": lambda x: math.ceil(x - _EPSILON),
+        "down": lambda x: math.floor(x + _EPSILON),
+        "nearest": round,
+    }
+
+    def apply(value: float) -> float:
+        if multiple is None or multiple <= 0:
+            return value
+        rounded = steps[change.direction](value / multiple) * multiple
+        return round(rounded) if whole else round(rounded, 9)
+
+    return apply
+
+
+def _bound(bound: Bound, evaluate: Evaluate) -> float | None:
+    """Returns a bound's number; None where there is none, or it is not known or not usable as one."""
+    if not isinstance(bound, Expression):
+        return bound
+    value = evaluate(bound)
+    if value is UNKNOWN or not math.isfinite(value) or value < 0:
+        return None
+    number: float = value
+    return number

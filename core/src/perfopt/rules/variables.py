@@ -1,0 +1,133 @@
+"""All variables of conditions and bounds, by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from perfopt.rules.container_variables import container_variables
+from perfopt.rules.facts import Facts
+from perfopt.rules.pack import CONTAINER_FIELDS
+from perfopt.rules.variable import Variable
+from perfopt.rules.workload_variables import workload_variables
+
+_QUANTITY_UNITS = {"cpu": "cores", "memory": "bytes"}
+
+
+def _quantities(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: str) -> list[Variable]:
+    def read(field: str) -> Callable[[Facts], Any]:
+        def value(facts: Facts) -> float | None:
+            found = of(facts)
+            amount = None if found is None else getattr(found, field)
+            return None if amount is None else float(amount)
+
+        return value
+
+    return [
+        Variable(
+            f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
+        )
+        for name, field in CONTAINER_FIELDS.items()
+    ]
+
+
+def _totals(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: str) -> list[Variable]:
+    def read(field: str) -> Callable[[Facts], Any]:
+        def value(facts: Facts) -> float | None:
+            total = of(facts).total(field)
+            return None if total is None else float(total)
+
+        return value
+
+    return [
+        Variable(
+            f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
+        )
+        for name, field in CONTAINER_FIELDS.items()
+    ]
+
+
+def _hpa(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
+    def read(field: str) -> Callable[[Facts], Any]:
+        return lambda facts: None if of(facts).hpa is None else getattr(of(facts).hpa, field)
+
+    return [
+        Variable(
+            f"{prefix}hpa_{field}",
+            "int",
+            "replicas",
+            f"{field.replace('_', ' ')} of the HorizontalPodAutoscaler; unknown without one",
+            scope,
+            read(field),
+        )
+        for field in ("min_replicas", "max_replicas")
+    ]
+
+
+def _state(prefix: str, scope: str, of: Callable[[Facts], Any], what: str) -> list[Variable]:
+    return [
+        *_totals(prefix, scope, of, f"{what}, summed over the containers of one replica"),
+        Variable(
+            f"{prefix}replicas", "int", "replicas", f"{what}: replicas", scope, lambda f: of(f).replicas
+        ),
+        *_hpa(prefix, scope, of),
+        Variable(
+            f"{prefix}monthly_cost",
+            "double",
+            "money",
+            f"{what}: cost of the requests of all replicas per month, in the price book's currency",
+            scope,
+            lambda f: f.context.price_book.monthly_cost(of(f)),
+        ),
+    ]
+
+
+def _proposal_variables() -> list[Variable]:
+    def of(name: str, kind: str, meaning: str, read: Callable[[Facts], Any], unit: str = "") -> Variable:
+        return Variable(name, kind, unit, meaning, "proposal", read)
+
+    return [
+        of("proposal.type", "string", '"RESOURCE_OPTIMIZATION", ...', lambda f: f.optimization_type),
+        of("proposal.changed", "list", "names of the state's fields that it changes", lambda f: f.changed),
+        of(
+            "proposal.latency_ms",
+            "double",
+            "latency it claims; unknown where it claims none",
+            lambda f: f.latency_ms,
+            "ms",
+        ),
+        *_state("proposal.", "proposal", lambda f: f.target, "proposed"),
+    ]
+
+
+VARIABLES: dict[str, Variable] = {
+    variable.name: variable
+    for variable in (
+        *workload_variables(),
+        *_state("current.", "workload", lambda f: f.current, "set now"),
+        *_proposal_variables(),
+        *container_variables(),
+        *_quantities(
+            "container.current.", "container", lambda f: f.current_container, "of the container now"
+        ),
+        *_quantities("container.", "container proposal", lambda f: f.container, "proposed for the container"),
+        Variable(
+            "container.changed",
+            "list",
+            "",
+            "names of the container's four quantities that the proposal changes",
+            "container proposal",
+            lambda f: f.container_changed,
+        ),
+    )
+}
+
+
+def variables_for(scope: str, *, prepares: bool) -> dict[str, Variable]:
+    """Returns the variables that a rule may read.
+
+    Args:
+        scope: "workload" or "containers".
+        prepares: it comes before the strategy, so there is no proposal yet.
+    """
+    hidden = {"container", "container proposal"} if scope == "workload" else set()
+    hidden |= {"proposal", "container proposal"} if prepares else set()
+    return {name: variable for name, variable in VARIABLES.items() if variable.scope not in hidden}

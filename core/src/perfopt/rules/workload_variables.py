@@ -1,0 +1,137 @@
+"""The variables that every rule may read: workload, labels, cluster, calendar, history and forecast."""
+
+from collections.abc import Callable
+from typing import Any
+
+from perfopt.rules.facts import Facts
+from perfopt.rules.variable import Variable
+
+
+def workload_variables() -> list[Variable]:
+    """Returns them."""
+
+    def of(
+        name: str, kind: str, meaning: str, read: Callable[[Facts], Any], unit: str = "", metric: str = ""
+    ) -> Variable:
+        return Variable(name, kind, unit, meaning, "workload", read, metric)
+
+    return [
+        of("workload.name", "string", "name of the workload", lambda f: f.workload.id.name),
+        of("workload.service_name", "string", "name it is asked for by", lambda f: f.workload.service_name),
+        of(
+            "workload.namespace",
+            "string",
+            'its namespace; "" for series of files',
+            lambda f: f.workload.id.namespace,
+        ),
+        of(
+            "workload.kind",
+            "string",
+            'in lower case: "deployment", ...; "" where unknown',
+            lambda f: f.workload.id.kind.lower(),
+        ),
+        of(
+            "workload.class",
+            "string",
+            '"critical", "standard" or "batch"',
+            lambda f: f.workload.service_class.value,
+        ),
+        of(
+            "workload.has_hpa",
+            "bool",
+            "a HorizontalPodAutoscaler owns the replicas",
+            lambda f: f.current.hpa is not None,
+        ),
+        of(
+            "workload.has_keda",
+            "bool",
+            "a KEDA ScaledObject owns the replicas",
+            lambda f: f.current.keda is not None,
+        ),
+        of(
+            "workload.vpa_mode",
+            "string",
+            'mode of its VerticalPodAutoscaler: "Auto", ...; "" without one',
+            lambda f: f.current.vpa_mode or "",
+        ),
+        of(
+            "workload.slo_latency_ms",
+            "double",
+            "latency objective; unknown without one",
+            lambda f: f.slo_latency_ms,
+            "ms",
+        ),
+        of("labels", "map", "labels of the workload", lambda f: f.workload.labels),
+        of("annotations", "map", "annotations of the workload", lambda f: f.workload.annotations),
+        of(
+            "cluster.name", "string", 'name of the cluster; "" where unknown', lambda f: f.workload.id.cluster
+        ),
+        of(
+            "cluster.labels",
+            "map",
+            "labels that `rules.clusters` of the configuration gives the cluster",
+            lambda f: f.cluster_labels,
+        ),
+        of("calendar.now", "timestamp", "the instant of the recommendation, UTC", lambda f: f.context.now),
+        of(
+            "calendar.market_open",
+            "bool",
+            "the exchange in the pack's parameter `exchange` is open now; unknown without its sessions",
+            lambda f: f.market_open,
+        ),
+        of(
+            "calendar.hours_to_open",
+            "double",
+            "until that exchange next opens, 0 while it is open",
+            lambda f: f.hours_to_open,
+            "hours",
+        ),
+        of("history.days", "double", "from the first sample of use to now", lambda f: f.history.days, "days"),
+        of(
+            "history.coverage",
+            "double",
+            "smallest share of samples there, over CPU and memory of the containers",
+            lambda f: f.history.coverage,
+            "ratio",
+        ),
+        of(
+            "history.requests_per_second_p99",
+            "double",
+            "over the history; unknown where not measured",
+            lambda f: f.history.service_quantile("requests_per_second", 0.99),
+            "requests/s",
+            "requests_per_second",
+        ),
+        of(
+            "history.latency_p99_ms_median",
+            "double",
+            "of the p99 latency; unknown where not measured",
+            lambda f: f.history.service_quantile("latency_p99_ms", 0.5),
+            "ms",
+            "latency_p99_ms",
+        ),
+        of(
+            "history.oom_kills",
+            "double",
+            "of all pods and containers in the history; unknown where not measured",
+            lambda f: f.history.total("oom_kills"),
+            "kills",
+            "oom_kills",
+        ),
+        of(
+            "history.restarts",
+            "double",
+            "of all pods and containers in the history; unknown where not measured",
+            lambda f: f.history.total("restarts"),
+            "restarts",
+            "restarts",
+        ),
+        of(
+            "forecast.requests_per_second_peak",
+            "double",
+            "highest median over the validity; unknown where none can be made",
+            lambda f: f.forecast_peak("requests_per_second", 0.5),
+            "requests/s",
+            "requests_per_second",
+        ),
+    ]
