@@ -263,6 +263,14 @@ class RuleSet:
             return Ruled(proposal)
         return Ruled(_changed(proposal, run), tuple(run.fired), conditions)
 
+    def bounded(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+        """Returns a proposal within the safety packs alone, such as one merged from several that were ruled."""
+        run = _Run(Facts(context, proposal, self._clusters))
+        contradiction = self._bound(run)
+        if contradiction is not None:
+            return _veto(proposal, Veto(), contradiction)
+        return Ruled(_changed(proposal, run), tuple(run.fired)) if run.fired else Ruled(proposal)
+
     def _bound(self, run: _Run) -> str | None:
         """Runs the safety packs until they change nothing; says which never do."""
         moving: list[_Bound] = []
