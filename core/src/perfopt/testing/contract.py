@@ -17,7 +17,7 @@ from perfopt.testing.snapshots import cases, make_context
 
 CHECKS = {
     "protocol": "has the attributes of a strategy, in the form they need, and can be pickled",
-    "public_imports": "imports nothing of perfopt but perfopt.plugin, .forecast, .learn and .testing",
+    "public_imports": "imports of perfopt only .plugin, .forecast, .capacity, .learn and .testing",
     "survives": "raises for no history, however odd",
     "deadline": "answers in time",
     "process": "leaves its process alive",

@@ -1,0 +1,39 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfopt.capacity import Scalability, fit_usl
+
+BUSY = np.linspace(1, 40, 30)
+
+
+@given(alone=st.floats(1, 500), contention=st.floats(0, 0.5), coherency=st.floats(0, 0.01))
+def test_the_law_that_made_the_points_is_found(alone, contention, coherency):
+    law = Scalability(alone, contention, coherency)
+    found = fit_usl(law.throughput(BUSY), BUSY)
+    assert found.rate_alone == pytest.approx(alone, rel=1e-3)
+    assert found.contention == pytest.approx(contention, abs=1e-3)
+    assert found.coherency == pytest.approx(coherency, abs=1e-4)
+
+
+def test_throughput_peaks_where_the_law_says():
+    law = Scalability(100, 0.05, 0.001)
+    rates = law.throughput(np.arange(1, 200.0))
+    assert abs(int(np.argmax(rates)) + 1 - law.best_concurrency) <= 1
+
+
+def test_without_coherency_cost_there_is_no_peak():
+    assert Scalability(100, 0.05, 0.0).best_concurrency == math.inf
+
+
+def test_a_speed_up_is_not_negative_contention():
+    found = fit_usl(10 * BUSY**1.2, BUSY)
+    assert found.contention == 0
+    assert found.coherency == 0
+
+
+def test_concurrency_that_hardly_varies_tells_nothing():
+    assert fit_usl(np.full(20, 50.0), np.linspace(4, 5, 20)) is None
