@@ -42,6 +42,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
         model_poll_seconds: from one look of a worker at the registry of models to the next.
+        outcome_poll_seconds: from one look for recommendations whose validity is over to the next.
         event_stream: JetStream stream of the events.
         job_stream: JetStream stream of the work queue.
         stream_replicas: copies of both streams in a NATS cluster.
@@ -61,6 +62,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     model_poll_seconds: Seconds = 5.0
+    outcome_poll_seconds: Seconds = 60.0
     event_stream: StreamName = "OPTIMIZATION"
     job_stream: StreamName = "PERFOPT_JOBS"
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1

@@ -145,8 +145,9 @@ async def test_a_recommendation_names_the_active_model_by_its_hash(settings, wor
             pytest.fail("the resource plugin is not installed")
         model = await registry.register("sizing", shipped_model().dumps(), {}, "ada")
         await registry.activate(model, instead_of=None, replay=FIGURES, by="ada")
-        companions = engine_companions(quick, engine)
-        async with worker(quick, Analyst(config, engine), companions=companions):
+        analyst = Analyst(config, engine)
+        companions = engine_companions(quick, engine, analyst.source)
+        async with worker(quick, analyst, companions=companions):
             request = PerformanceAnalysisRequest(
                 service_name="vm-1", optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,)
             )

@@ -1,4 +1,4 @@
-"""How the recommendations in force did on their services' own past."""
+"""How the recommendations in force did on their services' own past, and what became of all there were."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from perfopt_api.http.ports import Ports
 @get(
     "/accuracy",
     operation_id="getAccuracy",
-    summary="Accuracy of the recommendations in force, replayed on their services' past",
+    summary="Accuracy: replayed on the past of services, and recorded of what came",
     tags=["Recommendations"],
 )
 async def get_accuracy(
@@ -25,6 +25,9 @@ async def get_accuracy(
     ] = None,
     optimization_type: FromQuery[OptimizationType | None] = None,
 ) -> list[ReplayedAccuracy]:
-    """Adds up the evidence of the current recommendations, type by type; empty where there are none."""
+    """Adds up the evidence of the current recommendations, type by type; empty where there are none.
+
+    Under `recorded` stands what recommendations came to once their validity was over.
+    """
     require_plain(service_name, "service_name")
     return list(await ports.store.accuracy(service_name=service_name, optimization_type=optimization_type))

@@ -33,9 +33,14 @@ class Analyst:
         Raises:
             NotFoundError: no source of that name is configured: a request never carries a URL or a path.
         """
-        return await analyze_request(request, await self._source(request.source), self._engine)
+        return await analyze_request(request, await self.source(request.source), self._engine)
 
-    async def _source(self, name: str | None) -> MetricSource:
+    async def source(self, name: str | None) -> MetricSource:
+        """Returns a configured source, or the default one; it stays open.
+
+        Raises:
+            NotFoundError: no source of that name is configured.
+        """
         if name is not None and name not in self._config.sources:
             raise NotFoundError(
                 f"No metric source is called {name!r}.",

@@ -18,6 +18,7 @@ from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.execution import Analyse, Execution
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
+from perfopt_api.jobs.outcomes import OpenSource, OutcomeKeeper
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.sources import Analyst
 from perfopt_api.jobs.sweeper import Sweeper
@@ -25,6 +26,7 @@ from perfopt_api.jobs.worker import Deliveries, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
+from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.work import PostgresWorkStore
 
 _log = structlog.get_logger(__name__)
@@ -59,18 +61,39 @@ async def run_worker(config: Config) -> None:
         analyst = Analyst(config, engine)
         try:
             await serve_jobs(
-                settings, analyst, stop, policy_of(settings), engine_companions(settings, engine)
+                settings,
+                analyst,
+                stop,
+                policy_of(settings),
+                engine_companions(settings, engine, analyst.source),
             )
         finally:
             await analyst.close()
 
 
-def engine_companions(settings: ServiceSettings, engine: Engine) -> Companions:
-    """Returns what keeps an engine up to date: it follows the registry of models."""
+def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSource) -> Companions:
+    """Returns what keeps an engine up to date: with the registry of models, and with recorded outcomes.
+
+    Args:
+        settings: of the service.
+        engine: of this worker.
+        source: opens a metric source by name.
+    """
+    versions = {info.key: info.version for info in engine.registry.strategies}
 
     def of(backends: Backends) -> Sequence[Companion]:
         registry = PostgresModels(backends.database)
-        return (ModelWatch(registry, engine.use_models, settings.model_poll_seconds),)
+        outcomes = PostgresOutcomes(backends.database)
+        return (
+            ModelWatch(registry, engine.use_models, settings.model_poll_seconds),
+            OutcomeKeeper(
+                outcomes,
+                source,
+                versions,
+                engine.use_records,
+                pause_seconds=settings.outcome_poll_seconds,
+            ),
+        )
 
     return of
 

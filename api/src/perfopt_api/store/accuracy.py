@@ -1,4 +1,4 @@
-"""What the evidence of current recommendations adds up to: one query, done by PostgreSQL."""
+"""What the evidence of current recommendations, and all recorded outcomes, add up to: done by PostgreSQL."""
 
 from typing import Any
 
@@ -46,6 +46,27 @@ FROM made LEFT JOIN replays USING (optimization_type)
 GROUP BY made.optimization_type, made.recommendations, made.confidence
 ORDER BY made.optimization_type
 """).bindparams(bindparam("service_name", type_=String), bindparam("optimization_type", type_=String))
+_RECORDED = text("""
+SELECT optimization_type,
+       count(*) FILTER (WHERE status = 'due') AS waiting,
+       count(*) FILTER (WHERE status = 'not_scored') AS not_scored,
+       count(accurate) AS scored,
+       count(*) FILTER (WHERE status = 'scored' AND outcome.applied) AS applied,
+       avg(accurate::int)::float AS accuracy,
+       (avg(stated) FILTER (WHERE accurate IS NOT NULL))::float AS confidence,
+       avg((stated - accurate::int) ^ 2)::float AS brier,
+       avg(cpu_safe::int)::float AS cpu_safe,
+       avg(memory_safe::int)::float AS memory_safe,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_waste) FILTER (WHERE cpu_safe) AS cpu_waste,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY memory_waste) FILTER (WHERE memory_safe) AS memory_waste
+FROM recommendation_outcomes AS outcome
+JOIN (SELECT recommendation_id, optimization_type, service_name,
+             (expected_improvement->>'confidence')::float AS stated
+      FROM optimization_recommendations) AS made USING (recommendation_id)
+WHERE (:service_name IS NULL OR replace(service_name, '_', '-') = replace(:service_name, '_', '-'))
+  AND (:optimization_type IS NULL OR optimization_type = :optimization_type)
+GROUP BY optimization_type
+""").bindparams(bindparam("service_name", type_=String), bindparam("optimization_type", type_=String))
 _DIGITS = 4
 
 
@@ -55,12 +76,21 @@ async def replayed_accuracy(
     """Returns one summary for each type that has recommendations in force; see Store.accuracy."""
     asked = {"service_name": service_name, "optimization_type": optimization_type and optimization_type.value}
     async with database.transaction() as connection:
-        rows = (await connection.execute(_QUERY, asked)).mappings().all()
-    return tuple(msgspec.convert(_rounded(dict(row)), ReplayedAccuracy) for row in rows)
+        replayed = (await connection.execute(_QUERY, asked)).mappings().all()
+        recorded = (await connection.execute(_RECORDED, asked)).mappings().all()
+    by_type = {row["optimization_type"]: _rounded(dict(row)) for row in recorded}
+    return tuple(
+        msgspec.convert(
+            _rounded(dict(row))
+            | {
+                "definition": Evidence(windows=()).definition,
+                "recorded": by_type.get(row["optimization_type"]),
+            },
+            ReplayedAccuracy,
+        )
+        for row in replayed
+    )
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    plain = {
-        name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()
-    }
-    return plain | {"definition": Evidence(windows=()).definition}
+    return {name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()}

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -171,6 +172,35 @@ idempotency_keys = Table(
     _moment("expires_at", required=True),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
     Index("ix_idempotency_keys_job_id", "job_id"),
+)
+
+# What each recommendation came to. A row is due from the end of the validity on, and is written once.
+outcomes = Table(
+    "recommendation_outcomes",
+    metadata,
+    Column(
+        "recommendation_id",
+        String(100),
+        ForeignKey(recommendations.c.recommendation_id, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("status", String(20), nullable=False, server_default=text("'due'")),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("lease_owner", String(100)),
+    _moment("lease_expires_at"),
+    _moment("scored_at"),
+    Column("applied", Boolean),
+    Column("accurate", Boolean),
+    Column("cpu_safe", Boolean),
+    Column("memory_safe", Boolean),
+    Column("claim_kept", Boolean),
+    Column("cpu_waste", Float),
+    Column("memory_waste", Float),
+    Column("censored", String(20)),
+    Column("reason", Text),
+    Index("ix_recommendation_outcomes_due", "due_at", postgresql_where=text("status = 'due'")),
+    Index("ix_recommendation_outcomes_scored_at", text("scored_at DESC")),
 )
 
 models = Table(

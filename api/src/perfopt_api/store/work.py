@@ -18,7 +18,7 @@ from perfopt_api.events.message import EventMessage, event_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_row
 from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
-from perfopt_api.store.tables import counters, idempotency_keys, jobs, outbox, recommendations
+from perfopt_api.store.tables import counters, idempotency_keys, jobs, outbox, outcomes, recommendations
 
 _ANALYZING = OptimizationStatus.ANALYZING.value
 
@@ -133,6 +133,8 @@ class PostgresWorkStore:
         rows, events = self._rows_and_events(job_id, result.recommendations, known, now)
         await _supersede(connection, known, rows)
         await connection.execute(insert(recommendations).values(rows))
+        due = [{"recommendation_id": row["recommendation_id"], "due_at": row["valid_until"]} for row in rows]
+        await connection.execute(insert(outcomes).values(due))
         if events:
             await connection.execute(
                 insert(outbox).values([msgspec.structs.asdict(event) for event in events])

@@ -1,8 +1,35 @@
-"""How the recommendations in force did on their services' own past."""
+"""How recommendations did: those in force on their services' own past, and all that came to an end."""
 
 import msgspec
 
 from perfopt.domain.enums import OptimizationType
+
+
+class RecordedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recommendations of one type came to that are past their validity, superseded ones too.
+
+    Attributes:
+        waiting: not past their validity yet, or still without samples.
+        not_scored: past it, and with too little to judge by.
+        scored: held against what came; applied: of these, how many were in force.
+        accuracy: share of the scored ones that were accurate; None without any.
+        confidence: the mean that they stated.
+        brier: mean squared difference of what they stated and what came.
+        cpu_safe, memory_safe: share of the scored ones that state it.
+        cpu_waste, memory_waste: medians over the safe ones.
+    """
+
+    waiting: int
+    not_scored: int
+    scored: int
+    applied: int
+    accuracy: float | None
+    confidence: float | None
+    brier: float | None
+    cpu_safe: float | None
+    memory_safe: float | None
+    cpu_waste: float | None
+    memory_waste: float | None
 
 
 class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +46,7 @@ class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
         cpu_safe, memory_safe: share of the windows that state it.
         cpu_waste, memory_waste: medians over the safe windows.
         definition: of accurate.
+        recorded: what recommendations came to, superseded ones too.
     """
 
     optimization_type: OptimizationType
@@ -33,3 +61,4 @@ class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     cpu_waste: float | None
     memory_waste: float | None
     definition: str
+    recorded: RecordedAccuracy | None = None

@@ -35,6 +35,11 @@ class ConfidenceDetail(msgspec.Struct, frozen=True, kw_only=True):
         prior: the probability before this service's own record.
         prior_strength: how many windows the prior weighs.
         prior_source: the measurement the prior is from.
+        before_record: the probability before recorded outcomes were taken into account; None where there
+            were none, and it is the confidence itself.
+        recorded_outcomes: how many of the strategy's recommendations, over all services, were held against
+            what came; older ones, those of other versions and overlapping ones weigh less.
+        recorded_accuracy: share of them that was accurate.
     """
 
     n_effective: float
@@ -42,6 +47,9 @@ class ConfidenceDetail(msgspec.Struct, frozen=True, kw_only=True):
     prior: float
     prior_strength: float
     prior_source: str
+    before_record: float | None = None
+    recorded_outcomes: float = 0.0
+    recorded_accuracy: float | None = None
 
 
 class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +209,8 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
         plugin_version: of the distribution that brings the plugin; None in recommendations of old.
         models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
             by the plugin's version.
+        claim: what is promised of latency or of a schedule's saving, by the fields of
+            `perfopt.plugin.Claim`; empty where nothing is.
     """
 
     recommendation_id: str
@@ -235,6 +245,7 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     superseded_by: str | None = None
     plugin_version: str | None = None
     models: dict[str, str] = {}
+    claim: dict[str, Any] = {}
     conflicts: tuple[Conflict, ...] = ()
     expected_value: ExpectedValue | None = None
 

@@ -92,6 +92,7 @@ def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> O
         plugin=made.info.key,
         plugin_version=made.info.version,
         models={kind: answers.models[kind] for kind in made.outcome.models if kind in answers.models},
+        claim=proposal.claim.to_map(),
         made_at=context.now,
         valid_until=context.now + context.validity,
         already_right=proposal.already_right,

@@ -7,11 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from perfopt.config import Config, EngineConfig
 from perfopt.documents import read_yaml
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
+from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
@@ -64,6 +67,7 @@ class Engine:
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
         self._configured = _models(limits)
+        self._records: Mapping[str, StrategyRecord] = {}
         self.processes = limits.processes or cores()
         rules = RuleSources.read(self._config.rules, registry.pack_files)
         self._rules = RuleBook(rules)
@@ -94,6 +98,14 @@ class Engine:
         for kind, content in models.items():
             read_checked(kind, content)
         self._pool.use({**self._configured, **models})
+
+    def use_records(self, records: Mapping[str, StrategyRecord]) -> None:
+        """Has confidence follow recorded outcomes from now on.
+
+        Args:
+            records: strategy key to its record, from `perfopt.engine.records`.
+        """
+        self._records = dict(records)
 
     def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
         """Returns the names of the metrics that an analysis of these types reads."""
@@ -143,7 +155,9 @@ class Engine:
             failed = outcomes[info.key].status not in ("ok", "declined")
             self._breaker.record((info.plugin, info.version), failed=failed)
         ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
-        return replace(given, outcomes=ordered)
+        records = self._records
+        pairs = zip(infos, ordered, strict=True)
+        return replace(given, outcomes=tuple(_with_record(info, one, records) for info, one in pairs))
 
     def _price_book(
         self, workload: Workload, measured: PriceBook | None
@@ -184,6 +198,15 @@ class Engine:
 def cores() -> int:
     """Returns how many cores this process may use; not every system says."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_record(info: StrategyInfo, outcome: Outcome, records: Mapping[str, StrategyRecord]) -> Outcome:
+    """Puts the strategy's record into what is believed of its proposal."""
+    if outcome.proposal is None:
+        return outcome
+    prior = outcome.proposal.prior or info.prior
+    known = msgspec.structs.replace(prior, record=records.get(info.key))
+    return msgspec.structs.replace(outcome, proposal=msgspec.structs.replace(outcome.proposal, prior=known))
 
 
 def _models(limits: EngineConfig) -> dict[str, bytes]:

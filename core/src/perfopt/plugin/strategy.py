@@ -8,6 +8,7 @@ import msgspec
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import Declined, Reason
+from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import WorkloadState
 from perfopt.plugin.context import AnalysisContext
 
@@ -19,11 +20,13 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True):
         mean: probability that a recommendation is accurate.
         strength: weight, in validity windows.
         source: the measurement it is from.
+        record: what recorded outcomes say of such probabilities; the engine puts it there.
     """
 
     mean: float = 0.5
     strength: float = 2.0
     source: str = "uniform: nothing was measured for this strategy"
+    record: StrategyRecord | None = None
 
     @property
     def possible(self) -> bool:
@@ -50,6 +53,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     latency_now_interval_ms: tuple[float, float] | None = None
     saving_percent: float | None = None
     performance_gain_percent: float | None = None
+
+    def to_map(self) -> dict[str, Any]:
+        """Returns what is promised, by field; what is not promised is absent."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

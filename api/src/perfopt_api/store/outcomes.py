@@ -1,0 +1,172 @@
+"""What recommendations came to, on PostgreSQL: leased like jobs, written once, read for confidence."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Float, and_, cast, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.engine.records import RecordedOutcome
+from perfopt_api.store.database import Database
+from perfopt_api.store.mapping import recommendation_of
+from perfopt_api.store.tables import jobs, outcomes, recommendations
+
+# Older outcomes hardly weigh anything, and this many tell enough.
+_MOST_READ = 20_000
+
+
+class DueOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A recommendation whose validity is over and that nobody else scores now.
+
+    Attributes:
+        source: the metric source that its analysis read; None is the default one.
+        attempts: how often it was tried, this time included.
+        stored_at: when the recommendation was made by the clock of the service.
+    """
+
+    recommendation: OptimizationRecommendation
+    source: str | None
+    attempts: int
+    stored_at: datetime
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recommendation came to.
+
+    Attributes:
+        status: "scored" or "not_scored".
+        applied: it was in force.
+        accurate: by DESIGN.md section 5; None where it was not scored.
+        cpu_safe, memory_safe, claim_kept: its rules; None where one has nothing to say.
+        cpu_waste, memory_waste: recommended / smallest accurate value - 1.
+        censored: "oom_kill" or "throttled" where these cut off what was used.
+        reason: why it was not scored.
+    """
+
+    status: str
+    applied: bool = False
+    accurate: bool | None = None
+    cpu_safe: bool | None = None
+    memory_safe: bool | None = None
+    claim_kept: bool | None = None
+    cpu_waste: float | None = None
+    memory_waste: float | None = None
+    censored: str | None = None
+    reason: str | None = None
+
+
+class PostgresOutcomes:
+    """The outcomes of a database. Instants are given, so that one clock rules."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self, now: datetime, *, owner: str, lease: timedelta, limit: int
+    ) -> tuple[DueOutcome, ...]:
+        """Takes what is due and not held by another, oldest validity first, and counts the attempt.
+
+        Args:
+            now: the present.
+            owner: a token of this claim alone.
+            lease: how long it is held; after that another may take it.
+            limit: at most so many.
+        """
+        free = or_(outcomes.c.lease_expires_at.is_(None), outcomes.c.lease_expires_at < now)
+        due = (
+            select(outcomes.c.recommendation_id)
+            .where(outcomes.c.status == "due", outcomes.c.due_at <= now, free)
+            .order_by(outcomes.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.transaction() as connection:
+            ids = (await connection.execute(due)).scalars().all()
+            held = {
+                "lease_owner": owner,
+                "lease_expires_at": now + lease,
+                "attempts": outcomes.c.attempts + 1,
+            }
+            mine = outcomes.c.recommendation_id.in_(ids)
+            await connection.execute(update(outcomes).where(mine).values(held))
+            return await _due(connection, ids)
+
+    async def record(self, recommendation_id: str, outcome: Outcome, *, owner: str, now: datetime) -> bool:
+        """Writes an outcome; False where it is no longer this claim's, or was written before."""
+        values = msgspec.structs.asdict(outcome) | {
+            "scored_at": now,
+            "lease_owner": None,
+            "lease_expires_at": None,
+        }
+        return await self._update_held(recommendation_id, owner, values)
+
+    async def postpone(self, recommendation_id: str, until: datetime, *, owner: str) -> bool:
+        """Gives one back, to be tried again at an instant; False where it is no longer this claim's."""
+        values = {"due_at": until, "lease_owner": None, "lease_expires_at": None}
+        return await self._update_held(recommendation_id, owner, values)
+
+    async def _update_held(self, recommendation_id: str, owner: str, values: dict[str, Any]) -> bool:
+        held = and_(
+            outcomes.c.recommendation_id == recommendation_id,
+            outcomes.c.lease_owner == owner,
+            outcomes.c.status == "due",
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(update(outcomes).where(held).values(values))).rowcount == 1
+
+    async def version(self) -> tuple[int, datetime | None]:
+        """Returns something that changes whenever an outcome is written: how many, and the newest."""
+        query = select(func.count(), func.max(outcomes.c.scored_at)).where(outcomes.c.status == "scored")
+        async with self._database.transaction() as connection:
+            count, newest = (await connection.execute(query)).one()
+        return count, newest
+
+    async def recorded(self, strategies: Collection[str]) -> tuple[RecordedOutcome, ...]:
+        """Returns the newest scored outcomes of strategies, by key."""
+        table, body = recommendations, recommendations.c.body
+        before = body["confidence_detail"]["before_record"].as_string()
+        told = table.c.expected_improvement["confidence"].as_string()
+        plugin = body["plugin"].as_string()
+        query = (
+            select(
+                plugin.label("strategy"),
+                body["plugin_version"].as_string().label("version"),
+                table.c.workload,
+                table.c.made_at,
+                table.c.valid_until,
+                cast(func.coalesce(before, told), Float).label("stated"),
+                outcomes.c.accurate,
+            )
+            .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
+            .where(outcomes.c.status == "scored", plugin.in_(list(strategies)))
+            .order_by(outcomes.c.scored_at.desc(), table.c.recommendation_id)
+            .limit(_MOST_READ)
+        )
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(RecordedOutcome(*row) for row in rows)
+
+
+async def _due(connection: AsyncConnection, ids: Sequence[str]) -> tuple[DueOutcome, ...]:
+    table = recommendations
+    columns = [column for column in table.c if column.name != "predictions"]
+    query = (
+        select(*columns, outcomes.c.attempts, jobs.c.request["source"].as_string().label("source"))
+        .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
+        .join(jobs, jobs.c.job_id == table.c.job_id, isouter=True)
+        .where(table.c.recommendation_id.in_(ids))
+        .order_by(table.c.made_at, table.c.valid_until, table.c.recommendation_id)
+    )
+    rows = (await connection.execute(query)).mappings().all()
+    return tuple(
+        DueOutcome(
+            recommendation=recommendation_of(row),
+            source=row["source"],
+            attempts=row["attempts"],
+            stored_at=row["created_at"],
+        )
+        for row in rows
+    )
