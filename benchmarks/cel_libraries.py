@@ -13,7 +13,8 @@ PREPARE = {
     "cel-expr-python": """
         from cel_expr_python import cel
         text = cel.Type.STRING
-        kinds = {"proposal.cpu": cel.Type.DOUBLE, "workload.namespace": text, "labels": cel.Type.Map(text, text)}
+        kinds = {"proposal.cpu": cel.Type.DOUBLE, "workload.namespace": text}
+        kinds["labels"] = cel.Type.Map(text, text)
         environment = cel.NewEnv(variables=kinds)
         data = {"proposal.cpu": 0.7, "workload.namespace": "a", "labels": {"team": "x"}}
         compile_ = environment.compile

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfopt.domain.rules import FiredRule, TimeWindow
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.request import ApplyRecommendationRequest, ExecutorMissingError, refuse_change
 from perfopt_api.apply.target import target_of
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=80)
@@ -67,3 +69,20 @@ def test_any_workload_name_gives_a_name_that_kubernetes_takes(make, parts):
     assert target.name
     assert set(target.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert len(export(made)) == 3
+
+
+def test_what_rules_ask_for_stands_beside_the_preview(make):
+    made_at = make().made_at
+    closed = TimeWindow(start=made_at + timedelta(hours=2), end=made_at + timedelta(hours=3))
+    asks = FiredRule(pack="p", version="1.0.0", rule="r", action="require_approval", reason="It is dear.")
+    made = make(requires_approval=True, rules=(asks,), allowed_windows=(closed,))
+    approval, window = warnings_of(made, made_at)
+    assert (approval.code, window.code) == ("approval_required", "outside_window")
+    assert "It is dear." in approval.message
+    assert [w.code for w in warnings_of(made, closed.start)] == ["approval_required"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_change_of_the_cluster_is_refused_with_what_rules_ask_for(make, force):
+    with pytest.raises(ExecutorMissingError, match="needs approval"):
+        refuse_change(ApplyRecommendationRequest(force=force), make(requires_approval=True), make().made_at)

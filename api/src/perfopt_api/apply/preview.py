@@ -39,10 +39,23 @@ def outdated(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisW
     )
 
 
+def held_back(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+    """Returns what rules ask of whoever applies it, and is not given yet: approval, or another time."""
+    later = next((window for window in made.allowed_windows if window.end > now), None)
+    waits = bool(made.allowed_windows) and (later is None or later.start > now)
+    when = f"from {format_instant(later.start)} to {format_instant(later.end)}" if later else "no longer"
+    asking = [rule.reason for rule in made.rules if rule.action == "require_approval"]
+    approval = " ".join(("It needs approval before it is applied.", *dict.fromkeys(asking)))
+    return _those_that_apply(
+        (made.requires_approval, "approval_required", approval),
+        (waits, "outside_window", f"Rules allow it to be applied at certain times only: {when}."),
+    )
+
+
 def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
     state = made.current_state
-    return outdated(made, now) + _those_that_apply(
+    return outdated(made, now) + held_back(made, now) + _those_that_apply(
         (made.already_right, "already_right", "The current state is right already: nothing needs to change."),
         (
             state.get("hpa"),

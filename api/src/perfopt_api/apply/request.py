@@ -11,7 +11,7 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, outdated, warnings_of
+from perfopt_api.apply.preview import changes_of, held_back, outdated, warnings_of
 
 Mode = Literal["direct", "canary", "dry_run", "export"]
 
@@ -63,12 +63,13 @@ def answer(
 
 
 def refuse_change(wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime) -> None:
-    """Says why the cluster is not changed: no executor first, which `force` does not help against.
+    """Says why the cluster is not changed: no executor first; `force` helps against neither it nor rules.
 
     Raises:
         ExecutorMissingError: always, naming what else stands against it.
     """
-    besides = [] if wish.force else [f" {warning.message}" for warning in outdated(made, now)]
+    stale = () if wish.force else outdated(made, now)
+    besides = [f" {warning.message}" for warning in (*stale, *held_back(made, now))]
     raise ExecutorMissingError(
         f"Mode {wish.mode} changes the cluster, and no executor is configured.{''.join(besides)}",
         field="mode",

@@ -20,6 +20,7 @@ _OWN = {
     "backtest": "perfopt.cli.backtest:backtest",
     "config": "perfopt.cli.config:config",
     "plugin": "perfopt.cli.plugin:plugin",
+    "rules": "perfopt.cli.rules:rules",
     "train": "perfopt.cli.train:train",
 }
 BROKEN_PIPE, INTERRUPTED = 141, 130  # as a shell reports a process that the signal ended

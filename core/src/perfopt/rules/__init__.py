@@ -7,13 +7,14 @@ from functools import lru_cache
 
 from perfopt.config import RulesConfig
 from perfopt.rules.apply import Ruled, RuleSet
-from perfopt.rules.book import Layer, LayeredPack, RuleBook, RuleSources
+from perfopt.rules.book import Layer, LayeredPack, PackSetting, RuleBook, RuleSources, pack_settings
 from perfopt.rules.pack import RulePack
 from perfopt.rules.reading import check_pack, read_pack, shipped_packs
 
 __all__ = [
     "Layer",
     "LayeredPack",
+    "PackSetting",
     "RuleBook",
     "RulePack",
     "RuleSet",
@@ -21,6 +22,7 @@ __all__ = [
     "Ruled",
     "check_pack",
     "default_book",
+    "pack_settings",
     "read_pack",
     "shipped_packs",
 ]

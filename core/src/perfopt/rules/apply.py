@@ -264,7 +264,7 @@ class RuleSet:
         return Ruled(_changed(proposal, run), tuple(run.fired), conditions)
 
     def bounded(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
-        """Returns a proposal within the safety packs alone, such as one merged from several that were ruled."""
+        """Returns a proposal within the safety packs alone: one merged from several that were ruled."""
         run = _Run(Facts(context, proposal, self._clusters))
         contradiction = self._bound(run)
         if contradiction is not None:

@@ -77,12 +77,28 @@ def names(given: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass
-class _Setting:
-    """A pack on its way through the layers of one workload."""
+class PackSetting:
+    """A pack on its way through the layers: whether it takes part, and its parameters."""
 
     layered: LayeredPack
     enabled: bool
     values: dict[str, ParameterValue] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        """Returns it as plain data for people, parameters as they would be written."""
+        pack = self.layered.pack
+        return {
+            "name": pack.name,
+            "version": pack.version,
+            "description": pack.description,
+            "layer": self.layered.layer.name.lower(),
+            "enabled": self.enabled,
+            "safety": pack.safety,
+            "priority": pack.priority,
+            "origin": pack.origin,
+            "rules": [rule.name for rule in pack.rules],
+            "parameters": {name: show_parameter(p, self.values[name]) for name, p in pack.parameters.items()},
+        }
 
 
 class RuleBook:
@@ -135,7 +151,7 @@ class RuleBook:
         )
         return RuleSet(active, self._sources.config.clusters), warnings
 
-    def _active(self, setting: _Setting) -> ActivePack:
+    def _active(self, setting: PackSetting) -> ActivePack:
         parameters = plain_parameters(setting.values)
         exchange = parameters.get("params.exchange")
         return ActivePack(self._pack(setting.layered.pack), parameters, exchange)
@@ -146,12 +162,19 @@ class RuleBook:
         return self._compiled[pack.name]
 
 
-def configured(sources: RuleSources, namespace: str) -> dict[str, _Setting]:
+def pack_settings(sources: RuleSources, namespace: str = "") -> tuple[PackSetting, ...]:
+    """Returns the packs as they are configured for a namespace, in the order they run."""
+    return tuple(_ordered(configured(sources, namespace).values()))
+
+
+def configured(sources: RuleSources, namespace: str) -> dict[str, PackSetting]:
     """Returns what the configuration says of each pack in a namespace, by name of the pack."""
     config = sources.config
     local = config.namespaces.get(namespace, NamespaceRules())
     settings = {
-        one.pack.name: _Setting(one, one.pack.enabled, {n: p.default for n, p in one.pack.parameters.items()})
+        one.pack.name: PackSetting(
+            one, one.pack.enabled, {n: p.default for n, p in one.pack.parameters.items()}
+        )
         for one in sources.packs
         if one.namespace in (None, namespace)
     }
@@ -169,8 +192,12 @@ def configured(sources: RuleSources, namespace: str) -> dict[str, _Setting]:
     return settings
 
 
-def _ordered(settings: Iterable[_Setting]) -> list[_Setting]:
-    return sorted(settings, key=lambda s: (s.layered.layer, s.layered.pack.priority, s.layered.pack.name))
+def _ordered(settings: Iterable[PackSetting]) -> list[PackSetting]:
+    def place(setting: PackSetting) -> tuple[bool, int, int, str]:
+        pack = setting.layered.pack
+        return pack.safety, setting.layered.layer, pack.priority, pack.name
+
+    return sorted(settings, key=place)
 
 
 def tightest(declared: Parameter, old: ParameterValue, new: ParameterValue) -> ParameterValue:
@@ -186,7 +213,7 @@ def tightest(declared: Parameter, old: ParameterValue, new: ParameterValue) -> P
     return stricter
 
 
-def _annotate(settings: Mapping[str, _Setting], key: str, text: str) -> str | None:
+def _annotate(settings: Mapping[str, PackSetting], key: str, text: str) -> str | None:
     """Applies one annotation; returns what is wrong with it, if anything."""
     if key == "":
         unknown = [name for name in names(text) if name not in settings]

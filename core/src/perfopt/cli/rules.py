@@ -1,0 +1,130 @@
+"""`perfopt rules`: check packs, list those that take part, explain what rules did to a recommendation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load
+
+if TYPE_CHECKING:
+    from perfopt.rules import PackSetting
+    from perfopt.rules.variable import Variable
+
+
+@click.group()
+def rules() -> None:
+    """Rules that every proposal passes: packs of YAML and CEL."""
+
+
+@rules.command("check")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def check(paths: tuple[Path, ...]) -> None:
+    """Checks rule packs: files, or directories of them. Exit code 2 where one is wrong."""
+    from perfopt.rules.reading import check_pack, pack_files
+
+    wrong = False
+    for file in (file for path in paths for file in pack_files(path)):
+        pack, problems = check_pack(file)
+        for problem in problems:
+            click.echo(f"Error: {problem}", err=True)
+        wrong = wrong or bool(problems)
+        if pack is not None:
+            count = f"{len(pack.rules)} rule{'s' if len(pack.rules) != 1 else ''}"
+            click.echo(f"{file}: {pack.name} {pack.version} is right, {count}.")
+    if wrong:
+        click.get_current_context().exit(2)
+
+
+@rules.command("list")
+@click.option("--namespace", default="", help="As it is for workloads of this namespace.")
+@config_option
+@format_option("table", "json")
+def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
+    """Lists the rule packs in the order they run, with their parameters."""
+    from perfopt.cli.render import to_json
+    from perfopt.engine import probe_plugins
+    from perfopt.rules import RuleSources, pack_settings
+
+    config = load(config_file)
+    files = probe_plugins(config.engine.disabled()).pack_files
+    found = pack_settings(RuleSources.read(config.rules, files), namespace)
+    click.echo(to_json([one.shown() for one in found]) if form == "json" else _packs(found), nl=False)
+
+
+def _packs(found: "tuple[PackSetting, ...]") -> str:
+    from perfopt.cli.render import table
+
+    rows = []
+    for one in found:
+        shown = one.shown()
+        parameters = ", ".join(f"{name}={value}" for name, value in shown["parameters"].items())
+        state = "on" if shown["enabled"] else "off"
+        kind = "safety" if shown["safety"] else ""
+        rows.append((shown["name"], shown["version"], shown["layer"], state, kind, parameters))
+    return table(("NAME", "VERSION", "LAYER", "STATE", "KIND", "PARAMETERS"), rows)
+
+
+@rules.command("variables")
+@format_option("table", "json")
+def list_variables(form: str) -> None:
+    """Lists what conditions and bounds may read, with types and units."""
+    from perfopt.cli.render import table, to_json
+    from perfopt.rules.variables import VARIABLES
+
+    found = list(VARIABLES.values())
+    if form == "json":
+        click.echo(to_json([_variable(variable) for variable in found]), nl=False)
+        return
+    rows = [tuple(_variable(variable).values()) for variable in found]
+    click.echo(table(("NAME", "TYPE", "UNIT", "IN RULES", "MEANING"), rows), nl=False)
+
+
+def _variable(variable: "Variable") -> dict[str, str]:
+    kinds = {"list": "list of strings", "map": "map of strings"}
+    where = {
+        "workload": "all",
+        "container": "for containers",
+        "proposal": "after the strategy",
+        "container proposal": "for containers, after the strategy",
+    }
+    return {
+        "name": variable.name,
+        "type": kinds.get(variable.kind, variable.kind),
+        "unit": variable.unit,
+        "rules": where[variable.scope],
+        "meaning": variable.description,
+    }
+
+
+@rules.command("explain")
+@click.argument("recommendation", required=False)
+@click.option("--server", help="A service's address; its token, if any, is in PERFOPT_TOKEN.")
+@click.option(
+    "--input",
+    "source",
+    type=click.File("rb"),
+    default="-",
+    help="What `perfopt analyze --format json` (or ndjson) printed; standard input otherwise.",
+)
+@format_option("table", "json")
+def explain(recommendation: str | None, server: str | None, source: BinaryIO, form: str) -> None:
+    """Says which rules fired on a RECOMMENDATION, what they changed, and when it may be applied.
+
+    Without RECOMMENDATION, on each of those in the input.
+    """
+    from perfopt.cli.explain import explanation, fetched, given
+    from perfopt.cli.render import to_json
+
+    if server is not None:
+        if recommendation is None:
+            raise click.UsageError("Name the recommendation to ask the service for.")
+        found = [fetched(server, recommendation)]
+    else:
+        found = given(source.read(), recommendation)
+    if form == "json":
+        click.echo(
+            to_json([{"recommendation_id": m.recommendation_id, "rules": m.rules} for m in found]), nl=False
+        )
+        return
+    click.echo("\n".join(explanation(made) for made in found), nl=False)
