@@ -1,0 +1,1 @@
+"""SCALING_OPTIMIZATION for perfopt: replicas ahead of demand."""

@@ -1,0 +1,48 @@
+"""Request and utilisation target of an HPA, solved together.
+
+An HPA on CPU utilisation adds a replica when one uses more than request × target. That product, in cores, is
+what decides how many replicas run; the request alone decides what they reserve. A policy that fits the
+request to what a pod uses, and leaves the target, lowers the product each time: more replicas, less use in
+each, a smaller request again, up to the maximum (KRR #80, VPA #8493). Here the product is kept.
+"""
+
+from dataclasses import dataclass
+
+SMALL_MOVE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A request with its target.
+
+    Attributes:
+        request_cores: of one replica.
+        target: share of the request that an HPA aims at.
+    """
+
+    request_cores: float
+    target: float
+
+    @property
+    def load_cores(self) -> float:
+        """What one replica uses where the HPA holds it."""
+        return self.request_cores * self.target
+
+
+def solve(request_cores: float, target_now: float | None, target_wanted: float) -> Joint:
+    """Returns the request and target to set.
+
+    A higher target than now would make replicas fewer and each busier: in its place the request falls, so
+    that as many replicas as now reserve less. A lower target is more replicas at the same request.
+
+    Args:
+        request_cores: of one replica now.
+        target_now: of the HPA, or None where there is none on CPU.
+        target_wanted: the highest at which demand can still grow while a replica starts.
+    """
+    if target_now is None or target_wanted <= target_now:
+        return Joint(request_cores, target_wanted)
+    smaller = request_cores * target_now / target_wanted
+    if smaller > request_cores * (1 - SMALL_MOVE):
+        return Joint(request_cores, target_now)
+    return Joint(smaller, target_wanted)

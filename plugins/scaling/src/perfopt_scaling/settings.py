@@ -1,0 +1,164 @@
+"""What is set: the HPA, the schedule of its minimum, and a KEDA ScaledObject."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.plugin import HpaState, Workload
+from perfopt_scaling.joint import Joint
+
+# Where the service's API is found from within the cluster; an export puts its own address there.
+API = "http://perfopt"
+MOST_ENTRIES = 200
+_HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
+
+
+def hpa(
+    minimum: int, largest: int, joint: Joint, current: HpaState | None, *, window_seconds: int
+) -> HpaState:
+    """Returns the HPA's settings in the form of autoscaling/v2.
+
+    Args:
+        minimum: fewest replicas.
+        largest: most replicas that the plan needs.
+        joint: request and target.
+        current: what it is now; its maximum is not lowered, and other metrics stay.
+        window_seconds: for which it remembers higher recommendations.
+    """
+    most = max(math.ceil(_HEADROOM * largest), minimum + 1)
+    return HpaState(
+        min_replicas=minimum,
+        max_replicas=max(most, current.max_replicas if current is not None else 0),
+        target_cpu_utilization_percent=math.floor(100 * joint.target + 1e-6),
+        target_memory_utilization_percent=(
+            current.target_memory_utilization_percent if current is not None else None
+        ),
+        other_metrics=current.other_metrics if current is not None else (),
+        behavior=behavior(largest, window_seconds),
+    )
+
+
+def behavior(largest: int, window_seconds: int) -> dict[str, Any]:
+    """Returns the behaviour: up at once, down after a window and by at most half a minute."""
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 100, "periodSeconds": 15},
+                {"type": "Pods", "value": max(4, math.ceil(largest / 2)), "periodSeconds": 15},
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": window_seconds,
+            "selectPolicy": "Max",
+            "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+        },
+    }
+
+
+def schedule(
+    replicas: NDArray[np.int64], start: datetime, end: datetime, block: timedelta, lead: timedelta
+) -> list[dict[str, Any]]:
+    """Returns the minimum replicas over the validity: spans that follow on each other.
+
+    Each rise begins a start-up earlier. Where there would be too many spans, neighbours are joined at the
+    higher of their minima, those first that cost the least.
+
+    Args:
+        replicas: by block.
+        start: of the first block.
+        end: of the validity; nothing is said after it.
+        block: length of a block.
+        lead: from the decision to a ready replica.
+    """
+    spans = _joined([(k, k + 1, int(count)) for k, count in enumerate(replicas)])
+    while len(spans) > MOST_ENTRIES:
+        spans = _joined(_cheapest_joined(spans))
+    found: list[dict[str, Any]] = []
+    starts = [start + first * block for first, _, _ in spans]
+    for number in range(1, len(spans)):
+        if spans[number][2] > spans[number - 1][2]:
+            starts[number] = max(starts[number] - lead, starts[number - 1])
+    for number, (_, _, count) in enumerate(spans):
+        until = min(starts[number + 1] if number + 1 < len(spans) else end, end)
+        if starts[number] < until:
+            found.append(
+                {"start": starts[number].isoformat(), "end": until.isoformat(), "min_replicas": count}
+            )
+    return found
+
+
+def _joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    found: list[tuple[int, int, int]] = []
+    for first, last, count in spans:
+        if found and found[-1][2] == count:
+            found[-1] = (found[-1][0], last, count)
+        else:
+            found.append((first, last, count))
+    return found
+
+
+def _cheapest_joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Raises the half of the spans whose raising to a neighbour costs least."""
+    cost = []
+    for number, (first, last, count) in enumerate(spans):
+        around = [spans[k][2] for k in (number - 1, number + 1) if 0 <= k < len(spans)]
+        higher = [other for other in around if other > count]
+        cost.append(((last - first) * (min(higher) - count), min(higher)) if higher else (2**62, count))
+    limit = sorted(price for price, _ in cost)[len(spans) // 4]
+    return [
+        (first, last, raised if price <= limit else count)
+        for (first, last, count), (price, raised) in zip(spans, cost, strict=True)
+    ]
+
+
+def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:
+    """Returns a KEDA ScaledObject: the plan from perfopt's API, and CPU for what the plan did not see.
+
+    KEDA hands both triggers to one HPA, which takes the higher. `value` is how many replicas are needed from
+    now until one started now is ready, and one replica is asked for each.
+    """
+    name = workload.id.name.rsplit("/", 1)[-1].lower().replace("_", "-")
+    url = f"{API}/api/v1/optimization/scaling/{quote(workload.service_name, safe='')}/demand"
+    metadata = {"name": f"{name}-perfopt"} | (
+        {"namespace": workload.id.namespace} if workload.id.namespace else {}
+    )
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": metadata,
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": _kind(workload), "name": name},
+            "pollingInterval": 15,
+            "minReplicaCount": settings.min_replicas,
+            "maxReplicaCount": settings.max_replicas,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": settings.behavior}},
+            "triggers": [
+                {
+                    "type": "metrics-api",
+                    "metricType": "AverageValue",
+                    "metadata": {
+                        "url": url,
+                        "format": "json",
+                        "valueLocation": "replicas.needed",
+                        "targetValue": "1",
+                    },
+                },
+                {
+                    "type": "cpu",
+                    "metricType": "Utilization",
+                    "metadata": {"value": str(settings.target_cpu_utilization_percent)},
+                },
+            ],
+        },
+    }
+
+
+def _kind(workload: Workload) -> str:
+    return "StatefulSet" if workload.id.kind.lower() == "statefulset" else "Deployment"

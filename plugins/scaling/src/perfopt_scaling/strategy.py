@@ -1,0 +1,185 @@
+"""SCALING_OPTIMIZATION: an HPA that aims right, and a minimum that rises before demand does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.plugin import (
+    AnalysisContext,
+    Claim,
+    Container,
+    Declined,
+    OptimizationType,
+    Prior,
+    Proposal,
+    ServiceClass,
+    WorkloadState,
+    decline,
+)
+from perfopt_scaling import text
+from perfopt_scaling.capacity import Capacity, capacity
+from perfopt_scaling.demand import Demand, Unknown, total_demand
+from perfopt_scaling.forecast import Need, foretell
+from perfopt_scaling.joint import Joint, solve
+from perfopt_scaling.settings import hpa, scaled_object, schedule
+
+_TYPE = OptimizationType.SCALING_OPTIMIZATION
+FULL = 0.95  # of the requests of all replicas: what the planned need may fill
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What a shortage is worth to a class of services.
+
+    Attributes:
+        need: probability that a block of the plan is enough.
+        growth: of the jumps of demand while a replica starts, the share that the target leaves room for.
+        least: replicas that always run, where so many run now.
+        window_seconds: for which an HPA remembers higher recommendations.
+    """
+
+    need: float
+    growth: float
+    least: int
+    window_seconds: int
+
+
+STANCES = {
+    ServiceClass.CRITICAL: Stance(0.998, 0.999, 2, 600),
+    ServiceClass.STANDARD: Stance(0.99, 0.995, 2, 300),
+    ServiceClass.BATCH: Stance(0.95, 0.98, 1, 300),
+}
+MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forecast is not trusted
+LEAST_TARGET = 0.30
+LEAST_SAVING_PERCENT = 5.0
+CAUTION_POINTS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Replicas over the validity.
+
+    Attributes:
+        floors: minimum by block, shape (blocks,).
+        expected: replicas that are expected to run, by block.
+        joint: request and target.
+        trusted: whether the forecast is; without it the minimum is one number.
+    """
+
+    floors: NDArray[np.int64]
+    expected: NDArray[np.int64]
+    joint: Joint
+    trusted: bool
+
+
+class ScalingStrategy:
+    """Plans replicas from total CPU demand."""
+
+    name = "replicas"
+    optimization_type = _TYPE
+    metrics: Sequence[str] = (
+        "cpu_cores",
+        "replicas",
+        "requests_per_second",
+        "latency_p50_ms",
+        "latency_p90_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+    )
+    forecasts: Sequence[str] = ()
+    prior = Prior()
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Proposes HPA settings, a schedule and a ScaledObject, or says why replicas can't be planned."""
+        demand = total_demand(context)
+        if isinstance(demand, Unknown):
+            return decline(_TYPE, demand.code, demand.reason)
+        workload = context.snapshot.workload
+        stance = STANCES[workload.service_class]
+        learnt = capacity(context.snapshot, demand, stance.growth)
+        need = foretell(demand.cores, context.snapshot.grid, context.validity)
+        plan = _plan(workload.state, demand, learnt, need, stance)
+        return self._proposal(context, demand, learnt, need, plan)
+
+    def _proposal(
+        self, context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need, plan: Plan
+    ) -> Proposal:
+        workload, now = context.snapshot.workload, context.now
+        stance, state = STANCES[workload.service_class], workload.state
+        settings = hpa(
+            int(plan.floors.min()),
+            int(plan.floors.max()),
+            plan.joint,
+            state.hpa,
+            window_seconds=stance.window_seconds,
+        )
+        extra = {key: value for key, value in state.extra.items() if key != "schedule"}
+        if plan.trusted:
+            end = now + context.validity
+            extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup)
+        extra["keda_scaled_object"] = scaled_object(workload, settings)
+        target = msgspec.structs.replace(
+            state,
+            containers=_resized(state, plan.joint.request_cores / demand.request_cores),
+            replicas=max(math.ceil(float(plan.expected.mean()) - 1e-9), 1),
+            hpa=settings,
+            extra=extra,
+        )
+        running = float(demand.replicas[-_recent(context) :].mean())
+        return Proposal(
+            optimization_type=_TYPE,
+            target=target,
+            description=text.description(
+                workload.service_name, settings, plan.trusted, extra.get("schedule")
+            ),
+            reasons=text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
+            claim=Claim(saving_percent=_saving(running, float(plan.expected.mean()))),
+            already_right=target == state,
+        )
+
+
+def _plan(state: WorkloadState, demand: Demand, learnt: Capacity, need: Need, stance: Stance) -> Plan:
+    now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
+    wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, LEAST_TARGET)
+    joint = solve(demand.request_cores, None if now is None else now / 100, wanted)
+    least = min(stance.least, max(state.replicas or 1, 1))
+    if need.trusted:
+        floors = np.maximum(_replicas(need.quantile(stance.need), FULL * joint.request_cores), least)
+    else:
+        usual = float(np.nanquantile(demand.cores, 0.5))
+        floors = np.full(need.expected.size, max(math.ceil(usual / joint.load_cores), least), dtype=np.int64)
+    expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
+    return Plan(floors, expected, joint, need.trusted)
+
+
+def _replicas(cores: NDArray[np.float64], each: float) -> NDArray[np.int64]:
+    return np.maximum(np.ceil(cores / each - 1e-9), 1).astype(np.int64)
+
+
+def _resized(state: WorkloadState, factor: float) -> tuple[Container, ...]:
+    """Scales the CPU requests of all containers; whole millicores, rounded up."""
+    if factor == 1:
+        return state.containers
+    return tuple(
+        msgspec.structs.replace(
+            container,
+            cpu_request_cores=max(math.ceil(1000 * factor * (container.cpu_request_cores or 0.0) - 1e-6), 10)
+            / 1000,
+        )
+        for container in state.containers
+    )
+
+
+def _recent(context: AnalysisContext) -> int:
+    """Returns how many steps the replicas of now are the mean of: a validity of them."""
+    return max(context.validity // context.snapshot.grid.step, 1)
+
+
+def _saving(running: float, expected: float) -> float | None:
+    """Returns the share of replica-hours saved, less some caution; None where it is not worth a claim."""
+    saved = 100 * (1 - expected / running)
+    return round(saved - CAUTION_POINTS, 1) if saved - CAUTION_POINTS >= LEAST_SAVING_PERCENT else None

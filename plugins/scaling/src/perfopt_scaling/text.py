@@ -1,0 +1,106 @@
+"""The sentences of a recommendation."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from perfopt.plugin import HpaState, Reason, format_cpu
+from perfopt_scaling.capacity import STARTUP_ANNOTATION, Capacity
+from perfopt_scaling.demand import Demand
+from perfopt_scaling.forecast import Need
+from perfopt_scaling.joint import Joint
+
+
+def description(
+    service: str, settings: HpaState, trusted: bool, entries: Sequence[dict[str, Any]] | None
+) -> str:
+    """Returns one sentence an operator can act on."""
+    aim = (
+        f"Scale {service} with an HPA from {settings.min_replicas} to {settings.max_replicas} replicas at"
+        f" {settings.target_cpu_utilization_percent} % of the CPU request"
+    )
+    if not trusted:
+        return f"{aim}, without a schedule, because the forecast of its demand has been wrong lately."
+    if entries is None or len(entries) < 2:
+        return f"{aim}; its demand needs no schedule."
+    lowest, highest = (pick(entry["min_replicas"] for entry in entries) for pick in (min, max))
+    return f"{aim}, and move its minimum between {lowest} and {highest} by the schedule, ahead of demand."
+
+
+def reasons(
+    demand: Demand, learnt: Capacity, need: Need, joint: Joint, level: float, settings: HpaState
+) -> tuple[Reason, ...]:
+    """Returns why the values are what they are."""
+    found = [_capacity(learnt, joint, settings), _forecast(need, level), _startup(learnt)]
+    if joint.request_cores != demand.request_cores:
+        found.append(
+            Reason(
+                code="joint_request",
+                text=f"The request falls from {format_cpu(demand.request_cores)} to"
+                f" {format_cpu(joint.request_cores)} while the target rises to {joint.target:.0%}: a replica"
+                f" is still added at {format_cpu(joint.load_cores)} of use, so as many run as before.",
+                data={"load_cores": round(joint.load_cores, 6)},
+            )
+        )
+    if not need.trusted:
+        found.append(
+            Reason(
+                code="forecast_not_trusted",
+                text=f"In the last two days {need.wrong_lately:.0%} of the half-hours were above what 98 in"
+                " 100 should stay below, or the errors are wider than threefold: the HPA reacts with more"
+                " headroom in place of a schedule.",
+                data={"wrong_lately": round(need.wrong_lately, 4), "margin": round(need.margin(0.98), 4)},
+            )
+        )
+    return tuple(found)
+
+
+def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
+    kept = (
+        f" The latency objective was not kept above {learnt.slo_busy:.0%}."
+        if learnt.slo_busy is not None
+        else ""
+    )
+    served = (
+        f" A core served {learnt.requests_per_core:.3g} requests/s."
+        if learnt.requests_per_core is not None
+        else ""
+    )
+    return Reason(
+        code="target_utilization",
+        text=f"While a replica starts, demand grew by up to {learnt.growth - 1:.0%}, so replicas are held at"
+        f" {settings.target_cpu_utilization_percent} % of their request,"
+        f" {format_cpu(joint.load_cores)} each.{kept}{served}",
+        data={
+            "growth": round(learnt.growth, 4),
+            "slo_busy": learnt.slo_busy,
+            "requests_per_core": learnt.requests_per_core,
+        },
+    )
+
+
+def _forecast(need: Need, level: float) -> Reason:
+    least, most = (format_cpu(float(value)) for value in (need.expected.min(), need.expected.max()))
+    margin = math.exp(need.margin(level))
+    return Reason(
+        code="demand_forecast",
+        text=f"{level:.1%} of past half-hours stayed below {margin:.2f} times the need that the days before"
+        f" let expect; the plan holds that much of {least} to {most} expected.",
+        data={
+            "median_cores": [round(float(value), 4) for value in need.expected],
+            "block_seconds": need.block.total_seconds(),
+            "log_margins": {
+                f"{at:g}": round(need.margin(at), 4) for at in (0.05, 0.25, 0.5, 0.75, 0.95, level)
+            },
+        },
+    )
+
+
+def _startup(learnt: Capacity) -> Reason:
+    seconds = int(learnt.startup.total_seconds())
+    told = (
+        f"A replica is ready after {seconds} s, as the annotation {STARTUP_ANNOTATION} states."
+        if learnt.startup_known
+        else f"A replica is taken to be ready after {seconds} s; state it by {STARTUP_ANNOTATION}."
+    )
+    return Reason(code="startup", text=told, data={"startup_seconds": seconds})

@@ -1,0 +1,164 @@
+import itertools
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from perfopt.plugin import HpaState, Proposal, ServiceClass, Slo
+from perfopt.testing import make_context
+from perfopt_scaling.strategy import ScalingStrategy
+
+DAY = 288
+
+
+def spans(proposal):
+    return [
+        (datetime.fromisoformat(s["start"]), datetime.fromisoformat(s["end"]), s["min_replicas"])
+        for s in proposal.target.extra["schedule"]
+    ]
+
+
+def minimum_at(proposal, instant):
+    return next(count for start, end, count in spans(proposal) if start <= instant < end)
+
+
+def with_workload(snapshot, **fields):
+    return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, **fields))
+
+
+def test_the_minimum_follows_the_day_and_holds_its_need(bench):
+    proposal = bench.ask()
+    now = bench.snapshot().grid.end
+    noon, night = now + timedelta(hours=12), now + timedelta(hours=23, minutes=50)
+    assert 8 <= minimum_at(proposal, noon) <= 12
+    assert 2 <= minimum_at(proposal, night) <= 4
+    assert "ahead of demand" in proposal.description
+
+
+def test_the_schedule_covers_the_validity_without_gaps(bench):
+    found = spans(bench.ask(validity=timedelta(days=3)))
+    now = bench.snapshot().grid.end
+    assert found[0][0] == now
+    assert found[-1][1] == now + timedelta(days=3)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+    assert all(before[2] != after[2] for before, after in itertools.pairwise(found))
+
+
+def test_rises_begin_a_start_up_early_and_falls_do_not(bench):
+    slow = with_workload(bench.snapshot(), annotations={"perfopt.io/startup-seconds": "600"})
+    proposal = bench.ask(slow)
+    rises = [after for before, after in zip(spans(proposal), spans(proposal)[1:], strict=False)
+             if after[2] > before[2]]  # fmt: skip
+    assert rises
+    assert all((start + timedelta(seconds=600)).minute % 30 == 0 for start, _, _ in rises)
+    assert any("600 s" in reason.text for reason in proposal.reasons)
+
+
+def test_weekends_are_planned_apart_where_they_differ(bench):
+    total = bench.wave()
+    days = np.arange(total.size) // DAY
+    total[(days % 7) >= 5] *= 0.2  # the history begins on a Monday
+    proposal = bench.ask(bench.snapshot(total))
+    now = bench.snapshot().grid.end
+    assert minimum_at(proposal, now + timedelta(days=5, hours=12)) <= 4
+    assert minimum_at(proposal, now + timedelta(days=4, hours=12)) >= 8
+
+
+def test_critical_services_get_more_and_batch_less(bench):
+    floors = {}
+    total = bench.wave(noise=0.3)
+    for kind in ServiceClass:
+        proposal = bench.ask(with_workload(bench.snapshot(total), service_class=kind))
+        floors[kind] = sum(count * (end - start).total_seconds() for start, end, count in spans(proposal))
+    assert floors[ServiceClass.CRITICAL] > floors[ServiceClass.STANDARD] > floors[ServiceClass.BATCH]
+
+
+def test_jumps_of_demand_lower_the_target(bench):
+    calm = bench.ask().target.hpa.target_cpu_utilization_percent
+    total = bench.wave()
+    total[::20] *= 1.8
+    jumpy = bench.ask(bench.snapshot(total)).target.hpa.target_cpu_utilization_percent
+    assert jumpy < 60 < calm
+
+
+def test_a_latency_objective_that_is_missed_when_busy_lowers_the_target(bench):
+    total = bench.wave(noise=0.01)
+    latency = np.where(total / 10 > 0.5, 400.0, 50.0)
+    plain = bench.snapshot(total, service={"latency_p99_ms": latency})
+    asked = with_workload(plain, slo=Slo(latency_ms=200.0))
+    proposal = bench.ask(asked)
+    assert proposal.target.hpa.target_cpu_utilization_percent <= 50
+    assert bench.ask(plain).target.hpa.target_cpu_utilization_percent > 60
+    assert any("latency objective was not kept above" in reason.text for reason in proposal.reasons)
+
+
+def test_requests_per_core_are_told(bench):
+    total = bench.wave()
+    proposal = bench.ask(bench.snapshot(total, service={"requests_per_second": 50 * total}))
+    assert any("A core served 50 requests/s" in reason.text for reason in proposal.reasons)
+
+
+def test_a_forecast_that_was_wrong_lately_falls_back_to_reacting_and_says_so(bench):
+    total = bench.wave()
+    trusted = bench.ask(bench.snapshot(total))
+    total[-2 * DAY :] *= 2.5
+    proposal = bench.ask(bench.snapshot(total))
+    assert "schedule" not in proposal.target.extra
+    assert "has been wrong lately" in proposal.description
+    assert any(reason.code == "forecast_not_trusted" for reason in proposal.reasons)
+    assert (
+        proposal.target.hpa.target_cpu_utilization_percent
+        < trusted.target.hpa.target_cpu_utilization_percent - 10
+    )
+
+
+def test_a_scaled_object_asks_the_service_for_the_plan_and_stays_on_cpu(bench):
+    proposal = bench.ask()
+    made = proposal.target.extra["keda_scaled_object"]
+    plan, cpu = made["spec"]["triggers"]
+    assert plan["metadata"]["url"].endswith("/api/v1/optimization/scaling/example/demand")
+    assert plan["metadata"]["valueLocation"] == "replicas.needed"
+    assert cpu["metadata"]["value"] == str(proposal.target.hpa.target_cpu_utilization_percent)
+    assert made["spec"]["minReplicaCount"] == proposal.target.hpa.min_replicas
+    behavior = made["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior == proposal.target.hpa.behavior
+
+
+def test_an_autoscalers_maximum_and_other_metrics_stay(bench):
+    now = HpaState(max_replicas=60, target_cpu_utilization_percent=40, other_metrics=("queue",))
+    settings = bench.ask(hpa=now).target.hpa
+    assert settings.max_replicas == 60
+    assert settings.other_metrics == ("queue",)
+
+
+def test_saving_is_claimed_where_fewer_replicas_are_expected(bench):
+    assert bench.ask(replicas=20).claim.saving_percent > 40
+    tight = bench.ask(bench.snapshot(bench.wave(low=8, high=8), replicas=9))
+    assert tight.claim.saving_percent is None
+
+
+def test_what_comes_later_changes_nothing(bench):
+    total = bench.wave()
+    altered = total.copy()
+    altered[12 * DAY :] *= 5
+    answers = [bench.ask(bench.snapshot(values).slice(0, 12 * DAY)) for values in (total, altered)]
+    assert msgspec.json.encode(answers[0]) == msgspec.json.encode(answers[1])
+
+
+def test_it_is_quick(bench):
+    import time
+
+    context = make_context(bench.snapshot())
+    ScalingStrategy().propose(context)
+    begin = time.process_time()
+    for _ in range(10):
+        assert isinstance(ScalingStrategy().propose(context), Proposal)
+    assert (time.process_time() - begin) / 10 < 0.02
+
+
+@pytest.mark.parametrize("days", [2.5, 3.5, 6])
+def test_short_histories_still_give_a_plan(bench, days):
+    proposal = bench.ask(bench.snapshot(bench.wave(days=days)), validity=timedelta(days=5))
+    assert isinstance(proposal, Proposal)
