@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.config import Config, EngineConfig
 from perfopt.engine import Engine, probe_plugins
@@ -44,7 +45,7 @@ def start() -> Iterator[Callable[..., Engine]]:
     def open_engine(**limits: object) -> Engine:
         settings = {"deadline_seconds": 1.0, "memory_limit_mib": 300, "processes": 1} | limits
         config = Config(engine=EngineConfig(**settings))
-        engines.append(Engine(probe_plugins(disabled=("resource",)), config))
+        engines.append(Engine(probe_plugins(disabled=FIRST_PARTY), config))
         return engines[-1]
 
     yield open_engine

@@ -207,7 +207,7 @@ def main():
         channel.send(str(child.pid).encode())
         return registry
     isolation.set_up = telling
-    engine = Engine(probe_plugins(disabled=("resource",)), Config(engine=EngineConfig(deadline_seconds=600)))
+    engine = Engine(probe_plugins(disabled=FIRST_PARTY), Config(engine=EngineConfig(deadline_seconds=600)))
     engine.analyze(make_snapshot(), (OptimizationType.RESOURCE_OPTIMIZATION,), timedelta(days=7))
 """
     install("bad", {"bad": "perfopt.testing.bad:HANGS"}, files={"parent_of_hanging.py": source})

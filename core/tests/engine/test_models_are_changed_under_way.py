@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.config import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
@@ -50,7 +51,7 @@ def engine(install, tmp_path):
     path = tmp_path / "configured.npz"
     path.write_bytes(model("configured"))
     limits = EngineConfig(processes=1, deadline_seconds=20, sizing_model=str(path))
-    with Engine(probe_plugins(disabled=("resource",)), Config(engine=limits)) as opened:
+    with Engine(probe_plugins(disabled=FIRST_PARTY), Config(engine=limits)) as opened:
         yield opened
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.config import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
@@ -37,7 +38,7 @@ def perfopt_strategies():
 def analyse(install, mean, **settings):
     install("sure", {"sure": "sure_plugin"}, files={"sure_plugin.py": SOURCE.replace("MEAN", mean)})
     config = Config(engine=EngineConfig(processes=1, deadline_seconds=20, **settings))
-    with Engine(probe_plugins(disabled=("resource",)), config) as engine:
+    with Engine(probe_plugins(disabled=FIRST_PARTY), config) as engine:
         return engine.analyze(make_snapshot(), RESOURCE, WEEK)
 
 

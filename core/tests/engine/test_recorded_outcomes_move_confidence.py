@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from first_party import FIRST_PARTY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,7 +148,7 @@ def test_the_engine_states_what_the_record_calls_for_and_shows_it(install):
     known = StrategyRecord(slope=1.0, intercept=-1.0, outcomes=12.5, accuracy=0.7, stated=0.9)
     types = (OptimizationType.RESOURCE_OPTIMIZATION,)
     config = Config(engine=EngineConfig(processes=1, deadline_seconds=20))
-    with Engine(probe_plugins(disabled=("resource",)), config) as engine:
+    with Engine(probe_plugins(disabled=FIRST_PARTY), config) as engine:
         (before,) = engine.analyze(make_snapshot(), types, WEEK).recommendations
         engine.use_records({"sure/sure": known, "other/x": known})
         (after,) = engine.analyze(make_snapshot(), types, WEEK).recommendations

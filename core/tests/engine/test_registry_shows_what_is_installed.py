@@ -1,4 +1,5 @@
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import probe_plugins
@@ -14,7 +15,7 @@ def found(registry, name):
 
 def test_a_plugin_is_shown_with_name_version_and_types(install):
     install("my-dist", {"mine": GOOD}, version="3.1")
-    registry = probe_plugins(disabled=("resource",))
+    registry = probe_plugins(disabled=FIRST_PARTY)
     (info,) = found(registry, "mine")
     assert (info.distribution, info.version, info.status, info.error) == ("my-dist", "3.1", "loaded", None)
     assert info.types == (OptimizationType.RESOURCE_OPTIMIZATION,)
@@ -61,7 +62,7 @@ def test_a_plugin_is_shown_with_name_version_and_types(install):
 def test_a_broken_plugin_is_shown_and_the_good_one_loads(install, target, files, requires, said):
     install("good", {"good": GOOD})
     install("bad", {"bad": target}, files=files, requires=requires)
-    registry = probe_plugins(disabled=("resource",), deadline_seconds=2)
+    registry = probe_plugins(disabled=FIRST_PARTY, deadline_seconds=2)
     (info,) = found(registry, "bad")
     assert info.status == "failed"
     assert said in info.error
@@ -71,7 +72,7 @@ def test_a_broken_plugin_is_shown_and_the_good_one_loads(install, target, files,
 def test_two_plugins_of_one_name_are_both_shown_and_the_second_failed(install):
     install("a-first", {"same": GOOD})
     install("b-second", {"same": GOOD})
-    registry = probe_plugins(disabled=("resource",))
+    registry = probe_plugins(disabled=FIRST_PARTY)
     first, second = found(registry, "same")
     assert (first.distribution, first.status) == ("a-first", "loaded")
     assert (second.distribution, second.status) == ("b-second", "failed")
@@ -81,11 +82,11 @@ def test_two_plugins_of_one_name_are_both_shown_and_the_second_failed(install):
 
 def test_a_disabled_plugin_is_listed_and_not_imported(install):
     install("bad", {"bad": "quitter"}, files={"quitter.py": "import os; os._exit(4)"})
-    (info,) = found(probe_plugins(disabled=("resource", "bad")), "bad")
+    (info,) = found(probe_plugins(disabled=(*FIRST_PARTY, "bad")), "bad")
     assert (info.status, info.error) == ("disabled", None)
 
 
 def test_a_version_requirement_with_a_foreign_marker_does_not_count(install):
     install("good", {"good": GOOD}, requires='perfopt>=99; python_version < "3"')
-    (info,) = found(probe_plugins(disabled=("resource",)), "good")
+    (info,) = found(probe_plugins(disabled=FIRST_PARTY), "good")
     assert info.status == "loaded"

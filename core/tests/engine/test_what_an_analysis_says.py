@@ -4,13 +4,14 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.config import Config, EngineConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import Coverage
 from perfopt.engine import Engine, probe_plugins
-from perfopt.engine.assembly import expected_improvement
+from perfopt.engine.improvement import expected_improvement
 from perfopt.plugin import Claim, Container, WorkloadState
 from perfopt.testing import daily_usage, make_snapshot
 
@@ -130,7 +131,7 @@ def test_a_workload_is_costed_by_the_book_it_names(install, engine):
     def named(book):
         return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, price_book=book))
 
-    with Engine(probe_plugins(disabled=("resource",)), config) as other:
+    with Engine(probe_plugins(disabled=FIRST_PARTY), config) as other:
         made = only(other.analyze(named("dear"), RESOURCE, WEEK))
         assert (made.price_book, made.currency) == ("dear", "CHF")
         assert made.monthly_cost_current == pytest.approx(2 * 2 * 730)
@@ -140,7 +141,7 @@ def test_a_workload_is_costed_by_the_book_it_names(install, engine):
         both = replace(named("dear"), price_book=measured.price_book)
         assert only(other.analyze(both, RESOURCE, WEEK)).price_book == "dear"
     configured = msgspec.structs.replace(config, price_book="dear")
-    with Engine(probe_plugins(disabled=("resource",)), configured) as other:
+    with Engine(probe_plugins(disabled=FIRST_PARTY), configured) as other:
         assert only(other.analyze(measured, RESOURCE, WEEK)).price_book == "dear"
     assert only(result).currency == "USD"
     assert [warning.code for warning in result.warnings] == ["unknown_price_book"]

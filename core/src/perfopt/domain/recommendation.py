@@ -273,6 +273,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         conflicts: all that was wanted and is not taken.
         steps: the recommendations it is made of, in the order to apply them in.
         reasons: what was adjusted so that the parts fit each other, and by which rule.
+        rules: what safety rules changed of the whole.
     """
 
     description: str
@@ -288,7 +289,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[PlanStep, ...]
     conflicts: tuple[Conflict, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    rules_fired: tuple[str, ...] = ()
+    rules: tuple[FiredRule, ...] = ()
 
 
 class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):

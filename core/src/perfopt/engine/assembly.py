@@ -1,27 +1,19 @@
-"""From the outcomes of strategies to the ranked result of an analysis. Pure."""
+"""From the outcomes of strategies to the one ranked list of an analysis, and its plan. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from perfopt.domain.enums import Basis, DeclineCode, OptimizationType
-from perfopt.domain.recommendation import (
-    AnalysisResult,
-    AnalysisWarning,
-    Declined,
-    ExpectedImprovement,
-    OptimizationRecommendation,
-    Reason,
-)
-from perfopt.engine.confidence import confidence
+from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.engine.isolation import Answers
-from perfopt.engine.messages import Outcome
+from perfopt.engine.merging import text
+from perfopt.engine.merging.merge import Merged, Part, merge
+from perfopt.engine.merging.moments import Candidate
+from perfopt.engine.merging.plan import conflicts, make_plan
+from perfopt.engine.ranking import ranked
+from perfopt.engine.recommending import Made, recommendation
 from perfopt.engine.registry import StrategyInfo
-from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
-from perfopt.plugin.strategy import Claim
+from perfopt.rules import RuleSet
 
 _WARNING_CODES = {
     "failed": "plugin_failed",
@@ -32,14 +24,6 @@ _WARNING_CODES = {
 }
 
 
-@dataclass(frozen=True)
-class Made:
-    """A strategy and what came of it."""
-
-    info: StrategyInfo
-    outcome: Outcome
-
-
 def assemble(
     context: AnalysisContext,
     types: Sequence[OptimizationType],
@@ -47,8 +31,9 @@ def assemble(
     answers: Answers,
     warnings: Sequence[AnalysisWarning],
     no_strategy: str,
+    rules: RuleSet,
 ) -> AnalysisResult:
-    """Returns the result of one analysis.
+    """Returns the result of one analysis: one list that holds together.
 
     Args:
         context: what the strategies were given.
@@ -57,124 +42,48 @@ def assemble(
         answers: what they gave.
         warnings: of the source and the engine, to stand before those of plugins.
         no_strategy: what to tell a user about a type that no installed plugin makes, after the type.
+        rules: those of the workload; the merged state must pass the safety packs among them once more.
     """
+    context, _ = rules.prepared(context)  # the class that rules set counts for what a breach costs
     made = [Made(info, outcome) for info, outcome in zip(infos, answers.outcomes, strict=True)]
-    recommended = [_recommendation(one, context, answers) for one in made if one.outcome.status == "ok"]
+    proposed = [one for one in made if one.outcome.status == "ok"]
+    merged = _merged(context, proposed, rules)
+    parts = [] if merged is None else list(zip(merged.parts, proposed, strict=True))
+    lost = () if merged is None else conflicts(merged.decision, context)
+    recommendations = ranked(
+        [(part, recommendation(part, one, lost, context, answers)) for part, one in parts if part.taken],
+        context,
+    )
     declined = [declined for kind in types for declined in _declined(kind, made, no_strategy)]
+    declined += [_out_of_plan(part, lost) for part, _ in parts if not part.taken]
     workload = context.snapshot.workload
+    by_plugin = {one.plugin: one for one in recommendations}
     return AnalysisResult(
         service_name=workload.service_name,
         workload=str(workload.id),
-        recommendations=_ranked(recommended),
+        recommendations=recommendations,
         declined=tuple(declined),
-        warnings=(*warnings, *_failures(made), *_prediction_failure(answers)),
+        warnings=(*warnings, *_failures(made), *_prediction_failure(answers), *_veto(merged)),
+        plan=None if merged is None else make_plan(merged, by_plugin, context),
     )
 
 
-def _recommendation(made: Made, context: AnalysisContext, answers: Answers) -> OptimizationRecommendation:
-    proposal, evidence, asked = made.outcome.proposal, made.outcome.evidence, made.outcome.conditions
-    assert proposal is not None
-    assert evidence is not None
-    snapshot, book = context.snapshot, context.price_book
-    workload = snapshot.workload
-    now, then = book.monthly_cost(workload.state), book.monthly_cost(proposal.target)
-    sure, detail = confidence(evidence, proposal.prior or made.info.prior, context.validity)
-    improvement, reasons = expected_improvement(proposal.claim, snapshot, now, then, sure)
-    return OptimizationRecommendation(
-        recommendation_id="",
-        service_name=workload.service_name,
-        optimization_type=proposal.optimization_type,
-        description=proposal.description,
-        current_state=workload.state.to_map(),
-        recommended_state=proposal.target.to_map(),
-        expected_improvement=improvement,
-        workload=str(workload.id),
-        plugin=made.info.key,
-        plugin_version=made.info.version,
-        models={kind: answers.models[kind] for kind in made.outcome.models if kind in answers.models},
-        claim=proposal.claim.to_map(),
-        made_at=context.now,
-        valid_until=context.now + context.validity,
-        already_right=proposal.already_right,
-        reasons=(*proposal.reasons, *reasons),
-        confidence_detail=detail,
-        evidence=evidence,
-        price_book=book.name,
-        currency=book.currency,
-        monthly_cost_current=_rounded(now),
-        monthly_cost_recommended=_rounded(then),
-        coverage=dict(snapshot.coverage),
-        rules_fired=tuple(dict.fromkeys(rule.rule for rule in made.outcome.rules)),
-        rules=made.outcome.rules,
-        requires_approval=asked.requires_approval,
-        not_before=asked.not_before(context.now),
-        allowed_windows=asked.allowed_windows,
-        annotations=asked.annotations,
-        preference=asked.preference,
-        predictions=answers.predictions,
-    )
+def _merged(context: AnalysisContext, made: Sequence[Made], rules: RuleSet) -> Merged | None:
+    candidates = [Candidate(one.info.key, one.info.prior, one.outcome) for one in made]
+    return merge(context, candidates, rules) if candidates else None
 
 
-def expected_improvement(
-    claim: Claim, snapshot: WorkloadSnapshot, now: float | None, then: float | None, sure: float
-) -> tuple[ExpectedImprovement, tuple[Reason, ...]]:
-    """Computes the claim of a recommendation, and says why a part of it is zero.
-
-    Args:
-        claim: what the strategy promises of latency.
-        snapshot: tells whether there is latency data.
-        now: monthly cost of the current state; None is unknown.
-        then: monthly cost of the recommended state; None is unknown.
-        sure: the confidence.
-    """
-    reasons: list[Reason] = []
-    cost = 0.0
-    if now is None or then is None or now <= 0:
-        text = "The saving is given as 0: the current requests are not known, so there is no cost to compare."
-        reasons.append(Reason(code="cost_unknown", text=text))
-    else:
-        cost = 100 * (now - then) / now
-    if snapshot.workload.state.basis is Basis.ASSUMED_FROM_LIMIT:
-        text = "The source knows limits only; the saving compares with requests as high as the limits."
-        reasons.append(Reason(code="baseline_assumed_from_limit", text=text))
-    fall = None
-    if claim.latency_now_ms is not None and claim.latency_ms is not None:
-        fall = claim.latency_now_ms - claim.latency_ms
-    if fall is None and claim.performance_gain_percent is None:
-        reasons.append(_no_latency(snapshot))
-    improvement = ExpectedImprovement(
-        performance_gain_percent=round(claim.performance_gain_percent or 0.0, 2),
-        cost_reduction_percent=round(cost, 2) + 0.0,  # never -0.0
-        latency_reduction_ms=round(fall or 0.0, 3),
-        confidence=sure,
-    )
-    return improvement, tuple(reasons)
+def _out_of_plan(part: Part, lost: Sequence[Conflict]) -> Declined:
+    own = [one for one in lost if one.lost_by == part.bid.key]
+    return _decline(part.bid.proposal.optimization_type, DeclineCode.CONFLICT, text.declined(own))
 
 
-def _no_latency(snapshot: WorkloadSnapshot) -> Reason:
-    if any(name.startswith("latency_") for name in snapshot.service):
-        return Reason(code="no_latency_claim", text="No change of latency is claimed.")
-    return Reason(
-        code="no_latency_data", text="No change of latency is claimed: the source has no latency data."
-    )
-
-
-def _ranked(made: list[OptimizationRecommendation]) -> tuple[OptimizationRecommendation, ...]:
-    """Sorts by expected monthly saving, then by name, and numbers by rank within this result."""
-    order = sorted(made, key=lambda one: (-_expected_saving(one), one.optimization_type.value, one.plugin))
-    return tuple(_numbered(one, rank) for rank, one in enumerate(order, start=1))
-
-
-def _expected_saving(made: OptimizationRecommendation) -> float:
-    if made.monthly_cost_current is None or made.monthly_cost_recommended is None:
-        return 0.0
-    saving = made.monthly_cost_current - made.monthly_cost_recommended
-    return saving * made.expected_improvement.confidence * made.preference
-
-
-def _numbered(made: OptimizationRecommendation, rank: int) -> OptimizationRecommendation:
-    changes: dict[str, Any] = {"recommendation_id": f"opt_{made.made_at:%Y%m%d}_{rank:03d}"}
-    return msgspec.structs.replace(made, **changes)
+def _veto(merged: Merged | None) -> list[AnalysisWarning]:
+    vetoed = None if merged is None else merged.decision.vetoed
+    if vetoed is None:
+        return []
+    message = f"There is no plan: rules refuse what the recommendations make together. {vetoed.reason}"
+    return [AnalysisWarning(code="plan_vetoed", message=message)]
 
 
 def _declined(kind: OptimizationType, made: Sequence[Made], no_strategy: str) -> list[Declined]:
@@ -214,7 +123,3 @@ def _prediction_failure(answers: Answers) -> list[AnalysisWarning]:
             code="predictions_failed", message=f"Making the forecasts {answers.predictions_error}."
         )
     ]
-
-
-def _rounded(money: float | None) -> float | None:
-    return None if money is None else round(money, 4)

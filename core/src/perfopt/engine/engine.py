@@ -139,7 +139,7 @@ class Engine:
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
         warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]
         answers = self._run(context, infos, include_predictions)
-        return assemble(context, types, infos, answers, warnings, self._no_strategy())
+        return assemble(context, types, infos, answers, warnings, self._no_strategy(), rules)
 
     def _run(
         self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool

@@ -28,6 +28,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         proposal: after the rules.
         rules: what rules did, in order.
         conditions: what rules ask of whoever applies it.
+        replays: what was proposed at each window of the evidence, in its order, after the rules and without
+            texts; None where it was declined.
         error: one sentence on what went wrong.
         models: kinds of the models that the strategy read.
     """
@@ -37,6 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence | None = None
     rules: tuple[FiredRule, ...] = ()
     conditions: Conditions = Conditions()
+    replays: tuple[Proposal | None, ...] = ()
     declined: Declined | None = None
     error: str | None = None
     models: tuple[str, ...] = ()

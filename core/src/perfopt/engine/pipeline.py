@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from perfopt.domain.recommendation import Declined, PredictionSeries
@@ -16,7 +17,7 @@ from perfopt.plugin.strategy import Proposal, Strategy
 from perfopt.replay.walk import walk
 from perfopt.rules import Ruled, RuleSet, default_book
 
-_PREDICTED = ("cpu_cores", "memory_bytes")
+_PREDICTED = ("cpu_cores", "memory_bytes", "requests_per_second")
 _SIGNIFICANT_DIGITS = 6  # far more than a forecast knows, and a third of the bytes of a full float
 
 
@@ -37,8 +38,11 @@ def run_strategy(strategy: Strategy, context: AnalysisContext, rules: RuleSet | 
     if isinstance(ruled, Declined):
         return Outcome(status="declined", declined=ruled)
 
+    replays: list[Proposal | None] = []
+
     def again(snapshot: WorkloadSnapshot) -> Proposal | Declined:
         made = _propose(strategy, replace(context, snapshot=snapshot), rules)
+        replays.append(None if isinstance(made, Declined) else _without_texts(made.proposal))
         return made if isinstance(made, Declined) else made.proposal
 
     evidence = walk(again, context.snapshot, context.validity)
@@ -48,7 +52,12 @@ def run_strategy(strategy: Strategy, context: AnalysisContext, rules: RuleSet | 
         evidence=evidence,
         rules=ruled.rules,
         conditions=ruled.conditions,
+        replays=tuple(replays),
     )
+
+
+def _without_texts(proposal: Proposal) -> Proposal:
+    return msgspec.structs.replace(proposal, description="", reasons=())
 
 
 def _propose(strategy: Strategy, context: AnalysisContext, rules: RuleSet) -> Ruled | Declined:
@@ -61,7 +70,7 @@ def _propose(strategy: Strategy, context: AnalysisContext, rules: RuleSet) -> Ru
 
 
 def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:
-    """Returns the forecasts that a user asked for: use of each container over the validity."""
+    """Returns the forecasts that a user asked for: use of each container, and the rate of requests."""
     return {name: _shown(made) for name, made in forecasts(context, _PREDICTED).items()}
 
 

@@ -28,15 +28,16 @@ def known_at(snapshot: WorkloadSnapshot, index: int, begin: int = 0) -> Workload
     never recorded (autoscalers, labels, or requests of a source that records none) is taken as it is now.
     Coverage is counted anew as the share of steps with a sample, and warnings of the whole are left out.
     """
-    state = _state(snapshot.slice(0, index), snapshot.image_changes)
+    state = state_at(snapshot, index)
     workload = msgspec.structs.replace(snapshot.workload, state=state)
     past = snapshot.slice(begin, index)
     return replace(past, workload=workload, coverage=_coverage(past), warnings=())
 
 
-def _state(past: WorkloadSnapshot, image_changes: tuple[ImageChange, ...]) -> WorkloadState:
-    now = past.workload.state
-    containers = tuple(_container(past, c, now.basis, image_changes) for c in now.containers)
+def state_at(snapshot: WorkloadSnapshot, index: int) -> WorkloadState:
+    """Returns what the workload had at the start of step `index`, as far as it was recorded."""
+    past, now = snapshot.slice(0, index), snapshot.workload.state
+    containers = tuple(_container(past, c, now.basis, snapshot.image_changes) for c in now.containers)
     replicas = now.replicas
     if "replicas" in past.service:
         recorded = _last(past.service["replicas"])

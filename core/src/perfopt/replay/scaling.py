@@ -18,7 +18,7 @@ from perfopt.replay.resources import WindowScore, score_resources, unscored
 _HPA_TOLERANCE = 0.1
 
 
-def score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+def score_scaling(proposal: Proposal, window: WorkloadSnapshot, planned: Array | None = None) -> WindowScore:
     """Scores replicas: total demand at most replicas × CPU request in 99 % of the samples.
 
     Where requests change too, they are scored per pod under the load that each pod would have had.
@@ -26,9 +26,10 @@ def score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
     Args:
         proposal: of type SCALING_OPTIMIZATION, made at the start of the window.
         window: the data that followed, with the state as it was known at its start.
+        planned: of `planned_replicas`, where that is known already.
     """
     target, current = proposal.target, window.workload.state
-    planned = planned_replicas(target, window)
+    planned = planned_replicas(target, window) if planned is None else planned
     if planned is None:
         return unscored("how many replicas ran is not known")
     total = score_resources(_cpu_requests(target), spread_evenly(window, planned))
@@ -152,14 +153,19 @@ def _autoscaled(
     )
     wanted = (used / (request * percent / 100)).tolist()
     bounds = np.clip(least, 1.0, float(hpa.max_replicas)).tolist()
+    return np.array(_stepped(wanted, bounds, float(hpa.max_replicas), float(recorded[0])))
+
+
+def _stepped(wanted: list[float], least: list[float], most: float, running: float) -> list[float]:
+    """Returns the replicas at each step, from what was wanted in the step before."""
     replicas: list[float] = []
-    running = float(recorded[0])
-    for step, bound in enumerate(bounds):
-        if step and abs(wanted[step - 1] / running - 1) > _HPA_TOLERANCE:
-            running = float(math.ceil(wanted[step - 1]))
-        running = min(max(running, bound), float(hpa.max_replicas))
+    below, above = 1 - _HPA_TOLERANCE, 1 + _HPA_TOLERANCE
+    for demand, bound in zip((running, *wanted), least, strict=False):  # at first it runs what it ran
+        if not below * running <= demand <= above * running:
+            running = float(math.ceil(demand))
+        running = bound if running < bound else min(running, most)
         replicas.append(running)
-    return np.array(replicas)
+    return replicas
 
 
 def _with_cpu(window: WorkloadSnapshot) -> list[Mapping[str, PodSeries]]:

@@ -1,13 +1,15 @@
 """Scores a proposal of any type on the window after it: DESIGN.md section 5, by what the type promises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.workload import WorkloadState
 from perfopt.metrics.latency import realised_latency
-from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.strategy import Claim, Proposal
 from perfopt.replay.changes import MEMORY, changed_quantities
 from perfopt.replay.resources import WindowScore, measures, score_resources, unscored
@@ -18,6 +20,7 @@ __all__ = ["WindowScore", "score", "score_resources"]
 DEFAULT_QUANTILE = 0.99
 WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
 SAVING_TOLERANCE_POINTS = 10.0
+_NOTHING = "nothing that the window measures is changed, and nothing is claimed"
 
 
 def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
@@ -42,8 +45,54 @@ def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
     checked = _with_latency(rules, proposal.claim, window)
     checked = _with_saving(checked, proposal, window)
     if checked is None:
-        return unscored("nothing that the window measures is changed, and nothing is claimed")
+        return unscored(_NOTHING)
     return checked
+
+
+def score_together(parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot) -> WindowScore:
+    """Scores the state that several proposals make together: all that any of them answers for must hold.
+
+    Args:
+        parts: the proposals, for what they answer for and claim.
+        merged: the state, whatever of them went into it.
+        window: the data that followed, with the workload's state as it was known at its start.
+    """
+    kinds = {part.optimization_type for part in parts}
+    cost = [part for part in parts if part.optimization_type is OptimizationType.COST_OPTIMIZATION]
+    whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.already_right for part in cost)
+    state = Proposal(optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=merged, description="")
+    planned = planned_replicas(merged, window)
+    rules = _score_under_own_load(merged, window, planned, whole=whole)
+    if OptimizationType.SCALING_OPTIMIZATION in kinds and (rules is None or rules.scored):
+        rules = _both(rules, score_scaling(state, window, planned))
+    if rules is not None and not rules.scored:
+        return rules
+    for part in parts:
+        rules = _with_latency(rules, part.claim, window)
+        if rules is not None and not rules.scored:
+            return rules
+        rules = _with_saving(rules, msgspec.structs.replace(part, target=merged), window)
+    return rules if rules is not None else unscored(_NOTHING)
+
+
+def score_staying(proposal: Proposal, window: WorkloadSnapshot) -> bool | None:
+    """Tells whether the state of a window's start would have done where a proposal wants another.
+
+    What is scored is what the proposal answers for, at the values that it changes; an objective for latency
+    is part of it for a proposal of type LATENCY. None where nothing of it was measured.
+    """
+    current, kind = window.workload.state, proposal.optimization_type
+    if kind in (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION):
+        found = _SCORERS[kind](msgspec.structs.replace(proposal, target=current), window)
+    else:
+        changed = changed_quantities(current, proposal.target)
+        found = score_resources(changed, window) if changed and measures(changed, window) else None
+    kept = found.accurate if found is not None and found.scored else None
+    slo = window.workload.slo
+    if slo is None or kind is not OptimizationType.LATENCY_OPTIMIZATION:
+        return kept
+    realised = realised_latency(window.service, slo.quantile)
+    return kept if realised is None else realised <= slo.latency_ms and kept is not False
 
 
 def _score_all(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
@@ -55,17 +104,31 @@ def _score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
 
 
 def _score_changes(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
-    """Scores what changes, per pod, and what must carry another load because replicas change."""
-    ran, planned = recorded_replicas(window), planned_replicas(proposal.target, window)
+    target = proposal.target
+    return _score_under_own_load(target, window, planned_replicas(target, window), whole=False)
+
+
+def _score_under_own_load(
+    target: WorkloadState, window: WorkloadSnapshot, planned: Array | None, *, whole: bool
+) -> WindowScore | None:
+    """Scores per pod what changes, and what must carry another load because replicas change.
+
+    Args:
+        target: the state.
+        window: the data that followed.
+        planned: replicas that the state would have run.
+        whole: score all that the target sets, whatever of it changes.
+    """
+    ran = recorded_replicas(window)
     always: frozenset[str] = frozenset()
     if ran is not None and planned is not None and not np.array_equal(ran, planned):
         # Memory is taken not to shrink with the load: only fewer replicas can make it too small.
         always = frozenset({"cpu_request_cores"}) | (MEMORY if bool((planned < ran).any()) else frozenset())
         window = rescaled(window, planned)
-    changed = changed_quantities(proposal.target, window.workload.state, always)
-    if changed is None or not measures(changed, window):
+    scored = target if whole else changed_quantities(target, window.workload.state, always)
+    if scored is None or not measures(scored, window):
         return None
-    return score_resources(changed, window)
+    return score_resources(scored, window)
 
 
 def _score_cost(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
@@ -80,6 +143,24 @@ _SCORERS: dict[OptimizationType, Callable[[Proposal, WorkloadSnapshot], WindowSc
     OptimizationType.LATENCY_OPTIMIZATION: _score_changes,
     OptimizationType.PERFORMANCE_TUNING: _score_changes,
 }
+
+
+def _both(one: WindowScore | None, other: WindowScore | None) -> WindowScore | None:
+    """Joins two scores of one state: the wider of them tells of waste."""
+    if one is None or other is None:
+        return one if other is None else other
+    wide = one if one.memory_safe is not None else other
+    return replace(
+        wide,
+        accurate=one.accurate and other.accurate,
+        cpu_safe=_all_of(one.cpu_safe, other.cpu_safe),
+        memory_safe=_all_of(one.memory_safe, other.memory_safe),
+    )
+
+
+def _all_of(*safe: bool | None) -> bool | None:
+    known = [one for one in safe if one is not None]
+    return all(known) if known else None
 
 
 def _with_latency(rules: WindowScore | None, claim: Claim, window: WorkloadSnapshot) -> WindowScore | None:

@@ -11,6 +11,7 @@ from perfopt.domain.workload import WorkloadState
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 from perfopt.replay.known import known_at
+from perfopt.replay.resources import WindowScore
 from perfopt.replay.score import score
 
 # A recommendation needs at least 3/7 of its validity as history (DESIGN.md section 3).
@@ -87,7 +88,11 @@ def window_after(snapshot: WorkloadSnapshot, then: WorkloadSnapshot, horizon: in
 
 def replay_window(made: Proposal, window: WorkloadSnapshot) -> ReplayWindow:
     """Scores what was proposed at the start of a window on that window."""
-    result = score(made, window)
+    return scored_window(score(made, window), made.target, window)
+
+
+def scored_window(result: WindowScore, target: WorkloadState, window: WorkloadSnapshot) -> ReplayWindow:
+    """Returns the evidence that a score is of a state recommended at the start of a window."""
     scored = result.scored
     outcome = ("accurate" if result.accurate else "inaccurate") if scored else "not_scored"
     return ReplayWindow(
@@ -97,7 +102,7 @@ def replay_window(made: Proposal, window: WorkloadSnapshot) -> ReplayWindow:
         accurate=result.accurate if scored else None,
         cpu_safe=result.cpu_safe,
         memory_safe=result.memory_safe,
-        recommended=_quantities(made.target),
+        recommended=_quantities(target),
         cpu_waste=result.cpu_waste,
         memory_waste=result.memory_waste,
         claim_kept=result.claim_kept,

@@ -1,0 +1,296 @@
+"""Merges the proposals of an analysis into one state, and replays that state where the proposals were."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.recommendation import Declined, Evidence, Reason, ReplayWindow
+from perfopt.domain.rules import FiredRule
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.confidence import confidence
+from perfopt.engine.merging.bids import FOR_SLO, Bid, groups, standing
+from perfopt.engine.merging.coherence import Fitted, fitted, fitted_alone
+from perfopt.engine.merging.fields import BASIS, SCHEDULE, differences, flatten, is_quantity
+from perfopt.engine.merging.moments import Candidate, Moment, past, present, recommended_cost
+from perfopt.engine.merging.reconcile import Agreed, lose_all, reconcile
+from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.strategy import Claim, Prior, Proposal
+from perfopt.replay.score import score, score_staying, score_together
+from perfopt.replay.walk import scored_window
+from perfopt.rules import RuleSet
+
+_NOBODY = "No strategy made a proposal then."
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came of the bids of one moment.
+
+    Attributes:
+        agreed: whose value was taken where, and what was lost.
+        fit: the state, adjusted so that its parts fit, after the rules.
+        fired, reasons: rules that changed the merged state, and what they say of it.
+        vetoed: the rules refuse the merged state.
+    """
+
+    agreed: Agreed
+    fit: Fitted
+    fired: tuple[FiredRule, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    vetoed: Declined | None = None
+
+    @property
+    def state(self) -> WorkloadState:
+        """The merged state."""
+        return self.fit.state
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the merge leaves of one proposal.
+
+    Attributes:
+        target: its own changes at the plan's values, fit for being applied alone.
+        evidence: of the target as it is now.
+        taken: whether any of its changes is in the plan, or it has none.
+        stayed: whether staying as it was would have done, one a window of the evidence.
+        reasons: what was adjusted in the target so that it fits.
+    """
+
+    candidate: Candidate
+    bid: Bid
+    target: WorkloadState
+    evidence: Evidence
+    taken: bool
+    stayed: tuple[bool | None, ...]
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The proposals of one analysis as one.
+
+    Attributes:
+        decision: of now.
+        parts: one a candidate, in their order.
+        evidence: of the merged state; empty where nothing is to be changed.
+        prior: of the merged state.
+    """
+
+    decision: Decision
+    parts: tuple[Part, ...]
+    evidence: Evidence
+    prior: Prior
+
+
+def merge(context: AnalysisContext, candidates: Sequence[Candidate], rules: RuleSet) -> Merged:
+    """Returns one state for all proposals, with its evidence and what is left of each.
+
+    Where the merged state breaches in windows in which each proposal held alone, the proposal that stands
+    for least is left out, as long as that makes the rest worth more.
+
+    Args:
+        context: what the strategies were given.
+        candidates: the strategies that made a proposal; their order does not matter.
+        rules: the merged state must pass the safety packs among them once more.
+    """
+    best = _attempt(present(context, candidates), past(context, candidates), candidates, (), rules)
+    while (weakest := _weakest(best)) is not None and _breaches_together(best, candidates):
+        fewer = _attempt(best.now, best.moments, candidates, (*best.dropped, weakest.key), rules)
+        if _worth(fewer) <= _worth(best):
+            break
+        best = fewer
+    parts = tuple(_part(one, best) for one in candidates)
+    return Merged(best.decision, parts, best.evidence, best.prior)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A merge with some proposals left out."""
+
+    now: Moment
+    moments: tuple[Moment, ...]
+    dropped: tuple[str, ...]
+    decision: Decision
+    decisions: tuple[Decision, ...]
+    evidence: Evidence
+    prior: Prior
+
+
+def _attempt(
+    now: Moment,
+    moments: tuple[Moment, ...],
+    candidates: Sequence[Candidate],
+    dropped: tuple[str, ...],
+    rules: RuleSet,
+) -> _Attempt:
+    decision = decide(now, dropped, rules)
+    decisions = tuple(decide(moment, dropped, rules) for moment in moments)
+    alone = candidates[0].evidence.windows if len(candidates) == 1 else (None,) * len(moments)
+    windows = [
+        _window(moment, made, dropped, known)
+        for moment, made, known in zip(moments, decisions, alone, strict=True)
+    ]
+    prior = _joint_prior(candidates, decision)
+    return _Attempt(now, moments, dropped, decision, decisions, Evidence(windows=tuple(windows)), prior)
+
+
+def decide(moment: Moment, dropped: Sequence[str], rules: RuleSet) -> Decision:
+    """Reconciles the bids of a moment without those dropped, fits the state and applies the rules to it."""
+    kept = [bid for bid in moment.bids if bid.key not in dropped]
+    agreed = reconcile(moment.state, kept)
+    for bid in moment.bids:
+        if bid.key in dropped and (winner := _strongest(kept)) is not None:
+            lose_all(agreed, bid, winner, moment.state)
+    if not any(is_quantity(path) for path in agreed.values):
+        agreed.values.pop(BASIS, None)
+        agreed.owners.pop(BASIS, None)
+    fit = fitted(moment.state, agreed)
+    return _ruled(moment, agreed, fit, rules) if _is_new(fit, moment) else Decision(agreed, fit)
+
+
+def _is_new(fit: Fitted, moment: Moment) -> bool:
+    """Tells whether a state is none that the rules have seen already."""
+    state = flatten(fit.state)
+    return all(state != flatten(seen) for seen in (moment.state, *(b.proposal.target for b in moment.bids)))
+
+
+def _ruled(moment: Moment, agreed: Agreed, fit: Fitted, rules: RuleSet) -> Decision:
+    kinds = {bid.proposal.optimization_type for owners in agreed.owners.values() for bid in owners}
+    kind = OptimizationType.RESOURCE_OPTIMIZATION
+    proposal = Proposal(
+        optimization_type=kind if kind in kinds else min(kinds), target=fit.state, description=""
+    )
+    ruled = rules.bounded(proposal, moment.context)
+    if isinstance(ruled, Declined):
+        return Decision(agreed, fit, vetoed=ruled)
+    fit.update(differences(fit.state, ruled.proposal.target))
+    return Decision(agreed, fit, ruled.rules, ruled.proposal.reasons)
+
+
+def _window(
+    moment: Moment, made: Decision, dropped: Sequence[str], known: ReplayWindow | None
+) -> ReplayWindow:
+    """Scores the merged state of a moment; `known` is how the only candidate did there."""
+    window = moment.window
+    assert window is not None
+    parts = [bid.proposal for bid in moment.bids if bid.key not in dropped]
+    nothing = _NOBODY if not parts else made.vetoed.reason if made.vetoed else None
+    if nothing is not None:
+        return ReplayWindow(
+            made_at=window.grid.start, scored_until=window.grid.end, outcome="declined", reason=nothing
+        )
+    if known is not None and flatten(parts[0].target) == flatten(made.state):
+        return known
+    return scored_window(score_together(parts, made.state, window), made.state, window)
+
+
+def _joint_prior(candidates: Sequence[Candidate], decision: Decision) -> Prior:
+    """Returns what is believed of the merged state: that all its parts keep their word, each by itself."""
+    owners = {bid.key for bids in decision.agreed.owners.values() for bid in bids}
+    priors = [one.proposal.prior or one.prior for one in candidates if one.key in owners]
+    if len(priors) == 1:
+        return priors[0]
+    return Prior(
+        mean=math.prod(prior.mean for prior in priors),
+        strength=min((prior.strength for prior in priors), default=Prior().strength),
+        source="product of its parts' priors: " + "; ".join(dict.fromkeys(prior.source for prior in priors)),
+    )
+
+
+def _weakest(attempt: _Attempt) -> Bid | None:
+    """Returns the bid in the plan that stands for least; None where none can be left out."""
+    current = attempt.now.state
+    ranked = sorted(
+        (group for bid in attempt.now.bids for group in groups(bid, current)), key=lambda g: g.order
+    )
+    inside = [group for group in ranked if attempt.decision.agreed.owned_by(group.bid)]
+    strongest_first = list(dict.fromkeys(group.bid.key for group in inside))
+    if len(strongest_first) < 2:
+        return None
+    last = next(group for group in inside if group.bid.key == strongest_first[-1])
+    return None if last.rank == FOR_SLO else last.bid
+
+
+def _strongest(bids: Sequence[Bid]) -> Bid | None:
+    return max(bids, key=lambda bid: (bid.for_slo, bid.value, bid.confidence), default=None)
+
+
+def _breaches_together(attempt: _Attempt, candidates: Sequence[Candidate]) -> bool:
+    inside = [one for one in candidates if one.key not in attempt.dropped]
+    return any(
+        merged.accurate is False and all(one.evidence.windows[index].accurate is not False for one in inside)
+        for index, merged in enumerate(attempt.evidence.windows)
+    )
+
+
+def _worth(attempt: _Attempt) -> float:
+    context = attempt.now.context
+    workload, book = context.snapshot.workload, context.price_book
+    sure, _ = confidence(attempt.evidence, attempt.prior, context.validity)
+    then = plan_cost(attempt.decision, context)
+    return standing(book.monthly_cost(workload.state), then, sure, workload.service_class)
+
+
+def plan_cost(decision: Decision, context: AnalysisContext) -> float | None:
+    """Returns what the merged state costs a month; a schedule by what its owner claims that it saves."""
+    owner = next(iter(decision.agreed.owners.get(SCHEDULE, ())), None)
+    claim = Claim() if owner is None else owner.proposal.claim
+    merged = Proposal(
+        optimization_type=OptimizationType.COST_OPTIMIZATION,
+        target=decision.state,
+        description="",
+        claim=claim,
+    )
+    return recommended_cost(merged, context)
+
+
+def _part(candidate: Candidate, attempt: _Attempt) -> Part:
+    bid = next(bid for bid in attempt.now.bids if bid.key == candidate.key)
+    target, reasons, taken = _own(bid, attempt.now, attempt.decision)
+    evidence = candidate.evidence
+    if taken and target is not bid.proposal.target:
+        windows = [
+            _own_window(candidate.key, moment, decision, replayed)
+            for moment, decision, replayed in zip(
+                attempt.moments, attempt.decisions, evidence.windows, strict=True
+            )
+        ]
+        evidence = Evidence(windows=tuple(windows))
+    stayed = tuple(_stayed(candidate.key, moment) for moment in attempt.moments)
+    return Part(candidate, bid, target, evidence, taken, stayed, reasons)
+
+
+def _stayed(key: str, moment: Moment) -> bool | None:
+    bid = next((bid for bid in moment.bids if bid.key == key), None)
+    if bid is None or moment.window is None:
+        return None
+    return score_staying(bid.proposal, moment.window)
+
+
+def _own(bid: Bid, moment: Moment, decision: Decision) -> tuple[WorkloadState, tuple[Reason, ...], bool]:
+    """Returns a bid's changes at the plan's values, what was adjusted in them, and whether any was taken."""
+    wanted = differences(moment.state, bid.proposal.target)
+    if decision.vetoed is not None or not wanted:
+        return bid.proposal.target, (), True
+    there = flatten(decision.state)
+    alone = fitted_alone(moment.state, {path: there.get(path) for path in wanted})
+    reasons = {path: why for path, why in decision.fit.reasons.items() if path in wanted} | alone.reasons
+    taken = any(path != BASIS for path in decision.agreed.owned_by(bid))
+    if flatten(alone.state) == flatten(bid.proposal.target):
+        return bid.proposal.target, (), taken
+    return alone.state, tuple(reasons.values()), taken
+
+
+def _own_window(key: str, moment: Moment, decision: Decision, replayed: ReplayWindow) -> ReplayWindow:
+    bid = next((bid for bid in moment.bids if bid.key == key), None)
+    if bid is None or moment.window is None:
+        return replayed
+    target, _, _ = _own(bid, moment, decision)
+    if target is bid.proposal.target:
+        return replayed
+    made = msgspec.structs.replace(bid.proposal, target=target)
+    return scored_window(score(made, moment.window), target, moment.window)

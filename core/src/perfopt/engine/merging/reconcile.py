@@ -1,0 +1,124 @@
+"""Decides field by field whose value the plan takes. Order of the bids does not matter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.merging.bids import FOR_SLO, MEMORY_SAFETY, Bid, Group, floors, groups
+from perfopt.engine.merging.fields import Path, flatten, more_is_safer
+
+SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A value that is not taken.
+
+    Attributes:
+        path: the field.
+        wanted: by the loser.
+        code: see domain.recommendation.Conflict.
+        lost_by, won_by: the bids.
+        rank: what the winner stands for.
+        contested: the field that decided, another one where the code is "goes_together".
+    """
+
+    path: Path
+    wanted: Any
+    code: str
+    lost_by: Bid
+    won_by: Bid
+    rank: int
+    contested: Path
+
+
+@dataclass(slots=True)
+class Agreed:
+    """What was taken so far.
+
+    Attributes:
+        values: field to value.
+        owners: field to the bids whose value it is, or whom it serves; the deciding one first.
+        ranks: field to what its deciding owner stands for.
+        least: field to the least value that an objective allows, and whose.
+        losses: what was not taken.
+    """
+
+    values: dict[Path, Any] = field(default_factory=dict)
+    owners: dict[Path, list[Bid]] = field(default_factory=dict)
+    ranks: dict[Path, int] = field(default_factory=dict)
+    least: dict[Path, tuple[Any, Bid]] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+
+    def owned_by(self, bid: Bid) -> list[Path]:
+        """Returns the fields that have this bid's value."""
+        return [path for path, owners in self.owners.items() if any(one is bid for one in owners)]
+
+
+def reconcile(current: WorkloadState, bids: Iterable[Bid]) -> Agreed:
+    """Returns what is taken of the bids.
+
+    Groups of fields are heard by what they stand for: a declared objective first, then memory that must
+    rise, then requests set jointly with an autoscaler's target, then by value. A group is taken whole where
+    no field of it is taken otherwise; where two that stand for safety want more or less of the same, the
+    larger value serves both.
+    """
+    agreed = Agreed()
+    for group in sorted((g for bid in bids for g in groups(bid, current)), key=lambda g: g.order):
+        against = _against(agreed, group, flatten(current))
+        if against is None:
+            _take(agreed, group)
+        else:
+            _lose(agreed, group, *against)
+    return agreed
+
+
+def _against(agreed: Agreed, group: Group, before: dict[Path, Any]) -> tuple[Path, Bid, int] | None:
+    """Returns the first field of a group that can't be taken, who holds it and for what."""
+    for path, value in group.values.items():
+        if path in agreed.values and agreed.values[path] != value and not _serves_both(agreed, group, path):
+            return path, agreed.owners[path][0], agreed.ranks[path]
+        if path in agreed.least and _below(value, agreed.least[path][0]):
+            return path, agreed.least[path][1], FOR_SLO
+    return None
+
+
+def _serves_both(agreed: Agreed, group: Group, path: Path) -> bool:
+    safe = agreed.ranks[path] >= MEMORY_SAFETY and more_is_safer(path)
+    return safe and _below(agreed.values[path], group.values[path])
+
+
+def _below(value: Any, other: Any) -> bool:
+    """Tells whether a value is lower than another; unset is no bound, which is the highest."""
+    return value is not None and (other is None or value < other)
+
+
+def _take(agreed: Agreed, group: Group) -> None:
+    for path, value in group.values.items():
+        if path in agreed.values and agreed.values[path] != value:
+            for owner in agreed.owners[path]:
+                lost = Loss(path, agreed.values[path], SAME_FIELD, owner, group.bid, group.rank, path)
+                agreed.losses.append(lost)
+        owners = agreed.owners.setdefault(path, [])
+        # More than was wanted for safety serves who wanted it, too.
+        owners.insert(0 if agreed.values.get(path, value) != value else len(owners), group.bid)
+        agreed.values[path] = value
+        agreed.ranks[path] = max(group.rank, agreed.ranks.get(path, group.rank))
+    if group.rank == FOR_SLO:
+        for path, value in floors(group.bid).items():
+            if path not in agreed.least or _below(agreed.least[path][0], value):
+                agreed.least[path] = (value, group.bid)
+
+
+def _lose(agreed: Agreed, group: Group, contested: Path, winner: Bid, rank: int) -> None:
+    for path, value in group.values.items():
+        code = SAME_FIELD if path == contested else GOES_TOGETHER
+        agreed.losses.append(Loss(path, value, code, group.bid, winner, rank, contested))
+
+
+def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState) -> None:
+    """Notes that all a bid wants is lost, because it breaches together with the rest."""
+    for group in groups(bid, current):
+        for path, value in group.values.items():
+            agreed.losses.append(Loss(path, value, BREACHES_TOGETHER, bid, winner, group.rank, path))

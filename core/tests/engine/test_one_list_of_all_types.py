@@ -1,0 +1,361 @@
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from perfopt.domain.enums import DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
+from perfopt.engine.assembly import assemble
+from perfopt.engine.isolation import Answers
+from perfopt.engine.pipeline import run_strategy
+from perfopt.engine.registry import StrategyInfo
+from perfopt.plugin import Claim, Prior, Proposal, decline
+from perfopt.rules import default_book
+from perfopt.testing import make_context, make_snapshot
+
+RESOURCE, TUNING, SCALING, COST, LATENCY = (
+    OptimizationType.RESOURCE_OPTIMIZATION,
+    OptimizationType.PERFORMANCE_TUNING,
+    OptimizationType.SCALING_OPTIMIZATION,
+    OptimizationType.COST_OPTIMIZATION,
+    OptimizationType.LATENCY_OPTIMIZATION,
+)
+MIB = 2**20
+STATE = WorkloadState(
+    containers=(
+        Container(
+            name="main",
+            cpu_request_cores=1.0,
+            memory_request_bytes=1024 * MIB,
+            cpu_limit_cores=2.0,
+            memory_limit_bytes=2048 * MIB,
+        ),
+    ),
+    replicas=4,
+)
+RULES = default_book().rules_for(make_snapshot().workload)
+SURE = Prior(mean=0.95, strength=50.0, source="a measurement")
+
+
+@dataclass
+class Wanting:
+    """Wants the same change of the state at all times."""
+
+    optimization_type: OptimizationType
+    name: str = "it"
+    quantities: dict = field(default_factory=dict)
+    state: dict = field(default_factory=dict)
+    claim: Claim = field(default_factory=Claim)
+    prior: Prior = SURE
+    metrics: tuple = ()
+    forecasts: tuple = ()
+
+    def propose(self, context):
+        current = context.snapshot.workload.state
+        containers = tuple(msgspec.structs.replace(c, **self.quantities) for c in current.containers)
+        target = msgspec.structs.replace(current, containers=containers, **self.state)
+        return Proposal(
+            optimization_type=self.optimization_type,
+            target=target,
+            description="Do it.",
+            claim=self.claim,
+            already_right=target == current,
+        )
+
+
+class Refusing(Wanting):
+    def propose(self, context):
+        return decline(self.optimization_type, DeclineCode.UNSTABLE, "It is not steady.")
+
+
+def steady(cpu=0.4, memory=300 * MIB, *, state=STATE, slo=None, days=14, **service):
+    steps = days * 288
+    snapshot = make_snapshot(
+        {"main": {"cpu_cores": np.full(steps, cpu), "memory_bytes": np.full(steps, float(memory))}},
+        service={name: np.full(steps, value) for name, value in service.items()},
+        state=state,
+    )
+    workload = msgspec.structs.replace(snapshot.workload, slo=slo)
+    return type(snapshot)(
+        workload, snapshot.grid, snapshot.containers, snapshot.service, (), snapshot.coverage
+    )
+
+
+def plugin(strategy):
+    return strategy.optimization_type.value.lower().removesuffix("_optimization")
+
+
+def analysed(*strategies, snapshot=None):
+    context = make_context(snapshot or steady())
+    infos = [
+        StrategyInfo(
+            plugin=plugin(strategy),
+            name=strategy.name,
+            version="1",
+            optimization_type=strategy.optimization_type,
+            metrics=(),
+            forecasts=(),
+            prior=strategy.prior,
+        )
+        for strategy in strategies
+    ]
+    outcomes = tuple(run_strategy(strategy, context) for strategy in strategies)
+    return assemble(context, tuple(OptimizationType), infos, Answers(outcomes), (), "None.", RULES)
+
+
+def by_type(result):
+    return {made.optimization_type: made for made in result.recommendations}
+
+
+def codes(result):
+    return {(one.field, one.code, one.lost_by) for one in result.plan.conflicts}
+
+
+def test_changes_of_different_fields_are_all_in_the_plan():
+    smaller = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
+    limited = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5})
+    result = analysed(smaller, limited)
+    assert result.plan.recommended_state["memory_request"] == "512Mi"
+    assert result.plan.recommended_state["cpu_limit"] == "1500m"
+    assert result.plan.conflicts == ()
+    assert {kind: made.conflicts for kind, made in by_type(result).items()} == {RESOURCE: (), TUNING: ()}
+    assert {step.optimization_type for step in result.plan.steps} == {RESOURCE, TUNING}
+    made = by_type(result)[RESOURCE]
+    assert made.recommended_state["cpu_limit"] == "2"  # its own change and nothing else
+
+
+def test_a_single_recommendation_is_its_own_plan():
+    result = analysed(Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}))
+    (made,) = result.recommendations
+    assert result.plan.recommended_state == made.recommended_state
+    assert result.plan.evidence == made.evidence
+    assert result.plan.expected_improvement == made.expected_improvement
+    assert result.plan.steps[0].recommendation_id == made.recommendation_id
+    assert result.plan.steps[0].changes == {"main.cpu_request": "500m"}
+
+
+def test_there_is_no_plan_where_nothing_is_to_be_changed():
+    assert analysed(Wanting(RESOURCE)).plan is None
+    assert analysed(Refusing(RESOURCE)).plan is None
+
+
+def test_the_objective_wins_over_what_lowers_the_same_field():
+    slo = Slo(latency_ms=100.0)
+    claim = Claim(latency_ms=80.0, latency_now_ms=140.0, latency_now_interval_ms=(120.0, 160.0))
+    faster = Wanting(LATENCY, quantities={"cpu_limit_cores": 3.0}, claim=claim)
+    leaner = Wanting(COST, quantities={"cpu_limit_cores": 1.0, "cpu_request_cores": 0.5})
+    result = analysed(leaner, faster, snapshot=steady(slo=slo, latency_p99_ms=140.0))
+    assert result.plan.recommended_state["cpu_limit"] == "3"
+    assert codes(result) == {
+        ("main.cpu_limit", "same_field", "cost/it"),
+        ("main.cpu_request", "goes_together", "cost/it"),
+    }
+    assert "objective of 100 ms" in result.plan.conflicts[0].reason
+    assert COST not in by_type(result)
+    (lost,) = [declined for declined in result.declined if declined.optimization_type is COST]
+    assert lost.code is DeclineCode.CONFLICT
+    assert "main.cpu_limit 1" in lost.reason
+    assert result.plan.expected_improvement.latency_reduction_ms == 60.0
+
+
+def test_an_objective_that_is_met_has_no_precedence():
+    claim = Claim(latency_ms=80.0, latency_now_ms=85.0, latency_now_interval_ms=(80.0, 90.0))
+    faster = Wanting(LATENCY, quantities={"cpu_request_cores": 1.9}, claim=claim)
+    leaner = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5})
+    result = analysed(faster, leaner, snapshot=steady(slo=Slo(latency_ms=100.0), latency_p99_ms=85.0))
+    assert result.plan.recommended_state["cpu_request"] == "500m"
+
+
+def test_what_the_objective_was_computed_with_is_not_taken_away():
+    claim = Claim(latency_ms=80.0, latency_now_ms=140.0)
+    faster = Wanting(LATENCY, quantities={"cpu_limit_cores": 3.0}, claim=claim)
+    fewer = Wanting(COST, state={"replicas": 2})
+    result = analysed(faster, fewer, snapshot=steady(slo=Slo(latency_ms=100.0), latency_p99_ms=140.0))
+    assert result.plan.recommended_state["replicas"] == 4
+    assert ("replicas", "same_field", "cost/it") in codes(result)
+
+
+def test_two_that_want_more_are_both_served_by_the_larger():
+    claim = Claim(latency_ms=80.0, latency_now_ms=140.0)
+    faster = Wanting(LATENCY, quantities={"cpu_limit_cores": 3.0}, claim=claim)
+    safer = Wanting(RESOURCE, quantities={"cpu_limit_cores": 4.0})
+    result = analysed(faster, safer, snapshot=steady(slo=Slo(latency_ms=100.0), latency_p99_ms=140.0))
+    assert result.plan.recommended_state["cpu_limit"] == "4"
+    made = by_type(result)
+    assert made[LATENCY].recommended_state["cpu_limit"] == "4"
+    assert "main.cpu_limit is 4 instead of 3" in made[LATENCY].description
+
+
+def test_memory_that_must_rise_is_not_lowered_for_money():
+    safer = Wanting(RESOURCE, quantities={"memory_request_bytes": 1500 * MIB}, prior=Prior())
+    leaner = Wanting(COST, quantities={"memory_request_bytes": 400 * MIB})
+    result = analysed(leaner, safer)
+    assert result.plan.recommended_state["memory_request"] == "1500Mi"
+    assert "OOM kill" in result.plan.conflicts[0].reason
+
+
+def test_of_two_that_differ_in_money_the_surer_value_wins():
+    big = Wanting(COST, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.3, strength=50))
+    small = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.6})
+    result = analysed(big, small)
+    assert result.plan.recommended_state["cpu_request"] == "600m"
+    assert "worth more by saving, confidence and risk" in result.plan.conflicts[0].reason
+    sure = analysed(Wanting(COST, quantities={"cpu_request_cores": 0.5}), small)
+    assert sure.plan.recommended_state["cpu_request"] == "500m"
+
+
+HPA = HpaState(min_replicas=2, max_replicas=10, target_cpu_utilization_percent=60)
+SCALED = msgspec.structs.replace(STATE, hpa=HPA)
+
+
+def test_a_request_alone_takes_the_autoscalers_target_along():
+    result = analysed(Wanting(RESOURCE, quantities={"cpu_request_cores": 0.8}), snapshot=steady(state=SCALED))
+    hpa = result.plan.recommended_state["hpa"]
+    assert hpa["target_cpu_utilization_percent"] == 75  # 0.6 cores a replica, as before
+    assert "hpa.target_cpu_utilization_percent" in result.plan.steps[0].changes
+    (made,) = result.recommendations
+    assert made.recommended_state["hpa"] == hpa  # applied alone it does not move replicas either
+    assert "hpa_target_follows_request" in [reason.code for reason in made.reasons]
+
+
+def test_a_target_is_never_set_above_the_request():
+    result = analysed(
+        Wanting(RESOURCE, quantities={"cpu_request_cores": 0.45}), snapshot=steady(state=SCALED)
+    )
+    assert result.plan.recommended_state["hpa"]["target_cpu_utilization_percent"] == 100
+
+
+def test_request_and_target_set_together_win_over_a_request_alone():
+    target = msgspec.structs.replace(HPA, target_cpu_utilization_percent=80)
+    joint = Wanting(SCALING, quantities={"cpu_request_cores": 0.7}, state={"hpa": target}, prior=Prior())
+    alone = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5, "memory_request_bytes": 512 * MIB})
+    result = analysed(alone, joint, snapshot=steady(state=SCALED))
+    state = result.plan.recommended_state
+    assert (state["cpu_request"], state["hpa"]["target_cpu_utilization_percent"]) == ("700m", 80)
+    assert state["memory_request"] == "512Mi"
+    assert codes(result) == {("main.cpu_request", "same_field", "resource/it")}
+    assert by_type(result)[RESOURCE].recommended_state["cpu_request"] == "700m"
+
+
+def test_the_scaling_point_of_a_target_survives_another_request():
+    target = msgspec.structs.replace(HPA, target_cpu_utilization_percent=50)
+    scaler = Wanting(SCALING, state={"hpa": target})  # half a core a replica
+    smaller = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.8})
+    result = analysed(scaler, smaller, snapshot=steady(state=SCALED))
+    assert result.plan.recommended_state["hpa"]["target_cpu_utilization_percent"] == 62  # 0.496 of 0.8
+
+
+def test_a_request_meant_for_more_replicas_grows_where_there_are_fewer():
+    fewer = Wanting(COST, state={"replicas": 2})
+    smaller = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.45, "memory_request_bytes": 512 * MIB})
+    result = analysed(fewer, smaller)
+    assert result.plan.recommended_state["replicas"] == 2
+    assert result.plan.recommended_state["cpu_request"] == "900m"
+    assert {window.accurate for window in result.plan.evidence.windows} == {True}
+
+
+def test_a_limit_below_the_request_another_needs_is_raised():
+    claim = Claim(latency_ms=80.0, latency_now_ms=140.0)
+    faster = Wanting(LATENCY, quantities={"cpu_request_cores": 1.8}, claim=claim)
+    tuned = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5})
+    snapshot = steady(
+        slo=Slo(latency_ms=100.0),
+        latency_p99_ms=140.0,
+        state=msgspec.structs.replace(
+            STATE, containers=(msgspec.structs.replace(STATE.containers[0], cpu_limit_cores=None),)
+        ),
+    )
+    result = analysed(faster, tuned, snapshot=snapshot)
+    assert result.plan.recommended_state["cpu_limit"] == "1800m"
+
+
+def test_the_effect_together_is_replayed_and_not_added_up():
+    # Each holds alone: 2 replicas with 0.8 cores of demand each, or a memory request of 350 MiB. Together
+    # the memory above the least held grows with the load of a replica and does not fit any more.
+    memory = np.tile([200.0, 300.0], 14 * 144) * MIB
+    snapshot = make_snapshot(
+        {"main": {"cpu_cores": np.full(memory.size, 0.4), "memory_bytes": memory}}, state=STATE
+    )
+    fewer = Wanting(COST, state={"replicas": 2})
+    smaller = Wanting(RESOURCE, quantities={"memory_request_bytes": 350 * MIB})
+    result = analysed(fewer, smaller, snapshot=snapshot)
+    assert codes(result) in (
+        {("replicas", "breaches_together", "cost/it")},
+        {("main.memory_request", "breaches_together", "resource/it")},
+    )
+    assert {window.accurate for window in result.plan.evidence.windows} == {True}
+
+
+def test_the_plan_is_as_sure_as_all_its_parts_together():
+    one = Wanting(
+        RESOURCE, quantities={"memory_request_bytes": 512 * MIB}, prior=Prior(mean=0.9, strength=10)
+    )
+    two = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5}, prior=Prior(mean=0.8, strength=5))
+    detail = analysed(one, two).plan.confidence_detail
+    assert detail.prior == pytest.approx(0.72)
+    assert detail.prior_strength == 5
+
+
+def test_ranks_go_by_money_and_by_risk():
+    # The request is too small by half: staying breaches in every window, so raising it is worth its cost.
+    tight = msgspec.structs.replace(
+        STATE, containers=(msgspec.structs.replace(STATE.containers[0], cpu_request_cores=0.2),)
+    )
+    raised = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.9, strength=2.0))
+    saving = Wanting(COST, quantities={"memory_request_bytes": 900 * MIB})
+    first, second = analysed(saving, raised, snapshot=steady(state=tight)).recommendations
+    assert (first.optimization_type, second.optimization_type) == (RESOURCE, COST)
+    assert first.expected_value.saving < 0 < first.expected_value.risk
+    assert second.expected_value.risk == 0
+    assert first.expected_value.total == pytest.approx(
+        first.expected_value.saving + first.expected_value.risk, abs=1e-3
+    )
+
+
+def test_a_breach_costs_a_critical_service_more():
+    tight = msgspec.structs.replace(
+        STATE, containers=(msgspec.structs.replace(STATE.containers[0], cpu_request_cores=0.2),)
+    )
+    snapshot = steady(state=tight)
+    critical = type(snapshot)(
+        msgspec.structs.replace(snapshot.workload, service_class=ServiceClass.CRITICAL),
+        snapshot.grid,
+        snapshot.containers,
+    )
+    raised = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.9, strength=2.0))
+    usual, dear = (
+        analysed(raised, snapshot=one).recommendations[0].expected_value for one in (snapshot, critical)
+    )
+    assert dear.risk == pytest.approx(usual.risk * 8 / 5.5, rel=1e-3)
+
+
+def test_what_adds_capacity_is_applied_before_what_takes_it_away():
+    more = Wanting(LATENCY, quantities={"cpu_request_cores": 1.5})
+    less = Wanting(RESOURCE, quantities={"memory_request_bytes": 400 * MIB})
+    knobs = Wanting(TUNING, state={"extra": {"knobs": {"main": {"GOMAXPROCS": "2"}}}})
+    steps = analysed(less, knobs, more).plan.steps
+    assert [step.optimization_type for step in steps] == [LATENCY, TUNING, RESOURCE]
+    assert steps[1].changes == {"knobs.main.GOMAXPROCS": "2"}
+    assert all(step.reason for step in steps)
+
+
+def test_a_schedule_is_costed_by_the_hours_it_saves():
+    snapshot = steady(cpu=0.0)
+    entry = {
+        "start": snapshot.grid.end.isoformat(),
+        "end": (snapshot.grid.end + timedelta(days=7)).isoformat(),
+        "min_replicas": 2,
+    }
+    nightly = Wanting(COST, state={"extra": {"schedule": [entry]}}, claim=Claim(saving_percent=50.0))
+    result = analysed(nightly, snapshot=snapshot)
+    assert result.recommendations[0].expected_improvement.cost_reduction_percent == 50.0
+    assert result.plan.expected_improvement.cost_reduction_percent == 50.0
+
+
+def test_the_result_survives_json_with_its_plan():
+    result = analysed(
+        Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}), Wanting(COST, state={"replicas": 3})
+    )
+    assert msgspec.json.decode(msgspec.json.encode(result), type=type(result)) == result
