@@ -20,6 +20,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 SAVED_AS = re.compile(r"# (\w+\.(?:yaml|py))\n")
 SERVICE = "http://127.0.0.1:8080"
+DATABASE = "postgresql://perfopt@localhost:5432/perfopt"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[str]:
+def running_service(folder: Path) -> Iterator[dict[str, str]]:
     command = [Path(sys.executable).parent / "perfopt", "serve", "--embedded", "--port", "0"]
     process = subprocess.Popen(
         [*command, "--data-dir", folder], stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
@@ -70,18 +71,19 @@ def running_service(folder: Path) -> Iterator[str]:
     try:
         lines = iter(process.stdout.readline, "")
         address = next(found[1] for line in lines if (found := re.search(r"(http://\S+?)/api/", line)))
-        yield address
+        database = next(found[0] for line in lines if (found := re.search(r"postgresql://\S+", line)))
+        yield {SERVICE: address, DATABASE: database}
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[str]:
+def service() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # PostgreSQL does not run as root, so another user must get in
-        with running_service(Path(folder) / "data") as address:
-            yield address
+        with running_service(Path(folder) / "data") as addresses:
+            yield addresses
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +94,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def workplace(document: Path, folder: Path) -> Path:
+def real(text: str, addresses: dict[str, str]) -> str:
+    for documented, address in addresses.items():
+        text = text.replace(documented, address)
+    return text
+
+
+def workplace(document: Path, folder: Path, addresses: dict[str, str]) -> Path:
     """Makes a folder that looks like the clone, with the files that the document says to save."""
     for entry in ("api", "core", "benchmarks", ".venv", "docs"):
         if (ROOT / entry).exists():
@@ -100,14 +108,13 @@ def workplace(document: Path, folder: Path) -> Path:
     for language, text in FENCE.findall(document.read_text(encoding="utf-8")):
         name = SAVED_AS.match(text)
         if language in ("yaml", "python") and name:
-            (folder / name[1]).write_text(text, encoding="utf-8")
+            (folder / name[1]).write_text(real(text, addresses), encoding="utf-8")
     return folder
 
 
 def check(block: Block, folder: Path, addresses: dict[str, str]) -> None:
     for command, shown in commands(block):
-        for documented, real in addresses.items():
-            command = command.replace(documented, real)
+        command = real(command, addresses)
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=folder,
@@ -125,24 +132,25 @@ def check(block: Block, folder: Path, addresses: dict[str, str]) -> None:
 
 CONSOLE = blocks("console")
 NEEDS_PROMETHEUS = [block for block in CONSOLE if "prometheus:9090" in block.text]
-NEEDS_SERVICE = [block for block in CONSOLE if SERVICE in block.text]
+NEEDS_SERVICE = [block for block in CONSOLE if SERVICE in block.text or "$ perfopt model " in block.text]
 PLAIN = [block for block in CONSOLE if block not in NEEDS_PROMETHEUS and block not in NEEDS_SERVICE]
 
 
 @pytest.mark.parametrize("block", PLAIN, ids=lambda block: block.label)
 def test_commands_do_what_the_page_shows(block, tmp_path):
-    check(block, workplace(block.document, tmp_path), {})
+    check(block, workplace(block.document, tmp_path, {}), {})
 
 
 @pytest.mark.parametrize("block", NEEDS_SERVICE, ids=lambda block: block.label)
 def test_commands_against_the_service_do_what_the_page_shows(block, tmp_path, service):
-    check(block, workplace(block.document, tmp_path), {SERVICE: service})
+    check(block, workplace(block.document, tmp_path, service), service)
 
 
 @pytest.mark.prometheus
 @pytest.mark.parametrize("block", NEEDS_PROMETHEUS, ids=lambda block: block.label)
 def test_commands_against_a_prometheus_do_what_the_page_shows(block, tmp_path, prometheus):
-    check(block, workplace(block.document, tmp_path), {"http://prometheus:9090": prometheus})
+    addresses = {"http://prometheus:9090": prometheus}
+    check(block, workplace(block.document, tmp_path, addresses), addresses)
 
 
 @pytest.mark.parametrize(
