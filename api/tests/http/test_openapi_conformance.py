@@ -31,7 +31,9 @@ OPERATIONS = [
     "GET /api/v1/optimization/recommendations/{recommendation_id}",
     "POST /api/v1/optimization/recommendations/{recommendation_id}/apply",
     "GET /api/v1/optimization/accuracy",
+    "GET /api/v1/optimization/models",
     "GET /api/v1/optimization/plugins",
+    "GET /api/v1/optimization/scaling/{service}/demand",
     "GET /health/live",
     "GET /health/ready",
     "GET /problems/{code}",
@@ -48,7 +50,7 @@ def test_the_document_describes_every_operation(client):
 ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
     (name, GenerationMode.NEGATIVE)
     for name in OPERATIONS
-    if "POST" in name or name.endswith(("s", "accuracy"))
+    if "POST" in name or name.endswith(("s", "accuracy", "demand"))
     if name != "GET /api/v1/optimization/plugins"
 ]
 

@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Collection
 from typing import Any
 
-import yaml
-
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
+from perfopt_api.apply.manifest import Block, to_yaml
 from perfopt_api.apply.preview import replicas_change
+from perfopt_api.apply.scaling import scaling_artifacts
 from perfopt_api.apply.target import Target, target_of
 
 _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "memory")} | {
@@ -17,13 +17,23 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
 }
 
 
-def export(made: OptimizationRecommendation) -> tuple[dict[str, Any], ...]:
+def export(made: OptimizationRecommendation, base_url: str | None = None) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of an export, each {kind, filename, content, command, note}.
+
+    A scaling recommendation is an HPA, a ScaledObject and a schedule first; its resources follow where they
+    change.
+
+    Args:
+        made: the recommendation.
+        base_url: public address of the API, for what asks it.
 
     Raises:
         ConflictError: the kind of workload cannot be patched, or the state names no container.
     """
     target = target_of(made)
+    scaling = scaling_artifacts(made, target, base_url)
+    if scaling and made.current_state.get("containers") == made.recommended_state.get("containers"):
+        return scaling
     resources = resources_of(made)
     if not resources:
         raise ConflictError(
@@ -33,6 +43,7 @@ def export(made: OptimizationRecommendation) -> tuple[dict[str, Any], ...]:
     replicas = replicas_change(made) if target.scalable else None
     patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()))
     return (
+        *scaling,
         _strategic_merge_patch(target, patch),
         _kustomize(target, patch),
         _helm_values(target, resources, replicas),
@@ -89,7 +100,7 @@ def _strategic_merge_patch(target: Target, patch: dict[str, Any]) -> dict[str, A
     return {
         "kind": "strategic_merge_patch",
         "filename": filename,
-        "content": _yaml(patch),
+        "content": to_yaml(patch),
         "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
         f" --type strategic --patch-file {shlex.quote(filename)}",
         "note": " ".join(target.notes),
@@ -103,12 +114,12 @@ def _kustomize(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "patches": [{"target": selector, "patch": _Block(_yaml(patch))}],
+        "patches": [{"target": selector, "patch": Block(to_yaml(patch))}],
     }
     return {
         "kind": "kustomize",
         "filename": "kustomization.yaml",
-        "content": _yaml(kustomization),
+        "content": to_yaml(kustomization),
         "command": "kubectl apply --kustomize .",
         "note": " ".join((*target.notes, "Add the patch to the kustomization that lists the workload.")),
     }
@@ -128,32 +139,8 @@ def _helm_values(
     return {
         "kind": "helm_values",
         "filename": filename,
-        "content": _yaml(values),
+        "content": to_yaml(values),
         "command": f"helm upgrade {shlex.quote(target.name)} CHART{where} --reuse-values"
         f" --values {shlex.quote(filename)}",
         "note": "The keys are those that `helm create` lays out: adapt them, and put the chart for CHART.",
     }
-
-
-class _Block(str):
-    """Text that YAML prints as a literal block."""
-
-    __slots__ = ()
-
-
-class _Dumper(yaml.SafeDumper):
-    """Prints literal blocks and no aliases, which nobody wants to read in a manifest."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        return True
-
-
-def _represent_block(dumper: yaml.SafeDumper, text: _Block) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
-
-
-_Dumper.add_representer(_Block, _represent_block)
-
-
-def _yaml(value: Any) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)

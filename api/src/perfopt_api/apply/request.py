@@ -39,7 +39,11 @@ class ExecutorMissingError(ConflictError):
 
 
 def answer(
-    wish: ApplyRecommendationRequest, job: OptimizationJob, made: OptimizationRecommendation, now: datetime
+    wish: ApplyRecommendationRequest,
+    job: OptimizationJob,
+    made: OptimizationRecommendation,
+    now: datetime,
+    base_url: str | None = None,
 ) -> OptimizationJob:
     """Returns the analysis job narrowed to the recommendation, with artifacts and warnings.
 
@@ -48,6 +52,7 @@ def answer(
         job: the job that made the recommendation.
         made: the recommendation.
         now: to tell whether it still holds.
+        base_url: public address of the API, for manifests that ask it.
 
     Raises:
         InvalidInputError: malformed verify_for.
@@ -57,7 +62,7 @@ def answer(
         parse_duration(wish.verify_for, field="verify_for")
     if wish.mode in ("direct", "canary"):
         refuse_change(wish, made, now)
-    artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made)
+    artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made, base_url)
     warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(made, now))
     return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
 

@@ -11,7 +11,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.apply.request import ApplyRecommendationRequest
-from perfopt_api.http import accuracy, docs, health, jobs, models, openapi, plugins, recommendations
+from perfopt_api.http import accuracy, docs, health, jobs, models, openapi, plugins, recommendations, scaling
 from perfopt_api.http.auth import require_requester
 from perfopt_api.http.body import body_of
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
@@ -65,6 +65,7 @@ def _api_router() -> Router:
             recommendations.get_recommendation,
             recommendations.apply_recommendation,
             accuracy.get_accuracy,
+            scaling.get_demand,
             models.list_models,
             plugins.list_plugins,
         ],

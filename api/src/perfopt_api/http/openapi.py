@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.scaling import ScalingDemand
 from perfopt.engine.registry import PluginInfo
 from perfopt.errors import NotFoundError
 from perfopt_api.apply.request import ApplyRecommendationRequest
@@ -25,6 +26,7 @@ _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re
 _REF = "#/components/schemas/{name}"
 _MODELS = (
     ReplayedAccuracy,
+    ScalingDemand,
     PerformanceAnalysisRequest,
     ApplyRecommendationRequest,
     OptimizationJob,
@@ -69,6 +71,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getJob": (*_LISTING, 404),
     "listRecommendations": _LISTING,
     "getAccuracy": _LISTING,
+    "getScalingDemand": (*_LISTING, 404, 409),
     "getRecommendation": (*_LISTING, 404),
     "applyRecommendation": (400, 401, 404, 406, 409, 413, 415, 503),
     "listModels": _LISTING,

@@ -94,7 +94,7 @@ async def apply_recommendation(
         reason=wish.reason,
         requester=request.scope.get("user"),
     )
-    return answer(wish, job, made, ports.now())
+    return answer(wish, job, made, ports.now(), ports.settings.base_url)
 
 
 async def _found(ports: Ports, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:

@@ -126,6 +126,8 @@ def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:
     """
     name = workload.id.name.rsplit("/", 1)[-1].lower().replace("_", "-")
     url = f"{API}/api/v1/optimization/scaling/{quote(workload.service_name, safe='')}/demand"
+    if workload.id.namespace:
+        url += f"?workload={quote(str(workload.id), safe='')}"
     metadata = {"name": f"{name}-perfopt"} | (
         {"namespace": workload.id.namespace} if workload.id.namespace else {}
     )

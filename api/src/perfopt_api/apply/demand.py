@@ -1,0 +1,90 @@
+"""The need of a service at an instant, read from a stored scaling recommendation."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from perfopt.domain.period import format_instant
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.scaling import DemandStep, ReplicaNeed, ScalingDemand
+from perfopt.errors import ConflictError
+
+_FORECAST = "demand_forecast"
+_LOW, _HIGH = "0.05", "0.95"
+
+
+def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelta) -> ScalingDemand:
+    """Returns what a recommendation plans for an instant, and for the horizon after it.
+
+    Args:
+        made: of type SCALING_OPTIMIZATION.
+        now: the instant.
+        horizon: how far the plan is told.
+
+    Raises:
+        ConflictError: its validity is over: nothing is known of now.
+    """
+    if now >= made.valid_until:
+        raise ConflictError(
+            f"{made.recommendation_id} was valid until {format_instant(made.valid_until)}.",
+            field="service",
+            remedy="Analyse the service again; until then scale on its other metrics.",
+        )
+    hpa = made.recommended_state.get("hpa", {})
+    minimum = int(hpa.get("min_replicas", 1))
+    until = min(now + horizon, made.valid_until)
+    steps = tuple(_steps(made, now, until, minimum))
+    return ScalingDemand(
+        service_name=made.service_name,
+        workload=made.workload,
+        recommendation_id=made.recommendation_id,
+        basis="schedule" if made.recommended_state.get("schedule") else "reactive",
+        at=now,
+        made_at=made.made_at,
+        valid_until=made.valid_until,
+        replicas=ReplicaNeed(
+            needed=steps[0].needed, minimum=minimum, maximum=int(hpa.get("max_replicas", steps[0].needed))
+        ),
+        forecast=steps,
+    )
+
+
+def _steps(
+    made: OptimizationRecommendation, now: datetime, until: datetime, minimum: int
+) -> list[DemandStep]:
+    """Returns the spans of the schedule from now on, cut at the steps of the forecast."""
+    spans = [
+        (datetime.fromisoformat(one["start"]), datetime.fromisoformat(one["end"]), int(one["min_replicas"]))
+        for one in made.recommended_state.get("schedule", ())
+    ]
+    data = next((reason.data for reason in made.reasons if reason.code == _FORECAST), {})
+    block = timedelta(seconds=float(data.get("block_seconds", 0)))
+    edges = {now, until} | {edge for start, end, _ in spans for edge in (start, end)}
+    if block:
+        blocks = range(-(-(now - made.made_at) // block), (until - made.made_at) // block + 1)
+        edges |= {made.made_at + number * block for number in blocks}
+    cuts = sorted(edge for edge in edges if now <= edge <= until)
+    return [
+        DemandStep(
+            start=start,
+            end=end,
+            needed=next((count for begin, last, count in spans if begin <= start < last), minimum),
+            **(_cores(data, (start - made.made_at) // block) if block else {}),
+        )
+        for start, end in pairwise(cuts)
+    ]
+
+
+def _cores(data: Mapping[str, Any], number: int) -> dict[str, float]:
+    """Returns the forecast of a block with its 90 % interval; nothing where it was not made."""
+    median, margins = data.get("median_cores", ()), data.get("log_margins", {})
+    if not 0 <= number < len(median) or not {_LOW, _HIGH} <= margins.keys():
+        return {}
+    expected = float(median[number])
+    return {
+        "expected_cores": round(expected, 4),
+        "low_cores": round(expected * math.exp(margins[_LOW]), 4),
+        "high_cores": round(expected * math.exp(margins[_HIGH]), 4),
+    }

@@ -1,0 +1,30 @@
+"""Manifests as YAML that people read."""
+
+from typing import Any
+
+import yaml
+
+
+class Block(str):
+    """Text that YAML prints as a literal block."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Prints literal blocks and no aliases, which nobody wants to read in a manifest."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+def _represent_block(dumper: yaml.SafeDumper, text: Block) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+
+
+_Dumper.add_representer(Block, _represent_block)
+
+
+def to_yaml(value: Any) -> str:
+    """Prints a manifest, keys in their own order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
