@@ -68,6 +68,14 @@ def test_an_annotation_enables_and_tightens_and_can_do_no_more(pack, book, run, 
     assert "800m holds" in warning.message
 
 
+def test_annotations_work_as_kube_state_metrics_spells_them(run, situation):
+    annotated = situation(
+        annotations={"perfopt_io_rules": "budget", "perfopt_io_rules_budget_over": "refuse"}
+    )
+    dear = {"parameters": {"budget": {"monthly": 0.01}}}
+    assert isinstance(run(dear, context=annotated, cpu_request_cores=2.0), Declined)
+
+
 @pytest.mark.parametrize(
     ("annotations", "said"),
     [

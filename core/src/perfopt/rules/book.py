@@ -4,6 +4,7 @@ Layers, each above the one before: shipped, plugin, installation, namespace; the
 are the last and bring no rules, only names of packs and parameters. None widens what a safety pack bounds.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,6 +25,7 @@ from perfopt.rules.reading import read_packs, shipped_packs
 from perfopt.rules.units import parse_parameter, show_parameter
 
 ANNOTATION = "perfopt.io/rules"
+_NOT_IN_LABELS = re.compile(r"[^a-z0-9]")
 
 
 class Layer(IntEnum):
@@ -127,7 +129,8 @@ class RuleBook:
         return self._for(workload)[1]
 
     def _for(self, workload: Workload) -> tuple[RuleSet, tuple[AnalysisWarning, ...]]:
-        own = {key: text for key, text in workload.annotations.items() if key.startswith(ANNOTATION)}
+        mark = _plain(ANNOTATION)
+        own = {key: text for key, text in workload.annotations.items() if _plain(key).startswith(mark)}
         key = (workload.id.namespace, *sorted(own.items()))
         if key not in self._sets:
             if len(self._sets) >= 1024:  # annotations are free text: a bound on what they can hold on to
@@ -142,7 +145,7 @@ class RuleBook:
         problems = [
             problem
             for key, text in sorted(annotations.items())
-            if (problem := _annotate(settings, key.removeprefix(ANNOTATION), text)) is not None
+            if (problem := _annotate(settings, key, text)) is not None
         ]
         active = [self._active(one) for one in _ordered(settings.values()) if one.enabled]
         warnings = tuple(
@@ -213,30 +216,39 @@ def tightest(declared: Parameter, old: ParameterValue, new: ParameterValue) -> P
     return stricter
 
 
+def _plain(key: str) -> str:
+    """Returns a key as kube-state-metrics spells it in a label: all but letters and digits is `_`."""
+    return _NOT_IN_LABELS.sub("_", key.lower())
+
+
 def _annotate(settings: Mapping[str, PackSetting], key: str, text: str) -> str | None:
     """Applies one annotation; returns what is wrong with it, if anything."""
-    if key == "":
+    if _plain(key) == _plain(ANNOTATION):
         unknown = [name for name in names(text) if name not in settings]
         for name in names(text):
             if name in settings:
                 settings[name].enabled = True
         return f"there is no rule pack {unknown[0]!r}." if unknown else None
-    pack, _, parameter = key.removeprefix(".").partition(".")
-    if pack not in settings or parameter not in settings[pack].layered.pack.parameters:
-        return f"{ANNOTATION}{key} names no parameter of a rule pack."
-    setting = settings[pack]
-    declared = setting.layered.pack.parameters[parameter]
+    named = [
+        (setting, name, declared)
+        for setting in settings.values()
+        for name, declared in setting.layered.pack.parameters.items()
+        if _plain(f"{ANNOTATION}.{setting.layered.pack.name}.{name}") == _plain(key)
+    ]
+    if len(named) != 1:
+        return f"{key} names no parameter of a rule pack."
+    setting, parameter, declared = named[0]
     try:
         value = parse_parameter(declared, text)
     except InvalidInputError as error:
-        return f"{ANNOTATION}{key}: {error.message} {error.remedy or ''}".strip()
+        return f"{key}: {error.message} {error.remedy or ''}".strip()
     if not setting.layered.pack.safety and declared.tighten is None:
         setting.values[parameter] = value
         return None
     kept = tightest(declared, setting.values[parameter], value)
     setting.values[parameter] = kept
     if kept != value and declared.tighten != "more":
-        return f"{ANNOTATION}{key} may not loosen the rule; {show_parameter(declared, kept)} holds."
+        return f"{key} may not loosen the rule; {show_parameter(declared, kept)} holds."
     return None
 
 
