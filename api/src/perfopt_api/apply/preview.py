@@ -55,38 +55,35 @@ def held_back(made: OptimizationRecommendation, now: datetime) -> tuple[Analysis
 def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
     state = made.current_state
-    return (
-        outdated(made, now)
-        + held_back(made, now)
-        + _those_that_apply(
-            (
-                made.already_right,
-                "already_right",
-                "The current state is right already: nothing needs to change.",
-            ),
-            (
-                state.get("hpa"),
-                "hpa_owned",
-                "A HorizontalPodAutoscaler owns the replicas: they stay as they are, and a changed CPU request"
-                " changes what its utilisation target means.",
-            ),
-            (
-                state.get("keda"),
-                "keda_owned",
-                "A KEDA ScaledObject owns the replicas: they stay as they are.",
-            ),
-            (
-                str(state.get("vpa_mode") or "Off") not in ("Off", "Initial"),
-                "vpa_owned",
-                "A VerticalPodAutoscaler owns the requests and will overwrite the change.",
-            ),
-            (
-                state.get("basis") == Basis.ASSUMED_FROM_LIMIT,
-                "assumed_from_limit",
-                "The current requests are not known: the limits stand for them.",
-            ),
-        )
+    owned = _those_that_apply(
+        (
+            made.already_right,
+            "already_right",
+            "The current state is right already: nothing needs to change.",
+        ),
+        (
+            state.get("hpa"),
+            "hpa_owned",
+            "A HorizontalPodAutoscaler owns the replicas: they stay as they are, and a changed CPU request"
+            " changes what its utilisation target means.",
+        ),
+        (
+            state.get("keda"),
+            "keda_owned",
+            "A KEDA ScaledObject owns the replicas: they stay as they are.",
+        ),
+        (
+            str(state.get("vpa_mode") or "Off") not in ("Off", "Initial"),
+            "vpa_owned",
+            "A VerticalPodAutoscaler owns the requests and will overwrite the change.",
+        ),
+        (
+            state.get("basis") == Basis.ASSUMED_FROM_LIMIT,
+            "assumed_from_limit",
+            "The current requests are not known: the limits stand for them.",
+        ),
     )
+    return (*outdated(made, now), *held_back(made, now), *owned)
 
 
 def _those_that_apply(*found: tuple[Any, str, str]) -> tuple[AnalysisWarning, ...]:
