@@ -8,6 +8,7 @@ import msgspec
 
 from perfopt.plugin import (
     AnalysisContext,
+    Claim,
     Container,
     DeclineCode,
     Declined,
@@ -26,7 +27,9 @@ from perfopt_tuning.knobs.read import extended_catalogue, metrics_of, shipped_ca
 from perfopt_tuning.knobs.schema import Catalogue
 from perfopt_tuning.knobs.settings import Settings
 from perfopt_tuning.knobs.values import plain
+from perfopt_tuning.search.step import search
 
+SEARCH_ANNOTATION = "perfopt.io/search"
 _TYPE = OptimizationType.PERFORMANCE_TUNING
 _ALWAYS = (
     "cpu_cores",
@@ -72,10 +75,12 @@ class KnobTuning:
         workload = context.snapshot.workload
         containers = [one for one in workload.state.containers if not one.sidecar]
         found = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
-        judged = _judge(context, catalogue, containers, found)
+        history = History(context)
+        judged = _judge(history, catalogue, containers, found)
+        judged, claim = _searched(history, catalogue, containers, found, judged)
         changed = [(name, decision) for name, decision in judged if decision.value is not None]
         if changed:
-            return _proposal(context, changed, judged)
+            return _proposal(context, changed, judged, claim)
         if any(decision.right for _, decision in judged):
             return Proposal(
                 optimization_type=_TYPE,
@@ -94,12 +99,11 @@ class KnobTuning:
 
 
 def _judge(
-    context: AnalysisContext,
+    history: History,
     catalogue: Catalogue,
     containers: Sequence[Container],
     found: dict[str, dict[str, Version | None]],
 ) -> Judged:
-    history = History(context)
     return [
         (one.name, decision)
         for one in containers
@@ -107,13 +111,40 @@ def _judge(
     ]
 
 
-def _proposal(context: AnalysisContext, changed: Judged, judged: Judged) -> Proposal:
+def _searched(
+    history: History,
+    catalogue: Catalogue,
+    containers: Sequence[Container],
+    found: dict[str, dict[str, Version | None]],
+    judged: Judged,
+) -> tuple[Judged, Claim]:
+    """Puts a step of search in the place of the formulas of the knob that the workload wants searched.
+
+    One knob in one container, and only once no formula has anything to set: one change at a time, or
+    its effect could not be told from that of the others.
+    """
+    wanted = history.context.snapshot.workload.annotations.get(SEARCH_ANNOTATION)
+    knob = catalogue.knobs.get(wanted or "")
+    if knob is None or knob.entry.search is None:
+        return judged, Claim()
+    rest = [(name, decision) for name, decision in judged if decision.knob.name != knob.name]
+    if any(decision.value is not None for _, decision in rest):
+        return rest, Claim()
+    for one in containers:
+        if knob.entry.runtime in found[one.name]:
+            step = search(knob, history, one.name)
+            return [(one.name, step.decision), *rest], step.claim
+    return rest, Claim()
+
+
+def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: Claim) -> Proposal:
     workload = context.snapshot.workload
     return Proposal(
         optimization_type=_TYPE,
         target=_target(workload.state, changed),
         description=text.change(workload.service_name, changed),
         reasons=tuple(decision.reason for _, decision in judged),
+        claim=claim,
     )
 
 
@@ -128,4 +159,14 @@ def _target(state: WorkloadState, changed: Judged) -> WorkloadState:
         knobs.setdefault(name, {})[decision.knob.name] = plain(decision.value)
         settings.setdefault(name, Settings(container)).add(decision.knob, decision.value)
     how = {name: made.to_map() for name, made in settings.items()}
-    return msgspec.structs.replace(state, extra={**state.extra, "knobs": knobs, "knob_settings": how})
+    limits = {
+        name: made.cpu_limit_cores for name, made in settings.items() if made.cpu_limit_cores is not None
+    }
+    return msgspec.structs.replace(
+        state,
+        containers=tuple(
+            msgspec.structs.replace(one, cpu_limit_cores=limits[one.name]) if one.name in limits else one
+            for one in state.containers
+        ),
+        extra={**state.extra, "knobs": knobs, "knob_settings": how},
+    )

@@ -19,7 +19,8 @@ def change(service: str, decisions: Sequence[tuple[str, Decision]]) -> str:
 def right(service: str, decisions: Sequence[tuple[str, Decision]]) -> str:
     """Says that everything that can be judged is right."""
     titles = dict.fromkeys(decision.knob.entry.title for _, decision in decisions if decision.right)
-    return f"Keep the runtime settings of {service} as they are: {', '.join(titles)} are right."
+    verb = "is" if len(titles) == 1 else "are"
+    return f"Keep the runtime settings of {service} as they are: {', '.join(titles)} {verb} right."
 
 
 def nothing_known(service: str) -> str:

@@ -70,11 +70,13 @@ class SearchEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         goal: `fastest` looks for the least P99 latency, `smallest` for the least value within the objective.
         history: metric that recorded the knob's value.
         largest_step: of a trial, as part of the present value.
+        factor: between values that are far apart: latency hardly changes within a small part of it.
     """
 
     goal: Goal
     history: str
     largest_step: Annotated[float, Meta(gt=0, le=0.5)] = 0.2
+    factor: Annotated[float, Meta(gt=1, le=1000)] = 4.0
 
 
 class RuntimeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

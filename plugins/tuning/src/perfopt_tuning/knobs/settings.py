@@ -18,6 +18,7 @@ class Settings:
         env: variables to set, complete.
         command, args: the whole new lists, where they change.
         by_hand: sentences on what no manifest can do.
+        cpu_limit_cores: the CPU limit, where that is the knob.
     """
 
     container: Container
@@ -25,11 +26,15 @@ class Settings:
     command: list[str] | None = None
     args: list[str] | None = None
     by_hand: list[str] = field(default_factory=list)
+    cpu_limit_cores: float | None = None
 
     def add(self, knob: Knob, value: Value) -> None:
         """Adds a knob: on the command line where it stands there, else in its variable, else by hand."""
         text = str(plain(value))
         how = knob.entry.set
+        if how.resource == "cpu_limit":
+            self.cpu_limit_cores = float(value)
+            return
         option = None if how.option is None else how.option.replace("{value}", text)
         if self._in_arguments(knob, option, text):
             return
