@@ -31,8 +31,8 @@ class Surrogate:
         spread_layers: of those that give the logarithm of each output's standard deviation.
     """
 
-    mean: Array
-    deviation: Array
+    mean: _Floats
+    deviation: _Floats
     layers: _Layers
     spread_layers: _Layers
 
@@ -40,8 +40,8 @@ class Surrogate:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Surrogate":
         """Returns the surrogate whose `arrays` a fit wrote."""
         return cls(
-            mean=arrays["mean"].astype(np.float64),
-            deviation=arrays["deviation"].astype(np.float64),
+            mean=arrays["mean"].astype(np.float32),
+            deviation=arrays["deviation"].astype(np.float32),
             layers=_layers(arrays, "layer"),
             spread_layers=_layers(arrays, "spread"),
         )
@@ -54,7 +54,7 @@ class Surrogate:
         inputs = closed_forms(service, load)
         outputs = _run(self.layers, self._scaled(inputs)).astype(np.float64)
         base = load.cpu_cores / load.rate + service.wait_seconds
-        outputs[..., :-1] += np.log(np.broadcast_to(base, inputs.shape[:-1]))[..., None]
+        outputs[..., :-1] += np.log(base)[..., None]
         return outputs
 
     def spread(self, service: Service, load: Load) -> Array:
@@ -63,7 +63,7 @@ class Surrogate:
         return np.exp(logs.astype(np.float64))
 
     def _scaled(self, inputs: Array) -> _Floats:
-        return ((inputs - self.mean) / self.deviation).astype(np.float32)
+        return (inputs.astype(np.float32) - self.mean) / self.deviation
 
 
 @cache

@@ -1,0 +1,1 @@
+"""LATENCY_OPTIMIZATION for perfopt."""

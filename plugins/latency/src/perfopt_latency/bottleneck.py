@@ -1,0 +1,175 @@
+"""What holds the latency of a service, with the evidence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from perfopt.capacity import fit_usl
+from perfopt.plugin import Array, Reason, WorkloadSnapshot
+from perfopt_latency.history import History
+from perfopt_latency.outlook import Outlook
+
+THROTTLED = 0.05  # of the periods: what counts as throttling elsewhere in perfopt
+_OFTEN = 0.05  # of the steps
+_GC_PAUSES = 0.05  # of the time
+_NEAR_LIMIT = 0.95
+_CONSIDERABLE = 0.2  # of the busy latency: less than that is not what holds it
+
+
+class Cause(StrEnum):
+    """What adds most to latency at the busy load, or is seen to be exhausted."""
+
+    THROTTLING = "cfs_throttling"
+    CPU = "cpu_saturation"
+    THREADS = "thread_pool"
+    CONNECTIONS = "connection_pool"
+    COLLECTOR = "garbage_collection"
+    MEMORY = "memory_pressure"
+    DOWNSTREAM = "downstream"
+    OWN_WORK = "own_work"
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """A cause, and why it is believed.
+
+    Attributes:
+        measured: whether a metric shows it; otherwise the model infers it.
+    """
+
+    cause: Cause
+    text: str
+    data: dict[str, Any]
+    measured: bool = False
+
+    def reason(self) -> Reason:
+        """Returns it as a reason of a proposal."""
+        return Reason(code=f"bottleneck_{self.cause}", text=self.text, data=self.data)
+
+
+def inferred(found: Outlook, history: History) -> Bottleneck:
+    """Returns what the model says adds most to the busy latency: quota, threads, or what remains alone."""
+    now = float(found.latency_ms(found.limit_cores)[0])
+    free = found.with_any_cpu_ms()
+    without_both = found.with_any_threads().with_any_cpu_ms()
+    alone = min(found.alone_ms(), without_both)
+    parts = {"quota": now - free, "threads": free - without_both, "alone": alone}
+    data: dict[str, Any] = {f"{name}_ms": round(max(value, 0.0), 1) for name, value in parts.items()}
+    data |= {
+        "busy_latency_ms": round(now, 1),
+        "busy_requests_per_second": round(found.busy_rate, 2),
+        "threads_inferred": round(found.model.threads * found.parts, 1),
+        "downstream_wait_ms": round(1000 * found.model.wait_seconds, 1),
+    }
+    data |= _scalability(history)
+    largest = max(("quota", "threads"), key=lambda name: parts[name])
+    if parts[largest] < _CONSIDERABLE * now:
+        return _alone(found, data, alone)
+    if largest == "quota":
+        return _cpu(found, history, data, now, free)
+    return _threads(found, data, (now, free, without_both))
+
+
+def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, float, float]) -> Bottleneck:
+    now, free, without_both = milliseconds
+    return Bottleneck(
+        Cause.THREADS,
+        f"It is held by its own threads, not by CPU: about {data['threads_inferred']:.0f} requests are in"
+        f" service at once, each for {1000 * found.model.wait_seconds:.0f} ms of waiting and its own work."
+        f" Any CPU limit leaves {free:.0f} of {now:.0f} ms at the busy load; without the limit on threads it"
+        f" would be {without_both:.0f} ms.",
+        data,
+    )
+
+
+def _cpu(found: Outlook, history: History, data: dict[str, Any], now: float, free: float) -> Bottleneck:
+    recent = history.throttled[np.isfinite(history.throttled)]
+    throttled = float(np.quantile(recent, 0.95)) if recent.size else float("nan")
+    used = float(found.utilisation(np.array([found.limit_cores]))[0])
+    data = data | {"busy_utilisation": round(used, 3), "limit_cores": found.limit_cores}
+    if recent.size:
+        data["throttled_fraction_p95"] = round(throttled, 3)
+    if recent.size and throttled < THROTTLED:
+        text = f"Its CPU is busy: at the busy load {used:.0%} of its limit is used"
+        cause = Cause.CPU
+    else:
+        seen = (
+            f"stopped by its CPU quota in {throttled:.0%} of the 100 ms periods"
+            if recent.size
+            else "short of CPU"
+        )
+        text, cause = f"It is {seen} at its busiest, at {used:.0%} of the limit", Cause.THROTTLING
+    return Bottleneck(cause, f"{text}; that is {now - free:.0f} of its {now:.0f} ms.", data)
+
+
+def _alone(found: Outlook, data: dict[str, Any], alone: float) -> Bottleneck:
+    wait = 1000 * found.model.wait_seconds
+    if wait > 1000 * found.model.cpu_seconds_per_request:
+        return Bottleneck(
+            Cause.DOWNSTREAM,
+            f"Most of it is waiting downstream, {wait:.0f} ms a request in the mean: a request that meets"
+            f" no other"
+            f" and no quota takes {alone:.0f} ms. That is not this service's to shorten by resources.",
+            data,
+        )
+    return Bottleneck(
+        Cause.OWN_WORK,
+        f"It is the work of a request itself: one that meets no other and no quota takes {alone:.0f} ms."
+        " Only faster code or cores shorten it.",
+        data,
+    )
+
+
+def measured(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
+    """Returns what a metric shows to be exhausted: a pool, the collector, memory; None where nothing is."""
+    service = snapshot.service
+    busy, most = service.get("thread_pool_busy"), service.get("thread_pool_max")
+    if busy is not None and most is not None:
+        full = _share(busy >= _NEAR_LIMIT * most, np.isfinite(busy) & np.isfinite(most))
+        if full > _OFTEN:
+            text = f"Its thread pool is full in {full:.0%} of the steps; requests wait for threads, not CPU."
+            return Bottleneck(Cause.THREADS, text, {"full_share": round(full, 3)}, measured=True)
+    waiting = service.get("db_pool_waiting")
+    if waiting is not None:
+        share = _share(waiting > 0, np.isfinite(waiting))
+        if share > _OFTEN:
+            text = f"Requests wait for a database connection in {share:.0%} of the steps."
+            return Bottleneck(Cause.CONNECTIONS, text, {"waiting_share": round(share, 3)}, measured=True)
+    return _memory(snapshot, container)
+
+
+def _memory(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
+    pauses = snapshot.service.get("jvm_gc_pause_fraction")
+    if pauses is not None and np.isfinite(pauses).any():
+        worst = float(np.nanquantile(pauses, 0.95))
+        if worst > _GC_PAUSES:
+            text = f"Garbage collection stops it for {worst:.0%} of the time at its worst (P95 of the steps)."
+            return Bottleneck(
+                Cause.COLLECTOR, text, {"gc_pause_fraction_p95": round(worst, 3)}, measured=True
+            )
+    used, state = snapshot.series(container, "memory_bytes"), snapshot.workload.state.container(container)
+    limit = None if state is None else state.memory_limit_bytes
+    if used is not None and limit and np.isfinite(used.values).any():
+        hottest = used.hottest()
+        near = _share(hottest > _NEAR_LIMIT * limit, np.isfinite(hottest))
+        if near > _OFTEN:
+            text = (
+                f"Its memory is within 5 % of the limit in {near:.0%} of the steps, where reclaim slows it."
+            )
+            return Bottleneck(Cause.MEMORY, text, {"near_limit_share": round(near, 3)}, measured=True)
+    return None
+
+
+def _share(flags: Any, known: Any) -> float:
+    return float(flags[known].mean()) if known.any() else 0.0
+
+
+def _scalability(history: History) -> dict[str, float]:
+    """Returns the coefficients of the Universal Scalability Law, where production varied enough for them."""
+    busy: Array = history.rate * history.latency_seconds[:, 0]
+    law = fit_usl(history.rate, busy)
+    if law is None:
+        return {}
+    return {"usl_contention": round(law.contention, 4), "usl_coherency": round(law.coherency, 6)}

@@ -1,0 +1,70 @@
+"""What it takes to keep the objective: the smallest limit that is predicted to, else the fewest replicas."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfopt.capacity.latency import UNLIMITED_CORES
+from perfopt.plugin import Array
+from perfopt_latency.outlook import Outlook
+
+# A move is made only to what is predicted to keep the objective with this to spare: among limits measured on
+# a testbed, the one chosen so met its target in 98 % of cases (benchmarks/latency_accuracy.py).
+MARGIN = 1.3
+BUSIEST = 0.9  # of the limit, at the busy load: beyond, a backlog grows whenever a little more comes
+_LIMITS = 24
+_SMALLEST_MOVE = 0.1
+_MOST_REPLICAS = 3.0  # times those that run
+MILLICORES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A state that is predicted to keep the objective; None is what there is.
+
+    Attributes:
+        busy_ms: the latency predicted at the busy load.
+    """
+
+    busy_ms: float
+    limit_cores: float | None = None
+    replicas: int | None = None
+
+
+def raised_limit(found: Outlook, target_ms: float) -> Remedy | None:
+    """Returns the smallest limit above the present that keeps the objective, if any does."""
+    most = max(UNLIMITED_CORES * found.parts, 2 * found.limit_cores)
+    return _first(found, target_ms, np.geomspace(found.limit_cores * (1 + _SMALLEST_MOVE), most, _LIMITS))
+
+
+def least_limit(found: Outlook, target_ms: float) -> Remedy | None:
+    """Returns the smallest limit below the present that keeps the objective, if one is worth the move."""
+    limits = np.geomspace(0.1 * found.limit_cores, (1 - _SMALLEST_MOVE) * found.limit_cores, _LIMITS)
+    return _first(found, target_ms, limits)
+
+
+def more_replicas(found: Outlook, target_ms: float) -> Remedy | None:
+    """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
+    now = max(round(found.replicas), 1)
+    counts = np.unique(np.round(np.geomspace(now + 1, max(_MOST_REPLICAS * now, now + 2), 8)))
+    predicted = np.minimum.accumulate(found.with_replicas_ms(counts))
+    used = found.busy_rate * found.replicas / counts * found.model.cpu_seconds_per_request / found.limit_cores
+    good = np.flatnonzero((predicted * MARGIN <= target_ms) & (used <= BUSIEST))
+    if not good.size:
+        return None
+    first = int(good[0])
+    return Remedy(float(predicted[first]), replicas=int(counts[first]))
+
+
+def _first(found: Outlook, target_ms: float, limits: Array) -> Remedy | None:
+    rounded = np.unique(np.ceil(limits * MILLICORES / 10) * 10 / MILLICORES)
+    rounded = rounded[rounded >= 0.01]
+    if not rounded.size:
+        return None
+    predicted = found.latency_ms(rounded)
+    good = np.flatnonzero((predicted * MARGIN <= target_ms) & (found.utilisation(rounded) <= BUSIEST))
+    if not good.size or not math.isfinite(target_ms):
+        return None
+    first = int(good[0])
+    return Remedy(float(predicted[first]), limit_cores=float(rounded[first]))

@@ -1,0 +1,197 @@
+"""The LATENCY_OPTIMIZATION strategy: what a service needs to keep its latency objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from perfopt.capacity import NotIdentified, identify
+from perfopt.plugin import (
+    AnalysisContext,
+    Claim,
+    DeclineCode,
+    Declined,
+    OptimizationType,
+    Prior,
+    Proposal,
+    Slo,
+    WorkloadState,
+    decline,
+)
+from perfopt_latency import bottleneck, text
+from perfopt_latency.claims import Usual, claim, usual
+from perfopt_latency.history import History, Missing, read_history
+from perfopt_latency.outlook import Outlook, outlook
+from perfopt_latency.remedy import Remedy, least_limit, more_replicas, raised_limit
+
+_TYPE = OptimizationType.LATENCY_OPTIMIZATION
+_METRICS = (
+    "requests_per_second",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "cpu_cores",
+    "cpu_limit_cores",
+    "cpu_throttled_fraction",
+    "memory_bytes",
+    "replicas",
+    "thread_pool_busy",
+    "thread_pool_max",
+    "db_pool_waiting",
+    "jvm_gc_pause_fraction",
+)
+# The objective counts as kept where the requests of at most this share came in steps that missed it.
+TOLERATED = 0.05
+_P99 = 0.99
+
+
+class _Case(NamedTuple):
+    """What a proposal is made from."""
+
+    context: AnalysisContext
+    slo: Slo
+    history: History
+    found: Outlook
+    cause: bottleneck.Bottleneck
+    usual: Usual | None
+    missed: float
+
+
+@dataclass
+class LatencyStrategy:
+    """Identifies the latency law, names what holds the service, recommends the least that keeps its SLO."""
+
+    name: str = "latency"
+    optimization_type: OptimizationType = _TYPE
+    metrics: Sequence[str] = _METRICS
+    forecasts: Sequence[str] = ()
+    prior: Prior = field(default_factory=Prior)
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Returns what keeps the objective over [now, now + validity), or why nothing is recommended."""
+        workload = context.snapshot.workload
+        if workload.slo is None:
+            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, text.NO_OBJECTIVE)
+        vpa = workload.state.vpa_mode
+        if vpa is not None and vpa != "Off":
+            return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_by_vpa(vpa))
+        history = read_history(context)
+        if isinstance(history, Missing):
+            return decline(_TYPE, history.code, history.reason)
+        missed = _missed(history, workload.slo)
+        exhausted = bottleneck.measured(context.snapshot, history.container)
+        observed = history.observations()
+        if observed is None:
+            return decline(_TYPE, DeclineCode.LOW_COVERAGE, text.TOO_FEW_WINDOWS)
+        model = identify(observed)
+        if isinstance(model, NotIdentified):
+            return decline(
+                _TYPE,
+                DeclineCode.UNSTABLE,
+                text.not_identified(model.reason, workload.slo, missed, exhausted),
+            )
+        found = outlook(history, model, workload.slo.quantile, _recent(context))
+        if found is None:
+            return decline(_TYPE, DeclineCode.NO_DATA, text.NO_REQUESTS)
+        moves = usual(
+            context.snapshot.service,
+            workload.slo.quantile,
+            context.snapshot.grid.size,
+            _validity_steps(context),
+        )
+        cause = exhausted or bottleneck.inferred(found, history)
+        case = _Case(context, workload.slo, history, found, cause, moves, missed)
+        return _improve(case) if missed > TOLERATED else _keep(case)
+
+
+def _missed(history: History, slo: Slo) -> float:
+    """Returns the share of requests that came in steps whose quantile missed the objective."""
+    measured = history.quantile_ms(slo.quantile)
+    requests = history.rate * history.replicas
+    known = np.isfinite(measured) & np.isfinite(requests)
+    total = float(requests[known].sum())
+    return float(requests[known & (measured > slo.latency_ms)].sum()) / total if total > 0 else 0.0
+
+
+def _recent(context: AnalysisContext) -> slice:
+    return slice(max(context.snapshot.grid.size - _validity_steps(context), 0), None)
+
+
+def _validity_steps(context: AnalysisContext) -> int:
+    return max(-(-context.validity // context.snapshot.grid.step), 1)
+
+
+def _keep(case: _Case) -> Proposal:
+    """Recommends the present state and tells COST how much of it the objective does not need."""
+    reasons = [text.kept(case.slo, case.missed), case.cause.reason()]
+    spare = least_limit(case.found, case.slo.latency_ms) if case.history.limited else None
+    reasons.append(text.slack(case.slo, case.found, spare))
+    return Proposal(
+        optimization_type=_TYPE,
+        target=case.context.snapshot.workload.state,
+        description=text.keep(case.slo, case.context.validity),
+        reasons=tuple(reasons),
+        claim=claim(case.usual, 1.0, 1.0),
+        already_right=True,
+    )
+
+
+def _improve(case: _Case) -> Proposal | Declined:
+    state = case.context.snapshot.workload.state
+    if case.cause.measured:
+        return decline(
+            _TYPE, DeclineCode.NOT_APPLICABLE, text.not_by_resources(case.slo, case.missed, case.cause)
+        )
+    limit = raised_limit(case.found, case.slo.latency_ms) if case.history.limited else None
+    if limit is not None and state.container(case.history.container) is not None:
+        return _proposed(case, limit, _with_limit(state, case.history.container, limit))
+    replicas = more_replicas(case.found, case.slo.latency_ms)
+    if replicas is None:
+        return decline(
+            _TYPE, DeclineCode.NOT_APPLICABLE, text.not_by_resources(case.slo, case.missed, case.cause)
+        )
+    if state.hpa is not None or state.keda is not None:
+        return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_replicas(case.cause, replicas))
+    return _proposed(case, replicas, msgspec.structs.replace(state, replicas=replicas.replicas))
+
+
+def _proposed(case: _Case, remedy: Remedy, target: WorkloadState) -> Proposal:
+    return Proposal(
+        optimization_type=_TYPE,
+        target=target,
+        description=text.move(case.context.snapshot.workload.state, case.history, remedy, case.slo),
+        reasons=(
+            text.missed(case.slo, case.missed),
+            case.cause.reason(),
+            text.predicted(case.slo, case.found, remedy),
+        ),
+        claim=_claim(case, remedy),
+    )
+
+
+def _with_limit(state: WorkloadState, name: str, remedy: Remedy) -> WorkloadState:
+    containers = tuple(
+        msgspec.structs.replace(container, cpu_limit_cores=remedy.limit_cores)
+        if container.name == name
+        else container
+        for container in state.containers
+    )
+    return msgspec.structs.replace(state, containers=containers)
+
+
+def _claim(case: _Case, remedy: Remedy) -> Claim:
+    """Claims the change at the load of the usual request, as realised latency is defined."""
+    ratio = _ratio(case.found, remedy)
+    if case.slo.quantile == _P99:
+        return claim(case.usual, ratio, ratio)
+    return claim(case.usual, ratio, _ratio(replace(case.found, quantile=_P99), remedy))
+
+
+def _ratio(found: Outlook, remedy: Remedy) -> float:
+    limit = remedy.limit_cores or found.limit_cores
+    rate = found.usual_rate * (found.replicas / remedy.replicas if remedy.replicas else 1.0)
+    before = float(found.latency_ms(found.limit_cores, rate=found.usual_rate)[0])
+    return min(float(found.latency_ms(limit, rate=rate)[0]) / before, 1.0)

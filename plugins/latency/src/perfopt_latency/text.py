@@ -1,0 +1,141 @@
+"""The sentences an operator reads, with the numbers they can check."""
+
+from datetime import timedelta
+from typing import Any
+
+from perfopt.plugin import Reason, Slo, WorkloadState, format_cpu
+from perfopt_latency.bottleneck import Bottleneck
+from perfopt_latency.history import History
+from perfopt_latency.outlook import Outlook
+from perfopt_latency.remedy import MARGIN, Remedy
+
+NO_OBJECTIVE = (
+    "No latency objective is known for this service. State one: slo in the services file, the annotation"
+    " perfopt.io/slo-latency-ms, or an OpenSLO document."
+)
+TOO_FEW_WINDOWS = (
+    "Too few steps have requests, CPU and latency together to learn how latency follows load; a step"
+    " counts from"
+    " ten requests on."
+)
+NO_REQUESTS = "No request was served in the last validity window, so there is no load to plan for."
+
+
+def objective(slo: Slo) -> str:
+    """Prints an objective: "p99 below 250 ms"."""
+    return f"p{100 * slo.quantile:g} below {slo.latency_ms:g} ms"
+
+
+def owned_by_vpa(mode: str) -> str:
+    """Says that limits are not ours to set."""
+    return (
+        f"A VerticalPodAutoscaler in mode {mode} sets requests and limits of this workload; what is"
+        f" recommended here"
+        " it would undo. Put it in mode Off to have a recommendation."
+    )
+
+
+def not_identified(reason: str, slo: Slo, missed: float, exhausted: Bottleneck | None) -> str:
+    """Says why no law could be identified, with what is known all the same."""
+    known = f" {exhausted.text}" if exhausted is not None else ""
+    return f"{reason[0].upper()}{reason[1:]}. {share_missed(slo, missed)}{known}"
+
+
+def share_missed(slo: Slo, missed: float) -> str:
+    """Says how much missed the objective."""
+    return f"{missed:.1%} of the requests came in steps that missed the objective ({objective(slo)})."
+
+
+def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
+    """Says that neither CPU nor replicas keep the objective, and what holds it."""
+    return (
+        f"No CPU limit and no number of replicas up to three times the present is predicted to keep"
+        f" {objective(slo)}."
+        f" {share_missed(slo, missed)} {cause.text}"
+        if not cause.measured
+        else f"CPU and replicas are not what it lacks. {share_missed(slo, missed)} {cause.text}"
+    )
+
+
+def owned_replicas(cause: Bottleneck, remedy: Remedy) -> str:
+    """Says what replicas it would take where an autoscaler sets them."""
+    return (
+        f"{cause.text} {remedy.replicas} replicas would keep the objective, but an autoscaler sets the"
+        f" replicas of"
+        " this workload: raise its minimum or lower its target, as SCALING_OPTIMIZATION recommends."
+    )
+
+
+def keep(slo: Slo, validity: timedelta) -> str:
+    """Describes that nothing changes."""
+    days = validity.total_seconds() / 86_400
+    return f"Keep what is set: it keeps {objective(slo)}, and is expected to for the next {days:g} days."
+
+
+def move(state: WorkloadState, history: History, remedy: Remedy, slo: Slo) -> str:
+    """Describes the move."""
+    if remedy.limit_cores is not None:
+        container = state.container(history.container)
+        before = None if container is None else container.cpu_limit_cores
+        was = "" if before is None else f" from {format_cpu(before)}"
+        limit = format_cpu(remedy.limit_cores)
+        return f"Raise cpu_limit of {history.container}{was} to {limit} to keep {objective(slo)}."
+    return f"Run {remedy.replicas} replicas in place of {state.replicas or 1} to keep {objective(slo)}."
+
+
+def kept(slo: Slo, missed_share: float) -> Reason:
+    """The reason for staying."""
+    return Reason(
+        code="slo_kept", text=share_missed(slo, missed_share), data={"missed_share": round(missed_share, 4)}
+    )
+
+
+def missed(slo: Slo, missed_share: float) -> Reason:
+    """The reason for moving."""
+    return Reason(
+        code="slo_missed", text=share_missed(slo, missed_share), data={"missed_share": round(missed_share, 4)}
+    )
+
+
+def predicted(slo: Slo, found: Outlook, remedy: Remedy) -> Reason:
+    """What the move is expected to give at the busy load."""
+    now = float(found.latency_ms(found.limit_cores)[0])
+    return Reason(
+        code="predicted_at_busy_load",
+        text=(
+            f"At the busy load ({found.busy_rate:.3g} requests/s a replica, the P95 of the steps) the"
+            f" model gives"
+            f" {remedy.busy_ms:.0f} ms in place of {now:.0f} ms; a move is made to what is predicted to"
+            f" keep the"
+            f" objective with {MARGIN - 1:.0%} to spare."
+        ),
+        data={"busy_latency_ms": round(remedy.busy_ms, 1), "busy_latency_now_ms": round(now, 1)},
+    )
+
+
+def slack(slo: Slo, found: Outlook, spare: Remedy | None) -> Reason:
+    """How much of the CPU the objective does not need: for COST to weigh."""
+    now = float(found.latency_ms(found.limit_cores)[0])
+    data: dict[str, Any] = {
+        "slo_latency_ms": slo.latency_ms,
+        "quantile": slo.quantile,
+        "busy_latency_ms": round(now, 1),
+        "latency_slack_ms": round(slo.latency_ms - now, 1),
+        "cpu_limit_cores": found.limit_cores,
+        "least_cpu_limit_cores": found.limit_cores if spare is None else spare.limit_cores,
+    }
+    if spare is None or spare.limit_cores is None:
+        return Reason(
+            code="slo_slack",
+            text=f"The objective leaves no CPU to spare: at the busy load the model gives {now:.0f} ms.",
+            data=data,
+        )
+    return Reason(
+        code="slo_slack",
+        text=(
+            f"The objective would be kept with a CPU limit of {format_cpu(spare.limit_cores)} in place of"
+            f" {format_cpu(found.limit_cores)}: at the busy load the model gives {spare.busy_ms:.0f} ms"
+            f" there."
+        ),
+        data=data,
+    )
