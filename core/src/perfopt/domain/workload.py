@@ -7,6 +7,8 @@ import msgspec
 from perfopt.domain.enums import Basis, ServiceClass
 from perfopt.domain.quantity import format_cpu, format_memory
 
+CALENDAR_ANNOTATION = "perfopt.io/calendar"
+
 
 class WorkloadId(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of a workload: `[cluster/]namespace/[kind/]name`.
@@ -142,6 +144,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         service_name: the name it is asked for and reported by.
         labels, annotations: of the workload, for rules and for name resolution.
         slo, service_class: from a services file or annotations.
+        calendar: the exchange whose sessions its load follows, ISO 10383 (XNYS); from a services file.
         price_book: the name of the price book to cost it by, if it names one.
     """
 
@@ -151,8 +154,14 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     slo: Slo | None = None
+    calendar: str | None = None
     service_class: ServiceClass = ServiceClass.STANDARD
     price_book: str | None = None
+
+    @property
+    def exchange(self) -> str | None:
+        """The exchange whose sessions its load follows: `calendar`, or the annotation perfopt.io/calendar."""
+        return self.calendar or self.annotations.get(CALENDAR_ANNOTATION)
 
 
 def _quantities(

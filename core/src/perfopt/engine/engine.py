@@ -133,7 +133,9 @@ class Engine:
         """
         book, book_warnings = self._price_book(snapshot.workload, snapshot.price_book)
         rules = self._rules.rules_for(snapshot.workload)
-        sessions, unknown = sessions_of(rules.exchanges, snapshot.grid.start, snapshot.grid.end + validity)
+        exchange = snapshot.workload.exchange
+        asked = dict.fromkeys((*rules.exchanges, *(() if exchange is None else (exchange,))))
+        sessions, unknown = sessions_of(asked, snapshot.grid.start, snapshot.grid.end + validity)
         context = AnalysisContext(snapshot, validity, book, sessions=sessions)
         infos = self.registry.of_types(types)
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]

@@ -9,7 +9,7 @@ import numpy as np
 from perfopt.domain.recommendation import Declined, PredictionSeries
 from perfopt.engine.messages import Outcome
 from perfopt.engine.proposals import checked
-from perfopt.forecast import forecast_metric
+from perfopt.forecast import calendar_of, forecast_metric
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
@@ -75,7 +75,10 @@ def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:
 
 
 def forecasts(context: AnalysisContext, metrics: Collection[str]) -> Mapping[str, Forecast]:
-    """Forecasts metrics over the validity, by "container/metric" or "metric"; hottest pod of each step."""
+    """Forecasts metrics over the validity, by "container/metric" or "metric"; hottest pod of each step.
+
+    Where the workload follows an exchange, its sessions are known over the validity too.
+    """
     snapshot = context.snapshot
     series: dict[str, tuple[str, Array]] = {}
     for metric in sorted(set(metrics)):
@@ -87,8 +90,11 @@ def forecasts(context: AnalysisContext, metrics: Collection[str]) -> Mapping[str
             found = snapshot.series(container, metric)
             if found is not None:
                 series[f"{container}/{metric}"] = (metric, found.hottest())
+    calendar = calendar_of(context)
     made = {
-        name: forecast_metric(values, snapshot.grid, context.validity, METRICS[metric].unit)
+        name: forecast_metric(
+            values, snapshot.grid, context.validity, METRICS[metric].unit, calendar=calendar
+        )
         for name, (metric, values) in series.items()
     }
     return {name: forecast for name, forecast in made.items() if forecast is not None}

@@ -1,4 +1,4 @@
-"""The sessions of exchanges that rules ask for, known in advance; read once for each exchange and month."""
+"""The sessions of exchanges that rules ask for or load follows: known in advance, read once a month."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,10 @@ def sessions_of(
         try:
             known = _months(code, *_around(start, end))
         except InvalidInputError as error:
-            text = f"The sessions of {code} are not known, so its rules ask for approval. {error.message}"
+            text = (
+                f"The sessions of {code} are not known, so its rules ask for approval and forecasts do"
+                f" without them. {error.message}"
+            )
             warnings.append(
                 AnalysisWarning(code="sessions_unknown", message=f"{text} {error.remedy or ''}".strip())
             )

@@ -16,6 +16,7 @@ import numpy as np
 from perfopt.errors import InvalidInputError
 from perfopt.forecast.folding import DAY, Bools
 from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.plugin.context import AnalysisContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,18 @@ class SessionCalendar:
         """Returns the time of day, in seconds, of the first open at or after an instant."""
         later = [opened for opened, _ in self.sessions.values() if opened >= instant.timestamp()]
         return min(later) % DAY if later else None
+
+
+def calendar_of(context: AnalysisContext) -> SessionCalendar | None:
+    """Returns the sessions that a workload's load follows, or None where it follows none, or none are known.
+
+    They are known in advance, so the replay of a past instant may read those after it.
+    """
+    known = context.sessions.get(context.snapshot.workload.exchange or "")
+    if known is None:
+        return None
+    stamps = ((int(opened.timestamp()), int(close.timestamp())) for opened, close in known)
+    return SessionCalendar({datetime.fromtimestamp(begin, UTC).date(): (begin, end) for begin, end in stamps})
 
 
 def exchange_sessions(code: str, start: datetime, end: datetime) -> SessionCalendar:

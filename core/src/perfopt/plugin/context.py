@@ -41,7 +41,9 @@ class AnalysisContext:
         models: kind of model to the content of its file, where the user gave one in place of what a
             plugin ships: "sizing" is read by `perfopt.learn.model.read_model`; "knobs" is a catalogue of
             runtime knobs in YAML.
-        sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for.
+        sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and
+            the one that the workload follows (`snapshot.workload.exchange`), which
+            `perfopt.forecast.calendar_of` makes a calendar of.
     """
 
     snapshot: WorkloadSnapshot

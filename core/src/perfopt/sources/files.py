@@ -233,6 +233,7 @@ def _workload(index: SampleIndex, series: str, name: str, entry: ServiceEntry, a
         labels=dict(entry.labels),
         annotations=dict(entry.annotations),
         slo=entry.slo,
+        calendar=entry.calendar,
         service_class=entry.service_class,
         price_book=entry.price_book,
     )

@@ -13,6 +13,7 @@ replicas: 3
 capacity: {cpu: "4", memory: 16Gi}
 price_book: onprem
 slo: {latency_ms: 250, quantile: 0.99}
+calendar: XNYS
 class: critical
 hpa: {min_replicas: 2, max_replicas: 6, target_cpu_utilization_percent: 70}
 labels: {team: core}
@@ -71,6 +72,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     replicas: Replicas | None = None
     price_book: str | dict[str, Any] | None = None
     slo: _SloEntry | None = None
+    calendar: Annotated[str, Meta(min_length=1)] | None = None
     service_class: ServiceClass | None = msgspec.field(name="class", default=None)
     hpa: _HpaEntry | None = None
     labels: dict[str, str] = {}
@@ -98,6 +100,7 @@ class ServiceEntry:
         requests, limits: of one replica. A section that is there is complete: what it leaves out is unset.
         capacity: what a fraction of 1 stands for in the metrics cpu_fraction and memory_fraction.
         price_book: the name of one.
+        calendar: the exchange whose sessions the load follows, such as XNYS.
         image, env, command, args: of the container, as a manifest would have them.
     """
 
@@ -108,6 +111,7 @@ class ServiceEntry:
     replicas: int | None = None
     price_book: str | None = None
     slo: Slo | None = None
+    calendar: str | None = None
     service_class: ServiceClass = ServiceClass.STANDARD
     hpa: HpaState | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -207,6 +211,7 @@ def _entry(
         replicas=raw.replicas,
         price_book=_price_book(document, raw.price_book, _origin(value, path, "price_book"), books),
         slo=None if raw.slo is None else Slo(**msgspec.structs.asdict(raw.slo)),
+        calendar=raw.calendar,
         service_class=raw.service_class or ServiceClass.STANDARD,
         hpa=None if raw.hpa is None else _hpa(document, raw.hpa, _origin(value, path, "hpa")),
         labels=raw.labels,
