@@ -21,10 +21,15 @@ DATA = Path(__file__).parent.parent / "api/src/perfopt_api/demo/data"
 BITBRAINS_END = datetime(2013, 8, 26, tzinfo=UTC)
 BITBRAINS_LENGTH = timedelta(days=28)
 BITBRAINS_COUNT = 6
-NAB = ["nab/ec2-cpu-utilization-5f5533", "nab/ec2-cpu-utilization-fe7f93"]
+NAB = [
+    "nab/ec2-cpu-utilization-5f5533",
+    "nab/ec2-cpu-utilization-fe7f93",
+]
+NAB_GROUP = "nab/cpu-utilization-asg-misconfiguration"
+NAB_GROUP_BEGIN = datetime(2014, 6, 17, tzinfo=UTC)  # its last four weeks
 NEZHA = [
     f"nezha/online-boutique/2022-08-22/{service}"
-    for service in ("frontend", "cartservice", "checkoutservice")
+    for service in ("frontend", "cartservice", "checkoutservice", "currencyservice")
 ]
 NEZHA_METRICS = [
     "cpu_cores", "memory_bytes", "cpu_limit_cores", "memory_limit_bytes", "requests_per_second",
@@ -52,6 +57,13 @@ def bitbrains(traces: Path) -> pa.Table:
     return table.filter(pc.and_(ours, pc.or_(inside, limit)))
 
 
+def nab_group(traces: Path) -> pa.Table:
+    """Returns the last four weeks of an auto-scaling group."""
+    group = select(traces / "nab_aws.parquet", [NAB_GROUP])
+    begin = pa.scalar(NAB_GROUP_BEGIN, group["timestamp"].type)
+    return group.filter(pc.greater_equal(group["timestamp"], begin))
+
+
 def select(path: Path, series: list[str], metrics: list[str] | None = None) -> pa.Table:
     """Returns the rows of some series, all metrics unless named."""
     chosen = ds.field("series_id").isin(series)
@@ -69,13 +81,14 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def main() -> None:
-    """Writes the three sample files and prints their sizes."""
+    """Writes the four sample files and prints their sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=Path, required=True, help="folder of the full traces")
     traces = parser.parse_args().traces
     tables = {
         "bitbrains": bitbrains(traces),
         "nab": select(traces / "nab_aws.parquet", NAB),
+        "nab_group": nab_group(traces),
         "nezha": select(traces / "testbed_nezha.parquet", NEZHA, NEZHA_METRICS),
     }
     DATA.mkdir(parents=True, exist_ok=True)

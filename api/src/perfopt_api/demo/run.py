@@ -54,7 +54,6 @@ async def visit(addresses: Addresses, say: Say) -> None:
 async def _ask(http: httpx.AsyncClient, question: Question) -> OptimizationJob:
     body = {
         "service_name": question.service_name,
-        "optimization_types": ["RESOURCE_OPTIMIZATION"],
         "source": question.source,
         "validity": question.validity,
     }

@@ -23,25 +23,29 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     validity: str = "7d"
 
 
+BOUTIQUE = "nezha/online-boutique/2022-08-22"
 QUESTIONS = (
     Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
     Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm328"),
     Question(source="bitbrains", service_name="bitbrains-rnd/vm414"),
     Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
-    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/frontend", validity="6h"),
-    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/cartservice", validity="6h"),
+    Question(source="nab-group", service_name="nab/cpu-utilization-asg-misconfiguration"),
+    Question(source="boutique", service_name=f"{BOUTIQUE}/frontend", validity="6h"),
+    Question(source="boutique", service_name=f"{BOUTIQUE}/currencyservice", validity="6h"),
+    Question(source="boutique", service_name=f"{BOUTIQUE}/cartservice", validity="6h"),
     # Twenty hours of history do not carry seven days: declined, with the reason.
-    Question(source="nezha", service_name="nezha/online-boutique/2022-08-22/checkoutservice"),
+    Question(source="boutique", service_name=f"{BOUTIQUE}/checkoutservice"),
 )
 
 
 def sample_sources() -> dict[str, SourceConfig]:
     """Returns the samples, by name."""
+    services = str(DATA / "services.yaml")
     return {
         "bitbrains": FilesConfig(paths=str(DATA / "bitbrains.parquet")),
-        "nab": FilesConfig(paths=str(DATA / "nab.parquet"), services=str(DATA / "services.yaml")),
-        "nezha": FilesConfig(paths=str(DATA / "nezha.parquet")),
+        "nab": FilesConfig(paths=str(DATA / "nab.parquet"), services=services),
+        "nab-group": FilesConfig(paths=str(DATA / "nab_group.parquet"), services=services),
+        "boutique": FilesConfig(paths=str(DATA / "nezha.parquet"), services=services),
     }
 
 

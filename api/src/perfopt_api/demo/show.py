@@ -2,72 +2,98 @@
 
 import textwrap
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import format_instant
-from perfopt.domain.recommendation import OptimizationRecommendation, ReplayWindow
+from perfopt.domain.recommendation import (
+    ConfidenceDetail,
+    Evidence,
+    ExpectedImprovement,
+    OptimizationRecommendation,
+    Plan,
+)
 
 WIDTH = 108
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit", "replicas")
-_OUTCOME = {"accurate": "kept its word", "inaccurate": "fell short", "declined": "declined"}
 
 
 def show_job(job: OptimizationJob) -> str:
-    """Prints what came of one analysis: recommendations, what was declined and why, warnings."""
+    """Prints what came of one analysis: recommendations, what they make together, what was declined."""
     lines = [f"━━ {job.service_name} " + "━" * max(WIDTH - len(job.service_name) - 4, 0)]
     for made in job.recommendations:
         lines += _recommendation(made)
+    if job.plan is not None:
+        lines += _plan(job.plan, alone=len(job.recommendations) == 1)
     if job.error is not None:
         lines += _wrapped("failed", str(job.error.get("message", "")))
-    if not job.recommendations:
-        lines += [
-            line
-            for declined in job.declined
-            for line in _wrapped("declined", f"{declined.code.value}: {declined.reason}")
-        ]
+    for declined in job.declined:
+        kind = _short(declined.optimization_type)
+        lines += _wrapped("declined", f"{kind} ({declined.code.value}): {declined.reason}")
     lines += [line for warning in job.warnings for line in _wrapped("note", warning.message)]
     return "\n".join(lines)
 
 
 def _recommendation(made: OptimizationRecommendation) -> list[str]:
-    lines = _wrapped(made.recommendation_id, made.description)
-    lines += _wrapped("now", _state(made.current_state))
-    lines += _wrapped("recommended", _state(made.recommended_state))
-    lines += _wrapped("claim", _claim(made))
-    lines += _wrapped("confidence", _confidence(made))
-    for window in made.evidence.windows:
-        lines += _wrapped(f"replay {window.made_at:%d %b %H:%M}", _window(window))
-    return lines
+    kept = " (already right)" if made.already_right else ""
+    lines = _wrapped(made.recommendation_id, f"{_short(made.optimization_type)}{kept}: {made.description}")
+    lines += _wrapped("claim", f"holds until {format_instant(made.valid_until)[:16]}Z; {_promise(made)}")
+    lines += _wrapped("confidence", _confidence(made.expected_improvement, made.confidence_detail))
+    return lines + _wrapped("replays", _replays(made.evidence))
+
+
+def _plan(plan: Plan, *, alone: bool) -> list[str]:
+    """Prints the state that all recommendations make, and how that did as a whole where they are several."""
+    lines = [] if alone else _wrapped("together", plan.description)
+    lines += _wrapped("now", _state(plan.current_state))
+    lines += _wrapped("then", _state(plan.recommended_state))
+    if not alone:
+        lines += _wrapped("claim", _promise(plan))
+        lines += _wrapped("replays", _replays(plan.evidence))
+    return lines + [line for lost in plan.conflicts for line in _wrapped("not taken", lost.reason)]
+
+
+def _short(kind: str) -> str:
+    return kind.removesuffix("_OPTIMIZATION").removeprefix("PERFORMANCE_").lower()
 
 
 def _state(state: dict[str, Any]) -> str:
     shown = [f"{name} {state[name]}" for name in _QUANTITIES if name in state]
-    basis = state.get("basis")
+    hpa, basis = state.get("hpa"), state.get("basis")
+    if hpa is not None:
+        shown.append(f"hpa {hpa['min_replicas']} to {hpa['max_replicas']}")
+    shown += [
+        f"{container}: {knob} {value}"
+        for container, knobs in state.get("knobs", {}).items()
+        for knob, value in knobs.items()
+    ]
     return ", ".join(shown or ["unknown"]) + (f"   (basis: {basis})" if basis else "")
 
 
-def _claim(made: OptimizationRecommendation) -> str:
-    holds = f"holds until {format_instant(made.valid_until)[:16]}Z"
+def _promise(made: OptimizationRecommendation | Plan) -> str:
+    improvement, parts = made.expected_improvement, []
     then, now = made.monthly_cost_recommended, made.monthly_cost_current
     if then is None or now is None:
-        return f"{holds}; no saving is claimed"
-    percent = made.expected_improvement.cost_reduction_percent
-    cost = f"{now:.2f} -> {then:.2f} {made.currency} a month"
-    return f"{holds}; {cost} ({percent:+.1f} % saved, {made.price_book})"
+        parts.append("no saving is claimed")
+    else:
+        percent = f"{improvement.cost_reduction_percent:+.1f} % saved"
+        parts.append(f"{now:.2f} -> {then:.2f} {made.currency} a month ({percent}, {made.price_book})")
+    if improvement.latency_reduction_ms:
+        parts.append(f"latency {-improvement.latency_reduction_ms:+.1f} ms")
+    return "; ".join(parts)
 
 
-def _confidence(made: OptimizationRecommendation) -> str:
-    detail = made.confidence_detail
+def _confidence(improvement: ExpectedImprovement, detail: ConfidenceDetail) -> str:
     own = (
         "no past window of its own"
         if detail.accurate_share is None
         else f"{detail.accurate_share:.0%} of its own past, worth {detail.n_effective:.1f} windows"
     )
     prior = f"the prior {detail.prior:.2f}, worth {detail.prior_strength:.1f} windows"
-    return f"{made.expected_improvement.confidence:.2f} from {own}, and {prior}"
+    return f"{improvement.confidence:.2f} from {own}, and {prior}"
 
 
 def show_priors(made: Iterable[OptimizationRecommendation]) -> str:
@@ -78,19 +104,21 @@ def show_priors(made: Iterable[OptimizationRecommendation]) -> str:
     )
 
 
-def _window(window: ReplayWindow) -> str:
-    outcome = _OUTCOME.get(window.outcome, window.outcome)
-    if window.accurate is None:
-        return f"{outcome}: {window.reason}"
-    parts = [outcome]
-    for name, safe, waste in (
-        ("cpu", window.cpu_safe, window.cpu_waste),
-        ("memory", window.memory_safe, window.memory_waste),
+def _replays(evidence: Evidence) -> str:
+    """Says how the same would have done at past instants of the same service."""
+    scored = [window for window in evidence.windows if window.accurate is not None]
+    if not scored:
+        reasons = {window.reason for window in evidence.windows if window.reason}
+        return f"none was scored: {'; '.join(sorted(reasons)) or 'the history is too short for one'}"
+    kept = sum(window.accurate is True for window in scored)
+    parts = [f"{kept} of {len(scored)} kept their word"]
+    for name, wastes in (
+        ("cpu", [window.cpu_waste for window in scored]),
+        ("memory", [window.memory_waste for window in scored]),
     ):
-        if safe is not None and waste is not None:
-            parts.append(
-                f"{name} {'safe' if safe else 'short'} at {1 + waste:.0%} of the least that would do"
-            )
+        known = [waste for waste in wastes if waste is not None]
+        if known:
+            parts.append(f"{name} at {1 + median(known):.0%} of the least that would do")
     return ", ".join(parts)
 
 
