@@ -3,7 +3,6 @@
 import io
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from perfopt.cli.render_plan import cost, other_changes, plans, replay, short_type
 from perfopt.domain.recommendation import AnalysisResult, Declined, OptimizationRecommendation
 
 PIPE_WIDTH = 250
@@ -90,6 +90,7 @@ def to_table(report: Report) -> str:
     """Prints what a person wants to see: recommendations, what was declined and why, warnings, failures."""
     parts = [
         _recommendations([made for result in report.results for made in result.recommendations]),
+        *plans(report.results, table),
         _declined([declined for result in report.results for declined in _named(result)]),
         _warnings(report.results),
         "".join(f"Failed: {failed.service_name}: {failed.error['message']}\n" for failed in report.failed),
@@ -100,45 +101,29 @@ def to_table(report: Report) -> str:
 def _recommendations(made: Sequence[OptimizationRecommendation]) -> str:
     if not made:
         return ""
-    header = ("SERVICE", "TYPE", *(name for name, _ in _FIELDS), "COST/MONTH", "CONFIDENCE", "REPLAY")
-    return table(header, [_row(recommendation) for recommendation in made], right=("CONFIDENCE",))
+    others = [other_changes(recommendation) for recommendation in made]
+    more = ("OTHER CHANGES",) if any(others) else ()
+    header = ("SERVICE", "TYPE", *(name for name, _ in _FIELDS), *more, "COST/MONTH", "CONFIDENCE", "REPLAY")
+    rows = [_row(one, (other or "-",) if more else ()) for one, other in zip(made, others, strict=True)]
+    return table(header, rows, right=("CONFIDENCE",))
 
 
-def _row(made: OptimizationRecommendation) -> tuple[str, ...]:
+def _row(made: OptimizationRecommendation, more: tuple[str, ...]) -> tuple[str, ...]:
     return (
         made.service_name,
-        _short(made.optimization_type) + (" (already right)" if made.already_right else ""),
+        short_type(made.optimization_type) + (" (already right)" if made.already_right else ""),
         *(_change(made.current_state.get(key), made.recommended_state.get(key)) for _, key in _FIELDS),
-        _cost(made),
+        *more,
+        cost(made),
         f"{made.expected_improvement.confidence:.2f}",
-        _replay(made),
+        replay(made.evidence),
     )
-
-
-def _short(kind: str) -> str:
-    return kind.removesuffix("_OPTIMIZATION").removeprefix("PERFORMANCE_").lower()
 
 
 def _change(current: str | None, recommended: str | None) -> str:
     if current == recommended:
         return current or "-"
     return f"{current or '-'} -> {recommended or '-'}"
-
-
-def _cost(made: OptimizationRecommendation) -> str:
-    current, recommended = made.monthly_cost_current, made.monthly_cost_recommended
-    if recommended is None:
-        return "-"
-    if current is None or current == recommended:
-        return f"{recommended:.2f} {made.currency}"
-    percent = 0.0 - made.expected_improvement.cost_reduction_percent
-    return f"{current:.2f} -> {recommended:.2f} {made.currency} ({percent:+.0f} %)"
-
-
-def _replay(made: OptimizationRecommendation) -> str:
-    outcomes = Counter(window.outcome for window in made.evidence.windows)
-    scored = outcomes["accurate"] + outcomes["inaccurate"]
-    return f"{outcomes['accurate']} of {scored} accurate" if scored else "no past window"
 
 
 def _named(result: AnalysisResult) -> Iterable[tuple[str, Declined]]:
@@ -149,7 +134,7 @@ def _declined(declined: Sequence[tuple[str, Declined]]) -> str:
     """One row for all services that were declined a type for the same reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for service, item in declined:
-        key = (_short(item.optimization_type), item.code.value, item.reason)
+        key = (short_type(item.optimization_type), item.code.value, item.reason)
         groups.setdefault(key, []).append(service)
     if not groups:
         return ""

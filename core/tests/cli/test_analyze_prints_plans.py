@@ -1,0 +1,99 @@
+import json
+
+import msgspec
+import pytest
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.recommendation import Conflict, Plan, PlanStep
+
+RESOURCE, SCALING = OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION
+
+
+def with_plan(result, steps, conflicts=()):
+    made = result.recommendations[0]
+    plan = Plan(
+        description="Set main.cpu_request from 500m to 300m, for the next 7 days.",
+        current_state={"cpu_request": "500m", "hpa": {"min_replicas": 2, "max_replicas": 8}},
+        recommended_state={
+            "cpu_request": "300m",
+            "replicas": 2,
+            "hpa": {"min_replicas": 3, "max_replicas": 8},
+        },
+        expected_improvement=made.expected_improvement,
+        confidence_detail=made.confidence_detail,
+        evidence=made.evidence,
+        price_book="book",
+        currency="USD",
+        monthly_cost_current=20.0,
+        monthly_cost_recommended=15.0,
+        steps=tuple(
+            PlanStep(
+                recommendation_id=made.recommendation_id,
+                optimization_type=kind,
+                changes=changes,
+                reason="It comes in this order.",
+            )
+            for kind, changes in steps
+        ),
+        conflicts=conflicts,
+    )
+    return msgspec.structs.replace(result, plan=plan)
+
+
+LOST = Conflict(
+    field="main.cpu_request",
+    code="same_field",
+    wanted="200m",
+    kept="300m",
+    lost_by="cost/cost",
+    lost_by_type=OptimizationType.COST_OPTIMIZATION,
+    won_by="resource/resource",
+    won_by_type=RESOURCE,
+    reason="resource/resource is worth more.",
+)
+
+
+@pytest.fixture
+def planned(answers, recommendation, result):
+    steps = [(SCALING, {"hpa.min_replicas": 3}), (RESOURCE, {"main.cpu_request": "300m"})]
+    answers(with_plan(result("web", [recommendation("web")]), steps, (LOST,)))
+
+
+def test_the_table_shows_the_plan_its_order_and_what_was_lost(run, traces, planned):
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert "scaling -> resource" in shown
+    assert "hpa.min_replicas 2 -> 3" in shown
+    assert "20.00 -> 15.00 USD" in shown
+    assert "REPLAYED TOGETHER" in shown
+    steps = [line.split() for line in shown.splitlines() if "It comes in this order." in line]
+    assert [row[1:3] for row in steps] == [["1", "scaling"], ["2", "resource"]]
+    (lost,) = [line for line in shown.splitlines() if "cost/cost" in line]
+    assert lost.split()[1:4] == ["main.cpu_request", "200m", "300m"]
+
+
+def test_a_plan_of_one_recommendation_is_not_told_twice(run, traces, answers, recommendation, result):
+    answers(with_plan(result("web", [recommendation("web")]), [(RESOURCE, {"main.cpu_request": "300m"})]))
+    assert "PLAN FOR" not in run("analyze", "--source", traces, "--all").stdout
+
+
+def test_json_has_the_plan_under_the_ids_of_the_run(run, traces, planned):
+    done = run("analyze", "--source", traces, "--all", "--format", "json")
+    (found,) = json.loads(done.stdout)["results"]
+    ids = {step["recommendation_id"] for step in found["plan"]["steps"]}
+    assert ids == {found["recommendations"][0]["recommendation_id"]}
+    assert found["plan"]["conflicts"][0]["kept"] == "300m"
+
+
+def test_changes_beside_requests_have_a_column_where_there_are_any(
+    run, traces, answers, recommendation, result
+):
+    made = recommendation("web")
+    knobs = {"knobs": {"main": {"GOMAXPROCS": "2"}}, "schedule": [{}, {}], "replicas": 3}
+    tuned = msgspec.structs.replace(made, recommended_state=made.recommended_state | knobs)
+    answers(result("web", [tuned]))
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert "OTHER CHANGES" in shown
+    assert "knobs.main.GOMAXPROCS 2" in shown
+    assert "schedule 2 entries" in shown
+    answers(result("web", [made]))
+    assert "OTHER CHANGES" not in run("analyze", "--source", traces, "--all").stdout
