@@ -6,6 +6,7 @@ from typing import Any
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
+from perfopt_api.apply.knobs import knob_artifacts
 from perfopt_api.apply.manifest import Block, to_yaml
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
@@ -20,8 +21,8 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
 def export(made: OptimizationRecommendation, base_url: str | None = None) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of an export, each {kind, filename, content, command, note}.
 
-    A scaling recommendation is an HPA, a ScaledObject and a schedule first; its resources follow where they
-    change.
+    A scaling recommendation is an HPA, a ScaledObject and a schedule first, knobs are a patch of their own;
+    resources follow where they change.
 
     Args:
         made: the recommendation.
@@ -31,9 +32,9 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
         ConflictError: the kind of workload cannot be patched, or the state names no container.
     """
     target = target_of(made)
-    scaling = scaling_artifacts(made, target, base_url)
-    if scaling and made.current_state.get("containers") == made.recommended_state.get("containers"):
-        return scaling
+    first = (*scaling_artifacts(made, target, base_url), *knob_artifacts(made, target))
+    if first and made.current_state.get("containers") == made.recommended_state.get("containers"):
+        return first
     resources = resources_of(made)
     if not resources:
         raise ConflictError(
@@ -43,7 +44,7 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
     replicas = replicas_change(made) if target.scalable else None
     patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()))
     return (
-        *scaling,
+        *first,
         _strategic_merge_patch(target, patch),
         _kustomize(target, patch),
         _helm_values(target, resources, replicas),

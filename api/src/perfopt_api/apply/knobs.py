@@ -1,0 +1,74 @@
+"""Manifests of runtime knobs: environment and arguments as a patch, and what has to be done by hand."""
+
+import shlex
+from typing import Any
+
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt_api.apply.manifest import to_yaml
+from perfopt_api.apply.target import Target
+
+_REFERENCES = (
+    "A variable that takes its value from a secret or a config map now must be changed there instead:"
+    " Kubernetes allows one of the two."
+)
+
+
+def knob_artifacts(made: OptimizationRecommendation, target: Target) -> tuple[dict[str, Any], ...]:
+    """Returns the artifacts of the knobs that a recommendation sets; none where it sets none.
+
+    Args:
+        made: the recommendation; `knob_settings` of its state says how each container is set.
+        target: the workload as Kubernetes addresses it.
+    """
+    settings = made.recommended_state.get("knob_settings")
+    if not settings or settings == made.current_state.get("knob_settings"):
+        return ()
+    containers = [patched for name, how in settings.items() if len(patched := _container(name, how)) > 1]
+    by_hand = [sentence for how in settings.values() for sentence in how.get("by_hand", ())]
+    found = []
+    if containers:
+        found.append(_patch(target, containers))
+    if by_hand:
+        found.append(_instructions(target, by_hand))
+    return tuple(found)
+
+
+def _container(name: str, how: dict[str, Any]) -> dict[str, Any]:
+    """Returns a container of the patch: variables merge by name, a list of arguments is replaced whole."""
+    patched: dict[str, Any] = {"name": name}
+    for part in ("command", "args"):
+        if how.get(part):
+            patched[part] = how[part]
+    if how.get("env"):
+        patched["env"] = [{"name": variable, "value": value} for variable, value in how["env"].items()]
+    return patched
+
+
+def _patch(target: Target, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
+    patch = {
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        "metadata": metadata,
+        "spec": target.wrap({"containers": containers}),
+    }
+    filename = f"{target.name}-knobs.patch.yaml"
+    where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
+    return {
+        "kind": "knobs_patch",
+        "filename": filename,
+        "content": to_yaml(patch),
+        "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
+        f" --type strategic --patch-file {shlex.quote(filename)}",
+        "note": " ".join((*target.notes, "Its pods restart.", _REFERENCES)),
+    }
+
+
+def _instructions(target: Target, by_hand: list[str]) -> dict[str, Any]:
+    return {
+        "kind": "knobs_by_hand",
+        "filename": f"{target.name}-knobs.txt",
+        "content": "".join(f"- {sentence}\n" for sentence in by_hand),
+        "command": "",
+        "note": "No manifest can set these.",
+    }
