@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 UV := .tools/uv/bin/uv
 BIN := .venv/bin
-DISTS := core plugins/resource plugins/scaling plugins/tuning plugins/latency api
+DISTS := core plugins/resource plugins/cost plugins/scaling plugins/tuning plugins/latency api
 EDITABLE := $(foreach dist,$(DISTS),-e $(dist))
 DEBIAN := prometheus
 

@@ -1,0 +1,201 @@
+"""Scores the cost strategy on traces by DESIGN.md section 5 and prints its table.
+
+    python benchmarks/cost_accuracy.py --traces DIR [--split tune|report] [--files NAME ...] [--replicas N]
+
+Each recommendation is made by the installed strategy from what was known at the cut, passes the
+shipped rules, and is scored on the window after it by the code that scores replays. A series is one service
+whose replicas each use what the series says; with `--replicas 4` there are four of them, so that fewer and
+larger ones or a schedule can be recommended. Limits stand for requests, as the traces know no requests; the
+saving is the median over recommendations by the built-in price book: what the cost of requests falls by, not
+money that anyone paid. `report` is the half of bitbrains_rnd that no constant was fitted on; the other files
+were not used in fitting at all.
+"""
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from walk_traces import SETTINGS, Setting, Split, cuts, load
+
+from perfopt.domain.price import DEFAULT_PRICE_BOOK
+from perfopt.domain.recommendation import Declined
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin import AnalysisContext, Container, Proposal
+from perfopt.replay.score import WindowScore, score
+from perfopt.rules import Ruled, default_book
+from perfopt_cost.strategy import CostStrategy
+
+HEADINGS = (
+    "traces", "replicas", "scored", "declined", "not scored", "already right", "accuracy", "cpu safe",
+    "memory safe", "waste where safe, cpu / memory, median", "schedules", "claims kept",
+    "saving claimed / realised (replica-hours)",
+    "saving of cost, median", "ms per proposal, median / p99",
+)  # fmt: skip
+
+
+@dataclass
+class Tally:
+    """What came of the recommendations on one file.
+
+    Attributes:
+        strategy: what recommends.
+        savings: relative fall of the monthly cost, of each recommendation that changes something.
+        claims: (claimed, realised) percent of replica-hours, of each schedule.
+    """
+
+    strategy: CostStrategy = field(default_factory=CostStrategy)
+    scores: list[WindowScore] = field(default_factory=list)
+    declined: Counter[str] = field(default_factory=Counter)
+    not_scored: int = 0
+    already_right: int = 0
+    savings: list[float] = field(default_factory=list)
+    claims: list[tuple[float, float]] = field(default_factory=list)
+    kept: list[bool] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def take(self, known: WorkloadSnapshot, window: WorkloadSnapshot, setting: Setting) -> None:
+        """Recommends at a cut and scores on the window after it."""
+        context = AnalysisContext(known, setting.validity, DEFAULT_PRICE_BOOK)
+        begin = time.process_time()
+        made = self.strategy.propose(context)
+        self.seconds.append(time.process_time() - begin)
+        ruled = made if isinstance(made, Declined) else _ruled(made, context)
+        if isinstance(ruled, Declined):
+            self.declined[ruled.code.value] += 1
+            return
+        self._score(ruled.proposal, known, replace(window, workload=known.workload))
+
+    def _score(self, made: Proposal, known: WorkloadSnapshot, window: WorkloadSnapshot) -> None:
+        scored = score(made, window)
+        if not scored.scored:
+            self.not_scored += 1
+            return
+        self.scores.append(scored)
+        self.already_right += made.already_right
+        now, then = (DEFAULT_PRICE_BOOK.monthly_cost(s) for s in (known.workload.state, made.target))
+        if now and then is not None and not made.already_right:
+            self.savings.append(1 - then / now)
+        if made.claim.saving_percent is not None and scored.realised_saving_percent is not None:
+            self.claims.append((made.claim.saving_percent, scored.realised_saving_percent))
+            self.kept.append(bool(scored.claim_kept))
+
+
+def _ruled(made: Proposal, context: AnalysisContext) -> Ruled | Declined:
+    return default_book().rules_for(context.snapshot.workload).apply(made, context)
+
+
+def as_service(snapshot: WorkloadSnapshot, replicas: int) -> WorkloadSnapshot:
+    """Returns a series as a service of so many replicas that asks for its limits."""
+    (old,) = snapshot.workload.state.containers
+    container = msgspec.structs.replace(
+        old,
+        cpu_request_cores=_first(
+            old.cpu_request_cores, old.cpu_limit_cores, _peak(snapshot, "cpu_cores", 1.5)
+        ),
+        memory_request_bytes=_bytes(
+            _first(old.memory_request_bytes, old.memory_limit_bytes, _peak(snapshot, "memory_bytes", 1.5))
+        ),
+    )
+    state = msgspec.structs.replace(
+        snapshot.workload.state, containers=(_ordered(container),), replicas=replicas
+    )
+    return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state))
+
+
+def _ordered(container: Container) -> Container:
+    """Returns a container whose memory limit, where it has one, is not below its request."""
+    request, limit = container.memory_request_bytes, container.memory_limit_bytes
+    if request is None or limit is None or request <= limit:
+        return container
+    return msgspec.structs.replace(container, memory_request_bytes=limit)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value), None)
+
+
+def _bytes(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _peak(snapshot: WorkloadSnapshot, metric: str, factor: float) -> float | None:
+    """Returns what a trace without limits is taken to ask for: half as much again as it has used so far."""
+    series = snapshot.series("main", metric)
+    if series is None or not np.isfinite(series.values).any():
+        return None
+    return float(np.nanmax(series.values)) * factor
+
+
+def walk(path: Path, setting: Setting, split: Split | None, most: int | None, replicas: int) -> Tally:
+    """Recommends and scores at each cut of each series."""
+    tally = Tally()
+    for snapshot in load(path, keep=split, most=most):
+        if snapshot.grid.size * snapshot.grid.step < setting.history + setting.validity:
+            continue
+        for known, window in cuts(snapshot, setting):
+            tally.take(as_service(known, replicas), window, setting)
+    return tally
+
+
+def row(name: str, replicas: int, tally: Tally) -> str:
+    """Returns the file's line of the table."""
+    milliseconds = np.array(tally.seconds or [0.0]) * 1000
+    claimed = " / ".join(f"{np.mean(side):.0f} %" for side in zip(*tally.claims, strict=True))
+    cells = (
+        name,
+        str(replicas),
+        str(len(tally.scores)),
+        str(sum(tally.declined.values())),
+        str(tally.not_scored),
+        str(tally.already_right),
+        _share([made.accurate for made in tally.scores]),
+        _share([made.cpu_safe for made in tally.scores if made.cpu_safe is not None]),
+        _share([made.memory_safe for made in tally.scores if made.memory_safe is not None]),
+        f"{_waste(tally, 'cpu')} / {_waste(tally, 'memory')}",
+        str(len(tally.claims)),
+        _share(tally.kept),
+        claimed or "-",
+        f"{np.median(tally.savings):.0%}" if tally.savings else "-",
+        f"{np.median(milliseconds):.1f} / {np.quantile(milliseconds, 0.99):.1f}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _waste(tally: Tally, resource: str) -> str:
+    found = [
+        getattr(made, f"{resource}_waste")
+        for made in tally.scores
+        if getattr(made, f"{resource}_safe") is True
+    ]
+    return f"{np.median(found):.0%}" if found else "-"
+
+
+def _share(flags: list[bool]) -> str:
+    return f"{np.mean(flags):.1%}" if flags else "-"
+
+
+def main() -> None:
+    """Walks the files named and prints one line for each and each number of replicas."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--vms", type=int, help="at most so many series of each file")
+    parser.add_argument("--split", choices=("tune", "report"), help="half of bitbrains_rnd; both by default")
+    parser.add_argument("--files", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS))
+    parser.add_argument("--replicas", nargs="+", type=int, default=[1, 4])
+    arguments = parser.parse_args()
+    print("| " + " | ".join(HEADINGS) + " |")
+    print("|" + " --- |" * len(HEADINGS))
+    for name in arguments.files:
+        split = arguments.split if name == "bitbrains_rnd" else None
+        for replicas in arguments.replicas:
+            path = arguments.traces / f"{name}.parquet"
+            tally = walk(path, SETTINGS[name], split, arguments.vms, replicas)
+            print(row(f"{name} ({split})" if split else name, replicas, tally), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The minimum of a HorizontalPodAutoscaler that holds more replicas than the load ever asked for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfopt.plugin import AnalysisContext, Array, HpaState
+from perfopt_cost.demand import Need, running_replicas
+from perfopt_cost.freedom import Freedom
+
+LEAST_SAVING = 0.05
+CLAIM_MARGIN_PERCENT = 5.0
+_MOST_OVER = 0.005  # share of steps in which a pod may have to do more than its request
+_ORPHANED = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """A lower minimum.
+
+    Attributes:
+        replicas: the minimum.
+        expected: replicas that would have run on average.
+        saving_percent: of the replica-hours that it is safe to claim.
+        orphaned: whether the load never took the autoscaler off its old minimum.
+    """
+
+    replicas: int
+    expected: float
+    saving_percent: float
+    orphaned: bool
+
+
+def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need]) -> Minimum | None:
+    """Returns the least minimum that history says is enough; None where there is nothing to gain.
+
+    The autoscaler's rule desired = ceil(use / (target × request)) is applied to the history with a delay of
+    one step, for every minimum down to the floor. Only for one that scales on cpu alone.
+    """
+    state = context.snapshot.workload.state
+    hpa, request = state.hpa, state.total("cpu_request_cores")
+    if hpa is None or hpa.other_metrics or hpa.target_memory_utilization_percent is not None:
+        return None
+    if hpa.target_cpu_utilization_percent is None or not request or hpa.min_replicas <= freedom.floor:
+        return None
+    ran = running_replicas(context)
+    used = _total(context, ran)
+    if used is None or not all(need.cpu for need in needs):
+        return None
+    wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
+    before = _planned(wanted, hpa.min_replicas, hpa)
+    for least in range(max(freedom.floor, 1), hpa.min_replicas):
+        planned = _planned(wanted, least, hpa)
+        if float((used > planned * request).mean()) <= _MOST_OVER:
+            return _worth(least, planned, before, ran, wanted, hpa)
+    return None
+
+
+def _worth(
+    least: int, planned: Array, before: Array, ran: Array, wanted: Array, hpa: HpaState
+) -> Minimum | None:
+    saving = 1 - max(planned.sum() / before.sum(), planned.sum() / ran.sum())
+    if saving < LEAST_SAVING:
+        return None
+    orphaned = bool((wanted <= hpa.min_replicas).mean() >= _ORPHANED)
+    return Minimum(least, float(planned.mean()), max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0), orphaned)
+
+
+def _planned(wanted: Array, least: int, hpa: HpaState) -> Array:
+    delayed = np.concatenate([wanted[:1], wanted[:-1]])
+    return np.clip(np.ceil(delayed - 1e-9), float(least), float(hpa.max_replicas))
+
+
+def _total(context: AnalysisContext, ran: Array) -> Array | None:
+    """Returns the cpu of all pods and containers at each step, 0 where nothing was measured."""
+    total, found = np.zeros(context.snapshot.grid.size), False
+    for metrics in context.snapshot.containers.values():
+        series = metrics.get("cpu_cores")
+        if series is None or not series.values.size:
+            continue
+        values = np.where(np.isfinite(series.values), series.values, 0.0)
+        total += values[0] * ran if series.pods == ("",) else values.sum(axis=0)
+        found = True
+    return total if found and total.size else None

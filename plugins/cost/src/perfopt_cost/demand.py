@@ -1,0 +1,171 @@
+"""What each container needs in the validity window: bounds for a replica, and their shape over the hours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.plugin import (
+    CPU_FLOOR_CORES,
+    MEMORY_FLOOR_BYTES,
+    AnalysisContext,
+    Array,
+    DeclineCode,
+    PodSeries,
+)
+from perfopt_cost.calibration import Bound, BoundModel, Calibration
+from perfopt_cost.hours import HOURS, KINDS, Cells
+
+LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
+LEAST_COVERAGE = 0.6
+IDLE_CORES = CPU_FLOOR_CORES / 2  # a P99 of half the floor stays within the floor
+OVER_LIMIT = 1.1
+_THROTTLED_FRACTION, _THROTTLED_SHARE = 0.05, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one replica of a container needs while as many replicas run as now.
+
+    Attributes:
+        name: of the container.
+        cpu: bound of the P99 of cpu, cores; None where it is not measured.
+        memory: bound of the peak of memory, bytes; None where it is not measured.
+        memory_least: the least ever held: it does not shrink with the load.
+        cpu_seen: the highest use of one pod that was measured.
+        shape: share of the cpu bound needed in each hour of each kind of day, in [0, 1], (KINDS, HOURS).
+    """
+
+    name: str
+    cpu: Bound | None
+    memory: Bound | None
+    memory_least: float
+    cpu_seen: float
+    shape: Array
+
+    @property
+    def idle(self) -> bool:
+        """Whether the least request there is covers its cpu."""
+        return self.cpu is not None and self.cpu.value <= CPU_FLOOR_CORES
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why there is no saying what a container needs."""
+
+    code: DeclineCode
+    reason: str
+
+
+def running_replicas(context: AnalysisContext) -> Array:
+    """Returns how many replicas ran at each step, at least 1, shape (steps,)."""
+    now = float(max(context.snapshot.workload.state.replicas or 1, 1))
+    recorded = context.snapshot.service.get("replicas")
+    if recorded is None:
+        return np.full(context.snapshot.grid.size, now)
+    return np.maximum(np.where(np.isfinite(recorded), recorded, now), 1.0)
+
+
+def needs(context: AnalysisContext, calibration: Calibration, cells: Cells) -> list[Need] | Unusable:
+    """Returns what each container needs, or why that can't be said of one of them."""
+    names = [container.name for container in context.snapshot.workload.state.containers]
+    load = running_replicas(context)
+    load = load / max(context.snapshot.workload.state.replicas or 1, 1)
+    found = []
+    for name in names:
+        need = _need(context, calibration, cells, name, load)
+        if isinstance(need, Unusable):
+            return need
+        found.append(need)
+    if not any(need.cpu or need.memory for need in found):
+        return Unusable(DeclineCode.NO_DATA, "Neither cpu nor memory of this workload is measured.")
+    return found
+
+
+def _need(
+    context: AnalysisContext, calibration: Calibration, cells: Cells, name: str, load: Array
+) -> Need | Unusable:
+    kind = context.snapshot.workload.service_class
+    shape = np.ones((KINDS, HOURS))
+    bounds: dict[str, Bound | None] = {}
+    seen = least = 0.0
+    for metric, model in (("cpu_cores", calibration.cpu[kind]), ("memory_bytes", calibration.memory[kind])):
+        used = _usable(context, name, metric)
+        if isinstance(used, Unusable):
+            return used
+        bounds[metric] = None
+        if used is None:
+            continue
+        values, begin = used
+        if metric == "cpu_cores":
+            seen = float(np.nanmax(values))
+            values = values * load[begin:]
+            shape = cells.shape(np.fmax.reduce(values, axis=0), begin, _p99(values))
+        else:
+            least = float(np.nanmin(values))
+            values = np.fmax.reduce(values, axis=0)[None]
+        bounds[metric] = _bounded(context, name, metric, values, model)
+    return Need(name, bounds["cpu_cores"], bounds["memory_bytes"], least, seen, shape)
+
+
+def _bounded(context: AnalysisContext, name: str, metric: str, values: Array, model: BoundModel) -> Bound:
+    """Returns the bound, no higher than a limit that use never passed lets it be, and idle use as idle."""
+    steps = max(-(-context.validity // context.snapshot.grid.step), 1)
+    made = model.bound(values, steps)
+    container = context.snapshot.workload.state.container(name)
+    limit = getattr(container, "cpu_limit_cores" if metric == "cpu_cores" else "memory_limit_bytes", None)
+    peak = float(np.nanmax(values))
+    value = made.value
+    if limit:
+        value = min(value, limit if peak <= limit else peak * OVER_LIMIT)
+    if metric == "cpu_cores" and (made.reference <= IDLE_CORES or peak <= CPU_FLOOR_CORES):
+        value = CPU_FLOOR_CORES
+    floor = CPU_FLOOR_CORES if metric == "cpu_cores" else MEMORY_FLOOR_BYTES
+    return Bound(max(value, floor), made.reference, made.held)
+
+
+def _usable(context: AnalysisContext, name: str, metric: str) -> tuple[Array, int] | Unusable | None:
+    """Returns the values from the first sample on and where they begin; None without such a metric."""
+    series = context.snapshot.series(name, metric)
+    present = _present(series)
+    if series is None or not present.any():
+        return None
+    first = int(present.argmax())
+    hours = (present.size - first) * context.snapshot.grid.step_seconds / 3600
+    parts, of = LEAST_HISTORY
+    least = context.validity.total_seconds() / 3600 * parts / of
+    if hours < least:
+        text = f"{name} has {hours:.1f} h of {metric}; {least:.1f} h (3/7 of the validity) are needed."
+        return Unusable(DeclineCode.SHORT_HISTORY, text)
+    covered = float(present[first:].mean())
+    if covered < LEAST_COVERAGE:
+        text = f"{name} has {covered:.0%} of its samples of {metric}; {LEAST_COVERAGE:.0%} are needed."
+        return Unusable(DeclineCode.LOW_COVERAGE, text)
+    values = series.values[:, first:]
+    return np.where(np.isfinite(values), values, np.nan), first
+
+
+def _present(series: PodSeries | None) -> NDArray[np.bool_]:
+    if series is None or not series.values.size:
+        return np.zeros(0, dtype=np.bool_)
+    found: NDArray[np.bool_] = np.isfinite(series.values).any(axis=0)
+    return found
+
+
+def _p99(values: Array) -> float:
+    known = values[np.isfinite(values)]
+    rank = max(-(-99 * known.size // 100) - 1, 0)
+    return float(np.partition(known, rank)[rank])
+
+
+def shortage(context: AnalysisContext) -> str | None:
+    """Returns a sentence on OOM kills or throttling in the history, or None: shortage is not made cheaper."""
+    for name, metrics in sorted(context.snapshot.containers.items()):
+        kills = metrics.get("oom_kills")
+        if kills is not None and np.nansum(kills.values) > 0:
+            return f"{name} was killed for lack of memory in this period."
+        throttled = metrics.get("cpu_throttled_fraction")
+        known = throttled.values[np.isfinite(throttled.values)] if throttled is not None else np.empty(0)
+        if known.size and (known > _THROTTLED_FRACTION).mean() >= _THROTTLED_SHARE:
+            return f"{name} was throttled in more than 5 % of its periods at times."
+    return None

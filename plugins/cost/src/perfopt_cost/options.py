@@ -1,0 +1,199 @@
+"""From needs and freedom to the programme, and from its solution back to containers."""
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from perfopt.plugin import (
+    CPU_FLOOR_CORES,
+    MEMORY_FLOOR_BYTES,
+    AnalysisContext,
+    Array,
+    Container,
+    NodeType,
+    PriceBook,
+)
+from perfopt_cost.demand import Need
+from perfopt_cost.freedom import Freedom, carries
+from perfopt_cost.hours import Period
+from perfopt_cost.programme import Programme
+
+SIZES = 16  # numbers of replicas that a size is made for, at most
+SMALL_MOVE = 0.10
+SMALL_CPU_CORES = 0.025
+SMALL_MEMORY_BYTES = 32 * 2**20
+_MIB = 2**20
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of a pod to choose from: cpu for one number of replicas, memory for one at most as large.
+
+    Attributes:
+        cpu, memory: requests, shape (containers, sizes).
+        for_memory: the fewest replicas the memory is enough for, shape (sizes,).
+        for_cpu: the replicas at the peak that the cpu is made for, shape (sizes,).
+    """
+
+    cpu: Array
+    memory: Array
+    for_memory: Array
+    for_cpu: Array
+
+
+def sizes_of(context: AnalysisContext, needs: list[Need], freedom: Freedom) -> Sizes:
+    """Returns the sizes that keep every container within what it may carry."""
+    containers = [context.snapshot.workload.state.container(need.name) for need in needs]
+    pairs = [
+        (at_peak, at_least)
+        for at_peak in _replicas(freedom)
+        for at_least in _replicas(freedom, quiet=True)
+        if at_least <= at_peak
+        and all(
+            carries(need, container.cpu_request_cores if container else None, freedom.running / at_peak)
+            for need, container in zip(needs, containers, strict=True)
+        )
+    ]
+    columns = [
+        [
+            _size(need, container or Container(name=need.name), freedom, *pair)
+            for need, container in zip(needs, containers, strict=True)
+        ]
+        for pair in pairs
+    ]
+    table = np.array(columns, dtype=np.float64).reshape(len(pairs), len(needs), 2)
+    ends = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return Sizes(table[:, :, 0].T, table[:, :, 1].T, ends[:, 1], ends[:, 0])
+
+
+def _replicas(freedom: Freedom, *, quiet: bool = False) -> list[int]:
+    """Returns the numbers of replicas to make sizes for: at the peak, or at the quietest."""
+    if not freedom.replicas:
+        return [freedom.running]
+    low, high = (freedom.floor if quiet else freedom.least), max(freedom.running, freedom.floor)
+    low = min(low, high)
+    spaced = np.geomspace(low, high, min(SIZES, high - low + 1)).round()
+    return [int(count) for count in np.unique(spaced)]
+
+
+def _size(
+    need: Need, container: Container, freedom: Freedom, at_peak: int, at_least: int
+) -> tuple[float, float]:
+    cpu, memory = container.cpu_request_cores or 0.0, float(container.memory_request_bytes or 0)
+    if freedom.cpu and need.cpu is not None:
+        cpu = whole_millicores(need.cpu.value * freedom.running / at_peak)
+    if freedom.memory and need.memory is not None:
+        load = max(freedom.running / at_least, 1.0)
+        memory = whole_mebibytes(need.memory_least + (need.memory.value - need.memory_least) * load)
+    return cpu, memory
+
+
+def whole_millicores(cores: float) -> float:
+    """Returns cores rounded up to whole millicores, at least 10m."""
+    return max(math.ceil(round(cores * 1000, 6)) / 1000, CPU_FLOOR_CORES)
+
+
+def whole_mebibytes(size: float) -> float:
+    """Returns bytes rounded up to whole MiB, at least 16Mi."""
+    return float(max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES))
+
+
+def programme_of(
+    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, periods: list[Period]
+) -> tuple[Programme, tuple[NodeType | None, ...]]:
+    """Returns the programme and its places; without node types in the book there is one place, None."""
+    cpu, memory = sizes.cpu.sum(axis=0), sizes.memory.sum(axis=0)
+    places, demand, spot = _prices(context.price_book, cpu, memory, spot=freedom.spot_share > 0)
+    least = np.stack([_least(needs, freedom, sizes, period) for period in periods])
+    return (
+        Programme(
+            hours=np.array([period.hours for period in periods]),
+            least=least,
+            demand_price=demand,
+            spot_price=spot,
+            most=max(freedom.running, freedom.floor),
+            spot_share=freedom.spot_share,
+            steady=freedom.steady,
+        ),
+        places,
+    )
+
+
+def _least(needs: list[Need], freedom: Freedom, sizes: Sizes, period: Period) -> Array:
+    """Returns how many replicas of each size carry a period, shape (sizes,)."""
+    least = np.maximum(sizes.for_memory, max(freedom.floor if freedom.replicas else freedom.running, 1))
+    if not freedom.replicas:
+        return least
+    for row, need in enumerate(needs):
+        if need.cpu is not None:
+            wanted = need.cpu.value * freedom.running * float(need.shape.reshape(-1)[period.cells].max())
+            least = np.maximum(
+                least, np.ceil(wanted / np.maximum(sizes.cpu[row], CPU_FLOOR_CORES) - _ROUNDING)
+            )
+    peak = max(float(need.shape.reshape(-1)[period.cells].max()) for need in needs)
+    # what narrows the peak (latency, one step at a time) narrows a quieter hour by as much
+    return np.maximum(least, np.ceil(freedom.least * peak - _ROUNDING))
+
+
+def _prices(
+    book: PriceBook, cpu: Array, memory: Array, *, spot: bool
+) -> tuple[tuple[NodeType | None, ...], Array, Array]:
+    """Returns places and what a replica of each size costs there for an hour, on demand and on spot."""
+    plain = np.array([book.hourly_cost(c, m) for c, m in zip(cpu, memory, strict=True)])
+    share = np.array(
+        [
+            [max(c / node.cores, m / node.memory_bytes) for node in book.node_types]
+            for c, m in zip(cpu, memory, strict=True)
+        ]
+    ).reshape(cpu.size, len(book.node_types))
+    fits = share <= 1
+    if not fits.any():
+        return (None,), plain[:, None], np.full((cpu.size, 1), np.nan)
+    on_demand = np.where(fits, share * np.array([node.price_hour for node in book.node_types]), np.nan)
+    prices = [node.spot_price_hour for node in book.node_types]
+    on_spot = np.where(
+        fits, share * np.array([np.nan if p is None or not spot else p for p in prices]), np.nan
+    )
+    cheapest = np.where(fits.any(axis=1), np.nanmin(np.where(fits, on_demand, np.inf), axis=1), np.nan)
+    scale = np.where(cheapest > 0, plain / cheapest, np.nan)[:, None]
+    return tuple(book.node_types), on_demand * scale, on_spot * scale
+
+
+def container_of(old: Container, need: Need, cpu: float, memory: float, load: float) -> Container:
+    """Returns a container with a new size; limits rise with a replica's load and never stand below a request.
+
+    Args:
+        old: what it has.
+        need: tells what is measured; what is not stays.
+        cpu: request, cores.
+        memory: request, bytes.
+        load: of a replica at the peak, relative to now.
+    """
+    request = _settled(old.cpu_request_cores, cpu, SMALL_CPU_CORES) if need.cpu else old.cpu_request_cores
+    limit = old.cpu_limit_cores
+    if limit is not None and request is not None:
+        limit = max(limit * max(load, 1.0) if load > 1 else limit, request)
+    held = old.memory_request_bytes
+    if need.memory:
+        held = int(_settled(old.memory_request_bytes, memory, SMALL_MEMORY_BYTES))
+    held_limit = old.memory_limit_bytes
+    if held_limit is not None and held is not None:
+        held_limit = max(held_limit, held)
+    return msgspec.structs.replace(
+        old,
+        cpu_request_cores=request,
+        cpu_limit_cores=limit,
+        memory_request_bytes=held,
+        memory_limit_bytes=held_limit,
+    )
+
+
+def _settled(current: float | None, wanted: float, small: float) -> float:
+    """Returns the current value where it is enough and the move would not be worth a restart."""
+    if current is None or current < wanted:
+        return wanted
+    move = current - wanted
+    return current if move < SMALL_MOVE * current and move < small else wanted

@@ -1,0 +1,233 @@
+"""The COST_OPTIMIZATION strategy: the cheapest feasible state for the validity window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from perfopt.plugin import (
+    AnalysisContext,
+    Array,
+    Basis,
+    Claim,
+    DeclineCode,
+    Declined,
+    OptimizationType,
+    Prior,
+    Proposal,
+    Reason,
+    WorkloadState,
+    decline,
+)
+from perfopt_cost import text
+from perfopt_cost.autoscaler import lower_minimum
+from perfopt_cost.calibration import Calibration, shipped_calibration
+from perfopt_cost.demand import Need, Unusable, needs, shortage
+from perfopt_cost.freedom import Freedom, freedom_of
+from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
+from perfopt_cost.idle import idle_reasons
+from perfopt_cost.options import container_of, programme_of, sizes_of
+from perfopt_cost.programme import ENUMERATED_MOST, Solution, solve
+
+_TYPE = OptimizationType.COST_OPTIMIZATION
+WORTH = 0.05  # of the cost: less is not worth a change
+WORTH_A_SCHEDULE = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A solved programme as a state.
+
+    Attributes:
+        saving_percent: of the replica-hours, by the schedule; None without one.
+    """
+
+    target: WorkloadState
+    solution: Solution
+    cost: float
+    saving_percent: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass
+class CostStrategy:
+    """Chooses size, replicas, node type, spot share and schedule; see perfopt_cost.programme.
+
+    Attributes:
+        calibration: what bounds of demand are made of.
+        enumerated_most: programmes with more pairs of size and place than this go to HiGHS.
+    """
+
+    name: str = "cost"
+    optimization_type: OptimizationType = _TYPE
+    metrics: Sequence[str] = (
+        "cpu_cores",
+        "memory_bytes",
+        "cpu_throttled_fraction",
+        "oom_kills",
+        "replicas",
+        "requests_per_second",
+        "network_receive_bytes_per_second",
+        "latency_p50_ms",
+        "latency_p90_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+    )
+    forecasts: Sequence[str] = ()
+    prior: Prior = field(default_factory=lambda: shipped_calibration().prior)
+    calibration: Calibration = field(default_factory=shipped_calibration)
+    enumerated_most: int = ENUMERATED_MOST
+
+    def propose(self, context: AnalysisContext) -> Proposal | Declined:
+        """Returns the cheapest state for [now, now + validity), or why there is none."""
+        state = context.snapshot.workload.state
+        cost = context.price_book.monthly_cost(state)
+        if cost is None or cost <= 0:
+            reason = "What it requests now is not known, so there is no cost to lower."
+            return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
+        if not context.snapshot.grid.size:
+            return decline(_TYPE, DeclineCode.NO_DATA, "There is no history.")
+        short = shortage(context)
+        if short is not None:
+            reason = f"{short} What is short is not made cheaper: see RESOURCE_OPTIMIZATION first."
+            return decline(_TYPE, DeclineCode.UNSTABLE, reason)
+        cells = cells_of(context)
+        needed = needs(context, self.calibration, cells)
+        if isinstance(needed, Unusable):
+            return decline(_TYPE, needed.code, needed.reason)
+        freedom = freedom_of(context, needed)
+        plan = self._cheapest(context, needed, freedom, cells)
+        return _answer(context, needed, freedom, plan, cost)
+
+    def _cheapest(
+        self, context: AnalysisContext, needed: list[Need], freedom: Freedom, cells: Cells
+    ) -> _Plan | None:
+        """Returns the cheaper of a constant number of replicas and a schedule that is worth having."""
+        constant = self._solved(context, needed, freedom, cells, whole(context))
+        if constant is None or not freedom.replicas or freedom.running == 1:
+            return constant
+        shape: Array = np.maximum.reduce([need.shape for need in needed])
+        if shape.min() > 1 - WORTH_A_SCHEDULE:
+            return constant
+        planned = self._solved(context, needed, freedom, cells, periods(context, cells, shape))
+        if planned is not None and planned.cost <= (1 - WORTH_A_SCHEDULE) * constant.cost:
+            return planned
+        return constant
+
+    def _solved(
+        self,
+        context: AnalysisContext,
+        needed: list[Need],
+        freedom: Freedom,
+        cells: Cells,
+        found: list[Period],
+    ) -> _Plan | None:
+        sizes = sizes_of(context, needed, freedom)
+        programme, places = programme_of(context, needed, freedom, sizes, found)
+        solution = solve(programme, enumerated_most=self.enumerated_most)
+        if solution is None:
+            return None
+        peak = max(solution.replicas)
+        state = context.snapshot.workload.state
+        load = freedom.running / peak if freedom.replicas else 1.0
+        containers = tuple(
+            container_of(old, need, sizes.cpu[row, solution.size], sizes.memory[row, solution.size], load)
+            for row, (old, need) in enumerate(zip(state.containers, needed, strict=True))
+        )
+        extra, reasons = _placed(context, freedom, programme.hours, solution, places[solution.place])
+        saving = None
+        if len(set(solution.replicas)) > 1:
+            extra["schedule"] = schedule(context, cells, found, solution.replicas)
+            hours = programme.hours.sum() * freedom.running
+            saving = 100 * (1 - float(programme.hours @ np.array(solution.replicas)) / float(hours))
+            reasons += (text.off_hours(extra["schedule"], saving, cells.calendar),)
+        target = msgspec.structs.replace(
+            state,
+            containers=containers,
+            replicas=peak if freedom.replicas else state.replicas,
+            basis=Basis.DECLARED if containers != state.containers else state.basis,
+            extra=extra,
+        )
+        cost = context.price_book.monthly_cost(target)
+        assert cost is not None
+        return _Plan(target, solution, cost, saving, reasons)
+
+
+def _placed(
+    context: AnalysisContext, freedom: Freedom, hours: Array, solution: Solution, place: Any
+) -> tuple[dict[str, Any], tuple[Reason, ...]]:
+    """Returns the extra keys of the target, with where its pods run if that is known or gains anything."""
+    extra = {key: value for key, value in context.snapshot.workload.state.extra.items() if key != "schedule"}
+    on_spot = float(hours @ np.array(solution.spot)) / float(hours @ np.array(solution.replicas))
+    if place is None or (on_spot == 0 and "node_type" not in extra):
+        return extra, ()
+    extra |= {"node_type": place.name}
+    if on_spot == 0:
+        extra.pop("spot_share", None)
+        return extra, ()
+    extra["spot_share"] = round(on_spot, 4)
+    return extra, (text.spot(context.price_book, place.name, on_spot, freedom.steady),)
+
+
+def _answer(
+    context: AnalysisContext, needed: list[Need], freedom: Freedom, plan: _Plan | None, cost: float
+) -> Proposal | Declined:
+    state = context.snapshot.workload.state
+    target = state if plan is None else plan.target
+    reasons = [*idle_reasons(context, needed), *(text.demand(context, need) for need in needed)]
+    reasons += [*freedom.reasons, *(plan.reasons if plan else ())]
+    saving = None if plan is None else plan.saving_percent
+    lower = lower_minimum(context, freedom, needed)
+    if lower is not None and target.hpa is not None:
+        reasons.append(text.minimum(lower, target.hpa.min_replicas))
+        saving = lower.saving_percent
+        hpa = msgspec.structs.replace(target.hpa, min_replicas=lower.replicas)
+        expected = min(max(round(lower.expected), lower.replicas), state.replicas or lower.replicas)
+        target = msgspec.structs.replace(target, hpa=hpa, replicas=expected)
+    then = context.price_book.monthly_cost(target)
+    if then is None or then > (1 - WORTH) * cost:
+        return _kept(context, needed, plan, cost, reasons)
+    if plan is not None:
+        reasons.append(text.solved(plan.solution))
+    return Proposal(
+        optimization_type=_TYPE,
+        target=target,
+        description=text.description(context, target, cost, then),
+        reasons=tuple(reasons),
+        claim=Claim(saving_percent=None if saving is None else round(saving, 2)),
+    )
+
+
+def _kept(
+    context: AnalysisContext, needed: list[Need], plan: _Plan | None, cost: float, reasons: list[Reason]
+) -> Proposal | Declined:
+    """Recommends the state as it is where it is enough; where it may not be, another type has to say."""
+    state = context.snapshot.workload.state
+    if not _enough(state, needed):
+        reason = "Nothing cheaper is safe, and what it has may be too little: see RESOURCE_OPTIMIZATION."
+        return decline(_TYPE, DeclineCode.NOT_APPLICABLE, reason)
+    solution = plan.solution if plan is not None else None
+    if solution is not None:
+        reasons.append(text.solved(solution))
+    return Proposal(
+        optimization_type=_TYPE,
+        target=state,
+        description=text.kept(context, cost, solution),
+        reasons=tuple(reasons),
+        already_right=True,
+    )
+
+
+def _enough(state: WorkloadState, needed: list[Need]) -> bool:
+    """Returns whether the present requests and memory limits cover the bounds."""
+    for need in needed:
+        container = state.container(need.name)
+        assert container is not None
+        if need.cpu is not None and (container.cpu_request_cores or 0.0) < need.cpu.value:
+            return False
+        held = [container.memory_request_bytes, container.memory_limit_bytes]
+        if need.memory is not None and min([h for h in held if h is not None], default=0) < need.memory.value:
+            return False
+    return True

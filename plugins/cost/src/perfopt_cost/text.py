@@ -1,0 +1,152 @@
+"""The sentences an operator reads, with the numbers they can check."""
+
+from datetime import timedelta
+from typing import Any
+
+from perfopt.plugin import AnalysisContext, PriceBook, Reason, WorkloadState, format_cpu, format_memory
+from perfopt_cost.autoscaler import Minimum
+from perfopt_cost.demand import Need
+from perfopt_cost.programme import Solution
+
+
+def description(context: AnalysisContext, target: WorkloadState, now: float, then: float) -> str:
+    """Says what to change and what it saves."""
+    state = context.snapshot.workload.state
+    book = context.price_book
+    money = f"{then:,.2f} {book.currency} a month in place of {now:,.2f}, by the price book {book.name}"
+    return f"{'; '.join(_changes(state, target))}: {money}."
+
+
+def _changes(state: WorkloadState, target: WorkloadState) -> list[str]:
+    said = []
+    if target.extra.get("schedule") and target.extra.get("schedule") != state.extra.get("schedule"):
+        counts = sorted({entry["min_replicas"] for entry in target.extra["schedule"]})
+        said.append(f"Run {counts[0]} to {counts[-1]} replicas by the schedule in place of {state.replicas}")
+    elif target.hpa is not None and state.hpa is not None and target.hpa != state.hpa:
+        said.append(f"Lower the HPA's minimum from {state.hpa.min_replicas} to {target.hpa.min_replicas}")
+    elif target.replicas != state.replicas:
+        said.append(f"Run {target.replicas} replicas in place of {state.replicas}")
+    for new in target.containers:
+        old = state.container(new.name)
+        moves = []
+        if old is not None and old.cpu_request_cores != new.cpu_request_cores:
+            moves.append(f"cpu_request {_cpu(old.cpu_request_cores)} -> {_cpu(new.cpu_request_cores)}")
+        if old is not None and old.memory_request_bytes != new.memory_request_bytes:
+            memory = f"{_memory(old.memory_request_bytes)} -> {_memory(new.memory_request_bytes)}"
+            moves.append(f"memory_request {memory}")
+        if moves:
+            said.append(f"set {', '.join(moves)} on {new.name}")
+    if target.extra.get("node_type") and target.extra.get("node_type") != state.extra.get("node_type"):
+        said.append(f"place it on {target.extra['node_type']}")
+    if target.extra.get("spot_share", 0.0) != state.extra.get("spot_share", 0.0):
+        said.append(f"run {target.extra['spot_share']:.0%} of the replicas on spot")
+    text = [part[0].upper() + part[1:] if not number else part for number, part in enumerate(said)]
+    return text or ["Keep what is set"]
+
+
+def _cpu(cores: float | None) -> str:
+    return "unset" if cores is None else format_cpu(cores)
+
+
+def _memory(size: float | None) -> str:
+    return "unset" if size is None else format_memory(size)
+
+
+def kept(context: AnalysisContext, cost: float, solution: Solution | None) -> str:
+    """Says that nothing is worth changing."""
+    book = context.price_book
+    looked = f" of {solution.combinations} combinations" if solution is not None else ""
+    return (
+        f"Keep what is set ({cost:,.2f} {book.currency} a month): nothing{looked} that keeps the service's"
+        " promises is cheaper by as much as is worth a change."
+    )
+
+
+def solved(solution: Solution) -> Reason:
+    """Says how good the combination is known to be."""
+    how = "by looking at each" if solution.method == "enumerated" else "by HiGHS"
+    proof = "proven cheapest" if solution.gap == 0 else f"within {solution.gap:.2%} of the cheapest"
+    return Reason(
+        code="optimality",
+        text=(
+            f"Of {solution.combinations} feasible combinations of size and placement, each with the fewest"
+            f" replicas that carry each period, this is {proof} (optimality gap {solution.gap:.2%}, {how})."
+        ),
+        data={
+            "gap": round(solution.gap, 6),
+            "method": solution.method,
+            "combinations": solution.combinations,
+        },
+    )
+
+
+def demand(context: AnalysisContext, need: Need) -> Reason:
+    """Says what a container's size rests on."""
+    days = context.validity / timedelta(days=1)
+    parts: list[str] = []
+    data: dict[str, float] = {}
+    if need.cpu is not None:
+        parts.append(
+            f"the P99 of cpu was {format_cpu(need.cpu.reference)} and is taken to stay within"
+            f" {format_cpu(need.cpu.value)} (such bounds held in {need.cpu.held:.0%} of windows)"
+        )
+        data |= {"cpu_p99_cores": round(need.cpu.reference, 6), "cpu_bound_cores": round(need.cpu.value, 6)}
+    if need.memory is not None:
+        parts.append(
+            f"memory peaked at {need.memory.reference / 2**20:,.0f} MiB and is taken to stay within"
+            f" {need.memory.value / 2**20:,.0f} MiB ({need.memory.held:.0%})"
+        )
+        data |= {"memory_peak_bytes": round(need.memory.reference)}
+        data |= {"memory_bound_bytes": round(need.memory.value)}
+    if not parts:
+        return Reason(code="not_measured", text=f"{need.name} is not measured; what it has stays as it is.")
+    said = "; ".join(parts)
+    text = f"{need.name}: over the next {days:.3g} days, for a replica at today's number of them, {said}."
+    return Reason(code="demand", text=text, data=data)
+
+
+def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: str | None) -> Reason:
+    """Says what the schedule does."""
+    counts = sorted({entry["min_replicas"] for entry in schedule})
+    days = f"the sessions of {calendar}" if calendar else "weekdays and weekends"
+    return Reason(
+        code="off_hours",
+        text=(
+            f"The load follows the hours of {days}: {counts[-1]} replicas when it is high and {counts[0]}"
+            f" when it is low save {saving_percent:.0f} % of the replica-hours. More replicas start 15"
+            " minutes early."
+        ),
+        data={"saving_percent": round(saving_percent, 2), "calendar": calendar},
+    )
+
+
+def minimum(found: Minimum, before: int) -> Reason:
+    """Says why an autoscaler's minimum can fall."""
+    if found.orphaned:
+        why = "the load never called for more than the minimum, so the autoscaler never scaled"
+    else:
+        why = "the load often called for fewer replicas than the minimum"
+    return Reason(
+        code="orphaned_minimum" if found.orphaned else "overlarge_minimum",
+        text=(
+            f"The HPA's minimum of {before} can be {found.replicas}: {why}. On this history"
+            f" {found.expected:.1f} replicas would have run on average."
+        ),
+        data={"min_replicas": found.replicas, "expected_replicas": round(found.expected, 2)},
+    )
+
+
+def spot(book: PriceBook, node_type: str, share: float, steady: int) -> Reason:
+    """Says what running on spot risks."""
+    node = book.node_type(node_type)
+    assert node is not None
+    assert node.spot_price_hour is not None
+    less = 1 - node.spot_price_hour / node.price_hour if node.price_hour else 0.0
+    return Reason(
+        code="spot",
+        text=(
+            f"A spot {node_type} costs {less:.0%} less and may be taken back at short notice: at most"
+            f" {share:.0%} of the replicas run there, and at least {steady} on demand."
+        ),
+        data={"spot_price_hour": node.spot_price_hour, "price_hour": node.price_hour},
+    )
