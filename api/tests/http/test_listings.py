@@ -140,3 +140,22 @@ class TestBehindAProxy:
         world.store.add(make_recommendation(1), make_recommendation(2))
         link = client.get(f"{API}/recommendations?limit=1").headers["link"]
         assert link == f'<https://perfopt.example/base{API}/recommendations?limit=1&cursor=1>; rel="next"'
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("recommendations?service=web", "Known: cursor, include, limit, optimization_type, service_name."),
+        ("jobs?servicename=web", "Known: cursor, limit, service_name, status."),
+        ("accuracy?type=x", "Known: optimization_type, service_name."),
+        ("models?name=x", "Known: kind."),
+        ("plugins?all=1", "This address takes none."),
+        ("jobs/job_1?job_id=2", "This address takes none."),
+    ],
+)
+def test_a_parameter_that_nothing_reads_is_refused_by_name(client, path, remedy):
+    response = client.get(f"/api/v1/optimization/{path}")
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert error["field"] == path.partition("?")[2].partition("=")[0]
+    assert error["remedy"] == remedy

@@ -167,3 +167,10 @@ def test_database_urls_and_nested_secrets_are_redacted():
         "urls": [f"nats://{REDACTED}@n1:4222", "postgresql://user@db/perfopt"],
         "dsn": f"postgresql://host/db?user=u&password={REDACTED}&sslmode=require",
     }
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n"])
+def test_an_empty_file_is_an_empty_configuration(tmp_path, text):
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(text)
+    assert load_config(path, {}).sources == {}

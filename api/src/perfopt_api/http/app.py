@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 
 from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import InvalidInputError
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http import accuracy, docs, health, jobs, models, openapi, plugins, recommendations, scaling
 from perfopt_api.http.auth import require_requester
@@ -19,6 +20,8 @@ from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import Ports
 from perfopt_api.http.requestlog import RequestLog
 
+# Parameters of handlers that are not of the address.
+_INJECTED = frozenset({"request", "ports", "analysis", "wish"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -74,14 +77,32 @@ def _api_router() -> Router:
             "wish": Provide(body_of(ApplyRecommendationRequest, optional=True)),
         },
         guards=[require_requester],
-        before_request=_require_acceptable,
+        before_request=_check_request,
     )
 
 
-async def _require_acceptable(request: Request[Any, Any, Any]) -> None:
+async def _check_request(request: Request[Any, Any, Any]) -> None:
+    _require_acceptable(request)
+    _require_known_parameters(request)
+
+
+def _require_acceptable(request: Request[Any, Any, Any]) -> None:
     accepted = request.headers.get("accept")
     if accepted and request.accept.best_match(["application/json", "application/problem+json"]) is None:
         raise NotAcceptableError(
             f"The API answers in JSON, and the request accepts {accepted!r} only.",
             remedy="Send `Accept: application/json`, or no such header.",
         )
+
+
+def _require_known_parameters(request: Request[Any, Any, Any]) -> None:
+    """Refuses what the address asks and nothing reads: a filter misspelt would show everything."""
+    declared = request.route_handler.parsed_fn_signature.parameters.keys() - request.path_params.keys()
+    known = tuple(name for name in declared if name not in _INJECTED)
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidInputError(
+                f"There is no parameter {name!r}.",
+                field=name,
+                remedy=f"Known: {', '.join(sorted(known))}." if known else "This address takes none.",
+            )
