@@ -33,7 +33,15 @@ def run(*command: object, cwd: Path | None = None) -> str:
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
-    for dist in ("core", "plugins/resource", "plugins/cost", "plugins/scaling", "plugins/tuning", "plugins/latency", "api"):
+    for dist in (
+        "core",
+        "plugins/resource",
+        "plugins/cost",
+        "plugins/scaling",
+        "plugins/tuning",
+        "plugins/latency",
+        "api",
+    ):
         # Without --wheel the wheel is built from the sdist, so that both are known to be whole.
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT / dist)
     return folder

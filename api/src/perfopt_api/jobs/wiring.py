@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStr
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.outcomes import OpenSource, OutcomeKeeper
 from perfopt_api.jobs.policy import WorkerPolicy
+from perfopt_api.jobs.retention import Retention
 from perfopt_api.jobs.sources import Analyst
 from perfopt_api.jobs.sweeper import Sweeper
 from perfopt_api.jobs.worker import Deliveries, Worker
@@ -27,6 +29,7 @@ from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
+from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
 
 _log = structlog.get_logger(__name__)
@@ -72,7 +75,7 @@ async def run_worker(config: Config) -> None:
 
 
 def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSource) -> Companions:
-    """Returns what keeps an engine up to date: with the registry of models, and with recorded outcomes.
+    """Returns what runs beside the jobs: it follows the registry of models, records outcomes, and forgets.
 
     Args:
         settings: of the service.
@@ -84,7 +87,7 @@ def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSou
     def of(backends: Backends) -> Sequence[Companion]:
         registry = PostgresModels(backends.database)
         outcomes = PostgresOutcomes(backends.database)
-        return (
+        always: tuple[Companion, ...] = (
             ModelWatch(registry, engine.use_models, settings.model_poll_seconds),
             OutcomeKeeper(
                 outcomes,
@@ -94,6 +97,10 @@ def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSou
                 pause_seconds=settings.outcome_poll_seconds,
             ),
         )
+        if settings.retention_days is None:
+            return always
+        keep = timedelta(days=settings.retention_days)
+        return (*always, Retention(PostgresRetention(backends.database), keep))
 
     return of
 

@@ -1,0 +1,63 @@
+"""Deletes what is old and has done its work; what is in force, due or part of a change is never touched."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import aliased
+
+from perfopt_api.store.database import Database
+from perfopt_api.store.tables import jobs, outbox, outcomes, recommendations
+
+
+class PostgresRetention:
+    """Forgets finished jobs with their recommendations, and events that went out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def forget_jobs(self, before: datetime, *, limit: int) -> int:
+        """Deletes finished analyses with their recommendations and outcomes, oldest first.
+
+        One stays as long as a recommendation of it is current, applied, or waits for its outcome, or a job
+        that applied one names it; so do jobs that applied something.
+
+        Args:
+            before: only what was finished before it.
+            limit: at most so many jobs.
+
+        Returns:
+            How many jobs were deleted.
+        """
+        of_job = recommendations.c.job_id == jobs.c.job_id
+        current = recommendations.c.superseded_by.is_(None) | recommendations.c.applied
+        in_force = exists().where(of_job, current)
+        waiting = exists().where(
+            of_job,
+            outcomes.c.recommendation_id == recommendations.c.recommendation_id,
+            outcomes.c.status == "due",
+        )
+        child = aliased(jobs)
+        old = (
+            select(jobs.c.job_id)
+            .where(
+                jobs.c.completed_at < before,
+                jobs.c.parent_job_id.is_(None),
+                ~in_force,
+                ~waiting,
+                ~exists().where(child.c.parent_job_id == jobs.c.job_id),
+            )
+            .order_by(jobs.c.completed_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.transaction() as connection:
+            ids = (await connection.execute(old)).scalars().all()
+            await connection.execute(delete(recommendations).where(recommendations.c.job_id.in_(ids)))
+            await connection.execute(delete(jobs).where(jobs.c.job_id.in_(ids)))
+        return len(ids)
+
+    async def forget_events(self, before: datetime, *, limit: int) -> int:
+        """Deletes events that were published before an instant; returns how many."""
+        old = select(outbox.c.id).where(outbox.c.published_at < before).order_by(outbox.c.id).limit(limit)
+        async with self._database.transaction() as connection:
+            return (await connection.execute(delete(outbox).where(outbox.c.id.in_(old)))).rowcount

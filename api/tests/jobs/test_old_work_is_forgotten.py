@@ -1,0 +1,101 @@
+"""Retention: what is old and has done its work goes, and nothing that anybody still relies on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt_api.jobs.retention import Retention
+from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.retention import PostgresRetention
+from perfopt_api.store.tables import jobs, outbox, outcomes, recommendations
+from perfopt_api.store.work import PostgresWorkStore
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+OLD, NEW = NOW - timedelta(days=91), NOW - timedelta(days=89)
+
+
+@pytest.fixture
+def retention(database):
+    return Retention(PostgresRetention(database), timedelta(days=90), now=lambda: NOW)
+
+
+@pytest.fixture
+def finished(database, recommendation, result):
+    """Stores a finished analysis of a service, its recommendation scored; returns the job's id."""
+
+    async def store(service="web", at=OLD, scored=True, cpu="300m"):
+        api, work = PostgresStore(database), PostgresWorkStore(database)
+        job = (await api.create_job(PerformanceAnalysisRequest(service_name=service))).job
+        claim = await work.claim(job.job_id, owner="test", lease=timedelta(minutes=1))
+        await work.finish_job(claim, result(recommendation(service, cpu_request=cpu)))
+        mine = recommendations.c.job_id == job.job_id
+        async with database.transaction() as connection:
+            done = update(jobs).where(jobs.c.job_id == job.job_id).values(completed_at=at)
+            await connection.execute(done)
+            await connection.execute(update(outbox).values(published_at=at))
+            if scored:
+                ids = select(recommendations.c.recommendation_id).where(mine)
+                known = update(outcomes).where(outcomes.c.recommendation_id.in_(ids))
+                await connection.execute(known.values(status="scored", accurate=True))
+        return job.job_id
+
+    return store
+
+
+async def left(database):
+    async with database.transaction() as connection:
+        ids = (await connection.execute(select(jobs.c.job_id))).scalars().all()
+        counts = [
+            await connection.scalar(select(func.count()).select_from(table))
+            for table in (recommendations, outcomes, outbox)
+        ]
+    return set(ids), counts
+
+
+async def test_an_old_analysis_that_was_superseded_and_scored_goes_with_all_it_made(
+    database, retention, finished
+):
+    await finished()
+    kept = await finished(cpu="900m", at=NEW)
+    assert (await retention.forget())[0] == 1
+    ids, (made, scored, _) = await left(database)
+    assert (ids, made, scored) == ({kept}, 1, 1)
+    assert (await retention.forget())[0] == 0
+
+
+async def test_what_is_in_force_stays_however_old(database, retention, finished):
+    current = await finished()
+    await retention.forget()
+    assert (await left(database))[0] == {current}
+
+
+async def test_what_waits_for_its_outcome_was_applied_or_is_named_by_a_change_stays(
+    database, retention, finished
+):
+    waiting = await finished(scored=False)
+    applied = await finished(cpu="900m")
+    parent = await finished(cpu="100m")
+    await finished(cpu="1500m")
+    child = (await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name="web"))).job
+    async with database.transaction() as connection:
+        of_applied = recommendations.c.job_id == applied
+        await connection.execute(update(recommendations).where(of_applied).values(applied=True))
+        mine = update(jobs).where(jobs.c.job_id == child.job_id)
+        await connection.execute(mine.values(parent_job_id=parent, completed_at=OLD))
+    assert (await retention.forget())[0] == 0
+    assert {waiting, applied, parent, child.job_id} < (await left(database))[0]
+
+
+async def test_unfinished_jobs_and_unpublished_events_stay(database, retention, finished):
+    await finished()
+    open_job = (await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name="x"))).job
+    async with database.transaction() as connection:
+        await connection.execute(update(jobs).values(created_at=OLD))
+        await connection.execute(update(outbox).values(published_at=None, created_at=OLD))
+    assert await retention.forget() == (0, 0)
+    assert open_job.job_id in (await left(database))[0]
+    async with database.transaction() as connection:
+        await connection.execute(update(outbox).values(published_at=OLD))
+    assert await retention.forget() == (0, 1)
