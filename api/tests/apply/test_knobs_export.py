@@ -39,7 +39,7 @@ def test_what_no_manifest_can_set_is_written_down(make, states):
 
 
 def test_a_limit_that_is_searched_is_patched_beside_the_knobs(make, states):
-    current, wanted = states
+    _, wanted = states
     kinds = [
         a["kind"] for a in export(tuned(make, states, {"env": {"X": "1"}}, containers=wanted["containers"]))
     ]
