@@ -83,7 +83,7 @@ def read_yaml(path: Path, *, what: str) -> Document:
     Raises:
         InvalidInputError: not readable, not YAML, over 16 MiB, or not a mapping.
     """
-    return parse_yaml(_read_text(path, what), str(path), what=what)
+    return parse_yaml(read_text(path, what), str(path), what=what)
 
 
 def parse_yaml(text: str, name: str, *, what: str) -> Document:
@@ -118,7 +118,8 @@ def parse_yaml(text: str, name: str, *, what: str) -> Document:
     return document
 
 
-def _read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str) -> str:
+    """Returns a text file's content; raises InvalidInputError where it can't be read, naming `what` it is."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidInputError(f"The {what} {path} is over 16 MiB.", remedy="Split it.")

@@ -45,6 +45,7 @@ class PrometheusConfig(
         workloads_per_query: how many workloads one query asks for at most; fewer where they have many pods.
         cluster_label: the label that names the cluster where one server holds several.
         replica_labels: labels that tell the replicas of an HA pair apart.
+        openslo: OpenSLO documents (YAML files) that state latency objectives, by service.
         opencost_currency: of the prices that OpenCost exports, which name none.
     """
 
@@ -66,6 +67,7 @@ class PrometheusConfig(
     workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25
     cluster_label: str = "cluster"
     replica_labels: tuple[str, ...] = ("prometheus_replica", "prometheus", "replica", "__replica__")
+    openslo: tuple[str, ...] = ()
     opencost_currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
 
     @property

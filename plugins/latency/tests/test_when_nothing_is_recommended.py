@@ -12,6 +12,12 @@ def test_without_an_objective_it_says_how_to_state_one(bench):
     assert "perfopt.io/slo-latency-ms" in declined.reason
 
 
+def test_an_annotation_that_makes_no_sense_is_named(bench):
+    snapshot = bench.snapshot(slo=None)
+    snapshot.workload.annotations["perfopt.io/slo-latency-ms"] = "soon"
+    assert "'soon'" in bench.ask(snapshot).reason
+
+
 @pytest.mark.parametrize("mode", ["Auto", "Recreate", "Initial"])
 def test_limits_that_a_vpa_sets_are_left_to_it(bench, mode):
     declined = bench.ask(vpa_mode=mode)

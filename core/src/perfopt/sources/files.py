@@ -12,7 +12,7 @@ from perfopt.documents import suggestion
 from perfopt.domain.enums import Basis
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import Coverage
-from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.grid import GridReport, to_grid
@@ -85,7 +85,10 @@ class FileSource:
             *((series, series, self._services.defaults) for series in index.metrics if series not in named),
         ]
         at_ms = _epoch_ms(at)
-        return tuple(_workload(index, *entry, at_ms) for entry in sorted(entries, key=lambda e: e[:2]))
+        return tuple(
+            _workload(index, series, name, entry, self._services.objective(name, entry), at_ms)
+            for series, name, entry in sorted(entries, key=lambda e: e[:2])
+        )
 
     async def snapshots(
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]
@@ -225,14 +228,16 @@ def _no_data(workload: Workload, index: SampleIndex, grid: TimeGrid) -> NoDataEr
     )
 
 
-def _workload(index: SampleIndex, series: str, name: str, entry: ServiceEntry, at_ms: int) -> Workload:
+def _workload(
+    index: SampleIndex, series: str, name: str, entry: ServiceEntry, slo: Slo | None, at_ms: int
+) -> Workload:
     return Workload(
         id=WorkloadId(name=series),
         service_name=name,
         state=_state(entry, _limits(index, series, at_ms)),
         labels=dict(entry.labels),
         annotations=dict(entry.annotations),
-        slo=entry.slo,
+        slo=slo,
         calendar=entry.calendar,
         service_class=entry.service_class,
         price_book=entry.price_book,

@@ -7,11 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 from perfopt.domain.enums import Basis
-from perfopt.domain.workload import Container, HpaState, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.errors import InvalidInputError
+from perfopt.sources.objectives import annotated_objective, normalised
 from perfopt.sources.prometheus_answer import Sample
 
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
+_OWN_ANNOTATION = "perfopt_io_"
 _KEDA_PREFIX = "keda-hpa-"
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _KIND_LABELS = {
@@ -58,16 +61,24 @@ class Owners:
 
 
 class KubeState(msgspec.Struct, kw_only=True):
-    """The answers to the catalogue's state queries, by the name of the query."""
+    """What a cluster said of its workloads.
+
+    Attributes:
+        samples: the answers to the catalogue's state queries, by the name of the query.
+        cluster_label: the label that names the cluster.
+        objectives: latency objectives by normalised service name, for workloads whose annotations state none.
+    """
 
     samples: Mapping[str, Sequence[Sample]]
     cluster_label: str
+    objectives: Mapping[str, Slo] = {}
 
     def workloads(self) -> tuple[Workload, ...]:
         """Returns every workload with its state, ordered by identity."""
         replicas = self._replicas()
         pods = self._pods()
-        hpas, vpas, labels = self._hpas(), self._vpas(), self._labels()
+        hpas, vpas, labels = self._hpas(), self._vpas(), self._metadata("label_")
+        annotations = self._metadata("annotation_")
         containers = self._containers()
         created = {self._pod(sample.labels): sample.value for sample in self.samples["pods_created"]}
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
@@ -79,10 +90,12 @@ class KubeState(msgspec.Struct, kw_only=True):
             state = workload_state(containers.get(newest, ()) if newest else ())
             running = None if identity.kind in _RUNS_TO_COMPLETION else len(pods.get(identity, ()))
             name = labels.get(identity, {}).get(NAME_LABEL)
+            service = name if name and shared[name] == 1 else identity.name
+            annotated = annotations.get(identity, {})
             found.append(
                 Workload(
                     id=identity,
-                    service_name=name if name and shared[name] == 1 else identity.name,
+                    service_name=service,
                     state=msgspec.structs.replace(
                         state,
                         replicas=replicas.get(identity, running),
@@ -91,9 +104,19 @@ class KubeState(msgspec.Struct, kw_only=True):
                         vpa_mode=vpas.get(identity),
                     ),
                     labels=labels.get(identity, {}),
+                    annotations=annotated,
+                    slo=self._objective(service, annotated),
                 )
             )
         return tuple(found)
+
+    def _objective(self, service: str, annotations: Mapping[str, str]) -> Slo | None:
+        """Returns the objective of a workload; one annotated wrongly is none, and costs no other workload."""
+        try:
+            annotated = annotated_objective(annotations)
+        except InvalidInputError:
+            return None
+        return annotated or self.objectives.get(normalised(service))
 
     def _id(self, labels: Mapping[str, str], kind: str, name: str) -> WorkloadId:
         cluster = labels.get(self.cluster_label, "")
@@ -178,15 +201,16 @@ class KubeState(msgspec.Struct, kw_only=True):
             if s.labels.get("target_kind") and s.labels.get("target_name") and s.labels.get("update_mode")
         }
 
-    def _labels(self) -> dict[WorkloadId, dict[str, str]]:
+    def _metadata(self, prefix: str) -> dict[WorkloadId, dict[str, str]]:
+        """Returns labels or annotations, as kube-state-metrics exposes both: with a prefix."""
         found: dict[WorkloadId, dict[str, str]] = {}
         for sample in self.samples["labels"]:
             identity = self._kind_id(sample.labels)
             if identity is not None:
                 found.setdefault(identity, {}).update(
-                    (_kubernetes_label(name.removeprefix("label_")), value)
+                    (_kubernetes_name(name.removeprefix(prefix)), value)
                     for name, value in sorted(sample.labels.items())
-                    if name.startswith("label_") and value
+                    if name.startswith(prefix) and value
                 )
         return found
 
@@ -258,8 +282,10 @@ def _hpa(least: int, most: int, targets: Sequence[Sample]) -> HpaState:
     )
 
 
-def _kubernetes_label(exposed: str) -> str:
-    """Returns the label that kube-state-metrics exposed with dots and slashes as underscores, where known."""
+def _kubernetes_name(exposed: str) -> str:
+    """Returns the name that kube-state-metrics exposed with dots and slashes as underscores, where known."""
+    if exposed.startswith(_OWN_ANNOTATION):
+        return f"perfopt.io/{exposed.removeprefix(_OWN_ANNOTATION).replace('_', '-')}"
     if exposed.startswith(_STANDARD_LABEL):
         return f"app.kubernetes.io/{exposed.removeprefix(_STANDARD_LABEL).replace('_', '-')}"
     return exposed

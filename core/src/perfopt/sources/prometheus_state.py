@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import KubeState, Owners, Pod
+from perfopt.sources.objectives import read_openslo
 from perfopt.sources.opencost import price_books
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.promql import Catalogue, one_of, quote, render
@@ -37,6 +39,7 @@ class StateReader:
         self._client = client
         self._config = config
         self._state = catalogue.state
+        self._objectives = read_openslo([Path(name) for name in config.openslo])
         self._lookback = max(3 * config.step, _LEAST_LOOKBACK)
         self._inventories: dict[datetime, asyncio.Task[_Inventory]] = {}
 
@@ -113,7 +116,8 @@ class StateReader:
         samples = dict(zip(names, answers, strict=True))
         label = self._config.cluster_label
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
-        return _Inventory(KubeState(samples=samples, cluster_label=label).workloads(), books)
+        state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
+        return _Inventory(state.workloads(), books)
 
     async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
         """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""

@@ -1,5 +1,6 @@
 """The services file: what each series of a file source has now, and how it is called.
 
+openslo: [slos.yaml]              # latency objectives by service; paths beside this file
 price_books:
 onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
 defaults:
@@ -38,8 +39,9 @@ from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.workload import HpaState, Slo
 from perfopt.errors import InvalidInputError
 from perfopt.prices import price_book
+from perfopt.sources.objectives import annotated_objective, normalised, read_openslo
 
-_SECTIONS = ("price_books", "defaults", "services")
+_SECTIONS = ("openslo", "price_books", "defaults", "services")
 Quantity = str | int | float
 Replicas = Annotated[int, Meta(ge=0, le=100_000)]
 Percent = Annotated[int, Meta(ge=1, le=10_000)]
@@ -130,13 +132,19 @@ class ServicesFile:
         services: service name to entry, the defaults already in it.
         defaults: the entry of a series that is not named.
         price_books: those it brings, by name.
+        objectives: of the OpenSLO documents it names, by normalised name of the service.
         document: where it came from, for errors.
     """
 
     services: Mapping[str, ServiceEntry] = field(default_factory=dict)
     defaults: ServiceEntry = field(default_factory=ServiceEntry)
     price_books: Mapping[str, PriceBook] = field(default_factory=dict)
+    objectives: Mapping[str, Slo] = field(default_factory=dict)
     document: Document = field(default_factory=lambda: Document("services file", {}))
+
+    def objective(self, name: str, entry: ServiceEntry) -> Slo | None:
+        """Returns the latency objective of a service: its own here, else that of an OpenSLO document."""
+        return entry.slo or self.objectives.get(normalised(name))
 
     def check_price_books(self, known: Mapping[str, PriceBook]) -> None:
         """Refuses a service that names a price book which neither this file nor `known` holds."""
@@ -174,7 +182,12 @@ def read_services(path: Path) -> ServicesFile:
         name: _entry(document, value, defaults, ("services", name), books)
         for name, value in _mapping(document, "services").items()
     }
-    return ServicesFile(services, parsed_defaults, books, document)
+    return ServicesFile(services, parsed_defaults, books, _objectives(document, path.parent), document)
+
+
+def _objectives(document: Document, folder: Path) -> dict[str, Slo]:
+    names = document.convert(document.data.get("openslo") or [], list[str], ("openslo",))
+    return read_openslo([folder / name for name in names])
 
 
 def _mapping(document: Document, key: str) -> dict[str, Any]:
@@ -210,7 +223,7 @@ def _entry(
         capacity=quantities("capacity"),
         replicas=raw.replicas,
         price_book=_price_book(document, raw.price_book, _origin(value, path, "price_book"), books),
-        slo=None if raw.slo is None else Slo(**msgspec.structs.asdict(raw.slo)),
+        slo=_slo(document, raw, path),
         calendar=raw.calendar,
         service_class=raw.service_class or ServiceClass.STANDARD,
         hpa=None if raw.hpa is None else _hpa(document, raw.hpa, _origin(value, path, "hpa")),
@@ -221,6 +234,15 @@ def _entry(
         command=raw.command,
         args=raw.args,
     )
+
+
+def _slo(document: Document, raw: _Entry, path: tuple[str, ...]) -> Slo | None:
+    if raw.slo is not None:
+        return Slo(**msgspec.structs.asdict(raw.slo))
+    try:
+        return annotated_objective(raw.annotations)
+    except InvalidInputError as error:
+        reraise_at(document, (*path, "annotations"), error)
 
 
 def _origin(value: Any, path: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class LatencyStrategy:
         """Returns what keeps the objective over [now, now + validity), or why nothing is recommended."""
         workload = context.snapshot.workload
         if workload.slo is None:
-            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, text.NO_OBJECTIVE)
+            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, text.no_objective(workload.annotations))
         vpa = workload.state.vpa_mode
         if vpa is not None and vpa != "Off":
             return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_by_vpa(vpa))

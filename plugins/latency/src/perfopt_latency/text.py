@@ -1,5 +1,6 @@
 """The sentences an operator reads, with the numbers they can check."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +14,22 @@ NO_OBJECTIVE = (
     "No latency objective is known for this service. State one: slo in the services file, the annotation"
     " perfopt.io/slo-latency-ms, or an OpenSLO document."
 )
+_ANNOTATIONS = ("perfopt.io/slo-latency-ms", "perfopt.io/slo-quantile")
 TOO_FEW_WINDOWS = (
     "Too few steps have requests, CPU and latency together to learn how latency follows load; a step"
     " counts from"
     " ten requests on."
 )
 NO_REQUESTS = "No request was served in the last validity window, so there is no load to plan for."
+
+
+def no_objective(annotations: Mapping[str, str]) -> str:
+    """Says that there is no objective: none was stated, or the annotation makes no sense."""
+    stated = {name: annotations[name] for name in _ANNOTATIONS if name in annotations}
+    if not stated:
+        return NO_OBJECTIVE
+    written = ", ".join(f"{name}: {value!r}" for name, value in stated.items())
+    return f"The annotations {written} state no latency objective: write milliseconds and a quantile below 1."
 
 
 def objective(slo: Slo) -> str:
