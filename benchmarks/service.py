@@ -54,7 +54,6 @@ async def ask(api: str, services: Sequence[str], period: str, count: int, client
             for number in turn:
                 body = {
                     "service_name": services[number % len(services)],
-                    "optimization_types": ["RESOURCE_OPTIMIZATION"],
                     "analysis_period": period,
                 }
                 began = time.perf_counter()

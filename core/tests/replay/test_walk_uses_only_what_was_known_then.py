@@ -144,6 +144,15 @@ def test_requests_assumed_from_limits_follow_the_limits_of_the_time():
     assert known_at(snapshot, 6 * DAY).workload.state.containers[0].cpu_request_cores == 8.0
 
 
+def test_a_request_known_for_now_only_is_held_to_the_limit_of_the_time():
+    usage = daily_usage(10)
+    limit = np.where(np.arange(usage.size) < 5 * DAY, 1.0, 8.0)
+    state = WorkloadState(containers=(Container(name="main", cpu_request_cores=4.0, cpu_limit_cores=8.0),))
+    snapshot = make_snapshot({"main": {"cpu_cores": usage, "cpu_limit_cores": limit}}, state=state)
+    assert known_at(snapshot, 4 * DAY).workload.state.containers[0].cpu_request_cores == 1.0
+    assert known_at(snapshot, 6 * DAY).workload.state.containers[0].cpu_request_cores == 4.0
+
+
 def test_the_image_known_then_is_not_a_later_one():
     snapshot = make_snapshot()
     state = snapshot.workload.state

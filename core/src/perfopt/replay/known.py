@@ -19,6 +19,7 @@ _RECORDED = {
     "cpu_limit_cores": "cpu_limit_cores",
     "memory_limit_bytes": "memory_limit_bytes",
 }
+_LIMITED = (("cpu_limit_cores", "cpu_request_cores"), ("memory_limit_bytes", "memory_request_bytes"))
 
 
 def known_at(snapshot: WorkloadSnapshot, index: int, begin: int = 0) -> WorkloadSnapshot:
@@ -54,14 +55,17 @@ def _container(
         if series is not None:
             value = _last(series.hottest())
             then[field] = round(value) if value is not None and field.endswith("_bytes") else value
-    if basis is Basis.ASSUMED_FROM_LIMIT:
-        for resource, field in (
-            ("cpu_limit_cores", "cpu_request_cores"),
-            ("memory_limit_bytes", "memory_request_bytes"),
-        ):
-            if resource in then:
-                then[field] = then[resource]
-    return msgspec.structs.replace(container, **then)
+    known = msgspec.structs.replace(container, **then)
+    for limit, request in _LIMITED:
+        if limit in then and (basis is Basis.ASSUMED_FROM_LIMIT or _above(known, request, limit)):
+            known = msgspec.structs.replace(known, **{request: then[limit]})
+    return known
+
+
+def _above(container: Container, request: str, limit: str) -> bool:
+    """Tells whether a request is above the limit: one that was not recorded can't have been what it is now."""
+    asked, allowed = getattr(container, request), getattr(container, limit)
+    return asked is not None and allowed is not None and asked > allowed
 
 
 def _image(container: Container, then: datetime, changes: tuple[ImageChange, ...]) -> str | None:
