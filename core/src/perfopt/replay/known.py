@@ -63,7 +63,7 @@ def _container(
 
 
 def _above(container: Container, request: str, limit: str) -> bool:
-    """Tells whether a request is above the limit: one that was not recorded can't have been what it is now."""
+    """Tells whether a request is above the limit: not recorded, it was not then what it is now."""
     asked, allowed = getattr(container, request), getattr(container, limit)
     return asked is not None and allowed is not None and asked > allowed
 
