@@ -327,3 +327,13 @@ async def test_accuracy_shows_what_was_recorded_beside_what_was_replayed(databas
     assert (recorded.cpu_safe, recorded.memory_safe, recorded.cpu_waste) == (0.75, 1.0, 0.5)
     [own] = await store.accuracy(service_name="s0")
     assert (own.recorded.scored, own.recorded.accuracy) == (1, 0.0)
+
+
+async def test_what_files_tell_of_times_long_gone_is_news_when_it_is_scored(database, keeper, made):
+    for number in range(3):
+        await made(f"s{number}")
+    learnt, years_later = [], Clock(MADE + timedelta(days=10 * 365))
+    one = keeper(Source("s0", "s1", "s2"), years_later, learnt)
+    await one.sweep()
+    await one.learn()
+    assert learnt[0][KEY].outcomes == pytest.approx(3.0)

@@ -47,6 +47,7 @@ def outcome(number, *, stated=0.9, accurate=True, version="1", workload=None, en
         valid_until=ended,
         stated=stated,
         accurate=accurate,
+        recorded_at=ended,
     )
 
 

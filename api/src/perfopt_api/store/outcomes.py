@@ -139,6 +139,7 @@ class PostgresOutcomes:
                 table.c.valid_until,
                 cast(func.coalesce(before, told), Float).label("stated"),
                 outcomes.c.accurate,
+                outcomes.c.scored_at,
             )
             .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
             .where(outcomes.c.status == "scored", plugin.in_(list(strategies)))

@@ -33,6 +33,7 @@ class RecordedOutcome:
         made_at, valid_until: the window it was scored on.
         stated: the probability before any record was taken into account.
         accurate: by DESIGN.md section 5.
+        recorded_at: when it was scored; files may tell of times long gone.
     """
 
     strategy: str
@@ -42,6 +43,7 @@ class RecordedOutcome:
     valid_until: datetime
     stated: float
     accurate: bool
+    recorded_at: datetime
 
 
 def strategy_records(
@@ -90,7 +92,7 @@ def _weights(outcomes: Sequence[RecordedOutcome], version: str, now: datetime) -
     by_workload: dict[str, list[int]] = {}
     for index, one in enumerate(outcomes):
         by_workload.setdefault(one.workload, []).append(index)
-        age = max(now - one.valid_until, timedelta(0)) / HALF_LIFE
+        age = max(now - one.recorded_at, timedelta(0)) / HALF_LIFE
         weights[index] = 0.5**age * (1.0 if one.version == version else OTHER_VERSION)
     for own in by_workload.values():
         for group in _overlapping(outcomes, own):
