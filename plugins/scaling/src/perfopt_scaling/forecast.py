@@ -25,7 +25,7 @@ RECENT_DAYS = 2
 WRONG_SHARE = 0.15  # of recent blocks above what 98 in 100 should stay below
 WIDEST_MARGIN = float(np.log(3.0))
 _JUDGED = 0.98
-_FLOOR = 1e-6  # cores: keeps the logarithm of nothing finite
+_OFFSET = 0.05  # of the mean: what is small beside it is alike, and the logarithm of nothing is finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +35,28 @@ class Need:
     Attributes:
         expected: the middle, shape (blocks,).
         errors: of the logarithm on past days, sorted.
+        offset: added to use before its logarithm, in cores.
         block: length of a block.
         wrong_lately: share of recent blocks above what 98 in 100 should have stayed below.
     """
 
     expected: Array
     errors: Array
+    offset: float
     block: timedelta
     wrong_lately: float
 
     def quantile(self, level: float) -> Array:
         """Returns what a block stays below with this probability, shape (blocks,)."""
-        raised: Array = self.expected * np.exp(self.margin(level))
-        return raised
+        raised: Array = (self.expected + self.offset) * np.exp(self.margin(level)) - self.offset
+        return np.maximum(raised, 0.0)
 
     def margin(self, level: float) -> float:
         """Returns the error of the logarithm that this share of past blocks stayed below."""
-        return float(np.quantile(self.errors, level))
+        at = level * (self.errors.size - 1)
+        low = int(at)
+        high = min(low + 1, self.errors.size - 1)
+        return float(self.errors[low] + (at - low) * (self.errors[high] - self.errors[low]))
 
     @property
     def trusted(self) -> bool:
@@ -71,7 +76,8 @@ def foretell(cores: Array, grid: TimeGrid, validity: timedelta) -> Need:
     block = per_block * grid.step
     a_day = max(DAY // block, 1)
     days = max(cores.size // (per_block * a_day), 1)
-    logs = _fold(cores[-days * a_day * per_block :], per_block, a_day)
+    offset = max(_OFFSET * float(np.nanmean(cores)), 1e-6)
+    logs = _fold(cores[-days * a_day * per_block :] + offset, per_block, a_day)
     weekend = _weekend(grid, block, -logs.shape[0] * a_day, logs.size).reshape(logs.shape)
     apart = logs.shape[0] >= 7 and _differ(logs, weekend)
     past = list(range(1, len(logs)))
@@ -84,10 +90,9 @@ def foretell(cores: Array, grid: TimeGrid, validity: timedelta) -> Need:
     expected = np.nan_to_num(np.concatenate(days_ahead)[:ahead], nan=float(np.nanmax(logs)))
     known = np.sort(errors[np.isfinite(errors)])
     return Need(
-        expected=np.maximum(
-            np.exp(np.nan_to_num(expected[:ahead], nan=float(np.nanmax(logs)))) - _FLOOR, 0.0
-        ),
+        expected=np.maximum(np.exp(expected) - offset, 0.0),
         errors=known if known.size else np.zeros(1),
+        offset=offset,
         block=block,
         wrong_lately=_wrong(errors),
     )
@@ -96,9 +101,9 @@ def foretell(cores: Array, grid: TimeGrid, validity: timedelta) -> Need:
 def _fold(cores: Array, per_block: int, a_day: int) -> Array:
     """Returns logarithms of the blocks' highest steps, shape (days, blocks of a day), NaN where unknown."""
     days = -(-cores.size // (per_block * a_day))
-    padded = np.r_[np.full(days * a_day * per_block - cores.size, np.nan), cores]
+    padded = np.r_[np.full(days * a_day * per_block - cores.size, np.nan), cores]  # a first part of a day
     highest = np.fmax.reduce(padded.reshape(-1, per_block), axis=1)
-    logs: Array = np.log(np.maximum(highest, 0.0) + _FLOOR).reshape(days, a_day)
+    logs: Array = np.log(np.maximum(highest, 1e-9)).reshape(days, a_day)
     return logs
 
 

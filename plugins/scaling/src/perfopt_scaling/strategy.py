@@ -91,7 +91,11 @@ class ScalingStrategy:
         "latency_p99_ms",
     )
     forecasts: Sequence[str] = ()
-    prior = Prior()
+    prior = Prior(
+        mean=0.88,
+        strength=4.0,
+        source="benchmarks/scaling_plans.py --split tune: 88 % of 229 plans on 10 series of demand",
+    )
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Proposes HPA settings, a schedule and a ScaledObject, or says why replicas can't be planned."""
@@ -150,8 +154,9 @@ def _plan(state: WorkloadState, demand: Demand, learnt: Capacity, need: Need, st
     if need.trusted:
         floors = np.maximum(_replicas(need.quantile(stance.need), FULL * joint.request_cores), least)
     else:
-        usual = float(np.nanquantile(demand.cores, 0.5))
-        floors = np.full(need.expected.size, max(math.ceil(usual / joint.load_cores), least), dtype=np.int64)
+        high = float(np.nanquantile(demand.cores, stance.need))
+        floor = math.ceil(high / (FULL * joint.request_cores) - 1e-9)
+        floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
     return Plan(floors, expected, joint, need.trusted)
 
