@@ -256,3 +256,10 @@ def test_a_monthly_cost_is_730_hours_of_all_replicas_requests():
     state = WorkloadState(containers=(container,), replicas=3)
     assert book.monthly_cost(state) == pytest.approx(3 * (0.5 * 0.02 + 2 * 0.01) * 730)
     assert book.monthly_cost(WorkloadState(containers=(Container(name="main"),))) is None
+
+
+def test_the_behaviour_of_an_autoscaler_stands_in_the_state_as_kubernetes_writes_it():
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+    hpa = HpaState(max_replicas=5, behavior=behavior)
+    assert WorkloadState(containers=(), hpa=hpa).to_map()["hpa"] == {"max_replicas": 5, "behavior": behavior}
+    assert "behavior" not in WorkloadState(containers=(), hpa=HpaState(max_replicas=5)).to_map()["hpa"]

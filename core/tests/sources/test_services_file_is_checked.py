@@ -48,6 +48,11 @@ HEAD = "services:\n  web:\n"
             "services.web.hpa: min_replicas is above max_replicas. (FILE:3) Swap or correct them.",
         ),
         (
+            HEAD + "    hpa: {max_replicas: 5, behavior: {scaleUp: {selectPolicy: Most}}}\n",
+            "services.web.hpa: behavior.scaleUp.selectPolicy is not one of Max, Min, Disabled. (FILE:3)"
+            " Write it as the autoscaling/v2 reference of HorizontalPodAutoscalerBehavior has it.",
+        ),
+        (
             HEAD + "    hpa: {min_replicas: 5}\n",
             "services.web.hpa: Object missing required field `max_replicas`. (FILE:3) Correct the value.",
         ),

@@ -39,6 +39,7 @@ from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.workload import HpaState, Slo
 from perfopt.errors import InvalidInputError
 from perfopt.prices import price_book
+from perfopt.replay.autoscale.behavior import Behavior
 from perfopt.sources.objectives import annotated_objective, normalised, read_openslo
 
 _SECTIONS = ("openslo", "price_books", "defaults", "services")
@@ -264,6 +265,10 @@ def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...
 def _hpa(document: Document, given: _HpaEntry, path: tuple[str, ...]) -> HpaState:
     if given.min_replicas > given.max_replicas:
         document.fail((*path, "hpa"), "min_replicas is above max_replicas.", "Swap or correct them.")
+    try:
+        Behavior.parse(given.behavior)
+    except InvalidInputError as error:
+        reraise_at(document, (*path, "hpa"), error)
     return HpaState(**msgspec.structs.asdict(given))
 
 

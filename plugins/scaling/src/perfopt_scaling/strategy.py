@@ -129,7 +129,7 @@ class ScalingStrategy:
         target = msgspec.structs.replace(
             state,
             containers=_resized(state, plan.joint.request_cores / demand.request_cores),
-            replicas=max(math.ceil(float(plan.expected.mean()) - 1e-9), 1),
+            replicas=max(round(float(plan.expected.mean())), 1),
             hpa=settings,
             extra=extra,
         )
