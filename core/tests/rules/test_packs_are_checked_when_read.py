@@ -137,3 +137,11 @@ def test_every_variable_can_be_read_by_a_rule_for_containers(pack, run, situatio
         "proposal.latency_ms",
         "container.history.cpu_throttled_p95",
     }
+
+
+def test_the_reference_has_every_variable_with_its_meaning():
+    page = (Path(__file__).parents[3] / "docs/reference/rules.md").read_text(encoding="utf-8")
+    missing = [
+        v.name for v in VARIABLES.values() if f"| `{v.name}` |" not in page or v.description not in page
+    ]
+    assert not missing

@@ -1,9 +1,8 @@
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfopt.domain.enums import DeclineCode, ServiceClass
+from perfopt.domain.enums import Basis, DeclineCode, ServiceClass
 from perfopt.plugin import Declined, HpaState, OptimizationType
 
 MIB = 2**20
@@ -29,6 +28,16 @@ def test_a_clamp_says_what_it_changed(pack, run):
         ("cpu_limit", "2", "700m"),
     ]
     assert result.proposal.description.endswith("hold main cpu request at 700m, main cpu limit at 700m.")
+
+
+def test_what_rules_bring_back_to_the_current_state_is_already_right(pack, run, situation, propose):
+    clamp = "{clamp: {fields: [cpu_request], at_least: 1}}"
+    body = f"rules: [{{name: a, for: containers, reason: R., actions: [{clamp}]}}]"
+    context = situation(basis=Basis.ASSUMED_FROM_LIMIT)
+    proposal = propose(context, {"basis": Basis.DECLARED}, cpu_request_cores=0.5)
+    result = run({"packs": [pack(body)]}, proposal, context)
+    assert result.proposal.already_right
+    assert result.proposal.target == context.snapshot.workload.state
 
 
 def test_a_bound_may_be_computed(pack, run):
@@ -181,36 +190,46 @@ def test_loops_are_bounded(pack, run, situation):
     assert not isinstance(run({"packs": [pack(body)]}, context=context), Declined)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+def twice(run, config, context, **quantities):
+    once = run(config, context=context, **quantities)
+    return once.proposal.target, run(config, once.proposal, context).proposal.target
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     cpu=st.integers(1, 20_000),
     low=st.integers(1, 10_000),
     high=st.integers(1, 10_000),
     memory=st.integers(1, 8192),
-    step=st.integers(1, 700),
 )
-def test_clamps_are_idempotent(pack, run, situation, propose, cpu, low, high, memory, step):
+def test_clamps_are_idempotent(pack, run, situation, cpu, low, high, memory):
     body = f"""
     rules:
-      - name: steps
-        for: containers
-        reason: R.
-        actions: [{{round: {{fields: [cpu_request, cpu_limit], to: {step}m}}}}]
       - name: a
         for: containers
         reason: R.
         actions:
           - clamp: {{fields: [cpu_request], at_least: {min(low, high)}m, at_most: {max(low, high)}m}}
+          - clamp: {{fields: [cpu_limit], at_least: {high}m}}
           - clamp: {{fields: [memory_limit], at_most: {memory}Mi}}
     """
     config = {"packs": [pack(body)], "enable": "step-limits"}
-    context = situation()
-    once = run(config, context=context, cpu_request_cores=cpu / 1000, cpu_limit_cores=None)
-    again = run(config, once.proposal, context)
-    assert again.proposal.target == once.proposal.target
-    container = once.proposal.target.containers[0]
-    assert msgspec.structs.asdict(container)["cpu_limit_cores"] is None
+    once, again = twice(run, config, situation(), cpu_request_cores=cpu / 1000, cpu_limit_cores=20.0)
+    assert again == once
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cpu=st.integers(10, 20_000), step=st.integers(10, 700), way=st.sampled_from(["up", "down", "nearest"]))
+def test_rounding_is_idempotent_and_meets_the_multiple(pack, run, situation, cpu, step, way):
+    body = f"""
+    rules:
+      - name: a
+        for: containers
+        reason: R.
+        actions: [{{round: {{fields: [cpu_request], to: {step}m, direction: {way}}}}}]
+    """
+    quantities = {"cpu_request_cores": cpu / 1000, "cpu_limit_cores": None}
+    once, again = twice(run, {"packs": [pack(body)]}, situation(), **quantities)
+    millicores = once.containers[0].cpu_request_cores * 1000
+    assert again == once or millicores == 10  # the floor has the last word, and may be no multiple
+    assert round(millicores) % step == 0 or millicores == 10

@@ -283,7 +283,9 @@ class RuleSet:
 
 
 def _changed(proposal: Proposal, run: _Run) -> Proposal:
-    target = run.facts.target
+    target, current = run.facts.target, run.facts.current
+    if msgspec.structs.replace(target, basis=current.basis) == current:
+        target = current  # what nobody changes rests on what it rested on
     reasons = (*proposal.reasons, *run.reasons)
     if target == proposal.target:
         return msgspec.structs.replace(proposal, reasons=reasons)
@@ -292,7 +294,7 @@ def _changed(proposal: Proposal, run: _Run) -> Proposal:
         target=target,
         reasons=reasons,
         description=f"{proposal.description} {_in_force(proposal.target, target)}",
-        already_right=target == run.facts.current,
+        already_right=target == current,
     )
 
 

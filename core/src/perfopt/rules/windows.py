@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -76,14 +77,11 @@ def allowed(
         end: of it.
     """
     if defer.windows:
-        found = [span for window in defer.windows for span in _spans(window, start, end)]
-        return _clipped(_merged(found), start, end)
+        return _weekly(defer.windows, start, end)
     known = sessions.get(exchange_of(defer, parameters) or "")
     if not known:
         return None
-    before, after = (_length(text, parameters) for text in (defer.before, defer.after))
-    busy = _merged([(opened - before, close + after) for opened, close in known])
-    return _clipped(_gaps(busy, start, end), start, end)
+    return _closed(known, _length(defer.before, parameters), _length(defer.after, parameters), start, end)
 
 
 def intersection(one: Sequence[TimeWindow], other: Sequence[TimeWindow]) -> tuple[TimeWindow, ...]:
@@ -94,6 +92,20 @@ def intersection(one: Sequence[TimeWindow], other: Sequence[TimeWindow]) -> tupl
         for b in other
         if max(a.start, b.start) < min(a.end, b.end)
     )
+
+
+@lru_cache(maxsize=256)  # the strategies of a workload ask for the same, at the same past instants
+def _weekly(windows: tuple[Window, ...], start: datetime, end: datetime) -> tuple[TimeWindow, ...]:
+    found = [span for window in windows for span in _spans(window, start, end)]
+    return _clipped(_merged(found), start, end)
+
+
+@lru_cache(maxsize=256)
+def _closed(
+    sessions: Sessions, before: timedelta, after: timedelta, start: datetime, end: datetime
+) -> tuple[TimeWindow, ...]:
+    near = [(o - before, c + after) for o, c in sessions if c + after > start and o - before < end]
+    return _clipped(_gaps(_merged(near), start, end), start, end)
 
 
 def _resolved(text: str, parameters: Mapping[str, Any]) -> Any:

@@ -274,7 +274,7 @@ def _stayed(key: str, moment: Moment) -> bool | None:
 def _own(bid: Bid, moment: Moment, decision: Decision) -> tuple[WorkloadState, tuple[Reason, ...], bool]:
     """Returns a bid's changes at the plan's values, what was adjusted in them, and whether any was taken."""
     wanted = differences(moment.state, bid.proposal.target)
-    if decision.vetoed is not None or not wanted:
+    if decision.vetoed is not None or wanted.keys() <= {BASIS}:
         return bid.proposal.target, (), True
     there = flatten(decision.state)
     alone = fitted_alone(moment.state, {path: there.get(path) for path in wanted})
