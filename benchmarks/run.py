@@ -49,6 +49,7 @@ def main() -> None:
     from_prometheus()
     if traces:
         run("resource_accuracy.py", "--traces", traces, "--split", "report")
+        run("scaling_plans.py", "--traces", traces, "--split", "report")
 
 
 if __name__ == "__main__":
