@@ -78,6 +78,7 @@ def test_it_is_listed_with_its_version_and_type(commands):
     (plugin,) = json.loads(run(commands / "perfopt", "plugin", "list", "--format", "json"))
     assert (plugin["name"], plugin["version"], plugin["status"]) == ("pool-sizer", "0.3.0", "loaded")
     assert plugin["types"] == ["PERFORMANCE_TUNING"]
+    assert plugin["rule_packs"] == ["pool-sizer"]
 
 
 def test_its_recommendation_appears(commands, samples):
@@ -91,6 +92,13 @@ def test_its_recommendation_appears(commands, samples):
     assert made["recommended_state"]["knobs"] == {"connection_pool_size": 13}
     assert made["description"] == "Hold 13 connections in the pool of checkout."
     assert made["plugin"] == "pool-sizer/littles-law"
+    assert made["rules_fired"] == ["restart_for_pools"]
+    assert made["requires_approval"] is True
+    assert made["annotations"] == {"pool-sizer/source": "Little 1961"}
+    assert [(rule["pack"], rule["action"]) for rule in made["rules"]] == [
+        ("pool-sizer", "require_approval"),
+        ("pool-sizer", "annotate"),
+    ]
     declined = {line["optimization_type"]: line["declined"]["code"] for line in lines if "declined" in line}
     assert declined["RESOURCE_OPTIMIZATION"] == "no_strategy"
 

@@ -1,5 +1,7 @@
 """Sizes connection pools by Little's law, as a plugin of perfopt."""
 
+from pathlib import Path
+
 from perfopt.plugin import Strategy, hookimpl
 from pool_sizer.strategy import PoolSizer
 
@@ -8,3 +10,9 @@ from pool_sizer.strategy import PoolSizer
 def perfopt_strategies() -> list[Strategy]:
     """Returns the one strategy there is."""
     return [PoolSizer()]
+
+
+@hookimpl
+def perfopt_rule_packs() -> list[Path]:
+    """Returns the one rule pack there is."""
+    return [Path(__file__).with_name("pools.yaml")]
