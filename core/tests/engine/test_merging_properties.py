@@ -44,6 +44,7 @@ CONTEXT = make_context(
         state=CURRENT,
     )
 )
+WITH_SLO = replace(CONTEXT.snapshot, workload=msgspec.structs.replace(CONTEXT.snapshot.workload, slo=SLO))
 
 cores = st.integers(1, 4000).map(lambda millicores: millicores / 1000)
 sizes = st.integers(1, 3000).map(lambda mebibytes: mebibytes * MIB)
@@ -88,7 +89,7 @@ def bids(draw, current, number):
         proposal=proposal,
         confidence=draw(st.floats(0, 1)),
         value=draw(st.floats(-100, 100)),
-        for_slo=needed_for_slo(proposal, SLO),
+        for_slo=needed_for_slo(proposal, WITH_SLO),
     )
 
 

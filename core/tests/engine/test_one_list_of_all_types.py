@@ -359,3 +359,42 @@ def test_the_result_survives_json_with_its_plan():
         Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}), Wanting(COST, state={"replicas": 3})
     )
     assert msgspec.json.decode(msgspec.json.encode(result), type=type(result)) == result
+
+
+def test_knobs_computed_for_other_limits_wait_for_these_to_be_in_force():
+    smaller = Wanting(
+        RESOURCE, quantities={"memory_request_bytes": 512 * MIB, "memory_limit_bytes": 640 * MIB}
+    )
+    knobs = {
+        "knobs": {"main": {"gomemlimit": 1843}},
+        "knob_settings": {"main": {"env": {"GOMEMLIMIT": "1843MiB"}}},
+    }
+    result = analysed(smaller, Wanting(TUNING, state={"extra": knobs}))
+    assert "knobs" not in result.plan.recommended_state
+    (lost,) = [declined for declined in result.declined if declined.optimization_type is TUNING]
+    assert lost.code is DeclineCode.CONFLICT
+    assert "analyse again once that is in force" in lost.reason
+    requests_only = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
+    kept = analysed(requests_only, Wanting(TUNING, state={"extra": knobs}))
+    assert kept.plan.recommended_state["knobs"] == knobs["knobs"]
+    assert kept.plan.recommended_state["knob_settings"] == knobs["knob_settings"]
+
+
+def test_a_plan_of_replicas_rests_on_the_request_that_each_will_have():
+    plan = msgspec.structs.replace(HPA, min_replicas=3, max_replicas=6)
+    scaler = Wanting(SCALING, state={"hpa": plan})
+    smaller = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.2, strength=50))
+    result = analysed(smaller, scaler, snapshot=steady(state=SCALED))
+    assert result.plan.recommended_state["cpu_request"] == "1"
+    assert ("main.cpu_request", "same_field", "resource/it") in codes(result)
+
+
+def test_kedas_object_says_what_the_autoscalers_settings_say():
+    plan = msgspec.structs.replace(HPA, min_replicas=3)
+    triggers = [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}]
+    spec = {"minReplicaCount": 3, "maxReplicaCount": 10, "triggers": triggers}
+    scaler = Wanting(SCALING, state={"hpa": plan, "extra": {"keda_scaled_object": {"spec": spec}}})
+    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.2})
+    state = analysed(scaler, larger, snapshot=steady(state=SCALED)).plan.recommended_state
+    assert state["hpa"]["target_cpu_utilization_percent"] == 50
+    assert state["keda_scaled_object"]["spec"]["triggers"][0]["metadata"]["value"] == "50"

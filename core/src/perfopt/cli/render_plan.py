@@ -7,7 +7,9 @@ from typing import Any
 from perfopt.domain.recommendation import AnalysisResult, Evidence, OptimizationRecommendation, Plan
 
 Tabulate = Callable[..., str]
-_APART = frozenset({"cpu_request", "memory_request", "cpu_limit", "memory_limit", "containers", "basis"})
+_APART = frozenset(
+    {"cpu_request", "memory_request", "cpu_limit", "memory_limit", "containers", "basis", "knob_settings"}
+)
 _LONGEST = 40
 
 
@@ -41,13 +43,23 @@ def other_changes(made: OptimizationRecommendation | Plan) -> str:
     return ", ".join(f"{name} {_moved(before.get(name), after.get(name))}" for name in names)
 
 
-def _flat(state: Any, prefix: str = "") -> dict[str, Any]:
+_DEPTH = {"hpa": 1, "knobs": 2}
+
+
+def _flat(state: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in state.items():
-        if not prefix and name in _APART:
-            continue
-        nested = isinstance(value, dict) and (prefix or name in ("hpa", "knobs"))
-        found |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+        if name not in _APART:
+            found |= _nested(name, value, _DEPTH.get(name, 0))
+    return found
+
+
+def _nested(name: str, value: Any, depth: int) -> dict[str, Any]:
+    if depth == 0 or not isinstance(value, dict):
+        return {name: value}
+    found: dict[str, Any] = {}
+    for inner, own in value.items():
+        found |= _nested(f"{name}.{inner}", own, depth - 1)
     return found
 
 

@@ -50,6 +50,21 @@ def realised_latency(service: Mapping[str, Array], quantile: float) -> float | N
     return _weighted_median(values[present], weights[present]) if present.any() else None
 
 
+def missed_share(service: Mapping[str, Array], quantile: float, target_ms: float) -> float:
+    """Returns the share of a period's requests that came in steps whose quantile was above a target.
+
+    Without a rate of requests each step weighs the same; 0 where no latency was measured.
+    """
+    values = latency_series(service, quantile)
+    if values is None:
+        return 0.0
+    rate = service.get("requests_per_second")
+    weights = np.ones(values.size) if rate is None else np.where(np.isfinite(rate), rate, 0.0)
+    weights = np.where(np.isfinite(values), weights, 0.0)
+    total = float(weights.sum())
+    return float(weights[values > target_ms].sum()) / total if total > 0 else 0.0
+
+
 def _weighted_median(values: Array, weights: Array) -> float:
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])

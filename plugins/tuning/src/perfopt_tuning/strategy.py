@@ -42,6 +42,7 @@ _ALWAYS = (
     "latency_p95_ms",
     "latency_p99_ms",
 )
+_LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
 Judged = list[tuple[str, Decision]]
 
 
@@ -145,7 +146,17 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
         description=text.change(workload.service_name, changed),
         reasons=tuple(decision.reason for _, decision in judged),
         claim=claim,
+        data={"rests_on": _rests_on(changed)},
     )
+
+
+def _rests_on(changed: Judged) -> dict[str, list[str]]:
+    """Returns the limits that the formulas of each container's knobs read: other limits, other knobs."""
+    found: dict[str, list[str]] = {}
+    for name, decision in changed:
+        text = "" if decision.knob.formula is None else decision.knob.formula.text
+        found.setdefault(name, []).extend(limit for limit in _LIMITS if limit in text)
+    return {name: sorted(set(limits)) for name, limits in found.items()}
 
 
 def _target(state: WorkloadState, changed: Judged) -> WorkloadState:

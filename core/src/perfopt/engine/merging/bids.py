@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from perfopt.domain.enums import OptimizationType, ServiceClass
-from perfopt.domain.workload import Slo, WorkloadState
+from perfopt.domain.workload import WorkloadState
 from perfopt.engine.merging.fields import (
     HPA_CPU,
     HPA_MAX,
     HPA_MEMORY,
     HPA_MIN,
+    KNOBS,
     REPLICAS,
+    SCHEDULE,
     Path,
     differences,
     flatten,
@@ -18,6 +20,8 @@ from perfopt.engine.merging.fields import (
     is_memory,
 )
 from perfopt.learn.model import SHORTAGE_COSTS
+from perfopt.metrics.latency import missed_share
+from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 
 FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE = 3, 2, 1, 0
@@ -88,13 +92,19 @@ def preferred(value: float, preference: float) -> float:
     return value / preference
 
 
-def needed_for_slo(proposal: Proposal, slo: Slo | None) -> bool:
-    """Tells whether the objective is predicted to be missed if nothing changes."""
+def needed_for_slo(proposal: Proposal, snapshot: WorkloadSnapshot) -> bool:
+    """Tells whether the declared objective is missed, or predicted to be, if nothing changes.
+
+    It is missed where more requests than its quantile leaves came in steps that missed it.
+    """
+    slo = snapshot.workload.slo
     if slo is None or proposal.optimization_type is not OptimizationType.LATENCY_OPTIMIZATION:
         return False
     interval, point = proposal.claim.latency_now_interval_ms, proposal.claim.latency_now_ms
     expected = interval[1] if interval is not None else point
-    return expected is not None and expected > slo.latency_ms
+    if expected is not None and expected > slo.latency_ms:
+        return True
+    return missed_share(snapshot.service, slo.quantile, slo.latency_ms) > 1 - slo.quantile
 
 
 def groups(bid: Bid, current: WorkloadState) -> list[Group]:
@@ -109,7 +119,7 @@ def groups(bid: Bid, current: WorkloadState) -> list[Group]:
 def _together(kind: OptimizationType, path: Path) -> object:
     """Returns what a field belongs to: sizes and replicas of a joint solution, or one container's cpu."""
     if kind in _PER_CONTAINER:
-        if path[0] == "knobs":
+        if path[0] in KNOBS:
             return (path[1], "cpu")
         return (path[1], "memory" if is_memory(path) else "cpu") if path[0] == "container" else path
     if kind is OptimizationType.COST_OPTIMIZATION and path[0] == "extra" and path[1] in _APART:
@@ -120,7 +130,8 @@ def _together(kind: OptimizationType, path: Path) -> object:
 def _rank(bid: Bid, values: dict[Path, Any], before: dict[Path, Any]) -> int:
     if bid.for_slo:
         return FOR_SLO
-    if any(is_memory(path) and _raised(before.get(path), value) for path, value in values.items()):
+    memory_alone = all(is_memory(path) for path in values)  # with replicas it rises because those fall
+    if memory_alone and any(_raised(before.get(path), value) for path, value in values.items()):
         return MEMORY_SAFETY
     joint = (HPA_CPU in values or HPA_MEMORY in values) and any(is_cpu_request(path) for path in values)
     return JOINT if joint else BY_VALUE
@@ -130,11 +141,18 @@ def _raised(before: Any, after: Any) -> bool:
     return before is not None and after is not None and after > before
 
 
-def floors(bid: Bid) -> dict[Path, Any]:
-    """Returns what an objective's bid was computed with: less of any of it would break its prediction."""
-    held = (REPLICAS, HPA_MIN, HPA_MAX)
-    return {
-        path: value
-        for path, value in flatten(bid.proposal.target).items()
-        if path in held or (path[0] == "container" and path[2] == "cpu_limit_cores")
-    }
+def held(group: Group) -> dict[Path, Any]:
+    """Returns what a group was computed with: less of any of it would break what it means.
+
+    An objective's bid rests on limits and replicas; a plan of replicas on the request that each will have.
+    """
+    bid = group.bid
+    target = flatten(bid.proposal.target)
+    if group.rank == FOR_SLO:
+        replicas = (REPLICAS, HPA_MIN, HPA_MAX)
+        limits = [path for path in target if path[0] == "container" and path[2] == "cpu_limit_cores"]
+        return {path: target[path] for path in (*replicas, *limits) if path in target}
+    if bid.proposal.optimization_type is not OptimizationType.SCALING_OPTIMIZATION:
+        return {}
+    plans = any(path in group.values for path in (REPLICAS, HPA_MIN, SCHEDULE))
+    return {path: value for path, value in target.items() if plans and is_cpu_request(path)}

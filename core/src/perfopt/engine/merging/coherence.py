@@ -24,6 +24,7 @@ from perfopt.engine.merging.fields import (
 )
 from perfopt.engine.merging.reconcile import Agreed
 
+_SCALED_OBJECT: Path = ("extra", "keda_scaled_object")
 _FULL = 100  # percent: a target above it lets pods live on what they did not reserve
 _PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
 _TARGETS = ((HPA_CPU, "cpu_request_cores", "cpu"), (HPA_MEMORY, "memory_request_bytes", "memory"))
@@ -78,6 +79,7 @@ def fitted(current: WorkloadState, agreed: Agreed) -> Fitted:
         meant = current if owner is None else owner.proposal.target
         _hold_operating_point(result, meant.total(quantity), target, quantity, resource)
     _autoscaler_bounds(result, agreed)
+    _scaled_object(result)
     return result
 
 
@@ -92,6 +94,7 @@ def fitted_alone(current: WorkloadState, values: Values) -> Fitted:
         if target not in values:
             _hold_operating_point(result, current.total(quantity), target, quantity, resource)
     _autoscaler_bounds(result, Agreed())
+    _scaled_object(result)
     return result
 
 
@@ -155,3 +158,25 @@ def _autoscaler_bounds(result: Fitted, agreed: Agreed) -> None:
     if after.replicas is not None and not least <= after.replicas <= most:
         value = min(max(after.replicas, least), most)
         result.set(REPLICAS, value, "replicas_within_hpa", "the autoscaler keeps them within its bounds.")
+
+
+def _scaled_object(result: Fitted) -> None:
+    """Has KEDA's ScaledObject say what the autoscaler's settings say: it is another form of them."""
+    hpa, given = result.state.hpa, result.values.get(_SCALED_OBJECT)
+    if hpa is None or not isinstance(given, dict) or not isinstance(given.get("spec"), dict):
+        return
+    percents = {"cpu": hpa.target_cpu_utilization_percent, "memory": hpa.target_memory_utilization_percent}
+    spec = given["spec"] | {
+        "minReplicaCount": hpa.min_replicas,
+        "maxReplicaCount": hpa.max_replicas,
+        "triggers": [_trigger(trigger, percents) for trigger in given["spec"].get("triggers", ())],
+    }
+    if spec != given["spec"]:
+        result.update({_SCALED_OBJECT: given | {"spec": spec}})
+
+
+def _trigger(trigger: dict[str, Any], percents: dict[str, int | None]) -> dict[str, Any]:
+    percent = percents.get(trigger.get("type", ""))
+    if percent is None or trigger.get("metricType") != "Utilization":
+        return trigger
+    return trigger | {"metadata": trigger.get("metadata", {}) | {"value": str(percent)}}

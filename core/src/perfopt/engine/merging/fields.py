@@ -17,6 +17,8 @@ HPA_CPU: Path = ("hpa", "target_cpu_utilization_percent")
 HPA_MEMORY: Path = ("hpa", "target_memory_utilization_percent")
 HPA_MIN: Path = ("hpa", "min_replicas")
 HPA_MAX: Path = ("hpa", "max_replicas")
+KNOBS = ("knobs", "knob_settings")
+"""State keys that are kept by container: the knobs, and how to set them."""
 SCHEDULE: Path = ("extra", "schedule")
 BASIS: Path = ("basis",)
 _OWNERS = ("keda", "vpa_mode")
@@ -45,15 +47,17 @@ def flatten(state: WorkloadState) -> dict[Path, Any]:
     if state.hpa is not None:
         values |= {("hpa", name): value for name, value in msgspec.structs.asdict(state.hpa).items()}
     for key, value in state.extra.items():
-        values |= _knobs(value) if key == "knobs" else {("extra", key): value}
-    return {path: value for path, value in values.items() if value is not None}
+        values |= _by_container(key, value) if key in KNOBS else {("extra", key): value}
+    return {path: value for path, value in values.items() if value is not None and value != ()}
 
 
-def _knobs(value: Any) -> dict[Path, Any]:
-    """Splits {container: {knob: value}}; what is shaped otherwise stays whole."""
+def _by_container(key: str, value: Any) -> dict[Path, Any]:
+    """Splits {container: {knob: value}}, and {container: how}; what is shaped otherwise stays whole."""
     if not isinstance(value, dict) or not all(isinstance(own, dict) for own in value.values()):
-        return {("extra", "knobs"): value}
-    return {("knobs", name, knob): setting for name, own in value.items() for knob, setting in own.items()}
+        return {("extra", key): value}
+    if key == "knob_settings":
+        return {(key, name): how for name, how in value.items()}
+    return {(key, name, knob): setting for name, own in value.items() for knob, setting in own.items()}
 
 
 def differences(current: WorkloadState, target: WorkloadState) -> dict[Path, Any]:
@@ -98,6 +102,8 @@ def _extra(merged: Values) -> dict[str, Any]:
             extra[path[1]] = value
         elif path[0] == "knobs":
             extra.setdefault("knobs", {}).setdefault(path[1], {})[path[2]] = value
+        elif path[0] == "knob_settings":
+            extra.setdefault("knob_settings", {})[path[1]] = value
     return extra
 
 

@@ -15,7 +15,7 @@ from perfopt.engine.merging.bids import FOR_SLO, Bid, groups, standing
 from perfopt.engine.merging.coherence import Fitted, fitted, fitted_alone
 from perfopt.engine.merging.fields import BASIS, SCHEDULE, differences, flatten, is_quantity
 from perfopt.engine.merging.moments import Candidate, Moment, past, present, recommended_cost
-from perfopt.engine.merging.reconcile import Agreed, lose_all, reconcile
+from perfopt.engine.merging.reconcile import Agreed, lose_all, lose_stale_knobs, reconcile
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim, Prior, Proposal
 from perfopt.replay.score import score, score_staying, score_together
@@ -149,6 +149,8 @@ def decide(moment: Moment, dropped: Sequence[str], rules: RuleSet) -> Decision:
         agreed.values.pop(BASIS, None)
         agreed.owners.pop(BASIS, None)
     fit = fitted(moment.state, agreed)
+    if lose_stale_knobs(agreed, fit.state):
+        fit = fitted(moment.state, agreed)
     return _ruled(moment, agreed, fit, rules) if _is_new(fit, moment) else Decision(agreed, fit)
 
 

@@ -111,7 +111,7 @@ def _bid(candidate: Candidate, proposal: Proposal, context: AnalysisContext, evi
         value=preferred(
             standing(now, then, sure, workload.service_class), candidate.outcome.conditions.preference
         ),
-        for_slo=needed_for_slo(proposal, workload.slo),
+        for_slo=needed_for_slo(proposal, context.snapshot),
     )
 
 

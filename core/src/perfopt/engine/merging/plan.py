@@ -9,19 +9,23 @@ from perfopt.engine.improvement import expected_improvement, rounded
 from perfopt.engine.merging import text
 from perfopt.engine.merging.fields import BASIS, Path, Values, differences, flatten, label, shown
 from perfopt.engine.merging.merge import Decision, Merged, Part, plan_cost
+from perfopt.engine.merging.reconcile import GOES_TOGETHER, SAME_FIELD
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim
 
 
 def conflicts(decision: Decision, context: AnalysisContext) -> tuple[Conflict, ...]:
-    """Returns all that was lost, in the order of fields and strategies."""
+    """Returns all that was lost, by strategy, the field that decided first.
+
+    A value that went with others and is the plan's anyway is not worth a word.
+    """
     values, slo = flatten(decision.state), context.snapshot.workload.slo
     found = [
         text.conflict(loss, values, slo, context.price_book.currency)
         for loss in decision.agreed.losses
-        if loss.path != BASIS
+        if loss.path != BASIS and not (loss.code == GOES_TOGETHER and values.get(loss.path) == loss.wanted)
     ]
-    return tuple(sorted(found, key=lambda one: (one.lost_by, one.field)))
+    return tuple(sorted(found, key=lambda one: (one.lost_by, one.code != SAME_FIELD, one.field)))
 
 
 def make_plan(

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.merging.bids import FOR_SLO, MEMORY_SAFETY, Bid, Group, floors, groups
-from perfopt.engine.merging.fields import Path, flatten, more_is_safer
+from perfopt.engine.merging.bids import MEMORY_SAFETY, Bid, Group, groups, held
+from perfopt.engine.merging.fields import KNOBS, Path, container_path, flatten, more_is_safer
 
+_LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
 
 
@@ -41,14 +42,14 @@ class Agreed:
         values: field to value.
         owners: field to the bids whose value it is, or whom it serves; the deciding one first.
         ranks: field to what its deciding owner stands for.
-        least: field to the least value that an objective allows, and whose.
+        least: field to the least value that what was taken rests on, whose, and what that stands for.
         losses: what was not taken.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)
     owners: dict[Path, list[Bid]] = field(default_factory=dict)
     ranks: dict[Path, int] = field(default_factory=dict)
-    least: dict[Path, tuple[Any, Bid]] = field(default_factory=dict)
+    least: dict[Path, tuple[Any, Bid, int]] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
 
     def owned_by(self, bid: Bid) -> list[Path]:
@@ -80,7 +81,10 @@ def _against(agreed: Agreed, group: Group, before: dict[Path, Any]) -> tuple[Pat
         if path in agreed.values and agreed.values[path] != value and not _serves_both(agreed, group, path):
             return path, agreed.owners[path][0], agreed.ranks[path]
         if path in agreed.least and _below(value, agreed.least[path][0]):
-            return path, agreed.least[path][1], FOR_SLO
+            return path, agreed.least[path][1], agreed.least[path][2]
+    for path, value in held(group).items():
+        if path in agreed.values and path not in group.values and _below(agreed.values[path], value):
+            return path, agreed.owners[path][0], agreed.ranks[path]
     return None
 
 
@@ -105,10 +109,9 @@ def _take(agreed: Agreed, group: Group) -> None:
         owners.insert(0 if agreed.values.get(path, value) != value else len(owners), group.bid)
         agreed.values[path] = value
         agreed.ranks[path] = max(group.rank, agreed.ranks.get(path, group.rank))
-    if group.rank == FOR_SLO:
-        for path, value in floors(group.bid).items():
-            if path not in agreed.least or _below(agreed.least[path][0], value):
-                agreed.least[path] = (value, group.bid)
+    for path, value in held(group).items():
+        if path not in agreed.least or _below(agreed.least[path][0], value):
+            agreed.least[path] = (value, group.bid, group.rank)
 
 
 def _lose(agreed: Agreed, group: Group, contested: Path, winner: Bid, rank: int) -> None:
@@ -122,3 +125,37 @@ def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState) -> N
     for group in groups(bid, current):
         for path, value in group.values.items():
             agreed.losses.append(Loss(path, value, BREACHES_TOGETHER, bid, winner, group.rank, path))
+
+
+def lose_stale_knobs(agreed: Agreed, state: WorkloadState) -> bool:
+    """Takes out knobs that were computed for other limits than there will be; tells whether there were any.
+
+    A proposal may say in its data which limits the knobs of a container rest on: {"rests_on": {container:
+    [field, ...]}}. Otherwise it is both. Knobs for the limits that there will be come with the next
+    analysis, once these are in force.
+    """
+    stale = [path for path in agreed.values if path[0] in KNOBS and _moved_limit(agreed, path, state)]
+    for path in stale:
+        contested = _moved_limit(agreed, path, state)
+        owners = agreed.owners.pop(path)
+        value = agreed.values.pop(path)
+        agreed.ranks.pop(path)
+        if contested is not None:
+            winner, rank = agreed.owners[contested][0], agreed.ranks[contested]
+            agreed.losses += [
+                Loss(path, value, GOES_TOGETHER, owner, winner, rank, contested) for owner in owners
+            ]
+    return bool(stale)
+
+
+def _moved_limit(agreed: Agreed, knob: Path, state: WorkloadState) -> Path | None:
+    """Returns the field whose move made a container's limit another one than a knob was computed for."""
+    bid, container = agreed.owners[knob][0], knob[1]
+    meant, there = bid.proposal.target.container(container), state.container(container)
+    rests_on = bid.proposal.data.get("rests_on", {}).get(container, _LIMITS)
+    for limit, request in _LIMITS.items():
+        moved = limit in rests_on and getattr(meant, limit, None) != getattr(there, limit, None)
+        for path in (container_path(container, limit), container_path(container, request)):
+            if moved and path in agreed.owners:
+                return path
+    return None

@@ -7,7 +7,7 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Conflict
 from perfopt.domain.workload import Slo
 from perfopt.engine.merging.bids import FOR_SLO, JOINT, MEMORY_SAFETY, Bid
-from perfopt.engine.merging.fields import Values, label, shown
+from perfopt.engine.merging.fields import KNOBS, Values, label, shown
 from perfopt.engine.merging.reconcile import BREACHES_TOGETHER, GOES_TOGETHER, Loss
 
 _MOST_CHANGES = 6
@@ -38,6 +38,11 @@ def conflict(loss: Loss, values: Values, slo: Slo | None, currency: str) -> Conf
 
 def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
     winner = loss.won_by.key
+    if loss.code == GOES_TOGETHER and loss.path[0] in KNOBS and loss.contested[0] == "container":
+        return (
+            f"It was computed for another {label(loss.contested)} than {winner} sets; analyse again once that"
+            " is in force."
+        )
     if loss.code == GOES_TOGETHER:
         return f"It goes together with {label(loss.contested)}, which {winner} sets otherwise."
     if loss.code == BREACHES_TOGETHER:
@@ -99,7 +104,9 @@ def _from(value: object) -> str:
 def _short(value: object) -> str:
     if value is None:
         return "unset"
-    text = f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
+    if isinstance(value, list | dict):
+        return f"{len(value)} entr{'y' if len(value) == 1 else 'ies'}"
+    text = str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
