@@ -398,3 +398,19 @@ def test_kedas_object_says_what_the_autoscalers_settings_say():
     state = analysed(scaler, larger, snapshot=steady(state=SCALED)).plan.recommended_state
     assert state["hpa"]["target_cpu_utilization_percent"] == 50
     assert state["keda_scaled_object"]["spec"]["triggers"][0]["metadata"]["value"] == "50"
+
+
+def test_a_plan_is_not_held_to_what_was_promised_of_changes_it_does_not_make():
+    snapshot = steady(cpu=0.1, replicas=4.0)
+    fewer = Wanting(
+        COST,
+        quantities={"cpu_request_cores": 0.9},
+        state={"replicas": 2},
+        claim=Claim(saving_percent=50.0),
+        prior=Prior(mean=0.2, strength=50),
+    )
+    smaller = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.2})
+    result = analysed(fewer, smaller, snapshot=snapshot)
+    assert result.plan.recommended_state["replicas"] == 4
+    assert {window.outcome for window in result.plan.evidence.windows} == {"accurate"}
+    assert {window.claim_kept for window in result.plan.evidence.windows} == {None}

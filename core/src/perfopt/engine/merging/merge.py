@@ -179,7 +179,7 @@ def _window(
     """Scores the merged state of a moment; `known` is how the only candidate did there."""
     window = moment.window
     assert window is not None
-    parts = [bid.proposal for bid in moment.bids if bid.key not in dropped]
+    parts = _answering(moment, made, dropped)
     nothing = _NOBODY if not parts else made.vetoed.reason if made.vetoed else None
     if nothing is not None:
         return ReplayWindow(
@@ -188,6 +188,20 @@ def _window(
     if known is not None and flatten(parts[0].target) == flatten(made.state):
         return known
     return scored_window(score_together(parts, made.state, window), made.state, window)
+
+
+def _answering(moment: Moment, made: Decision, dropped: Sequence[str]) -> list[Proposal]:
+    """Returns the proposals that the merged state is held to: those in it, and those that want no change.
+
+    What one promised of latency or saving it promised of all its changes: who lost one promises nothing.
+    """
+    lost = {loss.lost_by.key for loss in made.agreed.losses}
+    return [
+        msgspec.structs.replace(bid.proposal, claim=Claim()) if bid.key in lost else bid.proposal
+        for bid in moment.bids
+        if bid.key not in dropped
+        and (made.agreed.owned_by(bid) or not differences(moment.state, bid.proposal.target))
+    ]
 
 
 def _joint_prior(candidates: Sequence[Candidate], decision: Decision) -> Prior:
