@@ -18,7 +18,7 @@ LATENCY_SCALE = 0.3
 LEAST_ROOM = math.log(1 / 0.8)
 MOST_UTILISATION = 0.8
 """Part of a CPU limit that the P99 of use may take: beyond it queues grow without warning."""
-LEAST_IMPROVEMENT = 0.01
+LEAST_IMPROVEMENT = 0.005
 WIDEST_CLAIM = 0.25
 _WIDTH = 1.96
 _POINTS = 201
