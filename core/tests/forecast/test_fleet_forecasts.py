@@ -96,6 +96,16 @@ def test_a_closed_market_is_forecast_closed_and_its_open_as_the_opens_before():
     assert made[3, 700] < 2
 
 
+def test_a_week_of_minutes_is_the_day_of_minutes_and_goes_on_like_it():
+    values = traffic(14, step=60)
+    day, week = (ask(values, timedelta(days=days), step=60) for days in (1, 7))
+    assert week.shape == (len(LEVELS), 7 * 1440)
+    assert np.array_equal(week[:, :1440], day)
+    assert (np.diff(week, axis=0) >= 0).all()
+    # from one minute to the next the median moves no more than it does in the first day
+    assert np.abs(np.diff(week[3, 1440:])).max() < 2 * np.abs(np.diff(day[3])).max()
+
+
 def test_a_batch_is_what_each_series_gets_alone():
     series = [traffic(5, seed=1), traffic(5, seed=2), np.full(5 * 288, np.nan)]
     made = forecast_batch(series, grid(5 * 288), HOUR, "1")

@@ -22,6 +22,7 @@ from perfopt.metrics.snapshot import Array
 
 _CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was
 _MOST_Z = 14.0  # 600,000 mean deviations
+_COARSE_SECONDS = 300  # beyond a day: finer steps cost time and no loss (docs/reference/forecasts.md)
 _BUCKETS = (3600, 86_400)  # horizons up to an hour, up to a day, beyond
 _LONG_DAYS = 10  # history from which on intervals are a class of their own: they are narrower
 GROUPS = 2 * 2 * (len(_BUCKETS) + 1)
@@ -83,20 +84,39 @@ class FleetNetwork:
         Returns:
             Values of shape (len(levels), n), non-decreasing along the first axis.
         """
-        leads = np.arange(rest.size)
-        inputs, base, unit = features(folded, rest, leads)
+        leads = _asked(rest.size, folded.step)
+        inputs, base, unit = features(folded, rest[leads], leads)
         made = self.z_quantiles(inputs, base, unit)
         groups = group_of(leads * folded.step, base, len(folded.z))
-        z = np.empty((len(levels), rest.size))
+        z = np.empty((len(levels), leads.size))
         for group in np.unique(groups):
             chosen = groups == group
             z[:, chosen] = (made[chosen] @ self._to_levels(int(group), levels)).T
-        return folded.scaling.to_values(np.sort(z, axis=0))
+        return folded.scaling.to_values(_between(np.sort(z, axis=0), leads, rest.size))
 
     def _to_levels(self, group: int, levels: tuple[float, ...]) -> Array:
         """Returns the matrix from the network's quantiles to calibrated ones at the levels asked for."""
         wanted = np.interp(probits(levels), probits(self.levels), probits(self.theta[group]))
         return mixing(self.levels, wanted)
+
+
+def _asked(count: int, step: int) -> Steps:
+    """Returns the steps that the network is asked for: all of the first day, later one in five minutes."""
+    first = min(-(-_BUCKETS[-1] // step), count)
+    later = np.arange(first, count, max(_COARSE_SECONDS // step, 1))
+    return np.unique(np.concatenate([np.arange(first), later, [count - 1]]))
+
+
+def _between(z: Array, leads: Steps, count: int) -> Array:
+    """Returns the quantiles of all steps, (levels, count), from those of some: the straight line between."""
+    if leads.size == count:
+        return z
+    wanted = np.arange(count)
+    right = np.maximum(np.searchsorted(leads, wanted), 1)
+    left = right - 1
+    share = (wanted - leads[left]) / (leads[right] - leads[left])
+    result: Array = z[:, left] * (1 - share) + z[:, right] * share
+    return result
 
 
 def group_of(seconds: Steps, base: Array, days: int | Steps) -> NDArray[np.int64]:
