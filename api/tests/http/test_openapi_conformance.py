@@ -31,6 +31,7 @@ OPERATIONS = [
     "GET /api/v1/optimization/recommendations/{recommendation_id}",
     "POST /api/v1/optimization/recommendations/{recommendation_id}/apply",
     "GET /api/v1/optimization/accuracy",
+    "GET /api/v1/optimization/fleet",
     "GET /api/v1/optimization/models",
     "GET /api/v1/optimization/plugins",
     "GET /api/v1/optimization/scaling/{service}/demand",

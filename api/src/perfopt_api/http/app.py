@@ -12,7 +12,18 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError
 from perfopt_api.apply.request import ApplyRecommendationRequest
-from perfopt_api.http import accuracy, docs, health, jobs, models, openapi, plugins, recommendations, scaling
+from perfopt_api.http import (
+    accuracy,
+    docs,
+    fleet,
+    health,
+    jobs,
+    models,
+    openapi,
+    plugins,
+    recommendations,
+    scaling,
+)
 from perfopt_api.http.auth import require_requester
 from perfopt_api.http.body import body_of
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
@@ -68,6 +79,7 @@ def _api_router() -> Router:
             recommendations.get_recommendation,
             recommendations.apply_recommendation,
             accuracy.get_accuracy,
+            fleet.get_fleet,
             scaling.get_demand,
             models.list_models,
             plugins.list_plugins,

@@ -16,6 +16,7 @@ from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.engine.registry import PluginInfo
 from perfopt.errors import NotFoundError
+from perfopt.fleet import FleetView
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http.docs import DocsPage, docs_router
 from perfopt_api.http.health import Health
@@ -26,6 +27,7 @@ _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re
 _REF = "#/components/schemas/{name}"
 _MODELS = (
     ReplayedAccuracy,
+    FleetView,
     ScalingDemand,
     PerformanceAnalysisRequest,
     ApplyRecommendationRequest,
@@ -71,6 +73,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getJob": (*_LISTING, 404),
     "listRecommendations": _LISTING,
     "getAccuracy": _LISTING,
+    "getFleet": _LISTING,
     "getScalingDemand": (*_LISTING, 404, 409),
     "getRecommendation": (*_LISTING, 404),
     "applyRecommendation": (400, 401, 404, 406, 409, 413, 415, 503),

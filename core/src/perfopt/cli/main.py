@@ -19,6 +19,7 @@ _OWN = {
     "analyze": "perfopt.cli.analyze:analyze",
     "backtest": "perfopt.cli.backtest:backtest",
     "config": "perfopt.cli.config:config",
+    "fleet": "perfopt.cli.fleet:fleet",
     "plugin": "perfopt.cli.plugin:plugin",
     "rules": "perfopt.cli.rules:rules",
     "train": "perfopt.cli.train:train",

@@ -98,6 +98,18 @@ def price_book(document: Document, value: Any, path: KeyPath, key: str, *, lax: 
     )
 
 
+def example_book(name: str) -> PriceBook:
+    """Returns a shipped example.
+
+    Args:
+        name: "example:NAME".
+
+    Raises:
+        InvalidInputError: there is none of that name.
+    """
+    return price_book(Document("shipped examples", {}), name, ("price_book",), name)
+
+
 def _node_type(document: Document, read: NodeTypeConfig, path: KeyPath) -> NodeType:
     try:
         memory = parse_memory(read.memory)

@@ -1,7 +1,7 @@
 """Metrics and state from a Prometheus API: a few queries by metric for many workloads at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from perfopt.domain.period import format_instant
+from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS
@@ -71,6 +72,10 @@ class PrometheusSource:
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """Returns what kube-state-metrics showed just before an instant; see MetricSource."""
         return await self._state.inventory(at)
+
+    async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
+        """Returns what nodes cost just before an instant by OpenCost, by cluster; nothing without it."""
+        return await self._state.price_books(at)
 
     async def snapshots(
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]

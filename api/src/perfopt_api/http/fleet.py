@@ -1,0 +1,70 @@
+"""What the cluster's nodes would cost by packing what is recommended."""
+
+from typing import Annotated
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from perfopt.documents import suggestion
+from perfopt.domain.price import PriceBook
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import InvalidInputError
+from perfopt.fleet import FleetView, fleet_view, states_of_recommendations
+from perfopt.prices import EXAMPLE, example_book
+from perfopt_api.http.body import require_plain
+from perfopt_api.http.ports import Ports
+from perfopt_api.store.port import MAX_LIMIT
+
+
+@get(
+    "/fleet",
+    operation_id="getFleet",
+    summary="Nodes before and after the recommendations in force, by packing",
+    tags=["Recommendations"],
+)
+async def get_fleet(
+    ports: NamedDependency[Ports],
+    price_book: Annotated[
+        str | None,
+        QueryParameter(description="A configured book with node types, or example:NAME.", max_length=100),
+    ] = None,
+) -> FleetView:
+    """Packs the pods of all workloads with a recommendation in force, as they are and as recommended.
+
+    Of several recommendations for a workload that counts which saves most. Workloads without any are not
+    known here: `perfopt fleet` reads all of a source.
+    """
+    require_plain(price_book, "price_book")
+    return fleet_view(states_of_recommendations(await _in_force(ports)), _book(ports, price_book))
+
+
+async def _in_force(ports: Ports) -> list[OptimizationRecommendation]:
+    found: list[OptimizationRecommendation] = []
+    cursor = None
+    while True:
+        page = await ports.store.list_recommendations(
+            service_name=None,
+            optimization_type=None,
+            include_superseded=False,
+            cursor=cursor,
+            limit=MAX_LIMIT,
+        )
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def _book(ports: Ports, name: str | None) -> PriceBook:
+    if name is not None and name.startswith(EXAMPLE):
+        return example_book(name)
+    books = ports.config.price_books
+    wanted = name or ports.config.price_book
+    if wanted not in books:
+        raise InvalidInputError(
+            f"There is no price book {wanted!r}.",
+            field="price_book",
+            remedy=suggestion(wanted, tuple(books)),
+        )
+    return books[wanted]

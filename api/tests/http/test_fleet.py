@@ -1,0 +1,40 @@
+"""The fleet view over the API: packed from the recommendations in force."""
+
+import pytest
+
+API = "/api/v1/optimization"
+
+
+def test_recommendations_in_force_are_packed_before_and_after(client, world, make_recommendation):
+    world.store.add(
+        make_recommendation(1),
+        make_recommendation(2),
+        make_recommendation(3, superseded_by="opt_20261123_002"),
+    )
+    response = client.get(f"{API}/fleet?price_book=example:gcp-us-central1")
+    assert response.status_code == 200
+    view = response.json()
+    assert (view["price_book"], view["currency"]) == ("example-gcp-us-central1", "USD")
+    assert view["workloads"] + len(view["left_out"]) == 1  # both are of one workload
+    for side in (view["current"], view["recommended"]):
+        assert side["bound_month"] <= side["packed_cost_month"]
+        assert sum(side["nodes"].values()) == side["node_count"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("", "The price book 'gcp-e2-us-central1' knows no node types."),
+        ("?price_book=nope", "There is no price book 'nope'."),
+        ("?price_book=example:nope", "There is no example price book 'nope'"),
+    ],
+)
+def test_a_book_that_will_not_do_is_refused(client, query, message):
+    response = client.get(f"{API}/fleet{query}")
+    assert response.status_code == 400
+    assert message in response.json()["detail"]
+
+
+def test_no_recommendations_are_an_empty_fleet(client):
+    view = client.get(f"{API}/fleet?price_book=example:aws-us-east-1").json()
+    assert (view["workloads"], view["saving_month"], view["current"]["node_count"]) == (0, 0.0, 0)

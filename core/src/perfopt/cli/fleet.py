@@ -1,0 +1,165 @@
+"""`perfopt fleet`: what a cluster's nodes cost as it is and as recommended, pods packed anew."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load, parse_types, with_engine
+
+if TYPE_CHECKING:
+    from perfopt.config import Config
+    from perfopt.domain.enums import OptimizationType
+    from perfopt.domain.price import PriceBook
+    from perfopt.fleet import FleetSide, FleetView, WorkloadStates
+    from perfopt.sources.base import MetricSource
+
+
+@click.command()
+@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
+@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
+@click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
+@click.option("--period", default="14d", show_default=True, help="History.")
+@click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
+@click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
+@click.option("--price-book", help="A configured price book with node types, or example:NAME.")
+@format_option("table", "json")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@config_option
+def fleet(
+    source: str | None,
+    services: Path | None,
+    until: str | None,
+    period: str,
+    validity: str,
+    type_names: tuple[str, ...],
+    price_book: str | None,
+    form: str,
+    processes: int | None,
+    config_file: Path | None,
+) -> None:
+    """Shows what nodes a cluster takes now and as recommended, and what they cost.
+
+    The pods of all workloads are packed on the node types of the price book, before and after. Beside each
+    packing stands the least that any packing could cost, and the gap to it.
+    """
+    from perfopt.cli.render import to_json
+    from perfopt.domain.period import parse_duration, parse_instant
+    from perfopt.fleet import fleet_view
+
+    end = None if until is None else parse_instant(until, field="until")
+    lengths = parse_duration(period, field="period"), parse_duration(validity, field="validity")
+    config = with_engine(load(config_file), processes=processes, model=None)
+    states, book = asyncio.run(
+        _states(source, services, config, end, lengths, parse_types(type_names), price_book)
+    )
+    view = fleet_view(states, book)
+    click.echo(to_json(view) if form == "json" else _table(view), nl=False)
+
+
+async def _states(
+    spec: str | None,
+    services: Path | None,
+    config: "Config",
+    until: datetime | None,
+    lengths: tuple[timedelta, timedelta],
+    types: "tuple[OptimizationType, ...]",
+    price_book: str | None,
+) -> "tuple[list[WorkloadStates], PriceBook]":
+    """Analyses all workloads; one that can't be analysed counts with what it has."""
+    from perfopt.analysis import analyze_fleet
+    from perfopt.domain.recommendation import AnalysisResult
+    from perfopt.engine import Engine
+    from perfopt.fleet import WorkloadStates, states_of_result
+    from perfopt.sources.factory import open_source, source_config, with_price_books
+
+    priced = with_price_books(config, source_config(spec, config, services)[1])
+    source = open_source(spec, config, services)
+    try:
+        end = until or await source.latest()
+        book = await _book(price_book, priced, source, end)
+        current = {str(known.id): known.state.to_map() for known in await source.inventory(end)}
+        found = []
+        with await asyncio.to_thread(Engine.open, priced) as engine:
+            period, validity = lengths
+            async for item in analyze_fleet(
+                source,
+                engine,
+                until=end,
+                period=period,
+                validity=validity,
+                types=types,
+                concurrency=engine.processes + 1,
+            ):
+                if isinstance(item, AnalysisResult):
+                    found.append(states_of_result(current.get(item.workload, {}), item))
+                else:
+                    name = str(item[0].id)
+                    same = current.get(name, {})
+                    found.append(WorkloadStates(workload=name, current=same, recommended=same))
+        return found, book
+    finally:
+        await source.close()
+
+
+async def _book(name: str | None, config: "Config", source: "MetricSource", at: datetime) -> "PriceBook":
+    """Returns the book named, the one configured, or OpenCost's where only that has node types."""
+    from perfopt.documents import suggestion
+    from perfopt.domain.price import DEFAULT_PRICE_BOOK
+    from perfopt.errors import InvalidInputError
+    from perfopt.prices import EXAMPLE, example_book
+    from perfopt.sources.prometheus import PrometheusSource
+
+    if name is not None and name.startswith(EXAMPLE):
+        return example_book(name)
+    if name is not None and name not in config.price_books:
+        known = tuple(config.price_books)
+        raise InvalidInputError(
+            f"There is no price book {name!r}.", field="price_book", remedy=suggestion(name, known)
+        )
+    book = config.price_books.get(name or config.price_book, DEFAULT_PRICE_BOOK)
+    if name is None and not book.node_types and isinstance(source, PrometheusSource):
+        measured = await source.price_books(at)
+        return next(iter(measured.values()), book)
+    return book
+
+
+_LABELS = (
+    "pods", "cpu requested", "memory requested", "cost of requests", "nodes", "", "cost of nodes",
+    "least possible", "gap",
+)  # fmt: skip
+
+
+def _column(side: "FleetSide", currency: str) -> tuple[str, ...]:
+    return (
+        str(side.pods),
+        f"{side.cpu_cores:,.2f} cores",
+        f"{side.memory_bytes / 2**30:,.1f} GiB",
+        _money(side.requests_cost_month, currency),
+        str(side.node_count),
+        ", ".join(f"{count} x {name}" for name, count in side.nodes.items()),
+        _money(side.packed_cost_month, currency),
+        _money(side.bound_month, currency),
+        f"{side.gap:.1%}",
+    )
+
+
+def _table(view: "FleetView") -> str:
+    current, recommended = _column(view.current, view.currency), _column(view.recommended, view.currency)
+    rows = [("", "CURRENT", "RECOMMENDED"), *zip(_LABELS, current, recommended, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    saved = f"{_money(view.saving_month, view.currency)} a month ({view.saving_percent:.1f} %)"
+    lines.append(
+        f"Packing {view.workloads} workloads as recommended saves {saved} of nodes, by {view.price_book}."
+    )
+    lines += [f"Left out: {name}: {why}." for name, why in view.left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _money(amount: float, currency: str) -> str:
+    return f"{amount:,.2f} {currency}"

@@ -1,0 +1,24 @@
+"""What a cluster's nodes cost by packing its pods: a bound, a packing, and the gap between them. Pure."""
+
+from perfopt.fleet.nodes import allocatable
+from perfopt.fleet.packing import PackedNode, Packing, pack
+from perfopt.fleet.pods import PodGroup, pod_group
+from perfopt.fleet.relaxation import cheapest_possible
+from perfopt.fleet.states import states_of_recommendations, states_of_result
+from perfopt.fleet.view import FleetSide, FleetView, WorkloadStates, fleet_view
+
+__all__ = [
+    "FleetSide",
+    "FleetView",
+    "PackedNode",
+    "Packing",
+    "PodGroup",
+    "WorkloadStates",
+    "allocatable",
+    "cheapest_possible",
+    "fleet_view",
+    "pack",
+    "pod_group",
+    "states_of_recommendations",
+    "states_of_result",
+]

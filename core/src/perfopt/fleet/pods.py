@@ -1,0 +1,55 @@
+"""Pods of a workload that are alike, read from a state map."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from perfopt.domain.price import NodeType
+from perfopt.domain.quantity import parse_cpu, parse_memory
+
+
+class PodGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The replicas of a workload.
+
+    Attributes:
+        workload: identity, for messages.
+        cpu_cores, memory_bytes: requested by one replica.
+        count: how many there are.
+        each_node: one runs on each node, as of a DaemonSet; `count` is not used.
+    """
+
+    workload: str
+    cpu_cores: float
+    memory_bytes: float
+    count: int
+    each_node: bool = False
+
+    @property
+    def most_together(self) -> int:
+        """How many of them may share a node: half, so that losing it leaves the other half."""
+        return max(-(-self.count // 2), 1)
+
+    def fits(self, node: NodeType) -> bool:
+        """Returns whether one of them fits an empty node."""
+        return self.cpu_cores <= node.cores and self.memory_bytes <= node.memory_bytes
+
+
+def pod_group(workload: str, state: Mapping[str, Any]) -> PodGroup | None:
+    """Returns the pods of a state map (DESIGN.md section 3); None where requests are unknown.
+
+    Args:
+        workload: `[cluster/]namespace/[kind/]name`.
+        state: with cpu_request, memory_request and replicas; unknown replicas count as one.
+    """
+    cpu, memory = state.get("cpu_request"), state.get("memory_request")
+    if not isinstance(cpu, str) or not isinstance(memory, str):
+        return None
+    replicas = state.get("replicas")
+    return PodGroup(
+        workload=workload,
+        cpu_cores=parse_cpu(cpu),
+        memory_bytes=float(parse_memory(memory)),
+        count=replicas if isinstance(replicas, int) else 1,
+        each_node="daemonset" in workload.lower().split("/")[:-1],
+    )
