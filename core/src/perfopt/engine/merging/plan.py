@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Conflict, OptimizationRecommendation, Plan, PlanStep
+from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
 from perfopt.engine.merging import text
@@ -84,7 +85,8 @@ def _steps(
     changes: Values,
 ) -> tuple[PlanStep, ...]:
     """Returns the parts in the order to apply them in: what adds capacity before what takes it away."""
-    ordered = sorted(parts, key=lambda part: _position(part, made[part.bid.key]))
+    current = decision.fit.current
+    ordered = sorted(parts, key=lambda part: _position(part, current, made[part.bid.key]))
     left = dict(changes)
     steps = []
     for part in ordered:
@@ -98,7 +100,9 @@ def _steps(
             optimization_type=recommendation.optimization_type,
             changes={label(path): shown(path, value) for path, value in taken.items()},
             reason=text.step(
-                recommendation.optimization_type, for_slo=part.bid.for_slo, dearer=_dearer(recommendation)
+                recommendation.optimization_type,
+                for_slo=part.bid.for_slo,
+                dearer=_dearer(part, current, recommendation),
             ),
         )
         steps.append(step)
@@ -112,14 +116,24 @@ def _adjusted(part: Part, changes: Values) -> set[Path]:
     return {path for path, value in changes.items() if own.get(path) == value != wanted.get(path)}
 
 
-def _position(part: Part, recommendation: OptimizationRecommendation) -> tuple[object, ...]:
-    dearer = _dearer(recommendation)
+def _position(part: Part, current: WorkloadState, made: OptimizationRecommendation) -> tuple[object, ...]:
+    dearer = _dearer(part, current, made)
     capacity = 0 if dearer else 1 if dearer is None else 2
-    scaling = recommendation.optimization_type is OptimizationType.SCALING_OPTIMIZATION
-    return (not part.bid.for_slo, capacity, not scaling, recommendation.optimization_type.value, part.bid.key)
+    scaling = made.optimization_type is OptimizationType.SCALING_OPTIMIZATION
+    return (not part.bid.for_slo, capacity, not scaling, made.optimization_type.value, part.bid.key)
 
 
-def _dearer(made: OptimizationRecommendation) -> bool | None:
-    """Tells whether a recommendation adds to the monthly cost; None where it does not change it."""
+def _dearer(part: Part, current: WorkloadState, made: OptimizationRecommendation) -> bool | None:
+    """Tells whether a recommendation adds to what is paid for; None where it does not change it.
+
+    Where costs are unknown, requested CPU stands for them.
+    """
     now, then = made.monthly_cost_current, made.monthly_cost_recommended
+    if now is None or then is None:
+        now, then = _requested(current), _requested(part.target)
     return None if now is None or then is None or now == then else then > now
+
+
+def _requested(state: WorkloadState) -> float | None:
+    each = state.total("cpu_request_cores")
+    return None if each is None else each * (state.replicas if state.replicas is not None else 1)
