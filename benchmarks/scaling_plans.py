@@ -70,9 +70,8 @@ def main() -> None:
             f"  accurate {one.accurate / scored:6.1%}  replicas over the smallest constant number"
             f" {one.waste / scored - 1:+6.1%}"
         )
-    print(
-        f"one analysis of 14 days in steps of 5 minutes with its replays: {analysis_milliseconds():.0f} ms CPU"
-    )
+    took = analysis_milliseconds()
+    print(f"an analysis of 14 days in steps of 5 minutes with its replays: {took:.0f} ms CPU")
 
 
 def analysis_milliseconds(rounds: int = 10) -> float:

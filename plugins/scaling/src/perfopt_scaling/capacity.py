@@ -11,7 +11,7 @@ from perfopt_scaling.demand import Demand
 STARTUP_ANNOTATION = "perfopt.io/startup-seconds"
 ASSUMED_STARTUP = timedelta(seconds=120)
 HPA_TOLERANCE = 1.1  # an HPA leaves a replica up to a tenth above its target
-LEAST_BUSY, MOST_BUSY = 0.30, 0.85
+LEAST_BUSY, MOST_BUSY = 0.30, 0.75
 IDLE = 0.2  # of the median: below it a jump adds no demand worth a replica
 _LATENCY_BINS = 10
 _LATENCY_SAMPLES = 200
@@ -24,7 +24,8 @@ class Capacity:
 
     Attributes:
         busy: share of its CPU request at which an autoscaler should aim.
-        growth: by how much demand outgrows itself while a replica starts, at the quantile asked for.
+        growth: by how much demand outgrows itself while a replica starts, at the quantile asked for, where
+            the plan does not hold enough anyway.
         slo_busy: share of the request above which the latency objective was not kept; None if not seen.
         requests_per_core: requests per second that a core served; None where they are not measured.
         startup: from the decision to a ready replica.
@@ -39,17 +40,20 @@ class Capacity:
     startup_known: bool
 
 
-def capacity(snapshot: WorkloadSnapshot, demand: Demand, level: float) -> Capacity:
+def capacity(snapshot: WorkloadSnapshot, demand: Demand, level: float, held: Array) -> Capacity:
     """Learns the capacity of a replica.
+
+    Where a plan would have held enough, an autoscaler need not have grown: only the other jumps count.
 
     Args:
         snapshot: latency and requests, where they are measured.
         demand: in total.
         level: quantile of the growth of demand that must still be carried.
+        held: what the plan would have held at each step of the demand, in cores.
     """
     startup = stated_startup(snapshot.workload)
     steps = max(-(-(startup or ASSUMED_STARTUP) // snapshot.grid.step), 1)
-    growth = _growth(demand.cores, steps, level)
+    growth = _growth(demand.cores, steps, level, held)
     busy = 1 / (growth * HPA_TOLERANCE)
     slo_busy = _slo_busy(snapshot, demand)
     if slo_busy is not None:
@@ -72,13 +76,14 @@ def stated_startup(workload: Workload) -> timedelta | None:
     return None
 
 
-def _growth(cores: Array, steps: int, level: float) -> float:
+def _growth(cores: Array, steps: int, level: float, held: Array) -> float:
     before, after = cores[:-steps], cores[steps:]
     known = np.isfinite(before) & np.isfinite(after) & (before > 0)
     if not known.any():
         return 1.0
     least = IDLE * float(np.nanmedian(cores))
     ratio = after[known] / np.maximum(before[known], max(least, 1e-9))
+    ratio = np.where(after[known] <= held[steps:][known], 1.0, ratio)
     return max(float(np.quantile(ratio, level)), 1.0)
 
 

@@ -37,6 +37,8 @@ class Need:
         errors: of the logarithm on past days, sorted.
         offset: added to use before its logarithm, in cores.
         block: length of a block.
+        past: what was expected of past blocks, shape (past blocks,), up to now; NaN where nothing.
+        steps: of the grid in a block.
         wrong_lately: share of recent blocks above what 98 in 100 should have stayed below.
     """
 
@@ -44,12 +46,24 @@ class Need:
     errors: Array
     offset: float
     block: timedelta
+    past: Array
+    steps: int
     wrong_lately: float
 
     def quantile(self, level: float) -> Array:
         """Returns what a block stays below with this probability, shape (blocks,)."""
         raised: Array = (self.expected + self.offset) * np.exp(self.margin(level)) - self.offset
         return np.maximum(raised, 0.0)
+
+    def held(self, level: float, size: int) -> Array:
+        """Returns what a plan at a quantile would have held on the last steps of the history, shape (size,).
+
+        Zero where the past was too short to plan from.
+        """
+        blocks = (self.past + self.offset) * np.exp(self.margin(level)) - self.offset
+        steps = np.repeat(np.nan_to_num(blocks), self.steps)[-size:]
+        held: Array = np.r_[np.zeros(size - steps.size), steps]
+        return held
 
     def margin(self, level: float) -> float:
         """Returns the error of the logarithm that this share of past blocks stayed below."""
@@ -94,6 +108,8 @@ def foretell(cores: Array, grid: TimeGrid, validity: timedelta) -> Need:
         errors=known if known.size else np.zeros(1),
         offset=offset,
         block=block,
+        past=np.maximum(np.exp(foretold) - offset, 0.0).ravel(),
+        steps=per_block,
         wrong_lately=_wrong(errors),
     )
 

@@ -104,8 +104,10 @@ class ScalingStrategy:
             return decline(_TYPE, demand.code, demand.reason)
         workload = context.snapshot.workload
         stance = STANCES[workload.service_class]
-        learnt = capacity(context.snapshot, demand, stance.growth)
         need = foretell(demand.cores, context.snapshot.grid, context.validity)
+        size = demand.cores.size
+        held = need.held(stance.need, size) if need.trusted else np.zeros(size)
+        learnt = capacity(context.snapshot, demand, stance.growth, held)
         plan = _plan(workload.state, demand, learnt, need, stance)
         return self._proposal(context, demand, learnt, need, plan)
 

@@ -68,8 +68,8 @@ def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
     )
     return Reason(
         code="target_utilization",
-        text=f"While a replica starts, demand grew by up to {learnt.growth - 1:.0%}, so replicas are held at"
-        f" {settings.target_cpu_utilization_percent} % of their request,"
+        text=f"Beyond what is planned for, demand grew by up to {learnt.growth - 1:.0%} while a replica"
+        f" starts, so replicas are held at {settings.target_cpu_utilization_percent} % of their request,"
         f" {format_cpu(joint.load_cores)} each.{kept}{served}",
         data={
             "growth": round(learnt.growth, 4),
