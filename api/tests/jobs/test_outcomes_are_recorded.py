@@ -290,17 +290,30 @@ async def test_a_type_that_promises_latency_is_held_to_its_claim(database, keepe
 
 async def test_it_runs_by_itself_and_survives_what_it_did_not_expect(database, keeper, made, eventually):
     await made()
-    source = Source("web")
+    source, clock = Source("web"), Clock(MADE + WEEK)
     source.error = ZeroDivisionError("a fault")
-    task = asyncio.create_task(keeper(source, Clock(MADE + WEEK)).run())
+    task = asyncio.create_task(keeper(source, clock).run())
     try:
         await eventually(lambda: _attempted(database))
-        async with database.transaction() as connection:
-            await connection.execute(update(outcomes).values(lease_owner=None, lease_expires_at=None))
         source.error = None
+        clock.now += timedelta(days=1)
         await eventually(lambda: _scored(database))
     finally:
         task.cancel()
+
+
+async def test_one_that_can_not_be_scored_holds_up_no_other(database, keeper, made):
+    broken = await made("web")
+    await made("web", cpu=0.7)
+    async with database.transaction() as connection:
+        mine = recommendations.c.recommendation_id == broken
+        nonsense = {"containers": {"main": {"cpu_request": "much"}}}
+        await connection.execute(update(recommendations).where(mine).values(recommended_state=nonsense))
+    clock = Clock(MADE + WEEK)
+    await keeper(Source("web"), clock).sweep()
+    found = {row["recommendation_id"]: row for row in await rows(database)}
+    assert found.pop(broken)["due_at"] > clock.now
+    assert [row["status"] for row in found.values()] == ["scored"]
 
 
 async def _attempted(database):

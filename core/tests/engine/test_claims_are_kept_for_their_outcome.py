@@ -1,4 +1,4 @@
-"""What a proposal promises stands in its recommendation, so that it can be held to it when its time is over."""
+"""What a proposal promises stands in its recommendation, so that it can be held to it later."""
 
 from datetime import timedelta
 

@@ -124,15 +124,27 @@ class OutcomeKeeper:
         except UnavailableError:
             raise
         except PerfoptError as error:
-            await self._wait(due, owner, str(error), _SOONEST * 2 ** min(due[0].attempts, 8))
+            await self._wait(due, owner, str(error), _backoff(due[0]))
+            return
+        except Exception:
+            _log.exception("outcomes_not_read", source=name)
+            await self._wait(due, owner, _UNEXPECTED, _backoff(due[0]))
             return
         for one in due:
-            found = windows.get(one.recommendation.workload, _GONE)
-            if isinstance(found, PerfoptError) and not isinstance(found, NoDataError):
-                await self._wait((one,), owner, str(found), _SOONEST * 2 ** min(one.attempts, 8))
-                continue
+            await self._score_one(one, windows.get(one.recommendation.workload, _GONE), owner)
+
+    async def _score_one(self, one: DueOutcome, found: WorkloadSnapshot | PerfoptError, owner: str) -> None:
+        """Scores one recommendation; what goes wrong with it holds up no other."""
+        if isinstance(found, PerfoptError) and not isinstance(found, NoDataError):
+            await self._wait((one,), owner, str(found), _backoff(one))
+            return
+        try:
             outcome = await asyncio.to_thread(_outcome, one.recommendation, found)
-            await self._write(one, outcome, owner)
+        except Exception:
+            _log.exception("outcome_not_scored", recommendation_id=one.recommendation.recommendation_id)
+            await self._wait((one,), owner, _UNEXPECTED, _backoff(one))
+            return
+        await self._write(one, outcome, owner)
 
     async def _wait(self, due: Sequence[DueOutcome], owner: str, reason: str, delay: timedelta) -> None:
         """Tries again later; after 30 days it counts as not to be scored."""
@@ -158,7 +170,12 @@ class OutcomeKeeper:
             )
 
 
+_UNEXPECTED = "Scoring it stopped on an error that perfopt did not expect; the worker's log has the details."
 _GONE = NoDataError("The workload is not known to the source any more.")
+
+
+def _backoff(one: DueOutcome) -> timedelta:
+    return _SOONEST * 2 ** min(one.attempts, 8)
 
 
 def _window(due: DueOutcome) -> tuple[str, datetime, datetime]:
