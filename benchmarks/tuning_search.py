@@ -4,8 +4,8 @@
 
 Without --traces: public test functions of one variable under a constraint, from random starts that keep it,
 each measured with noise of 2 %. The search's constants were chosen on three of them and on the testbed with
-seeds below 1000; what is printed is for seeds from 1000 on, of the same functions and curves. By the functions
-called held out nothing was chosen.
+seeds below 1000; what is printed is for seeds from 1000 on, of the same functions and curves. By the
+functions called held out nothing was chosen.
 
 With --traces also the latency testbed (testbed_sweep.parquet): the smallest CPU limit whose P99 latency
 meets a target. The P99 over the limit is interpolated (PCHIP in logarithms) through the measured runs at one
