@@ -204,3 +204,13 @@ def test_forecasts_are_on_the_recommendations_when_asked_for(engine):
     )
     for made in result.recommendations:
         assert {"main/cpu_cores", "main/memory_bytes", "requests_per_second"} <= made.predictions.keys()
+
+
+@pytest.mark.parametrize("case", ["missed", "spare"])
+def test_knobs_are_computed_for_the_limits_that_the_plan_sets(engine, case):
+    plan = engine.analyze(go_service(**CASES[case]), tuple(OptimizationType), WEEK).plan
+    limit = parse_memory(plan.recommended_state["memory_limit"])
+    assert limit < parse_memory(plan.current_state["memory_limit"])
+    knobs = plan.recommended_state["knobs"]["main"]
+    assert 0.85 * limit <= knobs["gomemlimit"] * 2**20 <= 0.9 * limit
+    assert plan.recommended_state["knob_settings"]["main"]["env"]["GOMAXPROCS"] == "2"

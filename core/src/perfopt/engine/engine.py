@@ -1,7 +1,7 @@
 """The engine: a snapshot goes in, an analysis comes out."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
+from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
 from perfopt.engine.isolation import Answers, StrategyPool
@@ -141,7 +142,29 @@ class Engine:
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
         warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]
         answers = self._run(context, infos, include_predictions)
-        return assemble(context, types, infos, answers, warnings, self._no_strategy(), rules)
+
+        def assembled(given: Answers) -> AnalysisResult:
+            return assemble(context, types, infos, given, warnings, self._no_strategy(), rules)
+
+        return self._with_knobs_for_the_plan(assembled, context, infos, answers)
+
+    def _with_knobs_for_the_plan(
+        self,
+        assembled: Callable[[Answers], AnalysisResult],
+        context: AnalysisContext,
+        infos: Sequence[StrategyInfo],
+        answers: Answers,
+    ) -> AnalysisResult:
+        """Asks once more for knobs that were computed for limits which the plan moves."""
+        result = assembled(answers)
+        stale = with_stale_knobs(result)
+        if result.plan is None or not stale:
+            return result
+        planned = with_limits_of(result.plan, context)
+        again = dict(zip(stale, self._pool.run(planned, stale).outcomes, strict=True))
+        now, then = context.snapshot.workload.state, planned.snapshot.workload.state
+        second = [again.get(info.key) for info in infos]
+        return assembled(replace(answers, outcomes=for_the_plan(answers.outcomes, second, now, then)))
 
     def _run(
         self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool

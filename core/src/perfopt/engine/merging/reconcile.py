@@ -131,8 +131,8 @@ def lose_stale_knobs(agreed: Agreed, state: WorkloadState) -> bool:
     """Takes out knobs that were computed for other limits than there will be; tells whether there were any.
 
     A proposal may say in its data which limits the knobs of a container rest on: {"rests_on": {container:
-    [field, ...]}}. Otherwise it is both. Knobs for the limits that there will be come with the next
-    analysis, once these are in force.
+    [field, ...]}}. Otherwise it is both. The engine asks once more for knobs for the limits that there will
+    be, and notes in "computed_for" which these are.
     """
     stale = [path for path in agreed.values if path[0] in KNOBS and _moved_limit(agreed, path, state)]
     for path in stale:
@@ -152,9 +152,12 @@ def _moved_limit(agreed: Agreed, knob: Path, state: WorkloadState) -> Path | Non
     """Returns the field whose move made a container's limit another one than a knob was computed for."""
     bid, container = agreed.owners[knob][0], knob[1]
     meant, there = bid.proposal.target.container(container), state.container(container)
-    rests_on = bid.proposal.data.get("rests_on", {}).get(container, _LIMITS)
+    data = bid.proposal.data
+    rests_on = data.get("rests_on", {}).get(container, _LIMITS)
+    computed_for = data.get("computed_for", {}).get(container, {})
     for limit, request in _LIMITS.items():
-        moved = limit in rests_on and getattr(meant, limit, None) != getattr(there, limit, None)
+        wanted = computed_for.get(limit, getattr(meant, limit, None))
+        moved = limit in rests_on and wanted != getattr(there, limit, None)
         for path in (container_path(container, limit), container_path(container, request)):
             if moved and path in agreed.owners:
                 return path

@@ -1,0 +1,77 @@
+"""Asks for knobs once more where the plan moves the limits that they were computed for. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from perfopt.domain.quantity import parse_cpu, parse_memory
+from perfopt.domain.recommendation import AnalysisResult, Plan
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.engine.merging.fields import KNOBS, QUANTITIES, differences, with_values
+from perfopt.engine.messages import Outcome
+from perfopt.plugin.context import AnalysisContext
+
+_LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
+_PARSERS = (parse_cpu, parse_memory, parse_cpu, parse_memory)
+_SHOWN = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
+
+
+def with_stale_knobs(result: AnalysisResult) -> tuple[str, ...]:
+    """Returns the strategies whose knobs the plan leaves out because it sets other limits."""
+    conflicts = () if result.plan is None else result.plan.conflicts
+    stale = (one.lost_by for one in conflicts if one.code == "goes_together" and one.field.startswith(KNOBS))
+    return tuple(dict.fromkeys(stale))
+
+
+def with_limits_of(plan: Plan, context: AnalysisContext) -> AnalysisContext:
+    """Returns the context as it will be once the plan's requests and limits are in force."""
+    workload = context.snapshot.workload
+    containers = tuple(_as_planned(container, plan) for container in workload.state.containers)
+    state = msgspec.structs.replace(workload.state, containers=containers)
+    workload = msgspec.structs.replace(workload, state=state)
+    return replace(context, snapshot=replace(context.snapshot, workload=workload))
+
+
+def _as_planned(container: Container, plan: Plan) -> Container:
+    planned = plan.recommended_state["containers"].get(container.name, {})
+    values = {
+        quantity: parse(planned[shown]) if shown in planned else None
+        for quantity, shown, parse in zip(QUANTITIES, _SHOWN, _PARSERS, strict=True)
+    }
+    return msgspec.structs.replace(container, **values)
+
+
+def for_the_plan(
+    outcomes: Sequence[Outcome], second: Sequence[Outcome | None], now: WorkloadState, then: WorkloadState
+) -> tuple[Outcome, ...]:
+    """Returns the outcomes with the knobs of the second answers in place of those of the first.
+
+    Args:
+        outcomes: of all strategies.
+        second: what those said that were asked again, None for the others.
+        now: the current state.
+        then: the state that they were asked about.
+    """
+    return tuple(
+        first if again is None else _recomputed(first, again, now, then)
+        for first, again in zip(outcomes, second, strict=True)
+    )
+
+
+def _recomputed(first: Outcome, again: Outcome, now: WorkloadState, then: WorkloadState) -> Outcome:
+    if again.proposal is None or first.proposal is None:
+        return first
+    knobs = {
+        path: value for path, value in differences(then, again.proposal.target).items() if path[0] in KNOBS
+    }
+    if not knobs:
+        return first
+    limits = {c.name: {limit: getattr(c, limit) for limit in _LIMITS} for c in then.containers}
+    proposal = msgspec.structs.replace(
+        again.proposal,
+        target=with_values(now, knobs),
+        data=again.proposal.data | {"computed_for": limits},
+        prior=first.proposal.prior,
+    )
+    return msgspec.structs.replace(first, proposal=proposal, rules=again.rules, conditions=again.conditions)
