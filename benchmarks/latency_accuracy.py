@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 from perfopt.capacity import LatencyModel, Load, NotIdentified, Observations, identify, observe
 from perfopt.capacity.identify import Fitting
 from perfopt.metrics.snapshot import Array
+from perfopt_latency.bottleneck import inferred
+from perfopt_latency.history import History
+from perfopt_latency.outlook import Outlook
 
 STEP_SECONDS, RUN_SECONDS = 5.0, 25.0
 BUSIEST = 0.95
@@ -30,6 +33,7 @@ TRIED = [
 ]
 MARGINS = (1.0, 1.1, 1.2, 1.25, 1.3, 1.35, 1.4)
 APART, MARGIN, TARGETS = 1.5, 1.1, 5
+LEAST_CHANGE = 1.3
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def main() -> None:
     print_accuracy(services, models)
     print_constants(services)
     print_limits(services, models)
+    print_changes(services, models)
     print_bottlenecks(services, models)
 
 
@@ -272,18 +277,56 @@ def _margin(outcome: object, others: Sequence[Case]) -> float:
     return MARGINS[-1]
 
 
-def print_bottlenecks(services: Sequence[Service], models: dict[str, LatencyModel]) -> None:
-    """Prints what holds each service at its busiest, and what more CPU would give."""
-    print("at the busiest load seen: p99 now, with any CPU, with any number of threads")
+def print_changes(services: Sequence[Service], models: dict[str, LatencyModel]) -> None:
+    """Prints how far predicted changes of latency between two limits missed, as a share of the change."""
+    misses = []
     for service in services:
-        model = models[service.name]
-        rate, own = model.seen_rate[1], float(service.observed.load.limit_cores[0])
-        now = model.latency_ms(model.load(rate, own), 0.99)[0]
-        cpu = model.latency_ms(model.load(rate, 3.0), 0.99)[0]
-        threads = model.without_thread_limit().latency_ms(model.load(rate, own), 0.99)[0]
-        print(
-            f"  {service.name:10} {now:5.0f} ms {cpu:5.0f} ms {threads:5.0f} ms   threads {model.threads:.1f}"
-        )
+        for load in ("median", "busy"):
+            runs = [run for run in scored(service) if run.name.endswith(f"rate={load}")]
+            for one, other in itertools.combinations(runs, 2):
+                predicted = errors(models[service.name], [one, other])
+                change = np.log(one.p99_ms / other.p99_ms) + predicted[0] - predicted[1]
+                if abs(change) > np.log(LEAST_CHANGE):
+                    misses.append(abs((predicted[0] - predicted[1]) / change))
+    print(f"predicted changes of p99 by {LEAST_CHANGE}x or more between limits at one load: {len(misses)}")
+    middle, high = np.quantile(misses, (0.5, 0.8))
+    print(f"  miss as a share of the change: median {middle:.0%}, P80 {high:.0%}\n")
+
+
+def print_bottlenecks(services: Sequence[Service], models: dict[str, LatencyModel]) -> None:
+    """Prints what is said to hold each service in its busiest runs, and what any CPU limit would give."""
+    print("what holds each service, at the most loaded run of each limit")
+    for service in services:
+        busiest: dict[float, Run] = {}
+        for run in scored(service):
+            if run.limit_cores not in busiest or run.rate > busiest[run.limit_cores].rate:
+                busiest[run.limit_cores] = run
+        for limit, run in sorted(busiest.items()):
+            seen = Outlook(models[service.name], 1, 0.99, run.rate, run.rate, limit, 1.0)
+            cause = inferred(seen, _history(run))
+            now, free = seen.now_and_with_any_cpu_ms()
+            print(
+                f"  {service.name:10} limit {limit:.2f} at {run.rate:5.1f}/s: {now:4.0f} ms,"
+                f" with any CPU {free:4.0f}   {cause.cause:16} threads {cause.data['threads_inferred']:.0f}"
+            )
+
+
+def _history(run: Run) -> History:
+    def one(value: float) -> Array:
+        return np.array([value])
+
+    return History(
+        container="main",
+        rate=one(run.rate),
+        cpu_cores=one(run.cpu_cores),
+        limit_cores=one(run.limit_cores),
+        throttled=one(run.throttled),
+        latency_seconds=np.full((1, 4), run.p99_ms / 1000),
+        replicas=one(1.0),
+        parts=1,
+        limited=True,
+        step_seconds=int(RUN_SECONDS),
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Fitting:
     floors: tuple[float, ...] = (0.03, 0.06, 0.1, 0.25, 0.05)
     huber: float = 1.0
     prior: float = 2.0
-    steps: int = 6
+    steps: int = 8
 
 
 @dataclass(frozen=True, slots=True)

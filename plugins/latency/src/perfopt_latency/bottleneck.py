@@ -51,10 +51,8 @@ class Bottleneck:
 
 def inferred(found: Outlook, history: History) -> Bottleneck:
     """Returns what the model says adds most to the busy latency: quota, threads, or what remains alone."""
-    now = float(found.latency_ms(found.limit_cores)[0])
-    free = found.with_any_cpu_ms()
-    without_both = found.with_any_threads().with_any_cpu_ms()
-    alone = min(found.alone_ms(), without_both)
+    now, free = found.now_and_with_any_cpu_ms()
+    without_both, alone = found.with_any_threads().without_quota_and_alone_ms()
     parts = {"quota": now - free, "threads": free - without_both, "alone": alone}
     data: dict[str, Any] = {f"{name}_ms": round(max(value, 0.0), 1) for name, value in parts.items()}
     data |= {

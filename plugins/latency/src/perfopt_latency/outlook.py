@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfopt.capacity import LatencyModel
+from perfopt.capacity import LatencyModel, Load
 from perfopt.capacity.latency import UNLIMITED_CORES
 from perfopt.plugin import Array
 from perfopt_latency.history import History
@@ -35,36 +35,47 @@ class Outlook:
     limit_cores: float
     replicas: float
 
-    def latency_ms(self, limits: Array | float, *, rate: float | None = None) -> Array:
-        """Returns the latency in ms at limits of a replica, never rising with the limit."""
+    def points_ms(self, rates: Array, limits: Array) -> Array:
+        """Returns the latency in ms of replicas at pairs of a rate and a limit."""
+        cpu = np.minimum(rates * self.model.cpu_seconds_per_request, limits)
+        load = Load(
+            rates / self.parts, cpu / self.parts, limits / self.parts, np.array(self.model.window_seconds)
+        )
+        return self.model.latency_ms(load, self.quantile)
+
+    def latency_ms(self, limits: Array | float) -> Array:
+        """Returns the busy latency in ms at increasing limits of a replica, never rising with the limit."""
         asked = np.atleast_1d(np.asarray(limits, dtype=np.float64))
-        load = self.model.load((self.busy_rate if rate is None else rate) / self.parts, asked / self.parts)
-        order = np.argsort(asked)
-        found = np.empty(asked.size)
-        found[order] = np.minimum.accumulate(self.model.latency_ms(load, self.quantile)[order])
-        return found
+        return np.minimum.accumulate(self.points_ms(np.full(asked.size, self.busy_rate), asked))
 
     def utilisation(self, limits: Array) -> Array:
         """Returns the share of the limits that the busy load uses, above 1 where it is more."""
         return self.busy_rate * self.model.cpu_seconds_per_request / limits
 
     def with_replicas_ms(self, replicas: Array) -> Array:
-        """Returns the busy latency in ms with so many replicas at the limit in force."""
+        """Returns the busy latency in ms with so many replicas at the limit in force, never rising."""
         rates = self.busy_rate * self.replicas / replicas
-        return np.array([float(self.latency_ms(self.limit_cores, rate=rate)[0]) for rate in rates])
+        return np.minimum.accumulate(self.points_ms(rates, np.full(rates.size, self.limit_cores)))
 
-    def with_any_cpu_ms(self) -> float:
-        """Returns the busy latency in ms without a quota."""
-        return float(self.latency_ms(max(UNLIMITED_CORES * self.parts, self.limit_cores))[0])
+    @property
+    def any_cores(self) -> float:
+        """A limit that is none: the largest the model knows."""
+        return max(UNLIMITED_CORES * self.parts, self.limit_cores)
+
+    def now_and_with_any_cpu_ms(self) -> tuple[float, float]:
+        """Returns the busy latency in ms, as it is and without a quota."""
+        now, free = self.latency_ms(np.array([self.limit_cores, self.any_cores])).tolist()
+        return now, free
+
+    def without_quota_and_alone_ms(self) -> tuple[float, float]:
+        """Returns the latency in ms without a quota, at the busy load and of a request alone."""
+        rates = np.array([self.busy_rate, _QUIET * self.busy_rate])
+        busy, alone = self.points_ms(rates, np.full(2, self.any_cores)).tolist()
+        return busy, min(alone, busy)
 
     def with_any_threads(self) -> "Outlook":
         """Returns the same service with more threads than it could need."""
         return replace(self, model=self.model.without_thread_limit())
-
-    def alone_ms(self) -> float:
-        """Returns the latency in ms of a request that meets no other and no quota."""
-        free = self.with_any_threads()
-        return float(free.latency_ms(UNLIMITED_CORES * self.parts, rate=_QUIET * self.busy_rate)[0])
 
 
 def outlook(history: History, model: LatencyModel, quantile: float, recent: slice) -> Outlook | None:

@@ -48,7 +48,7 @@ def more_replicas(found: Outlook, target_ms: float) -> Remedy | None:
     """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
     now = max(round(found.replicas), 1)
     counts = np.unique(np.round(np.geomspace(now + 1, max(_MOST_REPLICAS * now, now + 2), 8)))
-    predicted = np.minimum.accumulate(found.with_replicas_ms(counts))
+    predicted = found.with_replicas_ms(counts)
     used = found.busy_rate * found.replicas / counts * found.model.cpu_seconds_per_request / found.limit_cores
     good = np.flatnonzero((predicted * MARGIN <= target_ms) & (used <= BUSIEST))
     if not good.size:

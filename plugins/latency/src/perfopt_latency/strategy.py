@@ -191,7 +191,8 @@ def _claim(case: _Case, remedy: Remedy) -> Claim:
 
 
 def _ratio(found: Outlook, remedy: Remedy) -> float:
-    limit = remedy.limit_cores or found.limit_cores
-    rate = found.usual_rate * (found.replicas / remedy.replicas if remedy.replicas else 1.0)
-    before = float(found.latency_ms(found.limit_cores, rate=found.usual_rate)[0])
-    return min(float(found.latency_ms(limit, rate=rate)[0]) / before, 1.0)
+    """Returns the latency with the remedy over the present one, at the load of the usual request."""
+    share = found.replicas / remedy.replicas if remedy.replicas else 1.0
+    limits = np.array([found.limit_cores, remedy.limit_cores or found.limit_cores])
+    before, after = found.points_ms(found.usual_rate * np.array([1.0, share]), limits).tolist()
+    return min(float(after / before), 1.0)
