@@ -133,3 +133,12 @@ def test_history_later_than_the_instant_changes_nothing(bench):
     cut = whole.slice(0, 2880)
     whole.service["latency_p99_ms"][2880:] = 1e6
     assert bench.ask(cut) == bench.ask(bench.snapshot().slice(0, 2880))
+
+
+def test_misses_that_load_does_not_explain_are_not_paid_for_with_cpu(bench):
+    snapshot = bench.snapshot(slo=Slo(latency_ms=100.0), limit=1.5)
+    bad = np.random.default_rng(3).random(snapshot.grid.size) < 0.1
+    snapshot.service["latency_p99_ms"][bad] *= 8
+    declined = bench.ask(snapshot)
+    assert declined.code is DeclineCode.UNSTABLE
+    assert "Load does not explain it" in declined.reason

@@ -31,6 +31,9 @@ class Cause(StrEnum):
     OWN_WORK = "own_work"
 
 
+NOT_OURS = (Cause.DOWNSTREAM, Cause.OWN_WORK)
+
+
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
     """A cause, and why it is believed.
@@ -77,7 +80,7 @@ def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, fl
         f"It is held by its own threads, not by CPU: about {data['threads_inferred']:.0f} requests are in"
         f" service at once, each for {1000 * found.model.wait_seconds:.0f} ms of waiting and its own work."
         f" Any CPU limit leaves {free:.0f} of {now:.0f} ms at the busy load; without the limit on threads it"
-        f" would be {without_both:.0f} ms.",
+        f" would be {without_both:.0f} ms. Give it more threads, or more replicas.",
         data,
     )
 

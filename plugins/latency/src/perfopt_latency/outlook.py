@@ -9,7 +9,7 @@ from perfopt.capacity.latency import UNLIMITED_CORES
 from perfopt.plugin import Array
 from perfopt_latency.history import History
 
-BUSY = 0.95  # share of the steps whose load is at most the busy load
+BUSY = 0.95  # share of the requests that come at no more than the busy load
 _QUIET = 0.02
 
 
@@ -21,8 +21,8 @@ class Outlook:
         model: of one part of a replica.
         parts: of a replica.
         quantile: of the objective.
-        busy_rate, usual_rate: requests per second of a replica: at the busy load, and where half of the
-            requests came at no more.
+        busy_rate, usual_rate: requests per second of a replica: 95 % and half of the requests came at no
+            more.
         limit_cores: in force.
         replicas: that run.
     """
@@ -79,19 +79,19 @@ class Outlook:
 
 
 def outlook(history: History, model: LatencyModel, quantile: float, recent: slice) -> Outlook | None:
-    """Returns the outlook for a load like that of the `recent` steps; None where they had no requests."""
-    rate = history.rate[recent]
-    rate = rate[np.isfinite(rate) & (rate > 0)]
-    if not rate.size:
+    """Returns the outlook for a load like that of the history; None where `recent` steps had no requests."""
+    lately = history.rate[recent]
+    if not (np.isfinite(lately) & (lately > 0)).any():
         return None
-    ordered = np.sort(rate)
+    ordered = np.sort(history.rate[np.isfinite(history.rate) & (history.rate > 0)])
     reached = np.cumsum(ordered)
+    usual, busy = ordered[np.searchsorted(reached, reached[-1] * np.array([0.5, BUSY]))].tolist()
     return Outlook(
         model=model,
         parts=history.parts,
         quantile=quantile,
-        busy_rate=float(np.quantile(rate, BUSY)),
-        usual_rate=float(ordered[np.searchsorted(reached, reached[-1] / 2)]),
+        busy_rate=busy,
+        usual_rate=usual,
         limit_cores=float(history.limit_cores[-1]),
         replicas=float(history.replicas[-1]),
     )

@@ -24,7 +24,7 @@ from perfopt_latency import bottleneck, text
 from perfopt_latency.claims import Usual, claim, usual
 from perfopt_latency.history import History, Missing, read_history
 from perfopt_latency.outlook import Outlook, outlook
-from perfopt_latency.remedy import Remedy, least_limit, more_replicas, raised_limit
+from perfopt_latency.remedy import MARGIN, Remedy, least_limit, more_replicas, raised_limit
 
 _TYPE = OptimizationType.LATENCY_OPTIMIZATION
 _METRICS = (
@@ -140,22 +140,27 @@ def _keep(case: _Case) -> Proposal:
 
 
 def _improve(case: _Case) -> Proposal | Declined:
+    now, _ = case.found.now_and_with_any_cpu_ms()
+    if not case.cause.measured and now * MARGIN <= case.slo.latency_ms:
+        return decline(_TYPE, DeclineCode.UNSTABLE, text.unexplained(case.slo, case.missed, case.found))
+    if case.cause.measured or case.cause.cause in bottleneck.NOT_OURS:
+        return _not_by_resources(case)
     state = case.context.snapshot.workload.state
-    if case.cause.measured:
-        return decline(
-            _TYPE, DeclineCode.NOT_APPLICABLE, text.not_by_resources(case.slo, case.missed, case.cause)
-        )
-    limit = raised_limit(case.found, case.slo.latency_ms) if case.history.limited else None
-    if limit is not None and state.container(case.history.container) is not None:
-        return _proposed(case, limit, _with_limit(state, case.history.container, limit))
+    if case.cause.cause is not bottleneck.Cause.THREADS and case.history.limited:
+        limit = raised_limit(case.found, case.slo.latency_ms)
+        if limit is not None and state.container(case.history.container) is not None:
+            return _proposed(case, limit, _with_limit(state, case.history.container, limit))
     replicas = more_replicas(case.found, case.slo.latency_ms)
     if replicas is None:
-        return decline(
-            _TYPE, DeclineCode.NOT_APPLICABLE, text.not_by_resources(case.slo, case.missed, case.cause)
-        )
+        return _not_by_resources(case)
     if state.hpa is not None or state.keda is not None:
         return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_replicas(case.cause, replicas))
     return _proposed(case, replicas, msgspec.structs.replace(state, replicas=replicas.replicas))
+
+
+def _not_by_resources(case: _Case) -> Declined:
+    reason = text.not_by_resources(case.slo, case.missed, case.cause)
+    return decline(_TYPE, DeclineCode.NOT_APPLICABLE, reason)
 
 
 def _proposed(case: _Case, remedy: Remedy, target: WorkloadState) -> Proposal:

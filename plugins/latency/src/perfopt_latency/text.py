@@ -59,12 +59,20 @@ def share_missed(slo: Slo, missed: float) -> str:
 
 def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
     """Says that neither CPU nor replicas keep the objective, and what holds it."""
+    if cause.measured:
+        return f"CPU and replicas are not what it lacks. {share_missed(slo, missed)} {cause.text}"
     return (
-        f"No CPU limit and no number of replicas up to three times the present is predicted to keep"
-        f" {objective(slo)}."
-        f" {share_missed(slo, missed)} {cause.text}"
-        if not cause.measured
-        else f"CPU and replicas are not what it lacks. {share_missed(slo, missed)} {cause.text}"
+        "No CPU limit and no number of replicas up to three times the present is predicted to keep"
+        f" {objective(slo)}. {share_missed(slo, missed)} {cause.text}"
+    )
+
+
+def unexplained(slo: Slo, missed: float, found: Outlook) -> str:
+    """Says that load does not explain what missed the objective."""
+    now, _ = found.now_and_with_any_cpu_ms()
+    return (
+        f"{share_missed(slo, missed)} Load does not explain it: the model gives {now:.0f} ms at the busy"
+        " load, so no limit or number of replicas would change it. Look at what else happened in those steps."
     )
 
 
