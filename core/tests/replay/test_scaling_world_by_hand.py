@@ -59,9 +59,10 @@ def test_yesterday_is_needed_from_a_start_up_ahead():
     floor = yesterday(world(demand), 0.5)
     assert np.flatnonzero(floor).tolist() == [DAY + 98, DAY + 99, DAY + 100]
     assert floor.max() == 6
+    wider = yesterday(world(demand), 0.5, 3)
+    assert np.flatnonzero(wider).tolist() == list(range(DAY + 95, DAY + 104))
     both = hpa_with_yesterday(world(demand), 0.5)
-    assert both[DAY + 98] == 6
-    assert both[DAY + 101] == 1
+    assert both[DAY + 94 : DAY + 105].tolist() == [1, 6, 6, 6, 6, 6, 6, 6, 6, 6, 1]
 
 
 def test_seasonal_naive_repeats_yesterday():

@@ -16,6 +16,7 @@ from perfopt.replay.autoscale.world import EDGE, Replicas, World, replicas_for
 TOLERANCE = 0.1
 STABILISATION_MINUTES = 5
 DAY_MINUTES = 1440
+YESTERDAY_MARGIN = 3
 PHPA_HISTORY = 6
 _SMOOTHING = 0.9  # of level, trend and season: what PHPA's examples use
 
@@ -48,18 +49,23 @@ def hpa(world: World, target: float, floor: Replicas | None = None) -> Replicas:
     return np.array(wanted)
 
 
-def yesterday(world: World, target: float) -> Replicas:
-    """Returns what yesterday's demand would need from now until a replica started now is ready."""
-    demand, reach = world.demand, world.startup_minutes + 1
-    past = np.r_[np.zeros(DAY_MINUTES), demand][: demand.size + reach - 1]
-    past = np.r_[past, np.zeros(demand.size + reach - 1 - past.size)]
-    highest = np.lib.stride_tricks.sliding_window_view(past, reach).max(axis=1)
+def yesterday(world: World, target: float, margin: int = 0) -> Replicas:
+    """Returns what yesterday's demand would need from now until a replica started now is ready.
+
+    Args:
+        world: the demand.
+        target: utilisation, 0 to 1.
+        margin: minutes before and after that count as well: no day is punctual.
+    """
+    demand, ahead = world.demand, world.startup_minutes + margin
+    past = np.r_[np.zeros(DAY_MINUTES + margin), demand, np.zeros(ahead)][: demand.size + margin + ahead]
+    highest = np.lib.stride_tricks.sliding_window_view(past, margin + ahead + 1).max(axis=1)
     return replicas_for(highest, target * world.capacity)
 
 
 def hpa_with_yesterday(world: World, target: float) -> Replicas:
-    """Returns what an HPA wants whose floor is what yesterday's demand needs at its target."""
-    return hpa(world, target, yesterday(world, target))
+    """Returns what an HPA wants whose floor is what yesterday's demand, give or take, needs at its target."""
+    return hpa(world, target, yesterday(world, target, YESTERDAY_MARGIN))
 
 
 def seasonal_naive(world: World, target: float) -> Replicas:
