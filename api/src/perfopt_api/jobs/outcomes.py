@@ -175,7 +175,7 @@ _GONE = NoDataError("The workload is not known to the source any more.")
 
 
 def _backoff(one: DueOutcome) -> timedelta:
-    return _SOONEST * 2 ** min(one.attempts, 8)
+    return _SOONEST * (1 << min(one.attempts, 8))
 
 
 def _window(due: DueOutcome) -> tuple[str, datetime, datetime]:
