@@ -47,10 +47,11 @@ class Sizes:
 def sizes_of(context: AnalysisContext, needs: list[Need], freedom: Freedom) -> Sizes:
     """Returns the sizes that keep every container within what it may carry."""
     containers = [context.snapshot.workload.state.container(need.name) for need in needs]
+    at_quietest = _replicas(freedom, quiet=True)
     pairs = [
         (at_peak, at_least)
         for at_peak in _replicas(freedom)
-        for at_least in _replicas(freedom, quiet=True)
+        for at_least in at_quietest
         if at_least <= at_peak
         and all(
             carries(need, container.cpu_request_cores if container else None, freedom.running / at_peak)
