@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.domain.enums import DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
@@ -414,3 +414,18 @@ def test_a_plan_is_not_held_to_what_was_promised_of_changes_it_does_not_make():
     assert result.plan.recommended_state["replicas"] == 4
     assert {window.outcome for window in result.plan.evidence.windows} == {"accurate"}
     assert {window.claim_kept for window in result.plan.evidence.windows} == {None}
+
+
+def test_who_is_not_in_the_plan_does_not_make_it_less_sure():
+    assumed = msgspec.structs.replace(STATE, basis=Basis.ASSUMED_FROM_LIMIT)
+    declaring = Wanting(
+        RESOURCE,
+        quantities={"cpu_request_cores": 0.6},
+        state={"basis": Basis.DECLARED},
+        prior=Prior(mean=0.5, strength=50),
+    )
+    cheaper = Wanting(COST, quantities={"cpu_request_cores": 0.5})
+    result = analysed(declaring, cheaper, snapshot=steady(state=assumed))
+    (made,) = result.recommendations
+    assert made.optimization_type is COST
+    assert result.plan.confidence_detail == made.confidence_detail

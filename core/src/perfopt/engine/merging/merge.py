@@ -206,7 +206,8 @@ def _answering(moment: Moment, made: Decision, dropped: Sequence[str]) -> list[P
 
 def _joint_prior(candidates: Sequence[Candidate], decision: Decision) -> Prior:
     """Returns what is believed of the merged state: that all its parts keep their word, each by itself."""
-    owners = {bid.key for bids in decision.agreed.owners.values() for bid in bids}
+    agreed = decision.agreed
+    owners = {bid.key for bids in agreed.owners.values() for bid in bids if agreed.owned_by(bid)}
     priors = [one.proposal.prior or one.prior for one in candidates if one.key in owners]
     if len(priors) == 1:
         return priors[0]
@@ -295,7 +296,7 @@ def _own(bid: Bid, moment: Moment, decision: Decision) -> tuple[WorkloadState, t
     there = flatten(decision.state)
     alone = fitted_alone(moment.state, {path: there.get(path) for path in wanted})
     reasons = {path: why for path, why in decision.fit.reasons.items() if path in wanted} | alone.reasons
-    taken = any(path != BASIS for path in decision.agreed.owned_by(bid))
+    taken = bool(decision.agreed.owned_by(bid))
     if flatten(alone.state) == flatten(bid.proposal.target):
         return bid.proposal.target, (), taken
     return alone.state, tuple(reasons.values()), taken

@@ -6,7 +6,7 @@ from typing import Any
 
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.merging.bids import MEMORY_SAFETY, Bid, Group, groups, held
-from perfopt.engine.merging.fields import KNOBS, Path, container_path, flatten, more_is_safer
+from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer
 
 _LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
@@ -53,8 +53,10 @@ class Agreed:
     losses: list[Loss] = field(default_factory=list)
 
     def owned_by(self, bid: Bid) -> list[Path]:
-        """Returns the fields that have this bid's value."""
-        return [path for path, owners in self.owners.items() if any(one is bid for one in owners)]
+        """Returns the fields that have this bid's value; what a baseline rests on is nobody's."""
+        return [
+            path for path, owners in self.owners.items() if path != BASIS and any(o is bid for o in owners)
+        ]
 
 
 def reconcile(current: WorkloadState, bids: Iterable[Bid]) -> Agreed:
