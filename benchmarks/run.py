@@ -48,8 +48,8 @@ def main() -> None:
     run("service.py")
     from_prometheus()
     if traces:
-        run("resource_accuracy.py", "--traces", traces, "--split", "report")
         run("scaling_plans.py", "--traces", traces, "--split", "report")
+        run("resource_accuracy.py", "--traces", traces)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class Standalone:
         return httpx.get(f"{self.url}/health/ready", timeout=10).status_code == 200
 
     def analysed(self):
-        body = {"service_name": "bitbrains-rnd/vm282", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
+        body = {"service_name": "bitbrains-rnd/vm328", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
         response = httpx.post(
             f"{self.url}/api/v1/optimization/analyze", json=body, headers={"Prefer": "wait=60"}, timeout=70
         )

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.documents import Document, read_yaml, suggestion
+from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
 from perfopt.prices import price_book
@@ -66,7 +67,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         processes: how many; None is one for each core.
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
         knob_catalogue: YAML file of runtime knobs that is added to those that perfopt-tuning ships.
-        sizing_model: file that `perfopt train` wrote; without one the strategies' own rules size.
+        sizing_model: file that `perfopt train` wrote; without one the model that comes with perfopt sizes.
+        shortage_costs: service class to what a broken word costs, where a request of twice what is needed
+            costs 1; those of `perfopt.learn.model.SHORTAGE_COSTS` for a class that is not named.
     """
 
     deadline_seconds: Seconds = 10.0
@@ -75,6 +78,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     disabled_plugins: str | tuple[str, ...] = ()
     knob_catalogue: str | None = None
     sizing_model: str | None = None
+    shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
 
     def disabled(self) -> tuple[str, ...]:
         """Returns the names of the disabled plugins."""

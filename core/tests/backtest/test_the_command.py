@@ -47,6 +47,16 @@ def test_the_same_bytes_whatever_the_number_of_processes(run):
     assert next(p for p in found["policies"] if p["policy"] == "crane")["calibration"] is None
 
 
+def test_figures_on_services_that_the_model_was_trained_on_are_marked(run, pytestconfig):
+    trained = run("--all", *SHORT, "--policy", "perfopt", "--cuts", "1")
+    assert re.search(r"^perfopt IN-SAMPLE +", trained.stdout, re.MULTILINE)
+    assert "IN-SAMPLE: 3 of 3 recommendations of perfopt" in trained.stdout
+    shown = pytestconfig.rootpath / "api/src/perfopt_api/demo/data/bitbrains.parquet"
+    demo = run("--all", *SHORT, "--policy", "perfopt", "--cuts", "1", source=shown)
+    assert demo.exit_code == 0, demo.stderr
+    assert "IN-SAMPLE" not in demo.stdout
+
+
 def test_services_are_chosen_by_name_or_pattern(run):
     chosen = run(
         "--all", "--match", "vm3", "--exclude", "338$", *SHORT, "--policy", "max", "--format", "json"
@@ -59,7 +69,7 @@ def test_services_are_chosen_by_name_or_pattern(run):
 def test_one_plugin_can_be_replayed_alone(run):
     done = run("--all", *SHORT, "--policy", "perfopt", "--plugin", "resource", "--cuts", "1")
     assert done.exit_code == 0, done.stderr
-    assert re.search(r"^perfopt +3 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^perfopt IN-SAMPLE +3 ", done.stdout, re.MULTILINE)
 
 
 class Page(HTMLParser):

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -7,7 +5,7 @@ from perfopt.domain.enums import ServiceClass
 from perfopt.learn.build import build
 from perfopt.learn.examples import collect
 from perfopt.learn.features import History, extract
-from perfopt.learn.model import SHORTAGE_COSTS, ModelError, SizingModel
+from perfopt.learn.model import SHORTAGE_COSTS, ModelError, SizingModel, shipped_model
 from perfopt.learn.train import train_trees
 
 
@@ -110,13 +108,21 @@ def test_too_small_a_fleet_is_refused_with_what_is_missing(fleet):
 
 
 def test_the_shipped_model_answers(fleet):
-    import perfopt.learn
-
-    path = Path(perfopt.learn.__file__).parent / "models" / "sizing-1.npz"
-    shipped = SizingModel.load(path)
+    shipped = shipped_model()
     chosen = shipped.size(features_of(fleet[1])).recommended
     assert 0 < chosen.confidence < 1
-    assert shipped.card.series == 250
+    assert shipped.card.series == 244
+
+
+def test_a_model_knows_what_it_was_trained_on_without_naming_it(model, fleet):
+    assert all(model.card.saw(one.name) for one in fleet)
+    assert not model.card.saw("another")
+    assert fleet[0].name not in model.card.seen
+
+
+def test_the_least_worth_rises_with_the_cost_of_a_shortage(model):
+    floors = [model.card.floor(cost) for cost in (2.0, 5.5, 7.5, 30.0)]
+    assert floors == sorted(floors)
 
 
 def test_every_class_has_a_cost_of_shortage():

@@ -26,6 +26,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 BOUTIQUE = "nezha/online-boutique/2022-08-22"
 QUESTIONS = (
     Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
+    # Its need can not be told well enough for a week: declined, with between what it will lie.
     Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
     Question(source="bitbrains", service_name="bitbrains-rnd/vm414"),
     Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),

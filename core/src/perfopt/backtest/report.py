@@ -99,8 +99,17 @@ def report(source: str, plan: Plan, walks: Sequence[Walk]) -> Backtest:
         policies=policies,
         misses=worst_misses(trials, _policy_to_show(policies)),
         failed=failed,
-        notes=tuple(_notes(plan, present, trials)),
+        notes=(*_notes(plan, present, trials), *_in_sample(policies)),
     )
+
+
+def _in_sample(policies: Sequence[PolicySummary]) -> list[str]:
+    return [
+        f"IN-SAMPLE: {summary.in_sample} of {summary.all.scored} recommendations of {summary.policy} are by a"
+        " model that was trained on the services they are for; elsewhere it would do less well."
+        for summary in policies
+        if summary.in_sample
+    ]
 
 
 def _policy_to_show(policies: Sequence[PolicySummary]) -> str:

@@ -71,6 +71,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
         declined: how many were not made, by reason code.
         abstention: declined / (declined + made).
         already_right: how many recommended the current state.
+        in_sample: how many of those scored a model made that was trained on what they are judged on.
         all: over everything scored.
         intervals: 95 % intervals of figures, by name, from resampling services.
         terciles: by the P99 of the cpu history, "low", "middle", "high".
@@ -84,6 +85,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     declined: dict[str, int]
     abstention: float | None
     already_right: int
+    in_sample: int
     all: Figures
     intervals: dict[str, Interval]
     terciles: dict[str, Figures]
@@ -124,6 +126,7 @@ def _summary(name: str, trials: Sequence[Trial], bounds: tuple[float, float] | N
         declined=dict(sorted(Counter(t.code or "" for t in trials if t.outcome == "declined").items())),
         abstention=(len(trials) - len(made)) / len(trials) if trials else None,
         already_right=sum(trial.already_right for trial in made),
+        in_sample=sum(trial.in_sample for trial in made),
         all=figures(columns),
         intervals=_intervals(columns),
         terciles=_groups(_by_tercile(trials, bounds)),

@@ -57,6 +57,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         short_history: less than 95 % of the history asked for lay between its first sample and the instant.
         level: P99 of the history's cpu in cores, summed over containers; None without cpu.
         confidence: where the policy states one.
+        in_sample: by a model that was trained on this service at that time, and scored.
         claimed_saving: fall of the cost of requests, a share of the current cost; None where it is unknown.
         realised_saving: the same after what was short in the window has been added.
         code, reason: why there was no recommendation, or no score.
@@ -73,6 +74,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     level: float | None = None
     confidence: float | None = None
     already_right: bool = False
+    in_sample: bool = False
     claimed_saving: float | None = None
     realised_saving: float | None = None
     code: str | None = None
@@ -108,6 +110,7 @@ class Case:
         *,
         confidence: float | None = None,
         already_right: bool = False,
+        in_sample: bool = False,
     ) -> Trial:
         """Scores what a policy said."""
         if isinstance(made, Declined):
@@ -123,6 +126,7 @@ class Case:
             memory=self._use(made, "memory_bytes", score),
             confidence=confidence,
             already_right=already_right,
+            in_sample=in_sample,
             claimed_saving=claimed,
             realised_saving=realised,
         )

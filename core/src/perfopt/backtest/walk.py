@@ -78,6 +78,7 @@ def _trial(case: Case, name: str, key: str, result: AnalysisResult) -> Trial:
                 _target(made.recommended_state, case.known.workload.state),
                 confidence=made.expected_improvement.confidence,
                 already_right=made.already_right,
+                in_sample=any(reason.code == "in_sample" for reason in made.reasons),
             )
     return case.trial(name, _declined(key, result))
 

@@ -55,7 +55,7 @@ def _policies(result: Backtest) -> str:
 def _row(summary: PolicySummary) -> tuple[str, ...]:
     whole = summary.all
     return (
-        summary.policy,
+        f"{summary.policy} IN-SAMPLE" if summary.in_sample else summary.policy,
         str(summary.made),
         str(sum(summary.declined.values())),
         str(summary.not_scored),

@@ -136,7 +136,7 @@ def _shown(model: "SizingModel", digest: str, out: Path) -> str:
         f"{'learnt from':<27}{card.series} containers, {card.examples} examples, until {card.trained_until}",
         f"{'figures of':<27}{card.split}",
         *(f"{name:<27}{value:g}" for name, value in card.figures.items()),
-        f"{'confidence_floor':<27}{card.confidence_floor:.4f}",
+        *(f"{f'least worth at cost {cost:g}':<27}{floor:g}" for cost, floor in card.floors),
         f"{'sha256':<27}{digest}",
         f"{'written to':<27}{out}",
     ]

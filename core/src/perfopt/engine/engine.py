@@ -137,7 +137,8 @@ class Engine:
         exchange = snapshot.workload.exchange
         asked = dict.fromkeys((*rules.exchanges, *(() if exchange is None else (exchange,))))
         sessions, unknown = sessions_of(asked, snapshot.grid.start, snapshot.grid.end + validity)
-        context = AnalysisContext(snapshot, validity, book, sessions=sessions)
+        costs = self._config.engine.shortage_costs
+        context = AnalysisContext(snapshot, validity, book, sessions=sessions, shortage_costs=costs)
         infos = self.registry.of_types(types)
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
         warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]

@@ -1,18 +1,24 @@
 """From examples to a finished model: out-of-fold replay, calibration, figures, and trees on everything."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.errors import InvalidInputError
-from perfopt.learn.calibrate import Calibration, reliability
+from perfopt.learn.calibrate import Calibration, fit, reliability
+from perfopt.learn.candidates import Candidates
 from perfopt.learn.examples import Examples
 from perfopt.learn.features import RESOURCES
-from perfopt.learn.model import SHORTAGE_COSTS, ModelCard, SizingModel
-from perfopt.learn.train import GRID, choices, fit_calibration, out_of_fold, outcome, train_trees
+from perfopt.learn.model import FRONTIER_COSTS, SHORTAGE_COSTS, ModelCard, SizingModel, hashed
+from perfopt.learn.policy import choose_each, worth
+from perfopt.learn.train import GRID, out_of_fold, train_trees
 from perfopt.metrics.snapshot import Array
 
-ABSTENTION = 0.02  # share of the fleet's own out-of-fold recommendations that fall below the floor
+ABSTENTION = 0.05  # share of the fleet's own out-of-fold recommendations that fall below the floor
+_MOST_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
@@ -41,16 +47,16 @@ def build(
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
     """
-    asked = examples.where(examples.validity == examples.validity.max())
+    asked = examples.where((examples.validity == examples.validity.max()) & (examples.weight == 1.0))
     count = len(np.unique(examples.series))
     if count < MINIMUM_SERIES:
         raise InvalidInputError(
             f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed.",
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
-    curves = out_of_fold(examples, asked, bags=bags)
-    calibration = fit_calibration(curves, asked, tuple(SHORTAGE_COSTS.values()))
-    floor, figures = _replay(curves, asked, calibration)
+    every = -(-len(asked.at) // _MOST_ASKED)
+    asked = asked.where(np.arange(len(asked.at)) % every == 0)
+    judged = judge(out_of_fold(examples, asked, bags=bags), asked)
     card = ModelCard(
         name=name,
         version=version,
@@ -59,24 +65,105 @@ def build(
         series=count,
         examples=len(examples.at),
         split=_SPLIT,
-        figures=figures,
-        confidence_floor=floor,
+        figures=judged.figures,
+        floors=judged.floors,
+        seen=tuple(sorted({hashed(str(one)) for one in np.unique(examples.series)})),
         command=command,
     )
-    return SizingModel(card, train_trees(examples, bags), GRID, calibration)
+    return SizingModel(card, train_trees(examples, bags), GRID, judged.calibration)
 
 
-def _replay(
-    curves: dict[str, Array], asked: Examples, calibration: Calibration
-) -> tuple[float, dict[str, float]]:
-    """Returns the confidence floor and the figures of what is recommended above it, class standard."""
-    cost = SHORTAGE_COSTS[ServiceClass.STANDARD]
-    picks = choices(curves, cost)
-    said, kept = outcome(curves, asked, picks)
-    confidence = calibration(said)
-    floor = float(np.quantile(confidence, ABSTENTION))
-    made = confidence >= floor
-    record = reliability(confidence[made], kept[made])
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What out-of-fold replay says of trees.
+
+    Attributes:
+        calibration: of the joint probability, at the choices that all costs lead to.
+        floors: (cost of shortage, worth below which a recommendation is better not made).
+        figures: of what is recommended above the floor, class standard.
+    """
+
+    calibration: Calibration
+    floors: tuple[tuple[float, float], ...]
+    figures: dict[str, float]
+
+
+def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
+    """Replays the policy.
+
+    Args:
+        found: of each row of `asked`, the candidates by trees that did not see its series.
+        asked: with outcomes.
+    """
+    replayed = {cost: _replay(found, asked, cost) for cost in FRONTIER_COSTS}
+    calibration = fit(
+        np.concatenate([one.said for one in replayed.values()]),
+        np.concatenate([one.kept for one in replayed.values()]),
+    )
+    return Judged(
+        calibration,
+        tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
+        _figures(_replay(found, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What one cost of shortage led to, out of fold; all of shape (n,) or (n, resources).
+
+    Attributes:
+        cost: of a shortage.
+        said: probability of both resources, before calibration.
+        slack: its expected cost.
+        chosen, needed: log of sizes in cores or bytes; NaN where not measured.
+    """
+
+    cost: float
+    said: Array
+    slack: Array
+    chosen: Array
+    needed: Array
+
+    @property
+    def safe(self) -> NDArray[np.bool_]:
+        """By resource; what was not measured is safe."""
+        kept: NDArray[np.bool_] = np.isnan(self.needed) | (self.needed <= self.chosen + 1e-9)
+        return kept
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        return self.safe.all(axis=1)
+
+    def worth(self, calibration: Calibration) -> Array:
+        sure = calibration(self.said)
+        return np.array([worth(p, s, self.cost) for p, s in zip(sure, self.slack, strict=True)])
+
+    def floor(self, calibration: Calibration) -> float:
+        """Returns the worth that all but the least worthy share exceed."""
+        return float(np.quantile(self.worth(calibration), ABSTENTION))
+
+
+def _replay(found: Sequence[dict[str, Candidates]], asked: Examples, cost: float) -> _Replay:
+    """Returns what the policy chooses of the candidates, and what was needed."""
+    said, slack = np.ones(len(found)), np.zeros(len(found))
+    chosen, needed = (np.full((len(found), len(RESOURCES)), np.nan) for _ in range(2))
+    for row, offered in enumerate(found):
+        parts = list(offered.values())
+        (pick,) = choose_each([p.probabilities for p in parts], [p.slacks for p in parts], [cost])
+        for (resource, part), index in zip(offered.items(), pick, strict=True):
+            column = RESOURCES.index(resource)
+            said[row] *= part.probabilities[index]
+            slack[row] += part.slacks[index]
+            chosen[row, column] = np.log(part.sizes[index])
+            reference = asked.seen[row].references[resource]
+            needed[row, column] = asked.needs[resource][row] + np.log(reference)
+    return _Replay(cost, said, slack, chosen, needed)
+
+
+def _figures(replay: _Replay, calibration: Calibration) -> dict[str, float]:
+    """Returns the figures of what is recommended above the floor."""
+    made = replay.worth(calibration) >= replay.floor(calibration)
+    record = reliability(calibration(replay.said)[made], replay.kept[made])
     figures = {
         "recommendations": float(record.count),
         "abstention": float(1 - made.mean()),
@@ -85,19 +172,19 @@ def _replay(
         "brier_skill": record.brier_skill or 0.0,
         "auc": record.auc or 0.0,
     }
-    for index, resource in enumerate(RESOURCES):
-        chosen = GRID[picks[:, index]]
-        figures |= _waste(resource, chosen[made], asked.needs[resource][made])
-    return floor, {key: round(value, 4) for key, value in figures.items()}
+    for column, resource in enumerate(RESOURCES):
+        known = made & np.isfinite(replay.needed[:, column])
+        safe = replay.safe[:, column]
+        figures |= _waste(resource, (replay.chosen - replay.needed)[known & safe, column], safe[known])
+    return {key: round(value, 4) for key, value in figures.items()}
 
 
-def _waste(resource: str, chosen: Array, needs: Array) -> dict[str, float]:
-    safe: NDArray[np.bool_] = needs <= chosen + 1e-9
-    waste = np.exp(chosen - needs)[safe] - 1
-    if not waste.size:
+def _waste(resource: str, excess: Array, safe: NDArray[np.bool_]) -> dict[str, float]:
+    if not excess.size:
         return {}
+    waste = np.expm1(excess)
     return {
-        f"{resource}_safe": float(safe[np.isfinite(needs)].mean()),
+        f"{resource}_safe": float(safe.mean()),
         f"{resource}_waste_median": float(np.median(waste)),
         f"{resource}_waste_mean10": float(np.minimum(waste, 10).mean()),
     }

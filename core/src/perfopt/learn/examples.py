@@ -8,11 +8,18 @@ from typing import Self
 
 import numpy as np
 
-from perfopt.learn.features import FLOORS, MINIMUM_HISTORY, NAMES, RESOURCES, History, extract
+from perfopt.learn.features import (
+    FLOORS,
+    MINIMUM_HISTORY,
+    NAMES,
+    RESOURCES,
+    Features,
+    History,
+    extract,
+)
 from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import Array, TimeGrid
 
-_HISTORY = 2.0  # validities
 _HOUR = 3600
 
 
@@ -44,19 +51,22 @@ class Sampling:
         spacing_seconds: between instants.
         weight: of an example.
         aligned: instants at whole days since the epoch; else from an offset drawn for each series.
+        history: how much is known, in validities: two at most, as nothing older is looked at.
     """
 
     validity_seconds: int
     spacing_seconds: int
     weight: float
     aligned: bool
+    history: float = 2.0
 
 
 def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
     """Returns which instants to learn from, for a validity that is asked most.
 
     Shorter validities show the same laws sooner. For a week: every second day, and in between examples
-    of three days, one day and six hours.
+    of three days, one day and six hours, and some that know no more than four days or a week: of little
+    history less can be said, and a model must have seen how much less.
     """
     whole = int(validity.total_seconds())
     return (
@@ -64,6 +74,8 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
         Sampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
         Sampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
         Sampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
+        Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=4 / 7),
+        Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=1.0),
     )
 
 
@@ -74,44 +86,44 @@ class Examples:
     Attributes:
         features: shape (n, len(NAMES)).
         needs: resource to log(smallest accurate size / reference), NaN where not measured, shape (n,).
-        references: resource to the reference, in cores or bytes, NaN where not measured, shape (n,).
         series: names, shape (n,).
         at: instants in seconds since the epoch, shape (n,).
         validity: in seconds, shape (n,).
         weight: shape (n,).
+        seen: references and ceilings of each.
     """
 
     features: Array
     needs: dict[str, Array]
-    references: dict[str, Array]
     series: np.typing.NDArray[np.str_]
     at: Array
     validity: Array
     weight: Array
+    seen: tuple[Features, ...]
 
     def where(self, kept: np.typing.NDArray[np.bool_]) -> "Examples":
         """Returns the rows that are kept."""
         return Examples(
             self.features[kept],
             {resource: values[kept] for resource, values in self.needs.items()},
-            {resource: values[kept] for resource, values in self.references.items()},
             self.series[kept],
             self.at[kept],
             self.validity[kept],
             self.weight[kept],
+            tuple(self.seen[row] for row in np.flatnonzero(kept)),
         )
 
     @classmethod
     def of(cls, rows: list["Example"]) -> Self:
         """Returns examples as arrays."""
         return cls(
-            features=np.array([row.features for row in rows]).reshape(len(rows), len(NAMES)),
+            features=np.array([row.seen.values for row in rows]).reshape(len(rows), len(NAMES)),
             needs={r: np.array([_log_need(row, r) for row in rows]) for r in RESOURCES},
-            references={r: np.array([row.references.get(r, math.nan) for row in rows]) for r in RESOURCES},
             series=np.array([row.series for row in rows], dtype=np.str_),
             at=np.array([row.at for row in rows]),
             validity=np.array([row.validity for row in rows]),
             weight=np.array([row.weight for row in rows]),
+            seen=tuple(row.seen for row in rows),
         )
 
 
@@ -123,15 +135,14 @@ class Example:
     at: float
     validity: float
     weight: float
-    features: Array
-    references: dict[str, float]
+    seen: Features
     needs: dict[str, float]
 
 
 def _log_need(row: Example, resource: str) -> float:
     if resource not in row.needs:
         return math.nan
-    return math.log(row.needs[resource] / row.references[resource])
+    return math.log(row.needs[resource] / row.seen.references[resource])
 
 
 def collect(series: Iterable[Series], sampled: Iterable[Sampling] | None = None, seed: int = 0) -> Examples:
@@ -161,15 +172,25 @@ def _walk(series: Series, sampling: Sampling, rng: np.random.Generator) -> Itera
     else:
         first += int(rng.integers(spacing))
     for index in range(first, series.grid.size - horizon + 1, spacing):
-        found = example(series, index, sampling.validity_seconds, sampling.weight)
+        found = example(series, index, sampling.validity_seconds, sampling.weight, sampling.history)
         if found is not None:
             yield found
 
 
-def example(series: Series, index: int, validity_seconds: int, weight: float = 1.0) -> Example | None:
-    """Returns the example of the instant before a step; None with too few samples on either side."""
+def example(
+    series: Series, index: int, validity_seconds: int, weight: float = 1.0, history: float = 2.0
+) -> Example | None:
+    """Returns the example of the instant before a step; None with too few samples on either side.
+
+    Args:
+        series: of which only what the arguments name is read.
+        index: the step.
+        validity_seconds: how long the size must hold.
+        weight: of the example.
+        history: how much is known, in validities.
+    """
     horizon = validity_seconds // series.grid.step_seconds
-    begin = max(index - math.ceil(_HISTORY * horizon), 0)
+    begin = max(index - math.ceil(history * horizon), 0)
     needs: dict[str, float] = {}
     past: dict[str, Array | None] = {}
     for resource, values in (("cpu", series.cpu_cores), ("memory", series.memory_bytes)):
@@ -194,7 +215,7 @@ def example(series: Series, index: int, validity_seconds: int, weight: float = 1
         )
     )
     at = series.grid.start.timestamp() + index * series.grid.step_seconds
-    return Example(series.name, at, validity_seconds, weight, features.values, features.references, needs)
+    return Example(series.name, at, validity_seconds, weight, features, needs)
 
 
 def _coverage(values: Array) -> float:

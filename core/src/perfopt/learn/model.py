@@ -18,21 +18,22 @@ import numpy as np
 from perfopt.domain.enums import ServiceClass
 from perfopt.errors import InvalidInputError
 from perfopt.learn.calibrate import Calibration
+from perfopt.learn.candidates import Candidates, candidates, probability
 from perfopt.learn.curves import TREE_ARRAYS, Columns, Curve, Trees
 from perfopt.learn.features import FLOORS, NAMES, RESOURCES, Features
 from perfopt.learn.policy import choose_each
 from perfopt.metrics.snapshot import Array
 
-FORMAT = 1
+FORMAT = 2
+SHIPPED = "sizing-2.npz"
 SHORTAGE_COSTS: Mapping[ServiceClass, float] = {
-    ServiceClass.CRITICAL: 8.0,
-    ServiceClass.STANDARD: 5.5,
-    ServiceClass.BATCH: 4.0,
+    ServiceClass.CRITICAL: 13.0,
+    ServiceClass.STANDARD: 8.5,
+    ServiceClass.BATCH: 5.0,
 }
-"""What a broken word costs, when a size of which all would be slack costs 1 (see policy.py)."""
-FRONTIER_COSTS = (4.0, 4.5, 5.5, 6.5, 8.0, 10.0, 13.0)
-"""Costs of shortage that the frontier is shown at, those of the classes among them."""
-_PART = 1e-9
+"""What a broken word costs, where a request of twice what is needed costs 1 (see policy.py)."""
+FRONTIER_COSTS = (3.0, 4.0, 5.0, 6.0, 7.5, 9.0, 12.0, 16.0)
+"""Costs of shortage that the frontier is shown at, beside the one that was asked."""
 
 
 class ModelError(InvalidInputError):
@@ -50,7 +51,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         series, examples: how many were trained on.
         split: how the figures were come by.
         figures: of out-of-fold replay.
-        confidence_floor: below it a recommendation for a standard service is better not made.
+        floors: (cost of shortage, worth below which a recommendation is better not made), costs rising.
+        seen: hashes of the names of the series trained on, see `hashed`.
         command: that rebuilds the file.
     """
 
@@ -62,8 +64,23 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     split: str
     figures: dict[str, float]
-    confidence_floor: float
+    floors: tuple[tuple[float, float], ...]
+    seen: tuple[str, ...]
     command: str
+
+    def floor(self, shortage_cost: float) -> float:
+        """Returns the least worth at a cost of shortage, between those known by straight lines."""
+        costs, worths = zip(*self.floors, strict=True)
+        return float(np.interp(shortage_cost, costs, worths))
+
+    def saw(self, name: str) -> bool:
+        """Returns whether a series of this name was trained on."""
+        return hashed(name) in self.seen
+
+
+def hashed(name: str) -> str:
+    """Returns the beginning of the SHA-256 of a series' name: a card tells what was seen, and no names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +90,14 @@ class Choice:
     Attributes:
         cpu_cores, memory_bytes: whole millicores and bytes; None where not measured.
         confidence: calibrated probability of being accurate, DESIGN.md section 5.
+        slack: expected cost of what will go unused, see policy.py.
         cost_change: relative to the recommended size, both resources weighing the same.
     """
 
     cpu_cores: float | None
     memory_bytes: float | None
     confidence: float
+    slack: float
     cost_change: float
 
 
@@ -88,7 +107,7 @@ class Sizing:
 
     Attributes:
         recommended: the choice.
-        frontier: the choice at each of FRONTIER_COSTS, from cheap to sure.
+        frontier: the choice at each of FRONTIER_COSTS and the recommended one, from cheap to sure.
         outlook: what it was chosen from.
     """
 
@@ -103,12 +122,12 @@ class Outlook:
 
     Attributes:
         curves: resource to P(need <= e^x * reference).
-        references: as the features have them.
+        seen: the features.
         calibration: of the product of the probabilities.
     """
 
     curves: Mapping[str, Curve]
-    references: Mapping[str, float]
+    seen: Features
     calibration: Calibration
 
     def confidence(self, sizes: Mapping[str, float]) -> float:
@@ -117,20 +136,27 @@ class Outlook:
         Args:
             sizes: resource to cores or bytes, of all resources measured.
         """
-        joint = 1.0
-        for resource, reference in self.references.items():
-            x = math.log(max(sizes[resource], FLOORS[resource]) / reference)
-            joint *= float(self.curves[resource].probabilities(np.array([x + _PART]))[0])
+        joint = math.prod(
+            probability(name, self.curves[name], reference, sizes[name], self.seen.ceilings.get(name))
+            for name, reference in self.seen.references.items()
+        )
         return float(self.calibration(np.array([joint]))[0])
 
+    def interval(self, resource: str, grid: Array, level: float = 0.8) -> tuple[float, float]:
+        """Returns between what the need of a resource will lie, in cores or bytes.
 
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """Sizes of one resource, rising; the probability that each is enough; log(size / reference)."""
-
-    sizes: Array
-    probabilities: Array
-    at: Array
+        Args:
+            resource: that was measured.
+            grid: logarithms of the factors of the reference that are considered, rising.
+            level: probability that it lies there.
+        """
+        curve = self.curves[resource].probabilities(grid)
+        edges = np.searchsorted(curve, [(1 - level) / 2, (1 + level) / 2])
+        sizes = self.seen.references[resource] * np.exp(grid[np.minimum(edges, len(grid) - 1)])
+        ceiling = self.seen.ceilings.get(resource)
+        most = math.inf if ceiling is None else ceiling.size
+        low, high = np.minimum(np.maximum(sizes, FLOORS[resource]), most)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,29 +178,34 @@ class SizingModel:
     sha256: str | None = None
 
     def size(
-        self, features: Features, shortage_cost: float = 5.5, target_confidence: float | None = None
+        self, features: Features, shortage_cost: float = SHORTAGE_COSTS[ServiceClass.STANDARD]
     ) -> Sizing:
-        """Returns the sizes of least expected cost of slack and shortage (policy.py), both resources at once.
+        """Returns the sizes that are worth most (policy.py), both resources at once.
 
         So risk goes where it is cheapest to take: a flat memory is sized surely, a restless CPU less so.
 
         Args:
             features: with at least one reference.
             shortage_cost: by the service's class, SHORTAGE_COSTS.
-            target_confidence: raise the cost of shortage until this confidence is reached, if it can be.
         """
         outlook = self.outlook(features)
-        candidates = self._candidates(outlook)
-        if target_confidence is not None:
-            shortage_cost = self._cost_reaching(candidates, target_confidence, shortage_cost)
-        chosen, *around = self._choose(candidates, shortage_cost, *FRONTIER_COSTS)
-        made = {pick: self._choice(candidates, pick, chosen) for pick in {chosen, *around}}
-        return Sizing(made[chosen], tuple(made[pick] for pick in around), outlook)
+        found = {
+            resource: candidates(
+                resource, outlook.curves[resource], reference, self.grid, features.ceilings.get(resource)
+            )
+            for resource, reference in features.references.items()
+        }
+        parts = tuple(found.values())
+        costs = sorted({shortage_cost, *FRONTIER_COSTS})
+        picks = choose_each([part.probabilities for part in parts], [part.slacks for part in parts], costs)
+        chosen = picks[costs.index(shortage_cost)]
+        made = {pick: self._choice(found, pick, chosen) for pick in picks}
+        return Sizing(made[chosen], tuple(made[pick] for pick in picks), outlook)
 
     def outlook(self, features: Features) -> Outlook:
         """Returns what the model expects of a container."""
         curves = {resource: self.trees[resource].curve(features.values) for resource in features.references}
-        return Outlook(curves, features.references, self.calibration)
+        return Outlook(curves, features, self.calibration)
 
     def confidence(self, features: Features, sizes: Mapping[str, float]) -> float:
         """Returns the calibrated probability that given sizes are accurate.
@@ -185,47 +216,20 @@ class SizingModel:
         """
         return self.outlook(features).confidence(sizes)
 
-    def _candidates(self, outlook: Outlook) -> dict[str, _Candidates]:
-        found = {}
-        for resource, reference in outlook.references.items():
-            unit = 1e-3 if resource == "cpu" else 1.0
-            raw = np.ceil(np.round(reference * np.exp(self.grid) / unit, 6)) * unit
-            sizes = np.unique(np.maximum(raw, FLOORS[resource]))
-            at = np.log(sizes / reference)
-            found[resource] = _Candidates(sizes, outlook.curves[resource].probabilities(at + _PART), at)
-        return found
-
-    def _choose(self, candidates: Mapping[str, _Candidates], *shortage_costs: float) -> list[tuple[int, ...]]:
-        """Returns the indices of the chosen sizes at each cost."""
-        parts = tuple(candidates.values())
-        curves, at = [part.probabilities for part in parts], [part.at for part in parts]
-        return choose_each(curves, at, shortage_costs)
-
-    def _cost_reaching(self, candidates: Mapping[str, _Candidates], target: float, least: float) -> float:
-        """Returns the least of rising costs of shortage at which the choice reaches the target."""
-        for cost in least * 1.25 ** np.arange(25):
-            if self._confidence(candidates, self._choose(candidates, float(cost))[0]) >= target:
-                break
-        return float(cost)
-
-    def _confidence(self, candidates: Mapping[str, _Candidates], pick: tuple[int, ...]) -> float:
-        parts = zip(candidates.values(), pick, strict=True)
-        joint = math.prod(float(found.probabilities[i]) for found, i in parts)
-        return float(self.calibration(np.array([joint]))[0])
-
     def _choice(
-        self, candidates: Mapping[str, _Candidates], pick: tuple[int, ...], chosen: tuple[int, ...]
+        self, found: Mapping[str, Candidates], pick: tuple[int, ...], chosen: tuple[int, ...]
     ) -> Choice:
-        at = dict(zip(candidates, pick, strict=True))
-        sizes = {resource: float(candidates[resource].sizes[i]) for resource, i in at.items()}
+        parts = tuple(found.values())
+        sizes = {name: float(part.sizes[i]) for (name, part), i in zip(found.items(), pick, strict=True)}
         changes = [
-            sizes[resource] / float(candidates[resource].sizes[i]) - 1
-            for resource, i in zip(candidates, chosen, strict=True)
+            float(part.sizes[i] / part.sizes[j]) - 1 for part, i, j in zip(parts, pick, chosen, strict=True)
         ]
+        joint = math.prod(float(part.probabilities[i]) for part, i in zip(parts, pick, strict=True))
         return Choice(
             cpu_cores=sizes.get("cpu"),
             memory_bytes=sizes.get("memory"),
-            confidence=self._confidence(candidates, pick),
+            confidence=float(self.calibration(np.array([joint]))[0]),
+            slack=sum(float(part.slacks[i]) for part, i in zip(parts, pick, strict=True)),
             cost_change=sum(changes) / len(changes),
         )
 
@@ -317,7 +321,7 @@ def _unusable(name: str, error: Exception) -> ModelError:
 @lru_cache(maxsize=1)
 def shipped_model() -> SizingModel:
     """Returns the model that comes with perfopt, read once."""
-    return SizingModel.loads((files("perfopt.learn") / "models" / "sizing-1.npz").read_bytes())
+    return SizingModel.loads((files("perfopt.learn") / "models" / SHIPPED).read_bytes())
 
 
 @lru_cache(maxsize=4)

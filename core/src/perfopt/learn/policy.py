@@ -1,47 +1,66 @@
 """What a size costs and which is best: the trade between waste and shortage that a service's class sets."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from perfopt.metrics.snapshot import Array
 
-LEAST_PROBABILITY = 0.75  # a joint probability that no class may go below, where it can be reached
-_PENALTY = 1e3
+_SCALE = 0.2  # where the cost of slack turns from linear to logarithmic in log(size / need)
 
 
-def slack_cost(at: Array) -> Array:
-    """Returns what a size costs beside what the history needed: its share of slack, 1 - need / size.
+def slack_cost(excess: Array) -> Array:
+    """Returns what a size costs that is larger than what was needed: 1 for twice the need.
 
-    Bounded by 1, so a restless service is sized surely instead of half-surely (as in Autopilot, whose
-    measure slack is too). Below the need it is linear in the logarithm, or shortage would pay for itself.
+    It rises without end, so that no jump to a far larger size is free, and ever more slowly, so that
+    sureness is bought where little buys much and the few for which nothing small would do are not what
+    all others pay for.
 
     Args:
-        at: log(size / reference).
+        excess: log(size / need); nothing below 0 costs anything.
     """
-    cost: Array = np.where(at < 0, at, 1 - np.exp(-at))
+    cost: Array = np.log1p(np.maximum(excess, 0) / _SCALE) / math.log1p(math.log(2) / _SCALE)
     return cost
 
 
-def choose(curves: Sequence[Array], at: Sequence[Array], shortage_cost: float) -> tuple[int, ...]:
-    """Returns the index of the best size of each resource: least slack plus expected shortage.
+def expected_slack(curve: Array, at: Array) -> Array:
+    """Returns the expected cost of slack of each size.
 
     Args:
-        curves: of each resource, P(need <= size), shape (sizes,).
-        at: of each resource, log(size / reference), shape (sizes,).
-        shortage_cost: of not keeping the word, in units of slack_cost.
+        curve: P(need <= size), shape (sizes,).
+        at: log(size / reference), rising, shape (sizes,).
     """
-    return choose_each(curves, at, [shortage_cost])[0]
+    mass = np.diff(curve, prepend=0.0)
+    expected: Array = slack_cost(at[:, None] - at) @ mass
+    return expected
+
+
+def worth(confidence: float, slack: float, shortage_cost: float) -> float:
+    """Returns what a recommendation is worth: its confidence less its expected slack in shortages.
+
+    1 is one that is certain and wastes nothing. Where it is low, nothing good can be recommended: what
+    would be sure would be waste, and what would not be waste is not sure.
+    """
+    return confidence - slack / shortage_cost
 
 
 def choose_each(
-    curves: Sequence[Array], at: Sequence[Array], shortage_costs: Sequence[float]
+    curves: Sequence[Array], slacks: Sequence[Array], shortage_costs: Sequence[float]
 ) -> list[tuple[int, ...]]:
-    """Returns the choice at each of several costs of a shortage; see `choose`."""
+    """Returns the indices of the sizes of all resources that are worth most, at each cost of a shortage.
+
+    All resources at once, since a shortage of either breaks the word: so each bit of risk is taken where
+    it saves most.
+
+    Args:
+        curves: of each resource, P(need <= size), shape (sizes,).
+        slacks: of each resource, the expected cost of slack, shape (sizes,).
+        shortage_costs: of not keeping the word, where a request of twice the need costs 1.
+    """
     joint, cost = np.ones(()), np.zeros(())
-    for curve, offsets in zip(curves, at, strict=True):
+    for curve, slack in zip(curves, slacks, strict=True):
         joint = joint[..., None] * curve
-        cost = cost[..., None] + slack_cost(offsets)
-    cost = cost + _PENALTY * np.maximum(LEAST_PROBABILITY - joint, 0)
+        cost = cost[..., None] + slack
     best = [int(np.argmax(shortage_cost * joint - cost)) for shortage_cost in shortage_costs]
     return [tuple(int(i) for i in np.unravel_index(index, joint.shape)) for index in best]

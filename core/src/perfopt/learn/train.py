@@ -6,18 +6,17 @@ worst, to its limit and in units of its spread: that, more than anything else, l
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.errors import InvalidInputError
-from perfopt.learn.calibrate import Calibration, fit
+from perfopt.learn.candidates import Candidates, candidates
 from perfopt.learn.curves import Columns, Trees, flatten
 from perfopt.learn.examples import Examples
-from perfopt.learn.features import NAMES, RESOURCES
-from perfopt.learn.policy import choose
+from perfopt.learn.features import NAMES, RESOURCES, Features
 from perfopt.metrics.snapshot import Array
 
 GRID: Array = np.unique(
@@ -50,7 +49,7 @@ _SCALED = (
 
 def columns(resource: str) -> Columns:
     """Returns what the trees of a resource see."""
-    plain = (*_PLAIN, "needs_mid", "needs_shift")
+    plain = (*_PLAIN, "needs_mid", "needs_shift", "blocks")
     return Columns(
         plain=(*(f"{resource}_{name}" for name in plain), "validity"),
         margins=(*((f"{resource}_{name}", 1) for name in _MARGINS), (f"{resource}_level", -1)),
@@ -145,8 +144,10 @@ def _tree(nodes: NDArray[np.void]) -> dict[str, Any]:
     return {name: nodes[name] for name in wanted}
 
 
-def out_of_fold(examples: Examples, asked: Examples, folds: int = 5, bags: int = 2) -> dict[str, Array]:
-    """Returns P(need <= reference * e^x) on the grid, from models that did not see the series.
+def out_of_fold(
+    examples: Examples, asked: Examples, folds: int = 5, bags: int = 2
+) -> list[dict[str, Candidates]]:
+    """Returns the sizes that each might be given, from models that did not see the series.
 
     Args:
         examples: to train on.
@@ -155,20 +156,27 @@ def out_of_fold(examples: Examples, asked: Examples, folds: int = 5, bags: int =
         bags: as in train_trees.
 
     Returns:
-        Resource to shape (len(asked), len(GRID)).
+        One a row of asked: resource to candidates.
     """
     fold = fold_of(asked.series, folds)
     trained_fold = fold_of(examples.series, folds)
-    curves = {resource: np.ones((len(fold), len(GRID))) for resource in RESOURCES}
+    found: dict[int, dict[str, Candidates]] = {}
     for held in range(folds):
         if not (fold == held).any():
             continue
         trees = train_trees(examples.where(trained_fold != held), bags)
-        for row in np.flatnonzero(fold == held):
-            for resource in RESOURCES:
-                if np.isfinite(asked.references[resource][row]):
-                    curves[resource][row] = trees[resource].probabilities(asked.features[row], GRID + 1e-9)
-    return curves
+        found |= {int(row): offered(trees, asked.seen[row]) for row in np.flatnonzero(fold == held)}
+    return [found[row] for row in range(len(fold))]
+
+
+def offered(trees: Mapping[str, Trees], seen: Features) -> dict[str, Candidates]:
+    """Returns the candidates of each resource that was measured."""
+    return {
+        resource: candidates(
+            resource, trees[resource].curve(seen.values), reference, GRID, seen.ceilings.get(resource)
+        )
+        for resource, reference in seen.references.items()
+    }
 
 
 def fold_of(names: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
@@ -176,34 +184,3 @@ def fold_of(names: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
     unique, inverse = np.unique(names, return_inverse=True)
     hashed = np.array([zlib.crc32(str(name).encode()) % folds for name in unique], dtype=np.int64)
     return hashed[inverse]
-
-
-def fit_calibration(
-    curves: dict[str, Array], asked: Examples, shortage_costs: Sequence[float]
-) -> Calibration:
-    """Returns the calibration of the joint probability at the choices that the costs lead to."""
-    said, kept = [], []
-    for cost in shortage_costs:
-        probability, accurate = outcome(curves, asked, choices(curves, cost))
-        said.append(probability)
-        kept.append(accurate)
-    return fit(np.concatenate(said), np.concatenate(kept))
-
-
-def choices(curves: dict[str, Array], shortage_cost: float) -> NDArray[np.int64]:
-    """Returns the indices on the grid that the policy chooses, shape (n, resources)."""
-    rows = zip(*(curves[resource] for resource in RESOURCES), strict=True)
-    return np.array([choose(row, [GRID] * len(RESOURCES), shortage_cost) for row in rows], dtype=np.int64)
-
-
-def outcome(
-    curves: dict[str, Array], asked: Examples, picks: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Returns what was said of each choice and whether it came true."""
-    rows = np.arange(len(picks))
-    said, kept = np.ones(len(picks)), np.ones(len(picks), dtype=np.bool_)
-    for index, resource in enumerate(RESOURCES):
-        measured = np.isfinite(asked.needs[resource])
-        said = said * np.where(measured, curves[resource][rows, picks[:, index]], 1.0)
-        kept &= ~measured | (asked.needs[resource] <= GRID[picks[:, index]] + 1e-9)
-    return said, kept

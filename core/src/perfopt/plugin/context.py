@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 
@@ -44,6 +45,8 @@ class AnalysisContext:
         sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and
             the one that the workload follows (`snapshot.workload.exchange`), which
             `perfopt.forecast.calendar_of` makes a calendar of.
+        shortage_costs: what a broken word costs by class of service, where a request of twice what is
+            needed costs 1; a class that is not named has the plugin's own.
     """
 
     snapshot: WorkloadSnapshot
@@ -52,6 +55,7 @@ class AnalysisContext:
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
     models: Mapping[str, bytes] = field(default_factory=dict)
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
+    shortage_costs: Mapping[ServiceClass, float] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:

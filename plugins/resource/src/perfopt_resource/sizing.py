@@ -1,4 +1,4 @@
-"""From bounds to one container's requests and limits, with the reasons. Units: cores and bytes."""
+"""From a model's sizes to one container's requests and limits, with the reasons. Units: cores and bytes."""
 
 import math
 from dataclasses import dataclass
@@ -6,18 +6,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from perfopt.plugin import AnalysisContext, Container, Reason
+from perfopt.plugin import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES, AnalysisContext, Container, Reason
 from perfopt_resource import text
-from perfopt_resource.bounds import BoundModel
 from perfopt_resource.leak import leak_peak
-from perfopt_resource.usage import Usage, oom_kills, throttling, validity_steps
+from perfopt_resource.observed import Observed
+from perfopt_resource.usage import validity_steps
 
-CPU_FLOOR_CORES = 0.010
-# On the tuning half, use with a P99 of half the floor stays within it in 97 of 100 weeks, and use that
-# never passed the floor in all of 138: better than the bound keeps its word, at no waste.
-IDLE_CORES = CPU_FLOOR_CORES / 2
-MEMORY_FLOOR_BYTES = 16 * 2**20
-OVER_LIMIT_HEADROOM = 1.1
 MEMORY_LIMIT_HEADROOM = 1.25
 SMALL_MOVE = 0.10
 SMALL_CPU_CORES = 0.025
@@ -27,21 +21,17 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A container with one resource sized, and why."""
+    """A container with one resource sized.
+
+    Attributes:
+        container: the request and the limit set.
+        reasons: why.
+        request: that was set, in cores or bytes.
+    """
 
     container: Container
     reasons: tuple[Reason, ...]
-
-
-def enforced_cap(limit: float | None, peak: float) -> float | None:
-    """Returns what demand can't exceed: the limit, or None where there is none.
-
-    Where use was above the limit, the limit is not what holds it down; then no more than a tenth above
-    the highest ever seen is assumed.
-    """
-    if limit is None or limit <= 0:
-        return None
-    return limit if peak <= limit else peak * OVER_LIMIT_HEADROOM
+    request: float
 
 
 def whole_millicores(cores: float) -> float:
@@ -54,28 +44,28 @@ def whole_mebibytes(size: float) -> int:
     return max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES)
 
 
-def size_cpu(context: AnalysisContext, container: Container, used: Usage, model: BoundModel) -> Sized:
+def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
     """Sizes cpu: the request covers the P99 of the validity window.
 
     The limit stays: it costs nothing, and one that follows the request down throttles. It rises only with
     throttling or with the request, and none is added where there is none.
+
+    Args:
+        context: the question.
+        container: as it is.
+        seen: of the container, its cpu usable.
+        wanted: the model's size in cores.
     """
-    steps = validity_steps(context)
-    bound = model.bound(used.values, steps)
-    peak = float(np.nanmax(used.values))
-    cap = enforced_cap(container.cpu_limit_cores, peak)
-    value = bound.value if cap is None else min(bound.value, cap)
-    if peak <= CPU_FLOOR_CORES or bound.reference <= IDLE_CORES:
-        value, reasons = CPU_FLOOR_CORES, [text.idle(container.name, bound, peak)]
+    throttled, ceiling = seen.throttled, seen.features.ceilings.get("cpu")
+    if ceiling is not None and wanted == ceiling.size == CPU_FLOOR_CORES:
+        reasons = [text.idle(container.name, seen.usable("cpu").values)]
     else:
-        reasons = [text.cpu_bound(context, container, bound, value)]
+        reasons = [text.cpu_bound(context, container, seen, wanted)]
     limit = container.cpu_limit_cores
-    throttled = throttling(context, container.name, used)
     if throttled is not None:
-        value = max(bound.value, model.bound(throttled.demand, steps).value)
-        reasons.append(text.throttled(container.name, throttled, value))
+        reasons.append(text.throttled(container.name, throttled, wanted))
         limit = None if limit is None else whole_millicores(limit * (1 + throttled.worst))
-    request = whole_millicores(value)
+    request = whole_millicores(wanted)
     current = container.cpu_request_cores
     if current is not None and not (throttled and request > current):
         kept = settled(current, request, SMALL_CPU_CORES)
@@ -86,28 +76,31 @@ def size_cpu(context: AnalysisContext, container: Container, used: Usage, model:
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
     sized = msgspec.structs.replace(container, cpu_request_cores=request, cpu_limit_cores=limit)
-    return Sized(sized, (*reasons, *reason))
+    return Sized(sized, (*reasons, *reason), request)
 
 
-def size_memory(context: AnalysisContext, container: Container, used: Usage, model: BoundModel) -> Sized:
+def size_memory(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
     """Sizes memory: the request covers the highest sample of the validity window.
 
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM); without an OOM kill it never rises
     above what it is, unless the request needs it, and none is added where there is none.
+
+    Args:
+        context: the question.
+        container: as it is.
+        seen: of the container, its memory usable.
+        wanted: the model's size in bytes.
     """
-    hottest = np.fmax.reduce(used.values, axis=0)[None]
-    bound = model.bound(hottest, validity_steps(context))
-    peak = float(np.nanmax(hottest))
+    hottest = np.fmax.reduce(seen.usable("memory").values, axis=0)[None]
+    killed, ceiling = seen.killed, seen.features.ceilings.get("memory")
+    reasons = [text.memory_bound(context, container, seen, wanted)]
     leaking = leak_peak(hottest, validity_steps(context))
-    wanted = bound.value if leaking is None else max(bound.value, leaking)
-    cap = enforced_cap(container.memory_limit_bytes, peak)
-    value = wanted if cap is None else min(wanted, cap)
-    reasons = [text.memory_bound(context, container, bound, peak, value)]
+    value = wanted
     if leaking is not None:
+        value = max(wanted, leaking if ceiling is None else min(leaking, ceiling.size))
         reasons.append(text.leaking(context, container.name, leaking))
-    killed = oom_kills(context, container.name, used.begin, container.memory_limit_bytes)
     if killed is not None:
-        value = max(wanted, killed.least_bytes)
+        value = max(value, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))
     request: float = whole_mebibytes(value)
     limit, current = container.memory_limit_bytes, container.memory_request_bytes
@@ -122,7 +115,7 @@ def size_memory(context: AnalysisContext, container: Container, used: Usage, mod
         limit = limit_for(limit, int(request), killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
-    return Sized(sized, (*reasons, *reason))
+    return Sized(sized, (*reasons, *reason), request)
 
 
 def limit_for(current: int, request: int, *, killed: bool) -> int:

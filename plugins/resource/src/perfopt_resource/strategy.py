@@ -1,14 +1,15 @@
 """The RESOURCE_OPTIMIZATION strategy: per container, requests and limits for the validity window."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
+import numpy as np
 
-from perfopt.learn.model import read_model
+from perfopt.learn.model import Sizing, SizingModel, read_model, shipped_model
+from perfopt.learn.policy import worth
 from perfopt.plugin import (
     AnalysisContext,
-    Basis,
     Container,
     DeclineCode,
     Declined,
@@ -16,40 +17,26 @@ from perfopt.plugin import (
     Prior,
     Proposal,
     Reason,
-    WorkloadState,
     decline,
 )
 from perfopt_resource import text
-from perfopt_resource.bounds import BoundModel, shipped_calibration
-from perfopt_resource.learnt.strategy import LearntSizing
-from perfopt_resource.sizing import Sized, size_cpu, size_memory
-from perfopt_resource.usage import Unusable, usage
+from perfopt_resource.belief import fleet_prior, not_sure, prior, shortage_cost
+from perfopt_resource.observed import METRICS, Observed, observe
+from perfopt_resource.proposal import Made, make_proposal
+from perfopt_resource.sizing import size_cpu, size_memory
+from perfopt_resource.usage import Unusable
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
-_QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
-_FIELDS = {
-    "cpu_request": "cpu_request_cores",
-    "memory_request": "memory_request_bytes",
-    "cpu_limit": "cpu_limit_cores",
-    "memory_limit": "memory_limit_bytes",
-}
 # What stopped most is what the user can do something about.
 _WORST_FIRST = (DeclineCode.SHORT_HISTORY, DeclineCode.LOW_COVERAGE, DeclineCode.NO_DATA)
 
 
-def _prior() -> Prior:
-    shipped = shipped_calibration()
-    return Prior(mean=shipped.prior_mean, strength=shipped.prior_strength, source=shipped.prior_source)
-
-
 @dataclass
 class ResourceStrategy:
-    """Sizes each container from its own history; see perfopt_resource.bounds for the rule.
-
-    Where the user names a sizing model (`--model`, engine.sizing_model), that takes the rule's place.
+    """Sizes each container by a model learnt across a fleet.
 
     Attributes:
-        cpu_model, memory_model: what makes a bound of a history; any BoundModel, for example a learnt one.
+        model: where the user names none (`--model`, engine.sizing_model); the one that comes with perfopt.
     """
 
     name: str = "resource"
@@ -62,9 +49,12 @@ class ResourceStrategy:
         "memory_limit_bytes",
     )
     forecasts: Sequence[str] = ()
-    prior: Prior = field(default_factory=_prior)
-    cpu_model: BoundModel = field(default_factory=lambda: shipped_calibration().cpu)
-    memory_model: BoundModel = field(default_factory=lambda: shipped_calibration().memory)
+    model: SizingModel = field(default_factory=shipped_model, repr=False)
+    prior: Prior = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the share that kept their word over the fleet that the model was learnt from."""
+        self.prior = fleet_prior(self.model)
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns requests and limits for [now, now + validity), or why there are none."""
@@ -76,37 +66,64 @@ class ResourceStrategy:
                 f"A VerticalPodAutoscaler in mode {state.vpa_mode} sets the requests of this workload;"
                 " what is recommended here it would undo. Put it in mode Off to have a recommendation.",
             )
-        model = context.models.get("sizing")
-        if model is not None:
-            return LearntSizing(read_model(model)).propose(context)
-        names = [container.name for container in state.containers] or sorted(context.snapshot.containers)
-        sized, skipped = [], []
-        for name in names:
-            container = state.container(name) or Container(name=name)
-            made, unusable = self._container(context, container)
-            sized.append(made)
-            skipped += unusable
-        if len(skipped) == 2 * len(names):
-            return _declined(skipped)
-        return _proposal(context, state, sized, skipped)
+        given = context.models.get("sizing")
+        return recommend(context, self.model if given is None else read_model(given))
 
-    def _container(self, context: AnalysisContext, container: Container) -> tuple[Sized, list[Unusable]]:
-        reasons: tuple[Reason, ...] = ()
-        skipped: list[Unusable] = []
-        for metric, size, model in (
-            ("cpu_cores", size_cpu, self.cpu_model),
-            ("memory_bytes", size_memory, self.memory_model),
-        ):
-            used = usage(context, container.name, metric)
-            if isinstance(used, Unusable):
-                skipped.append(used)
-                continue
-            made = size(context, container, used, model)
-            container = made.container
-            reasons += made.reasons
-            if used.image_change is not None:
-                reasons += (text.image_changed(container.name, metric, used.image_change),)
-        return Sized(container, reasons), skipped
+
+def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declined:
+    """Returns requests and limits by a model, where they are worth it, or why there are none."""
+    state = context.snapshot.workload.state
+    names = [container.name for container in state.containers] or sorted(context.snapshot.containers)
+    containers = [state.container(name) or Container(name=name) for name in names]
+    seen = [observe(context, container) for container in containers]
+    if not any(one.features.references for one in seen):
+        return _declined([use for one in seen for use in one.use.values() if isinstance(use, Unusable)])
+    # The word is kept only if all containers of a pod hold, while the slack of one is but its share of the
+    # pod's: so of many, each is sized more surely.
+    cost = shortage_cost(context) * sum(bool(one.features.references) for one in seen)
+    made = _size(context, containers, seen, model, cost)
+    sure = math.prod(one.confidence for one in made)
+    worths = [
+        worth(one.confidence, one.sizing.recommended.slack, cost) for one in made if one.sizing is not None
+    ]
+    # Where a container was seen to have too little, any more is better than to leave it so.
+    if np.mean(worths) < model.card.floor(cost) and not any(one.short for one in seen):
+        return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, not_sure(context, model, sure, made))
+    return make_proposal(context, made, prior(model, sure), model)
+
+
+def _size(
+    context: AnalysisContext,
+    containers: Sequence[Container],
+    seen: Sequence[Observed],
+    model: SizingModel,
+    cost: float,
+) -> list[Made]:
+    """Sizes each container of a pod at a cost of shortage."""
+    made = []
+    for container, one in zip(containers, seen, strict=True):
+        if one.features.references:
+            made.append(_apply(context, container, one, model.size(one.features, cost)))
+        else:
+            made.append(Made(one, container, (), None, 1.0))
+    return made
+
+
+def _apply(context: AnalysisContext, container: Container, seen: Observed, sizing: Sizing) -> Made:
+    """Returns the container with the rules applied, and how surely what came of them is accurate."""
+    reasons: tuple[Reason, ...] = ()
+    requests: dict[str, float] = {}
+    wanted = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
+    for resource, size in (("cpu", size_cpu), ("memory", size_memory)):
+        value, used = wanted[resource], seen.use[resource]
+        if value is None or isinstance(used, Unusable):
+            continue
+        sized = size(context, container, seen, value)
+        container, requests[resource] = sized.container, sized.request
+        reasons += sized.reasons
+        if used.image_change is not None:
+            reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
+    return Made(seen, container, reasons, sizing, sizing.outlook.confidence(requests))
 
 
 def _declined(skipped: list[Unusable]) -> Declined:
@@ -116,54 +133,3 @@ def _declined(skipped: list[Unusable]) -> Declined:
     code = next(code for code in _WORST_FIRST if code in codes)
     reason = "; ".join(unusable.reason for unusable in skipped if unusable.code is code)
     return decline(_TYPE, code, f"{reason}.")
-
-
-def _proposal(
-    context: AnalysisContext, state: WorkloadState, sized: list[Sized], skipped: list[Unusable]
-) -> Proposal:
-    containers = tuple(made.container for made in sized)
-    reasons = [reason for made in sized for reason in made.reasons]
-    reasons += [
-        Reason(code="not_sized", text=f"{unusable.reason}; it stays as it is.") for unusable in skipped
-    ]
-    if state.keda is not None:
-        reasons.append(text.keda(state.keda))
-    if containers == state.containers:
-        return Proposal(
-            optimization_type=_TYPE,
-            target=state,
-            description=_kept(context, containers),
-            reasons=tuple(reasons),
-            already_right=True,
-        )
-    target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
-    return Proposal(
-        optimization_type=_TYPE,
-        target=target,
-        description=_changed(context, state, containers),
-        reasons=tuple(reasons),
-    )
-
-
-def _kept(context: AnalysisContext, containers: tuple[Container, ...]) -> str:
-    stated = "; ".join(
-        f"{container.name} {', '.join(f'{key} {value}' for key, value in container.to_map().items())}"
-        for container in containers
-    )
-    return f"Keep what is set ({stated}): it is right for the next {text.duration(context.validity)}."
-
-
-def _changed(context: AnalysisContext, state: WorkloadState, containers: tuple[Container, ...]) -> str:
-    moves = [move for new in containers if (move := _moves(state.container(new.name), new))]
-    return f"Set {'; '.join(moves)}, for the next {text.duration(context.validity)}."
-
-
-def _moves(old: Container | None, new: Container) -> str:
-    parts = []
-    for quantity in _QUANTITIES:
-        before = None if old is None else getattr(old, _FIELDS[quantity])
-        after = getattr(new, _FIELDS[quantity])
-        if before != after:
-            was = "" if before is None else f" from {text.quantity(quantity, before)}"
-            parts.append(f"{quantity}{was} to {text.quantity(quantity, after)}")
-    return f"{', '.join(parts)} on {new.name}" if parts else ""

@@ -2,8 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from perfopt.plugin import AnalysisContext, Container, Reason
-from perfopt_resource.bounds import Bound
+import numpy as np
+
+from perfopt.learn.features import Ceiling
+from perfopt.plugin import AnalysisContext, Array, Container, Reason
+from perfopt_resource.observed import Observed
 from perfopt_resource.usage import OomKills, Throttling, Unusable
 
 
@@ -23,64 +26,57 @@ def duration(length: timedelta) -> str:
     return f"{number:.3g} {unit}{'' if number == 1 else 's'}"
 
 
-def cpu_bound(context: AnalysisContext, container: Container, bound: Bound, value: float) -> Reason:
+def cpu_bound(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Reason:
     """Says what the cpu request rests on."""
+    reference, samples = seen.features.references["cpu"], _samples(seen.usable("cpu").values)
     return Reason(
         code="cpu_bound",
         text=(
-            f"{container.name}: the P99 of cpu was {quantity('cpu', bound.reference)} in {bound.samples}"
-            f" samples, and forecasts of it were typically {bound.own_error - 1:.0%} off; the P99 of the next"
-            f" {duration(context.validity)} is expected to stay within {quantity('cpu', value)}, with a risk"
-            f" of shortage of about {1 - bound.held:.0%}.{_capped(container.cpu_limit_cores, bound, value)}"
+            f"{container.name}: the P99 of cpu was {quantity('cpu', reference)} in {samples} samples;"
+            f" for the next {duration(context.validity)} the model asks for {quantity('cpu', wanted)}."
+            f"{_capped(container.cpu_limit_cores, seen.features.ceilings.get('cpu'), wanted)}"
         ),
-        data={
-            "p99_cores": round(bound.reference, 6),
-            "bound_cores": round(value, 6),
-            "own_error_ratio": round(bound.own_error, 4),
-            "samples": bound.samples,
-        },
+        data={"p99_cores": round(reference, 6), "bound_cores": round(wanted, 6), "samples": samples},
     )
 
 
-def idle(name: str, bound: Bound, peak: float) -> Reason:
+def idle(name: str, values: Array) -> Reason:
     """Says that the floor is enough."""
+    samples, peak = _samples(values), float(np.nanmax(values))
     return Reason(
         code="cpu_idle",
         text=(
-            f"{name}: cpu is close to idle (at most {quantity('cpu', peak)}, and P99 at most"
-            f" {quantity('cpu', bound.reference)}, in {bound.samples} samples); the least request there is,"
-            " 10m, is enough."
+            f"{name}: cpu is close to idle (at most {quantity('cpu', peak)} in {samples} samples,"
+            " and nearly always far less); the least request there is, 10m, is enough."
         ),
-        data={"peak_cores": round(peak, 6), "samples": bound.samples},
+        data={"peak_cores": round(peak, 6), "samples": samples},
     )
 
 
-def memory_bound(
-    context: AnalysisContext, container: Container, bound: Bound, peak: float, value: float
-) -> Reason:
+def memory_bound(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Reason:
     """Says what the memory request rests on."""
+    values = seen.usable("memory").values
+    samples, peak = _samples(values), float(np.nanmax(values))
     return Reason(
         code="memory_bound",
         text=(
-            f"{container.name}: memory peaked at {mebibytes(peak)} in {bound.samples} samples; the"
-            f" peak of the next {duration(context.validity)} is expected to stay within"
-            f" {mebibytes(value)}, with a risk of shortage of about {1 - bound.held:.0%}."
-            f"{_capped(container.memory_limit_bytes, bound, value)}"
+            f"{container.name}: memory peaked at {mebibytes(peak)} in {samples} samples; for the next"
+            f" {duration(context.validity)} the model asks for {mebibytes(wanted)}."
+            f"{_capped(container.memory_limit_bytes, seen.features.ceilings.get('memory'), wanted)}"
         ),
-        data={
-            "peak_bytes": round(peak),
-            "bound_bytes": round(value),
-            "own_error_ratio": round(bound.own_error, 4),
-            "samples": bound.samples,
-        },
+        data={"peak_bytes": round(peak), "bound_bytes": round(wanted), "samples": samples},
     )
 
 
-def _capped(limit: float | None, bound: Bound, value: float) -> str:
-    """Says that a bound was lowered to what the limit lets through."""
-    if limit is None or value >= bound.value:
+def _samples(values: Array) -> int:
+    return int(np.count_nonzero(np.isfinite(values)))
+
+
+def _capped(limit: float | None, ceiling: Ceiling | None, wanted: float) -> str:
+    """Says that a size goes no further than what the limit lets through."""
+    if limit is None or ceiling is None or wanted < ceiling.size:
         return ""
-    if value > limit:
+    if ceiling.size > limit:
         return " It stops a tenth above the highest use seen, which the limit was meant to hold down."
     return " It stops at the limit, which use can't pass."
 

@@ -1,0 +1,102 @@
+"""How far a model is to be believed about a recommendation, and where it is not sure enough."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from perfopt.learn.model import SHORTAGE_COSTS, ModelCard, Sizing, SizingModel
+from perfopt.plugin import AnalysisContext, Container, Prior, Reason
+from perfopt_resource.text import duration, mebibytes, quantity
+
+# How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
+# likelihood over recommendations whose VMs the models had not seen, to which the record adds next to nothing.
+# `python benchmarks/resource_accuracy.py --traces DIR --record`
+RECORD_STRENGTH = 63.0
+
+
+class Sized(Protocol):
+    """A container as it should be, with what the model said of it."""
+
+    @property
+    def container(self) -> Container:
+        """The container."""
+
+    @property
+    def sizing(self) -> Sizing | None:
+        """What the model said; None where nothing of it is measured."""
+
+
+def shortage_cost(context: AnalysisContext) -> float:
+    """Returns what a broken word costs this service: by its class, as configured or by default."""
+    service_class = context.snapshot.workload.service_class
+    return context.shortage_costs.get(service_class, SHORTAGE_COSTS[service_class])
+
+
+def prior(model: SizingModel, sure: float) -> Prior:
+    """Returns a probability as a model gave it, with where it is from."""
+    return Prior(mean=sure, strength=RECORD_STRENGTH, source=f"{label(model)}: {_record(model.card)}")
+
+
+def fleet_prior(model: SizingModel) -> Prior:
+    """Returns the share that kept their word over the fleet that a model was learnt from, with its source."""
+    return prior(model, model.card.figures["accuracy"])
+
+
+def label(model: SizingModel) -> str:
+    """Returns the model's name, version and the beginning of its hash."""
+    digest = f" (sha256 {model.sha256[:12]})" if model.sha256 else ""
+    return f"the sizing model {model.card.name} {model.card.version}{digest}"
+
+
+def _record(card: ModelCard) -> str:
+    said = {name: card.figures.get(name, math.nan) for name in ("recommendations", "accuracy")}
+    return (
+        f"accuracy {said['accuracy']:.1%} in {said['recommendations']:.0f} recommendations for"
+        f" {card.split}; rebuilt by `{card.command}`"
+    )
+
+
+def in_sample(context: AnalysisContext, model: SizingModel) -> list[Reason]:
+    """Says so where the model was trained on this service at a time that the history reaches back to."""
+    workload, card = context.snapshot.workload, model.card
+    names = {workload.service_name, *(f"{workload.id}/{name}" for name in context.snapshot.containers)}
+    if card.trained_until is None or not any(card.saw(name) for name in names):
+        return []
+    if datetime.fromisoformat(card.trained_until) <= context.snapshot.grid.start:
+        return []
+    return [
+        Reason(
+            code="in_sample",
+            text=(
+                f"IN-SAMPLE: {label(model)} was trained on this service, on outcomes until"
+                f" {card.trained_until[:10]}; its replays, and a confidence stated for a time before that,"
+                " are better than they would be elsewhere."
+            ),
+            data={"trained_until": card.trained_until},
+        )
+    ]
+
+
+def not_sure(context: AnalysisContext, model: SizingModel, sure: float, made: Sequence[Sized]) -> str:
+    """Says that what will be needed can't be told well enough, and what would make it sure."""
+    needs, sizes = [], []
+    for one in made:
+        if one.sizing is None:
+            continue
+        choice, outlook = one.sizing.recommended, one.sizing.outlook
+        for resource, size in (("cpu", choice.cpu_cores), ("memory", choice.memory_bytes)):
+            if size is not None:
+                low, high = (_shown(resource, edge) for edge in outlook.interval(resource, model.grid))
+                needs.append(f"{one.container.name} {resource} between {low} and {high}")
+                sizes.append(f"{one.container.name} {resource} {_shown(resource, size)}")
+    return (
+        f"What the next {duration(context.validity)} will need can't be told well enough (8 in 10:"
+        f" {'; '.join(needs)}): {', '.join(sizes)} would hold with a probability of {sure:.2f}, and much of"
+        " it would probably go unused. A longer or steadier history, a shorter validity, limits that use"
+        f" can't pass, or a model trained on this fleet in place of {label(model)} would make it surer."
+    )
+
+
+def _shown(resource: str, size: float) -> str:
+    return quantity("cpu", size) if resource == "cpu" else mebibytes(size)

@@ -1,1 +1,0 @@
-"""Sizing by a model learnt across a fleet, in place of the rule, where the user names such a model."""

@@ -1,0 +1,115 @@
+"""From sized containers to a proposal, with all that a user is told of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from perfopt.learn.model import Sizing, SizingModel
+from perfopt.plugin import (
+    AnalysisContext,
+    Basis,
+    Container,
+    OptimizationType,
+    Prior,
+    Proposal,
+    Reason,
+    WorkloadState,
+)
+from perfopt_resource import text
+from perfopt_resource.belief import in_sample
+from perfopt_resource.frontier import frontier
+from perfopt_resource.observed import Observed
+from perfopt_resource.usage import Unusable
+
+_QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
+_FIELDS = {
+    "cpu_request": "cpu_request_cores",
+    "memory_request": "memory_request_bytes",
+    "cpu_limit": "cpu_limit_cores",
+    "memory_limit": "memory_limit_bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of one container.
+
+    Attributes:
+        seen: its history.
+        container: as it should be.
+        reasons: why.
+        sizing: what the model said, None where nothing of it is measured.
+        confidence: that the container keeps the word.
+    """
+
+    seen: Observed
+    container: Container
+    reasons: tuple[Reason, ...]
+    sizing: Sizing | None
+    confidence: float
+
+
+def make_proposal(
+    context: AnalysisContext, made: Sequence[Made], believed: Prior, model: SizingModel
+) -> Proposal:
+    """Puts a proposal together.
+
+    Args:
+        context: the question.
+        made: all containers of the pod.
+        believed: the probability that all keep the word.
+        model: that sized them.
+    """
+    state = context.snapshot.workload.state
+    containers = tuple(one.container for one in made)
+    right = containers == state.containers
+    target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
+    return Proposal(
+        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
+        target=state if right else target,
+        description=_kept(context, containers) if right else _changed(context, state, containers),
+        reasons=(*_reasons(context, made, target), *in_sample(context, model)),
+        already_right=right,
+        prior=believed,
+    )
+
+
+def _reasons(context: AnalysisContext, made: Sequence[Made], target: WorkloadState) -> list[Reason]:
+    state = context.snapshot.workload.state
+    reasons = [reason for one in made for reason in one.reasons]
+    reasons += [
+        Reason(code="not_sized", text=f"{used.reason}; it stays as it is.")
+        for one in made
+        for used in one.seen.use.values()
+        if isinstance(used, Unusable)
+    ]
+    if state.keda is not None:
+        reasons.append(text.keda(state.keda))
+    sizings = [one.sizing for one in made if one.sizing is not None]
+    trade = frontier(sizings, target, state, context.price_book) if len(sizings) == len(made) else None
+    return [*reasons, *([] if trade is None else [trade])]
+
+
+def _kept(context: AnalysisContext, containers: tuple[Container, ...]) -> str:
+    stated = "; ".join(
+        f"{container.name} {', '.join(f'{key} {value}' for key, value in container.to_map().items())}"
+        for container in containers
+    )
+    return f"Keep what is set ({stated}): it is right for the next {text.duration(context.validity)}."
+
+
+def _changed(context: AnalysisContext, state: WorkloadState, containers: tuple[Container, ...]) -> str:
+    moves = [move for new in containers if (move := _moves(state.container(new.name), new))]
+    return f"Set {'; '.join(moves)}, for the next {text.duration(context.validity)}."
+
+
+def _moves(old: Container | None, new: Container) -> str:
+    parts = []
+    for quantity in _QUANTITIES:
+        before = None if old is None else getattr(old, _FIELDS[quantity])
+        after = getattr(new, _FIELDS[quantity])
+        if before != after:
+            was = "" if before is None else f" from {text.quantity(quantity, before)}"
+            parts.append(f"{quantity}{was} to {text.quantity(quantity, after)}")
+    return f"{', '.join(parts)} on {new.name}" if parts else ""
