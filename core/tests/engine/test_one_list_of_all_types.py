@@ -11,6 +11,7 @@ from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import StrategyInfo
+from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.plugin import Claim, Prior, Proposal, decline
 from perfopt.rules import default_book
 from perfopt.testing import make_context, make_snapshot
@@ -328,7 +329,9 @@ def test_a_breach_costs_a_critical_service_more():
     usual, dear = (
         analysed(raised, snapshot=one).recommendations[0].expected_value for one in (snapshot, critical)
     )
-    assert dear.risk == pytest.approx(usual.risk * 8 / 5.5, rel=1e-3)
+    assert dear.risk == pytest.approx(
+        usual.risk * SHORTAGE_COSTS["critical"] / SHORTAGE_COSTS["standard"], rel=1e-3
+    )
 
 
 def test_what_adds_capacity_is_applied_before_what_takes_it_away():

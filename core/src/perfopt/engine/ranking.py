@@ -39,7 +39,8 @@ def _valued(
     if now is None or then is None:
         return made
     saving = (now - then) * made.expected_improvement.confidence
-    breach = SHORTAGE_COSTS[context.snapshot.workload.service_class] * now
+    kind = context.snapshot.workload.service_class
+    breach = context.shortage_costs.get(kind, SHORTAGE_COSTS[kind]) * now
     risk = breach * _surer(part, made)
     value = ExpectedValue(
         saving=round(saving, _DIGITS), risk=round(risk, _DIGITS), total=round(saving + risk, _DIGITS)
