@@ -1,6 +1,7 @@
 """Accuracy of perfopt.forecast against the seasonal naive forecast, on measured traces.
 
     python benchmarks/forecast_accuracy.py --traces DIR [--split report|tune|all] [--ablate] [--statistical N]
+        [--dataset NAME [--origins N]]
 
 For each dataset and horizon, over origins spread evenly: the mean pinball loss over LEVELS, divided by that
 of the seasonal naive forecast (the value of the same time yesterday plus the empirical quantiles of its
@@ -13,7 +14,7 @@ statsmodels' ETS and MSTL beside it at N origins.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -176,11 +177,11 @@ HEADER = (
 )
 
 
-def accuracy(folder: Path, split: str, detail: bool) -> None:
-    """Prints the main table."""
+def accuracy(folder: Path, split: str, detail: bool, datasets: Mapping[str, int]) -> None:
+    """Prints the main table, with so many origins of each series."""
     print(f"\nPinball loss relative to seasonal naive, and coverage; split: {split}, held out by series")
     print(HEADER)
-    for dataset, most in DATASETS.items():
+    for dataset, most in datasets.items():
         for name, horizon in HORIZONS.items():
             count = most if name != "7d" else max(most // 4, 2)
             found = [judge(*case, ours) for case in cases(folder, dataset, horizon, count, split)]
@@ -299,7 +300,11 @@ def main() -> None:
     parser.add_argument("--detail", action="store_true", help="each series of small datasets")
     parser.add_argument("--ablate", action="store_true")
     parser.add_argument("--statistical", type=int, metavar="N", help="ETS and MSTL at N origins")
+    parser.add_argument("--dataset", choices=tuple(DATASETS), help="only this one")
+    parser.add_argument("--origins", type=int, metavar="N", help="of each series of --dataset")
     arguments = parser.parse_args()
+    if arguments.origins and not arguments.dataset:
+        parser.error("--origins needs --dataset")
     if arguments.statistical:
         from forecast_statistical import compare
 
@@ -307,8 +312,14 @@ def main() -> None:
     elif arguments.ablate:
         ablate(arguments.traces, arguments.split)
     else:
-        accuracy(arguments.traces, arguments.split, arguments.detail)
-        opens(arguments.traces)
+        chosen = (
+            {arguments.dataset: arguments.origins or DATASETS[arguments.dataset]}
+            if arguments.dataset
+            else DATASETS
+        )
+        accuracy(arguments.traces, arguments.split, arguments.detail, chosen)
+        if not arguments.dataset:
+            opens(arguments.traces)
 
 
 if __name__ == "__main__":
