@@ -197,6 +197,7 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.engine.channel import Channel
 from perfopt.testing import make_snapshot
+from first_party import FIRST_PARTY
 import perfopt.engine.isolation as isolation
 
 def main():

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from first_party import FIRST_PARTY
 
 from perfopt.config import Config, EngineConfig, RulesConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
@@ -14,7 +15,6 @@ from perfopt.testing import daily_usage, make_snapshot
 WEEK = timedelta(days=7)
 RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
 GOOD = "perfopt.testing.examples:PEAK"
-OTHERS = ("resource", "tuning", "scaling", "cost", "latency")
 PACK = """apiVersion: perfopt.io/v1
 kind: RulePack
 name: house
@@ -45,7 +45,7 @@ def analyze(install):
         config = Config(
             engine=EngineConfig(processes=1, deadline_seconds=30.0), rules=msgspec.convert(rules, RulesConfig)
         )
-        engines.append(Engine(probe_plugins(OTHERS), config))
+        engines.append(Engine(probe_plugins(FIRST_PARTY), config))
         return engines[-1].analyze(snapshot or make_snapshot(), RESOURCE, WEEK)
 
     yield run
@@ -69,14 +69,14 @@ def test_a_plugin_may_bring_packs_alone(analyze, install):
     install("house-rules", {"house": "house"}, files={"house.py": BRINGS, "house.yaml": PACK})
     (made,) = analyze().recommendations
     assert made.rules_fired == ("whole_steps",)
-    (info,) = [plugin for plugin in probe_plugins(OTHERS).plugins if plugin.name == "house"]
+    (info,) = [plugin for plugin in probe_plugins(FIRST_PARTY).plugins if plugin.name == "house"]
     assert (info.status, info.rule_packs, info.types) == ("loaded", ("house",), ())
 
 
 def test_a_plugin_with_a_wrong_pack_fails_with_the_line(install):
     files = {"house.py": BRINGS, "house.yaml": PACK.replace("250m}", "250Mi}")}
     install("house-rules", {"house": "house"}, files=files)
-    (info,) = [plugin for plugin in probe_plugins(OTHERS).plugins if plugin.name == "house"]
+    (info,) = [plugin for plugin in probe_plugins(FIRST_PARTY).plugins if plugin.name == "house"]
     assert info.status == "failed"
     assert "house.yaml:10" in info.error
 
@@ -107,10 +107,10 @@ def test_metrics_that_conditions_read_are_fetched(install, tmp_path):
     text = PACK.replace("for: containers\n", "for: containers\n    when: history.oom_kills > 0.0\n")
     (tmp_path / "house.yaml").write_text(text)
     config = Config(rules=RulesConfig(packs=str(tmp_path / "house.yaml")))
-    with Engine(probe_plugins(OTHERS), config) as engine:
+    with Engine(probe_plugins(FIRST_PARTY), config) as engine:
         assert "oom_kills" in engine.metrics(RESOURCE)
 
 
 def test_a_wrong_configuration_of_rules_is_said_before_anything_runs():
     with pytest.raises(InvalidInputError, match="can't be switched off"):
-        Engine(probe_plugins(OTHERS), Config(rules=RulesConfig(disable="memory-peak")))
+        Engine(probe_plugins(FIRST_PARTY), Config(rules=RulesConfig(disable="memory-peak")))
