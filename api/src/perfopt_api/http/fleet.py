@@ -1,5 +1,6 @@
 """What the cluster's nodes would cost by packing what is recommended."""
 
+import asyncio
 from typing import Annotated
 
 from litestar import get
@@ -36,7 +37,10 @@ async def get_fleet(
     known here: `perfopt fleet` reads all of a source.
     """
     require_plain(price_book, "price_book")
-    return fleet_view(states_of_recommendations(await _in_force(ports)), _book(ports, price_book))
+    book = _book(ports, price_book)
+    made = await _in_force(ports)
+    # a thousand workloads take seconds to pack
+    return await asyncio.to_thread(fleet_view, states_of_recommendations(made), book)
 
 
 async def _in_force(ports: Ports) -> list[OptimizationRecommendation]:
