@@ -43,7 +43,7 @@ def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
     if rules is not None and not rules.scored:
         return rules
     checked = _with_latency(rules, proposal.claim, window)
-    checked = _with_saving(checked, proposal, window)
+    checked = _with_saving(checked, proposal.claim, window, lambda: planned_replicas(proposal.target, window))
     if checked is None:
         return unscored(_NOTHING)
     return checked
@@ -71,7 +71,7 @@ def score_together(parts: Sequence[Proposal], merged: WorkloadState, window: Wor
         rules = _with_latency(rules, part.claim, window)
         if rules is not None and not rules.scored:
             return rules
-        rules = _with_saving(rules, msgspec.structs.replace(part, target=merged), window)
+        rules = _with_saving(rules, part.claim, window, lambda: planned)
     return rules if rules is not None else unscored(_NOTHING)
 
 
@@ -180,13 +180,13 @@ def _with_latency(rules: WindowScore | None, claim: Claim, window: WorkloadSnaps
 
 
 def _with_saving(
-    checked: WindowScore | None, proposal: Proposal, window: WorkloadSnapshot
+    checked: WindowScore | None, claim: Claim, window: WorkloadSnapshot, plan: Callable[[], Array | None]
 ) -> WindowScore | None:
     """Adds the check of a saving: replica-hours planned against those that ran, at most 10 points less."""
-    claimed = proposal.claim.saving_percent
+    claimed = claim.saving_percent
     if claimed is None or (checked is not None and not checked.scored):
         return checked
-    ran, planned = recorded_replicas(window), planned_replicas(proposal.target, window)
+    ran, planned = recorded_replicas(window), plan()
     if ran is None or planned is None:
         return unscored("a saving is claimed and how many replicas ran is not known")
     realised = 100 * (1 - float(planned.sum() / ran.sum()))
