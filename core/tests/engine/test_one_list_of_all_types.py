@@ -198,13 +198,26 @@ def test_memory_that_must_rise_is_not_lowered_for_money():
 
 
 def test_of_two_that_differ_in_money_the_surer_value_wins():
-    big = Wanting(COST, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.3, strength=50))
+    big = Wanting(TUNING, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.3, strength=50))
     small = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.6})
     result = analysed(big, small)
     assert result.plan.recommended_state["cpu_request"] == "600m"
     assert "worth more by saving, confidence and risk" in result.plan.conflicts[0].reason
-    sure = analysed(Wanting(COST, quantities={"cpu_request_cores": 0.5}), small)
+    sure = analysed(Wanting(TUNING, quantities={"cpu_request_cores": 0.5}), small)
     assert sure.plan.recommended_state["cpu_request"] == "500m"
+
+
+def test_sizes_by_themselves_are_the_resource_types_to_say():
+    size = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.6})
+    cheaper = Wanting(COST, quantities={"cpu_request_cores": 0.5})
+    result = analysed(cheaper, size)
+    assert result.plan.recommended_state["cpu_request"] == "600m"
+    assert "Sizes by themselves are set by resource/it" in result.plan.conflicts[0].reason
+    alone = analysed(cheaper)
+    assert alone.plan.recommended_state["cpu_request"] == "500m"
+    with_replicas = Wanting(COST, quantities={"cpu_request_cores": 0.5}, state={"replicas": 2})
+    joint = analysed(with_replicas, size)
+    assert joint.plan.recommended_state["cpu_request"] == "500m"
 
 
 HPA = HpaState(min_replicas=2, max_replicas=10, target_cpu_utilization_percent=60)
@@ -427,8 +440,8 @@ def test_who_is_not_in_the_plan_does_not_make_it_less_sure():
         state={"basis": Basis.DECLARED},
         prior=Prior(mean=0.5, strength=50),
     )
-    cheaper = Wanting(COST, quantities={"cpu_request_cores": 0.5})
+    cheaper = Wanting(TUNING, quantities={"cpu_request_cores": 0.5})
     result = analysed(declaring, cheaper, snapshot=steady(state=assumed))
     (made,) = result.recommendations
-    assert made.optimization_type is COST
+    assert made.optimization_type is TUNING
     assert result.plan.confidence_detail == made.confidence_detail

@@ -6,6 +6,7 @@ from typing import Any
 from perfopt.domain.enums import OptimizationType, ServiceClass
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.merging.fields import (
+    BASIS,
     HPA_CPU,
     HPA_MAX,
     HPA_MEMORY,
@@ -24,7 +25,7 @@ from perfopt.metrics.latency import missed_share
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 
-FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE = 3, 2, 1, 0
+FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE, SIZE_ALONE = 3, 2, 1, 0, -1
 _SIZE = "size"
 _PER_CONTAINER = (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.PERFORMANCE_TUNING)
 _APART = frozenset({"node_type", "spot_share", "schedule", "off_hours"})
@@ -54,7 +55,8 @@ class Group:
 
     Attributes:
         values: field to the value wanted.
-        rank: what it stands for before value is looked at: FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE.
+        rank: what it stands for before value is looked at: FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE, or
+            SIZE_ALONE: sizes of COST without replicas or a node type, which are RESOURCE's to say.
     """
 
     bid: Bid
@@ -134,7 +136,11 @@ def _rank(bid: Bid, values: dict[Path, Any], before: dict[Path, Any]) -> int:
     if memory_alone and any(_raised(before.get(path), value) for path, value in values.items()):
         return MEMORY_SAFETY
     joint = (HPA_CPU in values or HPA_MEMORY in values) and any(is_cpu_request(path) for path in values)
-    return JOINT if joint else BY_VALUE
+    if joint:
+        return JOINT
+    alone = all(path[0] == "container" or path == BASIS for path in values)
+    cost = bid.proposal.optimization_type is OptimizationType.COST_OPTIMIZATION
+    return SIZE_ALONE if cost and alone else BY_VALUE
 
 
 def _raised(before: Any, after: Any) -> bool:

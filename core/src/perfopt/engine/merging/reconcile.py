@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.merging.bids import MEMORY_SAFETY, Bid, Group, groups, held
+from perfopt.engine.merging.bids import BY_VALUE, MEMORY_SAFETY, Bid, Group, groups, held
 from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer
 
 _LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
@@ -23,6 +23,7 @@ class Loss:
         lost_by, won_by: the bids.
         rank: what the winner stands for.
         contested: the field that decided, another one where the code is "goes_together".
+        lost_rank: what the loser stands for.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Loss:
     won_by: Bid
     rank: int
     contested: Path
+    lost_rank: int = BY_VALUE
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ def _take(agreed: Agreed, group: Group) -> None:
 def _lose(agreed: Agreed, group: Group, contested: Path, winner: Bid, rank: int) -> None:
     for path, value in group.values.items():
         code = SAME_FIELD if path == contested else GOES_TOGETHER
-        agreed.losses.append(Loss(path, value, code, group.bid, winner, rank, contested))
+        agreed.losses.append(Loss(path, value, code, group.bid, winner, rank, contested, group.rank))
 
 
 def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Conflict
 from perfopt.domain.workload import Slo
-from perfopt.engine.merging.bids import FOR_SLO, JOINT, MEMORY_SAFETY, Bid
+from perfopt.engine.merging.bids import BY_VALUE, FOR_SLO, JOINT, MEMORY_SAFETY, SIZE_ALONE, Bid
 from perfopt.engine.merging.fields import KNOBS, Values, label, shown
 from perfopt.engine.merging.reconcile import BREACHES_TOGETHER, GOES_TOGETHER, Loss
 
@@ -43,6 +43,8 @@ def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
             f"It was computed for another {label(loss.contested)} than {winner} sets; analyse again once that"
             " is in force."
         )
+    if loss.lost_rank == SIZE_ALONE and loss.rank == BY_VALUE and loss.code != BREACHES_TOGETHER:
+        return f"Sizes by themselves are set by {winner}; nothing but them would be cheaper."
     if loss.code == GOES_TOGETHER:
         return f"It goes together with {label(loss.contested)}, which {winner} sets otherwise."
     if loss.code == BREACHES_TOGETHER:
