@@ -53,7 +53,8 @@ def _plan(plan: Plan, *, alone: bool) -> list[str]:
     if not alone:
         lines += _wrapped("claim", _promise(plan))
         lines += _wrapped("replays", _replays(plan.evidence))
-    return lines + [line for lost in plan.conflicts for line in _wrapped("not taken", lost.reason)]
+    reasons = dict.fromkeys(lost.reason for lost in plan.conflicts)
+    return lines + [line for reason in reasons for line in _wrapped("not taken", reason)]
 
 
 def _short(kind: str) -> str:

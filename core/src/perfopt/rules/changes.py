@@ -16,6 +16,7 @@ from perfopt.rules.units import BYTES, CORES, FIELD_UNITS
 Evaluate = Callable[[Expression], Any]
 _PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
 _EPSILON = 1e-9
+_MIB = 2**20
 
 
 def changed_container(container: Container, change: Change, evaluate: Evaluate) -> Container:
@@ -79,17 +80,23 @@ def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[s
 
 def _clamp(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
     low, high = _bound(change.at_least, evaluate), _bound(change.at_most, evaluate)
-    whole = change.unit != CORES
-    if low is not None and whole:
-        low = math.ceil(low - _EPSILON)
-    if high is not None and whole:
-        high = math.floor(high + _EPSILON)
+    if low is not None and change.unit != CORES:
+        multiple = _multiple(change, change.at_least)
+        low = math.ceil(low / multiple - _EPSILON) * multiple
+    if high is not None and change.unit != CORES:
+        multiple = _multiple(change, change.at_most)
+        high = math.floor(high / multiple + _EPSILON) * multiple
 
     def apply(value: float) -> float:
         value = value if high is None or value <= high else high
         return value if low is None or value >= low else low
 
     return apply
+
+
+def _multiple(change: Change, bound: Bound) -> int:
+    """Returns what a bound is a whole multiple of: computed memory is whole MiB, as people write it."""
+    return _MIB if change.unit == BYTES and isinstance(bound, Expression) else 1
 
 
 def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:

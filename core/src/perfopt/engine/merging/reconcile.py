@@ -6,7 +6,7 @@ from typing import Any
 
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.merging.bids import BY_VALUE, MEMORY_SAFETY, Bid, Group, groups, held
-from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer
+from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer, shown
 
 _LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
@@ -161,8 +161,9 @@ def _moved_limit(agreed: Agreed, knob: Path, state: WorkloadState) -> Path | Non
     computed_for = data.get("computed_for", {}).get(container, {})
     for limit, request in _LIMITS.items():
         wanted = computed_for.get(limit, getattr(meant, limit, None))
-        moved = limit in rests_on and wanted != getattr(there, limit, None)
-        for path in (container_path(container, limit), container_path(container, request)):
+        place = container_path(container, limit)
+        moved = limit in rests_on and shown(place, wanted) != shown(place, getattr(there, limit, None))
+        for path in (place, container_path(container, request)):
             if moved and path in agreed.owners:
                 return path
     return None
