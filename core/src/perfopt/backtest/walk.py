@@ -59,14 +59,16 @@ def walk_peers(
 def walk_engine(snapshot: WorkloadSnapshot, plan: Plan, engine: Engine, book: PriceBook) -> list[Trial]:
     """Returns what the installed strategies would have said at each cut, and how that did; blocks.
 
-    With one strategy its policy is `perfopt`; with several each is `perfopt:<plugin>/<strategy>`.
+    With one strategy its policy is `perfopt`; with several each is `perfopt:<plugin>/<strategy>`, asked by
+    itself: what the others want does not count.
     """
     keys = [info.key for info in engine.registry.of_types((TYPE,))]
     names = {key: OURS if len(keys) == 1 else f"{OURS}:{key}" for key in keys}
     found: list[Trial] = []
     for case in cases(snapshot, plan, book):
-        result = engine.analyze(case.known, (TYPE,), plan.validity)
-        found += [_trial(case, name, key, result) for key, name in names.items()]
+        for key, name in names.items():
+            result = engine.analyze(case.known, (TYPE,), plan.validity, only=key)
+            found.append(_trial(case, name, key, result))
     return found
 
 
@@ -87,13 +89,7 @@ def _declined(key: str, result: AnalysisResult) -> Declined:
     failed = next((warning for warning in result.warnings if warning.plugin == key), None)
     if failed is not None:
         return Declined(optimization_type=TYPE, code=DeclineCode.STRATEGY_FAILED, reason=failed.message)
-    return (
-        result.declined[0]
-        if result.declined
-        else Declined(
-            optimization_type=TYPE, code=DeclineCode.NO_STRATEGY, reason="Another strategy recommended."
-        )
-    )
+    return result.declined[0]
 
 
 def _target(recommended: dict[str, Any], current: WorkloadState) -> WorkloadState:

@@ -120,6 +120,7 @@ class Engine:
         types: Sequence[OptimizationType],
         validity: timedelta,
         include_predictions: bool = False,
+        only: str | None = None,
     ) -> AnalysisResult:
         """Analyses one workload; blocks. The same input gives the same result.
 
@@ -128,6 +129,7 @@ class Engine:
             types: asked for; each gives recommendations, or is declined with a reason.
             validity: how long recommendations must hold.
             include_predictions: put the forecasts of use on each recommendation.
+            only: key of the one strategy to ask, so that it is judged by itself; None is all.
 
         Raises:
             EngineClosedError: the engine was closed before or meanwhile.
@@ -139,7 +141,7 @@ class Engine:
         sessions, unknown = sessions_of(asked, snapshot.grid.start, snapshot.grid.end + validity)
         costs = self._config.engine.shortage_costs
         context = AnalysisContext(snapshot, validity, book, sessions=sessions, shortage_costs=costs)
-        infos = self.registry.of_types(types)
+        infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
         warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]
         answers = self._run(context, infos, include_predictions)
