@@ -34,6 +34,9 @@ class Block:
         return f"{self.document.relative_to(ROOT)}:{self.text.splitlines()[0][:60]}"
 
 
+SECONDS = 380  # training a model takes a minute where nothing else runs
+
+
 def blocks(*languages: str) -> list[Block]:
     return [
         Block(document, language, text)
@@ -121,7 +124,7 @@ def check(block: Block, folder: Path, addresses: dict[str, str]) -> None:
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=SECONDS,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         at = 0
@@ -131,22 +134,26 @@ def check(block: Block, folder: Path, addresses: dict[str, str]) -> None:
 
 
 CONSOLE = blocks("console")
+SLOW = pytest.mark.timeout(SECONDS + 20)
 NEEDS_PROMETHEUS = [block for block in CONSOLE if "prometheus:9090" in block.text]
 NEEDS_SERVICE = [block for block in CONSOLE if SERVICE in block.text or "$ perfopt model " in block.text]
 PLAIN = [block for block in CONSOLE if block not in NEEDS_PROMETHEUS and block not in NEEDS_SERVICE]
 
 
+@SLOW
 @pytest.mark.parametrize("block", PLAIN, ids=lambda block: block.label)
 def test_commands_do_what_the_page_shows(block, tmp_path):
     check(block, workplace(block.document, tmp_path, {}), {})
 
 
+@SLOW
 @pytest.mark.parametrize("block", NEEDS_SERVICE, ids=lambda block: block.label)
 def test_commands_against_the_service_do_what_the_page_shows(block, tmp_path, service):
     check(block, workplace(block.document, tmp_path, service), service)
 
 
 @pytest.mark.prometheus
+@SLOW
 @pytest.mark.parametrize("block", NEEDS_PROMETHEUS, ids=lambda block: block.label)
 def test_commands_against_a_prometheus_do_what_the_page_shows(block, tmp_path, prometheus):
     addresses = {"http://prometheus:9090": prometheus}
