@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from train_sizing import series_of
 
-from perfopt.learn.build import judge
+from perfopt.learn.build import judge, short_histories, thin
 from perfopt.learn.examples import Examples, collect
 from perfopt.learn.model import ModelCard, SizingModel
 from perfopt.learn.train import GRID, fold_of, offered, train_trees
@@ -63,6 +63,7 @@ def _of_time(examples: Examples) -> list[SizingModel]:
     trees = [train_trees(examples.where(fold != held)) for held in range(FOLDS)]
     asked = (examples.validity == examples.validity.max()) & (examples.weight == 1.0)
     asked &= np.cumsum(asked) % -(-int(asked.sum()) // _MOST_JUDGED) == 0
+    asked |= thin(short_histories(examples), _MOST_JUDGED)
     judged, owner = examples.where(asked), fold[asked]
     found = [offered(trees[of], seen) for of, seen in zip(owner, judged.seen, strict=True)]
     models = []
@@ -75,7 +76,7 @@ def _of_time(examples: Examples) -> list[SizingModel]:
             trained_until=None,
             data=(),
             series=len(np.unique(examples.series[fold != held])),
-            examples=int((fold != held).sum()),
+            examples=int(((fold != held) & (examples.weight > 0)).sum()),
             split="other folds",
             figures=result.figures,
             floors=result.floors,

@@ -1,7 +1,7 @@
 """Scores the resource strategy on traces by DESIGN.md section 5 and prints its table.
 
     python benchmarks/resource_accuracy.py --traces DIR [--split later|series] [--half tune|report]
-        [--files NAME ...] [--class critical|standard|batch] [--cost N ...] [--history-days N] [--record]
+        [--files NAME ...] [--class critical|standard|batch] [--cost N ...] [--history-days N ...] [--record]
 
 Each recommendation is made by the installed strategy from what was known at the cut, passes the engine's
 safety rules, and is scored on the window after it, by the code of `perfopt backtest`; here each series has
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -218,19 +219,20 @@ def main() -> None:
     parser.add_argument("--files", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS))
     parser.add_argument("--class", dest="kind", type=ServiceClass, default=ServiceClass.STANDARD)
     parser.add_argument("--cost", type=float, nargs="+", help="of a shortage; that of the class by default")
-    parser.add_argument("--history-days", type=float, help="know no more than so many days")
+    parser.add_argument("--history-days", type=float, nargs="+", help="know no more than so many days")
     parser.add_argument("--record", action="store_true", help="fit what the service's own record is worth")
     asked = parser.parse_args()
-    history = None if asked.history_days is None else timedelta(days=asked.history_days)
+    histories = [timedelta(days=days) for days in asked.history_days] if asked.history_days else [None]
     print("| " + " | ".join(HEADINGS) + " |")
     print("|" + " --- |" * len(HEADINGS))
     for name in asked.files:
         half = asked.half if name == "bitbrains_rnd" else None
         label = " ".join(filter(None, (name, asked.split if name == "bitbrains_rnd" else "", half)))
-        for cost in asked.cost or [SHORTAGE_COSTS[asked.kind]]:
+        for cost, history in product(asked.cost or [SHORTAGE_COSTS[asked.kind]], histories):
             run = Run(asked.traces, asked.split, asked.kind, cost, history, asked.record)
             walked = walk(run, name, half, asked.vms)
-            print(row(label, cost, walked), flush=True)
+            known = f" of {format_duration(history)}" if history else ""
+            print(row(label + known, cost, walked), flush=True)
             if asked.record:
                 print(record_strength(walked.records), flush=True)
 

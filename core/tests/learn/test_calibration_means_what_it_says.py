@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.learn.calibrate import Calibration, fit, reliability
+from perfopt.learn.calibrate import Calibration, fit, fit_lack, reliability
 
 
 def test_overconfident_probabilities_are_brought_back():
@@ -40,3 +40,25 @@ def test_calibration_keeps_the_order(one, other, slope, offset):
     low, high = sorted((one, other))
     calibrated = Calibration(slope, offset)(np.array([low, high]))
     assert calibrated[0] <= calibrated[1]
+
+
+@given(st.floats(0, 1), st.floats(0.05, 1), st.floats(0.05, 1), st.floats(0, 3))
+def test_of_less_history_never_more_is_said(probability, one, other, lack):
+    short, long = sorted((one, other))
+    said = Calibration(1.0, 0.2, lack)(np.full(2, probability), np.array([short, long]))
+    assert said[0] <= said[1]
+
+
+def test_what_short_histories_lack_is_found_and_whole_ones_are_left_as_they_were():
+    rng = np.random.default_rng(0)
+    known = rng.choice([0.3, 0.5, 1.0], 20_000)
+    said = rng.uniform(0.7, 0.99, 20_000)
+    kept = rng.random(20_000) < Calibration(lack=0.5)(said, known)
+    fitted = fit_lack(Calibration(), said, known, kept)
+    assert fitted.lack == pytest.approx(0.5, abs=0.08)
+    assert fitted(said) == pytest.approx(Calibration()(said))
+
+
+def test_short_histories_that_did_better_than_was_said_lower_nothing():
+    said, known = np.full(200, 0.8), np.full(200, 0.3)
+    assert fit_lack(Calibration(), said, known, np.ones(200, dtype=bool)).lack == 0

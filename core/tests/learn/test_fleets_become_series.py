@@ -39,6 +39,7 @@ def test_a_week_is_learnt_from_every_second_day_and_shorter_times_in_between():
         Sampling(6 * HOUR, 96 * HOUR, 0.3, aligned=False),
         Sampling(168 * HOUR, 144 * HOUR, 0.3, aligned=False, history=4 / 7),
         Sampling(168 * HOUR, 144 * HOUR, 0.3, aligned=False, history=1.0),
+        *(Sampling(168 * HOUR, 144 * HOUR, 0.0, aligned=True, history=days / 7) for days in (3, 5, 10)),
     )
 
 

@@ -142,3 +142,15 @@ def test_a_request_at_a_limit_that_was_never_passed_is_as_sure_as_the_size_it_wa
         {"cpu_limit_cores": top["cpu"]} if resource == "cpu" else {"memory_limit_bytes": int(top[resource])}
     )
     assert bench.ask(bench.snapshot(history, container=limit)).prior.mean > 0.85
+
+
+@pytest.mark.parametrize(("days", "less"), [(3, True), (7, True), (14, False)])
+def test_of_a_short_history_less_is_stated(bench, days, less):
+    shipped = shipped_model()
+    asked = make_context(bench.snapshot().slice((14 - days) * 288, 14 * 288))
+    said = []
+    for lack in (0.0, 0.5):
+        changed = msgspec.structs.replace(shipped.calibration, lack=lack)
+        card = msgspec.structs.replace(shipped.card, floors=((1.0, -1.0), (20.0, -1.0)))
+        said.append(recommend(asked, dataclasses.replace(shipped, card=card, calibration=changed)).prior.mean)
+    assert (said[1] < said[0]) is less

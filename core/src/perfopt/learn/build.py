@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.errors import InvalidInputError
-from perfopt.learn.calibrate import Calibration, fit, reliability
+from perfopt.learn.calibrate import Calibration, fit, fit_lack, reliability
 from perfopt.learn.candidates import Candidates
 from perfopt.learn.examples import Examples
 from perfopt.learn.features import RESOURCES
@@ -47,23 +47,22 @@ def build(
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
     """
-    asked = examples.where((examples.validity == examples.validity.max()) & (examples.weight == 1.0))
+    asked = (examples.validity == examples.validity.max()) & (examples.weight == 1.0)
     count = len(np.unique(examples.series))
     if count < MINIMUM_SERIES:
         raise InvalidInputError(
             f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed.",
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
-    every = -(-len(asked.at) // _MOST_ASKED)
-    asked = asked.where(np.arange(len(asked.at)) % every == 0)
-    judged = judge(out_of_fold(examples, asked, bags=bags), asked)
+    replayed = examples.where(thin(asked, _MOST_ASKED) | thin(short_histories(examples), _MOST_ASKED))
+    judged = judge(out_of_fold(examples, replayed, bags=bags), replayed)
     card = ModelCard(
         name=name,
         version=version,
         trained_until=trained_until,
         data=data,
         series=count,
-        examples=len(examples.at),
+        examples=int((examples.weight > 0).sum()),
         split=_SPLIT,
         figures=judged.figures,
         floors=judged.floors,
@@ -71,6 +70,19 @@ def build(
         command=command,
     )
     return SizingModel(card, train_trees(examples, bags), GRID, judged.calibration)
+
+
+def short_histories(examples: Examples) -> NDArray[np.bool_]:
+    """Returns which rows are of short histories and not learnt from, of the longest validity."""
+    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight == 0)
+    return rows
+
+
+def thin(rows: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """Returns at most so many of the rows, from the first on evenly spread."""
+    every = max(-(-int(rows.sum()) // most), 1)
+    kept: NDArray[np.bool_] = rows & ((np.cumsum(rows) - 1) % every == 0)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +103,38 @@ class Judged:
 def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
     """Replays the policy.
 
+    The floors are those of whole histories: what a short one lacks is not to lower what is asked of it.
+
     Args:
         found: of each row of `asked`, the candidates by trees that did not see its series.
-        asked: with outcomes.
+        asked: with outcomes; the rows without weight are short histories.
     """
-    replayed = {cost: _replay(found, asked, cost) for cost in FRONTIER_COSTS}
+    short = asked.weight == 0
+    some, few = ([found[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
+    lacking, asked = asked.where(short), asked.where(~short)
+    replayed = {cost: _replay(some, asked, cost) for cost in FRONTIER_COSTS}
     calibration = fit(
         np.concatenate([one.said for one in replayed.values()]),
         np.concatenate([one.kept for one in replayed.values()]),
     )
     return Judged(
-        calibration,
+        _lacking(calibration, few, lacking) if few else calibration,
         tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
-        _figures(_replay(found, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
+        _figures(_replay(some, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
+    )
+
+
+def _lacking(
+    calibration: Calibration, found: Sequence[dict[str, Candidates]], asked: Examples
+) -> Calibration:
+    """Returns the calibration with what short histories lack, at the choices that all costs lead to."""
+    replayed = [_replay(found, asked, cost) for cost in FRONTIER_COSTS]
+    known = np.array([seen.known for seen in asked.seen])
+    return fit_lack(
+        calibration,
+        np.concatenate([one.said for one in replayed]),
+        np.tile(known, len(replayed)),
+        np.concatenate([one.kept for one in replayed]),
     )
 
 

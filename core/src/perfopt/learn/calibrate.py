@@ -12,14 +12,25 @@ _CLIP = 1e-6
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Platt's map of log-odds (Platt 1999): sigmoid(slope * logit(p) + offset)."""
+    """Platt's map of log-odds (Platt 1999), less what a short history lacks.
+
+    sigmoid(slope * logit(p) + offset + lack * log(known)), known being the share of the history asked for
+    that there is. `lack` is not below 0: of less history never more is said.
+    """
 
     slope: float = 1.0
     offset: float = 0.0
+    lack: float = 0.0
 
-    def __call__(self, probability: Array) -> Array:
-        """Returns the calibrated probabilities; rising, since the slope is above 0."""
-        calibrated: Array = 1 / (1 + np.exp(-(self.slope * _logit(probability) + self.offset)))
+    def __call__(self, probability: Array, known: Array | float = 1.0) -> Array:
+        """Returns the calibrated probabilities; rising, since the slope is above 0.
+
+        Args:
+            probability: shape (n,).
+            known: share of the history asked for that there is, in (0, 1]; shape (n,) or of all.
+        """
+        odds = self.slope * _logit(probability) + self.offset + self.lack * np.log(known)
+        calibrated: Array = 1 / (1 + np.exp(-odds))
         return calibrated
 
 
@@ -74,6 +85,31 @@ def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None
         if np.abs(move).max() < 1e-9:
             break
     return Calibration(max(float(theta[0]), 0.05), float(theta[1]))
+
+
+def fit_lack(
+    calibration: Calibration, probability: Array, known: Array, kept: NDArray[np.bool_]
+) -> Calibration:
+    """Returns the calibration with the lack of greatest likelihood; what it says of a whole history stays.
+
+    Args:
+        calibration: fitted on whole histories.
+        probability: as predicted for series not trained on, from short histories, shape (n,).
+        known: share of the history asked for that there was, shape (n,).
+        kept: what came true, shape (n,).
+    """
+    said = calibration.slope * _logit(probability) + calibration.offset
+    short = np.log(known)
+    lack = 0.0
+    for _ in range(50):
+        predicted = 1 / (1 + np.exp(-(said + lack * short)))
+        # a lack of 1 either way is a standard deviation beforehand: few outcomes move it little
+        gradient = float(short @ (kept - predicted)) - lack
+        move = gradient / (float(short**2 @ (predicted * (1 - predicted))) + 1)
+        lack += min(max(move, -1.0), 1.0)
+        if abs(move) < 1e-9:
+            break
+    return msgspec.structs.replace(calibration, lack=max(lack, 0.0))
 
 
 def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> Reliability:

@@ -49,7 +49,7 @@ class Sampling:
     Attributes:
         validity_seconds: how long a size must hold.
         spacing_seconds: between instants.
-        weight: of an example.
+        weight: of an example; 0 where it is not learnt from, but shows how little a short history tells.
         aligned: instants at whole days since the epoch; else from an offset drawn for each series.
         history: how much is known, in validities: two at most, as nothing older is looked at.
     """
@@ -66,7 +66,8 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
 
     Shorter validities show the same laws sooner. For a week: every second day, and in between examples
     of three days, one day and six hours, and some that know no more than four days or a week: of little
-    history less can be said, and a model must have seen how much less.
+    history less can be said, and a model must have seen how much less. What is said then is calibrated
+    on further ones, of three, five and ten days, that are not learnt from.
     """
     whole = int(validity.total_seconds())
     return (
@@ -76,6 +77,7 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
         Sampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
         Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=4 / 7),
         Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=1.0),
+        *(Sampling(whole, whole * 6 // 7, 0.0, aligned=True, history=days / 7) for days in (3, 5, 10)),
     )
 
 
@@ -89,7 +91,7 @@ class Examples:
         series: names, shape (n,).
         at: instants in seconds since the epoch, shape (n,).
         validity: in seconds, shape (n,).
-        weight: shape (n,).
+        weight: shape (n,); 0 where not learnt from.
         seen: references and ceilings of each.
     """
 

@@ -24,6 +24,8 @@ _HELD_AT_LIMIT, _HELD_IDLE = 0.99, 0.97
 MINIMUM_HISTORY = 3 / 7  # in validities, DESIGN.md section 3
 _ALLOWED = {"cpu": 0.01, "memory": 0.0}  # share of samples that may lie above the request
 _BLOCKS = 14
+# Of so many on a model is not too sure of itself: out of fold, all VMs of bitbrains_rnd.
+_ENOUGH_BLOCKS = 10
 _TINY = 1e-3  # values below this share of the reference count as this share: logarithms need a floor
 _PER_RESOURCE = (
     *("level", "q0.5", "q0.9", "q0.998", "q1.0", "hill0.9", "hill0.98", "roughness", "limit"),
@@ -32,6 +34,8 @@ _PER_RESOURCE = (
     "blocks",
 )
 NAMES = (*(f"{resource}_{name}" for resource in RESOURCES for name in _PER_RESOURCE), "validity")
+
+_BLOCKS_AT = {resource: NAMES.index(f"{resource}_blocks") for resource in RESOURCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,12 @@ class Features:
     values: Array
     references: dict[str, float]
     ceilings: dict[str, Ceiling] = field(default_factory=dict)
+
+    @property
+    def known(self) -> float:
+        """The share of a history of 10/7 of the validity that the least known resource has, in (0, 1]."""
+        blocks = min(self.values[_BLOCKS_AT[resource]] for resource in self.references)
+        return float(np.clip(blocks, 1, _ENOUGH_BLOCKS)) / _ENOUGH_BLOCKS
 
 
 def extract(history: History) -> Features:

@@ -123,7 +123,7 @@ class Outlook:
     Attributes:
         curves: resource to P(need <= e^x * reference).
         seen: the features.
-        calibration: of the product of the probabilities.
+        calibration: of the product of the probabilities, by how long the history is.
     """
 
     curves: Mapping[str, Curve]
@@ -140,7 +140,7 @@ class Outlook:
             probability(name, self.curves[name], reference, sizes[name], self.seen.ceilings.get(name))
             for name, reference in self.seen.references.items()
         )
-        return float(self.calibration(np.array([joint]))[0])
+        return float(self.calibration(np.array([joint]), self.seen.known)[0])
 
     def interval(self, resource: str, grid: Array, level: float = 0.8) -> tuple[float, float]:
         """Returns between what the need of a resource will lie, in cores or bytes.
@@ -199,7 +199,7 @@ class SizingModel:
         costs = sorted({shortage_cost, *FRONTIER_COSTS})
         picks = choose_each([part.probabilities for part in parts], [part.slacks for part in parts], costs)
         chosen = picks[costs.index(shortage_cost)]
-        made = {pick: self._choice(found, pick, chosen) for pick in picks}
+        made = {pick: self._choice(found, pick, chosen, features.known) for pick in picks}
         return Sizing(made[chosen], tuple(made[pick] for pick in picks), outlook)
 
     def outlook(self, features: Features) -> Outlook:
@@ -217,7 +217,11 @@ class SizingModel:
         return self.outlook(features).confidence(sizes)
 
     def _choice(
-        self, found: Mapping[str, Candidates], pick: tuple[int, ...], chosen: tuple[int, ...]
+        self,
+        found: Mapping[str, Candidates],
+        pick: tuple[int, ...],
+        chosen: tuple[int, ...],
+        known: float,
     ) -> Choice:
         parts = tuple(found.values())
         sizes = {name: float(part.sizes[i]) for (name, part), i in zip(found.items(), pick, strict=True)}
@@ -228,7 +232,7 @@ class SizingModel:
         return Choice(
             cpu_cores=sizes.get("cpu"),
             memory_bytes=sizes.get("memory"),
-            confidence=float(self.calibration(np.array([joint]))[0]),
+            confidence=float(self.calibration(np.array([joint]), known)[0]),
             slack=sum(float(part.slacks[i]) for part, i in zip(parts, pick, strict=True)),
             cost_change=sum(changes) / len(changes),
         )

@@ -61,12 +61,13 @@ def train_trees(examples: Examples, bags: int = 2) -> dict[str, Trees]:
     """Returns the trees of both resources.
 
     Args:
-        examples: of both resources.
+        examples: of both resources; those without weight are left out.
         bags: how many times to train, each on other pairs.
 
     Raises:
         InvalidInputError: no example of a resource.
     """
+    examples = examples.where(examples.weight > 0)
     features = _hide_limits(examples.features)
     return {
         resource: flatten(columns(resource), [_bag(examples, features, resource, bag) for bag in range(bags)])
