@@ -17,12 +17,19 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perfopt.capacity import LatencyModel, Load, NotIdentified, Observations, identify, observe
+from perfopt.capacity import (
+    History,
+    LatencyModel,
+    Load,
+    NotIdentified,
+    Observations,
+    Outlook,
+    identify,
+    observe,
+)
 from perfopt.capacity.identify import Fitting
 from perfopt.metrics.snapshot import Array
 from perfopt_latency.bottleneck import inferred
-from perfopt_latency.history import History
-from perfopt_latency.outlook import Outlook
 
 STEP_SECONDS, RUN_SECONDS = 5.0, 25.0
 BUSIEST = 0.95

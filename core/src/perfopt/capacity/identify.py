@@ -5,7 +5,8 @@ steps on Huber's loss, all starts at once. What production can't tell apart stay
 are weighed by their posterior probability, and a prediction is the mean over them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,12 +64,41 @@ _STARTS = np.array(
 def identify(
     observed: Observations, *, surrogate: Surrogate | None = None, fitting: Fitting | None = None
 ) -> LatencyModel | NotIdentified:
-    """Returns the latency model of a service, or why its history does not tell one."""
+    """Returns the latency model of a service, or why its history does not tell one.
+
+    What the shipped constants make of the last observations is remembered: several strategies ask it of the
+    same history, at the same origins.
+    """
+    if surrogate is None and fitting is None:
+        return _remembered(_Asked(_content(observed), observed))
+    return _identify(observed, surrogate or shipped_surrogate(), fitting or Fitting())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Observations that are equal where all their numbers are."""
+
+    content: bytes
+    observed: Observations = field(compare=False)
+
+
+def _content(observed: Observations) -> bytes:
+    load = observed.load
+    parts = [load.rate, load.cpu_cores, load.limit_cores, load.window_seconds]
+    parts += [observed.log_latency, observed.throttled, observed.windows]
+    return b"".join(np.asarray(part, dtype=np.float64).tobytes() for part in parts)
+
+
+@lru_cache(maxsize=32)
+def _remembered(asked: _Asked) -> LatencyModel | NotIdentified:
+    return _identify(asked.observed, shipped_surrogate(), Fitting())
+
+
+def _identify(observed: Observations, network: Surrogate, fitting: Fitting) -> LatencyModel | NotIdentified:
     weak = _too_little(observed)
     if weak is not None:
         return NotIdentified(weak)
-    network = surrogate or shipped_surrogate()
-    search = _Search(observed, network, fitting or Fitting())
+    search = _Search(observed, network, fitting)
     points, costs = search.run()
     weights = np.exp(costs.min() - costs)
     model = LatencyModel(

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from perfopt.capacity import fit_usl
+from perfopt.capacity import History, Outlook, fit_usl
 from perfopt.plugin import Array, Reason, WorkloadSnapshot
-from perfopt_latency.history import History
-from perfopt_latency.outlook import Outlook
 
 THROTTLED = 0.05  # of the periods: what counts as throttling elsewhere in perfopt
 _OFTEN = 0.05  # of the steps

@@ -5,14 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfopt.capacity import BUSIEST, MARGIN, Outlook
 from perfopt.capacity.latency import UNLIMITED_CORES
 from perfopt.plugin import Array
-from perfopt_latency.outlook import Outlook
 
-# A move is made only to what is predicted to keep the objective with this to spare: among limits measured on
-# a testbed, the one chosen so met its target in 98 % of cases (benchmarks/latency_accuracy.py).
-MARGIN = 1.3
-BUSIEST = 0.9  # of the limit, at the busy load: beyond, a backlog grows whenever a little more comes
 _LIMITS = 24
 _SMALLEST_MOVE = 0.1
 _MOST_REPLICAS = 3.0  # times those that run
@@ -49,8 +45,7 @@ def more_replicas(found: Outlook, target_ms: float) -> Remedy | None:
     now = max(round(found.replicas), 1)
     counts = np.unique(np.round(np.geomspace(now + 1, max(_MOST_REPLICAS * now, now + 2), 8)))
     predicted = found.with_replicas_ms(counts)
-    used = found.busy_rate * found.replicas / counts * found.model.cpu_seconds_per_request / found.limit_cores
-    good = np.flatnonzero((predicted * MARGIN <= target_ms) & (used <= BUSIEST))
+    good = np.flatnonzero(found.keeps(counts, np.full(counts.size, found.limit_cores), target_ms))
     if not good.size:
         return None
     first = int(good[0])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from perfopt.capacity import NotIdentified, identify
+from perfopt.capacity import MARGIN, History, Missing, NotIdentified, Outlook, identify, outlook, read_history
 from perfopt.plugin import (
     AnalysisContext,
     Claim,
@@ -22,9 +22,7 @@ from perfopt.plugin import (
 )
 from perfopt_latency import bottleneck, text
 from perfopt_latency.claims import Usual, claim, usual
-from perfopt_latency.history import History, Missing, read_history
-from perfopt_latency.outlook import Outlook, outlook
-from perfopt_latency.remedy import MARGIN, Remedy, least_limit, more_replicas, raised_limit
+from perfopt_latency.remedy import Remedy, least_limit, more_replicas, raised_limit
 
 _TYPE = OptimizationType.LATENCY_OPTIMIZATION
 _METRICS = (

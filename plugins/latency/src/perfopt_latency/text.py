@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from perfopt.capacity import MARGIN, History, Outlook
 from perfopt.plugin import Reason, Slo, WorkloadState, format_cpu
 from perfopt_latency.bottleneck import Bottleneck
-from perfopt_latency.history import History
-from perfopt_latency.outlook import Outlook
-from perfopt_latency.remedy import MARGIN, Remedy
+from perfopt_latency.remedy import Remedy
 
 NO_OBJECTIVE = (
     "No latency objective is known for this service. State one: slo in the services file, the annotation"

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.capacity import LEVELS, Observations, observe
 from perfopt.capacity.latency import UNLIMITED_CORES
-from perfopt.plugin import AnalysisContext, Array, DeclineCode, PodSeries, WorkloadSnapshot
+from perfopt.capacity.law import LEVELS
+from perfopt.capacity.observations import Observations, observe
+from perfopt.domain.enums import DeclineCode
+from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
+from perfopt.plugin.context import AnalysisContext
 
 LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
 LEAST_COVERAGE = 0.5
