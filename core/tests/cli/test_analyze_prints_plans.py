@@ -1,10 +1,12 @@
 import json
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Conflict, Plan, PlanStep
+from perfopt.domain.rules import TimeWindow
 
 RESOURCE, SCALING = OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION
 
@@ -97,3 +99,18 @@ def test_changes_beside_requests_have_a_column_where_there_are_any(
     assert "schedule 2 entries" in shown
     answers(result("web", [made]))
     assert "OTHER CHANGES" not in run("analyze", "--source", traces, "--all").stdout
+
+
+def test_the_table_says_what_waits_for_approval_or_a_window(run, traces, answers, recommendation, result):
+    start = datetime(2026, 11, 24, 1, tzinfo=UTC)
+    window = TimeWindow(start=start, end=start + timedelta(hours=4))
+    steps = [(SCALING, {"hpa.min_replicas": 3}), (RESOURCE, {"main.cpu_request": "300m"})]
+    made = msgspec.structs.replace(recommendation("web"), requires_approval=True)
+    planned = with_plan(result("web", [made]), steps)
+    asked = {"requires_approval": True, "not_before": start, "allowed_windows": (window, window)}
+    answers(msgspec.structs.replace(planned, plan=msgspec.structs.replace(planned.plan, **asked)))
+    lines = run("analyze", "--source", traces, "--all").stdout.splitlines()
+    assert lines[0].endswith("APPLY")
+    assert lines[1].endswith("after approval")
+    (summary,) = (line for line in lines if "scaling -> resource" in line)
+    assert summary.endswith("after approval, from 2026-11-24 01:00 UTC (1 more window)")

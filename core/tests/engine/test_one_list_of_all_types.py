@@ -5,7 +5,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from perfopt.config import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
@@ -13,7 +15,7 @@ from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import StrategyInfo
 from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.plugin import Claim, Prior, Proposal, decline
-from perfopt.rules import default_book
+from perfopt.rules import RuleBook, RuleSources, default_book
 from perfopt.testing import make_context, make_snapshot
 
 RESOURCE, TUNING, SCALING, COST, LATENCY = (
@@ -88,20 +90,21 @@ def plugin(strategy):
     return strategy.optimization_type.value.lower().removesuffix("_optimization")
 
 
+def info(strategy):
+    return StrategyInfo(
+        plugin=plugin(strategy),
+        name=strategy.name,
+        version="1",
+        optimization_type=strategy.optimization_type,
+        metrics=(),
+        forecasts=(),
+        prior=strategy.prior,
+    )
+
+
 def analysed(*strategies, snapshot=None):
     context = make_context(snapshot or steady())
-    infos = [
-        StrategyInfo(
-            plugin=plugin(strategy),
-            name=strategy.name,
-            version="1",
-            optimization_type=strategy.optimization_type,
-            metrics=(),
-            forecasts=(),
-            prior=strategy.prior,
-        )
-        for strategy in strategies
-    ]
+    infos = [info(strategy) for strategy in strategies]
     outcomes = tuple(run_strategy(strategy, context) for strategy in strategies)
     return assemble(context, tuple(OptimizationType), infos, Answers(outcomes), (), "None.", RULES)
 
@@ -445,3 +448,84 @@ def test_who_is_not_in_the_plan_does_not_make_it_less_sure():
     (made,) = result.recommendations
     assert made.optimization_type is TUNING
     assert result.plan.confidence_detail == made.confidence_detail
+
+
+def windows(*hours):
+    start = make_context(steady()).now
+    return tuple(
+        TimeWindow(start=start + timedelta(hours=a), end=start + timedelta(hours=b)) for a, b in hours
+    )
+
+
+def asked(strategy, rules=(), **conditions):
+    """Returns what a strategy says, with what rules left on it."""
+    fired = tuple(
+        FiredRule(pack="mine", version="1.0.0", rule=name, action="annotate", reason="R.") for name in rules
+    )
+    outcome = run_strategy(strategy, make_context(steady()))
+    return msgspec.structs.replace(outcome, conditions=Conditions(**conditions), rules=fired)
+
+
+SMALLER = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
+LIMITED = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5})
+
+
+def merged(*made, rules=RULES):
+    """Assembles outcomes that rules have left their marks on already."""
+    infos = [info(strategy) for strategy, _ in made]
+    outcomes = Answers(tuple(outcome for _, outcome in made))
+    return assemble(make_context(steady()), tuple(OptimizationType), infos, outcomes, (), "None.", rules)
+
+
+def test_a_plan_needs_all_that_any_part_of_it_needs():
+    result = merged(
+        (
+            SMALLER,
+            asked(SMALLER, ["a", "b"], requires_approval=True, allowed_windows=windows((2, 8), (20, 30))),
+        ),
+        (LIMITED, asked(LIMITED, ["b", "c"], allowed_windows=windows((4, 22)), annotations={"team": "risk"})),
+    )
+    plan = result.plan
+    assert plan.requires_approval
+    assert plan.allowed_windows == windows((4, 8), (20, 22))
+    assert plan.not_before == plan.allowed_windows[0].start
+    assert plan.annotations == {"team": "risk"}
+    assert set(plan.rules_fired) == {"a", "b", "c"}
+    assert len(plan.rules) == 3  # the one that fired on both is told once
+
+
+def test_who_is_not_in_the_plan_asks_nothing_of_it():
+    bolder = Wanting(COST, quantities={"memory_request_bytes": 400 * MIB})
+    result = merged((SMALLER, asked(SMALLER)), (bolder, asked(bolder, ["a"], requires_approval=True)))
+    assert not result.plan.requires_approval
+    assert result.plan.rules == ()
+
+
+def test_parts_whose_windows_never_meet_make_no_plan_and_keep_their_own():
+    result = merged(
+        (SMALLER, asked(SMALLER, allowed_windows=windows((2, 8)))),
+        (LIMITED, asked(LIMITED, allowed_windows=windows((9, 12)))),
+    )
+    assert result.plan is None
+    assert [warning.code for warning in result.warnings] == ["plan_has_no_window"]
+    assert by_type(result)[RESOURCE].allowed_windows == windows((2, 8))
+
+
+@pytest.mark.parametrize(("over", "planned"), [("approve", True), ("refuse", False)])
+def test_what_is_within_the_budget_by_parts_may_not_be_together(over, planned):
+    now = make_context(steady()).price_book.monthly_cost(STATE)
+    config = RulesConfig(enable=("budget",), parameters={"budget": {"monthly": now * 1.3, "over": over}})
+    rules = RuleBook(RuleSources.read(config)).rules_for(steady().workload)
+    cpu = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25})
+    replicas = Wanting(SCALING, state={"replicas": 5})
+    outcomes = [(one, run_strategy(one, make_context(steady()), rules)) for one in (cpu, replicas)]
+    assert not any(outcome.conditions.requires_approval for _, outcome in outcomes)
+    result = merged(*outcomes, rules=rules)
+    assert (result.plan is not None) is planned
+    if planned:
+        assert result.plan.requires_approval
+        assert "over_budget" in result.plan.rules_fired
+    else:
+        (warning,) = result.warnings
+        assert warning.code == "plan_vetoed"
+        assert "budget/budget_refused" in warning.message

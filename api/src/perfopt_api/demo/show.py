@@ -53,6 +53,8 @@ def _plan(plan: Plan, *, alone: bool) -> list[str]:
     if not alone:
         lines += _wrapped("claim", _promise(plan))
         lines += _wrapped("replays", _replays(plan.evidence))
+    if plan.requires_approval or plan.not_before is not None:
+        lines += _wrapped("apply", _conditions(plan))
     reasons = dict.fromkeys(lost.reason for lost in plan.conflicts)
     return lines + [line for reason in reasons for line in _wrapped("not taken", reason)]
 
@@ -72,6 +74,12 @@ def _state(state: dict[str, Any]) -> str:
         for knob, value in knobs.items()
     ]
     return ", ".join(shown or ["unknown"]) + (f"   (basis: {basis})" if basis else "")
+
+
+def _conditions(plan: Plan) -> str:
+    """Says what rules ask of whoever applies it."""
+    start = "at once" if plan.not_before is None else f"from {format_instant(plan.not_before)[:16]}Z"
+    return f"{start}{', after approval' if plan.requires_approval else ''}"
 
 
 def _promise(made: OptimizationRecommendation | Plan) -> str:

@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from perfopt.cli.render_plan import cost, other_changes, plans, replay, short_type
+from perfopt.cli.render_plan import conditions, cost, other_changes, plans, replay, short_type
 from perfopt.domain.recommendation import AnalysisResult, Declined, OptimizationRecommendation
 
 PIPE_WIDTH = 250
@@ -102,9 +102,15 @@ def _recommendations(made: Sequence[OptimizationRecommendation]) -> str:
     if not made:
         return ""
     others = [other_changes(recommendation) for recommendation in made]
+    asked = [conditions(recommendation) for recommendation in made]
     more = ("OTHER CHANGES",) if any(others) else ()
-    header = ("SERVICE", "TYPE", *(name for name, _ in _FIELDS), *more, "COST/MONTH", "CONFIDENCE", "REPLAY")
-    rows = [_row(one, (other or "-",) if more else ()) for one, other in zip(made, others, strict=True)]
+    apply = ("APPLY",) if any(asked) else ()
+    names = tuple(name for name, _ in _FIELDS)
+    header = ("SERVICE", "TYPE", *names, *more, "COST/MONTH", "CONFIDENCE", "REPLAY", *apply)
+    rows = [
+        (*_row(one, (other or "-",) if more else ()), *((when or "at once",) if apply else ()))
+        for one, other, when in zip(made, others, asked, strict=True)
+    ]
     return table(header, rows, right=("CONFIDENCE",))
 
 

@@ -81,8 +81,13 @@ def plans(results: Sequence[AnalysisResult], table: Tabulate) -> list[str]:
     shown = [(one.service_name, one.plan) for one in results if one.plan is not None and _is_more(one.plan)]
     if not shown:
         return []
-    header = ("PLAN FOR", "STEPS", "OTHER CHANGES", "COST/MONTH", "CONFIDENCE", "REPLAYED TOGETHER")
-    summary = [_summary(service, plan) for service, plan in shown]
+    asked = [conditions(plan) for _, plan in shown]
+    apply = ("APPLY",) if any(asked) else ()
+    header = ("PLAN FOR", "STEPS", "OTHER CHANGES", "COST/MONTH", "CONFIDENCE", "REPLAYED TOGETHER", *apply)
+    summary = [
+        (*_summary(service, plan), *((when or "at once",) if apply else ()))
+        for (service, plan), when in zip(shown, asked, strict=True)
+    ]
     steps = [row for service, plan in shown for row in _steps(service, plan)]
     parts = [
         table(header, summary, right=("CONFIDENCE",)),
@@ -91,6 +96,17 @@ def plans(results: Sequence[AnalysisResult], table: Tabulate) -> list[str]:
     lost = [row for service, plan in shown for row in _conflicts(service, plan)]
     header = ("NOT TAKEN FOR", "FIELD", "WANTED", "IN THE PLAN", "LOST BY", "WHY")
     return [*parts, table(header, lost)] if lost else parts
+
+
+def conditions(made: OptimizationRecommendation | Plan) -> str:
+    """Returns what rules ask of whoever applies it; "" where that is nothing."""
+    asked = ["after approval"] if made.requires_approval else []
+    if made.not_before is not None:
+        asked.append(f"from {made.not_before:%Y-%m-%d %H:%M} UTC")
+    elif made.allowed_windows:
+        asked.append(f"until {made.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
+    later = len(made.allowed_windows) - 1
+    return ", ".join(asked) + (f" ({later} more window{'s' if later > 1 else ''})" if later > 0 else "")
 
 
 def _is_more(plan: Plan) -> bool:

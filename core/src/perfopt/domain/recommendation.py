@@ -273,7 +273,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         conflicts: all that was wanted and is not taken.
         steps: the recommendations it is made of, in the order to apply them in.
         reasons: what was adjusted so that the parts fit each other, and by which rule.
-        rules: what safety rules changed of the whole.
+        rules_fired: names of the rules that fired, on a part of it or on the whole.
+        rules: what they did.
+        requires_approval: a person must agree before it is applied, to a part of it or to the whole.
+        not_before: the first instant at which rules allow all of it to be applied; None is at once.
+        allowed_windows: when rules allow all of it to be applied; empty is at any time.
+        annotations: notes of rules, by key.
     """
 
     description: str
@@ -289,7 +294,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[PlanStep, ...]
     conflicts: tuple[Conflict, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    rules_fired: tuple[str, ...] = ()
     rules: tuple[FiredRule, ...] = ()
+    requires_approval: bool = False
+    not_before: datetime | None = None
+    allowed_windows: tuple[TimeWindow, ...] = ()
+    annotations: dict[str, str] = {}
 
 
 class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):

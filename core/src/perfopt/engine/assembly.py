@@ -1,14 +1,15 @@
 """From the outcomes of strategies to the one ranked list of an analysis, and its plan. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.engine.isolation import Answers
 from perfopt.engine.merging import text
+from perfopt.engine.merging.conditions import conditions
 from perfopt.engine.merging.merge import Merged, Part, merge
 from perfopt.engine.merging.moments import Candidate
-from perfopt.engine.merging.plan import conflicts, make_plan
+from perfopt.engine.merging.plan import conflicts, make_plan, parts_of
 from perfopt.engine.ranking import ranked
 from perfopt.engine.recommending import Made, recommendation
 from perfopt.engine.registry import StrategyInfo
@@ -63,7 +64,7 @@ def assemble(
         workload=str(workload.id),
         recommendations=recommendations,
         declined=tuple(declined),
-        warnings=(*warnings, *_failures(made), *_prediction_failure(answers), *_veto(merged)),
+        warnings=(*warnings, *_failures(made), *_prediction_failure(answers), *_no_plan(merged, by_plugin)),
         plan=None if merged is None else make_plan(merged, by_plugin, context),
     )
 
@@ -78,12 +79,21 @@ def _out_of_plan(part: Part, lost: Sequence[Conflict]) -> Declined:
     return _decline(part.bid.proposal.optimization_type, DeclineCode.CONFLICT, text.declined(own))
 
 
-def _veto(merged: Merged | None) -> list[AnalysisWarning]:
-    vetoed = None if merged is None else merged.decision.vetoed
-    if vetoed is None:
+def _no_plan(merged: Merged | None, made: Collection[str]) -> list[AnalysisWarning]:
+    """Says why what is recommended makes no plan together."""
+    if merged is None:
         return []
-    message = f"There is no plan: rules refuse what the recommendations make together. {vetoed.reason}"
-    return [AnalysisWarning(code="plan_vetoed", message=message)]
+    vetoed = merged.decision.vetoed
+    if vetoed is not None:
+        message = f"There is no plan: rules refuse what the recommendations make together. {vetoed.reason}"
+        return [AnalysisWarning(code="plan_vetoed", message=message)]
+    if conditions(parts_of(merged, made), merged.decision) is not None:
+        return []
+    message = (
+        "There is no plan: rules allow the recommendations to be applied at times that never meet. Apply each"
+        " at its own, which `allowed_windows` of it has."
+    )
+    return [AnalysisWarning(code="plan_has_no_window", message=message)]
 
 
 def _declined(kind: OptimizationType, made: Sequence[Made], no_strategy: str) -> list[Declined]:

@@ -251,6 +251,17 @@ class RuleSet:
         run = _Run(Facts(context, proposal, self._clusters))
         for bound in self._ordinary:
             run.change(bound)
+        return self._judged(run, proposal, context)
+
+    def whole(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+        """Returns a proposal merged from several that were ruled, as it may be applied, or a veto.
+
+        The safety packs bound it once more, and what judges an outcome judges the whole: two parts that
+        are within a budget each may not be together.
+        """
+        return self._judged(_Run(Facts(context, proposal, self._clusters)), proposal, context)
+
+    def _judged(self, run: _Run, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
         contradiction = self._bound(run)
         if contradiction is not None:
             return _veto(proposal, Veto(), contradiction)
@@ -264,7 +275,7 @@ class RuleSet:
         return Ruled(_changed(proposal, run), tuple(run.fired), conditions)
 
     def bounded(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
-        """Returns a proposal within the safety packs alone: one merged from several that were ruled."""
+        """Returns a proposal within the safety packs alone, which nobody is asked about: one of a replay."""
         run = _Run(Facts(context, proposal, self._clusters))
         contradiction = self._bound(run)
         if contradiction is not None:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Declined, Evidence, Reason, ReplayWindow
-from perfopt.domain.rules import FiredRule
+from perfopt.domain.rules import Conditions, FiredRule
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.merging.bids import FOR_SLO, Bid, groups, standing
@@ -32,7 +32,8 @@ class Decision:
     Attributes:
         agreed: whose value was taken where, and what was lost.
         fit: the state, adjusted so that its parts fit, after the rules.
-        fired, reasons: rules that changed the merged state, and what they say of it.
+        fired, reasons: rules that fired on the merged state, and what they say of it.
+        conditions: what these ask of whoever applies it, beside what they asked of its parts.
         vetoed: the rules refuse the merged state.
     """
 
@@ -40,6 +41,7 @@ class Decision:
     fit: Fitted
     fired: tuple[FiredRule, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
     vetoed: Declined | None = None
 
     @property
@@ -95,7 +97,7 @@ def merge(context: AnalysisContext, candidates: Sequence[Candidate], rules: Rule
     Args:
         context: what the strategies were given.
         candidates: the strategies that made a proposal; their order does not matter.
-        rules: the merged state must pass the safety packs among them once more.
+        rules: the merged state must pass the safety packs among them, and all that judge, once more.
     """
     best = _attempt(present(context, candidates), past(context, candidates), candidates, (), rules)
     while (weakest := _weakest(best)) is not None and _breaches_together(best, candidates):
@@ -166,11 +168,12 @@ def _ruled(moment: Moment, agreed: Agreed, fit: Fitted, rules: RuleSet) -> Decis
     proposal = Proposal(
         optimization_type=kind if kind in kinds else min(kinds), target=fit.state, description=""
     )
-    ruled = rules.bounded(proposal, moment.context)
+    judge = rules.whole if moment.window is None else rules.bounded
+    ruled = judge(proposal, moment.context)
     if isinstance(ruled, Declined):
         return Decision(agreed, fit, vetoed=ruled)
     fit.update(differences(fit.state, ruled.proposal.target))
-    return Decision(agreed, fit, ruled.rules, ruled.proposal.reasons)
+    return Decision(agreed, fit, ruled.rules, ruled.proposal.reasons, ruled.conditions)
 
 
 def _window(

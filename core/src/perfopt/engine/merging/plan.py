@@ -1,13 +1,13 @@
 """From a merge to the plan that users see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Conflict, OptimizationRecommendation, Plan, PlanStep
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
-from perfopt.engine.merging import text
+from perfopt.engine.merging import conditions, text
 from perfopt.engine.merging.fields import BASIS, Path, Values, differences, flatten, label, shown
 from perfopt.engine.merging.merge import Decision, Merged, Part, plan_cost
 from perfopt.engine.merging.reconcile import GOES_TOGETHER, SAME_FIELD
@@ -32,7 +32,9 @@ def conflicts(decision: Decision, context: AnalysisContext) -> tuple[Conflict, .
 def make_plan(
     merged: Merged, made: Mapping[str, OptimizationRecommendation], context: AnalysisContext
 ) -> Plan | None:
-    """Returns the plan of a merge; None where nothing is to be changed or rules refuse the whole.
+    """Returns the plan of a merge.
+
+    None where nothing is to be changed, rules refuse the whole, or its parts share no window of time.
 
     Args:
         merged: the merge.
@@ -41,9 +43,13 @@ def make_plan(
     """
     decision, workload = merged.decision, context.snapshot.workload
     changes = _without_basis(differences(workload.state, decision.state))
-    inside = [part for part in merged.parts if part.bid.key in made and decision.agreed.owned_by(part.bid)]
+    inside = parts_of(merged, made)
     if not changes or not inside or decision.vetoed is not None:
         return None
+    asked = conditions.conditions(inside, decision)
+    if asked is None:
+        return None
+    rules = conditions.fired(inside, decision)
     book = context.price_book
     now, then = book.monthly_cost(workload.state), plan_cost(decision, context)
     sure, detail = confidence(merged.evidence, merged.prior, context.validity)
@@ -62,8 +68,20 @@ def make_plan(
         steps=_steps(inside, made, decision, changes),
         conflicts=conflicts(decision, context),
         reasons=(*decision.fit.reasons.values(), *decision.reasons, *reasons),
-        rules=decision.fired,
+        rules_fired=tuple(dict.fromkeys(rule.rule for rule in rules)),
+        rules=rules,
+        requires_approval=asked.requires_approval,
+        not_before=asked.not_before(context.now),
+        allowed_windows=asked.allowed_windows,
+        annotations=asked.annotations,
     )
+
+
+def parts_of(merged: Merged, made: Collection[str]) -> list[Part]:
+    """Returns the parts that a value of the plan is from, of the strategies whose recommendation is made."""
+    return [
+        part for part in merged.parts if part.bid.key in made and merged.decision.agreed.owned_by(part.bid)
+    ]
 
 
 def _without_basis(values: Values) -> dict[Path, object]:
