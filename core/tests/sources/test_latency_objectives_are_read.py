@@ -138,8 +138,17 @@ def test_annotations_of_a_cluster_state_objectives_and_a_wrong_one_costs_no_othe
         "job_owners",
         "hpa",
     ]
-    names += ["containers", "sidecars", "requests", "limits", "sidecar_requests", "sidecar_limits", "vpa"]
-    names += ["hpa_min", "hpa_max", "hpa_targets", "labels", "pods_created"]
+    names += [
+        "containers",
+        "sidecars",
+        "requests",
+        "limits",
+        "sidecar_requests",
+        "sidecar_limits",
+        "vpa",
+        "zones",
+    ]
+    names += ["zones", "hpa_min", "hpa_max", "hpa_targets", "labels", "pods_created"]
     samples = {name: [] for name in names}
     for name in ("web", "wrong", "plain"):
         samples["replicas"].append(Sample({"namespace": "shop", "deployment": name}, 1.0))

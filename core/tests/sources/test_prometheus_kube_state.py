@@ -167,3 +167,15 @@ def test_a_service_is_called_by_its_name_label_if_no_other_has_it():
 def test_the_same_name_in_two_clusters_is_two_workloads():
     found = workloads(replicas=[gauge(2, deployment="api", cluster=c) for c in ("east", "west")])
     assert list(found) == ["east/trading/deployment/api", "west/trading/deployment/api"]
+
+
+def test_the_zones_of_a_cluster_are_those_of_its_nodes():
+    def node(zone, cluster):
+        return Sample({"label_topology_kubernetes_io_zone": zone, "cluster": cluster}, 1.0)
+
+    found = workloads(
+        replicas=[gauge(3, deployment="api", cluster="eu"), gauge(3, deployment="api", cluster="us")],
+        zones=[node("eu-1b", "eu"), node("eu-1a", "eu")],
+    )
+    assert found["eu/trading/deployment/api"].zones == ("eu-1a", "eu-1b")
+    assert found["us/trading/deployment/api"].zones == ()

@@ -4,6 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from perfopt.capacity import Load, Service
+from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Container, NodeType, PriceBook, ServiceClass, Slo, WorkloadId, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_cost.strategy import CostStrategy
@@ -41,7 +43,8 @@ class Bench:
 
     def ask(
         self, cpu=None, memory=None, *, metrics=None, service=None, container=None, book=None, kind="",
-        service_class=ServiceClass.STANDARD, slo=None, labels=None, replicas=6, **state
+        service_class=ServiceClass.STANDARD, slo=None, labels=None, replicas=6, zones=(), calendar=None,
+        sessions=None, **state
     ):  # fmt: skip
         cpu = self.cpu() if cpu is None else cpu
         memory = self.memory(days=cpu.shape[-1] // DAY) if memory is None else memory
@@ -64,9 +67,24 @@ class Bench:
             service_class=service_class,
             slo=None if slo is None else Slo(latency_ms=slo),
             labels=labels or {},
+            zones=zones,
+            calendar=calendar,
         )
         context = make_context(replace(snapshot, workload=workload))
-        return self.strategy.propose(replace(context, price_book=book or context.price_book))
+        return self.strategy.propose(
+            replace(context, price_book=book or context.price_book, sessions=sessions or {})
+        )
+
+    def served(self, replicas=6, cpu=None, per_request=0.004, limit=2.0, threads=32.0):
+        """Returns workload-scoped metrics of a service whose latency follows the law of a queue."""
+        cpu = self.cpu(busy=0.6, quiet=0.1) if cpu is None else cpu
+        law = Service(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, threads)))
+        load = Load(cpu / per_request, cpu, np.full(cpu.size, limit), np.array(300.0))
+        logs = shipped_surrogate().predict(law, load)[:, :4]
+        names = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")
+        return dict(zip(names, 1000 * np.exp(logs).T, strict=True)) | {
+            "requests_per_second": replicas * load.rate
+        }
 
 
 @pytest.fixture

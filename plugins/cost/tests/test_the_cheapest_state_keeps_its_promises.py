@@ -54,7 +54,8 @@ def test_the_cpu_limit_rises_with_the_load_of_a_replica(bench):
     ],
 )
 def test_availability_by_class(bench, service_class, replicas, least):
-    made = bench.ask(bench.cpu(busy=0.02), replicas=replicas, service_class=service_class)
+    roomy = {"memory_limit_bytes": 16 * GIB}
+    made = bench.ask(bench.cpu(busy=0.02), replicas=replicas, service_class=service_class, container=roomy)
     assert made.target.replicas == least
     if service_class is ServiceClass.CRITICAL:
         assert "in at least 2 zones" in reason(made, "availability").text
@@ -87,11 +88,44 @@ def test_off_hours_become_a_schedule_over_the_validity(bench):
     assert f"save {made.claim.saving_percent:.0f} % of the replica-hours" in reason(made, "off_hours").text
 
 
-def test_a_trading_service_follows_the_sessions_of_its_exchange(bench):
-    made = bench.ask(bench.cpu(busy=0.6, quiet=0.03), replicas=8, labels={"perfopt.io/calendar": "XNYS"})
+def trading_days(holidays=(), moved_from=None):
+    """Returns the sessions of weekdays from 08:00 to 18:00, an hour earlier from a day on."""
+    found = []
+    for number in range(-20, 15):
+        day = END + timedelta(days=number)
+        if day.weekday() < 5 and day.date() not in holidays:
+            early = moved_from is not None and day >= moved_from
+            opened = day + timedelta(hours=7 if early else 8)
+            found.append((opened, opened + timedelta(hours=10)))
+    return {"XNYS": tuple(found)}
+
+
+def busy_hours(proposal):
+    """Returns the starts of the spans with the most replicas."""
+    entries = proposal.target.extra["schedule"]
+    most = max(entry["min_replicas"] for entry in entries)
+    return [datetime.fromisoformat(entry["start"]) for entry in entries if entry["min_replicas"] == most]
+
+
+def test_a_trading_service_is_small_on_its_exchanges_holidays(bench):
+    cpu = bench.cpu(busy=0.6, quiet=0.03)
+    holiday = (END + timedelta(days=2)).date()
+    made = bench.ask(cpu, replicas=8, calendar="XNYS", sessions=trading_days([holiday]))
     assert "the sessions of XNYS" in reason(made, "off_hours").text
-    unknown = bench.ask(bench.cpu(busy=0.6, quiet=0.03), replicas=8, labels={"perfopt.io/calendar": "XXXX"})
+    assert {start.date() for start in busy_hours(made)} == {
+        (END + timedelta(days=number)).date() for number in (0, 1, 3, 4)
+    }
+    unknown = bench.ask(cpu, replicas=8, calendar="XXXX", sessions=trading_days())
     assert "weekdays and weekends" in reason(unknown, "off_hours").text
+    assert len(busy_hours(unknown)) == 5
+
+
+def test_the_schedule_moves_with_daylight_saving_time(bench):
+    """From Thursday on the exchange opens an hour earlier in UTC: its service is called earlier too."""
+    sessions = trading_days(moved_from=END + timedelta(days=3))
+    made = bench.ask(bench.cpu(busy=0.6, quiet=0.03), replicas=8, calendar="XNYS", sessions=sessions)
+    hours = {start.weekday(): (start.hour, start.minute) for start in busy_hours(made)}
+    assert hours == {0: (6, 45), 1: (6, 45), 2: (6, 45), 3: (5, 45), 4: (5, 45)}
 
 
 def test_days_that_were_hardly_seen_have_no_off_hours(bench):
@@ -128,7 +162,7 @@ def test_spot_where_the_book_has_it_and_the_class_allows_it(bench, book):
     standard = bench.ask(book=book)
     extra = standard.target.extra
     assert (extra["node_type"], extra["spot_share"]) == ("medium", pytest.approx(0.5, abs=0.2))
-    assert "at least 1 on demand" in reason(standard, "spot").text
+    assert "at least 2 on demand" in reason(standard, "spot").text
     batch = bench.ask(book=book, service_class=ServiceClass.BATCH)
     assert batch.target.extra["spot_share"] == 1.0
     for kind, service_class in (("StatefulSet", ServiceClass.STANDARD), ("", ServiceClass.CRITICAL)):
@@ -148,15 +182,49 @@ def test_a_pod_too_large_for_a_node_type_is_not_placed_there(bench, book):
     assert kept.target.containers[0].cpu_request_cores <= 2.0
 
 
-def test_the_slo_decides_how_much_load_a_replica_may_take(bench):
-    latency = np.full(14 * DAY, 200.0)
-    free = bench.ask(slo=2000.0, service={"latency_p99_ms": latency})
-    held = bench.ask(slo=201.0, service={"latency_p99_ms": latency})
-    unchecked = bench.ask(slo=201.0)
-    assert free.target.replicas < 6
-    assert held.target.replicas == 6
-    assert unchecked.target.replicas == 6
-    assert "slo_unchecked" in codes(unchecked)
+WIDE = {"cpu_request_cores": 3.0, "cpu_limit_cores": 2.0}
+
+
+def test_the_latency_model_decides_how_few_replicas_keep_the_slo(bench):
+    cpu = 0.4 + 0.2 * np.sin(np.arange(14 * DAY))  # varies at all hours, so that none is quiet
+
+    def at_peak(slo, service):
+        made = bench.ask(cpu, slo=slo, service=service, container=WIDE)
+        return made.target.replicas, reason(made, "slo").text
+
+    loose, said = at_peak(500.0, bench.served(cpu=cpu))
+    tight, _ = at_peak(55.0, bench.served(cpu=cpu))
+    assert (loose, tight) == (3, 6)
+    assert "the latency model predicts" in said
+    few_threads, _ = at_peak(500.0, bench.served(cpu=cpu, threads=6.0))
+    assert few_threads > loose  # more cpu a replica does not help a pool that is used up
+
+
+def test_without_a_latency_model_no_replica_goes_at_the_peak_and_it_says_what_is_assumed(bench):
+    flat = {"latency_p99_ms": np.full(14 * DAY, 100.0), "requests_per_second": np.full(14 * DAY, 50.0)}
+    for service, why in (({}, "no latency is measured"), (flat, "the load hardly varied")):
+        made = bench.ask(slo=500.0, service=service)
+        assert made.target.replicas == 6
+        assert why in reason(made, "slo_unchecked").text
+        assert "is assumed to be no slower" in reason(made, "slo_unchecked").text
+
+
+def test_where_the_slo_is_missed_no_replica_goes_at_any_hour(bench):
+    cpu = bench.cpu(busy=0.6, quiet=0.03)
+    missed = bench.ask(cpu, slo=20.0, service=bench.served(cpu=cpu), replicas=8)
+    assert missed.target.replicas == 8
+    assert "schedule" not in missed.target.extra
+    assert "was missed by 100% of the requests" in reason(missed, "slo_missed").text
+    assert "schedule" in bench.ask(cpu, replicas=8).target.extra
+
+
+def test_an_hpa_keeps_the_minimum_that_the_slo_needs(bench):
+    cpu = bench.cpu(busy=0.3, quiet=0.05)
+    hpa = HpaState(min_replicas=6, max_replicas=12, target_cpu_utilization_percent=70)
+    service = bench.served(cpu=cpu)
+    free = bench.ask(cpu, hpa=hpa, replicas=6, slo=500.0, service=service)
+    held = bench.ask(cpu, hpa=hpa, replicas=6, slo=55.0, service=service)
+    assert free.target.hpa.min_replicas < held.target.hpa.min_replicas
 
 
 def test_idle_and_abandoned_services_are_called_so(bench):

@@ -146,6 +146,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         slo, service_class: from a services file or annotations.
         calendar: the exchange whose sessions its load follows, ISO 10383 (XNYS); from a services file.
         price_book: the name of the price book to cost it by, if it names one.
+        zones: names of the availability zones that it has nodes in; empty where that is not known.
     """
 
     id: WorkloadId
@@ -157,6 +158,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str | None = None
     service_class: ServiceClass = ServiceClass.STANDARD
     price_book: str | None = None
+    zones: tuple[str, ...] = ()
 
     @property
     def exchange(self) -> str | None:

@@ -7,7 +7,7 @@ from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_
 from perfopt.domain.recommendation import Coverage, Declined, Reason
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.catalogue import METRICS, Metric
-from perfopt.metrics.latency import realised_latency
+from perfopt.metrics.latency import missed_share, realised_latency
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
@@ -50,6 +50,7 @@ __all__ = [
     "format_cpu",
     "format_memory",
     "hookimpl",
+    "missed_share",
     "parse_cpu",
     "parse_memory",
     "realised_latency",

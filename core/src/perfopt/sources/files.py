@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -241,6 +242,7 @@ def _workload(
         calendar=entry.calendar,
         service_class=entry.service_class,
         price_book=entry.price_book,
+        zones=entry.zones,
     )
 
 
@@ -282,7 +284,17 @@ def _state(entry: ServiceEntry, sampled: Resources) -> WorkloadState:
         replicas=entry.replicas if entry.replicas is not None else 1,
         basis=basis,
         hpa=entry.hpa,
+        extra=_extra(entry),
     )
+
+
+def _extra(entry: ServiceEntry) -> dict[str, Any]:
+    """Returns the further state keys that the services file states."""
+    stated = {
+        "node_type": entry.node_type,
+        "topology_spread_constraints": list(entry.topology_spread_constraints),
+    }
+    return {key: value for key, value in stated.items() if value}
 
 
 def _milliseconds(duration: timedelta) -> int:

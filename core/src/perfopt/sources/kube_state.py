@@ -15,6 +15,7 @@ from perfopt.sources.prometheus_answer import Sample
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
 _OWN_ANNOTATION = "perfopt_io_"
+_ZONE_LABEL = "label_topology_kubernetes_io_zone"
 _KEDA_PREFIX = "keda-hpa-"
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _KIND_LABELS = {
@@ -81,6 +82,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         annotations = self._metadata("annotation_")
         containers = self._containers()
         created = {self._pod(sample.labels): sample.value for sample in self.samples["pods_created"]}
+        zones = self._zones()
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
         shared = Counter(labels.get(i, {}).get(NAME_LABEL) for i in ids)
         found = []
@@ -106,6 +108,7 @@ class KubeState(msgspec.Struct, kw_only=True):
                     labels=labels.get(identity, {}),
                     annotations=annotated,
                     slo=self._objective(service, annotated),
+                    zones=tuple(sorted(zones[identity.cluster])),
                 )
             )
         return tuple(found)
@@ -117,6 +120,13 @@ class KubeState(msgspec.Struct, kw_only=True):
         except InvalidInputError:
             return None
         return annotated or self.objectives.get(normalised(service))
+
+    def _zones(self) -> dict[str, set[str]]:
+        """Returns the zones that each cluster has nodes in."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for sample in self.samples["zones"]:
+            found[sample.labels.get(self.cluster_label, "")].add(sample.labels[_ZONE_LABEL])
+        return found
 
     def _id(self, labels: Mapping[str, str], kind: str, name: str) -> WorkloadId:
         cluster = labels.get(self.cluster_label, "")

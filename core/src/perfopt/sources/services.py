@@ -15,6 +15,9 @@ capacity: {cpu: "4", memory: 16Gi}
 price_book: onprem
 slo: {latency_ms: 250, quantile: 0.99}
 calendar: XNYS
+zones: [eu-west-1a, eu-west-1b]   # where the cluster has nodes for it
+node_type: m6i.large              # of the price book, that it runs on
+topology_spread_constraints: []   # as its manifest has them
 class: critical
 hpa: {min_replicas: 2, max_replicas: 6, target_cpu_utilization_percent: 70}
 labels: {team: core}
@@ -84,6 +87,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     env: dict[str, str] | None = None
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
+    zones: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    node_type: Annotated[str, Meta(min_length=1)] | None = None
+    topology_spread_constraints: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,9 @@ class ServiceEntry:
         price_book: the name of one.
         calendar: the exchange whose sessions the load follows, such as XNYS.
         image, env, command, args: of the container, as a manifest would have them.
+        zones: where the cluster has nodes for it; empty is unknown.
+        node_type: of the price book, that it runs on.
+        topology_spread_constraints: as its manifest has them.
     """
 
     series: str | None = None
@@ -123,6 +132,9 @@ class ServiceEntry:
     env: Mapping[str, str] | None = None
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
+    zones: tuple[str, ...] = ()
+    node_type: str | None = None
+    topology_spread_constraints: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +246,9 @@ def _entry(
         env=raw.env,
         command=raw.command,
         args=raw.args,
+        zones=tuple(dict.fromkeys(raw.zones)),
+        node_type=raw.node_type,
+        topology_spread_constraints=tuple(raw.topology_spread_constraints),
     )
 
 

@@ -12,6 +12,7 @@ LEAST_SAVING = 0.05
 CLAIM_MARGIN_PERCENT = 5.0
 _MOST_OVER = 0.005  # share of steps in which a pod may have to do more than its request
 _ORPHANED = 0.99
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
     """Returns the least minimum that history says is enough; None where there is nothing to gain.
 
     The autoscaler's rule desired = ceil(use / (target × request)) is applied to the history with a delay of
-    one step, for every minimum down to the floor. Only for one that scales on cpu alone.
+    one step, for every minimum down to the floor. Only for one that scales on cpu alone. A pod's use stays
+    within its request and within the load that the latency objective leaves room for.
     """
     state = context.snapshot.workload.state
     hpa, request = state.hpa, state.total("cpu_request_cores")
@@ -49,9 +51,10 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
         return None
     wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
     before = _planned(wanted, hpa.min_replicas, hpa)
+    most = min(request, freedom.load * float(np.quantile(used / ran, 1 - _MOST_OVER)))
     for least in range(max(freedom.floor, 1), hpa.min_replicas):
         planned = _planned(wanted, least, hpa)
-        if float((used > planned * request).mean()) <= _MOST_OVER:
+        if float((used > planned * most * (1 + _ROUNDING)).mean()) <= _MOST_OVER:
             return _worth(least, planned, before, ran, wanted, hpa)
     return None
 

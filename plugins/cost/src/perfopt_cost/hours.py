@@ -1,18 +1,16 @@
 """Hours and kinds of days: when a service is needed, and the schedule that follows from it. All in UTC."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.forecast import SessionCalendar, exchange_sessions
+from perfopt.forecast import SessionCalendar, calendar_of
 from perfopt.plugin import AnalysisContext, Array, TimeGrid
 
 KINDS, HOURS = 2, 24  # days that are worked (or traded), and days that are not
-CALENDAR_LABEL = "perfopt.io/calendar"
 LEAST_DAYS = (3, 2)  # of each kind, for an hour of it to be taken as known
 LEAD = timedelta(minutes=15)  # replicas are added so long before they are needed
 _HOUR = 3600
@@ -54,27 +52,37 @@ class Cells:
 
 
 def cells_of(context: AnalysisContext) -> Cells:
-    """Returns the cells of a history, by the exchange that its labels or annotations name, if any."""
-    workload, grid = context.snapshot.workload, context.snapshot.grid
-    code = workload.labels.get(CALENDAR_LABEL) or workload.annotations.get(CALENDAR_LABEL)
-    calendar = _sessions(code, grid.start.year, context.now.year + 1) if code else None
-    return _cells(grid, calendar, code if calendar else None)
+    """Returns the cells of a history, by the sessions of the exchange that the workload follows, if any."""
+    calendar = calendar_of(context)
+    code = context.snapshot.workload.exchange if calendar else None
+    return _cells(context.snapshot.grid, calendar, code, context.now)
 
 
-def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None) -> Cells:
+def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None, now: datetime) -> Cells:
+    """An exchange's hours are those of the days around `now`: its opens move with daylight saving time."""
     seconds = grid.epoch_seconds().astype(np.int64)
     day = seconds // (HOURS * _HOUR)
-    closed = (day + 3) % 7 >= 5 if calendar is None else calendar.closed(grid)  # day 0 was a Thursday
+    if calendar is None:
+        closed = (day + 3) % 7 >= 5  # day 0 was a Thursday
+    else:
+        closed = calendar.closed(grid)
+        seconds = seconds - _moved(calendar, day, now)
     return Cells(closed.astype(np.int64) * HOURS + seconds // _HOUR % HOURS, day, code)
 
 
-@lru_cache(maxsize=16)
-def _sessions(code: str, first: int, last: int) -> SessionCalendar | None:
-    """Returns an exchange's sessions over whole years; None where it is unknown or not installed."""
-    try:
-        return exchange_sessions(code, datetime(first, 1, 1, tzinfo=UTC), datetime(last, 12, 31, tzinfo=UTC))
-    except Exception:  # the label names no exchange, or perfopt[calendars] is not installed
-        return None
+def _moved(calendar: SessionCalendar, days: Ints, now: datetime) -> Ints:
+    """Returns by how many seconds each day's open is later than that of the first session from now on.
+
+    A day without a session goes by the session before it; shape as `days`.
+    """
+    length = HOURS * _HOUR
+    opens = np.array(sorted(opened for opened, _ in calendar.sessions.values()), dtype=np.int64)
+    if not opens.size:
+        return np.zeros_like(days)
+    last = np.clip(np.searchsorted(opens // length, days, side="right") - 1, 0, opens.size - 1)
+    coming = min(int(np.searchsorted(opens, int(now.timestamp()))), opens.size - 1)
+    moved: Ints = opens[last] % length - opens[coming] % length
+    return moved
 
 
 def _blocks() -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
@@ -135,12 +143,7 @@ def hours_ahead(context: AnalysisContext, cells: Cells) -> Ints:
     count = max(-(-context.validity // timedelta(hours=1)), 1)
     start = context.now.replace(minute=0, second=0, microsecond=0)
     grid = TimeGrid(start, timedelta(hours=1), int(count))
-    calendar = (
-        _sessions(cells.calendar, context.snapshot.grid.start.year, context.now.year + 1)
-        if cells.calendar
-        else None
-    )
-    return _cells(grid, calendar, cells.calendar).cell
+    return _cells(grid, calendar_of(context), cells.calendar, context.now).cell
 
 
 def schedule(

@@ -15,6 +15,7 @@ from perfopt.plugin import (
     NodeType,
     PriceBook,
 )
+from perfopt_cost.availability import fewest, survivors
 from perfopt_cost.demand import Need
 from perfopt_cost.freedom import Freedom, carries
 from perfopt_cost.hours import Period
@@ -108,7 +109,7 @@ def programme_of(
     """Returns the programme and its places; without node types in the book there is one place, None."""
     cpu, memory = sizes.cpu.sum(axis=0), sizes.memory.sum(axis=0)
     places, demand, spot = _prices(context.price_book, cpu, memory, spot=freedom.spot_share > 0)
-    least = np.stack([_least(needs, freedom, sizes, period) for period in periods])
+    least = np.stack([_least(context, needs, freedom, sizes, period) for period in periods])
     return (
         Programme(
             hours=np.array([period.hours for period in periods]),
@@ -123,7 +124,9 @@ def programme_of(
     )
 
 
-def _least(needs: list[Need], freedom: Freedom, sizes: Sizes, period: Period) -> Array:
+def _least(
+    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, period: Period
+) -> Array:
     """Returns how many replicas of each size carry a period, shape (sizes,)."""
     least = np.maximum(sizes.for_memory, max(freedom.floor if freedom.replicas else freedom.running, 1))
     if not freedom.replicas:
@@ -136,7 +139,46 @@ def _least(needs: list[Need], freedom: Freedom, sizes: Sizes, period: Period) ->
             )
     peak = max(float(need.shape.reshape(-1)[period.cells].max()) for need in needs)
     # what narrows the peak (latency, one step at a time) narrows a quieter hour by as much
-    return np.maximum(least, np.ceil(freedom.least * peak - _ROUNDING))
+    least = np.maximum(least, np.ceil(freedom.least * peak - _ROUNDING))
+    if freedom.availability.carries:
+        zones = freedom.availability.zones
+        left = np.maximum(np.ceil(needed_alive(context, needs, freedom, sizes, peak) - _ROUNDING), 1.0)
+        # no fewer than outlive it today, if those are too few for the load
+        least = np.maximum(least, fewest(np.minimum(left, max(survivors(freedom.running, zones), 1)), zones))
+    return least
+
+
+def needed_alive(
+    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, peak: float
+) -> Array:
+    """Returns how many replicas of each size carry a load within their limits, shape (sizes,).
+
+    Those that a lost zone leaves may use all that their limits allow; without a limit one is taken to do.
+
+    Args:
+        context: tells limits.
+        needs: of the containers, in the order of the sizes' rows.
+        freedom: tells how many run.
+        sizes: to choose from.
+        peak: the load, as a share of the highest.
+    """
+    alive = np.zeros(sizes.for_cpu.size)
+    for row, need in enumerate(needs):
+        container = context.snapshot.workload.state.container(need.name)
+        if container is None:
+            continue
+        if need.cpu is not None and container.cpu_limit_cores:
+            risen = container.cpu_limit_cores * np.maximum(freedom.running / sizes.for_cpu, 1.0)
+            alive = np.maximum(
+                alive, need.cpu.value * freedom.running * peak / np.maximum(risen, sizes.cpu[row])
+            )
+        if need.memory is not None and container.memory_limit_bytes:
+            limit = np.maximum(container.memory_limit_bytes, sizes.memory[row])
+            spare = np.maximum(limit - need.memory_least, _MIB)
+            alive = np.maximum(
+                alive, (need.memory.value - need.memory_least) * freedom.running * peak / spare
+            )
+    return alive
 
 
 def _prices(

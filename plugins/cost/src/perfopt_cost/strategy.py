@@ -23,6 +23,7 @@ from perfopt.plugin import (
 )
 from perfopt_cost import text
 from perfopt_cost.autoscaler import lower_minimum
+from perfopt_cost.availability import CONSTRAINTS, constraints
 from perfopt_cost.calibration import Calibration, shipped_calibration
 from perfopt_cost.demand import Need, Unusable, needs, shortage
 from perfopt_cost.freedom import Freedom, freedom_of
@@ -97,7 +98,7 @@ class CostStrategy:
         needed = needs(context, self.calibration, cells)
         if isinstance(needed, Unusable):
             return decline(_TYPE, needed.code, needed.reason)
-        freedom = freedom_of(context, needed)
+        freedom = freedom_of(context)
         plan = self._cheapest(context, needed, freedom, cells)
         return _answer(context, needed, freedom, plan, cost)
 
@@ -133,7 +134,9 @@ class CostStrategy:
         state = context.snapshot.workload.state
         load = freedom.running / peak if freedom.replicas else 1.0
         containers = tuple(
-            container_of(old, need, sizes.cpu[row, solution.size], sizes.memory[row, solution.size], load)
+            container_of(
+                old, need, float(sizes.cpu[row, solution.size]), float(sizes.memory[row, solution.size]), load
+            )
             for row, (old, need) in enumerate(zip(state.containers, needed, strict=True))
         )
         extra, reasons = _placed(context, freedom, programme.hours, solution, places[solution.place])
@@ -189,6 +192,8 @@ def _answer(
     then = context.price_book.monthly_cost(target)
     if then is None or then > (1 - WORTH) * cost:
         return _kept(context, needed, plan, cost, reasons)
+    target, spread = _spread(context, freedom, target, plan)
+    reasons += spread
     if plan is not None:
         reasons.append(text.solved(plan.solution))
     return Proposal(
@@ -198,6 +203,27 @@ def _answer(
         reasons=tuple(reasons),
         claim=Claim(saving_percent=None if saving is None else round(saving, 2)),
     )
+
+
+def _spread(
+    context: AnalysisContext, freedom: Freedom, target: WorkloadState, plan: _Plan | None
+) -> tuple[WorkloadState, list[Reason]]:
+    """Adds the spread over zones that the plan counts on, where it changes how many run, or where."""
+    state = context.snapshot.workload.state
+    fixed = {"containers": (), "basis": Basis.DECLARED}
+    if msgspec.structs.replace(state, **fixed) == msgspec.structs.replace(target, **fixed):
+        return target, []
+    wanted = constraints(context, freedom.availability)
+    if wanted:
+        target = msgspec.structs.replace(target, extra={**target.extra, CONSTRAINTS: wanted})
+    if not freedom.availability.spread:
+        return target, []
+    counts = plan.solution.replicas if plan is not None and freedom.replicas else (_minimum(target),)
+    return target, [text.zone_loss(freedom.availability, counts)]
+
+
+def _minimum(state: WorkloadState) -> int:
+    return state.hpa.min_replicas if state.hpa is not None else state.replicas or 1
 
 
 def _kept(

@@ -5,6 +5,7 @@ from typing import Any
 
 from perfopt.plugin import AnalysisContext, PriceBook, Reason, WorkloadState, format_cpu, format_memory
 from perfopt_cost.autoscaler import Minimum
+from perfopt_cost.availability import Availability, survivors
 from perfopt_cost.demand import Need
 from perfopt_cost.programme import Solution
 
@@ -133,6 +134,22 @@ def minimum(found: Minimum, before: int) -> Reason:
             f" {found.expected:.1f} replicas would have run on average."
         ),
         data={"min_replicas": found.replicas, "expected_replicas": round(found.expected, 2)},
+    )
+
+
+def zone_loss(wanted: Availability, replicas: tuple[int, ...]) -> Reason:
+    """Says what the loss of a zone leaves of the replicas that run by hours."""
+    zones = wanted.zones
+    counts = sorted({*replicas}, reverse=True)
+    left = " and ".join(f"{survivors(count, zones)} of {count}" for count in counts)
+    able = (
+        ", within their limits enough for the load of the hour or as many as today" if wanted.carries else ""
+    )
+    known = "" if wanted.known else " (assumed)"
+    return Reason(
+        code="zone_loss",
+        text=f"Spread evenly over {zones} zones{known}, the loss of one leaves {left} replicas{able}.",
+        data={"zones": zones, "survivors": {str(count): survivors(count, zones) for count in counts}},
     )
 
 

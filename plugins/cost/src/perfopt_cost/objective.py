@@ -1,0 +1,115 @@
+"""How far the latency objective lets the load on a replica rise, by the product's one latency model."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfopt.capacity import Missing, NotIdentified, Outlook, identify, outlook, read_history
+from perfopt.plugin import AnalysisContext, Reason, Slo, missed_share, realised_latency
+
+TOLERATED = 0.05  # share of the requests that may come in steps that missed, as LATENCY_OPTIMIZATION has it
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the objective leaves.
+
+    Attributes:
+        least: the fewest replicas at the peak.
+        load: times the peak load of a replica that an autoscaler may let it rise to; infinite without an
+            objective.
+        held: no replica may go at any hour.
+        reasons: what was predicted, or what was assumed in its place.
+    """
+
+    least: int
+    load: float = math.inf
+    held: bool = False
+    reasons: tuple[Reason, ...] = ()
+
+
+def room(context: AnalysisContext, running: int) -> Room:
+    """Returns how few replicas may run at the peak: at most half of them go, and the objective stays kept.
+
+    A model of latency that production variation identifies says how many keep it; without one no replica
+    goes at the peak, so that none ever has more load than it has had.
+    """
+    halved, slo = math.ceil(running / 2), context.snapshot.workload.slo
+    if slo is None:
+        return Room(halved)
+    service = context.snapshot.service
+    if realised_latency(service, slo.quantile) is None:
+        return _assumed(running, slo, "no latency is measured to hold it to")
+    missed = missed_share(service, slo.quantile, slo.latency_ms)
+    if missed > TOLERATED:
+        return Room(running, 1.0, True, (_missed(slo, missed),))
+    found = _outlook(context, slo.quantile, running)
+    if isinstance(found, str):
+        return _assumed(running, slo, found)
+    return _predicted(found, slo, halved, running)
+
+
+def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook | str:
+    """Returns the service under the load of its history at today's replicas, or why there is no saying."""
+    history = read_history(context)
+    if isinstance(history, Missing):
+        return history.reason
+    observed = history.observations()
+    if observed is None:
+        return "too few steps have latency and load together"
+    model = identify(observed)
+    if isinstance(model, NotIdentified):
+        return model.reason
+    today = replace(
+        history,
+        rate=history.rate * history.replicas / running,
+        replicas=np.full(history.replicas.shape, float(running)),
+    )
+    return outlook(today, model, quantile, slice(None)) or "no requests were measured"
+
+
+def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> Room:
+    """A replica's limit rises with its load, as what is recommended has it."""
+    counts = np.arange(running, halved - 1, -1, dtype=np.float64)
+    kept = found.keeps(counts, found.limit_cores * running / counts, slo.latency_ms)
+    count = int(np.logical_and.accumulate(kept).sum())
+    least = int(counts[count - 1]) if count else running
+    return Room(least, _load(found, slo), False, (_says(found, slo, least, running),))
+
+
+def _load(found: Outlook, slo: Slo) -> float:
+    """Returns how many times its load a replica carries at the limit in force: an autoscaler sets none."""
+    loads = np.linspace(1.0, 2.0, 11)
+    kept = found.keeps(found.replicas / loads, np.full(loads.size, found.limit_cores), slo.latency_ms)
+    count = int(np.logical_and.accumulate(kept).sum())
+    return float(loads[count - 1]) if count else 1.0
+
+
+def _says(found: Outlook, slo: Slo, least: int, running: int) -> Reason:
+    counts = np.array([running, least], dtype=np.float64)
+    before, after = found.points_ms(
+        found.busy_rate * running / counts, found.limit_cores * running / counts
+    ).tolist()
+    text = (
+        f"The SLO is {slo.latency_ms:g} ms: the latency model predicts {before:.0f} ms at the busy load with"
+        f" {running} replicas and {after:.0f} ms with {least}, the fewest it lets run at the peak."
+    )
+    data = {"busy_now_ms": round(before, 3), "busy_then_ms": round(after, 3), "min_replicas": least}
+    return Reason(code="slo", text=text, data=data)
+
+
+def _assumed(running: int, slo: Slo, why: str) -> Room:
+    text = (
+        f"There is an SLO of {slo.latency_ms:g} ms and no latency model ({why.rstrip('.')}): no replica goes"
+        " at the peak. A replica that carries no more than then is assumed to be no slower."
+    )
+    return Room(running, 1.0, False, (Reason(code="slo_unchecked", text=text),))
+
+
+def _missed(slo: Slo, missed: float) -> Reason:
+    text = (
+        f"The SLO of {slo.latency_ms:g} ms was missed by {missed:.0%} of the requests: no replica goes at any"
+        " hour. LATENCY_OPTIMIZATION says what it would take."
+    )
+    return Reason(code="slo_missed", text=text, data={"missed_share": round(missed, 4)})
