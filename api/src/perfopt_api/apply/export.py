@@ -1,13 +1,17 @@
 """Manifests that bring a recommendation about: a strategic-merge patch, a Kustomize and a Helm snippet."""
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
+from perfopt_api.apply.cost import cost_artifacts
 from perfopt_api.apply.knobs import knob_artifacts
 from perfopt_api.apply.manifest import Block, to_yaml
+from perfopt_api.apply.placement import placement_of
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
 from perfopt_api.apply.target import Target, target_of
@@ -21,8 +25,8 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
 def export(made: OptimizationRecommendation, base_url: str | None = None) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of an export, each {kind, filename, content, command, note}.
 
-    A scaling recommendation is an HPA, a ScaledObject and a schedule first, knobs are a patch of their own;
-    resources follow where they change.
+    A scaling recommendation is an HPA, a ScaledObject and a schedule first, a cost recommendation the HPA's
+    minimum and a schedule, knobs are a patch of their own; resources and placement follow where they change.
 
     Args:
         made: the recommendation.
@@ -32,8 +36,18 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
         ConflictError: the kind of workload cannot be patched, or the state names no container.
     """
     target = target_of(made)
-    first = (*scaling_artifacts(made, target, base_url), *knob_artifacts(made, target))
-    if first and made.current_state.get("containers") == made.recommended_state.get("containers"):
+    first = (
+        *scaling_artifacts(made, target, base_url),
+        *cost_artifacts(made, target),
+        *knob_artifacts(made, target),
+    )
+    placement, notes = placement_of(made, target)
+    target = replace(target, notes=(*target.notes, *notes))
+    if (
+        first
+        and not placement
+        and made.current_state.get("containers") == made.recommended_state.get("containers")
+    ):
         return first
     resources = resources_of(made)
     if not resources:
@@ -42,7 +56,7 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
             remedy="See the recommended_state for what it does change.",
         )
     replicas = replicas_change(made) if target.scalable else None
-    patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()))
+    patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()), placement)
     return (
         *first,
         _strategic_merge_patch(target, patch),
@@ -75,6 +89,7 @@ def patch_of(
     resources: dict[str, dict[str, Any]],
     replicas: int | None,
     sidecars: Collection[str] = (),
+    placement: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Returns the strategic-merge patch: containers merge by name, so that all else stays as it is.
 
@@ -83,9 +98,10 @@ def patch_of(
         resources: by container.
         replicas: to set; None leaves them alone.
         sidecars: names of the native sidecars, which stand under initContainers.
+        placement: further fields of the pod's spec.
     """
     metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
-    pod_spec: dict[str, Any] = {}
+    pod_spec: dict[str, Any] = dict(placement)
     for name, groups in resources.items():
         field = "initContainers" if name in sidecars else "containers"
         pod_spec.setdefault(field, []).append({"name": name, "resources": groups})
