@@ -38,6 +38,7 @@ WRONG = {
     "for: containers\n    actions: [{round: {fields: [cpu_limit], to: 0}}]": (10, "more than 0"),
     "for: containers\n    actions: [{prefer: {weight: 2.0}}]": (10, "for the whole workload"),
 }
+STATES = ("current", "proposal")
 CLAMP = "for: containers\n    actions: [{clamp: {fields: [%s], %s}}]"
 WRONG |= {
     CLAMP % (fields, bound): (10, said)
@@ -134,6 +135,8 @@ def test_every_variable_can_be_read_by_a_rule_for_containers(pack, run, situatio
         "current.hpa_max_replicas",
         "proposal.hpa_min_replicas",
         "proposal.hpa_max_replicas",
+        *(f"{of}.hpa_target_{what}_utilization_percent" for of in STATES for what in ("cpu", "memory")),
+        *(f"{of}.schedule_{which}_replicas" for of in STATES for which in ("lowest", "highest")),
         "proposal.latency_ms",
         "container.history.cpu_throttled_p95",
     }

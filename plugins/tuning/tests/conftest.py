@@ -36,7 +36,8 @@ class Bench:
                 hpa=None if hpa is None else HpaState(max_replicas=hpa),
             ),
         )
-        from dataclasses import replace
+        import json
+from dataclasses import replace
 
         workload = msgspec.structs.replace(snapshot.workload, annotations=annotations or {}, slo=slo)
         context = make_context(replace(snapshot, workload=workload))
@@ -51,7 +52,14 @@ class Bench:
         return made.target.extra.get("knobs", {}).get("main", {})
 
     def settings(self, **given):
-        return self.ask(**given).target.extra["knob_settings"]["main"]
+        """Returns how they are set; a rule that moves one sets it the same way, by the template."""
+        made = self.ask(**given)
+        how = made.target.extra["knob_settings"]["main"]
+        text = json.dumps(made.data["knob_templates"]["main"])
+        for name, value in made.target.extra["knobs"]["main"].items():
+            text = text.replace(f"__{name}__", str(value))
+        assert json.loads(text) == how
+        return how
 
 
 @pytest.fixture

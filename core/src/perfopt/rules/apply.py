@@ -6,7 +6,7 @@ Within each: by layer (shipped, plugin, installation, namespace), priority and n
 written.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,14 +15,16 @@ import msgspec
 
 from perfopt.domain.recommendation import Declined, Reason
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
-from perfopt.domain.workload import Container, WorkloadState
+from perfopt.domain.workload import WorkloadState
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal
-from perfopt.rules.changes import changed_container, changed_state, shown, workload_field
+from perfopt.rules.changes import changed_container, changed_state
 from perfopt.rules.compiled import Bound, CompiledPack, CompiledRule
 from perfopt.rules.facts import Facts
+from perfopt.rules.fields import differences, is_knob, shown
+from perfopt.rules.knobs import put_into_force
 from perfopt.rules.language import UNKNOWN, Expression
-from perfopt.rules.pack import CONTAINER_FIELDS, WORKLOAD_FIELDS, Action, Defer, Veto
+from perfopt.rules.pack import Action, Defer, Veto
 from perfopt.rules.windows import allowed, intersection
 
 _MOST_ROUNDS = 4  # of safety packs: bounds that do not settle by then contradict each other
@@ -117,9 +119,13 @@ class _Run:
             facts.container = container
             if not self.holds(bound):
                 continue
+            before = facts.target
             for change in bound.compiled.changes:
-                facts.container = changed_container(facts.container, change, evaluate)
-            if facts.container is not container:
+                if all(is_knob(name) for name in change.fields):
+                    facts.target = changed_state(facts.target, change, evaluate, container.name)
+                else:
+                    facts.container = changed_container(facts.container, change, evaluate)
+            if facts.container is not container or facts.target is not before:
                 moved.append(container.name)
                 containers[number] = facts.container
         if moved:
@@ -145,7 +151,7 @@ class _Run:
         rule, kind = bound.compiled.rule, "/".join(dict.fromkeys(c.kind for c in bound.compiled.changes))
         made = [
             self._fired(bound, kind, container, name, shown(name, old), shown(name, new))
-            for container, name, old, new in _differences(before, self.facts.target)
+            for container, name, old, new in differences(before, self.facts.target)
         ]
         self.fired += made
         done = ", ".join(
@@ -297,6 +303,7 @@ def _changed(proposal: Proposal, run: _Run) -> Proposal:
     target, current = run.facts.target, run.facts.current
     if msgspec.structs.replace(target, basis=current.basis) == current:
         target = current  # what nobody changes rests on what it rested on
+    target = put_into_force(proposal, target)
     reasons = (*proposal.reasons, *run.reasons)
     if target == proposal.target:
         return msgspec.structs.replace(proposal, reasons=reasons)
@@ -311,10 +318,14 @@ def _changed(proposal: Proposal, run: _Run) -> Proposal:
 
 def _in_force(before: WorkloadState, after: WorkloadState) -> str:
     changes = ", ".join(
-        " ".join(filter(None, (container, name.replace("_", " "), f"at {shown(name, new)}")))
-        for container, name, _, new in _differences(before, after)
+        " ".join(filter(None, (container, _words(name), f"at {shown(name, new)}")))
+        for container, name, _, new in differences(before, after)
     )
     return f"Rules then hold {changes}."
+
+
+def _words(field: str) -> str:
+    return field if "." in field else field.replace("_", " ")
 
 
 def _conditions(run: _Run, context: AnalysisContext) -> Conditions | Declined:
@@ -386,21 +397,3 @@ def _why(bound: _Bound, container: str | None) -> str:
 
 def _source(bound: _Bound) -> dict[str, Any]:
     return {"pack": bound.compiled.pack.name, "version": bound.compiled.pack.version}
-
-
-def _differences(before: WorkloadState, after: WorkloadState) -> Iterable[tuple[str | None, str, Any, Any]]:
-    """Yields (container, field, old, new) of what differs among the fields that rules change."""
-    for old, new in zip(before.containers, after.containers, strict=True):
-        if old is not new:
-            yield from _container_differences(old, new)
-    for name in WORKLOAD_FIELDS:
-        was, becomes = workload_field(before, name), workload_field(after, name)
-        if was != becomes:
-            yield None, name, was, becomes
-
-
-def _container_differences(old: Container, new: Container) -> Iterable[tuple[str | None, str, Any, Any]]:
-    for name, attribute in CONTAINER_FIELDS.items():
-        was, becomes = getattr(old, attribute), getattr(new, attribute)
-        if was != becomes:
-            yield old.name, name, was, becomes

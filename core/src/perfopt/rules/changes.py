@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from perfopt.domain.quantity import format_cpu, format_memory
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.rules.compiled import Bound, Change
+from perfopt.rules.fields import numbers, with_numbers
 from perfopt.rules.language import UNKNOWN, Expression
 from perfopt.rules.pack import CONTAINER_FIELDS
-from perfopt.rules.units import BYTES, CORES, FIELD_UNITS
+from perfopt.rules.units import BYTES, CORES, NUMBER
 
 Evaluate = Callable[[Expression], Any]
 _PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
@@ -37,37 +37,27 @@ def changed_container(container: Container, change: Change, evaluate: Evaluate) 
     return msgspec.structs.replace(container, **moved)
 
 
-def changed_state(state: WorkloadState, change: Change, evaluate: Evaluate) -> WorkloadState:
-    """Returns the state after a change of replicas or of the autoscaler's bounds, which stay in order."""
-    values = {field: workload_field(state, field) for field in change.fields}
-    moved = _moved(values, change, evaluate)
-    if not moved:
+def changed_state(
+    state: WorkloadState, change: Change, evaluate: Evaluate, container: str | None = None
+) -> WorkloadState:
+    """Returns the state after a change of what is not a container's quantity: the same where nothing moved.
+
+    Args:
+        state: before it.
+        change: of workload fields, or of knobs.
+        evaluate: gives the value of an expression.
+        container: whose knobs a rule for containers means.
+    """
+    names = {
+        field if container is None else field.replace(".", f".{container}.", 1) for field in change.fields
+    }
+    found = {name: values for name in sorted(names) if (values := numbers(state, name))}
+    if not found:
         return state
-    replicas = moved.pop("replicas", state.replicas)
-    hpa = state.hpa
-    if hpa is not None:
-        low = moved.get("hpa_min_replicas", hpa.min_replicas)
-        high = moved.get("hpa_max_replicas", hpa.max_replicas)
-        if low > high:
-            raised = low > hpa.min_replicas
-            low, high = (low, low) if raised else (high, high)
-        hpa = msgspec.structs.replace(hpa, min_replicas=low, max_replicas=high)
-    return msgspec.structs.replace(state, replicas=replicas, hpa=hpa)
-
-
-def workload_field(state: WorkloadState, field: str) -> int | None:
-    """Returns a field of WORKLOAD_FIELDS; None where it is not set."""
-    if field == "replicas":
-        return state.replicas
-    return None if state.hpa is None else getattr(state.hpa, field.removeprefix("hpa_"))
-
-
-def shown(field: str, value: float | int | None) -> str | int | None:
-    """Prints a field's value as the state map has it."""
-    if value is None:
-        return None
-    unit = FIELD_UNITS[field]
-    return format_cpu(value) if unit == CORES else format_memory(value) if unit == BYTES else int(value)
+    apply = _clamp(change, evaluate) if change.kind == "clamp" else _round(change, evaluate)
+    after = {name: tuple(apply(value) for value in values) for name, values in found.items()}
+    moved = {name: values for name, values in after.items() if values != found[name]}
+    return with_numbers(state, moved) if moved else state
 
 
 def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[str, Any]:
@@ -80,16 +70,20 @@ def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[s
 
 def _clamp(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
     low, high = _bound(change.at_least, evaluate), _bound(change.at_most, evaluate)
-    if low is not None and change.unit != CORES:
+    if low is not None and change.unit not in (CORES, NUMBER):
         multiple = _multiple(change, change.at_least)
         low = math.ceil(low / multiple - _EPSILON) * multiple
-    if high is not None and change.unit != CORES:
+    if high is not None and change.unit not in (CORES, NUMBER):
         multiple = _multiple(change, change.at_most)
         high = math.floor(high / multiple + _EPSILON) * multiple
 
     def apply(value: float) -> float:
-        value = value if high is None or value <= high else high
-        return value if low is None or value >= low else low
+        least, most = low, high
+        if change.unit == NUMBER and isinstance(value, int):  # a knob that takes whole numbers
+            least = None if least is None else math.ceil(least - _EPSILON)
+            most = None if most is None else math.floor(most + _EPSILON)
+        value = value if most is None or value <= most else most
+        return value if least is None or value >= least else least
 
     return apply
 
@@ -101,7 +95,6 @@ def _multiple(change: Change, bound: Bound) -> int:
 
 def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
     multiple = _bound(change.to, evaluate)
-    whole = change.unit != CORES
     steps: dict[str, Callable[[float], int]] = {
         "up": lambda x: math.ceil(x - _EPSILON),
         "down": lambda x: math.floor(x + _EPSILON),
@@ -112,6 +105,7 @@ def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
         if multiple is None or multiple <= 0:
             return value
         rounded = steps[change.direction](value / multiple) * multiple
+        whole = isinstance(value, int) if change.unit == NUMBER else change.unit != CORES
         return round(rounded) if whole else round(rounded, 9)
 
     return apply

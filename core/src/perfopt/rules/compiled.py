@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from perfopt.documents import KeyPath, suggestion
+from perfopt.documents import KeyPath
 from perfopt.errors import InvalidInputError
 from perfopt.rules.errors import RulePackError
+from perfopt.rules.fields import canonical, unit
 from perfopt.rules.language import Expression, Language
-from perfopt.rules.pack import CONTAINER_FIELDS, WORKLOAD_FIELDS, Action, Parameter, Rule, RulePack
-from perfopt.rules.units import CORES, FIELD_UNITS, is_literal, parse_literal, parse_parameter
+from perfopt.rules.pack import Action, Parameter, Rule, RulePack
+from perfopt.rules.units import CORES, is_literal, parse_literal, parse_parameter
 from perfopt.rules.windows import check_defer
 
 Bound = Expression | float | None
@@ -40,7 +41,7 @@ class Change:
     """A clamp or round, compiled.
 
     Attributes:
-        fields: of the state map, all of one unit.
+        fields: by their canonical names, all of one unit.
         to, direction: of a round; None of a clamp.
     """
 
@@ -162,7 +163,7 @@ class Compiler:
         if spec is None:
             return None
         path = (*at, action.kind)
-        unit = _unit_of(spec.fields, rule.scope, (*path, "fields"))
+        fields, unit = _fields(spec.fields, rule.scope, (*path, "fields"))
 
         def bound(name: str) -> Bound:
             value = getattr(spec, name)
@@ -172,13 +173,13 @@ class Compiler:
             to = bound("to")
             if isinstance(to, float | int) and to <= 0:
                 _fail((*path, "to"), "A multiple is more than 0.", "Write a quantity, such as 50m.")
-            return Change("round", spec.fields, unit, to=to, direction=action.round.direction)
+            return Change("round", fields, unit, to=to, direction=action.round.direction)
         low, high = bound("at_least"), bound("at_most")
         if low is None and high is None:
             _fail(path, "The clamp has no bound.", "Give at_least, at_most or both.")
         if isinstance(low, float | int) and isinstance(high, float | int) and low > high:
             _fail(path, "at_least is above at_most.", "Swap them.")
-        return Change("clamp", spec.fields, unit, at_least=low, at_most=high)
+        return Change("clamp", fields, unit, at_least=low, at_most=high)
 
 
 def compile_pack(pack: RulePack) -> CompiledPack:
@@ -205,18 +206,13 @@ def check_parameter(declared: Parameter) -> Parameter:
     return msgspec.structs.replace(declared, default=parse_parameter(declared, declared.default))
 
 
-def _unit_of(fields: tuple[str, ...], scope: str, path: KeyPath) -> str:
-    known = tuple(CONTAINER_FIELDS) if scope == "containers" else WORKLOAD_FIELDS
-    for field in fields:
-        if field not in known:
-            elsewhere = field in FIELD_UNITS
-            hint = "`for: containers`" if field in CONTAINER_FIELDS else "a rule for the workload"
-            remedy = f"It stands in {hint}." if elsewhere else suggestion(field, known)
-            _fail(path, f"There is no field {field!r} here.", remedy)
-    units = {FIELD_UNITS[field] for field in fields}
+def _fields(given: tuple[str, ...], scope: str, path: KeyPath) -> tuple[tuple[str, ...], str]:
+    """Returns the fields of a change by the names that they go by, and their unit."""
+    fields = tuple(_at(path, lambda field=field: canonical(field, scope)) for field in given)
+    units = {unit(field) for field in fields}
     if len(units) != 1:
         _fail(path, "The fields have not one unit.", "Write a clamp for CPU and one for memory.")
-    return units.pop()
+    return fields, units.pop()
 
 
 def _bound(value: Any, unit: str, language: Language) -> Expression | float:

@@ -14,7 +14,6 @@ CONTAINER_FIELDS = {
     "cpu_limit": "cpu_limit_cores",
     "memory_limit": "memory_limit_bytes",
 }
-WORKLOAD_FIELDS = ("replicas", "hpa_min_replicas", "hpa_max_replicas")
 
 Scope = Literal["workload", "containers"]
 ParameterType = Literal["cpu", "memory", "duration", "number", "integer", "text", "texts", "boolean"]
@@ -30,7 +29,7 @@ class Clamp(Struct, frozen=True, kw_only=True):
     """Keeps fields within bounds; a request and its limit, minimum and maximum, stay in order.
 
     Attributes:
-        fields: of CONTAINER_FIELDS in a rule for containers, else of WORKLOAD_FIELDS.
+        fields: by the names of `perfopt.rules.fields`.
         at_least, at_most: a quantity ("200m", "16Mi", 3) or a CEL expression for it.
     """
 

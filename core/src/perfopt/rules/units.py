@@ -1,5 +1,6 @@
 """Units of fields and parameters, and the literals that may stand for a value of each."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,19 +11,22 @@ from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_
 from perfopt.errors import InvalidInputError
 from perfopt.rules.pack import Parameter, ParameterType, ParameterValue
 
-CORES, BYTES, COUNT = "cores", "bytes", "count"
+CORES, BYTES, COUNT, PERCENT, NUMBER = "cores", "bytes", "count", "percent", "number"
 FIELD_UNITS = {
     "cpu_request": CORES,
     "cpu_limit": CORES,
     "memory_request": BYTES,
     "memory_limit": BYTES,
     "replicas": COUNT,
-    "hpa_min_replicas": COUNT,
-    "hpa_max_replicas": COUNT,
+    "hpa.min_replicas": COUNT,
+    "hpa.max_replicas": COUNT,
+    "hpa.target_cpu_utilization_percent": PERCENT,
+    "hpa.target_memory_utilization_percent": PERCENT,
+    "schedule.min_replicas": COUNT,
 }
-EXAMPLES = {CORES: "200m or 1.5", BYTES: "64Mi or 2Gi", COUNT: "3"}
+EXAMPLES = {CORES: "200m or 1.5", BYTES: "64Mi or 2Gi", COUNT: "3", PERCENT: "70", NUMBER: "4 or 62.5"}
 _UNIT_OF_TYPE = {"cpu": CORES, "memory": BYTES}
-_NUMBER = re.compile(r"\s*[+-]?(\d|\.\d)[\w.+-]*\s*")
+_NUMBER = re.compile(r"\s*[+-]?(\d|\.\d)[\w.+-]*%?\s*")
 _BINARY = re.compile(r"[KMGTPE]i\s*$")
 _MOST_CORES = 4096.0  # more than any node has: somebody wrote millicores without the m
 _LEAST_BYTES = 2**20  # less than any process holds: somebody forgot Mi
@@ -41,16 +45,32 @@ def parse_literal(value: str | int | float, unit: str) -> float:
     """
     text = str(value).strip()
     remedy = f"Write a quantity in {unit}, such as {EXAMPLES[unit]}."
-    if unit == COUNT:
-        if not text.isdecimal():
+    if unit in (COUNT, PERCENT):
+        digits = text.removesuffix("%") if unit == PERCENT else text
+        if not digits.isdecimal():
             raise InvalidInputError(f"{text!r} is not a whole number.", remedy=remedy)
-        return int(text)
+        return int(digits)
+    if unit == NUMBER:
+        return _plain_number(text)
     if unit == CORES:
         return _cores(text, remedy)
     size = parse_memory(text)
     if text.endswith("m") or 0 < size < _LEAST_BYTES:
         raise InvalidInputError(f"{text!r} is less than 1Mi of memory.", remedy=remedy)
     return size
+
+
+def _plain_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise InvalidInputError(
+            f"{text!r} is not a number.",
+            remedy="Write a number in the knob's own unit (docs/reference/tuning.md), such as 4 or 62.5.",
+        )
+    return number
 
 
 def _cores(text: str, remedy: str) -> float:

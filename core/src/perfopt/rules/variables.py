@@ -5,6 +5,7 @@ from typing import Any
 
 from perfopt.rules.container_variables import container_variables
 from perfopt.rules.facts import Facts
+from perfopt.rules.fields import HPA_FIELDS, SCHEDULE, knobs, numbers
 from perfopt.rules.pack import CONTAINER_FIELDS
 from perfopt.rules.variable import Variable
 from perfopt.rules.workload_variables import workload_variables
@@ -53,13 +54,42 @@ def _hpa(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
         Variable(
             f"{prefix}hpa_{field}",
             "int",
-            "replicas",
+            "percent" if field.endswith("percent") else "replicas",
             f"{field.replace('_', ' ')} of the HorizontalPodAutoscaler; unknown without one",
             scope,
             read(field),
         )
-        for field in ("min_replicas", "max_replicas")
+        for field in HPA_FIELDS.values()
     ]
+
+
+def _schedule(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
+    def read(choose: Callable[[Any], Any]) -> Callable[[Facts], Any]:
+        return lambda facts: choose(numbers(of(facts), SCHEDULE) or (None,))
+
+    return [
+        Variable(
+            f"{prefix}schedule_{name}_replicas",
+            "int",
+            "replicas",
+            f"{name} minimum of the schedule; unknown without one",
+            scope,
+            read(choose),
+        )
+        for name, choose in (("lowest", min), ("highest", max))
+    ]
+
+
+def _knobs(facts: Facts) -> dict[str, str]:
+    return {
+        f"{container}.{name}": str(value)
+        for container, own in knobs(facts.target).items()
+        for name, value in own.items()
+    }
+
+
+def _own_knobs(facts: Facts) -> dict[str, str]:
+    return {name: str(value) for name, value in knobs(facts.target).get(facts.container.name, {}).items()}
 
 
 def _state(prefix: str, scope: str, of: Callable[[Facts], Any], what: str) -> list[Variable]:
@@ -69,6 +99,7 @@ def _state(prefix: str, scope: str, of: Callable[[Facts], Any], what: str) -> li
             f"{prefix}replicas", "int", "replicas", f"{what}: replicas", scope, lambda f: of(f).replicas
         ),
         *_hpa(prefix, scope, of),
+        *_schedule(prefix, scope, of),
         Variable(
             f"{prefix}monthly_cost",
             "double",
@@ -95,6 +126,7 @@ def _proposal_variables() -> list[Variable]:
             "ms",
         ),
         *_state("proposal.", "proposal", lambda f: f.target, "proposed"),
+        of("proposal.knobs", "map", 'runtime knobs that it sets: "CONTAINER.KNOB" to value', _knobs),
     ]
 
 
@@ -116,6 +148,14 @@ VARIABLES: dict[str, Variable] = {
             "names of the container's four quantities that the proposal changes",
             "container proposal",
             lambda f: f.container_changed,
+        ),
+        Variable(
+            "container.knobs",
+            "map",
+            "",
+            "runtime knobs that the proposal sets in it, by name",
+            "container proposal",
+            _own_knobs,
         ),
     )
 }

@@ -146,7 +146,7 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
         description=text.change(workload.service_name, changed),
         reasons=tuple(decision.reason for _, decision in judged),
         claim=claim,
-        data={"rests_on": _rests_on(changed)},
+        data={"rests_on": _rests_on(changed), "knob_templates": _templates(workload.state, changed)},
     )
 
 
@@ -157,6 +157,17 @@ def _rests_on(changed: Judged) -> dict[str, list[str]]:
         text = "" if decision.knob.formula is None else decision.knob.formula.text
         found.setdefault(name, []).extend(limit for limit in _LIMITS if limit in text)
     return {name: sorted(set(limits)) for name, limits in found.items()}
+
+
+def _templates(state: WorkloadState, changed: Judged) -> dict[str, dict[str, object]]:
+    """Returns how the knobs are set with `__KNOB__` in place of each value, for rules that move one."""
+    settings: dict[str, Settings] = {}
+    for name, decision in changed:
+        container = state.container(name)
+        assert container is not None
+        if decision.knob.entry.set.resource is None:
+            settings.setdefault(name, Settings(container)).add(decision.knob, f"__{decision.knob.name}__")
+    return {name: made.to_map() for name, made in settings.items()}
 
 
 def _target(state: WorkloadState, changed: Judged) -> WorkloadState:
