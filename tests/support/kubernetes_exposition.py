@@ -56,6 +56,7 @@ class PodRun:
     owner_name: str
     containers: list[ContainerRun]
     created: float = 0.0
+    uid: str = ""
 
 
 @dataclass
@@ -99,7 +100,7 @@ class Scraper:
             self._container_state(pod, container)
         longest = pod.containers[0]
         first, last = longest.times[0], longest.times[-1] + STEP
-        place = {"namespace": pod.namespace, "pod": pod.name, "uid": f"uid-{pod.name}"}
+        place = {"namespace": pod.namespace, "pod": pod.name, "uid": pod.uid or f"uid-{pod.name}"}
         owner = {"owner_kind": pod.owner_kind, "owner_name": pod.owner_name, "owner_is_controller": "true"}
         self.constant("kube_pod_owner", place | owner, first, last)
         self.constant("kube_pod_created", place, first, last, pod.created or first)

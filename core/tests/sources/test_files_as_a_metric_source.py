@@ -283,3 +283,16 @@ async def test_a_service_of_a_series_that_is_not_there_fails_by_name(tmp_path):
     assert isinstance(failed, FailedSnapshot)
     assert "there is no series 'shop/wep'" in str(failed.error)
     assert "Did you mean 'shop/web'?" in str(failed.error)
+
+
+async def test_starts_of_pods_stand_in_the_files_when_they_were_ready(tmp_path):
+    took = rows("shop/web", "startup_seconds", [40.0, 55.0, 7200.0], step=timedelta(minutes=10))
+    opened = source(write(tmp_path / "a.parquet", [*WEB, *took]))
+    metrics = (*USAGE, "startup_seconds")
+    found = await snapshot(opened, "shop/web", START, START + 4 * STEP, metrics)
+    assert [(start.ready, start.seconds) for start in found.starts] == [
+        (START, 40.0),
+        (START + timedelta(minutes=10), 55.0),
+    ]
+    earlier = await snapshot(opened, "shop/web", START, START + 2 * STEP, metrics)
+    assert [start.seconds for start in earlier.starts] == [40.0]

@@ -32,6 +32,7 @@ def _workload(name: str, unit: str, aggregation: Aggregation = "mean", *, carry:
     return Metric(name=name, unit=unit, aggregation=aggregation, carry_forward=carry, scope="workload")
 
 
+STARTUP = "startup_seconds"
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -56,6 +57,8 @@ METRICS: dict[str, Metric] = {
         _workload("events_per_second", "events/s"),
         _workload("volume_per_second", "units/s"),
         _workload("availability_fraction", "ratio", "min"),
+        # Of each pod that became ready: snapshots hold it as `starts`, not on the grid.
+        _workload(STARTUP, "s", "max"),
         # What runtimes and pools say of themselves: of the hottest pod.
         _workload("go_gomaxprocs", "threads", "last"),
         _workload("jvm_processors", "cores", "last"),

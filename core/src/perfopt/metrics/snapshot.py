@@ -85,6 +85,21 @@ class ImageChange:
 
 
 @dataclass(frozen=True, slots=True)
+class PodStart:
+    """A pod became ready for the first time.
+
+    Attributes:
+        pod: its name; "" where the source does not say.
+        ready: when. Before that nothing of this start was known.
+        seconds: since it was created: scheduling, pulling images, starting and warming up.
+    """
+
+    pod: str
+    ready: datetime
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSnapshot:
     """Everything the engine may know of one workload up to grid.end. Nothing in it is later.
 
@@ -94,6 +109,7 @@ class WorkloadSnapshot:
         containers: container name to metric name to its series.
         service: workload-scoped metric name to values of shape (grid.size,), NaN where missing.
         image_changes: within the grid, oldest first.
+        starts: of its pods, as far as they were ready before grid.end, oldest first.
         coverage: "container/metric" or "metric" to what was there.
         warnings: (code, sentence) pairs that the source wants the user to see.
         price_book: what the source knows of prices (OpenCost), for workloads that name no book.
@@ -104,6 +120,7 @@ class WorkloadSnapshot:
     containers: Mapping[str, Mapping[str, PodSeries]]
     service: Mapping[str, Array] = field(default_factory=dict)
     image_changes: tuple[ImageChange, ...] = ()
+    starts: tuple[PodStart, ...] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     price_book: PriceBook | None = None
@@ -113,7 +130,10 @@ class WorkloadSnapshot:
         return self.containers.get(container, {}).get(metric)
 
     def slice(self, begin: int, end: int) -> "WorkloadSnapshot":
-        """Returns the steps [begin, end) only. Arrays are views; coverage is that of the whole."""
+        """Returns the steps [begin, end) only. Arrays are views; coverage is that of the whole.
+
+        Starts of pods from before the first step stay: they were known, and there are few of them.
+        """
         begin, end = max(begin, 0), min(max(end, begin, 0), self.grid.size)
         grid = TimeGrid(self.grid.start + begin * self.grid.step, self.grid.step, end - begin)
         return replace(
@@ -128,4 +148,5 @@ class WorkloadSnapshot:
             },
             service={name: values[begin:end] for name, values in self.service.items()},
             image_changes=tuple(c for c in self.image_changes if grid.start <= c.at < grid.end),
+            starts=tuple(start for start in self.starts if start.ready < grid.end),
         )

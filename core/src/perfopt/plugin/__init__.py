@@ -8,7 +8,7 @@ from perfopt.domain.recommendation import Coverage, Declined, Reason
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.latency import missed_share, realised_latency
-from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
+from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from perfopt.plugin.strategy import Claim, Prior, Proposal, Strategy, decline
@@ -34,6 +34,7 @@ __all__ = [
     "NodeType",
     "OptimizationType",
     "PodSeries",
+    "PodStart",
     "PriceBook",
     "Prior",
     "Proposal",

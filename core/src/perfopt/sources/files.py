@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,11 +15,12 @@ from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError
-from perfopt.metrics.catalogue import METRICS, Metric
+from perfopt.metrics.catalogue import METRICS, STARTUP, Metric
 from perfopt.metrics.grid import GridReport, to_grid
-from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
+from perfopt.metrics.snapshot import Array, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.index import IndexedFiles, SampleIndex, Times
+from perfopt.sources.pod_starts import known_starts, pod_start
 from perfopt.sources.services import Resources, ServiceEntry, ServicesFile
 
 CONTAINER = "main"
@@ -103,16 +104,24 @@ class FileSource:
         """
         index = await asyncio.to_thread(self._files.index)
         grid = TimeGrid.covering(start, end, self._step)
-        wanted = [METRICS[name] for name in sorted(metrics) if name in METRICS]
+        wanted = [METRICS[name] for name in sorted(metrics) if name in METRICS and name != STARTUP]
         for workload in workloads:
-            yield await asyncio.to_thread(self._snapshot, index, workload, grid, wanted)
+            yield await asyncio.to_thread(
+                self._snapshot, index, workload, grid, wanted, with_starts=STARTUP in metrics
+            )
 
     async def close(self) -> None:
         """Forgets the index and the blocks it holds in memory."""
         self._files.forget()
 
     def _snapshot(
-        self, index: SampleIndex, workload: Workload, grid: TimeGrid, wanted: Sequence[Metric]
+        self,
+        index: SampleIndex,
+        workload: Workload,
+        grid: TimeGrid,
+        wanted: Sequence[Metric],
+        *,
+        with_starts: bool,
     ) -> WorkloadSnapshot | FailedSnapshot:
         series = workload.id.name
         if series not in index.metrics:
@@ -127,7 +136,8 @@ class FileSource:
             elif raw is not None:
                 gridded.add(metric, *to_grid(*raw, grid, metric, alive=alive))
         if gridded.sampled:
-            return gridded.snapshot(workload, grid)
+            starts = _starts(index, series, grid) if with_starts else ()
+            return replace(gridded.snapshot(workload, grid), starts=starts)
         if _has_samples(index, series, grid):
             return FailedSnapshot(workload, _other_metrics(workload, index, wanted, gridded.warnings))
         return FailedSnapshot(workload, _no_data(workload, index, grid))
@@ -196,6 +206,16 @@ def _raw_series(
         )
     times, values = index.read(series, fraction, start_ms, end_ms)
     return times, values * scale
+
+
+def _starts(index: SampleIndex, series: str, grid: TimeGrid) -> tuple[PodStart, ...]:
+    """Returns the starts of pods that the files state: a sample of their seconds when each was ready."""
+    if STARTUP not in index.metrics[series]:
+        return ()
+    times, values = index.read(series, STARTUP, _epoch_ms(grid.start), _epoch_ms(grid.end))
+    ready = ((_instant(int(at)), float(value)) for at, value in zip(times, values, strict=True))
+    told = (pod_start("", at - timedelta(seconds=value), at) for at, value in ready if np.isfinite(value))
+    return known_starts((start for start in told if start is not None), grid.end)
 
 
 def _has_samples(index: SampleIndex, series: str, grid: TimeGrid) -> bool:

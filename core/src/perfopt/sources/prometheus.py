@@ -17,6 +17,7 @@ from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import FailedSnapshot
+from perfopt.sources.pod_starts import known_starts
 from perfopt.sources.prometheus_assembly import assemble, has_usage
 from perfopt.sources.prometheus_fetch import Fetched, Fetcher
 from perfopt.sources.prometheus_http import PrometheusClient
@@ -107,7 +108,8 @@ class PrometheusSource:
             for workload in batch:
                 found = self._snapshot(workload, grid, names, fetched)
                 if isinstance(found, WorkloadSnapshot):
-                    found = replace(found, price_book=books.get(workload.id.cluster))
+                    starts = known_starts(fetched.starts_of(workload.id), grid.end)
+                    found = replace(found, price_book=books.get(workload.id.cluster), starts=starts)
                 yield found
 
     async def close(self) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
-from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import Times
-from perfopt.metrics.snapshot import TimeGrid
+from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import Pod
+from perfopt.sources.pod_starts import starts_of_pods
 from perfopt.sources.prometheus_answer import RangeSeries
 from perfopt.sources.prometheus_combine import divided, grouped, varies
 from perfopt.sources.prometheus_http import PrometheusClient
@@ -59,11 +60,16 @@ class Fetched:
     """What a batch's queries gave, by workload."""
 
     rows: dict[WorkloadId, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    starts: dict[WorkloadId, list[PodStart]] = field(default_factory=lambda: defaultdict(list))
     images: dict[WorkloadId, list[RangeSeries]] = field(default_factory=lambda: defaultdict(list))
 
     def of(self, identity: WorkloadId) -> list[Row]:
         """Returns the rows of one workload."""
         return self.rows.get(identity, [])
+
+    def starts_of(self, identity: WorkloadId) -> list[PodStart]:
+        """Returns the starts of one workload's pods."""
+        return self.starts.get(identity, [])
 
     def images_of(self, identity: WorkloadId) -> list[RangeSeries]:
         """Returns one series for each (pod, container, image) of one workload."""
@@ -119,6 +125,8 @@ class Fetcher:
             async with asyncio.TaskGroup() as group:
                 batch = _Batch(pods, grid, fetched, group)
                 group.create_task(self._images(batch))
+                if STARTUP in metrics:
+                    group.create_task(self._starts(batch))
                 for metric in known:
                     group.create_task(self._metric(metric, wanted, batch))
         except BaseExceptionGroup as errors:  # the group stopped the other queries of the batch
@@ -274,6 +282,18 @@ class Fetcher:
         answer = await self._of_pods(plain, plain.query, mine, batch)
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
+
+    async def _starts(self, batch: _Batch) -> None:
+        """Reads how long the pods of the period took to be ready."""
+        plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
+        seconds = batch.grid.size * batch.grid.step_seconds
+        for chunk in _chunks(sorted(batch.pods)):
+            values = {"selector": self._selector(plain, chunk), "cluster": self._cluster_label}
+            values |= {"period": f"{seconds}s", "step": self._values["step"]}
+            answer = await self._client.query(render(plain.query, values), batch.grid.end)
+            for pod, start in starts_of_pods(answer, self._cluster_label):
+                if pod in batch.pods:
+                    batch.fetched.starts[batch.pods[pod]].append(start)
 
     def _pod(self, labels: dict[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")

@@ -18,7 +18,7 @@ from perfopt.sources.promql import Catalogue, one_of, quote, render
 
 _LEAST_LOOKBACK = timedelta(minutes=15)
 _HISTORY = frozenset(
-    {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images"}
+    {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images", "pod_starts"}
 )
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
 _BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)

@@ -15,7 +15,7 @@ from perfopt.metrics.catalogue import METRICS
 
 _PLACEHOLDERS = {
     "metrics": {"selector", "by", "step", "window", "replicas", "pattern", "quantile"},
-    "state": {"matchers", "cluster", "lookback", "selector", "by", "step"},
+    "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period"},
 }
 _NEVER_READS_THE_END = re.compile(r"offset\s+\S*1ms")
 _ENDPOINT_SELECTORS = ("pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods")

@@ -1,15 +1,13 @@
 """What one replica carries: how busy it may be, from how demand jumps and from latency, and its start-up."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 
-from perfopt.plugin import Array, Workload, WorkloadSnapshot
+from perfopt.plugin import Array, WorkloadSnapshot
 from perfopt_scaling.demand import Demand
+from perfopt_scaling.startup import Startup, startup
 
-STARTUP_ANNOTATION = "perfopt.io/startup-seconds"
-ASSUMED_STARTUP = timedelta(seconds=120)
 HPA_TOLERANCE = 1.1  # an HPA leaves a replica up to a tenth above its target
 LEAST_BUSY, MOST_BUSY = 0.30, 0.75
 IDLE = 0.2  # of the median: below it a jump adds no demand worth a replica
@@ -29,15 +27,13 @@ class Capacity:
         slo_busy: share of the request above which the latency objective was not kept; None if not seen.
         requests_per_core: requests per second that a core served; None where they are not measured.
         startup: from the decision to a ready replica.
-        startup_known: whether it was stated.
     """
 
     busy: float
     growth: float
     slo_busy: float | None
     requests_per_core: float | None
-    startup: timedelta
-    startup_known: bool
+    startup: Startup
 
 
 def capacity(snapshot: WorkloadSnapshot, demand: Demand, level: float, held: Array) -> Capacity:
@@ -51,8 +47,8 @@ def capacity(snapshot: WorkloadSnapshot, demand: Demand, level: float, held: Arr
         level: quantile of the growth of demand that must still be carried.
         held: what the plan would have held at each step of the demand, in cores.
     """
-    startup = stated_startup(snapshot.workload)
-    steps = max(-(-(startup or ASSUMED_STARTUP) // snapshot.grid.step), 1)
+    ready = startup(snapshot)
+    steps = max(-(-ready.time // snapshot.grid.step), 1)
     growth = _growth(demand.cores, steps, level, held)
     busy = 1 / (growth * HPA_TOLERANCE)
     slo_busy = _slo_busy(snapshot, demand)
@@ -63,17 +59,8 @@ def capacity(snapshot: WorkloadSnapshot, demand: Demand, level: float, held: Arr
         growth=growth,
         slo_busy=slo_busy,
         requests_per_core=_requests_per_core(snapshot, demand),
-        startup=startup or ASSUMED_STARTUP,
-        startup_known=startup is not None,
+        startup=ready,
     )
-
-
-def stated_startup(workload: Workload) -> timedelta | None:
-    """Returns the start-up time of the workload's annotation, if it is a number of 1 to 3600 seconds."""
-    text = workload.annotations.get(STARTUP_ANNOTATION, "")
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 3600:
-        return timedelta(seconds=int(text))
-    return None
 
 
 def _growth(cores: Array, steps: int, level: float, held: Array) -> float:

@@ -89,6 +89,7 @@ class ScalingStrategy:
         "latency_p90_ms",
         "latency_p95_ms",
         "latency_p99_ms",
+        "startup_seconds",
     )
     forecasts: Sequence[str] = ()
     prior = Prior(
@@ -126,7 +127,7 @@ class ScalingStrategy:
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
         if plan.trusted:
             end = now + context.validity
-            extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup)
+            extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup.time)
         extra["keda_scaled_object"] = scaled_object(workload, settings)
         target = msgspec.structs.replace(
             state,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perfopt.plugin import HpaState, Reason, format_cpu
-from perfopt_scaling.capacity import STARTUP_ANNOTATION, Capacity
+from perfopt_scaling.capacity import Capacity
 from perfopt_scaling.demand import Demand
 from perfopt_scaling.forecast import Need
 from perfopt_scaling.joint import Joint
@@ -31,7 +31,7 @@ def reasons(
     demand: Demand, learnt: Capacity, need: Need, joint: Joint, level: float, settings: HpaState
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
-    found = [_capacity(learnt, joint, settings), _forecast(need, level), _startup(learnt)]
+    found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
     if joint.request_cores != demand.request_cores:
         found.append(
             Reason(
@@ -94,13 +94,3 @@ def _forecast(need: Need, level: float) -> Reason:
             },
         },
     )
-
-
-def _startup(learnt: Capacity) -> Reason:
-    seconds = int(learnt.startup.total_seconds())
-    told = (
-        f"A replica is ready after {seconds} s, as the annotation {STARTUP_ANNOTATION} states."
-        if learnt.startup_known
-        else f"A replica is taken to be ready after {seconds} s; state it by {STARTUP_ANNOTATION}."
-    )
-    return Reason(code="startup", text=told, data={"startup_seconds": seconds})
