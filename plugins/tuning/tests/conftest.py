@@ -1,3 +1,7 @@
+import json
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,8 +23,6 @@ class Bench:
         self, *, metrics=None, service=None, annotations=None, slo=None, models=None, hpa=None, replicas=2,
         memory_peak=None, cpu=0.3, steps=STEPS, **container,
     ):  # fmt: skip
-        import msgspec
-
         given = {"env": {}, "args": ()} | container
         measured = {"cpu_cores": np.full(steps, cpu)} | (metrics or {})
         if memory_peak is not None:
@@ -36,9 +38,6 @@ class Bench:
                 hpa=None if hpa is None else HpaState(max_replicas=hpa),
             ),
         )
-        import json
-from dataclasses import replace
-
         workload = msgspec.structs.replace(snapshot.workload, annotations=annotations or {}, slo=slo)
         context = make_context(replace(snapshot, workload=workload))
         return replace(context, models=models or {})
