@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import msgspec
@@ -81,9 +81,7 @@ def steady(cpu=0.4, memory=300 * MIB, *, state=STATE, slo=None, days=14, **servi
         state=state,
     )
     workload = msgspec.structs.replace(snapshot.workload, slo=slo)
-    return type(snapshot)(
-        workload, snapshot.grid, snapshot.containers, snapshot.service, (), snapshot.coverage
-    )
+    return replace(snapshot, workload=workload)
 
 
 def plugin(strategy):
