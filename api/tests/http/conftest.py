@@ -16,6 +16,7 @@ from perfopt.domain.recommendation import (
     Evidence,
     ExpectedImprovement,
     OptimizationRecommendation,
+    Plan,
 )
 from perfopt.domain.request import requested_types
 from perfopt.engine.registry import PluginInfo, PluginStatus
@@ -81,7 +82,9 @@ class FakeStore:
         self.requesters: list[str | None] = []
         self.down = self.hangs = False
 
-    def add(self, *made: OptimizationRecommendation, job_id: str = "job_done") -> None:
+    def add(
+        self, *made: OptimizationRecommendation, job_id: str = "job_done", plan: Plan | None = None
+    ) -> None:
         self.jobs[job_id] = OptimizationJob(
             job_id=job_id,
             service_name="portfolio_management_service",
@@ -89,6 +92,7 @@ class FakeStore:
             optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,),
             status=OptimizationStatus.RECOMMENDATIONS_READY,
             recommendations=made,
+            plan=plan,
         )
         self.made |= {item.recommendation_id: (item, job_id) for item in made}
 
@@ -152,6 +156,12 @@ class FakeStore:
             and (include_superseded or item.superseded_by is None)
         ]
         return _page(kept, cursor, limit)
+
+    async def plans(self):
+        self._check()
+        return tuple(
+            (job.recommendations[0].workload, job.plan) for job in reversed(self.jobs.values()) if job.plan
+        )
 
     async def accuracy(self, *, service_name=None, optimization_type=None):
         self._check()

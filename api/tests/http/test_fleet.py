@@ -2,6 +2,8 @@
 
 import pytest
 
+from perfopt.domain.recommendation import Plan, PlanStep
+
 API = "/api/v1/optimization"
 
 
@@ -19,6 +21,44 @@ def test_recommendations_in_force_are_packed_before_and_after(client, world, mak
     for side in (view["current"], view["recommended"]):
         assert side["bound_month"] <= side["packed_cost_month"]
         assert sum(side["nodes"].values()) == side["node_count"]
+
+
+def plan_of(*made, replicas):
+    """Returns a plan that merges recommendations into a state with so many replicas."""
+    first = made[0]
+    return Plan(
+        description="Both.",
+        current_state=first.current_state,
+        recommended_state={**first.recommended_state, "replicas": replicas},
+        expected_improvement=first.expected_improvement,
+        confidence_detail=first.confidence_detail,
+        evidence=first.evidence,
+        price_book=first.price_book,
+        currency=first.currency,
+        monthly_cost_current=20.0,
+        monthly_cost_recommended=10.0,
+        steps=tuple(
+            PlanStep(
+                recommendation_id=one.recommendation_id,
+                optimization_type=one.optimization_type,
+                changes={},
+                reason="In turn.",
+            )
+            for one in made
+        ),
+    )
+
+
+def test_the_merged_plan_is_what_is_packed_while_all_of_it_is_in_force(client, world, make_recommendation):
+    book = "price_book=example:gcp-us-central1"
+    one, other = make_recommendation(1), make_recommendation(2)
+    world.store.add(one, other, plan=plan_of(one, other, replicas=2))
+    assert client.get(f"{API}/fleet?{book}").json()["recommended"]["pods"] == 2
+    newer = make_recommendation(3)
+    superseded = make_recommendation(2, superseded_by="opt_20261123_003")
+    world.store.add(one, superseded, plan=plan_of(one, other, replicas=2))
+    world.store.add(newer, job_id="job_later")
+    assert client.get(f"{API}/fleet?{book}").json()["recommended"]["pods"] == 3
 
 
 @pytest.mark.parametrize(

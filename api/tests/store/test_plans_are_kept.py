@@ -75,3 +75,19 @@ async def test_a_job_shows_its_plan_under_the_ids_it_was_stored_with(store, work
 
 async def test_a_job_without_changes_has_no_plan(store, work, recommendation, result, lease):
     assert (await stored_job(store, work, result(recommendation("vm-1")), lease)).plan is None
+
+
+async def test_plans_in_force_come_newest_first(store, work, planned, recommendation, result, lease):
+    assert await store.plans() == ()
+    await stored_job(store, work, planned, lease)
+    newest = await stored_job(store, work, planned, lease)
+    await stored_job(store, work, result(recommendation("vm-2")), lease)  # has no plan
+    workload = newest.recommendations[0].workload
+    ((name, plan),) = await store.plans()  # all of the first job is superseded
+    assert (name, plan) == (workload, newest.plan)
+    alone = msgspec.structs.replace(
+        planned, recommendations=planned.recommendations[:1],
+        plan=msgspec.structs.replace(planned.plan, steps=planned.plan.steps[1:]),
+    )  # fmt: skip
+    later = await stored_job(store, work, alone, lease)
+    assert [plan for _, plan in await store.plans()] == [later.plan, newest.plan]

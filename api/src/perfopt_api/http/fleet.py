@@ -11,7 +11,7 @@ from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
-from perfopt.fleet import FleetView, fleet_view, states_of_recommendations
+from perfopt.fleet import FleetView, fleet_view, states_in_force
 from perfopt.prices import EXAMPLE, example_book
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports
@@ -33,14 +33,14 @@ async def get_fleet(
 ) -> FleetView:
     """Packs the pods of all workloads with a recommendation in force, as they are and as recommended.
 
-    Of several recommendations for a workload that counts which saves most. Workloads without any are not
-    known here: `perfopt fleet` reads all of a source.
+    What counts is the newest plan whose recommendations are all in force, else the recommendation that saves
+    most. Workloads without any are not known here: `perfopt fleet` reads all of a source.
     """
     require_plain(price_book, "price_book")
     book = _book(ports, price_book)
-    made = await _in_force(ports)
+    states = states_in_force(await _in_force(ports), await ports.store.plans())
     # a thousand workloads take seconds to pack
-    return await asyncio.to_thread(fleet_view, states_of_recommendations(made), book)
+    return await asyncio.to_thread(fleet_view, states, book)
 
 
 async def _in_force(ports: Ports) -> list[OptimizationRecommendation]:

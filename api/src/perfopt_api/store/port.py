@@ -9,7 +9,7 @@ import msgspec
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest
 
 DEFAULT_LIMIT = 50
@@ -97,6 +97,9 @@ class Store(Protocol):
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
         """
+
+    async def plans(self) -> tuple[tuple[str, Plan], ...]:
+        """Returns workload and plan of each job that has recommendations in force, newest first."""
 
     async def accuracy(
         self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.errors import ConflictError, UnavailableError
 from perfopt_api.store import cursor as cursors
@@ -121,6 +121,21 @@ class PostgresStore:
         async with self._database.transaction() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
         return Page(items=tuple(recommendation_of(row._mapping) for row in rows), next_cursor=following)
+
+    async def plans(self) -> tuple[tuple[str, Plan], ...]:
+        """See Store.plans."""
+        current = recommendations.c.superseded_by.is_(None)
+        pairs = select(recommendations.c.workload, recommendations.c.job_id).where(current).distinct()
+        mine = pairs.subquery()
+        query = (
+            select(mine.c.workload, jobs.c.plan)
+            .join(jobs, jobs.c.job_id == mine.c.job_id)
+            .where(jobs.c.plan.is_not(None))
+            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        )
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple((row.workload, msgspec.convert(row.plan, Plan)) for row in rows)
 
     async def accuracy(
         self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None

@@ -4,7 +4,7 @@ from perfopt.fleet.nodes import allocatable
 from perfopt.fleet.packing import PackedNode, Packing, pack
 from perfopt.fleet.pods import PodGroup, pod_group
 from perfopt.fleet.relaxation import cheapest_possible
-from perfopt.fleet.states import states_of_recommendations, states_of_result
+from perfopt.fleet.states import states_in_force, states_of_result
 from perfopt.fleet.view import FleetSide, FleetView, WorkloadStates, fleet_view
 
 __all__ = [
@@ -19,6 +19,6 @@ __all__ = [
     "fleet_view",
     "pack",
     "pod_group",
-    "states_of_recommendations",
+    "states_in_force",
     "states_of_result",
 ]

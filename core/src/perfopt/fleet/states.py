@@ -1,9 +1,9 @@
 """Which states the fleet view compares: what workloads have, and what was recommended for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, Plan
 from perfopt.fleet.view import WorkloadStates
 
 
@@ -14,28 +14,54 @@ def states_of_result(current: Mapping[str, Any], result: AnalysisResult) -> Work
         current: the state map that the source knows.
         result: of the same workload.
     """
-    plan = result.plan
+    if result.plan is not None:
+        return _planned(result.workload, result.plan)
+    return WorkloadStates(workload=result.workload, current=current, recommended=current)
+
+
+def states_in_force(
+    made: Sequence[OptimizationRecommendation], plans: Iterable[tuple[str, Plan]]
+) -> list[WorkloadStates]:
+    """Returns the states of what is in force: of each workload its newest plan, ordered by workload.
+
+    A plan is in force while all recommendations it is made of are. Where none is, that recommendation counts
+    which saves most: in money times the confidence, as in the ranking of an analysis.
+
+    Args:
+        made: the recommendations in force.
+        plans: workload and plan, newest first.
+    """
+    in_force = {one.recommendation_id for one in made}
+    found: dict[str, WorkloadStates] = {}
+    for workload, plan in plans:
+        if workload not in found and all(step.recommendation_id in in_force for step in plan.steps):
+            found[workload] = _planned(workload, plan)
+    for name, one in _best([one for one in made if one.workload not in found]).items():
+        found[name] = WorkloadStates(
+            workload=name,
+            current=one.current_state,
+            recommended=one.recommended_state,
+            confidence=one.expected_improvement.confidence,
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def _planned(workload: str, plan: Plan) -> WorkloadStates:
     return WorkloadStates(
-        workload=result.workload,
-        current=plan.current_state if plan else current,
-        recommended=plan.recommended_state if plan else current,
+        workload=workload,
+        current=plan.current_state,
+        recommended=plan.recommended_state,
+        confidence=plan.expected_improvement.confidence,
     )
 
 
-def states_of_recommendations(made: Iterable[OptimizationRecommendation]) -> list[WorkloadStates]:
-    """Returns the states of stored recommendations: of several for a workload, that which saves most.
-
-    What counts is the saving in money times the confidence, as in the ranking of an analysis.
-    """
+def _best(made: Iterable[OptimizationRecommendation]) -> dict[str, OptimizationRecommendation]:
     best: dict[str, OptimizationRecommendation] = {}
     for one in made:
         known = best.get(one.workload)
         if known is None or _expected(one) > _expected(known):
             best[one.workload] = one
-    return [
-        WorkloadStates(workload=name, current=one.current_state, recommended=one.recommended_state)
-        for name, one in sorted(best.items())
-    ]
+    return best
 
 
 def _expected(made: OptimizationRecommendation) -> float:

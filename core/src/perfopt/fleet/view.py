@@ -20,11 +20,13 @@ class WorkloadStates(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         workload: `[cluster/]namespace/[kind/]name`.
         recommended: the same as `current` where nothing is recommended.
+        confidence: probability that what is recommended keeps its word.
     """
 
     workload: str
     current: Mapping[str, Any]
     recommended: Mapping[str, Any]
+    confidence: float = 1.0
 
 
 class FleetSide(msgspec.Struct, frozen=True, kw_only=True):
