@@ -527,3 +527,68 @@ def test_what_is_within_the_budget_by_parts_may_not_be_together(over, planned):
         (warning,) = result.warnings
         assert warning.code == "plan_vetoed"
         assert "budget/budget_refused" in warning.message
+
+
+# It breaks its word in each replay, where staying does not: by far more than it saves.
+RECKLESS = Wanting(COST, quantities={"cpu_request_cores": 0.3}, prior=Prior(mean=0.5, strength=1.0))
+
+
+def test_what_is_worth_less_than_staying_does_not_change_the_plan():
+    result = analysed(RECKLESS, SMALLER)
+    assert result.plan.recommended_state["cpu_request"] == "1"
+    assert result.plan.recommended_state["memory_request"] == "512Mi"
+    assert by_type(result).keys() == {RESOURCE}
+    (lost,) = result.plan.conflicts
+    assert (lost.field, lost.wanted, lost.kept) == ("main.cpu_request", "300m", "1")
+    assert (lost.code, lost.lost_by, lost.won_by) == ("not_worth_it", "cost/it", None)
+    (declined,) = [one for one in result.declined if one.optimization_type is COST]
+    assert declined.code is DeclineCode.NOT_WORTH_IT
+    assert "It wanted main.cpu_request 300m, and none of it is in the plan." in declined.reason
+    assert "Staying as it is is worth" in declined.reason
+    assert result.plan.evidence == by_type(result)[RESOURCE].evidence
+
+
+def test_where_nothing_is_worth_its_change_there_is_no_plan():
+    result = analysed(RECKLESS)
+    assert (result.plan, result.recommendations) == (None, ())
+    assert [one.code for one in result.declined if one.optimization_type is COST] == [
+        DeclineCode.NOT_WORTH_IT
+    ]
+
+
+def test_a_strategy_judged_by_itself_is_shown_whatever_it_is_worth():
+    context = make_context(steady())
+    answers = Answers((run_strategy(RECKLESS, context),))
+    arguments = (context, (COST,), [info(RECKLESS)], answers, (), "None.", RULES)
+    (made,) = assemble(*arguments, by_itself=True).recommendations
+    assert made.expected_value.total < 0
+    assert assemble(*arguments).recommendations == ()
+
+
+AUTOSCALED = {"hpa": HpaState(max_replicas=8, target_cpu_utilization_percent=60)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Wanting(RESOURCE, quantities={"cpu_request_cores": 1.5}),
+        Wanting(RESOURCE, quantities={"memory_request_bytes": 1536 * MIB}),
+        Wanting(COST, state={"replicas": 6}),
+        Wanting(LATENCY, quantities={"cpu_request_cores": 0.3, "cpu_limit_cores": 3.0}),
+        Wanting(SCALING, state={"hpa": msgspec.structs.replace(AUTOSCALED["hpa"], min_replicas=3)}),
+    ],
+)
+def test_what_adds_capacity_stays_whatever_it_costs(change):
+    change.prior = Prior(mean=0.5, strength=1.0)
+    state = msgspec.structs.replace(STATE, **(AUTOSCALED if "hpa" in change.state else {}))
+    result = analysed(change, snapshot=steady(state=state))
+    assert [made.optimization_type for made in result.recommendations] == [change.optimization_type]
+    assert result.plan is not None
+
+
+def test_what_is_already_right_is_said_whatever_its_record():
+    tight = msgspec.structs.replace(
+        STATE, containers=(msgspec.structs.replace(STATE.containers[0], cpu_request_cores=0.2),)
+    )
+    (made,) = analysed(Wanting(RESOURCE), snapshot=steady(state=tight)).recommendations
+    assert made.already_right

@@ -53,5 +53,6 @@ class DeclineCode(StrEnum):
     LOW_CONFIDENCE = "low_confidence"
     VETOED = "vetoed"
     CONFLICT = "conflict"
+    NOT_WORTH_IT = "not_worth_it"
     NOT_APPLICABLE = "not_applicable"
     STRATEGY_FAILED = "strategy_failed"

@@ -10,6 +10,7 @@ from perfopt.engine.merging.conditions import conditions
 from perfopt.engine.merging.merge import Merged, Part, merge
 from perfopt.engine.merging.moments import Candidate
 from perfopt.engine.merging.plan import conflicts, make_plan, parts_of
+from perfopt.engine.merging.reconcile import NOT_WORTH_IT
 from perfopt.engine.ranking import ranked
 from perfopt.engine.recommending import Made, recommendation
 from perfopt.engine.registry import StrategyInfo
@@ -33,6 +34,8 @@ def assemble(
     warnings: Sequence[AnalysisWarning],
     no_strategy: str,
     rules: RuleSet,
+    *,
+    by_itself: bool = False,
 ) -> AnalysisResult:
     """Returns the result of one analysis: one list that holds together.
 
@@ -44,11 +47,12 @@ def assemble(
         warnings: of the source and the engine, to stand before those of plugins.
         no_strategy: what to tell a user about a type that no installed plugin makes, after the type.
         rules: those of the workload; the merged state must pass the safety packs among them once more.
+        by_itself: one strategy is to be judged, so what it says is shown whatever it is worth.
     """
     context, _ = rules.prepared(context)  # the class that rules set counts for what a breach costs
     made = [Made(info, outcome) for info, outcome in zip(infos, answers.outcomes, strict=True)]
     proposed = [one for one in made if one.outcome.status == "ok"]
-    merged = _merged(context, proposed, rules)
+    merged = _merged(context, proposed, rules, by_itself=by_itself)
     parts = [] if merged is None else list(zip(merged.parts, proposed, strict=True))
     lost = () if merged is None else conflicts(merged.decision, context)
     recommendations = ranked(
@@ -69,14 +73,18 @@ def assemble(
     )
 
 
-def _merged(context: AnalysisContext, made: Sequence[Made], rules: RuleSet) -> Merged | None:
+def _merged(
+    context: AnalysisContext, made: Sequence[Made], rules: RuleSet, *, by_itself: bool
+) -> Merged | None:
     candidates = [Candidate(one.info.key, one.info.prior, one.outcome) for one in made]
-    return merge(context, candidates, rules) if candidates else None
+    return merge(context, candidates, rules, by_itself=by_itself) if candidates else None
 
 
 def _out_of_plan(part: Part, lost: Sequence[Conflict]) -> Declined:
     own = [one for one in lost if one.lost_by == part.bid.key]
-    return _decline(part.bid.proposal.optimization_type, DeclineCode.CONFLICT, text.declined(own))
+    idle = any(one.code == NOT_WORTH_IT for one in own)
+    code = DeclineCode.NOT_WORTH_IT if idle else DeclineCode.CONFLICT
+    return _decline(part.bid.proposal.optimization_type, code, text.declined(own))
 
 
 def _no_plan(merged: Merged | None, made: Collection[str]) -> list[AnalysisWarning]:

@@ -147,7 +147,8 @@ class Engine:
         answers = self._run(context, infos, include_predictions)
 
         def assembled(given: Answers) -> AnalysisResult:
-            return assemble(context, types, infos, given, warnings, self._no_strategy(), rules)
+            nobody, alone = self._no_strategy(), only is not None
+            return assemble(context, types, infos, given, warnings, nobody, rules, by_itself=alone)
 
         return self._with_knobs_for_the_plan(assembled, context, infos, answers)
 

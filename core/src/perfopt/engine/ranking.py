@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from perfopt.domain.recommendation import ExpectedValue, OptimizationRecommendation
+from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.engine.merging.bids import preferred
 from perfopt.engine.merging.merge import Part
-from perfopt.learn.model import SHORTAGE_COSTS
+from perfopt.engine.merging.worth import expected_value
 from perfopt.plugin.context import AnalysisContext
-
-_DIGITS = 4
 
 
 def ranked(
@@ -35,35 +33,10 @@ def _order(made: OptimizationRecommendation) -> tuple[float, float, str, str]:
 def _valued(
     part: Part, made: OptimizationRecommendation, context: AnalysisContext
 ) -> OptimizationRecommendation:
-    now, then = made.monthly_cost_current, made.monthly_cost_recommended
-    if now is None or then is None:
-        return made
-    saving = (now - then) * made.expected_improvement.confidence
-    kind = context.snapshot.workload.service_class
-    breach = context.shortage_costs.get(kind, SHORTAGE_COSTS[kind]) * now
-    risk = breach * _surer(part, made)
-    value = ExpectedValue(
-        saving=round(saving, _DIGITS), risk=round(risk, _DIGITS), total=round(saving + risk, _DIGITS)
-    )
+    costs = made.monthly_cost_current, made.monthly_cost_recommended
+    prior = part.bid.proposal.prior or part.candidate.prior
+    value = expected_value(*costs, made.evidence, part.stayed, prior, context)
     return msgspec.structs.replace(made, expected_value=value)
-
-
-def _surer(part: Part, made: OptimizationRecommendation) -> float:
-    """Returns by how much the probability of a kept word rises over staying as it is.
-
-    Both records are over the same past windows and are shrunk alike, so only their difference counts: a
-    prior says how sure a strategy is, not that staying was worse.
-    """
-    pairs = [
-        (window.accurate, stayed)
-        for window, stayed in zip(made.evidence.windows, part.stayed, strict=True)
-        if window.accurate is not None and stayed is not None
-    ]
-    if not pairs:
-        return 0.0
-    detail = made.confidence_detail
-    difference = sum(kept - stayed for kept, stayed in pairs) / len(pairs)
-    return detail.n_effective * difference / (detail.prior_strength + detail.n_effective)
 
 
 def _numbered(made: OptimizationRecommendation, rank: int) -> OptimizationRecommendation:

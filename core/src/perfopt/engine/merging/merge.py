@@ -1,13 +1,13 @@
 """Merges the proposals of an analysis into one state, and replays that state where the proposals were."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.recommendation import Declined, Evidence, Reason, ReplayWindow
+from perfopt.domain.recommendation import Declined, Evidence, ExpectedValue, Reason, ReplayWindow
 from perfopt.domain.rules import Conditions, FiredRule
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
@@ -15,7 +15,8 @@ from perfopt.engine.merging.bids import FOR_SLO, Bid, groups, standing
 from perfopt.engine.merging.coherence import Fitted, fitted, fitted_alone
 from perfopt.engine.merging.fields import BASIS, SCHEDULE, differences, flatten, is_quantity
 from perfopt.engine.merging.moments import Candidate, Moment, past, present, recommended_cost
-from perfopt.engine.merging.reconcile import Agreed, lose_all, lose_stale_knobs, reconcile
+from perfopt.engine.merging.reconcile import Agreed, lose_all, lose_stale_knobs, lose_to_staying, reconcile
+from perfopt.engine.merging.worth import not_worth_it
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim, Prior, Proposal
 from perfopt.replay.score import score, score_staying, score_together
@@ -88,9 +89,12 @@ class Merged:
     prior: Prior
 
 
-def merge(context: AnalysisContext, candidates: Sequence[Candidate], rules: RuleSet) -> Merged:
+def merge(
+    context: AnalysisContext, candidates: Sequence[Candidate], rules: RuleSet, *, by_itself: bool = False
+) -> Merged:
     """Returns one state for all proposals, with its evidence and what is left of each.
 
+    A proposal that is worth less than staying as it is does not take part.
     Where the merged state breaches in windows in which each proposal held alone, the proposal that stands
     for least is left out, as long as that makes the rest worth more.
 
@@ -98,15 +102,50 @@ def merge(context: AnalysisContext, candidates: Sequence[Candidate], rules: Rule
         context: what the strategies were given.
         candidates: the strategies that made a proposal; their order does not matter.
         rules: the merged state must pass the safety packs among them, and all that judge, once more.
+        by_itself: the only candidate is to be judged, so it takes part whatever it is worth.
     """
-    best = _attempt(present(context, candidates), past(context, candidates), candidates, (), rules)
+    now, moments = present(context, candidates), past(context, candidates)
+    stayed = {one.key: tuple(_stayed(one.key, moment) for moment in moments) for one in candidates}
+    idle = {} if by_itself else _not_worth_it(now, candidates, stayed)
+    best = _best(
+        _without(now, idle),
+        tuple(_without(moment, idle) for moment in moments),
+        [one for one in candidates if one.key not in idle],
+        rules,
+    )
+    for bid in now.bids:
+        if bid.key in idle:
+            lose_to_staying(best.decision.agreed, bid, idle[bid.key], now.state)
+    parts = tuple(_part(one, best, now, stayed[one.key]) for one in candidates)
+    return Merged(best.decision, parts, best.evidence, best.prior)
+
+
+def _without(moment: Moment, keys: Container[str]) -> Moment:
+    return replace(moment, bids=tuple(bid for bid in moment.bids if bid.key not in keys))
+
+
+def _not_worth_it(
+    now: Moment, candidates: Sequence[Candidate], stayed: Mapping[str, Sequence[bool | None]]
+) -> dict[str, ExpectedValue]:
+    by_key = {one.key: one for one in candidates}
+    found = {
+        bid.key: not_worth_it(by_key[bid.key], bid, now, stayed[bid.key])
+        for bid in now.bids
+        if differences(now.state, bid.proposal.target).keys() - {BASIS}
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _best(
+    now: Moment, moments: tuple[Moment, ...], candidates: Sequence[Candidate], rules: RuleSet
+) -> "_Attempt":
+    best = _attempt(now, moments, candidates, (), rules)
     while (weakest := _weakest(best)) is not None and _breaches_together(best, candidates):
         fewer = _attempt(best.now, best.moments, candidates, (*best.dropped, weakest.key), rules)
         if _worth(fewer) <= _worth(best):
             break
         best = fewer
-    parts = tuple(_part(one, best) for one in candidates)
-    return Merged(best.decision, parts, best.evidence, best.prior)
+    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +307,8 @@ def plan_cost(decision: Decision, context: AnalysisContext) -> float | None:
     return recommended_cost(merged, context)
 
 
-def _part(candidate: Candidate, attempt: _Attempt) -> Part:
-    bid = next(bid for bid in attempt.now.bids if bid.key == candidate.key)
+def _part(candidate: Candidate, attempt: _Attempt, now: Moment, stayed: tuple[bool | None, ...]) -> Part:
+    bid = next(bid for bid in now.bids if bid.key == candidate.key)
     target, reasons, taken = _own(bid, attempt.now, attempt.decision)
     evidence = candidate.evidence
     if taken and target is not bid.proposal.target:
@@ -280,7 +319,6 @@ def _part(candidate: Candidate, attempt: _Attempt) -> Part:
             )
         ]
         evidence = Evidence(windows=tuple(windows))
-    stayed = tuple(_stayed(candidate.key, moment) for moment in attempt.moments)
     return Part(candidate, bid, target, evidence, taken, stayed, reasons)
 
 

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from perfopt.domain.recommendation import ExpectedValue
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.merging.bids import BY_VALUE, MEMORY_SAFETY, Bid, Group, groups, held
 from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer, shown
 
 _LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
+NOT_WORTH_IT = "not_worth_it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +22,22 @@ class Loss:
         path: the field.
         wanted: by the loser.
         code: see domain.recommendation.Conflict.
-        lost_by, won_by: the bids.
+        lost_by, won_by: the bids; None where staying as it is won.
         rank: what the winner stands for.
         contested: the field that decided, another one where the code is "goes_together".
         lost_rank: what the loser stands for.
+        value: of the loser, where staying as it is is worth more.
     """
 
     path: Path
     wanted: Any
     code: str
     lost_by: Bid
-    won_by: Bid
+    won_by: Bid | None
     rank: int
     contested: Path
     lost_rank: int = BY_VALUE
+    value: ExpectedValue | None = None
 
 
 @dataclass(slots=True)
@@ -129,6 +133,15 @@ def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState) -> N
     for group in groups(bid, current):
         for path, value in group.values.items():
             agreed.losses.append(Loss(path, value, BREACHES_TOGETHER, bid, winner, group.rank, path))
+
+
+def lose_to_staying(agreed: Agreed, bid: Bid, value: ExpectedValue, current: WorkloadState) -> None:
+    """Notes that all a bid wants is lost, because staying as it is is worth more."""
+    agreed.losses += [
+        Loss(path, wanted, NOT_WORTH_IT, bid, None, group.rank, path, value=value)
+        for group in groups(bid, current)
+        for path, wanted in group.values.items()
+    ]
 
 
 def lose_stale_knobs(agreed: Agreed, state: WorkloadState) -> bool:

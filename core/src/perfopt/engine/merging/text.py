@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.recommendation import Conflict
+from perfopt.domain.recommendation import Conflict, ExpectedValue
 from perfopt.domain.workload import Slo
 from perfopt.engine.merging.bids import BY_VALUE, FOR_SLO, JOINT, MEMORY_SAFETY, SIZE_ALONE, Bid
 from perfopt.engine.merging.fields import KNOBS, Values, label, shown
@@ -30,13 +30,15 @@ def conflict(loss: Loss, values: Values, slo: Slo | None, currency: str) -> Conf
         kept=shown(loss.path, values.get(loss.path)),
         lost_by=loss.lost_by.key,
         lost_by_type=loss.lost_by.proposal.optimization_type,
-        won_by=loss.won_by.key,
-        won_by_type=loss.won_by.proposal.optimization_type,
+        won_by=None if loss.won_by is None else loss.won_by.key,
+        won_by_type=None if loss.won_by is None else loss.won_by.proposal.optimization_type,
         reason=_why(loss, slo, currency),
     )
 
 
 def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
+    if loss.won_by is None:
+        return "Staying as it is is worth more." if loss.value is None else _staying(loss.value, currency)
     winner = loss.won_by.key
     if loss.code == GOES_TOGETHER and loss.path[0] in KNOBS and loss.contested[0] == "container":
         return (
@@ -63,6 +65,17 @@ def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
     return (
         f"{winner} is worth more by saving, confidence and risk of breach:"
         f" {_value(loss.won_by, currency)} against {_value(loss.lost_by, currency)}."
+    )
+
+
+def _staying(value: ExpectedValue, currency: str) -> str:
+    """Returns why a change is not worth it, in money a month times how sure it is."""
+    money = f"the change {'costs' if value.saving < 0 else 'saves'} {abs(value.saving):.2f}"
+    often = "more" if value.risk < 0 else "less"
+    risk = f", and in replays it broke its word {often} often, worth {abs(value.risk):.2f}"
+    return (
+        f"Staying as it is is worth {-value.total:.2f} {currency} a month more:"
+        f" {money}{risk if value.risk else ''}."
     )
 
 
