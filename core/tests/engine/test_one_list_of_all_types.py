@@ -7,6 +7,7 @@ import pytest
 
 from perfopt.config import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
+from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
@@ -313,6 +314,18 @@ def test_the_plan_is_as_sure_as_all_its_parts_together():
     assert detail.prior_strength == 5
 
 
+def test_the_confidence_of_a_plan_of_several_follows_what_plans_came_to():
+    record = StrategyRecord(slope=1.0, intercept=-1.0, outcomes=40.0, accuracy=0.6, stated=0.9)
+    outcomes = [(one, run_strategy(one, make_context(steady()))) for one in (SMALLER, LIMITED)]
+    stated, mapped = (merged(*outcomes, record=one).plan for one in (None, record))
+    sure = stated.expected_improvement.confidence
+    assert mapped.expected_improvement.confidence == pytest.approx(record.recalibrated(sure), abs=1e-3)
+    assert mapped.confidence_detail.before_record == sure
+    assert mapped.confidence_detail.recorded_outcomes == 40.0
+    alone = merged(outcomes[0], record=record).plan  # a plan of one is its recommendation
+    assert alone.confidence_detail.before_record is None
+
+
 def test_ranks_go_by_money_and_by_risk():
     # The request is too small by half: staying breaches in every window, so raising it is worth its cost.
     tight = msgspec.structs.replace(
@@ -468,11 +481,12 @@ SMALLER = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
 LIMITED = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5})
 
 
-def merged(*made, rules=RULES):
+def merged(*made, rules=RULES, record=None):
     """Assembles outcomes that rules have left their marks on already."""
     infos = [info(strategy) for strategy, _ in made]
     outcomes = Answers(tuple(outcome for _, outcome in made))
-    return assemble(make_context(steady()), tuple(OptimizationType), infos, outcomes, (), "None.", rules)
+    context = make_context(steady())
+    return assemble(context, tuple(OptimizationType), infos, outcomes, (), "None.", rules, record)
 
 
 def test_a_plan_needs_all_that_any_part_of_it_needs():

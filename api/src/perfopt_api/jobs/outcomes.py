@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import uuid4
@@ -17,9 +17,9 @@ from perfopt.engine.records import strategy_records
 from perfopt.errors import NoDataError, PerfoptError, UnavailableError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Claim, Proposal
-from perfopt.replay.outcome import OUTCOME_METRICS, score_outcome
+from perfopt.replay.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
 from perfopt.sources.base import FailedSnapshot, MetricSource
-from perfopt_api.store.outcomes import DueOutcome, Outcome, PostgresOutcomes
+from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, Outcome
 
 _BATCH = 100
 _LEASE = timedelta(minutes=10)
@@ -31,11 +31,17 @@ _log = structlog.get_logger(__name__)
 OpenSource = Callable[[str | None], Awaitable[MetricSource]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    store: LeasedOutcomes
+    due: DueOutcome
+
+
 class OutcomeKeeper:
     """Scores what is due, and has confidence follow what was scored.
 
     Args:
-        store: of the outcomes.
+        stores: of the outcomes: of recommendations, and of plans.
         source: opens a metric source by name, or the default one.
         versions: the strategies that run, to the versions of their plugins.
         use: takes the records of strategies from now on.
@@ -45,7 +51,7 @@ class OutcomeKeeper:
 
     def __init__(
         self,
-        store: PostgresOutcomes,
+        stores: Sequence[LeasedOutcomes],
         source: OpenSource,
         versions: Mapping[str, str],
         use: Callable[[Mapping[str, StrategyRecord]], None],
@@ -53,13 +59,13 @@ class OutcomeKeeper:
         pause_seconds: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._store = store
+        self._stores = tuple(stores)
         self._source = source
         self._versions = dict(versions)
         self._use = use
         self._pause_seconds = pause_seconds
         self._now = now
-        self._seen: tuple[int, datetime | None] | None = None
+        self._seen: list[tuple[int, datetime | None]] | None = None
 
     async def start(self) -> None:
         """Takes over what was recorded, before the first job.
@@ -88,13 +94,15 @@ class OutcomeKeeper:
         Raises:
             UnavailableError: PostgreSQL is not reachable.
         """
-        version = await self._store.version()
-        if version == self._seen:
+        seen = [await store.version() for store in self._stores]
+        if seen == self._seen:
             return
-        recorded = await self._store.recorded(self._versions)
-        records = await asyncio.to_thread(strategy_records, recorded, self._versions, self._now())
+        records: dict[str, StrategyRecord] = {}
+        for store in self._stores:
+            recorded, versions = await store.recorded(self._versions), store.versions(self._versions)
+            records |= await asyncio.to_thread(strategy_records, recorded, versions, self._now())
         self._use(records)
-        self._seen = version
+        self._seen = seen
 
     async def sweep(self) -> int:
         """Scores one batch of what is due; returns how many it took, be they scored or postponed.
@@ -103,13 +111,17 @@ class OutcomeKeeper:
             UnavailableError: PostgreSQL is not reachable.
         """
         owner = uuid4().hex
-        claimed = await self._store.claim(self._now(), owner=owner, lease=_LEASE, limit=_BATCH)
+        claimed = [
+            _Claim(store, due)
+            for store in self._stores
+            for due in await store.claim(self._now(), owner=owner, lease=_LEASE, limit=_BATCH)
+        ]
         for (name, made_at, until), group in groupby(sorted(claimed, key=_window), key=_window):
             await self._score(name or None, made_at, until, tuple(group), owner)
         return len(claimed)
 
     async def _score(
-        self, name: str | None, made_at: datetime, until: datetime, due: Sequence[DueOutcome], owner: str
+        self, name: str | None, made_at: datetime, until: datetime, claims: Sequence[_Claim], owner: str
     ) -> None:
         """Scores recommendations of one source and window with one read of the source."""
         try:
@@ -117,57 +129,50 @@ class OutcomeKeeper:
             latest = await source.latest()
             if latest < until:
                 await self._wait(
-                    due, owner, f"There are no samples yet of {until.isoformat()}.", until - latest
+                    claims, owner, f"There are no samples yet of {until.isoformat()}.", until - latest
                 )
                 return
-            windows = await _windows(source, {one.recommendation.workload for one in due}, made_at, until)
+            windows = await _windows(source, {one.due.workload for one in claims}, made_at, until)
         except UnavailableError:
             raise
         except PerfoptError as error:
-            await self._wait(due, owner, str(error), _backoff(due[0]))
+            await self._wait(claims, owner, str(error), _backoff(claims[0].due))
             return
         except Exception:
             _log.exception("outcomes_not_read", source=name)
-            await self._wait(due, owner, _UNEXPECTED, _backoff(due[0]))
+            await self._wait(claims, owner, _UNEXPECTED, _backoff(claims[0].due))
             return
-        for one in due:
-            await self._score_one(one, windows.get(one.recommendation.workload, _GONE), owner)
+        for one in claims:
+            await self._score_one(one, windows.get(one.due.workload, _GONE), owner)
 
-    async def _score_one(self, one: DueOutcome, found: WorkloadSnapshot | PerfoptError, owner: str) -> None:
+    async def _score_one(self, one: _Claim, found: WorkloadSnapshot | PerfoptError, owner: str) -> None:
         """Scores one recommendation; what goes wrong with it holds up no other."""
         if isinstance(found, PerfoptError) and not isinstance(found, NoDataError):
-            await self._wait((one,), owner, str(found), _backoff(one))
+            await self._wait((one,), owner, str(found), _backoff(one.due))
             return
         try:
-            outcome = await asyncio.to_thread(_outcome, one.recommendation, found)
+            outcome = await asyncio.to_thread(_outcome, one.due, found)
         except Exception:
-            _log.exception("outcome_not_scored", recommendation_id=one.recommendation.recommendation_id)
-            await self._wait((one,), owner, _UNEXPECTED, _backoff(one))
+            _log.exception("outcome_not_scored", key=one.due.key)
+            await self._wait((one,), owner, _UNEXPECTED, _backoff(one.due))
             return
         await self._write(one, outcome, owner)
 
-    async def _wait(self, due: Sequence[DueOutcome], owner: str, reason: str, delay: timedelta) -> None:
+    async def _wait(self, claims: Sequence[_Claim], owner: str, reason: str, delay: timedelta) -> None:
         """Tries again later; after 30 days it counts as not to be scored."""
         now = self._now()
-        for one in due:
-            made = one.recommendation
-            if now - max(made.valid_until, one.stored_at) > GIVE_UP:
-                await self._write(
-                    one, Outcome(status="not_scored", applied=made.applied, reason=reason), owner
-                )
+        for one in claims:
+            _, end = one.due.window
+            if now - max(end, one.due.stored_at) > GIVE_UP:
+                given_up = Outcome(status="not_scored", applied=one.due.applied, reason=reason)
+                await self._write(one, given_up, owner)
             else:
                 until = now + min(max(delay, _SOONEST), _LATEST)
-                await self._store.postpone(made.recommendation_id, until, owner=owner)
+                await one.store.postpone(one.due.key, until, owner=owner)
 
-    async def _write(self, one: DueOutcome, outcome: Outcome, owner: str) -> None:
-        made = one.recommendation
-        if await self._store.record(made.recommendation_id, outcome, owner=owner, now=self._now()):
-            _log.info(
-                "outcome_recorded",
-                recommendation_id=made.recommendation_id,
-                status=outcome.status,
-                accurate=outcome.accurate,
-            )
+    async def _write(self, one: _Claim, outcome: Outcome, owner: str) -> None:
+        if await one.store.record(one.due.key, outcome, owner=owner, now=self._now()):
+            _log.info("outcome_recorded", key=one.due.key, status=outcome.status, accurate=outcome.accurate)
 
 
 _UNEXPECTED = "Scoring it stopped on an error that perfopt did not expect; the worker's log has the details."
@@ -178,8 +183,8 @@ def _backoff(one: DueOutcome) -> timedelta:
     return _SOONEST * (1 << min(one.attempts, 8))
 
 
-def _window(due: DueOutcome) -> tuple[str, datetime, datetime]:
-    return due.source or "", due.recommendation.made_at, due.recommendation.valid_until
+def _window(one: _Claim) -> tuple[str, datetime, datetime]:
+    return one.due.source or "", *one.due.window
 
 
 async def _windows(
@@ -198,24 +203,23 @@ async def _windows(
     return found
 
 
-def _outcome(made: OptimizationRecommendation, found: WorkloadSnapshot | PerfoptError) -> Outcome:
+def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome:
     if isinstance(found, PerfoptError):
-        return Outcome(status="not_scored", applied=made.applied, reason=found.message)
-    before = msgspec.structs.replace(found.workload, state=state_of_map(made.current_state))
-    proposal = Proposal(
-        optimization_type=made.optimization_type,
-        target=state_of_map(made.recommended_state),
-        description=made.description,
-        claim=msgspec.convert(made.claim, Claim),
-        already_right=made.already_right,
-    )
-    scored = score_outcome(proposal, replace(found, workload=before), applied=made.applied)
+        return Outcome(status="not_scored", applied=due.applied, reason=found.message)
+    state = state_of_map(due.made[0].current_state)
+    window = replace(found, workload=msgspec.structs.replace(found.workload, state=state))
+    if due.together is None:
+        scored = score_outcome(_proposal(due.made[0]), window, applied=due.applied)
+    else:
+        # What one promised it promised of all its changes: who lost one promises nothing.
+        parts = [_proposal(made, promises=not made.conflicts) for made in due.made]
+        scored = score_plan_outcome(parts, state_of_map(due.together), window, applied=due.applied)
     score = scored.score
     if not score.scored:
-        return Outcome(status="not_scored", applied=made.applied, reason=score.reason)
+        return Outcome(status="not_scored", applied=due.applied, reason=score.reason)
     return Outcome(
         status="scored",
-        applied=made.applied,
+        applied=due.applied,
         accurate=score.accurate,
         cpu_safe=score.cpu_safe,
         memory_safe=score.memory_safe,
@@ -223,4 +227,14 @@ def _outcome(made: OptimizationRecommendation, found: WorkloadSnapshot | Perfopt
         cpu_waste=score.cpu_waste,
         memory_waste=score.memory_waste,
         censored=scored.censored,
+    )
+
+
+def _proposal(made: OptimizationRecommendation, *, promises: bool = True) -> Proposal:
+    return Proposal(
+        optimization_type=made.optimization_type,
+        target=state_of_map(made.recommended_state),
+        description=made.description,
+        claim=msgspec.convert(made.claim, Claim) if promises else Claim(),
+        already_right=made.already_right,
     )

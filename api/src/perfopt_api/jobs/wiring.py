@@ -29,6 +29,7 @@ from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
+from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
 
@@ -86,7 +87,7 @@ def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSou
 
     def of(backends: Backends) -> Sequence[Companion]:
         registry = PostgresModels(backends.database)
-        outcomes = PostgresOutcomes(backends.database)
+        outcomes = (PostgresOutcomes(backends.database), PostgresPlanOutcomes(backends.database))
         always: tuple[Companion, ...] = (
             ModelWatch(registry, engine.use_models, settings.model_poll_seconds),
             OutcomeKeeper(

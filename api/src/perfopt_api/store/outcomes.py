@@ -1,11 +1,12 @@
 """What recommendations came to, on PostgreSQL: leased like jobs, written once, read for confidence."""
 
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Float, and_, cast, func, or_, select, update
+from sqlalchemy import Column, Float, Table, and_, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.recommendation import OptimizationRecommendation
@@ -15,22 +16,39 @@ from perfopt_api.store.mapping import recommendation_of
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 
 # Older outcomes hardly weigh anything, and this many tell enough.
-_MOST_READ = 20_000
+MOST_READ = 20_000
 
 
 class DueOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A recommendation whose validity is over and that nobody else scores now.
+    """A recommendation, or a plan of several, whose validity is over and that nobody else scores now.
 
     Attributes:
+        key: of the recommendation, or of the plan's job.
+        made: the recommendation, or all of the plan's job.
+        together: the state that a plan recommends; None of a recommendation.
+        applied: all of it was in force.
         source: the metric source that its analysis read; None is the default one.
         attempts: how often it was tried, this time included.
         stored_at: when the recommendation was made by the clock of the service.
     """
 
-    recommendation: OptimizationRecommendation
+    key: str
+    made: tuple[OptimizationRecommendation, ...]
+    together: dict[str, Any] | None = None
+    applied: bool
     source: str | None
     attempts: int
     stored_at: datetime
+
+    @property
+    def workload(self) -> str:
+        """Identity of the workload."""
+        return self.made[0].workload
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """What it is scored on."""
+        return self.made[0].made_at, self.made[0].valid_until
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +76,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class PostgresOutcomes:
-    """The outcomes of a database. Instants are given, so that one clock rules."""
+class LeasedOutcomes(ABC):
+    """The outcomes of one table. Instants are given, so that one clock rules.
+
+    Attributes:
+        table: of the outcomes.
+        key: its primary key.
+    """
+
+    table: Table
+    key: Column[str]
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -75,11 +101,12 @@ class PostgresOutcomes:
             lease: how long it is held; after that another may take it.
             limit: at most so many.
         """
-        free = or_(outcomes.c.lease_expires_at.is_(None), outcomes.c.lease_expires_at < now)
+        table = self.table.c
+        free = or_(table.lease_expires_at.is_(None), table.lease_expires_at < now)
         due = (
-            select(outcomes.c.recommendation_id)
-            .where(outcomes.c.status == "due", outcomes.c.due_at <= now, free)
-            .order_by(outcomes.c.due_at)
+            select(self.key)
+            .where(table.status == "due", table.due_at <= now, free)
+            .order_by(table.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
@@ -88,44 +115,74 @@ class PostgresOutcomes:
             held = {
                 "lease_owner": owner,
                 "lease_expires_at": now + lease,
-                "attempts": outcomes.c.attempts + 1,
+                "attempts": table.attempts + 1,
             }
-            mine = outcomes.c.recommendation_id.in_(ids)
-            await connection.execute(update(outcomes).where(mine).values(held))
-            return await _due(connection, ids)
+            await connection.execute(update(self.table).where(self.key.in_(ids)).values(held))
+            return await self._due(connection, ids)
 
-    async def record(self, recommendation_id: str, outcome: Outcome, *, owner: str, now: datetime) -> bool:
+    async def record(self, key: str, outcome: Outcome, *, owner: str, now: datetime) -> bool:
         """Writes an outcome; False where it is no longer this claim's, or was written before."""
         values = msgspec.structs.asdict(outcome) | {
             "scored_at": now,
             "lease_owner": None,
             "lease_expires_at": None,
         }
-        return await self._update_held(recommendation_id, owner, values)
+        return await self._update_held(key, owner, values)
 
-    async def postpone(self, recommendation_id: str, until: datetime, *, owner: str) -> bool:
+    async def postpone(self, key: str, until: datetime, *, owner: str) -> bool:
         """Gives one back, to be tried again at an instant; False where it is no longer this claim's."""
         values = {"due_at": until, "lease_owner": None, "lease_expires_at": None}
-        return await self._update_held(recommendation_id, owner, values)
+        return await self._update_held(key, owner, values)
 
-    async def _update_held(self, recommendation_id: str, owner: str, values: dict[str, Any]) -> bool:
-        held = and_(
-            outcomes.c.recommendation_id == recommendation_id,
-            outcomes.c.lease_owner == owner,
-            outcomes.c.status == "due",
-        )
+    async def _update_held(self, key: str, owner: str, values: dict[str, Any]) -> bool:
+        table = self.table.c
+        held = and_(self.key == key, table.lease_owner == owner, table.status == "due")
         async with self._database.transaction() as connection:
-            return (await connection.execute(update(outcomes).where(held).values(values))).rowcount == 1
+            return (await connection.execute(update(self.table).where(held).values(values))).rowcount == 1
 
     async def version(self) -> tuple[int, datetime | None]:
         """Returns something that changes whenever an outcome is written: how many, and the newest."""
-        query = select(func.count(), func.max(outcomes.c.scored_at)).where(outcomes.c.status == "scored")
+        table = self.table.c
+        query = select(func.count(), func.max(table.scored_at)).where(table.status == "scored")
         async with self._database.transaction() as connection:
             count, newest = (await connection.execute(query)).one()
         return count, newest
 
-    async def recorded(self, strategies: Collection[str]) -> tuple[RecordedOutcome, ...]:
-        """Returns the newest scored outcomes of strategies, by key."""
+    @staticmethod
+    @abstractmethod
+    def versions(running: Mapping[str, str]) -> dict[str, str]:
+        """Returns whose outcomes these are, to the version that runs now.
+
+        Args:
+            running: the strategies that run, to the versions of their plugins.
+        """
+
+    @abstractmethod
+    async def recorded(self, versions: Mapping[str, str]) -> tuple[RecordedOutcome, ...]:
+        """Returns the newest scored outcomes.
+
+        Args:
+            versions: the strategies that run, to the versions of their plugins.
+        """
+
+    @abstractmethod
+    async def _due(self, connection: AsyncConnection, keys: Sequence[str]) -> tuple[DueOutcome, ...]:
+        """Reads what was claimed."""
+
+
+class PostgresOutcomes(LeasedOutcomes):
+    """The outcomes of the recommendations of a database."""
+
+    table = outcomes
+    key = outcomes.c.recommendation_id
+
+    @staticmethod
+    def versions(running: Mapping[str, str]) -> dict[str, str]:
+        """Returns the strategies that run."""
+        return dict(running)
+
+    async def recorded(self, versions: Mapping[str, str]) -> tuple[RecordedOutcome, ...]:
+        """Returns the newest scored outcomes of strategies."""
         table, body = recommendations, recommendations.c.body
         before = body["confidence_detail"]["before_record"].as_string()
         told = table.c.expected_improvement["confidence"].as_string()
@@ -142,32 +199,33 @@ class PostgresOutcomes:
                 outcomes.c.scored_at,
             )
             .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
-            .where(outcomes.c.status == "scored", plugin.in_(list(strategies)))
+            .where(outcomes.c.status == "scored", plugin.in_(list(versions)))
             .order_by(outcomes.c.scored_at.desc(), table.c.recommendation_id)
-            .limit(_MOST_READ)
+            .limit(MOST_READ)
         )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(RecordedOutcome(*row) for row in rows)
 
-
-async def _due(connection: AsyncConnection, ids: Sequence[str]) -> tuple[DueOutcome, ...]:
-    table = recommendations
-    columns = [column for column in table.c if column.name != "predictions"]
-    query = (
-        select(*columns, outcomes.c.attempts, jobs.c.request["source"].as_string().label("source"))
-        .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
-        .join(jobs, jobs.c.job_id == table.c.job_id, isouter=True)
-        .where(table.c.recommendation_id.in_(ids))
-        .order_by(table.c.made_at, table.c.valid_until, table.c.recommendation_id)
-    )
-    rows = (await connection.execute(query)).mappings().all()
-    return tuple(
-        DueOutcome(
-            recommendation=recommendation_of(row),
-            source=row["source"],
-            attempts=row["attempts"],
-            stored_at=row["created_at"],
+    async def _due(self, connection: AsyncConnection, keys: Sequence[str]) -> tuple[DueOutcome, ...]:
+        table = recommendations
+        columns = [column for column in table.c if column.name != "predictions"]
+        query = (
+            select(*columns, outcomes.c.attempts, jobs.c.request["source"].as_string().label("source"))
+            .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
+            .join(jobs, jobs.c.job_id == table.c.job_id, isouter=True)
+            .where(table.c.recommendation_id.in_(keys))
+            .order_by(table.c.made_at, table.c.valid_until, table.c.recommendation_id)
         )
-        for row in rows
-    )
+        rows = (await connection.execute(query)).mappings().all()
+        return tuple(
+            DueOutcome(
+                key=row["recommendation_id"],
+                made=(recommendation_of(row),),
+                applied=row["applied"],
+                source=row["source"],
+                attempts=row["attempts"],
+                stored_at=row["created_at"],
+            )
+            for row in rows
+        )

@@ -6,7 +6,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import aliased
 
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import jobs, outbox, outcomes, recommendations
+from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations
 
 
 class PostgresRetention:
@@ -18,8 +18,8 @@ class PostgresRetention:
     async def forget_jobs(self, before: datetime, *, limit: int) -> int:
         """Deletes finished analyses with their recommendations and outcomes, oldest first.
 
-        One stays as long as a recommendation of it is current, applied, or waits for its outcome, or a job
-        that applied one names it; so do jobs that applied something.
+        One stays as long as a recommendation of it is current, applied, or waits for its outcome, as its plan
+        may, or a job that applied one names it; so do jobs that applied something.
 
         Args:
             before: only what was finished before it.
@@ -44,6 +44,7 @@ class PostgresRetention:
                 jobs.c.parent_job_id.is_(None),
                 ~in_force,
                 ~waiting,
+                ~exists().where(plan_outcomes.c.job_id == jobs.c.job_id, plan_outcomes.c.status == "due"),
                 ~exists().where(child.c.parent_job_id == jobs.c.job_id),
             )
             .order_by(jobs.c.completed_at)

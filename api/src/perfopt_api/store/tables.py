@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -174,34 +174,40 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_job_id", "job_id"),
 )
 
-# What each recommendation came to. A row is due from the end of the validity on, and is written once.
-outcomes = Table(
-    "recommendation_outcomes",
-    metadata,
-    Column(
-        "recommendation_id",
-        String(100),
-        ForeignKey(recommendations.c.recommendation_id, ondelete="CASCADE"),
-        primary_key=True,
-    ),
-    Column("status", String(20), nullable=False, server_default=text("'due'")),
-    Column("due_at", DateTime(timezone=True), nullable=False),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("lease_owner", String(100)),
-    _moment("lease_expires_at"),
-    _moment("scored_at"),
-    Column("applied", Boolean),
-    Column("accurate", Boolean),
-    Column("cpu_safe", Boolean),
-    Column("memory_safe", Boolean),
-    Column("claim_kept", Boolean),
-    Column("cpu_waste", Float),
-    Column("memory_waste", Float),
-    Column("censored", String(20)),
-    Column("reason", Text),
-    Index("ix_recommendation_outcomes_due", "due_at", postgresql_where=text("status = 'due'")),
-    Index("ix_recommendation_outcomes_scored_at", text("scored_at DESC")),
-)
+
+def _outcome(name: str, key: Column[str]) -> Table:
+    """Returns a table of outcomes. A row is due from the end of the validity on, and is written once."""
+    return Table(
+        name,
+        metadata,
+        key,
+        Column("status", String(20), nullable=False, server_default=text("'due'")),
+        Column("due_at", DateTime(timezone=True), nullable=False),
+        Column("attempts", Integer, nullable=False, server_default=text("0")),
+        Column("lease_owner", String(100)),
+        _moment("lease_expires_at"),
+        _moment("scored_at"),
+        Column("applied", Boolean),
+        Column("accurate", Boolean),
+        Column("cpu_safe", Boolean),
+        Column("memory_safe", Boolean),
+        Column("claim_kept", Boolean),
+        Column("cpu_waste", Float),
+        Column("memory_waste", Float),
+        Column("censored", String(20)),
+        Column("reason", Text),
+        Index(f"ix_{name}_due", "due_at", postgresql_where=text("status = 'due'")),
+        Index(f"ix_{name}_scored_at", text("scored_at DESC")),
+    )
+
+
+def _key(name: str, of: Column[str]) -> Column[str]:
+    return Column(name, String(100), ForeignKey(of, ondelete="CASCADE"), primary_key=True)
+
+
+# What each recommendation came to, and each plan of several.
+outcomes = _outcome("recommendation_outcomes", _key("recommendation_id", recommendations.c.recommendation_id))
+plan_outcomes = _outcome("plan_outcomes", _key("job_id", jobs.c.job_id))
 
 models = Table(
     "models",

@@ -18,7 +18,15 @@ from perfopt_api.events.message import EventMessage, event_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_row
 from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
-from perfopt_api.store.tables import counters, idempotency_keys, jobs, outbox, outcomes, recommendations
+from perfopt_api.store.tables import (
+    counters,
+    idempotency_keys,
+    jobs,
+    outbox,
+    outcomes,
+    plan_outcomes,
+    recommendations,
+)
 
 _ANALYZING = OptimizationStatus.ANALYZING.value
 
@@ -135,6 +143,9 @@ class PostgresWorkStore:
         await connection.execute(insert(recommendations).values(rows))
         due = [{"recommendation_id": row["recommendation_id"], "due_at": row["valid_until"]} for row in rows]
         await connection.execute(insert(outcomes).values(due))
+        if result.plan is not None and len(result.plan.steps) > 1:
+            until = max(made.valid_until for made in result.recommendations)
+            await connection.execute(insert(plan_outcomes).values(job_id=job_id, due_at=until))
         if events:
             await connection.execute(
                 insert(outbox).values([msgspec.structs.asdict(event) for event in events])

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
+from perfopt.domain.record import StrategyRecord
 from perfopt.engine.isolation import Answers
 from perfopt.engine.merging import text
 from perfopt.engine.merging.conditions import conditions
@@ -34,6 +35,7 @@ def assemble(
     warnings: Sequence[AnalysisWarning],
     no_strategy: str,
     rules: RuleSet,
+    plan_record: StrategyRecord | None = None,
     *,
     by_itself: bool = False,
 ) -> AnalysisResult:
@@ -47,12 +49,13 @@ def assemble(
         warnings: of the source and the engine, to stand before those of plugins.
         no_strategy: what to tell a user about a type that no installed plugin makes, after the type.
         rules: those of the workload; the merged state must pass the safety packs among them once more.
+        plan_record: what the recorded outcomes of plans say of the confidence of one.
         by_itself: one strategy is to be judged, so what it says is shown whatever it is worth.
     """
     context, _ = rules.prepared(context)  # the class that rules set counts for what a breach costs
     made = [Made(info, outcome) for info, outcome in zip(infos, answers.outcomes, strict=True)]
     proposed = [one for one in made if one.outcome.status == "ok"]
-    merged = _merged(context, proposed, rules, by_itself=by_itself)
+    merged = _merged(context, proposed, rules, plan_record, by_itself=by_itself)
     parts = [] if merged is None else list(zip(merged.parts, proposed, strict=True))
     lost = () if merged is None else conflicts(merged.decision, context)
     recommendations = ranked(
@@ -74,10 +77,15 @@ def assemble(
 
 
 def _merged(
-    context: AnalysisContext, made: Sequence[Made], rules: RuleSet, *, by_itself: bool
+    context: AnalysisContext,
+    made: Sequence[Made],
+    rules: RuleSet,
+    record: StrategyRecord | None,
+    *,
+    by_itself: bool,
 ) -> Merged | None:
     candidates = [Candidate(one.info.key, one.info.prior, one.outcome) for one in made]
-    return merge(context, candidates, rules, by_itself=by_itself) if candidates else None
+    return merge(context, candidates, rules, record, by_itself=by_itself) if candidates else None
 
 
 def _out_of_plan(part: Part, lost: Sequence[Conflict]) -> Declined:

@@ -23,6 +23,7 @@ from perfopt.engine.isolation import Answers, StrategyPool
 from perfopt.engine.messages import Outcome
 from perfopt.engine.models import read_checked
 from perfopt.engine.probe import probe_plugins
+from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
 from perfopt.engine.sessions import sessions_of
 from perfopt.learn.model import SizingModel
@@ -104,7 +105,7 @@ class Engine:
         """Has confidence follow recorded outcomes from now on.
 
         Args:
-            records: strategy key to its record, from `perfopt.engine.records`.
+            records: strategy key, or "plan", to its record, from `perfopt.engine.records`.
         """
         self._records = dict(records)
 
@@ -148,7 +149,17 @@ class Engine:
 
         def assembled(given: Answers) -> AnalysisResult:
             nobody, alone = self._no_strategy(), only is not None
-            return assemble(context, types, infos, given, warnings, nobody, rules, by_itself=alone)
+            return assemble(
+                context,
+                types,
+                infos,
+                given,
+                warnings,
+                nobody,
+                rules,
+                self._records.get(PLAN),
+                by_itself=alone,
+            )
 
         return self._with_knobs_for_the_plan(assembled, context, infos, answers)
 

@@ -15,6 +15,8 @@ import numpy as np
 from perfopt.domain.record import StrategyRecord
 from perfopt.metrics.snapshot import Array
 
+PLAN = "plan"
+"""What plans of several recommendations go by beside the keys of strategies."""
 HALF_LIFE = timedelta(days=90)
 OTHER_VERSION = 0.25
 """Weight of an outcome of another version of the strategy than the one that runs now."""

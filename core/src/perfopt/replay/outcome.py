@@ -1,14 +1,15 @@
 """Scores what a recommendation came to, once its validity is over: DESIGN.md section 5, online."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
+from perfopt.domain.workload import WorkloadState
 from perfopt.metrics.snapshot import PodSeries, WorkloadSnapshot
-from perfopt.plugin.strategy import Claim, Proposal
-from perfopt.replay.score import WindowScore, score
+from perfopt.plugin.strategy import Proposal
+from perfopt.replay.score import WindowScore, score, score_together
 
 # What is read of the window, beside the state that was recorded in it.
 OUTCOME_METRICS = frozenset(
@@ -61,18 +62,39 @@ def score_outcome(proposal: Proposal, window: WorkloadSnapshot, *, applied: bool
     """
     if not applied:
         return OutcomeScore(score(proposal, window))
-    found = score(msgspec.structs.replace(proposal, claim=_of_target(proposal.claim)), window)
+    return _in_force(score(_for_target(proposal), window), window)
+
+
+def score_plan_outcome(
+    parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot, *, applied: bool
+) -> OutcomeScore:
+    """Scores a plan of several recommendations on the window after it, as its replays were scored.
+
+    Args:
+        parts: the recommendations that it was made of, for what they answer for and claim.
+        merged: the state that the plan recommended.
+        window: [made, valid until), with the workload's state as it was known when it was made.
+        applied: all of it was in force.
+    """
+    if not applied:
+        return OutcomeScore(score_together(parts, merged, window))
+    return _in_force(score_together([_for_target(part) for part in parts], merged, window), window)
+
+
+def _in_force(found: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
     cut_off = _cut_off(window.containers)
     if cut_off is None:
         return OutcomeScore(found)
     return OutcomeScore(replace(found, scored=True, accurate=False, reason=None), cut_off)
 
 
-def _of_target(claim: Claim) -> Claim:
-    """Returns the claim with what is promised for the target where a replay looks for the present state."""
-    return msgspec.structs.replace(
+def _for_target(proposal: Proposal) -> Proposal:
+    """Returns a proposal that claims for its target what a replay looks for in the present state."""
+    claim = proposal.claim
+    promised = msgspec.structs.replace(
         claim, latency_now_ms=claim.latency_ms, latency_now_interval_ms=claim.latency_interval_ms
     )
+    return msgspec.structs.replace(proposal, claim=promised)
 
 
 def _cut_off(containers: Mapping[str, Mapping[str, PodSeries]]) -> str | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Declined, Evidence, ExpectedValue, Reason, ReplayWindow
+from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
@@ -90,7 +91,12 @@ class Merged:
 
 
 def merge(
-    context: AnalysisContext, candidates: Sequence[Candidate], rules: RuleSet, *, by_itself: bool = False
+    context: AnalysisContext,
+    candidates: Sequence[Candidate],
+    rules: RuleSet,
+    record: StrategyRecord | None = None,
+    *,
+    by_itself: bool = False,
 ) -> Merged:
     """Returns one state for all proposals, with its evidence and what is left of each.
 
@@ -102,6 +108,7 @@ def merge(
         context: what the strategies were given.
         candidates: the strategies that made a proposal; their order does not matter.
         rules: the merged state must pass the safety packs among them, and all that judge, once more.
+        record: what the recorded outcomes of plans say of the confidence of one.
         by_itself: the only candidate is to be judged, so it takes part whatever it is worth.
     """
     now, moments = present(context, candidates), past(context, candidates)
@@ -112,6 +119,7 @@ def merge(
         tuple(_without(moment, idle) for moment in moments),
         [one for one in candidates if one.key not in idle],
         rules,
+        record,
     )
     for bid in now.bids:
         if bid.key in idle:
@@ -137,11 +145,15 @@ def _not_worth_it(
 
 
 def _best(
-    now: Moment, moments: tuple[Moment, ...], candidates: Sequence[Candidate], rules: RuleSet
+    now: Moment,
+    moments: tuple[Moment, ...],
+    candidates: Sequence[Candidate],
+    rules: RuleSet,
+    record: StrategyRecord | None,
 ) -> "_Attempt":
-    best = _attempt(now, moments, candidates, (), rules)
+    best = _attempt(now, moments, candidates, (), rules, record)
     while (weakest := _weakest(best)) is not None and _breaches_together(best, candidates):
-        fewer = _attempt(best.now, best.moments, candidates, (*best.dropped, weakest.key), rules)
+        fewer = _attempt(best.now, best.moments, candidates, (*best.dropped, weakest.key), rules, record)
         if _worth(fewer) <= _worth(best):
             break
         best = fewer
@@ -167,6 +179,7 @@ def _attempt(
     candidates: Sequence[Candidate],
     dropped: tuple[str, ...],
     rules: RuleSet,
+    record: StrategyRecord | None,
 ) -> _Attempt:
     decision = decide(now, dropped, rules)
     decisions = tuple(decide(moment, dropped, rules) for moment in moments)
@@ -175,7 +188,7 @@ def _attempt(
         _window(moment, made, dropped, known)
         for moment, made, known in zip(moments, decisions, alone, strict=True)
     ]
-    prior = _joint_prior(candidates, decision)
+    prior = _joint_prior(candidates, decision, record)
     return _Attempt(now, moments, dropped, decision, decisions, Evidence(windows=tuple(windows)), prior)
 
 
@@ -246,8 +259,11 @@ def _answering(moment: Moment, made: Decision, dropped: Sequence[str]) -> list[P
     ]
 
 
-def _joint_prior(candidates: Sequence[Candidate], decision: Decision) -> Prior:
-    """Returns what is believed of the merged state: that all its parts keep their word, each by itself."""
+def _joint_prior(candidates: Sequence[Candidate], decision: Decision, record: StrategyRecord | None) -> Prior:
+    """Returns what is believed of the merged state: that all its parts keep their word, each by itself.
+
+    How plans of several did is mapped by their own record, and by no record of a part.
+    """
     agreed = decision.agreed
     owners = {bid.key for bids in agreed.owners.values() for bid in bids if agreed.owned_by(bid)}
     priors = [one.proposal.prior or one.prior for one in candidates if one.key in owners]
@@ -256,6 +272,7 @@ def _joint_prior(candidates: Sequence[Candidate], decision: Decision) -> Prior:
     return Prior(
         mean=math.prod(prior.mean for prior in priors),
         strength=min((prior.strength for prior in priors), default=Prior().strength),
+        record=record,
         source="product of its parts' priors: " + "; ".join(dict.fromkeys(prior.source for prior in priors)),
     )
 
