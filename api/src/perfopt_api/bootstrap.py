@@ -12,6 +12,7 @@ from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import Ports
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
 from perfopt_api.jobs.waiter import NatsJobWaiter
+from perfopt_api.scaling.live import LiveDemand, sources_by_minute
 from perfopt_api.settings import service_settings
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
@@ -32,10 +33,18 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
     """
     settings = service_settings(config)
     async with open_backends(settings, name="perfopt-api", pool_size=POOL_SIZE) as backends:
-        yield create_app(await _ports(config, backends))
+        live = LiveDemand(
+            sources_by_minute(config),
+            poll_seconds=settings.demand_poll_seconds,
+            wait_seconds=settings.demand_wait_seconds,
+        )
+        try:
+            yield create_app(await _ports(config, backends, live))
+        finally:
+            await live.close()
 
 
-async def _ports(config: Config, backends: Backends) -> Ports:
+async def _ports(config: Config, backends: Backends, live: LiveDemand) -> Ports:
     settings = service_settings(config)
     store = PostgresStore(backends.database)
     waiter = NatsJobWaiter(store, backends.nats)
@@ -45,6 +54,7 @@ async def _ports(config: Config, backends: Backends) -> Ports:
         queue=JetStreamJobQueue(backends.nats, settings.job_stream),
         waiter=waiter,
         models=PostgresModels(backends.database),
+        live=live,
         probe=lambda: _probe(config.engine.disabled()),
         config=config,
         settings=settings,

@@ -43,6 +43,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_attempts: claims of a job before it ends as FAILED.
         model_poll_seconds: from one look of a worker at the registry of models to the next.
         outcome_poll_seconds: from one look for recommendations whose validity is over to the next.
+        demand_poll_seconds: how often the metric source is read for the services that autoscalers ask for.
+        demand_wait_seconds: how long `scaling/{service}/demand` waits for it before it tells the stored plan.
         retention_days: after which finished analyses with their superseded recommendations and outcomes,
             and published events, are deleted; None keeps everything.
         event_stream: JetStream stream of the events.
@@ -65,6 +67,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     model_poll_seconds: Seconds = 5.0
     outcome_poll_seconds: Seconds = 60.0
+    demand_poll_seconds: Seconds = 30.0
+    demand_wait_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
     retention_days: Annotated[float, Meta(ge=30, le=36500)] | None = None
     event_stream: StreamName = "OPTIMIZATION"
     job_stream: StreamName = "PERFOPT_JOBS"

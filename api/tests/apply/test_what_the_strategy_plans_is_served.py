@@ -11,8 +11,8 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.plugin import Container, WorkloadState
 from perfopt.testing import daily_usage, make_context, make_snapshot
-from perfopt_api.apply.demand import demand_at
 from perfopt_api.apply.export import export
+from perfopt_api.scaling.plan import demand_at
 from perfopt_scaling.strategy import ScalingStrategy
 
 REPLICAS = 10

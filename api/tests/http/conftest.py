@@ -1,6 +1,7 @@
 """A store, a queue and a waiter in memory, and the application on top of them."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -19,10 +20,13 @@ from perfopt.domain.recommendation import (
     Plan,
 )
 from perfopt.domain.request import requested_types
+from perfopt.domain.resolve import full_name_pattern
 from perfopt.engine.registry import PluginInfo, PluginStatus
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import Ports
+from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.port import Created, Page
 
@@ -81,6 +85,7 @@ class FakeStore:
         self.keys: dict[tuple, tuple[str, str]] = {}
         self.requesters: list[str | None] = []
         self.down = self.hangs = False
+        self.source: str | None = None
 
     def add(
         self, *made: OptimizationRecommendation, job_id: str = "job_done", plan: Plan | None = None
@@ -152,7 +157,8 @@ class FakeStore:
             item
             for item, _ in reversed(self.made.values())
             if service_name in (None, item.service_name)
-            and optimization_type in (None, item.optimization_type)
+            or ("/" in service_name and re.fullmatch(full_name_pattern(service_name), item.workload))
+            if optimization_type in (None, item.optimization_type)
             and (include_superseded or item.superseded_by is None)
         ]
         return _page(kept, cursor, limit)
@@ -162,6 +168,10 @@ class FakeStore:
         return tuple(
             (job.recommendations[0].workload, job.plan) for job in reversed(self.jobs.values()) if job.plan
         )
+
+    async def source_of(self, recommendation_id):
+        self._check()
+        return self.source
 
     async def accuracy(self, *, service_name=None, optimization_type=None):
         self._check()
@@ -223,6 +233,42 @@ class FakeModels:
         return tuple(model for model in self.known if kind in (None, model.kind))
 
 
+class FakeMetrics:
+    """A metric source that knows nothing, or the snapshot it is given; counts how often it is read."""
+
+    name = "fake"
+
+    def __init__(self):
+        self.snapshot: WorkloadSnapshot | None = None
+        self.error: Exception | None = None
+        self.asked: list[str | None] = []
+        self.reads: list[tuple[datetime, datetime]] = []
+        self.hangs = False
+
+    async def opened(self, name):
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def latest(self):
+        if self.hangs:
+            await asyncio.Event().wait()
+        return self.snapshot.grid.end if self.snapshot else NOW
+
+    async def inventory(self, at):
+        return (self.snapshot.workload,) if self.snapshot else ()
+
+    async def snapshots(self, workloads, start, end, metrics):
+        self.reads.append((start, end))
+        grid = self.snapshot.grid
+        for _ in workloads:
+            yield self.snapshot.slice(grid.index(start), grid.index(end))
+
+    async def close(self):
+        self.snapshot = None
+
+
 PLUGINS = (
     PluginInfo(
         name="resource",
@@ -247,6 +293,8 @@ class World:
         self.store, self.queue = FakeStore(), FakeQueue()
         self.waiter = FakeWaiter(self.store)
         self.models = FakeModels()
+        self.metrics = FakeMetrics()
+        self.live = LiveDemand(self.metrics.opened, poll_seconds=3600, wait_seconds=5)
         self.probes = 0
         self.app = create_app(
             Ports(
@@ -254,6 +302,7 @@ class World:
                 queue=self.queue,
                 waiter=self.waiter,
                 models=self.models,
+                live=self.live,
                 probe=self._probe,
                 config=config,
                 settings=settings,

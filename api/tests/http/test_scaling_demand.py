@@ -65,7 +65,7 @@ def test_keda_reads_the_replicas_needed_now(client, world, planned):
     answer = client.get(PATH)
     assert answer.status_code == 200
     assert value_at(answer.json(), "replicas.needed") == 7
-    assert answer.json()["replicas"] == {"needed": 7, "minimum": 2, "maximum": 12}
+    assert answer.json()["replicas"] == {"needed": 7, "low": None, "high": None, "minimum": 2, "maximum": 12}
     assert answer.json()["basis"] == "schedule"
 
 

@@ -114,7 +114,7 @@ def test_predictive_is_safer_than_hpa_at_no_more_cost():
     burst = 0.3 + opened * (1 + 4 * np.exp(-(minutes % DAY - 540) / 30.0))
     demand = burst * np.random.default_rng(5).lognormal(0, 0.1, minutes.size)
     one = World.of_eight(demand)
-    reactive, ahead = measure(one, hpa(one, 0.6)), measure(one, predictive(one, 50.0))
+    reactive, ahead = measure(one, hpa(one, 0.6)), measure(one, predictive(one, 100.0))
     assert ahead.cost <= reactive.cost
     assert ahead.violated <= 0.75 * reactive.violated
 

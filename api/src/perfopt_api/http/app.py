@@ -81,6 +81,7 @@ def _api_router() -> Router:
             accuracy.get_accuracy,
             fleet.get_fleet,
             scaling.get_demand,
+            scaling.get_demand_of_full_name,
             models.list_models,
             plugins.list_plugins,
         ],

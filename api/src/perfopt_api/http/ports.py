@@ -9,6 +9,7 @@ from perfopt.engine.registry import PluginInfo
 from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.jobs.waiter import JobWaiter
+from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.models import RegisteredModel
 from perfopt_api.store.port import Store
@@ -33,6 +34,7 @@ class Ports:
         store, queue, waiter: jobs and recommendations, and who works on them.
         plugins: the installed plugins.
         models: the registry of models.
+        live: the latest minutes of services.
         config: knows the names of the metric sources.
         settings: of the service.
         now: the clock.
@@ -45,6 +47,7 @@ class Ports:
         queue: JobQueue,
         waiter: JobWaiter,
         models: ModelListing,
+        live: LiveDemand,
         probe: Callable[[], Sequence[PluginInfo]],
         config: Config,
         settings: ServiceSettings,
@@ -54,6 +57,7 @@ class Ports:
         self.queue = queue
         self.waiter = waiter
         self.models = models
+        self.live = live
         self.plugins = PluginCache(probe)
         self.config = config
         self.settings = settings

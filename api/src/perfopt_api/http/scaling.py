@@ -12,12 +12,22 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.errors import AmbiguousError, InvalidInputError, NotFoundError
-from perfopt_api.apply.demand import demand_at
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports
+from perfopt_api.scaling.plan import demand_at, with_live
 
 MOST_HORIZON = timedelta(days=31)
 _MOST_LISTED = 50
+_END = "/demand"
+_WorkloadParameter = Annotated[
+    str | None,
+    QueryParameter(
+        description="Full name, where several workloads go by that of the service.", max_length=300
+    ),
+]
+_HorizonParameter = Annotated[
+    str, QueryParameter(description="How far the plan is told (`6h`).", max_length=50)
+]
 
 
 @get(
@@ -29,23 +39,39 @@ _MOST_LISTED = 50
 async def get_demand(
     ports: NamedDependency[Ports],
     service: FromPath[str],
-    workload: Annotated[
-        str | None,
-        QueryParameter(
-            description="Full name, where several workloads go by that of the service.", max_length=300
-        ),
-    ] = None,
-    horizon: Annotated[
-        str, QueryParameter(description="How far the plan is told (`6h`).", max_length=50)
-    ] = "6h",
+    workload: _WorkloadParameter = None,
+    horizon: _HorizonParameter = "6h",
 ) -> ScalingDemand:
-    """Reads the scaling recommendation in force; 404 without one, 409 once its validity is over."""
+    """Foretells by the latest minutes, within the recommendation in force; 404 without one, 409 after it.
+
+    The service may be a full name, `[cluster/]namespace/[kind/]name`, with its slashes as they are.
+    """
+    return await _demand(ports, service, workload, horizon)
+
+
+@get("/scaling/{name:path}", include_in_schema=False)
+async def get_demand_of_full_name(
+    ports: NamedDependency[Ports],
+    name: FromPath[str],
+    workload: _WorkloadParameter = None,
+    horizon: _HorizonParameter = "6h",
+) -> ScalingDemand:
+    """Answers as `get_demand`, for names with slashes: a parameter of a path holds none."""
+    if not name.endswith(_END):
+        raise NotFoundError("There is no such address.", remedy=f"Ask scaling/SERVICE{_END}.")
+    return await _demand(ports, name.removesuffix(_END).strip("/"), workload, horizon)
+
+
+async def _demand(ports: Ports, service: str, workload: str | None, horizon: str) -> ScalingDemand:
     for name, text in (("service", service), ("workload", workload)):
         require_plain(text, name)
     ahead = parse_duration(horizon, field="horizon")
     if ahead > MOST_HORIZON:
         raise InvalidInputError("That is too far.", field="horizon", remedy="Ask for 31 days at the most.")
-    return demand_at(await _in_force(ports, service, workload), ports.now(), ahead)
+    made, now = await _in_force(ports, service, workload), ports.now()
+    plan = demand_at(made, now, ahead)
+    source = await ports.store.source_of(made.recommendation_id)
+    return with_live(plan, await ports.live.of(made, source, now))
 
 
 async def _in_force(ports: Ports, service: str, workload: str | None) -> OptimizationRecommendation:

@@ -94,12 +94,18 @@ class Store(Protocol):
     ) -> Page[OptimizationRecommendation]:
         """Lists recommendations, newest first, without predictions: the current ones, or superseded ones too.
 
+        A service name with slashes is that of a file's series, or a workload's full name, whose cluster and
+        kind may be left out.
+
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
         """
 
     async def plans(self) -> tuple[tuple[str, Plan], ...]:
         """Returns workload and plan of each job that has recommendations in force, newest first."""
+
+    async def source_of(self, recommendation_id: str) -> str | None:
+        """Returns the metric source that a recommendation was made from; None is the default one."""
 
     async def accuracy(
         self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None

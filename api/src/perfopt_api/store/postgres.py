@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Row, Select, String, func, literal, select, text, true
+from sqlalchemy import Column, ColumnElement, Row, Select, String, func, literal, or_, select, text, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,7 @@ from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
+from perfopt.domain.resolve import full_name_pattern
 from perfopt.errors import ConflictError, UnavailableError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
@@ -115,7 +116,7 @@ class PostgresStore:
         table = recommendations
         query = select(*_LISTED).where(true() if include_superseded else table.c.superseded_by.is_(None))
         if service_name is not None:
-            query = query.where(_named(table.c.service_name, service_name))
+            query = query.where(_of_service(service_name))
         if optimization_type is not None:
             query = query.where(table.c.optimization_type == optimization_type.value)
         async with self._database.transaction() as connection:
@@ -136,6 +137,17 @@ class PostgresStore:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()
         return tuple((row.workload, msgspec.convert(row.plan, Plan)) for row in rows)
+
+    async def source_of(self, recommendation_id: str) -> str | None:
+        """See Store.source_of."""
+        made = recommendations
+        query = (
+            select(jobs.c.request["source"].as_string())
+            .join(made, made.c.job_id == jobs.c.job_id)
+            .where(made.c.recommendation_id == recommendation_id)
+        )
+        async with self._database.transaction() as connection:
+            return await connection.scalar(query)
 
     async def accuracy(
         self, *, service_name: str | None = None, optimization_type: OptimizationType | None = None
@@ -225,6 +237,14 @@ async def _page(
         return rows, None
     last = rows[limit - 1]
     return rows[:limit], cursors.encode_cursor(last.created_at, last.id)
+
+
+def _of_service(name: str) -> ColumnElement[bool]:
+    named = _named(recommendations.c.service_name, name)
+    if "/" not in name:
+        return named
+    dashed = func.replace(func.lower(recommendations.c.workload), "_", "-", type_=String)
+    return or_(named, dashed.regexp_match(full_name_pattern(name)))
 
 
 def _named(column: ColumnElement[str], name: str) -> ColumnElement[bool]:

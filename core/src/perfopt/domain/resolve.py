@@ -1,6 +1,7 @@
 """Which workload a service name means (DESIGN.md section 3)."""
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 
 from perfopt.domain.workload import Workload
@@ -40,6 +41,21 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
         if matches:
             raise _ambiguous(name, matches)
     raise _not_found(name, workloads)
+
+
+def full_name_pattern(name: str) -> str:
+    """Returns the regular expression of the full names that a name with slashes may mean.
+
+    It matches `[cluster/]namespace/kind/name` in lower case with `-` for `_`: cluster and kind may be left
+    out of the name.
+
+    Args:
+        name: `[cluster/]namespace/[kind/]name`.
+    """
+    first, *others = (re.escape(part) for part in _folded(name).split("/"))
+    spelt = "/".join((first, *others))
+    without_kind = "/".join((first, *others[:-1], "[^/]+", *others[-1:]))
+    return f"^([^/]+/)?({spelt}|{without_kind})$"
 
 
 def _folded(name: str) -> str:

@@ -4,7 +4,8 @@ In logarithms of demand over its running mean, the step `lead` ahead is a ridge 
 (last value, exponential means over 3, 15 and 60 minutes, highest of the last five steps) and on the profile
 of the day learnt from earlier days (same step, smoothed, highest, yesterday). A second regression says how
 large the error usually is there; the empirical distribution of past errors over that scale gives the
-quantiles. Both are fitted anew at the start of each day, recent days weighing more (half for a week of age).
+quantiles, and beyond 99.9 % an exponential tail: the largest error so far is no bound.
+Both are fitted anew every six hours, recent days weighing more (half for a week of age).
 Sessions need no calendar: how often a step had demand is counted by how often earlier days had some at that
 time and how long it has been quiet, and a weekday that was always quiet is taken to stay so.
 """
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from perfopt.metrics.snapshot import Array
 
-LEVELS = np.r_[np.linspace(0.2, 0.95, 16), 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998, 0.999, 1.0]
+_HIGH_LEVELS = (0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995)
+LEVELS = np.r_[np.linspace(0.2, 0.95, 16), _HIGH_LEVELS]
 _DAY_MINUTES = 1440
 _HALF_LIFE_DAYS = 7.0
 _PROFILE_DECAY = 0.8
@@ -25,6 +27,9 @@ _PEAK_DECAY = 0.9
 _OFFSET = 0.05  # of the mean: keeps the logarithm of nothing finite
 _MOST_EXAMPLES = 20_000
 _FEWEST_EXAMPLES = 30
+_FIT_MINUTES = 360
+_TAIL = 0.999  # beyond it the largest error so far is no bound
+_EXTREME = 0.98  # errors above it tell how far the tail reaches
 _RIDGE = 1e-4  # a ten-thousandth of an example's weight for each example
 _UNFITTED_SPREAD = 0.3  # of the logarithm, before there is a history to learn it from
 _USUAL_EDGES = (0.02, 0.2, 0.5, 0.8, 0.98)  # shares of earlier days with demand at the time
@@ -48,17 +53,20 @@ class Nowcasts:
     scale: Array
 
 
-def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int) -> Nowcasts:
+def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, since: int = 0) -> Nowcasts:
     """Returns the nowcast of every step.
 
     Args:
-        values: demand by step, zero where there was none, shape (steps,).
+        values: demand by step, zero where there was none, shape (steps,). The last `lead` may be NaN: steps
+            that are still to come.
         step_minutes: length of a step; divides a day.
         first_minute: of the first step, since the epoch.
         lead: steps from the last one known to the one foretold, at least 1.
+        since: the first step that is asked for; what was expected of earlier ones is left out, and not
+            computed.
 
     Returns:
-        Quantiles of step i from the values of steps [0, i - lead] only.
+        Quantiles of step i from the values of steps [0, i - lead] only; shape (steps - since, ...).
     """
     first = first_minute % _DAY_MINUTES // step_minutes
     calendar = np.arange(values.size) + first
@@ -70,23 +78,27 @@ def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int) -> 
     busy = np.flatnonzero(values > 0)
     most = _MOST_GROWTH * np.maximum.accumulate(values)[known]
     quantiles = np.empty((values.size, LEVELS.size))
-    starts = np.flatnonzero(np.diff(day, prepend=day[:1] - 1))
+    fitted = calendar * step_minutes // _FIT_MINUTES
+    starts = np.flatnonzero(np.diff(fitted, prepend=fitted[:1] - 1))
     per_day = _DAY_MINUTES // step_minutes
     for begin, end in zip(starts, np.r_[starts[1:], values.size], strict=True):
+        if end <= since:
+            continue
         examples = busy[: np.searchsorted(busy, begin - lead)][-_MOST_EXAMPLES:]
         weights = 0.5 ** ((begin - examples) / (_HALF_LIFE_DAYS * per_day))
         today = _block(features, target, examples, weights, slice(begin, end))
         with np.errstate(over="ignore"):
             level = np.maximum(np.exp(today) - _OFFSET, 0.0) * scale[begin:end, None]
         quantiles[begin:end] = np.minimum(level, most[begin:end, None])
-    return Nowcasts(quantiles, _chances(values > 0, day, phase, step_minutes, lead), scale)
+    chance = _chances(values > 0, day, phase, step_minutes, lead)
+    return Nowcasts(quantiles[since:], chance[since:], scale[since:])
 
 
 def _block(features: Array, target: Array, examples: NDArray[np.intp], weights: Array, block: slice) -> Array:
     """Returns quantiles of the logarithms in a block, fitted on the examples."""
     here = features[block]
     if examples.size < _FEWEST_EXAMPLES:
-        normal = np.array([NormalDist().inv_cdf(min(level, 0.9995)) for level in LEVELS])
+        normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
         unfitted: Array = here[:, 4:5] + _UNFITTED_SPREAD * normal
         return unfitted
     known = features[examples]
@@ -95,8 +107,22 @@ def _block(features: Array, target: Array, examples: NDArray[np.intp], weights: 
     spread = _ridge(_spread_features(known), np.log(np.abs(errors) + 0.02), weights)
     usual = np.exp(np.clip(_spread_features(known) @ spread, *_SPREAD_BOUNDS))
     expected = np.exp(np.clip(_spread_features(here) @ spread, *_SPREAD_BOUNDS))
-    fitted: Array = (here @ centre)[:, None] + expected[:, None] * np.quantile(errors / usual, LEVELS)
+    fitted: Array = (here @ centre)[:, None] + expected[:, None] * _quantiles(errors / usual)
     return fitted
+
+
+def _quantiles(errors: Array) -> Array:
+    """Returns the errors at LEVELS: as they were, and beyond _TAIL by peaks over a threshold, if higher.
+
+    The logarithms' excess over a high threshold is taken to be exponential: Pareto in demand.
+    """
+    seen = np.quantile(errors, LEVELS)
+    threshold = float(np.quantile(errors, _EXTREME))
+    above = errors[errors > threshold]
+    excess = float((above - threshold).mean()) if above.size else 0.0
+    begin = float(np.quantile(errors, _TAIL))
+    beyond = begin + excess * np.log((1 - _TAIL) / (1 - LEVELS))
+    return np.where(LEVELS > _TAIL, np.maximum(seen, beyond), seen)
 
 
 def _ridge(features: Array, target: Array, weights: Array) -> Array:

@@ -8,6 +8,7 @@ from perfopt.plugin import Array, WorkloadSnapshot
 from perfopt_scaling.demand import Demand
 from perfopt_scaling.startup import Startup, startup
 
+FULL = 0.95  # of the request of a replica: what a planned need may fill
 HPA_TOLERANCE = 1.1  # an HPA leaves a replica up to a tenth above its target
 LEAST_BUSY, MOST_BUSY = 0.30, 0.75
 IDLE = 0.2  # of the median: below it a jump adds no demand worth a replica

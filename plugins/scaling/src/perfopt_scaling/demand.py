@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.plugin import AnalysisContext, Array, Basis, DeclineCode, PodSeries, WorkloadSnapshot
+from perfopt.capacity.throughput import running_replicas, total_cores
+from perfopt.plugin import AnalysisContext, Array, Basis, DeclineCode
 
 LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
 LEAST_COVERAGE = 0.6
@@ -55,8 +56,8 @@ def total_demand(context: AnalysisContext) -> Demand | Unknown:
     if not request:
         reason = "A container states no CPU request, so what one replica carries is not known."
         return Unknown(DeclineCode.UNKNOWN_STATE, reason)
-    replicas = _replicas(snapshot, float(max(state.replicas, 1)))
-    cores = _total(snapshot, replicas)
+    replicas = running_replicas(snapshot)
+    cores = total_cores(snapshot, replicas)
     present = np.isfinite(cores)
     if not present.any():
         return Unknown(DeclineCode.NO_DATA, f"{workload.service_name} has no cpu_cores.")
@@ -78,33 +79,3 @@ def _too_short(context: AnalysisContext, present: Array) -> Unknown | None:
         reason = f"cpu_cores has {covered:.0%} of its samples, {LEAST_COVERAGE:.0%} are needed."
         return Unknown(DeclineCode.LOW_COVERAGE, reason)
     return None
-
-
-def _replicas(snapshot: WorkloadSnapshot, now: float) -> Array:
-    """Returns recorded replicas, gaps carried forward; those of now where none were recorded."""
-    recorded = snapshot.service.get("replicas")
-    if recorded is None:
-        return np.full(snapshot.grid.size, now)
-    last = np.maximum.accumulate(np.where(np.isfinite(recorded), np.arange(recorded.size), -1))
-    return np.maximum(np.where(last >= 0, recorded[last], now), 1.0)
-
-
-def _total(snapshot: WorkloadSnapshot, replicas: Array) -> Array:
-    total = np.zeros(snapshot.grid.size)
-    known = np.zeros(snapshot.grid.size, dtype=np.bool_)
-    for name in snapshot.containers:
-        series = snapshot.series(name, "cpu_cores")
-        if series is not None:
-            cores = _sum(series, replicas)
-            known |= np.isfinite(cores)
-            total += np.nan_to_num(cores)
-    return np.where(known, total, np.nan)
-
-
-def _sum(series: PodSeries, replicas: Array) -> Array:
-    """Sums over pods; the one nameless row of a file source is the use of each replica."""
-    if series.pods == ("",):
-        each: Array = series.values[0] * replicas
-        return each
-    present = np.isfinite(series.values)
-    return np.where(present.any(axis=0), np.where(present, series.values, 0.0).sum(axis=0), np.nan)

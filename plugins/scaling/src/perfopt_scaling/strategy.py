@@ -21,14 +21,13 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_scaling import text
-from perfopt_scaling.capacity import Capacity, capacity
+from perfopt_scaling.capacity import FULL, Capacity, capacity
 from perfopt_scaling.demand import Demand, Unknown, total_demand
 from perfopt_scaling.forecast import Need, foretell
 from perfopt_scaling.joint import Joint, solve
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
-FULL = 0.95  # of the requests of all replicas: what the planned need may fill
 
 
 @dataclass(frozen=True, slots=True)

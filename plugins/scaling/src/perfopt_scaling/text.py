@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perfopt.plugin import HpaState, Reason, format_cpu
-from perfopt_scaling.capacity import Capacity
+from perfopt_scaling.capacity import FULL, Capacity
 from perfopt_scaling.demand import Demand
 from perfopt_scaling.forecast import Need
 from perfopt_scaling.joint import Joint
@@ -31,7 +31,7 @@ def reasons(
     demand: Demand, learnt: Capacity, need: Need, joint: Joint, level: float, settings: HpaState
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
-    found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
+    found = [_capacity(learnt, demand, joint, settings), _forecast(need, level), learnt.startup.reason()]
     if joint.request_cores != demand.request_cores:
         found.append(
             Reason(
@@ -55,7 +55,7 @@ def reasons(
     return tuple(found)
 
 
-def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
+def _capacity(learnt: Capacity, demand: Demand, joint: Joint, settings: HpaState) -> Reason:
     kept = (
         f" The latency objective was not kept above {learnt.slo_busy:.0%}."
         if learnt.slo_busy is not None
@@ -74,6 +74,10 @@ def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
         data={
             "growth": round(learnt.growth, 4),
             "slo_busy": learnt.slo_busy,
+            "full": FULL,
+            "cores_within_objective": (
+                None if learnt.slo_busy is None else round(learnt.slo_busy * demand.request_cores, 6)
+            ),
             "requests_per_core": learnt.requests_per_core,
         },
     )

@@ -10,7 +10,7 @@ from perfopt.replay.autoscale import SHORTAGE_PRICES, Replicas, World, peers
 OURS = "perfopt"
 TARGETS = (0.4, 0.5, 0.6, 0.7)
 # What our policy is tried at, to compare it with each peer at that peer's cost.
-PRICES = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0)
+PRICES = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 LOOP_TARGETS = (0.5, 0.7)
 
 Policy = Callable[[World], Replicas]

@@ -3,7 +3,8 @@
 For every minute the nowcast gives the probability that demand passes what r replicas carry. A replica is
 added as long as the probability that it takes away is worth more than the replica: spare capacity goes to
 the minutes where it buys most, instead of the same share everywhere (water-filling). Replicas must be wanted
-a start-up ahead, and are kept for five minutes around each need, as an HPA does by default.
+a start-up ahead, and are kept for five minutes around each need, as an HPA does by default. They are never
+fewer than the last known minute would need, whatever the past lets expect.
 """
 
 import numpy as np
@@ -36,14 +37,22 @@ def predictive(world: World, price: float, found: Nowcasts | None = None) -> Rep
         found: the nowcasts of this world, where they are known already.
     """
     expected = foretell(world) if found is None else found
-    return _held(_needed(world, _cheapest(world, expected, price)), world.startup_minutes)
+    carries = FULL * world.capacity
+    planned = _held(_needed(world, cheapest(expected, carries, price)), world.startup_minutes)
+    seen = np.r_[np.zeros(LAG_MINUTES), world.demand][: world.demand.size]
+    return np.maximum(planned, replicas_for(seen, carries))
 
 
-def _cheapest(world: World, expected: Nowcasts, price: float) -> Replicas:
-    """Returns the replicas of least expected cost for each sample."""
-    each = FULL * world.capacity
-    replicas = np.maximum(replicas_for(expected.quantiles, each), 1)
-    usual = expected.scale / (ORACLE_UTILISATION * world.capacity)
+def cheapest(expected: Nowcasts, carries: float, price: float) -> Replicas:
+    """Returns the replicas of least expected cost for each sample.
+
+    Args:
+        expected: the nowcasts.
+        carries: what one replica serves without a violation, in the unit of the demand.
+        price: as in `predictive`.
+    """
+    replicas = np.maximum(replicas_for(expected.quantiles, carries), 1)
+    usual = expected.scale / (ORACLE_UTILISATION * carries / FULL)
     likely = np.where(expected.chance < UNLIKELY, expected.chance, 1.0)
     cost = likely[:, None] * (1 - LEVELS)[None] * price + replicas / usual[:, None]
     best: Replicas = np.take_along_axis(replicas, cost.argmin(axis=1)[:, None], axis=1)[:, 0]

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.domain.scaling import DemandStep, ReplicaNeed, ScalingDemand
+from perfopt.domain.scaling import DemandNowcast, DemandStep, ReplicaNeed, ScalingDemand
 from perfopt.errors import ConflictError
+from perfopt_api.scaling.live import Live, NotLive
 
 _FORECAST = "demand_forecast"
 _LOW, _HIGH = "0.05", "0.95"
@@ -41,6 +44,7 @@ def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelt
         workload=made.workload,
         recommendation_id=made.recommendation_id,
         basis="schedule" if made.recommended_state.get("schedule") else "reactive",
+        age_seconds=round((now - made.made_at).total_seconds(), 1),
         at=now,
         made_at=made.made_at,
         valid_until=made.valid_until,
@@ -48,6 +52,36 @@ def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelt
             needed=steps[0].needed, minimum=minimum, maximum=int(hpa.get("max_replicas", steps[0].needed))
         ),
         forecast=steps,
+    )
+
+
+def with_live(plan: ScalingDemand, found: Live | NotLive) -> ScalingDemand:
+    """Returns the plan with what the latest minutes say in place of its need of now, within its bounds."""
+    if isinstance(found, NotLive):
+        return msgspec.structs.replace(plan, not_live=found.reason)
+    need, bounds = found.need, plan.replicas
+
+    def bounded(replicas: int) -> int:
+        return min(max(replicas, bounds.minimum), max(bounds.maximum, bounds.minimum))
+
+    return msgspec.structs.replace(
+        plan,
+        basis="live",
+        age_seconds=round((plan.at - found.measured_until).total_seconds(), 1),
+        replicas=msgspec.structs.replace(
+            bounds,
+            needed=bounded(need.replicas),
+            low=bounded(need.replicas_low),
+            high=bounded(need.replicas_high),
+        ),
+        nowcast=DemandNowcast(
+            measured_until=found.measured_until,
+            measured_cores=round(found.measured_cores, 4),
+            ready_at=found.ready_at,
+            expected_cores=round(need.expected, 4),
+            low_cores=round(need.low, 4),
+            high_cores=round(need.high, 4),
+        ),
     )
 
 

@@ -1,0 +1,1 @@
+"""How many replicas a service needs: from its latest minutes, or else from its stored plan."""
