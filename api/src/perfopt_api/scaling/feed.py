@@ -100,9 +100,12 @@ class DemandFeed:
         now = self._clock()
         track = self._tracks.setdefault(workload, _Track(workload, now))
         track.asked = now
-        task = self._refreshed(track, now)
-        if task is not None:
-            await asyncio.wait({task}, timeout=self._wait_seconds)
+        for _ in range(2):  # a reading that was under way may not have been of this one
+            task = self._refreshed(track, now)
+            if task is not None:
+                await asyncio.wait({task}, timeout=self._wait_seconds)
+            if track.tried is not None:
+                break
         if track.recent is not None:
             return track.recent
         raise track.error or SourceUnavailableError(

@@ -52,10 +52,12 @@ def full_name_pattern(name: str) -> str:
     Args:
         name: `[cluster/]namespace/[kind/]name`.
     """
-    first, *others = (re.escape(part) for part in _folded(name).split("/"))
-    spelt = "/".join((first, *others))
-    without_kind = "/".join((first, *others[:-1], "[^/]+", *others[-1:]))
-    return f"^([^/]+/)?({spelt}|{without_kind})$"
+    parts = [re.escape(part) for part in _folded(name).split("/")]
+    spelt, cluster = "/".join(parts), "([^/]+/)?"
+    with_kind = "/".join((*parts[:-1], "[^/]+", *parts[-1:]))
+    if len(parts) == 2:
+        return f"^({spelt}|{cluster}{with_kind})$"
+    return f"^({cluster}{spelt}|{with_kind})$" if len(parts) == 3 else f"^{spelt}$"
 
 
 def _folded(name: str) -> str:
