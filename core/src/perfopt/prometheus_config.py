@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.errors import InvalidInputError
+from perfopt.kubernetes_config import KubernetesConfig
 
 _MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"')
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
@@ -47,6 +48,7 @@ class PrometheusConfig(
         replica_labels: labels that tell the replicas of an HA pair apart.
         openslo: OpenSLO documents (YAML files) that state latency objectives, by service.
         opencost_currency: of the prices that OpenCost exports, which name none.
+        kubernetes: the cluster's API, for what metrics do not show: variables, arguments, all annotations.
     """
 
     url: str
@@ -69,6 +71,7 @@ class PrometheusConfig(
     replica_labels: tuple[str, ...] = ("prometheus_replica", "prometheus", "replica", "__replica__")
     openslo: tuple[str, ...] = ()
     opencost_currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    kubernetes: KubernetesConfig | None = None
 
     @property
     def step(self) -> timedelta:

@@ -146,6 +146,7 @@ def test_annotations_of_a_cluster_state_objectives_and_a_wrong_one_costs_no_othe
         "sidecar_requests",
         "sidecar_limits",
         "vpa",
+        "runtimes",
         "zones",
     ]
     names += ["zones", "hpa_min", "hpa_max", "hpa_targets", "labels", "pods_created"]

@@ -179,3 +179,20 @@ def test_the_zones_of_a_cluster_are_those_of_its_nodes():
     )
     assert found["eu/trading/deployment/api"].zones == ("eu-1a", "eu-1b")
     assert found["us/trading/deployment/api"].zones == ()
+
+
+def test_runtimes_are_those_that_containers_say_they_are():
+    containers = [gauge(pod="p", container=name, image=name) for name in ("main", "exporter")]
+    said = [
+        gauge(pod="p", container="main", version="21.0.2", __name__="jvm_info"),
+        gauge(pod="p", container="exporter", version="go1.24.1", __name__="go_info"),
+        gauge(pod="p", version="v20.1.0", __name__="nodejs_version_info"),
+    ]
+    found = workloads(**deployment("api", "p"), containers=containers, runtimes=said)
+    state = found["trading/deployment/api"].state
+    assert {c.name: c.runtimes for c in state.containers} == {
+        "exporter": {"go": "go1.24.1"},
+        "main": {"jvm": "21.0.2"},
+    }
+    alone = workloads(**deployment("api", "p"), containers=containers[:1], runtimes=said[2:])
+    assert alone["trading/deployment/api"].state.containers[0].runtimes == {"node": "v20.1.0"}

@@ -8,6 +8,8 @@ from perfopt.domain.enums import Basis, ServiceClass
 from perfopt.domain.quantity import format_cpu, format_memory
 
 CALENDAR_ANNOTATION = "perfopt.io/calendar"
+CONCEALED = "***"
+"""Stands in a command line or variable for what looks like a secret."""
 
 
 class WorkloadId(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +34,13 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cpu_request_cores, cpu_limit_cores: cores.
         memory_request_bytes, memory_limit_bytes: bytes.
         image: the image it runs now, if known.
-        env: environment variables with literal values; None where the source does not say. Values from
-            secrets are never read.
-        command, args: as the manifest has them; None where the source does not say.
+        env: environment variables with known values; None where the source does not say. Values from
+            secrets are never read, and of variables whose names look like secrets nothing is kept.
+        env_elsewhere: variables that a manifest takes from somewhere else, to the place's name; "*" is any
+            variable, where a whole ConfigMap or Secret is taken.
+        command, args: as the manifest has them; None where the source does not say. What looks like a secret
+            in them is CONCEALED.
+        runtimes: what it says of itself in metrics: runtime to version ({"go": "1.24.1"}).
         sidecar: a native sidecar, which manifests list under initContainers.
     """
 
@@ -45,8 +51,10 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_limit_bytes: int | None = None
     image: str | None = None
     env: dict[str, str] | None = None
+    env_elsewhere: dict[str, str] = {}
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
+    runtimes: dict[str, str] = {}
     sidecar: bool = False
 
     def to_map(self) -> dict[str, str]:

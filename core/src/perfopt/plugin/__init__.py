@@ -5,7 +5,7 @@ from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, NodeType, PriceBook
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.domain.recommendation import Coverage, Declined, Reason
-from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import CONCEALED, Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.latency import missed_share, realised_latency
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
@@ -14,6 +14,7 @@ from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from perfopt.plugin.strategy import Claim, Prior, Proposal, Strategy, decline
 
 __all__ = [
+    "CONCEALED",
     "CPU_FLOOR_CORES",
     "DEFAULT_PRICE_BOOK",
     "ENTRY_POINT_GROUP",

@@ -21,6 +21,7 @@ from perfopt.metrics.snapshot import Array, PodSeries, PodStart, TimeGrid, Workl
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.index import IndexedFiles, SampleIndex, Times
 from perfopt.sources.pod_starts import known_starts, pod_start
+from perfopt.sources.secrecy import kept_arguments, kept_env
 from perfopt.sources.services import Resources, ServiceEntry, ServicesFile
 
 CONTAINER = "main"
@@ -295,9 +296,9 @@ def _state(entry: ServiceEntry, sampled: Resources) -> WorkloadState:
         cpu_limit_cores=limits.cpu_cores,
         memory_limit_bytes=limits.memory_bytes,
         image=entry.image,
-        env=None if entry.env is None else dict(entry.env),
-        command=entry.command,
-        args=entry.args,
+        env=None if entry.env is None else kept_env(entry.env),
+        command=kept_arguments(entry.command),
+        args=kept_arguments(entry.args),
     )
     return WorkloadState(
         containers=(container,),

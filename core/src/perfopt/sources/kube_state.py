@@ -16,7 +16,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
 _OWN_ANNOTATION = "perfopt_io_"
 _ZONE_LABEL = "label_topology_kubernetes_io_zone"
-_KEDA_PREFIX = "keda-hpa-"
+KEDA_PREFIX = "keda-hpa-"
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _KIND_LABELS = {
     "deployment": "Deployment",
@@ -24,6 +24,8 @@ _KIND_LABELS = {
     "daemonset": "DaemonSet",
     "cronjob": "CronJob",
 }
+
+_RUNTIMES = {"go_info": "go", "jvm_info": "jvm", "jvm_runtime_info": "jvm", "nodejs_version_info": "node"}
 
 
 class Pod(NamedTuple):
@@ -180,6 +182,17 @@ class KubeState(msgspec.Struct, kw_only=True):
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
             found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
+        said = self._runtimes()
+        return {pod: _with_runtimes(containers, said.get(pod, {})) for pod, containers in found.items()}
+
+    def _runtimes(self) -> dict[Pod, dict[str, dict[str, str]]]:
+        """Returns the runtimes that each pod's containers name, with their versions; "" is no container."""
+        found: dict[Pod, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        for sample in self.samples["runtimes"]:
+            name = _RUNTIMES.get(sample.labels.get("__name__", ""))
+            if name is not None:
+                own = found[self._pod(sample.labels)][sample.labels.get("container", "")]
+                own[name] = sample.labels.get("version", "")
         return found
 
     def _hpas(self) -> dict[WorkloadId, tuple[HpaState, str | None]]:
@@ -194,7 +207,7 @@ class KubeState(msgspec.Struct, kw_only=True):
             if key not in most:
                 continue
             kind, name = sample.labels["scaletargetref_kind"], sample.labels["scaletargetref_name"]
-            keda = key[2].removeprefix(_KEDA_PREFIX) if key[2].startswith(_KEDA_PREFIX) else None
+            keda = key[2].removeprefix(KEDA_PREFIX) if key[2].startswith(KEDA_PREFIX) else None
             state = _hpa(least.get(key, 1), most[key], targets[key])
             found[self._id(sample.labels, kind, name)] = (state, keda)
         return found
@@ -223,6 +236,19 @@ class KubeState(msgspec.Struct, kw_only=True):
                     if name.startswith(prefix) and value
                 )
         return found
+
+
+def _with_runtimes(containers: list[Container], said: Mapping[str, Mapping[str, str]]) -> list[Container]:
+    """Adds the runtimes; those of a scrape that names no container only where there is but one."""
+    alone = sum(not container.sidecar for container in containers) == 1
+    return [
+        msgspec.structs.replace(
+            one, runtimes={**(said.get("", {}) if alone else {}), **said.get(one.name, {})}
+        )
+        if said and not one.sidecar
+        else one
+        for one in containers
+    ]
 
 
 def _newest(pods: Sequence[Pod], created: Mapping[Pod, float]) -> Pod | None:

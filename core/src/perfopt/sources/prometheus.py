@@ -12,7 +12,7 @@ from perfopt.domain.period import format_instant
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
-from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
 from perfopt.prometheus_config import PrometheusConfig
@@ -91,6 +91,8 @@ class PrometheusSource:
             return
         states = {known.id: known.state for known in await self._state.inventory(grid.end)}
         books = await self._state.price_books(grid.end)
+        shown = await self._state.starts(grid.end) if STARTUP in metrics else {}
+        notes = await self._state.notes(grid.end)
         current = [
             msgspec.structs.replace(workload, state=states.get(workload.id, workload.state))
             for workload in workloads
@@ -106,24 +108,31 @@ class PrometheusSource:
                     yield FailedSnapshot(workload, error)
                 continue
             for workload in batch:
-                found = self._snapshot(workload, grid, names, fetched)
+                found = self._snapshot(workload, grid, names, fetched, notes)
                 if isinstance(found, WorkloadSnapshot):
-                    starts = known_starts(fetched.starts_of(workload.id), grid.end)
+                    told = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
+                    starts = known_starts(told, grid.end)
                     found = replace(found, price_book=books.get(workload.id.cluster), starts=starts)
                 yield found
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
+        await self._state.close()
 
     def _snapshot(
-        self, workload: Workload, grid: TimeGrid, names: Sequence[str], fetched: Fetched
+        self,
+        workload: Workload,
+        grid: TimeGrid,
+        names: Sequence[str],
+        fetched: Fetched,
+        notes: Sequence[str],
     ) -> WorkloadSnapshot | FailedSnapshot:
         rows = fetched.of(workload.id)
         if not has_usage(rows):
             return FailedSnapshot(workload, self._no_data(workload, grid))
-        notes = tuple(("source_note", note) for note in self._client.notes)
-        return assemble(workload, grid, rows, fetched.images_of(workload.id), names, notes)
+        warnings = tuple(("source_note", note) for note in (*self._client.notes, *notes))
+        return assemble(workload, grid, rows, fetched.images_of(workload.id), names, warnings)
 
     def _no_data(self, workload: Workload, grid: TimeGrid) -> NoDataError:
         return NoDataError(

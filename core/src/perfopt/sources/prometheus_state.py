@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload, WorkloadId
-from perfopt.metrics.snapshot import TimeGrid
+from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.kube_state import KubeState, Owners, Pod
+from perfopt.sources.kubernetes import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
 from perfopt.sources.opencost import price_books
 from perfopt.sources.prometheus_http import PrometheusClient
@@ -21,15 +22,27 @@ _HISTORY = frozenset(
     {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images", "pod_starts"}
 )
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
+_PAST = (
+    "The Kubernetes API was not read: it shows the present, and this analysis ends earlier. Environment,"
+    " arguments and what else only it knows are left out."
+)
 _BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)
 
 
 @dataclass(frozen=True, slots=True)
 class _Inventory:
-    """What there was at an instant: workloads, and the price book of each cluster that has prices."""
+    """What there was at an instant.
+
+    Attributes:
+        books: the price book of each cluster that has prices.
+        starts: of the pods that the Kubernetes API shows.
+        notes: what the user is to know of it.
+    """
 
     workloads: tuple[Workload, ...]
     books: Mapping[str, PriceBook]
+    starts: Mapping[WorkloadId, Sequence[PodStart]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class StateReader:
@@ -41,6 +54,7 @@ class StateReader:
         self._state = catalogue.state
         self._objectives = read_openslo([Path(name) for name in config.openslo])
         self._lookback = max(3 * config.step, _LEAST_LOOKBACK)
+        self._cluster = None if config.kubernetes is None else KubernetesInventory(config.kubernetes)
         self._inventories: dict[datetime, asyncio.Task[_Inventory]] = {}
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
@@ -50,6 +64,19 @@ class StateReader:
     async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
         """Returns what nodes cost just before an instant, by cluster; nothing where no OpenCost says so."""
         return (await self._known(at)).books
+
+    async def starts(self, at: datetime) -> Mapping[WorkloadId, Sequence[PodStart]]:
+        """Returns the starts of the pods that the Kubernetes API shows, by workload; nothing without it."""
+        return (await self._known(at)).starts
+
+    async def notes(self, at: datetime) -> tuple[str, ...]:
+        """Returns what the user is to know of the state at an instant."""
+        return (await self._known(at)).notes
+
+    async def close(self) -> None:
+        """Gives the connections to the Kubernetes API back."""
+        if self._cluster is not None:
+            await self._cluster.close()
 
     async def _known(self, at: datetime) -> _Inventory:
         task = self._inventories.get(at)
@@ -117,7 +144,20 @@ class StateReader:
         label = self._config.cluster_label
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
-        return _Inventory(state.workloads(), books)
+        return await self._completed(_Inventory(state.workloads(), books), at)
+
+    async def _completed(self, found: _Inventory, at: datetime) -> _Inventory:
+        """Adds what the Kubernetes API says, which knows the present only: nothing to an earlier instant."""
+        if self._cluster is None or self._config.kubernetes is None:
+            return found
+        if datetime.now(UTC) - at > self._lookback:
+            return replace(found, notes=(_PAST,))
+        state = await self._cluster.read()
+        cluster = self._config.kubernetes.cluster
+        workloads = completed_by(found.workloads, state, cluster)
+        own = [workload.id for workload in workloads]
+        starts = starts_by(own, state, cluster)
+        return replace(found, workloads=workloads, starts=starts)
 
     async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
         """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""

@@ -8,6 +8,7 @@ from perfopt_tuning.knobs.schema import Catalogue, Runtime
 
 ANNOTATION = "perfopt.io/runtime"
 _STATED = re.compile(r"([a-z][a-z_]*)[ -]?(\d+)?(?:\.(\d+))?")
+_PRINTED = re.compile(r"(?:go|v)?(?:1\.(?=8\.0_))?(\d+)(?:\.(\d+))?")
 
 Version = int
 
@@ -23,7 +24,8 @@ def runtimes_of(
     """Returns the runtimes found, by name, with their version as major x 100 + minor where it is known.
 
     The annotations perfopt.io/runtime and perfopt.io/runtime.<container> ("go1.24", "jvm21, hikari") come
-    first; then image, environment, command line; then metrics, where no other container could have them.
+    first; then image, environment, command line and what the container's own metrics say it is; then
+    other metrics, where no other container could have them.
     """
     alone = sum(not one.sidecar for one in snapshot.workload.state.containers) == 1
     found = _stated(container, snapshot.workload.annotations, catalogue)
@@ -31,7 +33,11 @@ def runtimes_of(
         required = runtime.entry.requires
         if required is not None and required not in found:
             continue
-        if name not in found and _recognised(runtime, container, snapshot, alone=alone):
+        if name in found:
+            continue
+        if name in container.runtimes:
+            found[name] = _said(container.runtimes[name])
+        elif _recognised(runtime, container, snapshot, alone=alone):
             found[name] = _version(runtime, container)
     return found
 
@@ -55,7 +61,7 @@ def _recognised(runtime: Runtime, container: Container, snapshot: WorkloadSnapsh
     return (
         entry.every_container
         or any(pattern.search(container.image or "") for pattern in runtime.images)
-        or any(name in (container.env or {}) for name in entry.env)
+        or any(name in (container.env or {}) or name in container.env_elsewhere for name in entry.env)
         or any(pattern.search(line) for pattern in runtime.args)
         or (alone and _has(snapshot, container, entry.metrics))
     )
@@ -71,6 +77,12 @@ def _has(snapshot: WorkloadSnapshot, container: Container, metrics: Iterable[str
 def _version(runtime: Runtime, container: Container) -> Version | None:
     match = runtime.version and runtime.version.search(container.image or "")
     return _number(match[1], match[2]) if match else None
+
+
+def _said(version: str) -> Version | None:
+    """Reads go1.24.1, v20.11.0, 21.0.2+13-LTS, and 1.8.0_402, which is Java 8."""
+    match = _PRINTED.match(version)
+    return None if match is None else _number(match[1], match[2])
 
 
 def _number(major: str | None, minor: str | None) -> Version | None:

@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 
-from perfopt.plugin import Container
+from perfopt.plugin import CONCEALED, Container
 from perfopt_tuning.knobs.formula import Value
 from perfopt_tuning.knobs.schema import Knob
 from perfopt_tuning.knobs.values import plain
@@ -38,18 +38,27 @@ class Settings:
         option = None if how.option is None else how.option.replace("{value}", text)
         if self._in_arguments(knob, option, text):
             return
-        if how.env is not None and option is None:
+        place = None if how.env is None else self.container.env_elsewhere.get(how.env)
+        if place is not None:
+            self.by_hand.append(f"Set {how.env} of {self.container.name} to {option or text} in {place}.")
+        elif how.env is not None and option is None:
             self.env[how.env] = text
+        elif how.env is not None and option is not None and self._conceals(how.env):
+            self._add_by_hand(how.env, option)
         elif how.env is not None and option is not None and self.container.env is not None:
             self.env[how.env] = self._merged(knob, how.env, option)
         elif how.env is not None:
-            self.by_hand.append(
-                f"Add {option} to {how.env} of {self.container.name}, whatever else is in it."
-            )
+            self._add_by_hand(how.env, str(option))
         elif how.by_hand is not None:
             self.by_hand.append(how.by_hand.replace("{value}", text))
         elif how.flags:
             self.by_hand.append(f"Start {self.container.name} with {how.flags[0]} {text}.")
+
+    def _conceals(self, variable: str) -> bool:
+        return CONCEALED in (self.container.env or {}).get(variable, "")
+
+    def _add_by_hand(self, variable: str, option: str) -> None:
+        self.by_hand.append(f"Add {option} to {variable} of {self.container.name}, whatever else is in it.")
 
     def to_map(self) -> dict[str, object]:
         """Returns what is to change as plain data; what stays is absent."""
@@ -70,9 +79,14 @@ class Settings:
                 if option is not None and knob.removes is not None
                 else _flags_replaced(now, knob.entry.set.flags, text)
             )
-            if changed is not None:
+            if changed is None:
+                continue
+            if any(CONCEALED in argument for argument in changed):
+                wanted = option or f"{knob.entry.set.flags[0]} {text}"
+                self.by_hand.append(f"Change the {part} of {self.container.name} to {wanted}.")
+            else:
                 setattr(self, part, changed)
-                return True
+            return True
         return False
 
 

@@ -55,6 +55,12 @@ def read_current(
 
 def _unset(knob: Knob, container: Container, facts: Facts) -> Current | Unreadable:
     """Says that a knob is not set: only where all the places were seen that it could stand in."""
+    place = _elsewhere(knob, container)
+    if place is not None:
+        return Unreadable(
+            f"what it is set to is not known: {place}, which is not read; state it by the annotation"
+            f" {ANNOTATION}{knob.name}"
+        )
     needs_env = any(reading.env for reading in knob.read)
     needs_args = any(reading.argument for reading in knob.read)
     if (needs_env and container.env is None) or (
@@ -71,6 +77,17 @@ def _unset(knob: Knob, container: Container, facts: Facts) -> Current | Unreadab
     except (MissingFactError, FormulaError):
         value = None
     return Current(value, "by default" if value is not None else "not set")
+
+
+def _elsewhere(knob: Knob, container: Container) -> str | None:
+    """Says where a variable of the knob may get its value, where the manifest does not hold it."""
+    env = container.env or {}
+    for name in (name for reading in knob.read for name in reading.env if name not in env):
+        if name in container.env_elsewhere:
+            return f"{name} comes from {container.env_elsewhere[name]}"
+        if "*" in container.env_elsewhere:
+            return f"{name} may come from {container.env_elsewhere['*']}"
+    return None
 
 
 def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> Current | None:
