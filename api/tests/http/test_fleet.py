@@ -75,6 +75,16 @@ def test_a_book_that_will_not_do_is_refused(client, query, message):
     assert message in response.json()["detail"]
 
 
+def test_a_budget_says_which_changes_are_enough(client, world, make_recommendation):
+    world.store.add(make_recommendation(1))
+    query = f"{API}/fleet?price_book=example:gcp-us-central1"
+    cost = client.get(query).json()["current"]["packed_cost_month"]
+    kept = client.get(f"{query}&budget={cost + 1}").json()["budget"]
+    assert (kept["met"], kept["change"], len(kept["leave"])) == (True, [], 1)
+    assert client.get(f"{query}&budget=1").json()["budget"]["met"] is False
+    assert client.get(f"{query}&budget=0").status_code == 400
+
+
 def test_no_recommendations_are_an_empty_fleet(client):
     view = client.get(f"{API}/fleet?price_book=example:aws-us-east-1").json()
     assert (view["workloads"], view["saving_month"], view["current"]["node_count"]) == (0, 0.0, 0)

@@ -36,6 +36,17 @@ def test_the_table_says_what_packing_saves(run):
     assert "of nodes, by example-aws-us-east-1." in result.stdout
 
 
+def test_a_budget_says_which_changes_are_enough(run):
+    book = ("--price-book", "example:aws-us-east-1")
+    view = json.loads(run(*book, "--format", "json").stdout)
+    everything = view["recommended"]["packed_cost_month"]
+    result = run(*book, "--budget", str(everything + 1))
+    assert result.exit_code == 0, result.output
+    assert "changes are enough: nodes then cost" in result.stdout
+    assert "by HiGHS" in result.stdout
+    assert "No choice of the recommended changes" in run(*book, "--budget", "1").stdout
+
+
 def test_a_book_without_node_types_is_wrong_input(run):
     assert run().exit_code == 2
     result = run("--price-book", "nope")

@@ -11,7 +11,7 @@ from perfopt.documents import suggestion
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
-from perfopt.fleet import FleetView, fleet_view, states_in_force
+from perfopt.fleet import FleetView, Limit, fleet_view, states_in_force
 from perfopt.prices import EXAMPLE, example_book
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports
@@ -30,6 +30,10 @@ async def get_fleet(
         str | None,
         QueryParameter(description="A configured book with node types, or example:NAME.", max_length=100),
     ] = None,
+    budget: Annotated[
+        float | None,
+        QueryParameter(description="For nodes a month: which changes keep it at the least risk.", gt=0),
+    ] = None,
 ) -> FleetView:
     """Packs the pods of all workloads with a recommendation in force, as they are and as recommended.
 
@@ -40,7 +44,7 @@ async def get_fleet(
     book = _book(ports, price_book)
     states = states_in_force(await _in_force(ports), await ports.store.plans())
     # a thousand workloads take seconds to pack
-    return await asyncio.to_thread(fleet_view, states, book)
+    return await asyncio.to_thread(fleet_view, states, book, None if budget is None else Limit(budget))
 
 
 async def _in_force(ports: Ports) -> list[OptimizationRecommendation]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
     from perfopt.domain.price import PriceBook
-    from perfopt.fleet import FleetSide, FleetView, WorkloadStates
+    from perfopt.fleet import FleetBudget, FleetSide, FleetView, WorkloadStates
     from perfopt.sources.base import MetricSource
 
 
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
 @click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
 @click.option("--price-book", help="A configured price book with node types, or example:NAME.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    help="For nodes a month: which changes keep it at the least risk.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds to look for what keeps the budget; the gap that remains is stated.",
+)
 @format_option("table", "json")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
 @config_option
@@ -36,6 +48,8 @@ def fleet(
     validity: str,
     type_names: tuple[str, ...],
     price_book: str | None,
+    budget: float | None,
+    time_limit: float,
     form: str,
     processes: int | None,
     config_file: Path | None,
@@ -43,11 +57,12 @@ def fleet(
     """Shows what nodes a cluster takes now and as recommended, and what they cost.
 
     The pods of all workloads are packed on the node types of the price book, before and after. Beside each
-    packing stands the least that any packing could cost, and the gap to it.
+    packing stands the least that any packing could cost, and the gap to it. With a budget it says which of
+    the recommended changes are enough.
     """
     from perfopt.cli.render import to_json
     from perfopt.domain.period import parse_duration, parse_instant
-    from perfopt.fleet import fleet_view
+    from perfopt.fleet import Limit, fleet_view
 
     end = None if until is None else parse_instant(until, field="until")
     lengths = parse_duration(period, field="period"), parse_duration(validity, field="validity")
@@ -55,7 +70,7 @@ def fleet(
     states, book = asyncio.run(
         _states(source, services, config, end, lengths, parse_types(type_names), price_book)
     )
-    view = fleet_view(states, book)
+    view = fleet_view(states, book, None if budget is None else Limit(budget, time_limit))
     click.echo(to_json(view) if form == "json" else _table(view), nl=False)
 
 
@@ -157,8 +172,25 @@ def _table(view: "FleetView") -> str:
     lines.append(
         f"Packing {view.workloads} workloads as recommended saves {saved} of nodes, by {view.price_book}."
     )
+    if view.budget is not None:
+        lines += _budget(view.budget, view.currency)
     lines += [f"Left out: {name}: {why}." for name, why in view.left_out.items()]
     return "\n".join(lines) + "\n"
+
+
+def _budget(found: "FleetBudget", currency: str) -> list[str]:
+    asked = _money(found.budget_month, currency)
+    if found.fleet is None:
+        return [f"No choice of the recommended changes was found to bring nodes within {asked} a month."]
+    count, most = len(found.change), len(found.change) + len(found.leave)
+    lines = [
+        f"For {asked} a month, {count} of {most} changes are enough: nodes then cost"
+        f" {_money(found.fleet.packed_cost_month, currency)}, at a risk of"
+        f" {_money(found.risk_month, currency)} (optimality gap {found.gap:.2%}, by HiGHS)."
+    ]
+    lines += [f"Change: {', '.join(found.change)}."] if found.change else []
+    lines += [f"Leave: {', '.join(found.leave)}."] if found.leave else []
+    return lines
 
 
 def _money(amount: float, currency: str) -> str:

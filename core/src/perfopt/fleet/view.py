@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from perfopt.domain.price import HOURS_PER_MONTH, NodeType, PriceBook
 from perfopt.errors import InvalidInputError
+from perfopt.fleet.budget import Option, least_risk
 from perfopt.fleet.nodes import allocatable
-from perfopt.fleet.packing import pack
+from perfopt.fleet.packing import Packing, pack
 from perfopt.fleet.pods import PodGroup, pod_group
 from perfopt.fleet.relaxation import cheapest_possible
 
@@ -54,6 +55,27 @@ class FleetSide(msgspec.Struct, frozen=True, kw_only=True):
     gap: float
 
 
+class FleetBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the recommended changes bring the nodes within a budget at the least risk.
+
+    Attributes:
+        budget_month: for nodes, in the currency of the view.
+        met: whether a choice was found that keeps it.
+        change, leave: workloads that are recommended to change and are changed, or left as they are.
+        risk_month: (1 - confidence) x cost of what is recommended, over the changed ones that save.
+        gap: (risk - least that HiGHS proved) / risk.
+        fleet: the cluster then; None where the budget is not met.
+    """
+
+    budget_month: float
+    met: bool
+    change: tuple[str, ...]
+    leave: tuple[str, ...]
+    risk_month: float
+    gap: float
+    fleet: FleetSide | None
+
+
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster would save by packing what is recommended.
 
@@ -62,6 +84,7 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
         workloads: how many were packed.
         saving_month, saving_percent: of packed nodes, recommended against current.
         left_out: workload to why it is in neither side.
+        budget: what to change for a budget; None where none was asked for.
     """
 
     price_book: str
@@ -72,17 +95,31 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     saving_month: float
     saving_percent: float
     left_out: dict[str, str] = {}
+    budget: FleetBudget | None = None
 
 
-def fleet_view(states: Sequence[WorkloadStates], book: PriceBook) -> FleetView:
+class Limit(NamedTuple):
+    """A budget for nodes, and how long to look for what keeps it.
+
+    Attributes:
+        month: in the currency of the price book.
+        seconds: for each solution of the programme.
+    """
+
+    month: float
+    seconds: float = 10.0
+
+
+def fleet_view(states: Sequence[WorkloadStates], book: PriceBook, limit: Limit | None = None) -> FleetView:
     """Returns both sides of the fleet, packed anew on the nodes of a price book.
 
     Args:
         states: of all workloads, those without a recommendation too.
         book: must know node types.
+        limit: asks which changes to make for a budget.
 
     Raises:
-        InvalidInputError: the book knows no node type.
+        InvalidInputError: the book knows no node type, or nothing was found in time.
     """
     if not book.node_types:
         raise InvalidInputError(
@@ -90,22 +127,24 @@ def fleet_view(states: Sequence[WorkloadStates], book: PriceBook) -> FleetView:
             field="price_book",
             remedy="Name one that does, such as example:gcp-us-central1, or add node_types to it.",
         )
-    kept: list[tuple[PodGroup, PodGroup]] = []
+    kept: list[_Pair] = []
     left_out: dict[str, str] = {}
     for one in states:
         before, after = pod_group(one.workload, one.current), pod_group(one.workload, one.recommended)
         if before is None or after is None:
             left_out[one.workload] = "its requests are not known"
         else:
-            kept.append((before, after))
-    nodes = [_rooms(book, [pair[side] for pair in kept]) for side in (0, 1)]
+            kept.append(_Pair((before, after), one.confidence))
+    nodes = [_rooms(book, [pair.groups[side] for pair in kept]) for side in (0, 1)]
     fitting = []
     for pair in kept:
-        if all(group.each_node or any(group.fits(n) for n in nodes[side]) for side, group in enumerate(pair)):
+        if all(
+            group.each_node or any(map(group.fits, nodes[side])) for side, group in enumerate(pair.groups)
+        ):
             fitting.append(pair)
         else:
-            left_out[pair[0].workload] = "a pod of it fits no node type"
-    current, recommended = (_side(book, nodes[side], [pair[side] for pair in fitting]) for side in (0, 1))
+            left_out[pair.workload] = "a pod of it fits no node type"
+    current, recommended = (_packed(book, nodes[side], fitting, side) for side in (0, 1))
     saving = current.packed_cost_month - recommended.packed_cost_month
     cost = current.packed_cost_month
     return FleetView(
@@ -117,7 +156,56 @@ def fleet_view(states: Sequence[WorkloadStates], book: PriceBook) -> FleetView:
         saving_month=round(saving, 2),
         saving_percent=round(100 * saving / cost, 2) if cost else 0.0,
         left_out=dict(sorted(left_out.items())),
+        budget=None if limit is None else _within(book, nodes[1], fitting, limit),
     )
+
+
+class _Pair(NamedTuple):
+    """The pods of a workload as they are and as recommended."""
+
+    groups: tuple[PodGroup, PodGroup]
+    confidence: float
+
+    @property
+    def workload(self) -> str:
+        return self.groups[0].workload
+
+
+def _packed(book: PriceBook, nodes: Sequence[NodeType], pairs: Sequence[_Pair], side: int) -> FleetSide:
+    placed = [pair.groups[side] for pair in pairs if not pair.groups[side].each_node]
+    return _side(book, pack(nodes, placed), nodes, placed)
+
+
+def _within(
+    book: PriceBook, nodes: Sequence[NodeType], fitting: Sequence[_Pair], limit: Limit
+) -> FleetBudget:
+    """A change that costs more is made in any case: what runs is too little; so are those of DaemonSets."""
+    pairs = [pair for pair in fitting if not pair.groups[0].each_node]
+    options = []
+    for (before, after), confidence in pairs:
+        cost = _cost(book, after)
+        options.append(Option(before, after, (1 - confidence) * cost, cost > _cost(book, before)))
+    found = least_risk(nodes, options, limit.month / HOURS_PER_MONTH, limit.seconds)
+    changed = found.changed if found is not None else (False,) * len(pairs)
+    differ = [
+        (pair.workload, taken)
+        for pair, taken in zip(pairs, changed, strict=True)
+        if pair.groups[0] != pair.groups[1]
+    ]
+    placed = [pair.groups[taken] for pair, taken in zip(pairs, changed, strict=True)]
+    return FleetBudget(
+        budget_month=limit.month,
+        met=found is not None,
+        change=tuple(name for name, taken in differ if taken),
+        leave=tuple(name for name, taken in differ if not taken),
+        risk_month=round(found.risk, 2) if found is not None else 0.0,
+        gap=round(found.gap, 4) if found is not None else 1.0,
+        fleet=None if found is None else _side(book, found.packing, nodes, placed),
+    )
+
+
+def _cost(book: PriceBook, group: PodGroup) -> float:
+    return group.count * book.hourly_cost(group.cpu_cores, group.memory_bytes) * HOURS_PER_MONTH
 
 
 def _rooms(book: PriceBook, groups: Sequence[PodGroup]) -> list[NodeType]:
@@ -128,9 +216,9 @@ def _rooms(book: PriceBook, groups: Sequence[PodGroup]) -> list[NodeType]:
     return [room for room in rooms if room.cores > 0 and room.memory_bytes > 0]
 
 
-def _side(book: PriceBook, nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> FleetSide:
-    placed = [group for group in groups if not group.each_node]
-    packing = pack(nodes, placed)
+def _side(
+    book: PriceBook, packing: Packing, nodes: Sequence[NodeType], placed: Sequence[PodGroup]
+) -> FleetSide:
     bound = cheapest_possible(nodes, placed)
     counts = Counter(full.node.name for full in packing.nodes)
     cpu = sum(group.cpu_cores * group.count for group in placed)
