@@ -1,61 +1,44 @@
 """How well the search of perfopt-tuning finds the best setting, and whether it ever breaks the constraint.
 
-    python benchmarks/tuning_search.py [--traces DIR] [--seeds N]
+    python benchmarks/tuning_search.py [--split report|choose] [--traces DIR] [--seeds N]
 
-Without --traces: public test functions of one variable under a constraint, from random starts that keep it,
-each measured with noise of 2 %. The search's constants were chosen on three of them and on the testbed with
-seeds below 1000; what is printed is for seeds from 1000 on, of the same functions and curves. By the
-functions called held out nothing was chosen.
+--split report, as shipped: five public test functions of one variable under a constraint and, with
+--traces, the latency testbed (testbed_sweep.parquet): the smallest CPU limit whose P99 latency meets a
+target. The scale of CPU limits (search/positions.py) and the length of a step on it were chosen by --split
+choose alone: services simulated by the latency model's queue; other public functions and draws of Gaussian
+processes stand beside them. The other constants were chosen earlier, on the first three functions and on
+the testbed's curves with seeds below 1000; reports draw starts, targets and noise from seeds from 1000. By
+the last two functions nothing was chosen.
 
-With --traces also the latency testbed (testbed_sweep.parquet): the smallest CPU limit whose P99 latency
-meets a target. The P99 over the limit is interpolated (PCHIP in logarithms) through the measured runs at one
-rate: at the other limits `run_latency_p99_ms`, at the service's own limit the median of the 5-second P99s of
-the varying run at a rate within 15 %. Targets are 1.35 to 3 times the least P99; starts have a fifth of room.
+A start keeps the constraint; a measurement has noise of 2 %. On the testbed the P99 over the limit is
+interpolated (PCHIP in logarithms) through the measured runs at one rate: at the other limits
+`run_latency_p99_ms`, at the service's own limit the median of the 5-second P99s of the varying run at a rate
+within 15 %. Targets are 1.35 to 3 times the least P99; starts have a fifth of room.
 
 A run is 15 evaluations. "within 5 %" is the share of runs whose best setting, as measured, is within 5 % of
 the best that can be reached without crossing an unsafe setting: of the range of the function there, or of
-the limit.
+the limit. The bound is the upper 95 % bound of the share of unsafe trials, as if they were independent
+(Clopper and Pearson; 3 / n where there is none).
 """
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
-from scipy.interpolate import PchipInterpolator
+from scipy.stats import beta
+from tuning_cases import Case, drawn_function, other_functions, queue, testbed_cases, tested_functions
 
 from perfopt.plugin import Array
-from perfopt_tuning.knobs.read import shipped_catalogue
 from perfopt_tuning.search.safe import ROOM_SCALE, Problem, Trials, next_step
 from perfopt_tuning.search.step import LEAST_IMPROVEMENT
 
 EVALUATIONS = 15
 NOISE = 0.02
 FIRST_SEED = 1000
-POINTS = 201
-
-
-@dataclass(frozen=True)
-class Case:
-    """A problem with its truth.
-
-    Attributes:
-        name: as printed.
-        positions: of the settings, in parts of the range, increasing.
-        objective, constraint: the truth at each; a constraint is kept where it is not above 0.
-        known: whether the objective is the setting itself.
-        starts: which settings a run may begin at.
-    """
-
-    name: str
-    positions: Array
-    objective: Array
-    constraint: Array
-    known: bool
-    starts: Array
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -64,103 +47,6 @@ class Run:
 
     regret: float
     unsafe: int
-
-
-def forrester(x: Array) -> Array:
-    """Forrester, Sobester and Keane 2008; x in [0, 1]."""
-    return np.asarray((6 * x - 2) ** 2 * np.sin(12 * x - 4))
-
-
-def sines(x: Array) -> Array:
-    """sin(z) + sin(10 z / 3), z in [2.7, 7.5] (Torn and Zilinskas 1989)."""
-    z = 2.7 + 4.8 * x
-    return np.asarray(np.sin(z) + np.sin(10 * z / 3))
-
-
-def higdon(x: Array) -> Array:
-    """Higdon 2002; z in [0, 10]."""
-    z = 10 * x
-    return np.asarray(np.sin(2 * np.pi * z / 10) + 0.2 * np.sin(2 * np.pi * z / 2.5))
-
-
-def ripple(x: Array) -> Array:
-    """-z sin(z), z in [0, 10] (Gavana's problem 10); held out."""
-    z = 10 * x
-    return np.asarray(-z * np.sin(z))
-
-
-def ackley(x: Array) -> Array:
-    """Ackley 1987 in one dimension, z in [-3, 3], with its cosine of period 1; held out."""
-    z = 6 * x - 3
-    return np.asarray(-20 * np.exp(-0.2 * np.abs(z)) - np.exp(np.cos(2 * np.pi * z)) + 20 + math.e)
-
-
-FUNCTIONS: dict[str, tuple[Callable[[Array], Array], float]] = {
-    "Forrester, f <= 5": (forrester, 5.0),
-    "two sines, f <= 1.2": (sines, 1.2),
-    "Higdon, f <= 0.9": (higdon, 0.9),
-    "-z sin z, f <= 4 (held out)": (ripple, 4.0),
-    "Ackley, f <= 8.5 (held out)": (ackley, 8.5),
-}
-
-
-def function_cases() -> Iterator[Case]:
-    """Yields the test functions; a start is worse than the median, with a quarter of the room or more."""
-    x = np.linspace(0, 1, POINTS)
-    for name, (function, threshold) in FUNCTIONS.items():
-        values = function(x)
-        constraint = values - threshold
-        safe = constraint <= 0
-        starts = (
-            safe & (constraint < np.quantile(constraint[safe], 0.75)) & (values > np.median(values[safe]))
-        )
-        yield Case(name, x, values, constraint, False, starts)
-
-
-def testbed_cases(folder: Path, seed: int) -> Iterator[Case]:
-    """Yields a case for each service and rate of the testbed, with a target drawn by the seed."""
-    draw = np.random.default_rng(seed)
-    search = shipped_catalogue().knobs["cpu_limit"].entry.search
-    assert search is not None
-    for name, limits, latencies in testbed_curves(folder):
-        sizes = np.exp(np.linspace(math.log(limits[0]), math.log(limits[-1]), 2 * POINTS))
-        truth = PchipInterpolator(np.log(limits), np.log(latencies))(np.log(sizes))
-        target = truth.min() + math.log(draw.uniform(1.35, 3))
-        constraint = truth - target
-        yield Case(
-            name,
-            np.log(sizes / sizes[0]) / math.log(search.factor),
-            np.log(sizes),
-            constraint,
-            True,
-            constraint <= math.log(0.8),
-        )
-
-
-def testbed_curves(folder: Path) -> list[tuple[str, Array, Array]]:
-    """Returns (service and rate, limits in cores, P99 in ms), limits increasing."""
-    table = pq.read_table(folder / "testbed_sweep.parquet").to_pandas()
-    table["series_id"] = table["series_id"].astype(str)
-    wide = table.pivot_table(
-        index=["series_id", "timestamp"], columns="metric", values="value", observed=True
-    )
-    found = []
-    for service in sorted({series.split("/")[1] for series in table["series_id"]}):
-        varying = wide.loc[f"testbed/{service}/varying"]
-        own = float(varying["cpu_limit_cores"].dropna().iloc[0])
-        for rate in ("median", "busy"):
-            points, rates = {}, []
-            for series in sorted(set(wide.index.get_level_values(0))):
-                if series.startswith(f"testbed/{service}/whatif/") and series.endswith(rate):
-                    run = wide.loc[series]
-                    limit = float(series.split("limit=")[1].split("/")[0])
-                    points[limit] = float(run["run_latency_p99_ms"].dropna().iloc[0])
-                    rates.append(float(run["requests_per_second"].mean()))
-            near = varying[(varying["requests_per_second"] / np.mean(rates) - 1).abs() < 0.15]
-            points[own] = float(near["latency_p99_ms"].median())
-            order = sorted(points)
-            found.append((f"{service}, {rate} rate", np.array(order), np.array([points[at] for at in order])))
-    return found
 
 
 def run(case: Case, seed: int) -> Run:
@@ -205,7 +91,15 @@ def run(case: Case, seed: int) -> Run:
 
 
 def _best(indices: list[int], objectives: list[float], constraints: list[float]) -> int:
-    kept = [(o, i) for i, o, c in zip(indices, objectives, constraints, strict=True) if c <= 0]
+    """Returns the best setting whose constraint was kept in the mean of its measurements."""
+    means = {
+        index: (
+            float(np.mean([o for o, i in zip(objectives, indices, strict=True) if i == index])),
+            float(np.mean([c for c, i in zip(constraints, indices, strict=True) if i == index])),
+        )
+        for index in indices
+    }
+    kept = [(objective, index) for index, (objective, constraint) in means.items() if constraint <= 0]
     return min(kept)[1] if kept else indices[0]
 
 
@@ -222,11 +116,34 @@ def _reachable(safe: Array, start: int) -> slice:
 def report(name: str, runs: list[Run]) -> None:
     """Prints a line of figures."""
     regrets = np.array([one.regret for one in runs])
-    trials = sum(one.unsafe for one in runs)
+    unsafe, trials = sum(one.unsafe for one in runs), EVALUATIONS * len(runs)
+    bound = float(beta.ppf(CONFIDENCE, unsafe + 1, trials - unsafe))
     print(
-        f"{name:30} within 5 % {np.mean(regrets <= 0.05):6.1%}   median gap {np.median(regrets):5.1%}"
-        f"   unsafe trials {trials} of {EVALUATIONS * len(runs)}"
+        f"{name:24} within 5 % {np.mean(regrets <= 0.05):6.1%}   median gap {np.median(regrets):5.1%}"
+        f"   unsafe trials {unsafe:3} of {trials:6}, at most {bound:.3%}"
     )
+
+
+def chosen_on(seeds: int) -> Iterator[tuple[str, Run]]:
+    """Yields the runs that constants are chosen by."""
+    for case in other_functions():
+        for seed in range(max(seeds // 10, 1)):
+            yield "other functions", run(case, seed)
+    for seed in range(seeds):
+        for case in (drawn_function(seed), queue(seed)):
+            if case.starts.any():
+                yield case.name, run(case, seed)
+
+
+def reported(seeds: int, traces: Path | None) -> Iterator[tuple[str, Run]]:
+    """Yields the runs that are reported."""
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        for case in tested_functions():
+            yield case.name, run(case, seed)
+        for case in testbed_cases(traces, seed) if traces is not None else ():
+            one = run(case, seed)
+            yield case.name, one
+            yield "testbed, all", one
 
 
 def main() -> None:
@@ -234,22 +151,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--split", choices=("report", "choose"), default="report")
     parser.add_argument("--traces", type=Path, help="folder with testbed_sweep.parquet")
     parser.add_argument("--seeds", type=int, default=50)
     given = parser.parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
-    print(f"{EVALUATIONS} evaluations, {given.seeds} starts each")
-    for case in function_cases():
-        report(case.name, [run(case, seed) for seed in seeds])
-    if given.traces is None:
-        return
-    runs: dict[str, list[Run]] = {}
-    for seed in seeds:
-        for case in testbed_cases(given.traces, seed):
-            runs.setdefault(case.name, []).append(run(case, seed))
-    for name, those in runs.items():
+    print(f"split {given.split}: {EVALUATIONS} evaluations, {given.seeds} starts each")
+    found: dict[str, list[Run]] = {}
+    runs = chosen_on(given.seeds) if given.split == "choose" else reported(given.seeds, given.traces)
+    for name, one in runs:
+        found.setdefault(name, []).append(one)
+    for name, those in found.items():
         report(name, those)
-    report("testbed, all", [one for those in runs.values() for one in those])
 
 
 if __name__ == "__main__":

@@ -99,3 +99,25 @@ def test_a_pool_is_searched_for_the_least_latency(bench):
     )  # fmt: skip
     assert 24 < made.target.extra["knobs"]["main"]["hikari_maximum_pool_size"] <= 30
     assert "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE" in made.target.extra["knob_settings"]["main"]["env"]
+
+
+def test_a_value_that_broke_the_objective_is_set_back(bench):
+    made = ask(bench, [1.0, 0.9, 0.43])
+    assert limit_of(made) == pytest.approx(0.9)
+    (reason,) = [r for r in made.reasons if r.code == "search_back"]
+    assert "back to 0.9 cores (now 0.43 cores)" in reason.text
+    assert "may be 400 ms" in reason.text
+
+
+def test_where_no_value_tried_keeps_the_objective_none_is_called_right(bench):
+    made = ask(bench, [0.43, 0.425])
+    assert isinstance(made, Declined)
+    assert "none of the 2 values tried keeps the objective" in made.reason
+
+
+def test_steps_shorten_as_the_limit_fills(bench):
+    empty, full = (limit_of(ask(bench, limits, noise=0.01)) / limits[-1] for limits in _EMPTY_AND_FULL)
+    assert empty < full < 1
+
+
+_EMPTY_AND_FULL = ([2.0, 1.9, 1.8, 1.7], [0.62, 0.61, 0.6, 0.59])

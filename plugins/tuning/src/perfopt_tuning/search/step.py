@@ -10,6 +10,7 @@ from perfopt_tuning.history import History
 from perfopt_tuning.knobs.decide import Decision
 from perfopt_tuning.knobs.schema import Knob
 from perfopt_tuning.knobs.values import shown
+from perfopt_tuning.search.positions import by_spare, logarithmic
 from perfopt_tuning.search.safe import LARGEST_STEP, ROOM_SCALE, Problem, Trials, next_step
 from perfopt_tuning.search.trials import Trial, trials_of
 
@@ -68,8 +69,8 @@ def _step(
     assert knob.entry.search is not None
     span = math.log(knob.entry.search.factor)
     values = _values(knob, history, container, now.value)
-    grid = (np.log(values / now.value) / span)[:, np.newaxis]
-    tried = np.array([math.log(trial.value / now.value) / span for trial in trials])[:, np.newaxis]
+    tried_values = np.array([trial.value for trial in trials])
+    grid, tried = (_positions(knob, history, container, at) for at in (values, tried_values))
     logs = np.array([trial.log_latency for trial in trials])
     noise = max(trial.noise for trial in trials)
     smallest = knob.entry.search.goal == "smallest"
@@ -85,10 +86,19 @@ def _step(
         constraint_scale=max(ROOM_SCALE * room, 1.0),
         largest_step=reach,
     )
-    objectives = np.log([trial.value for trial in trials]) if smallest else logs
-    step = next_step(problem, Trials(tried, objectives, limits))
+    objectives = np.log(tried_values) if smallest else logs
+    back = _better_kept(now, trials, objectives, limits, measured=not smallest)
+    missed = now.log_latency > math.log(target)
+    step = None if missed and back is not None else next_step(problem, Trials(tried, objectives, limits))
     if step is None or step.improvement < LEAST_IMPROVEMENT:
+        if back is not None:
+            return _back(knob, container, now, back, target)
         said = f"{len(trials)} values were tried, and none is left that is safe to try and worth it"
+        if missed:
+            said = (
+                f"none of the {len(trials)} values tried keeps the objective, so no search starts from them"
+            )
+            return Searched(_stays(knob, container, said), Claim())
         return Searched(_right(knob, container, now.value, said), Claim())
     return _trying(
         knob,
@@ -99,6 +109,16 @@ def _step(
         target,
         (step.constraint, step.constraint_deviation),
     )
+
+
+def _positions(knob: Knob, history: History, container: str, values: Array) -> Array:
+    """Returns where values lie on the scale of the search, shape (n, 1)."""
+    assert knob.entry.search is not None
+    factor = knob.entry.search.factor
+    used = history.measured(container, "p99", "cpu_cores")
+    if knob.entry.set.resource == "cpu_limit" and used:
+        return by_spare(values, used, factor)[:, np.newaxis]
+    return logarithmic(values, factor)[:, np.newaxis]
 
 
 def _values(knob: Knob, history: History, container: str, now: float) -> Array:
@@ -116,6 +136,38 @@ def _values(knob: Knob, history: History, container: str, now: float) -> Array:
     values = np.round(values) if knob.entry.kind == "integer" else np.ceil(values * 1000) / 1000
     unique: Array = np.unique(values[values > 0])
     return unique
+
+
+def _better_kept(
+    now: Trial, trials: list[Trial], objectives: Array, limits: Array, *, measured: bool
+) -> Trial | None:
+    """Returns the best trial that kept the objective, where that is another than now and not by chance."""
+    kept = np.flatnonzero(limits <= 0)
+    if not kept.size:
+        return None
+    best, present = int(kept[np.argmin(objectives[kept])]), trials.index(now)
+    chance = math.hypot(now.noise, trials[best].noise) if measured else 0.0
+    gain = objectives[present] - objectives[best]
+    return trials[best] if limits[present] > 0 or gain > max(chance, LEAST_IMPROVEMENT) else None
+
+
+def _back(knob: Knob, container: str, now: Trial, best: Trial, target: float) -> Searched:
+    """Recommends a value that was tried before, and claims what was measured under it."""
+    latency, before = math.exp(best.log_latency), math.exp(now.log_latency)
+    interval = (latency * math.exp(-_WIDTH * best.noise), latency * math.exp(_WIDTH * best.noise))
+    text = (
+        f"{container}: set {knob.entry.title} back to {shown(knob, best.value)}"
+        f" (now {shown(knob, now.value)}), the best of the values tried: at busy load"
+        f" the P99 latency was {latency:.0f} ms under it,"
+        f" is {before:.0f} ms now and may be {target:.0f} ms. Source: {knob.entry.source}."
+    )
+    data = {"knob": knob.name, "current": now.value, "value": best.value}
+    claim = Claim()
+    if interval[1] / latency - 1 <= WIDEST_CLAIM:
+        claim = Claim(latency_ms=latency, latency_interval_ms=interval, latency_now_ms=before)
+    return Searched(
+        Decision(knob, best.value, False, Reason(code="search_back", text=text, data=data)), claim
+    )
 
 
 def _trying(
