@@ -1,8 +1,68 @@
-"""What a workload serves in total: the CPU of all its replicas, and how many of them there were."""
+"""What a workload serves in total, and what one of its replicas serves within the latency objective.
+
+What a replica serves within its objective is read from the latency model, where production variation
+identifies one: the highest rate up to which the predicted quantile keeps the objective with MARGIN to spare.
+Elsewhere it is what was seen: use is sorted into ten parts, and the objective holds below the first in which
+it was missed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from perfopt.capacity.history import Missing, read_history
+from perfopt.capacity.identify import NotIdentified, identify
+from perfopt.capacity.outlook import BUSIEST, Outlook, outlook
+from perfopt.domain.workload import Slo
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
+from perfopt.plugin.context import AnalysisContext
+
+_PARTS = 10
+_LEAST_STEPS = 200
+_WITHIN = 0.95  # of the steps of a part of the load
+_RATES = 30
+_FARTHEST = 2.0  # times the busiest rate that the model was identified on
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What one replica serves.
+
+    Attributes:
+        requests_per_core: requests per second that a core served; None where they are not measured.
+        cores_within: CPU of a replica up to which the latency objective is kept; None without an objective,
+            where no load that was seen missed it, or where nothing tells.
+        requests_within: requests per second of a replica there; None where requests are not measured.
+        basis: "model" for the latency model, "seen" for what was measured at each load; None where
+            `cores_within` is.
+    """
+
+    requests_per_core: float | None = None
+    cores_within: float | None = None
+    requests_within: float | None = None
+    basis: Literal["model", "seen"] | None = None
+
+
+def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> Throughput:
+    """Learns what a replica serves, within its objective if it has one.
+
+    Args:
+        context: of the analysis.
+        cores: of `total_cores`.
+        replicas: of `running_replicas`.
+    """
+    snapshot = context.snapshot
+    each, slo = _requests_per_core(snapshot, cores), snapshot.workload.slo
+    if slo is None:
+        return Throughput(each)
+    by_model = _modelled(context, slo)
+    if by_model is not None and each:
+        return Throughput(each, by_model / each, by_model, "model")
+    seen = _seen(snapshot, slo, cores / replicas)
+    if seen is None:
+        return Throughput(each)
+    return Throughput(each, seen, None if each is None else seen * each, "seen")
 
 
 def running_replicas(snapshot: WorkloadSnapshot) -> Array:
@@ -42,3 +102,51 @@ def _sum(series: PodSeries, replicas: Array) -> Array:
         return each
     present = np.isfinite(series.values)
     return np.where(present.any(axis=0), np.where(present, series.values, 0.0).sum(axis=0), np.nan)
+
+
+def _requests_per_core(snapshot: WorkloadSnapshot, cores: Array) -> float | None:
+    served = snapshot.service.get("requests_per_second")
+    if served is None:
+        return None
+    known = np.isfinite(served) & np.isfinite(cores) & (cores > 0)
+    each = float(served[known].sum() / cores[known].sum()) if known.any() else 0.0
+    return each or None
+
+
+def _modelled(context: AnalysisContext, slo: Slo) -> float | None:
+    """Returns the rate of a replica up to which the latency model keeps an objective, if it can tell."""
+    history = read_history(context)
+    observed = None if isinstance(history, Missing) else history.observations()
+    if observed is None or isinstance(history, Missing):
+        return None
+    model = identify(observed)
+    found = None if isinstance(model, NotIdentified) else outlook(history, model, slo.quantile, slice(None))
+    return None if found is None else _rate_within(found, slo)
+
+
+def _rate_within(found: Outlook, slo: Slo) -> float | None:
+    model = found.model
+    most = min(
+        BUSIEST * found.limit_cores / model.cpu_seconds_per_request,
+        _FARTHEST * model.seen_rate[1] * found.parts,
+    )
+    rates = np.linspace(0.0, most, _RATES + 1)[1:]
+    limits = np.full(_RATES, found.limit_cores)
+    kept = found.keeps(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
+    count = int(np.logical_and.accumulate(kept).sum())
+    return float(rates[count - 1]) if count else None
+
+
+def _seen(snapshot: WorkloadSnapshot, slo: Slo, each: Array) -> float | None:
+    """Returns the CPU of a replica below which the objective was kept in 95 % of the steps of every tenth."""
+    latency = snapshot.service.get(f"latency_p{100 * slo.quantile:g}_ms")
+    if latency is None:
+        return None
+    known = np.isfinite(latency) & np.isfinite(each)
+    if known.sum() < _LEAST_STEPS:
+        return None
+    order = np.argsort(each[known], kind="stable")
+    for part in np.array_split(order, _PARTS):
+        if np.mean(latency[known][part] <= slo.latency_ms) < _WITHIN:
+            return float(each[known][part[0]])
+    return None

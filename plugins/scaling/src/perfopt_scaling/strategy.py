@@ -107,7 +107,7 @@ class ScalingStrategy:
         need = foretell(demand.cores, context.snapshot.grid, context.validity)
         size = demand.cores.size
         held = need.held(stance.need, size) if need.trusted else np.zeros(size)
-        learnt = capacity(context.snapshot, demand, stance.growth, held)
+        learnt = capacity(context, demand, stance.growth, held)
         plan = _plan(workload.state, demand, learnt, need, stance)
         return self._proposal(context, demand, learnt, need, plan)
 
@@ -153,11 +153,13 @@ def _plan(state: WorkloadState, demand: Demand, learnt: Capacity, need: Need, st
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, LEAST_TARGET)
     joint = solve(demand.request_cores, None if now is None else now / 100, wanted)
     least = min(stance.least, max(state.replicas or 1, 1))
+    within = learnt.serves.cores_within
+    carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
-        floors = np.maximum(_replicas(need.quantile(stance.need), FULL * joint.request_cores), least)
+        floors = np.maximum(_replicas(need.quantile(stance.need), carries), least)
     else:
         high = float(np.nanquantile(demand.cores, stance.need))
-        floor = math.ceil(high / (FULL * joint.request_cores) - 1e-9)
+        floor = math.ceil(high / carries - 1e-9)
         floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
     return Plan(floors, expected, joint, need.trusted)

@@ -31,7 +31,7 @@ def reasons(
     demand: Demand, learnt: Capacity, need: Need, joint: Joint, level: float, settings: HpaState
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
-    found = [_capacity(learnt, demand, joint, settings), _forecast(need, level), learnt.startup.reason()]
+    found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
     if joint.request_cores != demand.request_cores:
         found.append(
             Reason(
@@ -55,32 +55,37 @@ def reasons(
     return tuple(found)
 
 
-def _capacity(learnt: Capacity, demand: Demand, joint: Joint, settings: HpaState) -> Reason:
-    kept = (
-        f" The latency objective was not kept above {learnt.slo_busy:.0%}."
-        if learnt.slo_busy is not None
-        else ""
-    )
-    served = (
-        f" A core served {learnt.requests_per_core:.3g} requests/s."
-        if learnt.requests_per_core is not None
-        else ""
-    )
+def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
     return Reason(
         code="target_utilization",
         text=f"Beyond what is planned for, demand grew by up to {learnt.growth - 1:.0%} while a replica"
         f" starts, so replicas are held at {settings.target_cpu_utilization_percent} % of their request,"
-        f" {format_cpu(joint.load_cores)} each.{kept}{served}",
+        f" {format_cpu(joint.load_cores)} each.{_served(learnt)}",
         data={
             "growth": round(learnt.growth, 4),
             "slo_busy": learnt.slo_busy,
             "full": FULL,
-            "cores_within_objective": (
-                None if learnt.slo_busy is None else round(learnt.slo_busy * demand.request_cores, 6)
-            ),
-            "requests_per_core": learnt.requests_per_core,
+            "cores_within_objective": learnt.serves.cores_within,
+            "requests_per_second_within_objective": learnt.serves.requests_within,
+            "objective_by": learnt.serves.basis,
+            "requests_per_core": learnt.serves.requests_per_core,
         },
     )
+
+
+def _served(learnt: Capacity) -> str:
+    """Returns what a replica serves, in sentences after another."""
+    serves, found = learnt.serves, ""
+    if learnt.slo_busy is not None and serves.basis == "seen":
+        found = f" The latency objective was not kept above {learnt.slo_busy:.0%}."
+    if learnt.slo_busy is not None and serves.basis == "model":
+        found = (
+            f" By the latency model a replica keeps its objective up to {serves.requests_within:.3g}"
+            f" requests/s, {learnt.slo_busy:.0%} of its request."
+        )
+    if serves.requests_per_core is not None:
+        found += f" A core served {serves.requests_per_core:.3g} requests/s."
+    return found
 
 
 def _forecast(need: Need, level: float) -> Reason:
