@@ -151,6 +151,18 @@ def test_an_overlarge_minimum_of_an_hpa_falls_and_requests_stay(bench):
     assert "The HPA's minimum of 6 can be 2" in found.text
 
 
+def test_fewer_pods_of_an_hpa_have_memory_for_more_load_each(bench):
+    memory = bench.memory(gib=0.5)
+    memory[::2] *= 0.5  # half of it comes with load
+    hpa = HpaState(min_replicas=6, max_replicas=12, target_cpu_utilization_percent=70)
+    wide = {"memory_request_bytes": 4 * GIB}
+    made = bench.ask(bench.cpu(busy=0.3, quiet=0.05), memory, hpa=hpa, replicas=6, container=wide)
+    least = made.target.hpa.min_replicas
+    assert least < 6
+    rises = 0.25 * 6 / least
+    assert made.target.containers[0].memory_request_bytes >= (0.25 + rises) * GIB
+
+
 def test_an_hpa_that_scales_above_its_minimum_has_an_overlarge_one(bench):
     hpa = HpaState(min_replicas=6, max_replicas=20, target_cpu_utilization_percent=70)
     cpu = bench.cpu(busy=0.95, quiet=0.02)

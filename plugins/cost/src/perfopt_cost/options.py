@@ -88,9 +88,14 @@ def _size(
     if freedom.cpu and need.cpu is not None:
         cpu = whole_millicores(need.cpu.value * freedom.running / at_peak)
     if freedom.memory and need.memory is not None:
-        load = max(freedom.running / at_least, 1.0)
-        memory = whole_mebibytes(need.memory_least + (need.memory.value - need.memory_least) * load)
+        memory = _memory(need, freedom.running / at_least)
     return cpu, memory
+
+
+def _memory(need: Need, load: float) -> float:
+    assert need.memory is not None
+    risen = (need.memory.value - need.memory_least) * max(load, 1.0)
+    return whole_mebibytes(need.memory_least + risen)
 
 
 def whole_millicores(cores: float) -> float:
@@ -231,6 +236,26 @@ def container_of(old: Container, need: Need, cpu: float, memory: float, load: fl
         cpu_limit_cores=limit,
         memory_request_bytes=held,
         memory_limit_bytes=held_limit,
+    )
+
+
+def memory_for_load(container: Container, need: Need, load: float) -> Container:
+    """Returns a container with memory for so many times its present load, and no less than it has.
+
+    Args:
+        container: as recommended so far.
+        need: of one replica at its present load.
+        load: of a replica when the fewest run.
+    """
+    held = container.memory_request_bytes
+    if need.memory is None or held is None:
+        return container
+    held = max(held, int(_memory(need, load)))
+    limit = container.memory_limit_bytes
+    return msgspec.structs.replace(
+        container,
+        memory_request_bytes=held,
+        memory_limit_bytes=None if limit is None else max(limit, held),
     )
 
 

@@ -29,7 +29,7 @@ from perfopt_cost.demand import Need, Unusable, needs, shortage
 from perfopt_cost.freedom import Freedom, freedom_of
 from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
 from perfopt_cost.idle import idle_reasons
-from perfopt_cost.options import container_of, programme_of, sizes_of
+from perfopt_cost.options import container_of, memory_for_load, programme_of, sizes_of
 from perfopt_cost.programme import ENUMERATED_MOST, Solution, solve
 
 _TYPE = OptimizationType.COST_OPTIMIZATION
@@ -188,7 +188,12 @@ def _answer(
         saving = lower.saving_percent
         hpa = msgspec.structs.replace(target.hpa, min_replicas=lower.replicas)
         expected = min(max(round(lower.expected), lower.replicas), state.replicas or lower.replicas)
-        target = msgspec.structs.replace(target, hpa=hpa, replicas=expected)
+        load = freedom.running / lower.replicas
+        containers = tuple(
+            memory_for_load(container, need, load)
+            for container, need in zip(target.containers, needed, strict=True)
+        )
+        target = msgspec.structs.replace(target, hpa=hpa, replicas=expected, containers=containers)
     then = context.price_book.monthly_cost(target)
     if then is None or then > (1 - WORTH) * cost:
         return _kept(context, needed, plan, cost, reasons)
