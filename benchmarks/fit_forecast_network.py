@@ -7,7 +7,8 @@ data that may not go into the product: rows of equity bars, of which the tuning 
 one share, are forecast to judge and calibrate by, and never trained on (NOT_FOR_PRODUCT).
 
 Calibration is out of fold: for each quarter of the measured series, a network trained without it forecasts
-it, and the levels that its quantiles really have there become `theta` (see perfopt.forecast.conformal).
+it, and the levels that its quantiles really have there, on loads (LOADS), become `theta` (see
+perfopt.forecast.conformal).
 The same data and seed give the same bytes on the same machine.
 """
 
@@ -29,69 +30,91 @@ from numpy.typing import NDArray
 
 import perfopt.forecast
 from perfopt.forecast.conformal import transform
+from perfopt.forecast.experts import COUNT, LEVELS
+from perfopt.forecast.features import Inputs
 from perfopt.forecast.network import GROUPS, FleetNetwork, group_of
 
 Array = NDArray[np.float64]
-LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 WIDTH = 64
 LAYERS = 2
 MEMBERS = 3
 FOLDS = 4
-EPOCHS = 12
+EPOCHS = 8
 BATCH = 1024
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-4
 MOST_WEIGHT = 50.0
+BY_USE = 0.5  # share of the loss that counts by use, see row_weights
 MOST_LOSS = 30.0  # of a series' mean: one row's say
 SHRINK = 300  # rows at which half of the calibration is believed
 NORMAL = NormalDist()
+# Calibrated on: memory hardly scatters and traffic of networks stands still for hours, unlike these.
+LOADS = ("bitbrains_cpu", "nab_aws", "request_rates", "market_activity")
 NOT_FOR_PRODUCT = ("worldcup98", "equity-15min", "index-future")
 
 
-def series_weights(rows: Rows) -> Array:
-    """Returns one over each series' mean absolute error of the base, so that all series count alike."""
-    error = np.abs(rows.outcome - np.sinh(rows.base))
-    weights = np.zeros(error.size)
+def row_weights(rows: Rows) -> Array:
+    """Returns the weight of each row's error, which is counted in units of its history's scale.
+
+    Half of it is one over the mean error of the base over the series, so that all series count alike, as
+    in a geometric mean of ratios; half is one over the mean error over the dataset, so that those that use
+    much count by what they use, as in a ratio of sums. Generated series only count alike.
+    """
+    error = np.abs(rows.outcome - np.sinh(rows.inputs.base))
+    alike, by_use = np.zeros(error.size), np.zeros(error.size)
     for number in np.unique(rows.series):
         chosen = rows.series == number
-        typical = np.minimum(error[chosen], np.quantile(error[chosen], 0.995)).mean()
-        weights[chosen] = 1 / max(typical, 1e-6)
-    return np.minimum(weights, MOST_WEIGHT)
+        alike[chosen] = 1 / max(_typical(error[chosen]), 1e-6)
+    for dataset, numbers in _by_dataset(rows).items():
+        typical = [_typical((error * rows.scale)[rows.series == number]) for number in numbers]
+        chosen = np.array([name == dataset for name, _ in rows.names])[rows.series]
+        by_use[chosen] = rows.scale[chosen] / np.mean(typical)
+    generated = np.array([name == "generated" for name, _ in rows.names])[rows.series]
+    by_use = np.where(generated, alike, by_use)
+    return (1 - BY_USE) * np.minimum(alike, MOST_WEIGHT) + BY_USE * np.minimum(by_use, MOST_WEIGHT)
 
 
-def _quantiles(raw, base, unit):
-    """Returns what FleetNetwork makes of one member's output, in units of scale."""
-    middle = len(LEVELS) // 2
-    gaps = tf.nn.softplus(raw)
+def _typical(error: Array) -> float:
+    return float(np.minimum(error, np.quantile(error, 0.995)).mean())
+
+
+def _quantiles(raw, base, unit, experts):
+    """Returns what FleetNetwork makes of one member's output, unsorted, in units of scale."""
+    count, middle = len(LEVELS), len(LEVELS) // 2
+    gaps = tf.nn.softplus(raw[:, :count])
     centre = raw[:, middle : middle + 1]
     below = tf.reverse(tf.cumsum(tf.reverse(gaps[:, :middle], [1]), axis=1), [1])
     steps = tf.concat([centre - below, centre, centre + tf.cumsum(gaps[:, middle + 1 :], axis=1)], 1)
-    return tf.sinh(tf.clip_by_value(base[:, None] + unit[:, None] * steps, -14.0, 14.0))
+    own = base[:, None] + unit[:, None] * steps
+    offered = tf.concat([experts, own[:, None]], 1)
+    trust = tf.nn.softmax(tf.reshape(raw[:, count:], (-1, COUNT + 1, count)), axis=1)
+    return tf.sinh(tf.clip_by_value(tf.reduce_sum(trust * offered, axis=1), -14.0, 14.0))
 
 
 def train(rows: Rows, weights: Array, chosen: NDArray[np.int64], seed: int) -> dict[str, NDArray]:
     """Returns the arrays of one member trained on the chosen rows."""
     tf.keras.utils.set_random_seed(seed)
-    mean = rows.inputs[chosen].mean(axis=0)
-    deviation = rows.inputs[chosen].std(axis=0) + 1e-3
-    scaled = np.clip((rows.inputs - mean) / deviation, -4, 4)
+    read = rows.inputs.features
+    mean = read[chosen].mean(axis=0)
+    deviation = read[chosen].std(axis=0) + 1e-3
+    scaled = np.clip((read - mean) / deviation, -4, 4)
     hidden = [tf.keras.layers.Dense(WIDTH, activation="relu") for _ in range(LAYERS)]
     model = tf.keras.Sequential(
-        [tf.keras.Input((scaled.shape[1],)), *hidden, tf.keras.layers.Dense(len(LEVELS))]
+        [tf.keras.Input((scaled.shape[1],)), *hidden, tf.keras.layers.Dense(len(LEVELS) * (COUNT + 2))]
     )
     steps = chosen.size // BATCH
     schedule = tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * steps)
     optimizer = tf.keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, global_clipnorm=1.0)
-    columns = (scaled, rows.base, rows.unit, rows.outcome, weights)
-    inputs, base, unit, outcome, weight = (tf.constant(column.astype(np.float32)) for column in columns)
+    columns = (scaled, rows.inputs.base, rows.inputs.unit, rows.inputs.experts, rows.outcome, weights)
+    single = (tf.constant(column.astype(np.float32)) for column in columns)
+    inputs, base, unit, experts, outcome, weight = single
     tau = tf.constant(np.array(LEVELS, dtype=np.float32))
 
     @tf.function
     def step(picked):
         with tf.GradientTape() as tape:
-            made = _quantiles(
-                model(tf.gather(inputs, picked)), tf.gather(base, picked), tf.gather(unit, picked)
-            )
+            read = (tf.gather(column, picked) for column in (base, unit, experts))
+            made = _quantiles(model(tf.gather(inputs, picked)), *read)
             error = tf.gather(outcome, picked)[:, None] - made
             each = tf.maximum(tau * error, (tau - 1) * error) * tf.gather(weight, picked)[:, None]
             loss = tf.reduce_mean(tf.minimum(each, MOST_LOSS))
@@ -115,7 +138,7 @@ def ensemble(rows: Rows, weights: Array, chosen: NDArray[np.int64], members: int
     trained = [train(rows, weights, chosen, seed + number) for number in range(members)]
     found = {name: np.stack([member[name] for member in trained]) for name in trained[0] if "_" in name}
     found |= {"mean": trained[0]["mean"], "deviation": trained[0]["deviation"]}
-    return found | {"levels": np.array(LEVELS), "theta": np.tile(LEVELS, (GROUPS, 1))}
+    return found | {"theta": np.tile(LEVELS, (GROUPS, 1))}
 
 
 def folds(rows: Rows) -> Array:
@@ -127,6 +150,10 @@ def folds(rows: Rows) -> Array:
     return np.array(of_series)[rows.series]
 
 
+def _picked(inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:
+    return Inputs(inputs.features[chosen], inputs.base[chosen], inputs.unit[chosen], inputs.experts[chosen])
+
+
 def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple[Array, dict[str, object]]:
     """Returns theta by group from out-of-fold transforms, and the figures of the card."""
     fold = folds(rows)
@@ -136,15 +163,16 @@ def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple
         held = np.flatnonzero(fold == number)
         chosen = np.flatnonzero((fold != number) & allowed)
         network = FleetNetwork.from_arrays(ensemble(rows, weights, chosen, MEMBERS, 100 * number + 7))
-        made = network.z_quantiles(rows.inputs[held], rows.base[held], rows.unit[held])
+        made = network.z_quantiles(_picked(rows.inputs, held))
         probits[held] = transform(made, np.arcsinh(rows.outcome[held]), LEVELS)
         error = rows.outcome[held][:, None] - np.sinh(made)
         tau = np.array(LEVELS)
         losses[held] = np.minimum(
             np.maximum(tau * error, (tau - 1) * error).mean(axis=1) * weights[held], MOST_LOSS
         )
-    groups = group_of(rows.seconds, rows.base, rows.days)
-    theta = np.array([_theta(probits, rows.series, groups == group) for group in range(GROUPS)])
+    groups = group_of(rows.seconds, rows.inputs, rows.days)
+    loads = np.array([dataset in LOADS for dataset, _ in rows.names])[rows.series]
+    theta = np.array([_theta(probits, rows.series, loads & (groups == group)) for group in range(GROUPS)])
     by_set = {
         dataset: round(float(np.mean([losses[rows.series == n].mean() for n in numbers])), 4)
         for dataset, numbers in _by_dataset(rows).items()
@@ -190,7 +218,7 @@ def main() -> None:
     print(
         f"{rows.series.size} rows of {len(rows.names)} series, {time.monotonic() - began:.0f} s", flush=True
     )
-    weights = series_weights(rows)
+    weights = row_weights(rows)
     product = np.array([not name.startswith(NOT_FOR_PRODUCT) for _, name in rows.names])[rows.series]
     arrays = ensemble(rows, weights, np.flatnonzero(product), MEMBERS, 7)
     print(f"trained, {time.monotonic() - began:.0f} s", flush=True)
@@ -201,7 +229,8 @@ def main() -> None:
         "file": arguments.out.name,
         "sha256": digest,
         "made_by": "python benchmarks/fit_forecast_network.py --traces DIR",
-        "what": f"{MEMBERS} quantile networks of {LAYERS} x {WIDTH} units on {rows.inputs.shape[1]} features",
+        "what": f"{MEMBERS} networks of {LAYERS} x {WIDTH} units, {rows.inputs.features.shape[1]} features: "
+        f"quantiles of their own and trust in {COUNT} distributions of the past",
         "levels": LEVELS,
         "history_days": sorted(set(HISTORY_DAYS)),
         "measured_series": {name: len(found) for name, found in _by_dataset(rows).items()},

@@ -1,21 +1,22 @@
 """Accuracy of perfopt.forecast against the seasonal naive forecast, on measured traces.
 
     python benchmarks/forecast_accuracy.py --traces DIR [--split report|tune|all] [--ablate] [--statistical N]
-        [--dataset NAME [--origins N]]
+        [--dataset NAME [--origins N]] [--hindsight]
 
 For each dataset and horizon, over origins spread evenly: the mean pinball loss over LEVELS, divided by that
 of the seasonal naive forecast (the value of the same time yesterday plus the empirical quantiles of its
 errors in the history), as ratio of sums over series (`sums`) and as geometric mean over series (`geo`), and
 the same against the naive forecast of the same time last week (`week`); and the coverage of the central
 intervals, series alike, where the market is open. The split is by series, see forecast_traces.py: `report`
-was not trained on. --ablate takes one part out at a time; --statistical N sets
-statsmodels' ETS and MSTL beside it at N origins.
+was not trained on. --ablate takes one part out at a time (forecast_ablation.py); --statistical N sets
+statsmodels' ETS and MSTL beside it at N origins; --hindsight scores the quantiles of the outcomes themselves,
+the same at every step, in place of our forecast.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -24,13 +25,11 @@ import numpy as np
 from forecast_traces import DAY, HORIZONS, LONGEST_HISTORY, Trace, load_traces, origins
 
 from perfopt.forecast import SessionCalendar, exchange_sessions, forecast_metric
-from perfopt.forecast import interface as parts
-from perfopt.forecast.network import FleetNetwork, fleet_network
+from perfopt.forecast.experts import LEVELS
 from perfopt.metrics.snapshot import Array, TimeGrid
 
-LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 INTERVALS = {50: (4, 6), 80: (3, 7), 90: (2, 8), 95: (1, 9), 99: (0, 10)}
-DATASETS = {"request_rates": 24, "market_activity": 24, "datacenter_totals": 24, "bitbrains_cpu": 4}
+DATASETS = {"request_rates": 24, "market_activity": 24, "datacenter_totals": 24, "bitbrains_cpu": 24}
 Forecaster = Callable[[Array, TimeGrid, int, Trace], Array]
 
 
@@ -70,6 +69,13 @@ def ours(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
     if made is None:
         raise ValueError(f"no forecast for {trace.name}")
     return made.values
+
+
+def hindsight(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+    """Returns the empirical quantiles of what came: what knowing level and spread, not when, would give."""
+    cut = (grid.end - trace.grid.start) // grid.step
+    outcome = trace.values[cut : cut + steps]
+    return np.repeat(np.quantile(outcome[np.isfinite(outcome)], LEVELS)[:, None], steps, axis=1)
 
 
 @dataclass(frozen=True)
@@ -177,14 +183,16 @@ HEADER = (
 )
 
 
-def accuracy(folder: Path, split: str, detail: bool, datasets: Mapping[str, int]) -> None:
+def accuracy(
+    folder: Path, split: str, detail: bool, datasets: Mapping[str, int], forecast: Forecaster = ours
+) -> None:
     """Prints the main table, with so many origins of each series."""
     print(f"\nPinball loss relative to seasonal naive, and coverage; split: {split}, held out by series")
     print(HEADER)
     for dataset, most in datasets.items():
         for name, horizon in HORIZONS.items():
             count = most if name != "7d" else max(most // 4, 2)
-            found = [judge(*case, ours) for case in cases(folder, dataset, horizon, count, split)]
+            found = [judge(*case, forecast) for case in cases(folder, dataset, horizon, count, split)]
             if found:
                 line(f"{dataset} {name}", found, detail)
 
@@ -218,80 +226,6 @@ def _open(trace: Trace, start: int, lead: int, values: Array, grid: TimeGrid, fo
     return Result(trace.name, float(pinball(outcome, made).mean()), float(day), float(week), inside, seconds)
 
 
-def _with_network(change: Callable[[FleetNetwork], FleetNetwork]) -> Forecaster:
-    changed = change(fleet_network())
-
-    def forecast(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
-        kept, parts.fleet_network = parts.fleet_network, lambda: changed
-        try:
-            return ours(values, grid, steps, trace)
-        finally:
-            parts.fleet_network = kept
-
-    return forecast
-
-
-def _without(name: str) -> Forecaster:
-    def forecast(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
-        kept = parts.FORECASTERS
-        parts.FORECASTERS = tuple(one for one in kept if one.name != name)
-        try:
-            return ours(values, grid, steps, trace)
-        finally:
-            parts.FORECASTERS = kept
-
-    return forecast
-
-
-def _no_calendar(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
-    return ours(values, grid, steps, replace(trace, calendar=None))
-
-
-def _mixed(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
-    return 0.9 * ours(values, grid, steps, trace) + 0.1 * _without("fleet")(values, grid, steps, trace)
-
-
-def _one_member(network: FleetNetwork) -> FleetNetwork:
-    return replace(network, layers=tuple((weights[:1], bias[:1]) for weights, bias in network.layers))
-
-
-def _uncalibrated(network: FleetNetwork) -> FleetNetwork:
-    return replace(network, theta=np.tile(network.levels, (len(network.theta), 1)))
-
-
-def ablate(folder: Path, split: str) -> None:
-    """Prints the change of the geometric mean loss when one part is taken out or put in."""
-    variants: dict[str, Forecaster] = {
-        "all": ours,
-        "without the fleet network": _without("fleet"),
-        "one network instead of three": _with_network(_one_member),
-        "without calibration": _with_network(_uncalibrated),
-        "without calendars": _no_calendar,
-        "with a tenth of seasonal": _mixed,
-    }
-    print(f"\nAblation, split {split}: loss over that with everything, geometric mean over series")
-    print(f"{'':32s}" + "".join(f"{dataset:>20s}" for dataset in DATASETS) + "   mean")
-    losses = {
-        name: [_losses(folder, split, d, forecast) for d in DATASETS] for name, forecast in variants.items()
-    }
-    for name, found in losses.items():
-        ratios = [geometric(one / whole) for one, whole in zip(found, losses["all"], strict=True)]
-        print(
-            f"{name:32s}"
-            + "".join(f"{ratio:20.3f}" for ratio in ratios)
-            + f"{geometric(np.array(ratios)):7.3f}"
-        )
-
-
-def _losses(folder: Path, split: str, dataset: str, forecast: Forecaster) -> Array:
-    tables = []
-    for name, horizon in HORIZONS.items():
-        count = max(DATASETS[dataset] // (4 if name == "7d" else 2), 2)
-        found = [judge(*case, forecast) for case in cases(folder, dataset, horizon, count, split)]
-        tables.append(by_series(found)[:, 0])
-    return np.maximum(np.concatenate(tables), 1e-12)
-
-
 def main() -> None:
     """Prints the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -299,6 +233,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("report", "tune", "all"), default="report")
     parser.add_argument("--detail", action="store_true", help="each series of small datasets")
     parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--hindsight", action="store_true", help="quantiles of what came, for a bound")
     parser.add_argument("--statistical", type=int, metavar="N", help="ETS and MSTL at N origins")
     parser.add_argument("--dataset", choices=tuple(DATASETS), help="only this one")
     parser.add_argument("--origins", type=int, metavar="N", help="of each series of --dataset")
@@ -310,6 +245,8 @@ def main() -> None:
 
         compare(arguments.traces, arguments.split, arguments.statistical)
     elif arguments.ablate:
+        from forecast_ablation import ablate
+
         ablate(arguments.traces, arguments.split)
     else:
         chosen = (
@@ -317,8 +254,14 @@ def main() -> None:
             if arguments.dataset
             else DATASETS
         )
-        accuracy(arguments.traces, arguments.split, arguments.detail, chosen)
-        if not arguments.dataset:
+        accuracy(
+            arguments.traces,
+            arguments.split,
+            arguments.detail,
+            chosen,
+            hindsight if arguments.hindsight else ours,
+        )
+        if not (arguments.dataset or arguments.hindsight):
             opens(arguments.traces)
 
 

@@ -1,8 +1,8 @@
 """Rows that the fleet network is trained on: measured series of the tuning half, and generated ones.
 
 Measured series are few of a kind; what they lack is generated: market sessions with opens and closes, web
-traffic with days, weeks, growth and bursts, and leaks with restarts. Levels, shapes and noise are drawn
-afresh for every series from a fixed seed.
+traffic with days, weeks, growth and bursts, leaks with restarts, and noise with nothing in it to learn.
+Levels, shapes and noise are drawn afresh for every series from a fixed seed.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from forecast_traces import DAY, load_traces
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from perfopt.forecast.features import features
+from perfopt.forecast.features import Inputs, features
 from perfopt.forecast.folding import Folded
 from perfopt.metrics.snapshot import Array
 
@@ -23,7 +23,7 @@ PICKS = 12  # steps of each origin in the next hour, in the next day and in the 
 GENERATED_DAYS = 36
 # Dataset to origins of each of its series.
 ORIGINS = {
-    "bitbrains_cpu": 14,
+    "bitbrains_cpu": 28,
     "bitbrains_memory": 6,
     "bitbrains_receive": 7,
     "bitbrains_transmit": 7,
@@ -32,7 +32,7 @@ ORIGINS = {
     "market_activity": 60,
 }
 # Kind to number of series and origins of each.
-GENERATED = {"sessions": (220, 12), "leaks": (80, 10), "web": (700, 10)}
+GENERATED = {"sessions": (220, 12), "leaks": (80, 10), "web": (700, 10), "steady": (160, 10)}
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Rows:
     """Everything of all origins.
 
     Attributes:
-        inputs, base, unit: see perfopt.forecast.features.
+        inputs: see perfopt.forecast.features.
         outcome: (value - centre) / scale of the history, shape (n,).
+        scale: of the history, in the unit of the series, shape (n,).
         series: number of the series, shape (n,).
         seconds: lead of the row, shape (n,).
         days: of history, shape (n,).
         names: dataset and name of each series; `generated` for those that are.
     """
 
-    inputs: NDArray[np.float32]
-    base: Array
-    unit: Array
+    inputs: Inputs
     outcome: Array
+    scale: Array
     series: NDArray[np.int64]
     seconds: NDArray[np.int64]
     days: NDArray[np.int64]
@@ -152,10 +152,30 @@ def web(rng: np.random.Generator, step: int, days: int) -> Array:
     return (values + rng.choice([0, 0, 1, 5])) * 10 ** rng.uniform(-3, 5)
 
 
+def steady(rng: np.random.Generator, step: int, days: int) -> Array:
+    """Generates what only scatters: independent noise about a level or a smooth day, shifted once at most."""
+    size = DAY // step
+    time = np.arange(days * size)
+    noises = (
+        rng.normal(0, 1, time.size),
+        rng.exponential(1, time.size),
+        rng.uniform(-1, 1, time.size),
+        rng.lognormal(0, rng.uniform(0.2, 1.2), time.size),
+        (rng.random(time.size) < rng.uniform(0.02, 0.6)) * rng.gamma(20, 1 / 20, time.size),
+    )
+    values = noises[rng.integers(len(noises))] * rng.choice([0.05, 0.3, 1.0])
+    values += rng.choice([0, 0, 0.2, 1.0]) * np.sin(2 * np.pi * time / size + rng.uniform(0, 6.28))
+    values += rng.choice([0, 2, 10])
+    if rng.random() < 0.3:
+        values += rng.choice([-4, -1, 1, 4]) * rng.uniform(0.3, 1) * (time > rng.integers(0, time.size))
+    return values * 10 ** rng.uniform(-3, 6)
+
+
 _GENERATORS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
     "sessions": sessions,
     "leaks": leaks,
     "web": web,
+    "steady": steady,
 }
 
 
@@ -192,7 +212,9 @@ def _origin(values: Array, rest: NDArray[np.bool_], step: int, rng: np.random.Ge
         return None
     outcome = (values[cut + leads] - folded.scaling.centre) / folded.scaling.scale
     made = features(folded, rest[cut + leads], leads)
-    return *made, outcome, leads * step, np.full(leads.size, len(folded.z))
+    read = (made.features, made.base, made.unit, made.experts)
+    of_origin = (np.full(leads.size, value) for value in (len(folded.z), folded.scaling.scale))
+    return *read, outcome, leads * step, *of_origin
 
 
 def collect(folder: Path, seed: int = 5) -> Rows:
@@ -209,5 +231,6 @@ def collect(folder: Path, seed: int = 5) -> Rows:
                 numbers.append(np.full(len(made[1]), len(names)))
         names.append((dataset, name))
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    inputs, base, unit, outcome, seconds, days = columns
-    return Rows(inputs, base, unit, outcome, np.concatenate(numbers), seconds, days, tuple(names))
+    read, base, unit, experts, outcome, seconds, days, scale = columns
+    inputs = Inputs(read, base, unit, experts)
+    return Rows(inputs, outcome, scale, np.concatenate(numbers), seconds, days, tuple(names))

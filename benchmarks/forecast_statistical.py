@@ -14,13 +14,14 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
-from forecast_accuracy import DATASETS, LEVELS, cases, geometric, ours, pinball
+from forecast_accuracy import LEVELS, cases, geometric, ours, pinball
 from forecast_traces import DAY, HORIZONS
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 from statsmodels.tsa.seasonal import MSTL
 
 from perfopt.metrics.snapshot import Array
 
+ORIGINS = {"bitbrains_cpu": 4, "request_rates": 24, "market_activity": 24, "datacenter_totals": 24}
 SHARES = {"bitbrains_cpu": 0.4, "request_rates": 0.24, "market_activity": 0.24, "datacenter_totals": 0.12}
 _COARSE = 300
 _NORMAL = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
@@ -119,7 +120,7 @@ def compare(folder: Path, split: str, count: int) -> None:
 
 
 def _sample(folder: Path, dataset: str, split: str, count: int) -> list:
-    """Returns `count` origins, spread evenly over all that the main table has for a day."""
-    found = list(cases(folder, dataset, HORIZONS["1d"], DATASETS[dataset], split))
+    """Returns `count` origins, spread evenly over ORIGINS of each series."""
+    found = list(cases(folder, dataset, HORIZONS["1d"], ORIGINS[dataset], split))
     picked = np.unique(np.linspace(0, len(found) - 1, count).round().astype(int))
     return [found[place] for place in picked]

@@ -73,6 +73,54 @@ def test_nights_and_idle_services_are_not_dead():
         assert find_changes(values, grid(14 * DAY)).dead == ()
 
 
+def wave(days, seed=1):
+    return 2 + np.sin(np.arange(days * DAY) / DAY * 2 * np.pi) + noise(days, seed)
+
+
+@pytest.mark.parametrize("days", [2, 3, 5, 10])
+@pytest.mark.parametrize(("factor", "more"), [(1, 4), (3, 0), (0.3, 0)])
+def test_after_a_level_shift_days_are_as_before_on_the_new_level(days, factor, more):
+    values = wave(15)
+    values[(14 - days) * DAY :] = values[(14 - days) * DAY :] * factor + more
+    made = forecast_metric(values[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores", (0.05, 0.5, 0.95))
+    low, median, high = made.values
+    coming = values[14 * DAY :]
+    assert np.abs(coming - median).mean() < 0.2 * factor
+    assert ((low <= coming) & (coming <= high)).mean() > 0.8
+
+
+def test_jobs_of_days_that_come_and_go_are_not_taken_for_good():
+    busy = np.isin(np.arange(14), [3, 4, 7, 11, 12, 13])
+    values = np.repeat(np.where(busy, 8.0, 0.1), DAY) + 0.1 * noise(14)
+    low, high = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05, 0.95)).values
+    assert low[-DAY:].max() < 1
+    assert high[-DAY:].min() > 6
+
+
+def test_a_shift_within_a_day_is_dated_to_the_hour():
+    values = wave(14) + np.where(np.arange(14 * DAY) < 9 * DAY + 150, 0, 4)
+    assert abs(find_changes(values, grid(14 * DAY)).shift.step - (9 * DAY + 150)) <= 12
+
+
+@pytest.mark.parametrize(("since", "height"), [(0, 0), (6, 0), (0, 3), (0, 20)])
+def test_a_leak_goes_on_whenever_it_began_and_whatever_the_day_is_like(since, height):
+    days = np.arange(21 * DAY) / DAY
+    values = 100 + 5 * np.maximum(days - since, 0) + height * np.sin(2 * np.pi * days) + noise(21)
+    known = values[: 14 * DAY]
+    assert find_changes(known, grid(14 * DAY)).leak.per_day == pytest.approx(5, rel=0.1)
+    assert find_changes(known, grid(14 * DAY)).shift is None
+    median = forecast_metric(known, grid(14 * DAY), timedelta(days=7), "MiB", (0.5,)).values[0]
+    assert np.abs(values[14 * DAY :] - median).mean() < 3
+
+
+def test_a_service_that_was_down_to_its_background_noise_was_dead():
+    values = wave(14)
+    values[3 * DAY : 6 * DAY] = 0.001 * np.abs(noise(3))
+    assert [(one.begin, one.end) for one in find_changes(values, grid(14 * DAY)).dead] == [(3 * DAY, 6 * DAY)]
+    made = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05,))
+    assert made.values.min() > 0.5
+
+
 @given(arrays(np.float64, st.integers(1, 3000), elements=st.sampled_from([0.0, 1.0, 2.0, np.nan])))
 def test_any_history_can_be_searched_and_is_not_altered(values):
     kept = values.copy()

@@ -51,8 +51,7 @@ def test_levels_cover_about_their_share_of_the_future():
     series = daily(21, noise=0.3)
     made = forecast_metric(series[: 14 * DAY], grid(14 * DAY), WEEK, "cores")
     covered = (series[14 * DAY :] <= made.values).mean(axis=1)
-    # real series wander more than this noise, and the network knows real ones: its intervals are wide
-    assert covered == pytest.approx(DEFAULT_LEVELS, abs=0.15)
+    assert covered == pytest.approx(DEFAULT_LEVELS, abs=0.05)
 
 
 def test_a_weekend_that_is_quiet_stays_quiet():
@@ -68,7 +67,7 @@ def test_a_series_without_a_daily_shape_is_forecast_about_as_well_as_by_its_dist
     made = forecast_metric(noise[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores")
     errors = noise[14 * DAY :] - np.quantile(noise, DEFAULT_LEVELS)[:, None]
     tau = np.asarray(DEFAULT_LEVELS)[:, None]
-    assert pinball(noise[14 * DAY :], made) < 1.05 * np.maximum(tau * errors, (tau - 1) * errors).mean()
+    assert pinball(noise[14 * DAY :], made) < 1.02 * np.maximum(tau * errors, (tau - 1) * errors).mean()
 
 
 def test_recent_days_count_more():

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perfopt.forecast.experts import LEVELS, experts, sorted_quantiles
 from perfopt.forecast.folding import Bools, Folded
 from perfopt.metrics.snapshot import Array
 
 Steps = NDArray[np.int64]
 HALF_LIFE_DAYS = 5.0
-_PHASE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+_PHASE_READ = [LEVELS.index(level) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+# of all of the history, its last week and its last hours: expert and level
+_SUGGESTIONS_READ = ((1, 3), (1, 5), (2, 3), (2, 5), (2, 7), (2, 10), (3, 3), (3, 7))
 _TAILS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _NEAR_SECONDS = 900
 _LEVEL_HOURS = (0.2, 1.0, 6.0, 24.0)
@@ -23,6 +26,8 @@ _FADE_HOURS = (1.0, 6.0, 36.0)
 _RECENT_DAYS = 3
 _OTHER_KIND = 0.02  # weight of all days in the mean of a kind of day that was hardly seen
 _SMALL = 0.01
+_STILL = -11  # the feature that is the share of samples that repeat the one before
+_STILL_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +70,43 @@ def _shape(folded: Folded) -> _Shape:
     return _Shape(overall, means, masses, residual, off, deviation)
 
 
-def features(folded: Folded, rest: Bools, leads: Steps) -> tuple[NDArray[np.float32], Array, Array]:
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the network reads, of n steps.
+
+    Attributes:
+        features: shape (n, features).
+        base: what its own quantiles are counted from, in z, shape (n,).
+        unit: the unit of spread that they are counted in, in z, shape (n,).
+        experts: quantiles that the history suggests, in z, shape (n, experts, levels); see experts.py.
+    """
+
+    features: NDArray[np.float32]
+    base: Array
+    unit: Array
+    experts: NDArray[np.float32]
+
+    def still(self) -> Bools:
+        """Returns of which steps the series often repeats a sample exactly, shape (n,)."""
+        result: Bools = self.features[:, _STILL] > _STILL_SHARE
+        return result
+
+
+def features(folded: Folded, rest: Bools, leads: Steps) -> Inputs:
     """Returns what the network reads.
 
     Args:
         folded: the history.
         rest: which of the steps asked for lie on a weekend or closed day, shape (n,).
         leads: steps after the origin, 0 is the first, shape (n,).
-
-    Returns:
-        Features of shape (n, features), float32; the base that quantiles are counted from (n,), and the
-        unit of spread that they are counted in (n,), both in z.
     """
+    ordered = np.sort(folded.z[np.isfinite(folded.z)])
     shape = _shape(folded)
     size, step = folded.z.shape[1], folded.step
     column, kind = leads % size, rest.astype(np.int64)
     base = shape.means[kind, column]
-    at_phase = _at_phase(folded, kind, column, base)
+    phases = _at_phase(folded, kind, column, base)
+    at_phase = phases[_PHASE_READ]
     known = np.isfinite(shape.residual)
     spread_all = float(np.abs(shape.residual[known]).mean())
     unseen = shape.masses[kind, column] < 0.5
@@ -90,7 +115,8 @@ def features(folded: Folded, rest: Bools, leads: Steps) -> tuple[NDArray[np.floa
     unit = np.maximum(unit, 1e-12)
     hours = (leads + 1) * (step / 3600.0)
     fades = [0.5 ** (hours / fade) for fade in _FADE_HOURS]
-    by_series, offsets = _by_series(folded, shape), _offsets(folded, shape)
+    suggested = experts(folded, phases, ordered)
+    by_series, offsets = _by_series(folded, shape, ordered), _offsets(folded, shape)
     slopes = _slopes(shape.residual)
     columns = [
         *(at_phase - base),
@@ -100,7 +126,8 @@ def features(folded: Folded, rest: Bools, leads: Steps) -> tuple[NDArray[np.floa
         np.log(unit),
         np.minimum(shape.masses[kind, column], 5.0),
         *(fade * offset for offset in offsets[:4] for fade in fades),
-        *(level - base for level in _levels(folded)),
+        *(level - base for level in _levels(folded, ordered)),
+        *(suggested[:, which, level] - base for which, level in _SUGGESTIONS_READ),
         *(slope * np.minimum(hours / 24, 7.0) for slope in slopes),
         np.log(hours),
         *fades,
@@ -111,12 +138,12 @@ def features(folded: Folded, rest: Bools, leads: Steps) -> tuple[NDArray[np.floa
     for number, values in enumerate(columns):
         result[:, number] = values
     result[:, len(columns) :] = np.array([*by_series, *offsets, *slopes])
-    return result, base, unit
+    return Inputs(result, base, unit, suggested)
 
 
 def _at_phase(folded: Folded, kind: NDArray[np.int64], column: Steps, base: Array) -> Array:
     """Returns quantiles of past days of the step's kind near its time of day, shape (levels, n)."""
-    table = np.full((2, len(_PHASE_LEVELS), folded.z.shape[1]), np.nan)
+    table = np.full((2, len(LEVELS), folded.z.shape[1]), np.nan)
     for number in np.unique(kind):
         table[number] = _phase_quantiles(folded, bool(number))
     found = table[kind, :, column].T
@@ -137,7 +164,7 @@ def _phase_quantiles(folded: Folded, kind: bool) -> Array:
         pooled = z.T
     ordered = np.sort(pooled, axis=1)  # NaN last
     count = np.isfinite(ordered).sum(axis=1)
-    table = np.stack([_pick(ordered, count, level) for level in _PHASE_LEVELS])
+    table = np.stack([_pick(ordered, count, level) for level in LEVELS])
     return table[:, np.arange(size) // stride]
 
 
@@ -200,11 +227,11 @@ def _same_weekday(folded: Folded, place: Steps, reach: int, base: Array) -> Arra
     return np.where(mass > 1e-9, total / np.maximum(mass, 1e-9), base)
 
 
-def _levels(folded: Folded) -> list[float]:
+def _levels(folded: Folded, ordered: Array) -> list[float]:
     """Returns where the series was last, and its tails."""
     recent = folded.z[-_RECENT_DAYS:].ravel()
     finite = folded.z[np.isfinite(folded.z)]
-    tails = np.quantile(finite, (0.01, 0.9, 0.999))
+    tails = sorted_quantiles(ordered, (0.01, 0.9, 0.999))
     return [float(finite[-1]), *(_decayed(recent, folded.step, hours) for hours in _LEVEL_HOURS), *tails]
 
 
@@ -228,7 +255,7 @@ def _slopes(residual: Array) -> list[float]:
     return slopes
 
 
-def _by_series(folded: Folded, shape: _Shape) -> list[float]:
+def _by_series(folded: Folded, shape: _Shape, ordered: Array) -> list[float]:
     """Returns what kind of series it is: tails, spread, how alike days, weeks and hours are, drift."""
     z, step = folded.z, folded.step
     off, residual = shape.off, shape.residual
@@ -239,7 +266,7 @@ def _by_series(folded: Folded, shape: _Shape) -> list[float]:
     total = max(float(((finite - finite.mean()) ** 2).sum()), 1e-9)
     square = max(float((off**2).sum()), 1e-9)
     return [
-        *np.quantile(finite, _TAILS),
+        *sorted_quantiles(ordered, _TAILS),
         *(np.log(_SMALL + _decayed(recent, step, hours)) for hours in _LEVEL_HOURS),
         np.log(_SMALL + _mean(np.abs(residual))),
         np.log(_SMALL + _decayed(moves[-_RECENT_DAYS * z.shape[1] :], step, 6.0)),

@@ -108,9 +108,10 @@ def forecast_metric(
     if finite.sum() < MINIMUM_SAMPLES or steps <= 0:
         return None
     # a steady climb is taken out of the history and goes on in the forecast
-    slope = climb(values, grid)
-    level = values + slope * np.arange(grid.size - 1, -1, -1) if slope else values
-    question = _question(level, grid, TimeGrid(grid.end, grid.step, steps), tuple(levels), calendar)
+    slope, levelling = climb(values, grid)
+    question = _question(
+        values + levelling, grid, TimeGrid(grid.end, grid.step, steps), tuple(levels), calendar
+    )
     answers = (forecaster.quantiles(question) for forecaster in FORECASTERS)
     quantiles = next(answer for answer in answers if answer is not None) + slope * np.arange(1, steps + 1)
     low = 0.0 if values[finite].min() >= 0 else -np.inf

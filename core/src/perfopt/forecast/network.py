@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.forecast.conformal import mixing, probits
-from perfopt.forecast.features import Steps, features
+from perfopt.forecast.experts import LEVELS
+from perfopt.forecast.features import Inputs, Steps, features
 from perfopt.forecast.folding import Bools, Folded
 from perfopt.metrics.snapshot import Array
 
+Singles = NDArray[np.float32]
 _CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was
+_MOST_TRUST = 60.0  # its exponential is still a number
 _MOST_Z = 14.0  # 600,000 mean deviations
-_COARSE_SECONDS = 300  # beyond a day: finer steps cost time and no loss (docs/reference/forecasts.md)
+_COARSE_SECONDS = 600  # beyond a day: finer steps cost time and no loss (docs/reference/forecasts.md)
 _BUCKETS = (3600, 86_400)  # horizons up to an hour, up to a day, beyond
 _LONG_DAYS = 10  # history from which on intervals are a class of their own: they are narrower
-GROUPS = 2 * 2 * (len(_BUCKETS) + 1)
+GROUPS = 2 * 2 * 2 * (len(_BUCKETS) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,11 @@ class FleetNetwork:
     """Weights of the members and the calibration of their mean.
 
     Attributes:
-        levels: quantile levels of the output, odd in number, the median in the middle.
         mean, deviation: of each feature, shape (features,).
         layers: (weights, bias) of each layer, with a leading axis for the member.
         theta: levels to read for each level by group, shape (GROUPS, levels); see conformal.py.
     """
 
-    levels: tuple[float, ...]
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
@@ -50,27 +51,28 @@ class FleetNetwork:
         """Returns the network whose `arrays` a training run wrote."""
         count = sum(name.startswith("weights_") for name in arrays)
         return cls(
-            levels=tuple(float(level) for level in arrays["levels"]),
             mean=arrays["mean"],
             deviation=arrays["deviation"],
             layers=tuple((arrays[f"weights_{i}"], arrays[f"bias_{i}"]) for i in range(count)),
             theta=arrays["theta"],
         )
 
-    def z_quantiles(self, inputs: NDArray[np.float32], base: Array, unit: Array) -> Array:
+    def z_quantiles(self, inputs: Inputs) -> Array:
         """Returns uncalibrated quantiles in z, non-decreasing in the level, shape (n, levels)."""
-        hidden = np.clip((inputs - self.mean) / self.deviation, -_CLIP, _CLIP)[None]
-        for weights, bias in self.layers[:-1]:
-            hidden = np.maximum(hidden @ weights + bias[:, None], 0.0)
-        weights, bias = self.layers[-1]
-        raw = (hidden @ weights + bias[:, None]).mean(axis=0)
-        gaps = np.logaddexp(np.float32(0.0), raw).astype(np.float64)
-        middle = len(self.levels) // 2
-        centre = raw[:, middle : middle + 1].astype(np.float64)
-        below = np.cumsum(gaps[:, middle - 1 :: -1], axis=1)[:, ::-1]
-        above = np.cumsum(gaps[:, middle + 1 :], axis=1)
-        steps = np.concatenate([centre - below, centre, centre + above], axis=1)
-        result: Array = np.clip(base[:, None] + unit[:, None] * steps, -_MOST_Z, _MOST_Z)
+        scaled = np.clip((inputs.features - self.mean) / self.deviation, -_CLIP, _CLIP)
+        *inner, (last, last_bias) = self.layers
+        raw = np.zeros((len(scaled), last.shape[2]), np.float32)
+        for member in range(len(last)):
+            hidden = scaled
+            for weights, bias in inner:
+                hidden = hidden @ weights[member]
+                hidden += bias[member]
+                np.maximum(hidden, 0.0, out=hidden)
+            raw += hidden @ last[member]
+        raw /= len(last)
+        raw += last_bias.mean(axis=0)
+        mixed = _mixed(raw[:, len(LEVELS) :], inputs.experts, _own_quantiles(raw[:, : len(LEVELS)], inputs))
+        result: Array = np.clip(np.sort(mixed, axis=1), -_MOST_Z, _MOST_Z).astype(np.float64)
         return result
 
     def forecast(self, folded: Folded, rest: Bools, levels: tuple[float, ...]) -> Array:
@@ -85,9 +87,9 @@ class FleetNetwork:
             Values of shape (len(levels), n), non-decreasing along the first axis.
         """
         leads = _asked(rest.size, folded.step)
-        inputs, base, unit = features(folded, rest[leads], leads)
-        made = self.z_quantiles(inputs, base, unit)
-        groups = group_of(leads * folded.step, base, len(folded.z))
+        inputs = features(folded, rest[leads], leads)
+        made = self.z_quantiles(inputs)
+        groups = group_of(leads * folded.step, inputs, len(folded.z))
         z = np.empty((len(levels), leads.size))
         for group in np.unique(groups):
             chosen = groups == group
@@ -96,12 +98,37 @@ class FleetNetwork:
 
     def _to_levels(self, group: int, levels: tuple[float, ...]) -> Array:
         """Returns the matrix from the network's quantiles to calibrated ones at the levels asked for."""
-        wanted = np.interp(probits(levels), probits(self.levels), probits(self.theta[group]))
-        return mixing(self.levels, wanted)
+        wanted = np.interp(probits(levels), probits(LEVELS), probits(self.theta[group]))
+        return mixing(LEVELS, wanted)
+
+
+def _mixed(raw: Singles, experts: Singles, own: Singles) -> Singles:
+    """Returns the mean of what is offered, weighted by trust in it (softmax over the offers), by level."""
+    trust = np.exp(np.minimum(raw, _MOST_TRUST)).reshape(len(raw), -1, len(LEVELS))
+    total = trust[:, -1].copy()
+    result = total * own
+    for number in range(experts.shape[1]):
+        result += trust[:, number] * experts[:, number]
+        total += trust[:, number]
+    result /= total
+    return result
+
+
+def _own_quantiles(raw: Singles, inputs: Inputs) -> Singles:
+    """Returns the quantiles that the network makes itself: a centre, and gaps between levels, in units."""
+    gaps = np.logaddexp(np.float32(0.0), raw)
+    middle = len(LEVELS) // 2
+    centre = raw[:, middle : middle + 1]
+    below = np.cumsum(gaps[:, middle - 1 :: -1], axis=1)[:, ::-1]
+    above = np.cumsum(gaps[:, middle + 1 :], axis=1)
+    steps = np.concatenate([centre - below, centre, centre + above], axis=1)
+    steps *= inputs.unit.astype(np.float32)[:, None]
+    steps += inputs.base.astype(np.float32)[:, None]
+    return steps
 
 
 def _asked(count: int, step: int) -> Steps:
-    """Returns the steps that the network is asked for: all of the first day, later one in five minutes."""
+    """Returns the steps that the network is asked for: all of the first day, later one in ten minutes."""
     first = min(-(-_BUCKETS[-1] // step), count)
     later = np.arange(first, count, max(_COARSE_SECONDS // step, 1))
     return np.unique(np.concatenate([np.arange(first), later, [count - 1]]))
@@ -119,16 +146,20 @@ def _between(z: Array, leads: Steps, count: int) -> Array:
     return result
 
 
-def group_of(seconds: Steps, base: Array, days: int | Steps) -> NDArray[np.int64]:
-    """Returns the calibration group of each step: horizon, busy or quiet time of day, short or long history.
+def group_of(seconds: Steps, inputs: Inputs, days: int | Steps) -> NDArray[np.int64]:
+    """Returns the calibration group of each step.
+
+    By horizon, busy or quiet time of day, whether the series often stands still (an interval that begins
+    or ends at a value that is often repeated covers more than its share), and short or long history.
 
     Args:
         seconds: from the origin to the step, shape (n,).
-        base: what the time of day makes expect, in z, where the median of the history is 0; shape (n,).
+        inputs: of the steps; a time of day is busy above the median of the history, which is 0 in z.
         days: of history, one number or shape (n,).
     """
     long = np.asarray(days) >= _LONG_DAYS
-    result: NDArray[np.int64] = np.digitize(seconds, _BUCKETS) * 4 + (base > 0) * 2 + long
+    busy, still = inputs.base > 0, inputs.still()
+    result: NDArray[np.int64] = np.digitize(seconds, _BUCKETS) * 8 + still * 4 + busy * 2 + long
     return result
 
 

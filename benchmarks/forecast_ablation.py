@@ -1,0 +1,125 @@
+"""What each part of perfopt.forecast is worth: the loss without it, over that with everything.
+
+Parts of the network are taken out of the one that ships, without training it again: another would make up
+for some of what they gave, so that these figures are upper bounds.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from forecast_accuracy import DATASETS, LEVELS, Forecaster, by_series, cases, geometric, judge, ours
+from forecast_traces import DAY, HORIZONS, Trace
+
+from perfopt.forecast import interface as parts
+from perfopt.forecast.network import FleetNetwork, fleet_network
+from perfopt.metrics.snapshot import Array, TimeGrid
+
+EXPERTS = ("time of day", "all history", "last week", "last six hours", "last value", "own quantiles")
+_ORIGINS = {dataset: 2 if dataset == "bitbrains_cpu" else 6 for dataset in DATASETS}
+_NEVER = -1e9  # the logarithm of the trust in an expert that is taken out
+
+
+def _swapped(name: str, value: object) -> Forecaster:
+    """Returns our forecast with a name of perfopt.forecast.interface standing for something else."""
+
+    def forecast(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+        kept = getattr(parts, name)
+        setattr(parts, name, value)
+        try:
+            return ours(values, grid, steps, trace)
+        finally:
+            setattr(parts, name, kept)
+
+    return forecast
+
+
+def _with_network(change: Callable[[FleetNetwork], FleetNetwork]) -> Forecaster:
+    changed = change(fleet_network())
+    return _swapped("fleet_network", lambda: changed)
+
+
+def _without(name: str) -> Forecaster:
+    return _swapped("FORECASTERS", tuple(one for one in parts.FORECASTERS if one.name != name))
+
+
+def _no_calendar(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+    return ours(values, grid, steps, replace(trace, calendar=None))
+
+
+def _one_member(network: FleetNetwork) -> FleetNetwork:
+    return replace(network, layers=tuple((weights[:1], bias[:1]) for weights, bias in network.layers))
+
+
+def _uncalibrated(network: FleetNetwork) -> FleetNetwork:
+    return replace(network, theta=np.tile(LEVELS, (len(network.theta), 1)))
+
+
+def _distrusting(number: int) -> Callable[[FleetNetwork], FleetNetwork]:
+    def change(network: FleetNetwork) -> FleetNetwork:
+        weights, bias = network.layers[-1]
+        bias = bias.copy()
+        bias[:, (number + 1) * len(LEVELS) : (number + 2) * len(LEVELS)] = _NEVER
+        return replace(network, layers=(*network.layers[:-1], (weights, bias)))
+
+    return change
+
+
+def _last_days(forecast: Forecaster, days: int) -> Forecaster:
+    """Returns a forecast from the last days of a history only."""
+
+    def shortened(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+        size = min(days * DAY // grid.step_seconds, grid.size)
+        last = TimeGrid(grid.end - size * grid.step, grid.step, size)
+        return forecast(values[-size:], last, steps, trace)
+
+    return shortened
+
+
+def _empirical(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+    known = values[np.isfinite(values)]
+    return np.repeat(np.quantile(known, LEVELS)[:, None], steps, axis=1)
+
+
+def ablate(folder: Path, split: str) -> None:
+    """Prints the change of loss, ratio of sums and geometric mean over series, without each part."""
+    variants: dict[str, Forecaster] = {
+        "without the fleet network": _without("fleet"),
+        "one network instead of three": _with_network(_one_member),
+        **{f"without {name}": _with_network(_distrusting(n)) for n, name in enumerate(EXPERTS)},
+        "without calibration": _with_network(_uncalibrated),
+        "without calendars": _no_calendar,
+        "without changes": _swapped("relevant", lambda values, grid: values),
+    }
+    print(f"\nLoss without a part over that with all, split {split}: by sums / geometric mean of series")
+    print(f"{'':32s}" + "".join(f"{dataset:>20s}" for dataset in DATASETS) + "   mean")
+    whole = [_losses(folder, split, dataset, ours) for dataset in DATASETS]
+    for name, forecast in variants.items():
+        _row(name, [_losses(folder, split, dataset, forecast) for dataset in DATASETS], whole)
+    short = [_losses(folder, split, dataset, _last_days(ours, 2)) for dataset in DATASETS]
+    flat = [_losses(folder, split, dataset, _last_days(_empirical, 2)) for dataset in DATASETS]
+    _row("two days: without seasonal", flat, short)
+
+
+def _row(name: str, losses: list[Array], whole: list[Array]) -> None:
+    sums = [one.sum() / all_.sum() for one, all_ in zip(losses, whole, strict=True)]
+    means = [geometric(one / all_) for one, all_ in zip(losses, whole, strict=True)]
+    cells = "".join(f"{a:13.3f} {b:6.3f}" for a, b in zip(sums, means, strict=True))
+    print(f"{name:32s}{cells}  {geometric(np.array(means)):6.3f}", flush=True)
+
+
+@lru_cache
+def _cases(folder: Path, dataset: str, horizon: timedelta, split: str) -> list[tuple]:
+    return list(cases(folder, dataset, horizon, _ORIGINS[dataset], split))
+
+
+def _losses(folder: Path, split: str, dataset: str, forecast: Forecaster) -> Array:
+    """Returns the loss of each series and horizon."""
+    tables = []
+    for horizon in HORIZONS.values():
+        found = [judge(*case, forecast) for case in _cases(folder, dataset, horizon, split)]
+        tables.append(by_series(found)[:, 0])
+    return np.maximum(np.concatenate(tables), 1e-12)
