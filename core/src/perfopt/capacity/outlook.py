@@ -59,20 +59,17 @@ class Outlook:
         """Returns the share of the limits that the busy load uses, above 1 where it is more."""
         return self.busy_rate * self.model.cpu_seconds_per_request / limits
 
-    def with_replicas_ms(self, replicas: Array) -> Array:
-        """Returns the busy latency in ms with so many replicas at the limit in force, never rising."""
-        rates = self.busy_rate * self.replicas / replicas
-        return np.minimum.accumulate(self.points_ms(rates, np.full(rates.size, self.limit_cores)))
-
-    def keeps(self, replicas: Array, limits: Array, target_ms: float) -> Bools:
+    def keeps(self, replicas: Array, limits: Array, target_ms: float) -> tuple[Bools, Array]:
         """Returns which pairs of a number of replicas and a limit are predicted to keep an objective.
 
-        At the busy load, with MARGIN to spare and no more than BUSIEST of the limit used.
+        At the busy load, with MARGIN to spare and no more than BUSIEST of the limit used; and the latency in
+        ms that is predicted of each.
         """
         rates = self.busy_rate * self.replicas / replicas
         used = rates * self.model.cpu_seconds_per_request / limits
-        kept: Bools = (self.points_ms(rates, limits) * MARGIN <= target_ms) & (used <= BUSIEST)
-        return kept
+        busy = self.points_ms(rates, limits)
+        kept: Bools = (busy * MARGIN <= target_ms) & (used <= BUSIEST)
+        return kept, busy
 
     @property
     def any_cores(self) -> float:

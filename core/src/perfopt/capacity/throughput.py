@@ -132,7 +132,7 @@ def _rate_within(found: Outlook, slo: Slo) -> float | None:
     )
     rates = np.linspace(0.0, most, _RATES + 1)[1:]
     limits = np.full(_RATES, found.limit_cores)
-    kept = found.keeps(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
+    kept, _ = found.keeps(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
     count = int(np.logical_and.accumulate(kept).sum())
     return float(rates[count - 1]) if count else None
 

@@ -4,10 +4,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfopt.capacity import Missing, NotIdentified, Outlook, identify, outlook, read_history
 from perfopt.plugin import AnalysisContext, Reason, Slo, missed_share, realised_latency
 
+Bools = NDArray[np.bool_]
+
+MOST_LOAD = 2.0  # times the load of a replica; one recommendation at most halves the replicas
+_LOADS = 6
 TOLERATED = 0.05  # share of the requests that may come in steps that missed, as LATENCY_OPTIMIZATION has it
 
 
@@ -70,27 +75,24 @@ def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook
 
 
 def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> Room:
-    """A replica's limit rises with its load, as what is recommended has it."""
+    """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
     counts = np.arange(running, halved - 1, -1, dtype=np.float64)
-    kept = found.keeps(counts, found.limit_cores * running / counts, slo.latency_ms)
-    count = int(np.logical_and.accumulate(kept).sum())
-    least = int(counts[count - 1]) if count else running
-    return Room(least, _load(found, slo), False, (_says(found, slo, least, running),))
+    loads = np.linspace(1.0, MOST_LOAD, _LOADS)
+    replicas = np.concatenate([counts, running / loads])
+    limits = found.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])
+    kept, busy = found.keeps(replicas, limits, slo.latency_ms)
+    fewer, more = (_unbroken(part) for part in (kept[: counts.size], kept[counts.size :]))
+    least = int(counts[fewer])
+    reason = _says(slo, running, least, float(busy[0]), float(busy[fewer]))
+    return Room(least, float(loads[more]), False, (reason,))
 
 
-def _load(found: Outlook, slo: Slo) -> float:
-    """Returns how many times its load a replica carries at the limit in force: an autoscaler sets none."""
-    loads = np.linspace(1.0, 2.0, 11)
-    kept = found.keeps(found.replicas / loads, np.full(loads.size, found.limit_cores), slo.latency_ms)
-    count = int(np.logical_and.accumulate(kept).sum())
-    return float(loads[count - 1]) if count else 1.0
+def _unbroken(kept: Bools) -> int:
+    """Returns the index of the last value before the first that is not kept; 0 where that is the first."""
+    return max(int(np.logical_and.accumulate(kept).sum()) - 1, 0)
 
 
-def _says(found: Outlook, slo: Slo, least: int, running: int) -> Reason:
-    counts = np.array([running, least], dtype=np.float64)
-    before, after = found.points_ms(
-        found.busy_rate * running / counts, found.limit_cores * running / counts
-    ).tolist()
+def _says(slo: Slo, running: int, least: int, before: float, after: float) -> Reason:
     text = (
         f"The SLO is {slo.latency_ms:g} ms: the latency model predicts {before:.0f} ms at the busy load with"
         f" {running} replicas and {after:.0f} ms with {least}, the fewest it lets run at the peak."

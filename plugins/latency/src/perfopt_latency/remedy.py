@@ -44,8 +44,8 @@ def more_replicas(found: Outlook, target_ms: float) -> Remedy | None:
     """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
     now = max(round(found.replicas), 1)
     counts = np.unique(np.round(np.geomspace(now + 1, max(_MOST_REPLICAS * now, now + 2), 8)))
-    predicted = found.with_replicas_ms(counts)
-    good = np.flatnonzero(found.keeps(counts, np.full(counts.size, found.limit_cores), target_ms))
+    kept, predicted = found.keeps(counts, np.full(counts.size, found.limit_cores), target_ms)
+    good = np.flatnonzero(kept)
     if not good.size:
         return None
     first = int(good[0])
