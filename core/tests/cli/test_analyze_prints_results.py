@@ -160,3 +160,18 @@ def test_the_real_engine_gives_the_same_bytes_for_any_number_of_processes(run, t
     assert len(outputs) == 1
     services = {json.loads(line)["service_name"] for line in outputs.pop().splitlines()}
     assert len(services) == 3
+
+
+def test_types_declined_for_one_reason_are_one_row(run, traces, answers, result):
+    of = [
+        Declined(optimization_type=kind, code=DeclineCode.NO_DATA, reason="There is no series of it.")
+        for kind in OptimizationType
+    ]
+    few = [msgspec.structs.replace(one, reason="It is idle.") for one in of[:2]]
+    answers(
+        msgspec.structs.replace(result("gone", []), declined=tuple(of)),
+        msgspec.structs.replace(result("idle", []), declined=tuple(few)),
+    )
+    shown = run("analyze", "--source", traces, "--all").stdout
+    rows = [line.split(maxsplit=2) for line in shown.splitlines() if "no_data" in line]
+    assert [row[:2] for row in rows] == [["gone", "all"], ["idle", "resource,"]]

@@ -151,3 +151,21 @@ def test_variables_are_listed_with_units(run):
     assert "container.history.memory_peak_24h" in run("rules", "variables").stdout
     shown = json.loads(run("rules", "variables", "--format", "json").stdout)
     assert {"cores", "bytes", "ms", "days"} <= {variable["unit"] for variable in shown}
+
+
+def test_explain_tells_what_rules_ask_of_a_plan_of_several(run, printed, tmp_path):
+    report = json.loads(printed)
+    result = next(one for one in report["results"] if one["plan"] is not None)
+    made = with_rule(printed)
+    asked = {"rules": msgspec.to_builtins(made.rules), "requires_approval": True}
+    file = tmp_path / "made.json"
+    file.write_text(json.dumps({"results": [result | {"plan": result["plan"] | asked}]}))
+    assert "The plan of" not in run("rules", "explain", "--input", file).stdout  # it is the recommendation
+    steps = [step | {"recommendation_id": f"opt_{n}"} for n in "12" for step in result["plan"]["steps"]]
+    file.write_text(json.dumps({"results": [result | {"plan": result["plan"] | asked | {"steps": steps}}]}))
+    told = run("rules", "explain", "--input", file).stdout.partition(f"The plan of {result['service_name']}")[
+        2
+    ]
+    assert told.startswith(", from opt_1 and opt_2\n")
+    assert "floors/floor 1.0.0" in told
+    assert "needs approval" in told

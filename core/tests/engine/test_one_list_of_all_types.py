@@ -558,7 +558,7 @@ def test_what_is_worth_less_than_staying_does_not_change_the_plan():
     (declined,) = [one for one in result.declined if one.optimization_type is COST]
     assert declined.code is DeclineCode.NOT_WORTH_IT
     assert "It wanted main.cpu_request 300m, and none of it is in the plan." in declined.reason
-    assert "Staying as it is is worth" in declined.reason
+    assert "a month less than no change" in declined.reason
     assert result.plan.evidence == by_type(result)[RESOURCE].evidence
 
 
@@ -606,3 +606,12 @@ def test_what_is_already_right_is_said_whatever_its_record():
     )
     (made,) = analysed(Wanting(RESOURCE), snapshot=steady(state=tight)).recommendations
     assert made.already_right
+
+
+def test_why_a_step_stands_where_it_does_fits_the_steps_there_are():
+    (alone,) = analysed(SMALLER).plan.steps
+    assert alone.reason == "It is the only step."
+    more = (Wanting(LATENCY, quantities={"cpu_request_cores": 1.5}), Wanting(SCALING, state={"replicas": 6}))
+    assert {step.reason for step in analysed(*more).plan.steps} == {
+        "It adds capacity, which is safe at any time."
+    }

@@ -11,6 +11,7 @@ from perfopt.errors import ConflictError
 from perfopt_api.apply.cost import cost_artifacts
 from perfopt_api.apply.knobs import knob_artifacts
 from perfopt_api.apply.manifest import Block, to_yaml
+from perfopt_api.apply.patch import patch_artifact, workload_patch
 from perfopt_api.apply.placement import placement_of
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
@@ -59,7 +60,7 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
     patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()), placement)
     return (
         *first,
-        _strategic_merge_patch(target, patch),
+        patch_artifact(target, patch, kind="strategic_merge_patch", what="resources"),
         _kustomize(target, patch),
         _helm_values(target, resources, replicas),
     )
@@ -100,7 +101,6 @@ def patch_of(
         sidecars: names of the native sidecars, which stand under initContainers.
         placement: further fields of the pod's spec.
     """
-    metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
     pod_spec: dict[str, Any] = dict(placement)
     for name, groups in resources.items():
         field = "initContainers" if name in sidecars else "containers"
@@ -108,20 +108,7 @@ def patch_of(
     spec = target.wrap(pod_spec)
     if replicas is not None:
         spec = {"replicas": replicas, **spec}
-    return {"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec}
-
-
-def _strategic_merge_patch(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
-    filename = f"{target.name}-resources.patch.yaml"
-    where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
-    return {
-        "kind": "strategic_merge_patch",
-        "filename": filename,
-        "content": to_yaml(patch),
-        "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
-        f" --type strategic --patch-file {shlex.quote(filename)}",
-        "note": " ".join(target.notes),
-    }
+    return workload_patch(target, spec)
 
 
 def _kustomize(target: Target, patch: dict[str, Any]) -> dict[str, Any]:

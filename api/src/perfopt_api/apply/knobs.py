@@ -1,10 +1,9 @@
 """Manifests of runtime knobs: environment and arguments as a patch, and what has to be done by hand."""
 
-import shlex
 from typing import Any
 
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt_api.apply.manifest import to_yaml
+from perfopt_api.apply.patch import patch_artifact, workload_patch
 from perfopt_api.apply.target import Target
 
 _REFERENCES = (
@@ -45,23 +44,9 @@ def _container(name: str, how: dict[str, Any]) -> dict[str, Any]:
 
 
 def _patch(target: Target, containers: list[dict[str, Any]]) -> dict[str, Any]:
-    metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
-    patch = {
-        "apiVersion": target.api_version,
-        "kind": target.kind,
-        "metadata": metadata,
-        "spec": target.wrap({"containers": containers}),
-    }
-    filename = f"{target.name}-knobs.patch.yaml"
-    where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
-    return {
-        "kind": "knobs_patch",
-        "filename": filename,
-        "content": to_yaml(patch),
-        "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
-        f" --type strategic --patch-file {shlex.quote(filename)}",
-        "note": " ".join((*target.notes, "Its pods restart.", _REFERENCES)),
-    }
+    patch = workload_patch(target, target.wrap({"containers": containers}))
+    notes = ("Its pods restart.", _REFERENCES)
+    return patch_artifact(target, patch, kind="knobs_patch", what="knobs", notes=notes)
 
 
 def _instructions(target: Target, by_hand: list[str]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Walks two engines through the same history: each service is read once and walked by both."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from perfopt.backtest.orderly import in_order
 from perfopt.backtest.plan import Plan
 from perfopt.backtest.run import price_book
 from perfopt.backtest.trial import Trial
@@ -61,7 +60,6 @@ async def walk_both(
         SourceUnavailableError: the source stopped answering.
     """
     metrics = incumbent.metrics((TYPE,)) | candidate.metrics((TYPE,))
-    pending: deque[asyncio.Task[PairedWalk]] = deque()
 
     def walk(found: WorkloadSnapshot | FailedSnapshot) -> PairedWalk:
         if isinstance(found, FailedSnapshot):
@@ -73,13 +71,6 @@ async def walk_both(
             return PairedWalk(found.workload, error=error)
         return PairedWalk(found.workload, tuple(first), tuple(second))
 
-    try:
-        async for found in source.snapshots(workloads, plan.start, plan.end, metrics):
-            pending.append(asyncio.create_task(asyncio.to_thread(walk, found)))
-            if len(pending) >= processes:
-                yield await pending.popleft()
-        while pending:
-            yield await pending.popleft()
-    finally:
-        for task in pending:
-            task.cancel()
+    found = source.snapshots(workloads, plan.start, plan.end, metrics)
+    async for walked in in_order(found, walk, at_once=processes):
+        yield walked

@@ -1,10 +1,9 @@
 """Runs a backtest: reads each service once, walks it, and gives the trials in the order of the services."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from perfopt.backtest.orderly import in_order
 from perfopt.backtest.plan import Plan
 from perfopt.backtest.policies import OURS
 from perfopt.backtest.trial import Trial
@@ -65,19 +64,11 @@ async def walk_fleet(
         SourceUnavailableError: the source stopped answering.
     """
     metrics = PEER_METRICS | BASE_METRICS | (engine.metrics((TYPE,)) if engine is not None else set())
-    pending: deque[asyncio.Task[Walk]] = deque()
     with Walkers() as walkers:
         walker = _Walker(plan, tuple(policies), config, engine, walkers)
-        try:
-            async for found in source.snapshots(workloads, plan.start, plan.end, metrics):
-                pending.append(asyncio.create_task(asyncio.to_thread(walker.walk, found)))
-                if len(pending) >= processes:
-                    yield await pending.popleft()
-            while pending:
-                yield await pending.popleft()
-        finally:
-            for task in pending:
-                task.cancel()
+        found = source.snapshots(workloads, plan.start, plan.end, metrics)
+        async for walked in in_order(found, walker.walk, at_once=processes):
+            yield walked
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, model_option, parse_types, with_engine
+from perfopt.cli.options import (
+    config_option,
+    format_option,
+    load,
+    model_option,
+    named_services,
+    parse_types,
+    service_options,
+    source_options,
+    with_engine,
+)
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -44,10 +54,8 @@ class Question:
 
 
 @click.command()
-@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
-@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
-@click.option("--service", "names", multiple=True, help="Service to analyse; may be given again.")
-@click.option("--all", "everything", is_flag=True, help="Analyse all services of the source.")
+@source_options
+@service_options("analyse")
 @click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
 @click.option("--period", default="14d", show_default=True, help="History: 14d, P14D or start/end.")
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
@@ -79,11 +87,10 @@ def analyze(
     """
     from perfopt.domain.period import parse_duration
 
-    if everything == bool(names):
-        raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    services_asked = named_services(names, everything)
     length, end = _period(period, until)
     question = Question(
-        names=None if everything else names,
+        names=services_asked,
         until=end,
         period=length,
         validity=parse_duration(validity, field="validity"),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, model_option, with_engine
+from perfopt.cli.options import (
+    config_option,
+    format_option,
+    load,
+    model_option,
+    named_services,
+    service_options,
+    source_options,
+    with_engine,
+)
 
 if TYPE_CHECKING:
     from perfopt.backtest import Backtest, Plan, Walk
@@ -51,10 +60,8 @@ class Asked:
     show_default=True,
     help="What is replayed: requests and limits, or horizontal scaling minute by minute.",
 )
-@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
-@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
-@click.option("--service", "names", multiple=True, help="Service to replay; may be given again.")
-@click.option("--all", "everything", is_flag=True, help="Replay all services of the source.")
+@source_options
+@service_options("replay")
 @click.option("--match", help="Only services whose name contains this regular expression.")
 @click.option("--exclude", help="No services whose name contains this regular expression.")
 @click.option(
@@ -110,8 +117,7 @@ def backtest(
     after it. With --type scaling every policy scales the service's demand minute by minute. The same data
     give the same output, whatever the number of processes.
     """
-    if everything == bool(names):
-        raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    named_services(names, everything)
     _check_writable(html)
     _check_options(context, kind)
     asked = Asked(names, match, exclude, begin, until, history, validity, cuts, policies, plugins)

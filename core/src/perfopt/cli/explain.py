@@ -9,7 +9,7 @@ import msgspec
 
 from perfopt.cli.render import table
 from perfopt.domain.period import format_instant
-from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.errors import InvalidInputError, NotFoundError, SourceError, SourceUnavailableError
 
 _PATH = "/api/v1/optimization/recommendations/"
@@ -75,6 +75,19 @@ def given(text: bytes, recommendation_id: str | None) -> list[OptimizationRecomm
     return chosen
 
 
+def given_plans(text: bytes) -> list[tuple[str, Plan]]:
+    """Finds the plans of several recommendations in the output of `perfopt analyze`, with their services."""
+    results = [
+        result
+        for value in _values(text)
+        if isinstance(value, dict)
+        for result in value.get("results", ())
+        if result.get("plan") is not None
+    ]
+    found = [(result["service_name"], msgspec.convert(result["plan"], Plan)) for result in results]
+    return [(service, plan) for service, plan in found if len(plan.steps) > 1]
+
+
 def _values(text: bytes) -> list[Any]:
     try:
         return [msgspec.json.decode(text)]
@@ -99,9 +112,18 @@ def _recommendation(plain: Any) -> OptimizationRecommendation:
 
 def explanation(made: OptimizationRecommendation) -> str:
     """Tells what rules did to a recommendation, in words and a table."""
-    title = f"{made.recommendation_id}: {made.optimization_type} of {made.service_name}\n"
+    return _explained(f"{made.recommendation_id}: {made.optimization_type} of {made.service_name}", made)
+
+
+def plan_explanation(service: str, plan: Plan) -> str:
+    """Tells what rules did to the parts of a plan and to the whole."""
+    parts = " and ".join(step.recommendation_id for step in plan.steps)
+    return _explained(f"The plan of {service}, from {parts}", plan)
+
+
+def _explained(title: str, made: OptimizationRecommendation | Plan) -> str:
     if not made.rules:
-        return f"{title}No rule changed it or held it back.\n"
+        return f"{title}\nNo rule changed it or held it back.\n"
     rows = [
         (
             f"{fired.pack}/{fired.rule} {fired.version}",
@@ -114,14 +136,14 @@ def explanation(made: OptimizationRecommendation) -> str:
         for fired in made.rules
     ]
     shown = table(("RULE", "ACTION", "FIELD", "BEFORE", "AFTER", "REASON"), rows)
-    return f"{title}{shown}{_conditions(made)}"
+    return f"{title}\n{shown}{_conditions(made)}"
 
 
 def _value(value: str | int | float | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _conditions(made: OptimizationRecommendation) -> str:
+def _conditions(made: OptimizationRecommendation | Plan) -> str:
     lines = ["It needs approval before it is applied."] if made.requires_approval else []
     if made.allowed_windows:
         spans = [f"{format_instant(w.start)} to {format_instant(w.end)}" for w in made.allowed_windows]

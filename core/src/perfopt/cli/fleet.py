@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, parse_types, with_engine
+from perfopt.cli.options import config_option, format_option, load, parse_types, source_options, with_engine
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
-@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
+@source_options
 @click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
 @click.option("--period", default="14d", show_default=True, help="History.")
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")

@@ -21,6 +21,40 @@ config_option = click.option(
 )
 
 
+def source_options[F: Callable[..., Any]](command: F) -> F:
+    """Adds the options that say where metrics are, `--source` and `--services`."""
+    help_text = "A configured name, a URL, or a Parquet or CSV file or directory."
+    state = "YAML: what each series of files has now."
+    command = click.option("--services", type=click.Path(path_type=Path), help=state)(command)
+    return click.option("--source", help=help_text)(command)
+
+
+def service_options[F: Callable[..., Any]](verb: str) -> Callable[[F], F]:
+    """Returns the options that say whom of a source, `--service` and `--all`; the verb is in their help."""
+
+    def add(command: F) -> F:
+        every = click.option(
+            "--all", "everything", is_flag=True, help=f"{verb.capitalize()} all services of the source."
+        )
+        one = click.option(
+            "--service", "names", multiple=True, help=f"Service to {verb}; may be given again."
+        )
+        return one(every(command))
+
+    return add
+
+
+def named_services(names: tuple[str, ...], everything: bool) -> tuple[str, ...] | None:
+    """Returns the services asked for; None is all.
+
+    Raises:
+        UsageError: neither or both of `--service` and `--all`.
+    """
+    if everything == bool(names):
+        raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    return None if everything else names
+
+
 def load(config_file: Path | None) -> "Config":
     """Reads the configuration from a file and the environment."""
     from perfopt.config import load_config

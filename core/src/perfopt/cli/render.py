@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perfopt.cli.render_plan import conditions, cost, other_changes, plans, replay, short_type
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Declined, OptimizationRecommendation
 
 PIPE_WIDTH = 250
@@ -137,11 +138,15 @@ def _named(result: AnalysisResult) -> Iterable[tuple[str, Declined]]:
 
 
 def _declined(declined: Sequence[tuple[str, Declined]]) -> str:
-    """One row for all services that were declined a type for the same reason."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    """One row for all services and types that were declined for the same reason."""
+    of_service: dict[tuple[str, str, str], list[str]] = {}
     for service, item in declined:
-        key = (short_type(item.optimization_type), item.code.value, item.reason)
-        groups.setdefault(key, []).append(service)
+        key = (service, item.code.value, item.reason)
+        of_service.setdefault(key, []).append(short_type(item.optimization_type))
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for (service, code, reason), kinds in of_service.items():
+        shown = "all" if len(kinds) == len(OptimizationType) else ", ".join(kinds)
+        groups.setdefault((shown, code, reason), []).append(service)
     if not groups:
         return ""
     rows = [(_listed(services), *key) for key, services in groups.items()]

@@ -111,20 +111,24 @@ def _variable(variable: "Variable") -> dict[str, str]:
 def explain(recommendation: str | None, server: str | None, source: BinaryIO, form: str) -> None:
     """Says which rules fired on a RECOMMENDATION, what they changed, and when it may be applied.
 
-    Without RECOMMENDATION, on each of those in the input.
+    Without RECOMMENDATION, on each of those in the input, and on the plans of several.
     """
-    from perfopt.cli.explain import explanation, fetched, given
+    from perfopt.cli.explain import explanation, fetched, given, given_plans, plan_explanation
     from perfopt.cli.render import to_json
 
+    plans = []
     if server is not None:
         if recommendation is None:
             raise click.UsageError("Name the recommendation to ask the service for.")
         found = [fetched(server, recommendation)]
     else:
-        found = given(source.read(), recommendation)
+        text = source.read()
+        found = given(text, recommendation)
+        plans = given_plans(text) if recommendation is None else []
     if form == "json":
         click.echo(
             to_json([{"recommendation_id": m.recommendation_id, "rules": m.rules} for m in found]), nl=False
         )
         return
-    click.echo("\n".join(explanation(made) for made in found), nl=False)
+    told = [*(explanation(made) for made in found), *(plan_explanation(*plan) for plan in plans)]
+    click.echo("\n".join(told), nl=False)

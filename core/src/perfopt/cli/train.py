@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, load
+from perfopt.cli.options import config_option, load, named_services, service_options, source_options
 
 if TYPE_CHECKING:
     from perfopt.learn.examples import Series
@@ -36,10 +36,8 @@ class Lesson:
 
 
 @click.command()
-@click.option("--source", help="A configured name, a URL, or a Parquet or CSV file or directory.")
-@click.option("--services", type=click.Path(path_type=Path), help="YAML: what each series of files has now.")
-@click.option("--service", "names", multiple=True, help="Service to learn from; may be given again.")
-@click.option("--all", "everything", is_flag=True, help="Learn from all services of the source.")
+@source_options
+@service_options("learn from")
 @click.option("--until", help="Learn from what was known before it; the last sample otherwise.")
 @click.option("--history", default="90d", show_default=True, help="How far before that: 90d, P90D.")
 @click.option("--validity", default="7d", show_default=True, help="How long sizes must mostly hold.")
@@ -64,15 +62,14 @@ def train(
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.errors import PerfoptError
 
-    if everything == bool(names):
-        raise click.UsageError("Give either --service NAME (once or more) or --all.")
+    services_asked = named_services(names, everything)
     if not _can_train():
         raise PerfoptError(
             "Training needs scikit-learn, which is not installed.",
             remedy="Install it with `pip install perfopt[learn]`.",
         )
     lesson = Lesson(
-        names=None if everything else names,
+        names=services_asked,
         until=None if until is None else parse_instant(until, field="until"),
         history=parse_duration(history, field="history"),
         validity=parse_duration(validity, field="validity"),

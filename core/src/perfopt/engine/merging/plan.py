@@ -106,6 +106,7 @@ def _steps(
     current = decision.fit.current
     ordered = sorted(parts, key=lambda part: _position(part, current, made[part.bid.key]))
     left = dict(changes)
+    dearer = {part.bid.key: _dearer(part, current, made[part.bid.key]) for part in parts}
     steps = []
     for part in ordered:
         recommendation = made[part.bid.key]
@@ -120,7 +121,8 @@ def _steps(
             reason=text.step(
                 recommendation.optimization_type,
                 for_slo=part.bid.for_slo,
-                dearer=_dearer(part, current, recommendation),
+                dearer=dearer[part.bid.key],
+                others=[one for key, one in dearer.items() if key != part.bid.key],
             ),
         )
         steps.append(step)

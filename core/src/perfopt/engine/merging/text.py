@@ -1,6 +1,6 @@
 """The sentences of a plan: what to do, in which order, and why something is not in it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from perfopt.domain.enums import OptimizationType
@@ -69,14 +69,15 @@ def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
 
 
 def _staying(value: ExpectedValue, currency: str) -> str:
-    """Returns why a change is not worth it, in money a month times how sure it is."""
-    money = f"the change {'costs' if value.saving < 0 else 'saves'} {abs(value.saving):.2f}"
-    often = "more" if value.risk < 0 else "less"
-    risk = f", and in replays it broke its word {often} often, worth {abs(value.risk):.2f}"
-    return (
-        f"Staying as it is is worth {-value.total:.2f} {currency} a month more:"
-        f" {money}{risk if value.risk else ''}."
-    )
+    """Returns why a change is not worth it, in money a month at its confidence."""
+    money = f"it {'costs' if value.saving < 0 else 'saves'} {abs(value.saving):.2f}"
+    if value.risk:
+        often, costs = ("more", "costs") if value.risk < 0 else ("less", "saves")
+        money += (
+            f", and in replays it broke its word {often} often than staying would, which {costs}"
+            f" {abs(value.risk):.2f}"
+        )
+    return f"By itself it is worth {-value.total:.2f} {currency} a month less than no change: {money}."
 
 
 def _value(bid: Bid, currency: str) -> str:
@@ -131,20 +132,27 @@ def _duration(length: timedelta) -> str:
     return f"{number:.3g} {unit}{'' if number == 1 else 's'}"
 
 
-def step(kind: OptimizationType, *, for_slo: bool, dearer: bool | None) -> str:
+def step(
+    kind: OptimizationType, *, for_slo: bool, dearer: bool | None, others: Collection[bool | None]
+) -> str:
     """Returns why a step stands where it does.
 
     Args:
         kind: of the recommendation.
         for_slo: the objective needs it.
         dearer: it adds capacity (True), takes some away (False), or neither (None).
+        others: the same of the other steps.
     """
+    if not others:
+        return "It is the only step."
     if for_slo:
         return "The declared objective needs it, so it comes before anything else."
     if dearer:
-        return "It adds capacity, so it comes before what takes some away."
+        if False in others:
+            return "It adds capacity, so it comes before what takes some away."
+        return "It adds capacity, which is safe at any time."
     if dearer is None:
         return "It neither adds nor takes away what is paid for, so it stands in the middle."
     if kind is OptimizationType.SCALING_OPTIMIZATION:
         return "Replicas follow the demand by it, so it comes before requests shrink."
-    return "It takes capacity away, so it comes when the rest is in force."
+    return "It takes capacity away, so it comes when the steps before it are in force."

@@ -1,0 +1,42 @@
+"""Strategic merge patches of a workload, and how to apply one."""
+
+import shlex
+from typing import Any
+
+from perfopt_api.apply.manifest import to_yaml
+from perfopt_api.apply.target import Target
+
+
+def workload_patch(target: Target, spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns a patch of the object that a workload is.
+
+    Args:
+        target: the object.
+        spec: what of its spec changes.
+    """
+    metadata = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
+    return {"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata, "spec": spec}
+
+
+def patch_artifact(
+    target: Target, patch: dict[str, Any], *, kind: str, what: str, notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Returns a patch as a file, and the command that applies it.
+
+    Args:
+        target: the object.
+        patch: of `workload_patch`.
+        kind: of the artifact.
+        what: the patch is of, for the file's name.
+        notes: beside those on the target.
+    """
+    filename = f"{target.name}-{what}.patch.yaml"
+    where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
+    return {
+        "kind": kind,
+        "filename": filename,
+        "content": to_yaml(patch),
+        "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
+        f" --type strategic --patch-file {shlex.quote(filename)}",
+        "note": " ".join((*target.notes, *notes)),
+    }
