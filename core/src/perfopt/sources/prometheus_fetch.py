@@ -286,14 +286,16 @@ class Fetcher:
     async def _starts(self, batch: _Batch) -> None:
         """Reads how long the pods of the period took to be ready."""
         plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
-        seconds = batch.grid.size * batch.grid.step_seconds
-        for chunk in _chunks(sorted(batch.pods)):
-            values = {"selector": self._selector(plain, chunk), "cluster": self._cluster_label}
-            values |= {"period": f"{seconds}s", "step": self._values["step"]}
-            answer = await self._client.query(render(plain.query, values), batch.grid.end)
-            for pod, start in starts_of_pods(answer, self._cluster_label):
-                if pod in batch.pods:
-                    batch.fetched.starts[batch.pods[pod]].append(start)
+        values = {"cluster": self._cluster_label, "step": self._values["step"]}
+        values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
+        asked = (
+            render(plain.query, values | {"selector": self._selector(plain, chunk)})
+            for chunk in _chunks(sorted(batch.pods))
+        )
+        answers = await asyncio.gather(*(self._client.query(promql, batch.grid.end) for promql in asked))
+        for pod, start in starts_of_pods([s for answer in answers for s in answer], self._cluster_label):
+            if pod in batch.pods:
+                batch.fetched.starts[batch.pods[pod]].append(start)
 
     def _pod(self, labels: dict[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")
