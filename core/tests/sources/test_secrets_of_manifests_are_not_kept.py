@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.sources.secrecy import concealed, kept_arguments, kept_env, kept_metadata, looks_secret
+from perfopt.sources.secrecy import concealed, kept_annotations, kept_arguments, kept_env, looks_secret
 
 SECRET = "c0rrect-horse"
 
@@ -58,9 +58,16 @@ def test_an_argument_after_a_flag_that_names_a_secret_is_concealed():
     assert kept_arguments(None) is None
 
 
-def test_copies_of_the_manifest_and_secret_names_are_no_annotations():
-    given_ = {"kubectl.kubernetes.io/last-applied-configuration": SECRET, "vault/token": SECRET, "team": "a"}
-    assert kept_metadata(given_) == {"team": "a"}
+def test_of_annotations_neither_copies_of_the_manifest_nor_secrets_are_kept():
+    told = {
+        "kubectl.kubernetes.io/last-applied-configuration": SECRET,
+        "vault/token": SECRET,
+        "note": f"password={SECRET}",
+        "team": "a",
+        "perfopt.io/knob.api_key_cache": "4",
+    }
+    kept = kept_annotations(told, "perfopt.io/")
+    assert kept == {"note": "password=***", "team": "a", "perfopt.io/knob.api_key_cache": "4"}
 
 
 @given(text=st.text())

@@ -16,7 +16,7 @@ from perfopt.sources.kubernetes_containers import containers_of
 from perfopt.sources.kubernetes_objects import Autoscaler, Controller, Metadata, PodObject, VerticalAutoscaler
 from perfopt.sources.objectives import annotated_objective
 from perfopt.sources.pod_starts import pod_start
-from perfopt.sources.secrecy import kept_metadata
+from perfopt.sources.secrecy import kept_annotations
 
 _OWN = "perfopt.io/"
 _HASH_LABEL = "pod-template-hash"
@@ -140,12 +140,11 @@ def _completed(container: Container, known: Container | None) -> Container:
 
 def _known(controller: Controller, scaled: Autoscaler | None, vpa_mode: str | None) -> Known:
     metadata = controller.metadata
-    own = [name for name in metadata.annotations if name.startswith(_OWN)]
     return Known(
         replicas=controller.spec.replicas,
         containers=containers_of(controller.spec.template.spec),
-        labels=kept_metadata(metadata.labels),
-        annotations=kept_metadata(metadata.annotations, own),
+        labels=metadata.labels,
+        annotations=kept_annotations(metadata.annotations, _OWN),
         hpa=None if scaled is None else _hpa(scaled),
         keda=None if scaled is None else _keda(scaled.metadata),
         vpa_mode=vpa_mode,

@@ -1,7 +1,7 @@
 """What of a manifest is never kept: variables, arguments and annotations that look like secrets. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from perfopt.domain.workload import CONCEALED
 
@@ -56,17 +56,16 @@ def kept_arguments(arguments: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(kept)
 
 
-def kept_metadata(entries: Mapping[str, str], only: Iterable[str] = ()) -> dict[str, str]:
-    """Returns labels or annotations without copies of manifests, long texts, and names that look secret.
+def kept_annotations(annotations: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Returns annotations without copies of manifests, long texts, and names that look secret.
 
     Args:
-        entries: name to value.
-        only: names that are kept whatever they look like.
+        annotations: name to value; what looks secret in a value is concealed.
+        prefix: of names that are kept as they are.
     """
-    kept = set(only)
     return {
-        name: value
-        for name, value in entries.items()
-        if name in kept
+        name: value if name.startswith(prefix) else concealed(value)
+        for name, value in annotations.items()
+        if name.startswith(prefix)
         or (name not in _MANIFEST_COPIES and len(value) <= _LONGEST_ANNOTATION and not looks_secret(name))
     }
