@@ -91,7 +91,7 @@ def read(path: Path) -> list[Service]:
     """Reads the varying and the short runs of each service."""
     table = pq.read_table(path)
     names = [str(name) for name in pc.unique(table["series_id"].cast("string")).to_pylist()]
-    series = {name: _columns(table, name) for name in names}
+    series = {name: columns(table, name) for name in names}
     found = []
     for service in sorted({name.split("/")[1] for name in names}):
         observed = _observed(series[f"testbed/{service}/varying"])
@@ -102,7 +102,8 @@ def read(path: Path) -> list[Service]:
     return found
 
 
-def _columns(table: object, name: str) -> dict[str, Array]:
+def columns(table: object, name: str) -> dict[str, Array]:
+    """Returns a run's metrics on the grid of its steps, by name."""
     rows = table.filter(pc.equal(table["series_id"].cast("string"), name))  # type: ignore[attr-defined]
     stamps = rows["timestamp"].cast("int64").to_numpy()
     grid = {stamp: i for i, stamp in enumerate(np.unique(stamps).tolist())}

@@ -33,7 +33,7 @@ from tuning_cases import Case, drawn_function, other_functions, queue, testbed_c
 
 from perfopt.plugin import Array
 from perfopt_tuning.search.safe import ROOM_SCALE, Problem, Trials, next_step
-from perfopt_tuning.search.step import LEAST_IMPROVEMENT
+from perfopt_tuning.search.step import CLAIM_WIDTH, LEAST_IMPROVEMENT, WIDEST_CLAIM
 
 EVALUATIONS = 15
 NOISE = 0.02
@@ -43,10 +43,18 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Run:
-    """How one run ended: distance from the best, and trials that broke the constraint."""
+    """How one run ended.
+
+    Attributes:
+        regret: distance from the best.
+        unsafe: trials that broke the constraint.
+        kept: of each step narrow enough to be claimed, whether what was measured lay in the claimed interval
+            and kept the constraint.
+    """
 
     regret: float
     unsafe: int
+    kept: tuple[bool, ...]
 
 
 def run(case: Case, seed: int) -> Run:
@@ -61,6 +69,7 @@ def run(case: Case, seed: int) -> Run:
     indices: list[int] = []
     objectives: list[float] = []
     constraints: list[float] = []
+    kept: list[bool] = []
 
     def measure(index: int) -> None:
         indices.append(index)
@@ -83,11 +92,14 @@ def run(case: Case, seed: int) -> Run:
             measure(_best(indices, objectives, constraints))
         else:
             measure(step.index)
+            width = CLAIM_WIDTH * step.constraint_deviation
+            if math.expm1(width) <= WIDEST_CLAIM:
+                kept.append(abs(constraints[-1] - step.constraint) <= width and constraints[-1] <= 0)
     best = _best(indices, objectives, constraints)
     ideal = case.objective[reachable].min()
     gap = float(case.objective[best] - ideal)
     regret = math.exp(gap) - 1 if case.known else gap / float(np.ptp(case.objective[reachable]))
-    return Run(regret, sum(case.constraint[index] > 0 for index in indices))
+    return Run(regret, sum(case.constraint[index] > 0 for index in indices), tuple(kept))
 
 
 def _best(indices: list[int], objectives: list[float], constraints: list[float]) -> int:

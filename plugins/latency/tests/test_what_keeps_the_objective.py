@@ -22,6 +22,13 @@ def test_a_throttled_service_gets_the_limit_that_keeps_its_objective(bench):
     assert "p99 below 100 ms" in proposal.description
 
 
+def test_only_a_raised_limit_has_a_measured_prior(bench):
+    raised, kept = bench.ask(slo=Slo(latency_ms=100.0)), bench.ask(slo=Slo(latency_ms=400.0), limit=0.9)
+    assert raised.prior.mean > 0.5
+    assert "claim_priors.py" in raised.prior.source
+    assert kept.prior is None
+
+
 def test_what_is_claimed_of_a_limit_holds_at_that_limit(bench):
     proposal = bench.ask(slo=Slo(latency_ms=120.0), limit=0.52)
     claim, limit = proposal.claim, proposal.target.containers[0].cpu_limit_cores

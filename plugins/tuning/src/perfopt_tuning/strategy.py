@@ -43,6 +43,12 @@ _ALWAYS = (
     "latency_p99_ms",
 )
 _LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
+SEARCH_PRIOR = Prior(
+    mean=0.83,
+    strength=8.0,
+    source="benchmarks/claim_priors.py: 94 % of 1,127 claimed steps on 6 curves of 3 services",
+)
+"""Of a step of search that claims a latency; nothing was measured for values by formula."""
 Judged = list[tuple[str, Decision]]
 
 
@@ -146,8 +152,14 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
         description=text.change(workload.service_name, changed),
         reasons=tuple(decision.reason for _, decision in judged),
         claim=claim,
+        prior=SEARCH_PRIOR if claim.latency_ms is not None and _steps(changed) else None,
         data={"rests_on": _rests_on(changed), "knob_templates": _templates(workload.state, changed)},
     )
+
+
+def _steps(changed: Judged) -> bool:
+    """Tells whether the change is a step of search to a value that was not tried before."""
+    return any(decision.reason.code == "search_step" for _, decision in changed)
 
 
 def _rests_on(changed: Judged) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ MOST_UTILISATION = 0.8
 """Part of a CPU limit that the P99 of use may take: beyond it queues grow without warning."""
 LEAST_IMPROVEMENT = 0.005
 WIDEST_CLAIM = 0.25
-_WIDTH = 1.96
+CLAIM_WIDTH = 1.96
 _POINTS = 201
 _SLACK_WITHOUT_SLO = 1.5
 
@@ -154,7 +154,7 @@ def _better_kept(
 def _back(knob: Knob, container: str, now: Trial, best: Trial, target: float) -> Searched:
     """Recommends a value that was tried before, and claims what was measured under it."""
     latency, before = math.exp(best.log_latency), math.exp(now.log_latency)
-    interval = (latency * math.exp(-_WIDTH * best.noise), latency * math.exp(_WIDTH * best.noise))
+    interval = (latency * math.exp(-CLAIM_WIDTH * best.noise), latency * math.exp(CLAIM_WIDTH * best.noise))
     text = (
         f"{container}: set {knob.entry.title} back to {shown(knob, best.value)}"
         f" (now {shown(knob, now.value)}), the best of the values tried: at busy load"
@@ -181,7 +181,7 @@ def _trying(
 ) -> Searched:
     mean, deviation = predicted
     latency = target * math.exp(mean)
-    low, high = (target * math.exp(mean + sign * _WIDTH * deviation) for sign in (-1, 1))
+    low, high = (target * math.exp(mean + sign * CLAIM_WIDTH * deviation) for sign in (-1, 1))
     before = math.exp(now.log_latency)
     tried = ", ".join(f"{trial.value:.4g}: {math.exp(trial.log_latency):.0f} ms" for trial in trials)
     text = (
