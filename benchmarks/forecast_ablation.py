@@ -4,7 +4,7 @@ Parts of the network are taken out of the one that ships, without training it ag
 for some of what they gave, so that these figures are upper bounds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
@@ -19,7 +19,7 @@ from perfopt.forecast.network import FleetNetwork, fleet_network
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 EXPERTS = ("time of day", "all history", "last week", "last six hours", "last value", "own quantiles")
-_ORIGINS = {dataset: 2 if dataset == "bitbrains_cpu" else 6 for dataset in DATASETS}
+ORIGINS = {dataset: 2 if dataset == "bitbrains_cpu" else 6 for dataset in DATASETS}
 _NEVER = -1e9  # the logarithm of the trust in an expert that is taken out
 
 
@@ -84,8 +84,8 @@ def _empirical(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array
     return np.repeat(np.quantile(known, LEVELS)[:, None], steps, axis=1)
 
 
-def ablate(folder: Path, split: str) -> None:
-    """Prints the change of loss, ratio of sums and geometric mean over series, without each part."""
+def ablate(folder: Path, split: str, datasets: Mapping[str, int]) -> None:
+    """Prints the change of loss without each part, by sums and as geometric mean, at so many origins."""
     variants: dict[str, Forecaster] = {
         "without the fleet network": _without("fleet"),
         "one network instead of three": _with_network(_one_member),
@@ -95,13 +95,15 @@ def ablate(folder: Path, split: str) -> None:
         "without changes": _swapped("relevant", lambda values, grid: values),
     }
     print(f"\nLoss without a part over that with all, split {split}: by sums / geometric mean of series")
-    print(f"{'':32s}" + "".join(f"{dataset:>20s}" for dataset in DATASETS) + "   mean")
-    whole = [_losses(folder, split, dataset, ours) for dataset in DATASETS]
+    print(f"{'':32s}" + "".join(f"{dataset:>20s}" for dataset in datasets) + "   mean")
+
+    def losses(forecast: Forecaster) -> list[Array]:
+        return [_losses(folder, split, dataset, most, forecast) for dataset, most in datasets.items()]
+
+    whole = losses(ours)
     for name, forecast in variants.items():
-        _row(name, [_losses(folder, split, dataset, forecast) for dataset in DATASETS], whole)
-    short = [_losses(folder, split, dataset, _last_days(ours, 2)) for dataset in DATASETS]
-    flat = [_losses(folder, split, dataset, _last_days(_empirical, 2)) for dataset in DATASETS]
-    _row("two days: without seasonal", flat, short)
+        _row(name, losses(forecast), whole)
+    _row("two days: without seasonal", losses(_last_days(_empirical, 2)), losses(_last_days(ours, 2)))
 
 
 def _row(name: str, losses: list[Array], whole: list[Array]) -> None:
@@ -112,14 +114,14 @@ def _row(name: str, losses: list[Array], whole: list[Array]) -> None:
 
 
 @lru_cache
-def _cases(folder: Path, dataset: str, horizon: timedelta, split: str) -> list[tuple]:
-    return list(cases(folder, dataset, horizon, _ORIGINS[dataset], split))
+def _cases(folder: Path, dataset: str, horizon: timedelta, most: int, split: str) -> list[tuple]:
+    return list(cases(folder, dataset, horizon, most, split))
 
 
-def _losses(folder: Path, split: str, dataset: str, forecast: Forecaster) -> Array:
+def _losses(folder: Path, split: str, dataset: str, most: int, forecast: Forecaster) -> Array:
     """Returns the loss of each series and horizon."""
     tables = []
     for horizon in HORIZONS.values():
-        found = [judge(*case, forecast) for case in _cases(folder, dataset, horizon, split)]
+        found = [judge(*case, forecast) for case in _cases(folder, dataset, horizon, most, split)]
         tables.append(by_series(found)[:, 0])
     return np.maximum(np.concatenate(tables), 1e-12)

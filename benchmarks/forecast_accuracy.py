@@ -240,27 +240,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.origins and not arguments.dataset:
         parser.error("--origins needs --dataset")
+    one = {arguments.dataset: arguments.origins or DATASETS[arguments.dataset]} if arguments.dataset else None
     if arguments.statistical:
         from forecast_statistical import compare
 
         compare(arguments.traces, arguments.split, arguments.statistical)
     elif arguments.ablate:
-        from forecast_ablation import ablate
+        from forecast_ablation import ORIGINS, ablate
 
-        ablate(arguments.traces, arguments.split)
+        ablate(arguments.traces, arguments.split, one or ORIGINS)
     else:
-        chosen = (
-            {arguments.dataset: arguments.origins or DATASETS[arguments.dataset]}
-            if arguments.dataset
-            else DATASETS
-        )
-        accuracy(
-            arguments.traces,
-            arguments.split,
-            arguments.detail,
-            chosen,
-            hindsight if arguments.hindsight else ours,
-        )
+        forecast = hindsight if arguments.hindsight else ours
+        accuracy(arguments.traces, arguments.split, arguments.detail, one or DATASETS, forecast)
         if not (arguments.dataset or arguments.hindsight):
             opens(arguments.traces)
 

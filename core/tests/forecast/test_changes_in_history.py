@@ -65,6 +65,12 @@ def test_a_service_that_is_dead_now_stays_dead():
     assert made.values.max() < 1  # it lived at 5
 
 
+def test_a_service_that_idles_for_days_and_for_hours_is_not_dead():
+    busy = np.repeat(np.isin(np.arange(14 * 4) % 16, [0, 2, 3, 5, 6, 8, 9, 10]), DAY // 4)
+    values = np.where(busy, 8.0, 0.03) + 0.001 * noise(14)
+    assert find_changes(values, grid(14 * DAY)).dead == ()
+
+
 def test_nights_and_idle_services_are_not_dead():
     nights = np.where(np.arange(14 * DAY) % DAY < 140, 0.0, 3.0)
     idle = np.zeros(14 * DAY)

@@ -20,6 +20,7 @@ _SHIFT_RATIO = 1.5
 _LEAK_SHARE = 0.9  # of the differences to the day before, resets aside, that go up
 _LEAK_GROWTH = 0.02  # of the level a day
 _LEAK_DAYS = 5  # a leak may have begun late: at least so long ago
+_IDLE = 0.02  # of the samples outside such stretches, at about the lowest value: more is idling
 _BOTTOM = 0.005  # of the way from the lowest value to the 90th percentile: what counts as dead
 _STRAYS = 0.02  # of samples as far off as half a shift that is for good
 _MOST_STRETCH = 5.0  # of the spread of what was before a level shift
@@ -142,7 +143,7 @@ def climb(values: Array, grid: TimeGrid) -> tuple[float, Array]:
 def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
     """Returns stretches of a day or more at about the lowest value, in a series that seldom is there.
 
-    A service that idles at its minimum most of the time is idle, not dead.
+    A service that idles at its minimum most of the time, or at other times too, is idle, not dead.
     """
     known = np.isfinite(values)
     if not known.any():
@@ -154,11 +155,13 @@ def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
     still = bottom | ~known
     edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8)))
     least = _DEAD_AT_LEAST // grid.step
-    return tuple(
+    found = tuple(
         Stretch(int(begin), int(end))
         for begin, end in zip(edges[::2], edges[1::2], strict=True)
         if end - begin >= least and bottom[begin:end].mean() >= 0.5
     )
+    elsewhere = np.isfinite(_without(values, found))
+    return found if (bottom & elsewhere).sum() <= _IDLE * elsewhere.sum() else ()
 
 
 def _without(values: Array, stretches: tuple[Stretch, ...]) -> Array:
