@@ -265,6 +265,7 @@ def test_a_server_that_is_gone_is_given_up_with_what_was_tried(tmp_path):
         pass
     with pytest.raises(SourceUnavailableError, match="Tried 3 times") as given_up:
         read(gone, tmp_path, retries=2)
+    assert "Connection refused" in str(given_up.value)
     assert "leave `kubernetes` out" in str(given_up.value)
 
 

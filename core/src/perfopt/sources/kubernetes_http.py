@@ -159,7 +159,7 @@ def _settings(config: KubernetesConfig) -> Any:
         )
     except (kubernetes_loader.ConfigException, OSError, ValueError, TypeError) as error:
         raise InvalidInputError(
-            f"there is no way to reach a cluster: {error}.",
+            f"there is no way to reach a cluster: {str(error).rstrip('.')}.",
             field="kubeconfig",
             remedy="Name a kubeconfig and a context that it has, or run within the cluster.",
         ) from error
@@ -174,7 +174,8 @@ def _said(body: bytes) -> str:
 
 
 def _failure(error: Exception, timeout_seconds: float) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # urllib3 has it among the timeouts
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
         return f"no answer within {timeout_seconds:g} s"
     return type(error).__name__ if not str(error) else str(error).split(": ", 1)[-1][:200]
 
