@@ -190,7 +190,10 @@ def test_a_missed_objective_decides_and_nothing_takes_its_limit_away(engine):
 
 
 def test_shrinking_a_request_never_adds_replicas(engine):
-    result = engine.analyze(go_service(**CASES["spare_with_hpa"]), tuple(OptimizationType), WEEK)
+    """Without an objective, whose capacity would hold the request where it is."""
+    snapshot = go_service(**CASES["spare_with_hpa"])
+    snapshot = replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, slo=None))
+    result = engine.analyze(snapshot, tuple(OptimizationType), WEEK)
     state, now = result.plan.recommended_state, result.plan.current_state
     point = parse_cpu(state["cpu_request"]) * state["hpa"]["target_cpu_utilization_percent"]
     before = parse_cpu(now["cpu_request"]) * now["hpa"]["target_cpu_utilization_percent"]

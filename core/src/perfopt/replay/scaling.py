@@ -1,6 +1,5 @@
 """Replays replicas: how many a target would have run on a window, and whether they carried its demand."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -151,19 +150,25 @@ def _autoscaled(
         (np.nan_to_num(_total(metrics["cpu_cores"], recorded)) for metrics in _with_cpu(window)),
         start=np.zeros(window.grid.size),
     )
-    wanted = (used / (request * percent / 100)).tolist()
-    bounds = np.clip(least, 1.0, float(hpa.max_replicas)).tolist()
+    wanted = used / (request * percent / 100)
+    bounds = np.clip(least, 1.0, float(hpa.max_replicas))
     return np.array(_stepped(wanted, bounds, float(hpa.max_replicas), float(recorded[0])))
 
 
-def _stepped(wanted: list[float], least: list[float], most: float, running: float) -> list[float]:
+def _stepped(wanted: Array, least: Array, most: float, running: float) -> list[float]:
     """Returns the replicas at each step, from what was wanted in the step before."""
-    replicas: list[float] = []
+    before = np.concatenate(([running], wanted[:-1]))  # at first it runs what it ran
+    fresh = np.clip(np.ceil(before), least, most)
     below, above = 1 - _HPA_TOLERANCE, 1 + _HPA_TOLERANCE
-    for demand, bound in zip((running, *wanted), least, strict=False):  # at first it runs what it ran
-        if not below * running <= demand <= above * running:
-            running = float(math.ceil(demand))
-        running = bound if running < bound else min(running, most)
+    low, high = below * running, above * running
+    replicas: list[float] = []
+    for demand, moved, bound in zip(before.tolist(), fresh.tolist(), least.tolist(), strict=True):
+        if not low <= demand <= high:
+            after = moved
+        else:
+            after = bound if running < bound else most if running > most else running
+        if after != running:
+            running, low, high = after, below * after, above * after
         replicas.append(running)
     return replicas
 
