@@ -73,3 +73,19 @@ def test_replicas_never_rise_because_the_request_falls(request_cores, now, wante
     if found.request_cores < request_cores:
         assert math.ceil(after - 1e-6) <= math.ceil(before + 1e-6)
     assert found.request_cores <= request_cores
+
+
+def test_an_objective_bounds_the_load_and_the_request_still_falls():
+    found = solve(1.0, 0.6, 0.75, 0.5)
+    assert found.load_cores == pytest.approx(0.5)
+    assert (found.request_cores, found.target) == (pytest.approx(0.5 / 0.75), 0.75)
+
+
+@given(st.floats(0.05, 8), st.none() | st.floats(0.05, 0.95), st.floats(0.3, 0.85), st.floats(0.02, 9))
+def test_no_replica_is_aimed_above_what_bounds_it(request_cores, now, wanted, most):
+    found = solve(request_cores, now, wanted, most)
+    assert found.load_cores <= most * (1 + 1e-9)
+    assert found.target <= wanted * (1 + 1e-9)
+    assert found.request_cores <= request_cores
+    if now is None:
+        assert found.request_cores == request_cores

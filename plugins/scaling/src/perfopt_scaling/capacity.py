@@ -20,7 +20,7 @@ class Capacity:
     """How a replica may be used.
 
     Attributes:
-        busy: share of its CPU request at which an autoscaler should aim.
+        busy: share of its CPU request at which an autoscaler may aim, by how demand grows.
         growth: by how much demand outgrows itself while a replica starts, at the quantile asked for, where
             the plan does not hold enough anyway.
         slo_busy: share of the request up to which the latency objective is kept; None where nothing tells.
@@ -54,8 +54,6 @@ def capacity(context: AnalysisContext, demand: Demand, level: float, held: Array
     whole = np.r_[np.full(demand.begin, np.nan), demand.cores]
     serves = throughput(context, whole, running_replicas(snapshot))
     slo_busy = None if serves.cores_within is None else serves.cores_within / demand.request_cores
-    if slo_busy is not None:
-        busy = min(busy, slo_busy / HPA_TOLERANCE)
     return Capacity(
         busy=min(max(busy, LEAST_BUSY), MOST_BUSY),
         growth=growth,

@@ -25,6 +25,7 @@ RECENT_DAYS = 2
 WRONG_SHARE = 0.15  # of recent blocks above what 98 in 100 should stay below
 WIDEST_MARGIN = float(np.log(3.0))
 _JUDGED = 0.98
+_ENOUGH = 0.99
 _OFFSET = 0.05  # of the mean: what is small beside it is alike, and the logarithm of nothing is finite
 
 
@@ -112,6 +113,25 @@ def foretell(cores: Array, grid: TimeGrid, validity: timedelta) -> Need:
         steps=per_block,
         wrong_lately=_wrong(errors),
     )
+
+
+def windows_need(cores: Array, grid: TimeGrid, validity: timedelta, share: float) -> float:
+    """Returns what would have been enough in this share of past stretches as long as the validity, in cores.
+
+    Enough is what 99 in 100 steps stay below, which a recommendation is held to. The stretches begin a day
+    apart and end with the history; a history shorter than the validity is one.
+
+    Args:
+        cores: the history up to the grid's end, NaN where missing.
+        grid: of the snapshot.
+        validity: length of a stretch.
+        share: of the stretches.
+    """
+    length, a_day = max(validity // grid.step, 1), max(DAY // grid.step, 1)
+    ends = range(cores.size, min(length, cores.size) - 1, -a_day)
+    stretches = [part for end in ends if np.isfinite(part := cores[max(end - length, 0) : end]).any()]
+    needs = [np.nanquantile(part, _ENOUGH, method="higher") for part in stretches]
+    return float(np.quantile(needs, share, method="higher"))
 
 
 def _fold(cores: Array, per_block: int, a_day: int) -> Array:

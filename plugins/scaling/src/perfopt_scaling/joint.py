@@ -29,20 +29,24 @@ class Joint:
         return self.request_cores * self.target
 
 
-def solve(request_cores: float, target_now: float | None, target_wanted: float) -> Joint:
+def solve(
+    request_cores: float, target_now: float | None, target_wanted: float, most_load_cores: float | None = None
+) -> Joint:
     """Returns the request and target to set.
 
-    A higher target than now would make replicas fewer and each busier: in its place the request falls, so
-    that as many replicas as now reserve less. A lower target is more replicas at the same request.
+    Where an HPA would let a replica carry less of its request than it could, the request falls and the target
+    rises: as many replicas as now reserve less. A load that must be lower is more replicas, never fewer.
 
     Args:
         request_cores: of one replica now.
         target_now: of the HPA, or None where there is none on CPU.
         target_wanted: the highest at which demand can still grow while a replica starts.
+        most_load_cores: what a replica carries within its latency objective; None is no bound.
     """
-    if target_now is None or target_wanted <= target_now:
-        return Joint(request_cores, target_wanted)
-    smaller = request_cores * target_now / target_wanted
-    if smaller > request_cores * (1 - SMALL_MOVE):
-        return Joint(request_cores, target_now)
+    load = request_cores * (target_wanted if target_now is None else min(target_now, target_wanted))
+    if most_load_cores is not None:
+        load = min(load, most_load_cores)
+    smaller = load / target_wanted
+    if target_now is None or smaller > request_cores * (1 - SMALL_MOVE):
+        return Joint(request_cores, load / request_cores)
     return Joint(smaller, target_wanted)

@@ -21,9 +21,9 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_scaling import text
-from perfopt_scaling.capacity import FULL, Capacity, capacity
+from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, Capacity, capacity
 from perfopt_scaling.demand import Demand, Unknown, total_demand
-from perfopt_scaling.forecast import Need, foretell
+from perfopt_scaling.forecast import Need, foretell, windows_need
 from perfopt_scaling.joint import Joint, solve
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 
@@ -36,21 +36,24 @@ class Stance:
 
     Attributes:
         need: probability that a block of the plan is enough.
+        windows: of past stretches as long as the validity, the share that a minimum without a schedule would
+            have held.
         growth: of the jumps of demand while a replica starts, the share that the target leaves room for.
         least: replicas that always run, where so many run now.
         window_seconds: for which an HPA remembers higher recommendations.
     """
 
     need: float
+    windows: float
     growth: float
     least: int
     window_seconds: int
 
 
 STANCES = {
-    ServiceClass.CRITICAL: Stance(0.998, 0.999, 2, 600),
-    ServiceClass.STANDARD: Stance(0.99, 0.995, 2, 300),
-    ServiceClass.BATCH: Stance(0.95, 0.98, 1, 300),
+    ServiceClass.CRITICAL: Stance(0.998, 1.0, 0.999, 2, 600),
+    ServiceClass.STANDARD: Stance(0.99, 0.95, 0.995, 2, 300),
+    ServiceClass.BATCH: Stance(0.95, 0.8, 0.98, 1, 300),
 }
 MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forecast is not trusted
 LEAST_TARGET = 0.30
@@ -92,9 +95,9 @@ class ScalingStrategy:
     )
     forecasts: Sequence[str] = ()
     prior = Prior(
-        mean=0.88,
+        mean=0.95,
         strength=4.0,
-        source="benchmarks/scaling_plans.py --split tune: 88 % of 229 plans on 10 series of demand",
+        source="benchmarks/scaling_plans.py --split tune: 95 % of 229 plans on 10 series of demand",
     )
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
@@ -108,7 +111,7 @@ class ScalingStrategy:
         size = demand.cores.size
         held = need.held(stance.need, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, stance.growth, held)
-        plan = _plan(workload.state, demand, learnt, need, stance)
+        plan = _plan(context, demand, learnt, need)
         return self._proposal(context, demand, learnt, need, plan)
 
     def _proposal(
@@ -148,18 +151,20 @@ class ScalingStrategy:
         )
 
 
-def _plan(state: WorkloadState, demand: Demand, learnt: Capacity, need: Need, stance: Stance) -> Plan:
+def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need) -> Plan:
+    state, stance = context.snapshot.workload.state, STANCES[context.snapshot.workload.service_class]
     now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, LEAST_TARGET)
-    joint = solve(demand.request_cores, None if now is None else now / 100, wanted)
-    least = min(stance.least, max(state.replicas or 1, 1))
     within = learnt.serves.cores_within
+    most = None if within is None else max(within / HPA_TOLERANCE, LEAST_TARGET * demand.request_cores)
+    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most)
+    least = min(stance.least, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
         floors = np.maximum(_replicas(need.quantile(stance.need), carries), least)
     else:
-        high = float(np.nanquantile(demand.cores, stance.need))
-        floor = math.ceil(high / carries - 1e-9)
+        high = windows_need(demand.cores, context.snapshot.grid, context.validity, stance.windows)
+        floor = math.ceil(max(float(np.nanquantile(demand.cores, stance.need)), high) / carries - 1e-9)
         floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
     return Plan(floors, expected, joint, need.trusted)
