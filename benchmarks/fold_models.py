@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from train_sizing import series_of
 
-from perfopt.learn.build import judge, short_histories, thin
+from perfopt.learn.build import judge, short_histories, thin, whole_histories
 from perfopt.learn.examples import Examples, collect
 from perfopt.learn.model import ModelCard, SizingModel
 from perfopt.learn.train import GRID, fold_of, offered, train_trees
 
 Kind = Literal["later", "series"]
 FOLDS = 5
-UNTIL = (28, 35, 42, 49, 56, 63, 70, 77, 84)  # days since the first sample of the trace
+UNTIL = (28, 35, 42, 49, 56, 63, 70)  # days since the first sample of the trace
 _DAY = 86400
 _MOST_JUDGED = 2500
 
@@ -61,9 +61,7 @@ def fold_models(traces: Path, kind: Kind) -> FoldModels:
 def _of_time(examples: Examples) -> list[SizingModel]:
     fold = fold_of(examples.series, FOLDS)
     trees = [train_trees(examples.where(fold != held)) for held in range(FOLDS)]
-    asked = (examples.validity == examples.validity.max()) & (examples.weight == 1.0)
-    asked &= np.cumsum(asked) % -(-int(asked.sum()) // _MOST_JUDGED) == 0
-    asked |= thin(short_histories(examples), _MOST_JUDGED)
+    asked = thin(whole_histories(examples), _MOST_JUDGED) | thin(short_histories(examples), _MOST_JUDGED)
     judged, owner = examples.where(asked), fold[asked]
     found = [offered(trees[of], seen) for of, seen in zip(owner, judged.seen, strict=True)]
     models = []
@@ -76,7 +74,7 @@ def _of_time(examples: Examples) -> list[SizingModel]:
             trained_until=None,
             data=(),
             series=len(np.unique(examples.series[fold != held])),
-            examples=int(((fold != held) & (examples.weight > 0)).sum()),
+            examples=int((fold != held).sum()),
             split="other folds",
             figures=result.figures,
             floors=result.floors,

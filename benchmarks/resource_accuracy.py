@@ -42,6 +42,7 @@ from perfopt.learn.model import SHORTAGE_COSTS, SizingModel, shipped_model
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext
 from perfopt.rules import default_book
+from perfopt_resource.belief import RECORD_STRENGTH
 from perfopt_resource.strategy import ResourceStrategy
 
 HEADINGS = (
@@ -102,7 +103,7 @@ def walk(run: Run, file: str, half: Split | None, most: int | None) -> Walked:
         if snapshot.grid.size * snapshot.grid.step < setting.history + setting.validity:
             continue
         workload = msgspec.structs.replace(snapshot.workload, service_class=run.service_class)
-        for case in _cases(replace(snapshot, workload=workload), setting, run.history):
+        for case in cases_of(replace(snapshot, workload=workload), setting, run.history):
             made_at = case.known.grid.end.timestamp()
             model = run.model_for(file, snapshot.workload.service_name, made_at)
             if model is not None:
@@ -110,7 +111,10 @@ def walk(run: Run, file: str, half: Split | None, most: int | None) -> Walked:
     return walked
 
 
-def _cases(snapshot: WorkloadSnapshot, setting: Setting, history: timedelta | None) -> Iterator[Case]:
+def cases_of(
+    snapshot: WorkloadSnapshot, setting: Setting, history: timedelta | None = None
+) -> Iterator[Case]:
+    """Yields what was known at each cut of a series and what came, at most so much history known."""
     plan = make_plan(
         snapshot.grid.end,
         begin=snapshot.grid.start,
@@ -147,16 +151,17 @@ def _try(walked: Walked, strategy: ResourceStrategy, case: Case, setting: Settin
 def record_strength(records: list[tuple[float, float, float, bool]]) -> str:
     """Says which strength of the model's word, against the service's own record, fits the outcomes best."""
     said, share, windows, accurate = np.array(records).T
-    losses = []
-    for strength in STRENGTHS:
+
+    def loss(strength: float) -> float:
         weight = windows / (strength + windows)
         sure = np.clip((1 - weight) * said + weight * share, 1e-3, 1 - 1e-3)
-        losses.append(-np.log(np.where(accurate > 0, sure, 1 - sure)).mean())
-    best = int(np.argmin(losses))
+        return float(-np.log(np.where(accurate > 0, sure, 1 - sure)).mean())
+
+    best = min(STRENGTHS, key=loss)
     return (
-        f"{len(said)} recommendations, {windows.mean():.2f} windows of own record each: strength"
-        f" {STRENGTHS[best]:.1f} at log loss {losses[best]:.4f}; without the record {losses[-1]:.4f}, with a"
-        f" strength of {STRENGTHS[10]:.0f} {losses[10]:.4f}"
+        f"{len(said)} recommendations, {windows.mean():.2f} windows of own record each: strength {best:.1f}"
+        f" at log loss {loss(best):.4f}; as shipped ({RECORD_STRENGTH:.0f}) {loss(RECORD_STRENGTH):.4f};"
+        f" without the record {loss(np.inf):.4f}"
     )
 
 

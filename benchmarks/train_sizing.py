@@ -87,7 +87,7 @@ def main() -> None:
     model = build(
         examples,
         name="sizing",
-        version="2",
+        version="3",
         data=_DATA,
         command="python benchmarks/train_sizing.py --traces DIR --out FILE",
         trained_until="2013-09-30T00:00:00Z",

@@ -38,4 +38,4 @@ def examples(fleet):
 @pytest.fixture(scope="session")
 def model(examples):
     pytest.importorskip("sklearn")
-    return build(examples, name="test", version="1", data=("made for this test",), command="none", bags=1)
+    return build(examples, name="test", version="1", data=("made for this test",), command="none")

@@ -25,6 +25,16 @@ def test_more_is_never_free(excess, more):
     assert larger > less
 
 
+def test_to_be_half_larger_than_needed_costs_little_and_more_jumps():
+    within, beyond = slack_cost(np.log([1.35, 1.75]))
+    assert within < 0.15
+    assert beyond > 0.9
+
+
+def test_a_size_of_twelve_times_the_need_costs_as_much_as_two_of_twice():
+    assert slack_cost(np.log([12.0]))[0] > 1.8
+
+
 def test_slack_is_expected_over_what_may_be_needed():
     at = np.array([0.0, math.log(2)])
     expected = expected_slack(np.array([0.25, 1.0]), at)

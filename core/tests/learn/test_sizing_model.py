@@ -47,6 +47,16 @@ def test_confidence_of_the_recommended_size_is_what_was_promised(model, fleet):
     assert said == pytest.approx(chosen.confidence, abs=1e-6)
 
 
+def test_what_is_needed_more_surely_lies_in_a_wider_interval(model, fleet):
+    outlook = model.outlook(features_of(fleet[0]))
+    lows, highs = zip(
+        *(outlook.interval("cpu", model.grid, level) for level in (0.5, 0.8, 0.95)), strict=True
+    )
+    assert lows[0] > lows[1] > lows[2]
+    assert highs[0] < highs[1] < highs[2]
+    assert lows[0] < highs[0]
+
+
 def test_less_memory_is_less_sure(model, fleet):
     features = features_of(fleet[1])
     chosen = model.size(features).recommended
@@ -78,7 +88,7 @@ def test_a_file_gives_the_same_model_and_the_same_bytes(model, fleet, tmp_path):
 
 
 def test_training_twice_gives_the_same_trees(examples, model):
-    again = train_trees(examples, bags=1)
+    again = train_trees(examples)
     for resource, trees in model.trees.items():
         for name, values in trees.arrays().items():
             np.testing.assert_array_equal(values, again[resource].arrays()[name])

@@ -32,7 +32,7 @@ def test_each_recommendation_says_how_sure_the_model_is_of_it(bench):
     restless = calm * np.repeat(np.random.default_rng(4).lognormal(0, 0.5, 14), 288)
     sure = [bench.ask(bench.snapshot({"cpu_cores": cpu})).prior for cpu in (calm, restless)]
     assert sure[0].mean > sure[1].mean
-    assert "sizing 2 (sha256 " in sure[0].source
+    assert "sizing 3 (sha256 " in sure[0].source
 
 
 def test_a_dearer_shortage_buys_more_room_and_confidence(bench):

@@ -28,7 +28,7 @@ QUESTIONS = (
     Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
     # Its need can not be told well enough for a week: declined, with between what it will lie.
     Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm414"),
+    Question(source="bitbrains", service_name="bitbrains-rnd/vm328"),
     Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
     Question(source="nab-group", service_name="nab/cpu-utilization-asg-misconfiguration"),
     Question(source="boutique", service_name=f"{BOUTIQUE}/frontend", validity="6h"),

@@ -17,7 +17,7 @@ from perfopt.learn.policy import choose_each, worth
 from perfopt.learn.train import GRID, out_of_fold, train_trees
 from perfopt.metrics.snapshot import Array
 
-ABSTENTION = 0.05  # share of the fleet's own out-of-fold recommendations that fall below the floor
+ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MOST_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
@@ -31,7 +31,6 @@ def build(
     data: tuple[str, ...],
     command: str,
     trained_until: str | None = None,
-    bags: int = 2,
 ) -> SizingModel:
     """Returns a model trained on all the examples, calibrated on series out of fold.
 
@@ -42,12 +41,11 @@ def build(
         data: source, licence and citation of each data set.
         command: that rebuilds the file.
         trained_until: end of the latest outcome, ISO 8601; None for undated data.
-        bags: how many times to train, each on other pairs; their curves are averaged.
 
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
     """
-    asked = (examples.validity == examples.validity.max()) & (examples.weight == 1.0)
+    asked = whole_histories(examples)
     count = len(np.unique(examples.series))
     if count < MINIMUM_SERIES:
         raise InvalidInputError(
@@ -55,26 +53,32 @@ def build(
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
     replayed = examples.where(thin(asked, _MOST_ASKED) | thin(short_histories(examples), _MOST_ASKED))
-    judged = judge(out_of_fold(examples, replayed, bags=bags), replayed)
+    judged = judge(out_of_fold(examples, replayed), replayed)
     card = ModelCard(
         name=name,
         version=version,
         trained_until=trained_until,
         data=data,
         series=count,
-        examples=int((examples.weight > 0).sum()),
+        examples=len(examples.at),
         split=_SPLIT,
         figures=judged.figures,
         floors=judged.floors,
         seen=tuple(sorted({hashed(str(one)) for one in np.unique(examples.series)})),
         command=command,
     )
-    return SizingModel(card, train_trees(examples, bags), GRID, judged.calibration)
+    return SizingModel(card, train_trees(examples), GRID, judged.calibration)
+
+
+def whole_histories(examples: Examples) -> NDArray[np.bool_]:
+    """Returns which rows know all that is looked at, of the longest validity."""
+    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight == 1)
+    return rows
 
 
 def short_histories(examples: Examples) -> NDArray[np.bool_]:
-    """Returns which rows are of short histories and not learnt from, of the longest validity."""
-    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight == 0)
+    """Returns which rows are of short histories, of the longest validity."""
+    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight < 1)
     return rows
 
 
@@ -107,12 +111,12 @@ def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
 
     Args:
         found: of each row of `asked`, the candidates by trees that did not see its series.
-        asked: with outcomes; the rows without weight are short histories.
+        asked: with outcomes; whole histories and short ones.
     """
-    short = asked.weight == 0
+    short = short_histories(asked)
     some, few = ([found[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
     lacking, asked = asked.where(short), asked.where(~short)
-    replayed = {cost: _replay(some, asked, cost) for cost in FRONTIER_COSTS}
+    replayed = {cost: replay(some, asked, cost) for cost in FRONTIER_COSTS}
     calibration = fit(
         np.concatenate([one.said for one in replayed.values()]),
         np.concatenate([one.kept for one in replayed.values()]),
@@ -120,7 +124,7 @@ def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
     return Judged(
         _lacking(calibration, few, lacking) if few else calibration,
         tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
-        _figures(_replay(some, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
+        figures_of(replay(some, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
     )
 
 
@@ -128,7 +132,7 @@ def _lacking(
     calibration: Calibration, found: Sequence[dict[str, Candidates]], asked: Examples
 ) -> Calibration:
     """Returns the calibration with what short histories lack, at the choices that all costs lead to."""
-    replayed = [_replay(found, asked, cost) for cost in FRONTIER_COSTS]
+    replayed = [replay(found, asked, cost) for cost in FRONTIER_COSTS]
     known = np.array([seen.known for seen in asked.seen])
     return fit_lack(
         calibration,
@@ -139,7 +143,7 @@ def _lacking(
 
 
 @dataclass(frozen=True, slots=True)
-class _Replay:
+class Replay:
     """What one cost of shortage led to, out of fold; all of shape (n,) or (n, resources).
 
     Attributes:
@@ -163,9 +167,11 @@ class _Replay:
 
     @property
     def kept(self) -> NDArray[np.bool_]:
+        """Whether all was safe."""
         return self.safe.all(axis=1)
 
     def worth(self, calibration: Calibration) -> Array:
+        """Returns what each recommendation is worth, policy.py."""
         sure = calibration(self.said)
         return np.array([worth(p, s, self.cost) for p, s in zip(sure, self.slack, strict=True)])
 
@@ -174,8 +180,14 @@ class _Replay:
         return float(np.quantile(self.worth(calibration), ABSTENTION))
 
 
-def _replay(found: Sequence[dict[str, Candidates]], asked: Examples, cost: float) -> _Replay:
-    """Returns what the policy chooses of the candidates, and what was needed."""
+def replay(found: Sequence[dict[str, Candidates]], asked: Examples, cost: float) -> Replay:
+    """Returns what the policy chooses of the candidates, and what was needed.
+
+    Args:
+        found: candidates of each row of `asked`.
+        asked: with outcomes.
+        cost: of a shortage.
+    """
     said, slack = np.ones(len(found)), np.zeros(len(found))
     chosen, needed = (np.full((len(found), len(RESOURCES)), np.nan) for _ in range(2))
     for row, offered in enumerate(found):
@@ -188,13 +200,13 @@ def _replay(found: Sequence[dict[str, Candidates]], asked: Examples, cost: float
             chosen[row, column] = np.log(part.sizes[index])
             reference = asked.seen[row].references[resource]
             needed[row, column] = asked.needs[resource][row] + np.log(reference)
-    return _Replay(cost, said, slack, chosen, needed)
+    return Replay(cost, said, slack, chosen, needed)
 
 
-def _figures(replay: _Replay, calibration: Calibration) -> dict[str, float]:
-    """Returns the figures of what is recommended above the floor."""
-    made = replay.worth(calibration) >= replay.floor(calibration)
-    record = reliability(calibration(replay.said)[made], replay.kept[made])
+def figures_of(found: Replay, calibration: Calibration) -> dict[str, float]:
+    """Returns the figures of what is recommended above the floor of its own cost, by name."""
+    made = found.worth(calibration) >= found.floor(calibration)
+    record = reliability(calibration(found.said)[made], found.kept[made])
     figures = {
         "recommendations": float(record.count),
         "abstention": float(1 - made.mean()),
@@ -204,9 +216,9 @@ def _figures(replay: _Replay, calibration: Calibration) -> dict[str, float]:
         "auc": record.auc or 0.0,
     }
     for column, resource in enumerate(RESOURCES):
-        known = made & np.isfinite(replay.needed[:, column])
-        safe = replay.safe[:, column]
-        figures |= _waste(resource, (replay.chosen - replay.needed)[known & safe, column], safe[known])
+        known = made & np.isfinite(found.needed[:, column])
+        safe = found.safe[:, column]
+        figures |= _waste(resource, (found.chosen - found.needed)[known & safe, column], safe[known])
     return {key: round(value, 4) for key, value in figures.items()}
 
 

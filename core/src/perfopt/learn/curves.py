@@ -61,54 +61,51 @@ class Curve:
     """What the trees say of one container, for any x.
 
     Attributes:
-        baselines: log-odds that each bag starts from, shape (bags,).
+        baseline: log-odds that the trees start from.
         above, below: the interval of x that ends in a leaf, shape (leaves,).
-        value, bag: of the leaf, shape (leaves,).
+        value: of the leaf, shape (leaves,).
     """
 
-    baselines: Array
+    baseline: float
     above: Array
     below: Array
     value: Array
-    bag: Indices
 
     def probabilities(self, at: Array) -> Array:
-        """Returns P(need <= reference * e^x) at each x (increasing), averaged over the bags."""
-        size, bags = len(at) + 1, len(self.baselines)
-        row = self.bag.astype(np.int64) * size
-        starts = row + np.searchsorted(at, self.above, side="right")
-        ends = row + np.searchsorted(at, self.below, side="right")
-        change = np.bincount(starts, self.value, bags * size) - np.bincount(ends, self.value, bags * size)
-        odds = np.cumsum(change.reshape(bags, size), axis=1)[:, :-1] + self.baselines[:, None]
-        curve: Array = (1 / (1 + np.exp(-odds))).mean(axis=0)
+        """Returns P(need <= reference * e^x) at each x (increasing)."""
+        size = len(at) + 1
+        starts = np.searchsorted(at, self.above, side="right")
+        ends = np.searchsorted(at, self.below, side="right")
+        change = np.bincount(starts, self.value, size) - np.bincount(ends, self.value, size)
+        odds = np.cumsum(change)[:-1] + self.baseline
+        curve: Array = 1 / (1 + np.exp(-odds))
         return curve
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """The trees of one resource, several bags of them, flattened.
+    """The trees of one resource, flattened.
 
     Attributes:
         columns: what the trees see.
-        baselines: log-odds that each bag starts from, shape (bags,).
+        baseline: log-odds that the trees start from, of no dimension.
         split_column, split_value, split_missing_left: of every split, shape (splits,).
-        leaf_value, leaf_bag: of every leaf, shape (leaves,).
+        leaf_value: of every leaf, shape (leaves,).
         leaf_left, leaf_right: splits on the way to the leaf that are passed on the left (x below the
             value) and on the right, padded with -1, shape (leaves, depth).
     """
 
     columns: Columns
-    baselines: Array
+    baseline: Array
     split_column: Indices
     split_value: Array
     split_missing_left: NDArray[np.bool_]
     leaf_value: Array
-    leaf_bag: Indices
     leaf_left: Indices
     leaf_right: Indices
 
     def probabilities(self, values: Array, at: Array) -> Array:
-        """Returns P(need <= reference * e^x) at each x, averaged over the bags.
+        """Returns P(need <= reference * e^x) at each x.
 
         Args:
             values: features, shape (len(NAMES),).
@@ -126,7 +123,7 @@ class Trees:
         below = np.append(bounds, np.inf)[self.leaf_left].min(axis=1)  # index -1 is the padding
         above = np.append(bounds, -np.inf)[self.leaf_right].max(axis=1)
         live = above < below
-        return Curve(self.baselines, above[live], below[live], self.leaf_value[live], self.leaf_bag[live])
+        return Curve(float(self.baseline), above[live], below[live], self.leaf_value[live])
 
     def _bounds(self, values: Array) -> Array:
         """Returns the x up to which each split goes left: plus or minus infinity where x is not asked."""
@@ -146,56 +143,54 @@ class Trees:
 
 
 TREE_ARRAYS = (
-    *("baselines", "split_column", "split_value", "split_missing_left"),
-    *("leaf_value", "leaf_bag", "leaf_left", "leaf_right"),
+    *("baseline", "split_column", "split_value", "split_missing_left"),
+    *("leaf_value", "leaf_left", "leaf_right"),
 )
 
 
-def flatten(columns: Columns, bags: Sequence[tuple[float, Sequence[Mapping[str, Array]]]]) -> Trees:
-    """Returns the flat form of bags of binary trees.
+def flatten(columns: Columns, baseline: float, trees: Sequence[Mapping[str, Array]]) -> Trees:
+    """Returns the flat form of binary trees.
 
     Args:
         columns: what the trees see.
-        bags: of each, its baseline and its trees; a tree maps "feature_idx", "num_threshold",
+        baseline: log-odds that they start from.
+        trees: each maps "feature_idx", "num_threshold",
             "missing_go_to_left", "left", "right", "is_leaf" and "value" to arrays over its nodes,
             root first, as scikit-learn's histogram gradient boosting keeps them.
     """
     splits: list[tuple[int, float, bool]] = []
-    leaves: list[tuple[float, int, list[int], list[int]]] = []
-    for bag, (_, trees) in enumerate(bags):
-        for tree in trees:
-            _walk(tree, bag, splits, leaves)
-    depth = max(len(leaf[side]) for leaf in leaves for side in (2, 3))  # type: ignore[arg-type]
+    leaves: list[tuple[float, list[int], list[int]]] = []
+    for tree in trees:
+        _walk(tree, splits, leaves)
+    depth = max(len(side) for _, *sides in leaves for side in sides)
 
-    def padded(side: int) -> Indices:
-        rows = [[*leaf[side], *[-1] * (depth - len(leaf[side]))] for leaf in leaves]  # type: ignore[arg-type,misc]
+    def padded(sides: Sequence[list[int]]) -> Indices:
+        rows = [[*side, *[-1] * (depth - len(side))] for side in sides]
         return np.array(rows, dtype=np.int32).reshape(len(leaves), depth)
 
     return Trees(
         columns=columns,
-        baselines=np.array([baseline for baseline, _ in bags]),
+        baseline=np.array(baseline),
         split_column=np.array([s[0] for s in splits], dtype=np.int32),
         split_value=np.array([s[1] for s in splits]),
         split_missing_left=np.array([s[2] for s in splits], dtype=np.bool_),
         leaf_value=np.array([leaf[0] for leaf in leaves]),
-        leaf_bag=np.array([leaf[1] for leaf in leaves], dtype=np.int32),
-        leaf_left=padded(2),
-        leaf_right=padded(3),
+        leaf_left=padded([left for _, left, _ in leaves]),
+        leaf_right=padded([right for _, _, right in leaves]),
     )
 
 
 def _walk(
     tree: Mapping[str, Array],
-    bag: int,
     splits: list[tuple[int, float, bool]],
-    leaves: list[tuple[float, int, list[int], list[int]]],
+    leaves: list[tuple[float, list[int], list[int]]],
 ) -> None:
     """Adds the splits and leaves of one tree."""
     waiting: list[tuple[int, list[int], list[int]]] = [(0, [], [])]
     while waiting:
         node, lefts, rights = waiting.pop()
         if tree["is_leaf"][node]:
-            leaves.append((float(tree["value"][node]), bag, lefts, rights))
+            leaves.append((float(tree["value"][node]), lefts, rights))
             continue
         split = len(splits)
         splits.append(

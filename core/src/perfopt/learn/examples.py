@@ -49,7 +49,7 @@ class Sampling:
     Attributes:
         validity_seconds: how long a size must hold.
         spacing_seconds: between instants.
-        weight: of an example; 0 where it is not learnt from, but shows how little a short history tells.
+        weight: of an example, 1 for the longest validity with all the history that is looked at.
         aligned: instants at whole days since the epoch; else from an offset drawn for each series.
         history: how much is known, in validities: two at most, as nothing older is looked at.
     """
@@ -65,9 +65,8 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
     """Returns which instants to learn from, for a validity that is asked most.
 
     Shorter validities show the same laws sooner. For a week: every second day, and in between examples
-    of three days, one day and six hours, and some that know no more than four days or a week: of little
-    history less can be said, and a model must have seen how much less. What is said then is calibrated
-    on further ones, of three, five and ten days, that are not learnt from.
+    of three days, one day and six hours, and some that know no more than three to ten days: of little history
+    less can be said, and a model must have seen how much less.
     """
     whole = int(validity.total_seconds())
     return (
@@ -75,9 +74,7 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
         Sampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
         Sampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
         Sampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
-        Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=4 / 7),
-        Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=1.0),
-        *(Sampling(whole, whole * 6 // 7, 0.0, aligned=True, history=days / 7) for days in (3, 5, 10)),
+        *(Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=days / 7) for days in (3, 4, 5, 7, 10)),
     )
 
 
@@ -91,7 +88,7 @@ class Examples:
         series: names, shape (n,).
         at: instants in seconds since the epoch, shape (n,).
         validity: in seconds, shape (n,).
-        weight: shape (n,); 0 where not learnt from.
+        weight: shape (n,), see Sampling.
         seen: references and ceilings of each.
     """
 

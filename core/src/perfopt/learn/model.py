@@ -24,15 +24,15 @@ from perfopt.learn.features import FLOORS, NAMES, RESOURCES, Features
 from perfopt.learn.policy import choose_each
 from perfopt.metrics.snapshot import Array
 
-FORMAT = 2
-SHIPPED = "sizing-2.npz"
+FORMAT = 3
+SHIPPED = "sizing-3.npz"
 SHORTAGE_COSTS: Mapping[ServiceClass, float] = {
-    ServiceClass.CRITICAL: 13.0,
-    ServiceClass.STANDARD: 8.5,
-    ServiceClass.BATCH: 5.0,
+    ServiceClass.CRITICAL: 15.0,
+    ServiceClass.STANDARD: 9.5,
+    ServiceClass.BATCH: 6.0,
 }
 """What a broken word costs, where a request of twice what is needed costs 1 (see policy.py)."""
-FRONTIER_COSTS = (3.0, 4.0, 5.0, 6.0, 7.5, 9.0, 12.0, 16.0)
+FRONTIER_COSTS = (3.0, 4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0)
 """Costs of shortage that the frontier is shown at, beside the one that was asked."""
 
 
@@ -151,8 +151,8 @@ class Outlook:
             level: probability that it lies there.
         """
         curve = self.curves[resource].probabilities(grid)
-        edges = np.searchsorted(curve, [(1 - level) / 2, (1 + level) / 2])
-        sizes = self.seen.references[resource] * np.exp(grid[np.minimum(edges, len(grid) - 1)])
+        edges = np.interp([(1 - level) / 2, (1 + level) / 2], curve, grid, left=-np.inf)
+        sizes = self.seen.references[resource] * np.exp(edges)
         ceiling = self.seen.ceilings.get(resource)
         most = math.inf if ceiling is None else ceiling.size
         low, high = np.minimum(np.maximum(sizes, FLOORS[resource]), most)

@@ -7,21 +7,33 @@ import numpy as np
 
 from perfopt.metrics.snapshot import Array
 
-_SCALE = 0.2  # where the cost of slack turns from linear to logarithmic in log(size / need)
+_ROOM = 0.5  # of the need: what a size may be larger before the cost of slack jumps
+_SHARPNESS = 0.05  # in log(size / need), of that jump
+_PROPORTIONAL = 0.1  # cost of each whole need of slack, where the jump costs 1
 
 
 def slack_cost(excess: Array) -> Array:
     """Returns what a size costs that is larger than what was needed: 1 for twice the need.
 
-    It rises without end, so that no jump to a far larger size is free, and ever more slowly, so that
-    sureness is bought where little buys much and the few for which nothing small would do are not what
-    all others pay for.
+    A size up to half larger than the need is about right and costs little; one beyond is wasteful, which
+    costs once, and then in proportion to the slack. So a size stays within the half where that is nearly as
+    sure as anything larger, and is far larger only where that buys much.
 
     Args:
         excess: log(size / need); nothing below 0 costs anything.
     """
-    cost: Array = np.log1p(np.maximum(excess, 0) / _SCALE) / math.log1p(math.log(2) / _SCALE)
+    at = np.maximum(excess, 0)
+    cost: Array = (_uneven(at) - _uneven(np.zeros(()))) / _TWICE
     return cost
+
+
+def _uneven(excess: Array) -> Array:
+    jump = 1 / (1 + np.exp(-(excess - math.log1p(_ROOM)) / _SHARPNESS))
+    cost: Array = jump + _PROPORTIONAL * np.expm1(excess)
+    return cost
+
+
+_TWICE = float(_uneven(np.log(2.0)) - _uneven(np.zeros(())))
 
 
 def expected_slack(curve: Array, at: Array) -> Array:

@@ -33,7 +33,8 @@ GRID: Array = np.unique(
     )
 )
 """Logarithms of the factors of the reference that are considered."""
-_PAIRS = 6
+_PAIRS, _PAIRS_NEAR = 6, 2
+_SEED = 0
 _NEED_RANGE = (-1.6, 3.4)
 _LIMIT_HIDDEN = 0.15  # share of examples whose limits are hidden, so that unknown limits are no surprise
 _PLAIN = ("level", "needs_std", "needs_step", "hill0.98", "hill0.9", "limit", "q0.5", "roughness")
@@ -57,20 +58,18 @@ def columns(resource: str) -> Columns:
     )
 
 
-def train_trees(examples: Examples, bags: int = 2) -> dict[str, Trees]:
+def train_trees(examples: Examples) -> dict[str, Trees]:
     """Returns the trees of both resources.
 
     Args:
-        examples: of both resources; those without weight are left out.
-        bags: how many times to train, each on other pairs.
+        examples: of both resources.
 
     Raises:
         InvalidInputError: no example of a resource.
     """
-    examples = examples.where(examples.weight > 0)
     features = _hide_limits(examples.features)
     return {
-        resource: flatten(columns(resource), [_bag(examples, features, resource, bag) for bag in range(bags)])
+        resource: flatten(columns(resource), *_boosted(examples, features, resource))
         for resource in RESOURCES
     }
 
@@ -84,8 +83,8 @@ def _hide_limits(features: Array) -> Array:
     return features
 
 
-def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple[float, list[dict[str, Any]]]:
-    """Returns the baseline and trees of one gradient boosting."""
+def _boosted(examples: Examples, features: Array, resource: str) -> tuple[float, list[dict[str, Any]]]:
+    """Returns the baseline and the trees of gradient boosting."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     measured = np.isfinite(examples.needs[resource])
@@ -94,21 +93,21 @@ def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple
             f"There is not enough {resource} to learn from.", remedy="Add services that measure it."
         )
     needs, features = examples.needs[resource][measured], features[measured]
-    at = _draw(needs, np.random.default_rng(seed))
+    at = _draw(needs, np.random.default_rng(_SEED))
     seen = columns(resource)
     rising = np.zeros(seen.count, dtype=int)
     rising[len(seen.plain) :] = 1
     booster = HistGradientBoostingClassifier(
-        max_iter=120,
+        max_iter=240,
         learning_rate=0.06,
-        max_leaf_nodes=8,
+        max_leaf_nodes=5,
         min_samples_leaf=_leaf(len(needs)),
         l2_regularization=20.0,
         max_features=0.3,
         max_bins=64,
         monotonic_cst=rising,
         early_stopping=False,
-        random_state=seed,
+        random_state=_SEED,
     )
     enough = needs[:, None] <= at + 1e-9
     rows = _design(seen, features, at)
@@ -119,15 +118,15 @@ def _bag(examples: Examples, features: Array, resource: str, seed: int) -> tuple
 
 
 def _leaf(examples: int) -> int:
-    """Returns the least pairs of a leaf: 1,000 for a fleet of hundreds, fewer where there are few."""
-    return min(1000, max(examples * _PAIRS // 60, 20))
+    """Returns the least pairs of a leaf: 1,200 for a fleet of hundreds, fewer where there are few."""
+    return min(1200, max(examples * _PAIRS // 60, 20))
 
 
 def _draw(needs: Array, rng: np.random.Generator) -> Array:
-    """Returns the x of each example: half near needs of others, half from the grid; shape (n, pairs)."""
-    half = (len(needs), _PAIRS // 2)
-    near = rng.choice(np.clip(needs, *_NEED_RANGE), size=half) + rng.normal(0, 0.05, half)
-    drawn = np.concatenate([near, rng.choice(GRID, size=half)], axis=1)
+    """Returns the x of each example: some near needs of others, the rest from the grid; shape (n, pairs)."""
+    few, rest = (len(needs), _PAIRS_NEAR), (len(needs), _PAIRS - _PAIRS_NEAR)
+    near = rng.choice(np.clip(needs, *_NEED_RANGE), size=few) + rng.normal(0, 0.05, few)
+    drawn = np.concatenate([near, rng.choice(GRID, size=rest)], axis=1)
     clipped: Array = np.clip(drawn, _NEED_RANGE[0] - 0.1, _NEED_RANGE[1] + 0.1)
     return clipped
 
@@ -145,16 +144,13 @@ def _tree(nodes: NDArray[np.void]) -> dict[str, Any]:
     return {name: nodes[name] for name in wanted}
 
 
-def out_of_fold(
-    examples: Examples, asked: Examples, folds: int = 5, bags: int = 2
-) -> list[dict[str, Candidates]]:
+def out_of_fold(examples: Examples, asked: Examples, folds: int = 5) -> list[dict[str, Candidates]]:
     """Returns the sizes that each might be given, from models that did not see the series.
 
     Args:
         examples: to train on.
         asked: to predict, of the same series.
         folds: how many parts the series fall into.
-        bags: as in train_trees.
 
     Returns:
         One a row of asked: resource to candidates.
@@ -165,7 +161,7 @@ def out_of_fold(
     for held in range(folds):
         if not (fold == held).any():
             continue
-        trees = train_trees(examples.where(trained_fold != held), bags)
+        trees = train_trees(examples.where(trained_fold != held))
         found |= {int(row): offered(trees, asked.seen[row]) for row in np.flatnonzero(fold == held)}
     return [found[row] for row in range(len(fold))]
 
