@@ -6,12 +6,13 @@ bitbrains_rnd, VMs not trained on, and with `later` weeks not trained on either 
 is needed of CPU is one size, the floor or the limit, and an interval that ends there holds all of it. So
 beside the share within there is the share that lies there when such a mass is spread over the probabilities
 that it covers: what is comparable to the level (the randomised probability integral transform, in
-expectation).
+expectation). New levels come to many machines in the same week, so the standard error is that of the weeks.
 """
 
 import argparse
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,8 +24,22 @@ from perfopt.learn.features import FLOORS, RESOURCES
 from perfopt.learn.model import Outlook
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
-HEADINGS = ("resource", "level", "within", "below", "above", "within, masses spread", "windows")
+HEADINGS = (
+    "resource", "level", "within", "standard error", "below", "above", "within, masses spread", "windows",
+)  # fmt: skip
 _ROUNDING = 1e-9
+_WEEK_SECONDS = 7 * 86400
+_FEW = 20  # windows that say nothing of a week
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a need lay: below or above the interval, within it by ranks, and in which week."""
+
+    below: bool
+    above: bool
+    spread: float
+    week: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,30 @@ def ranks(asked: Asked, outlook: Outlook, resource: str) -> Ranks:
     return Ranks(0.0 if least else at, 1.0 if most else at)
 
 
+def find(asked: Asked, outlook: Outlook, resource: str, level: float) -> Found:
+    """Returns where the need lay beside the central interval of a level."""
+    low, high = outlook.interval(resource, asked.model.grid, level)
+    need, spread = asked.needs[resource], ranks(asked, outlook, resource).within(level)
+    week = int(asked.case.known.grid.end.timestamp() // _WEEK_SECONDS)
+    return Found(need < low * (1 - _ROUNDING), need > high * (1 + _ROUNDING), spread, week)
+
+
+def line(resource: str, level: float, found: Sequence[Found]) -> str:
+    """Returns a line of the table."""
+    within = np.array([not (one.below or one.above) for one in found])
+    weeks = np.array([one.week for one in found])
+    shares = [within[weeks == week].mean() for week in np.unique(weeks) if (weeks == week).sum() >= _FEW]
+    cells = (
+        resource,
+        f"{level:.0%}",
+        f"{within.mean():.1%}",
+        f"{np.std(shares, ddof=1) / np.sqrt(len(shares)):.1%}",
+        *(f"{np.mean([getattr(one, side) for one in found]):.1%}" for side in ("below", "above", "spread")),
+        str(len(found)),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
 def main() -> None:
     """Prints the share of needs within the intervals of each level, with the shares below and above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,19 +99,14 @@ def main() -> None:
     parser.add_argument("--split", choices=("later", "series"), default="later")
     parser.add_argument("--half", choices=("tune", "report"))
     arguments = parser.parse_args()
-    found: dict[tuple[str, float], list[tuple[float, float, float]]] = defaultdict(list)
+    found: dict[tuple[str, float], list[Found]] = defaultdict(list)
     for asked in asked_of(arguments.traces, arguments.split, arguments.half):
         outlook = asked.model.outlook(asked.seen.features)
         for resource, level in product(outlook.curves, LEVELS):
-            low, high = outlook.interval(resource, asked.model.grid, level)
-            need, spread = asked.needs[resource], ranks(asked, outlook, resource).within(level)
-            beside = (need < low * (1 - _ROUNDING), need > high * (1 + _ROUNDING))
-            found[resource, level].append((*beside, spread))
+            found[resource, level].append(find(asked, outlook, resource, level))
     print("| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS))
     for resource, level in product(RESOURCES, LEVELS):
-        below, above, spread = np.array(found[resource, level]).mean(axis=0)
-        shares = f"{1 - below - above:.1%} | {below:.1%} | {above:.1%} | {spread:.1%}"
-        print(f"| {resource} | {level:.0%} | {shares} | {len(found[resource, level])} |")
+        print(line(resource, level, found[resource, level]))
 
 
 if __name__ == "__main__":
