@@ -154,23 +154,29 @@ class _Search:
     def run(self) -> tuple[Array, Array]:
         """Returns the points found, shape (starts, 7), and their costs."""
         points, damping = _STARTS, np.ones(len(_STARTS))
-        misses = self._misses(points)
+        misses, slopes = self._around(points)
         costs = self._costs(misses, points)
         for _ in range(self.fitting.steps):
-            tried = np.clip(points + self._step(points, misses, damping), -_FARTHEST, _FARTHEST)
-            there = self._misses(tried)
+            step = self._step(points, misses, slopes, damping)
+            tried = np.clip(points + step, -_FARTHEST, _FARTHEST)
+            there, slopes_there = self._around(tried)
             cost = self._costs(there, tried)
             better = cost < costs
             points = np.where(better[:, None], tried, points)
             misses = np.where(better[:, None], there, misses)
+            slopes = np.where(better[:, None, None], slopes_there, slopes)
             costs = np.where(better, cost, costs)
             damping = np.where(better, 0.3 * damping, 4 * damping)
         return points, costs
 
-    def _misses(self, points: Array) -> Array:
-        predicted = self.surrogate.predict(decode(points, self.observed), self.observed.load)
-        scaled: Array = (predicted - self.measured) * self.scale
-        return scaled.reshape(*points.shape[:-1], -1)
+    def _around(self, points: Array) -> tuple[Array, Array]:
+        """Returns the misses at points, shape (starts, n), and their slopes, shape (starts, 7, n)."""
+        # In one call: what a call costs is its fixed part.
+        shifts = np.concatenate([np.zeros((1, points.shape[-1])), _PROBE * np.eye(points.shape[-1])])
+        beside = points[:, None, :] + shifts
+        predicted = self.surrogate.predict(decode(beside, self.observed), self.observed.load)
+        scaled = ((predicted - self.measured) * self.scale).reshape(*beside.shape[:-1], -1)
+        return scaled[:, 0], (scaled[:, 1:] - scaled[:, :1]) / _PROBE
 
     def _costs(self, misses: Array, points: Array) -> Array:
         size, huber = np.abs(misses), self.fitting.huber
@@ -178,14 +184,12 @@ class _Search:
         costs: Array = loss.sum(axis=-1) + self.fitting.prior * (points**2).sum(axis=-1) / 2
         return costs
 
-    def _step(self, points: Array, misses: Array, damping: Array) -> Array:
-        count = points.shape[-1]
-        probes = self._misses(points[:, None, :] + _PROBE * np.eye(count))
-        slopes = (probes - misses[:, None]) / _PROBE
+    def _step(self, points: Array, misses: Array, slopes: Array, damping: Array) -> Array:
         trusted = slopes * np.minimum(1.0, self.fitting.huber / np.maximum(np.abs(misses), 1e-9))[:, None]
-        curvature = trusted @ slopes.swapaxes(1, 2) + self.fitting.prior * np.eye(count)
+        identity = np.eye(points.shape[-1])
+        curvature = trusted @ slopes.swapaxes(1, 2) + self.fitting.prior * identity
         gradient = (trusted @ misses[..., None])[..., 0] + self.fitting.prior * points
-        damped = curvature + damping[:, None, None] * np.eye(count) * curvature
+        damped = curvature + damping[:, None, None] * identity * curvature
         return np.clip(-np.linalg.solve(damped, gradient[..., None])[..., 0], -1.5, 1.5)
 
 
