@@ -6,7 +6,7 @@ for some of what they gave, so that these figures are upper bounds.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from perfopt.metrics.snapshot import Array, TimeGrid
 
 EXPERTS = ("time of day", "all history", "last week", "last six hours", "last value", "own quantiles")
 ORIGINS = {dataset: 2 if dataset == "bitbrains_cpu" else 6 for dataset in DATASETS}
+ODD = 7
 _NEVER = -1e9  # the logarithm of the trust in an expert that is taken out
 
 
-def _swapped(name: str, value: object) -> Forecaster:
+def swapped(name: str, value: object) -> Forecaster:
     """Returns our forecast with a name of perfopt.forecast.interface standing for something else."""
 
     def forecast(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
@@ -39,11 +40,16 @@ def _swapped(name: str, value: object) -> Forecaster:
 
 def _with_network(change: Callable[[FleetNetwork], FleetNetwork]) -> Forecaster:
     changed = change(fleet_network())
-    return _swapped("fleet_network", lambda: changed)
+    return swapped("fleet_network", lambda: changed)
 
 
 def _without(name: str) -> Forecaster:
-    return _swapped("FORECASTERS", tuple(one for one in parts.FORECASTERS if one.name != name))
+    return swapped("FORECASTERS", tuple(one for one in parts.FORECASTERS if one.name != name))
+
+
+def uncalibrated() -> Forecaster:
+    """Returns our forecast with the levels that the network itself states."""
+    return _with_network(_uncalibrated)
 
 
 def _no_calendar(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
@@ -79,6 +85,22 @@ def _last_days(forecast: Forecaster, days: int) -> Forecaster:
     return shortened
 
 
+def _odd_steps(forecast: Forecaster) -> Forecaster:
+    """Returns a forecast from means over seven steps, which never make a whole day."""
+
+    def coarse(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
+        size, step = grid.size // ODD, ODD * grid.step_seconds
+        blocks = values[-size * ODD :].reshape(size, ODD)
+        counts = np.isfinite(blocks).sum(axis=1)
+        means = np.where(counts > 0, np.nansum(blocks, axis=1) / np.maximum(counts, 1), np.nan)
+        begin = int(grid.end.timestamp()) - size * step
+        known = TimeGrid(datetime.fromtimestamp(begin - begin % step, UTC), timedelta(seconds=step), size)
+        made = forecast(means, known, -(-steps // ODD), trace)
+        return np.repeat(made, ODD, axis=1)[:, :steps]
+
+    return coarse
+
+
 def _empirical(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
     known = values[np.isfinite(values)]
     return np.repeat(np.quantile(known, LEVELS)[:, None], steps, axis=1)
@@ -90,9 +112,10 @@ def ablate(folder: Path, split: str, datasets: Mapping[str, int]) -> None:
         "without the fleet network": _without("fleet"),
         "one network instead of three": _with_network(_one_member),
         **{f"without {name}": _with_network(_distrusting(n)) for n, name in enumerate(EXPERTS)},
-        "without calibration": _with_network(_uncalibrated),
+        "without all history, last week": _with_network(lambda one: _distrusting(1)(_distrusting(2)(one))),
+        "without calibration": uncalibrated(),
         "without calendars": _no_calendar,
-        "without changes": _swapped("relevant", lambda values, grid: values),
+        "without changes": swapped("relevant", lambda values, grid: values),
     }
     print(f"\nLoss without a part over that with all, split {split}: by sums / geometric mean of series")
     print(f"{'':32s}" + "".join(f"{dataset:>20s}" for dataset in datasets) + "   mean")
@@ -104,6 +127,7 @@ def ablate(folder: Path, split: str, datasets: Mapping[str, int]) -> None:
     for name, forecast in variants.items():
         _row(name, losses(forecast), whole)
     _row("two days: without seasonal", losses(_last_days(_empirical, 2)), losses(_last_days(ours, 2)))
+    _row("odd steps: without seasonal", losses(_odd_steps(_empirical)), losses(_odd_steps(ours)))
 
 
 def _row(name: str, losses: list[Array], whole: list[Array]) -> None:

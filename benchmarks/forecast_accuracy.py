@@ -1,7 +1,7 @@
 """Accuracy of perfopt.forecast against the seasonal naive forecast, on measured traces.
 
     python benchmarks/forecast_accuracy.py --traces DIR [--split report|tune|all] [--ablate] [--statistical N]
-        [--dataset NAME [--origins N]] [--hindsight]
+        [--dataset NAME [--origins N]] [--hindsight] [--occasions]
 
 For each dataset and horizon, over origins spread evenly: the mean pinball loss over LEVELS, divided by that
 of the seasonal naive forecast (the value of the same time yesterday plus the empirical quantiles of its
@@ -10,7 +10,8 @@ the same against the naive forecast of the same time last week (`week`); and the
 intervals, series alike, where the market is open. The split is by series, see forecast_traces.py: `report`
 was not trained on. --ablate takes one part out at a time (forecast_ablation.py); --statistical N sets
 statsmodels' ETS and MSTL beside it at N origins; --hindsight scores the quantiles of the outcomes themselves,
-the same at every step, in place of our forecast.
+the same at every step, in place of our forecast; --occasions says what calendars, changes and calibration
+are worth where they have something to say (forecast_occasions.py).
 """
 
 import argparse
@@ -60,12 +61,14 @@ def _calendar(code: str, trace_start, trace_end) -> SessionCalendar:
     return exchange_sessions(code, trace_start, trace_end)
 
 
+def calendar_of(trace: Trace) -> SessionCalendar | None:
+    """Returns the sessions of the exchange that a trace names, if it names one."""
+    return None if trace.calendar is None else _calendar(trace.calendar, trace.grid.start, trace.grid.end)
+
+
 def ours(values: Array, grid: TimeGrid, steps: int, trace: Trace) -> Array:
     """Forecasts as the product does, with the exchange's calendar where the trace names one."""
-    calendar = None
-    if trace.calendar is not None:
-        calendar = _calendar(trace.calendar, trace.grid.start, trace.grid.end)
-    made = forecast_metric(values, grid, steps * grid.step, "1", LEVELS, calendar=calendar)
+    made = forecast_metric(values, grid, steps * grid.step, "1", LEVELS, calendar=calendar_of(trace))
     if made is None:
         raise ValueError(f"no forecast for {trace.name}")
     return made.values
@@ -233,6 +236,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("report", "tune", "all"), default="report")
     parser.add_argument("--detail", action="store_true", help="each series of small datasets")
     parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--occasions", action="store_true", help="parts where they have something to say")
     parser.add_argument("--hindsight", action="store_true", help="quantiles of what came, for a bound")
     parser.add_argument("--statistical", type=int, metavar="N", help="ETS and MSTL at N origins")
     parser.add_argument("--dataset", choices=tuple(DATASETS), help="only this one")
@@ -245,6 +249,10 @@ def main() -> None:
         from forecast_statistical import compare
 
         compare(arguments.traces, arguments.split, arguments.statistical)
+    elif arguments.occasions:
+        from forecast_occasions import occasions
+
+        occasions(arguments.traces, arguments.split)
     elif arguments.ablate:
         from forecast_ablation import ORIGINS, ablate
 

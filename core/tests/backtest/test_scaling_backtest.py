@@ -89,6 +89,7 @@ def test_an_unknown_policy_is_answered_with_the_known_ones(shop):
     done = run("--source", shop, "--all", "--policy", "hpa-5")
     assert done.exit_code != 0
     assert "hpa-50" in done.stderr
+    assert "Known: perfopt, hpa-40" in run("--source", shop, "--all", "--policy", "mine").stderr
 
 
 def test_too_short_a_history_is_said(shop):

@@ -119,6 +119,14 @@ def test_a_leak_goes_on_whenever_it_began_and_whatever_the_day_is_like(since, he
     assert np.abs(values[14 * DAY :] - median).mean() < 3
 
 
+def test_a_load_that_rose_by_fits_and_starts_for_days_is_no_leak():
+    usual, steps = np.full(9 * DAY, 10.0), [10.3, 10.6, 13.2, 13.5, 16.1]
+    values = np.concatenate([usual, np.repeat(steps, DAY)]) + noise(14)
+    assert find_changes(values, grid(14 * DAY)).leak is None
+    median = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.5,)).values[0]
+    assert median.max() < 17
+
+
 def test_a_service_that_was_down_to_its_background_noise_was_dead():
     values = wave(14)
     values[3 * DAY : 6 * DAY] = 0.001 * np.abs(noise(3))

@@ -19,6 +19,7 @@ _SHIFT_FACTOR = 4.0  # of the noise between days, for a change of level to count
 _SHIFT_RATIO = 1.5
 _LEAK_SHARE = 0.9  # of the differences to the day before, resets aside, that go up
 _LEAK_GROWTH = 0.02  # of the level a day
+_LEAK_ERRORS = 4.0  # standard errors of the climb that it must be above nothing
 _LEAK_DAYS = 5  # a leak may have begun late: at least so long ago
 _IDLE = 0.02  # of the samples outside such stretches, at about the lowest value: more is idling
 _BOTTOM = 0.005  # of the way from the lowest value to the 90th percentile: what counts as dead
@@ -234,8 +235,8 @@ def leak(values: Array, grid: TimeGrid) -> Leak | None:
     """Returns a steady climb of the lows, as of memory that is never given back, that lasts until now.
 
     Nine in ten minima of six hours must be higher than a day before (falls by more than a tenth of the
-    range are resets and are left out), by two percent of the level in the median. Looked for in all of the
-    history, then in ever less of it, since a leak comes with a release.
+    range are resets and are left out), by two percent of the level in the median, and that by four standard
+    errors. Looked for in all of the history, then in ever less of it, since a leak comes with a release.
     """
     size = _DAY // grid.step // 4
     blocks = grid.size // size if size else 0
@@ -273,6 +274,9 @@ def _leak_of(lows: Array) -> tuple[float, int] | None:
     if rising.size < 8 or float((rising > 0).mean()) < _LEAK_SHARE:
         return None
     per_day = float(np.median(rising))
-    if per_day < _LEAK_GROWTH * abs(float(np.nanmedian(lows))):
+    # Differences over a day overlap: only as many stand apart as there are days. Loads that wander climb
+    # for five days too, less steadily: to go on for a week doubled the loss (Bitbrains, tuning half).
+    error = float(rising.std()) / (rising.size / 4) ** 0.5
+    if per_day < max(_LEAK_GROWTH * abs(float(np.nanmedian(lows))), _LEAK_ERRORS * error):
         return None
     return per_day, int((np.diff(np.concatenate([[False], reset]).astype(np.int8)) == 1).sum())

@@ -40,8 +40,8 @@ def choose_scaling_policies(names: Sequence[str]) -> tuple[str, ...]:
                 raise NotFoundError(
                     f"There is no scaling policy {one!r}.",
                     field="policy",
-                    remedy=suggestion(one, known),
-                    candidates=known,
+                    remedy=suggestion(one, (OURS, *known)),
+                    candidates=(OURS, *known),
                 )
             found[one] = None
     return tuple(found)
