@@ -20,9 +20,13 @@ class PerfoptError(Exception):
         self.field = field
         self.remedy = remedy
 
+    @property
+    def explained(self) -> str:
+        """What is wrong and what to do, without the field: for who wrote no request."""
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
     def __str__(self) -> str:
-        text = f"{self.field}: {self.message}" if self.field else self.message
-        return f"{text} {self.remedy}" if self.remedy else text
+        return f"{self.field}: {self.explained}" if self.field else self.explained
 
 
 class InvalidInputError(PerfoptError):

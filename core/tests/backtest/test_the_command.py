@@ -170,3 +170,20 @@ def test_wrong_input_is_one_clear_line(run, arguments, said):
     assert done.exit_code != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_services_that_ended_before_others_are_replayed_on_what_they_have(run, pytestconfig):
+    folder = pytestconfig.rootpath / "api/src/perfopt_api/demo/data"  # of 2013, 2014 and 2022
+    options = ("--match", "bitbrains", *SHORT, "--policy", "max", "--cuts", "1")
+    done = run("--all", *options, source=folder)
+    assert done.exit_code == 0, done.stderr
+    alone = run("--all", *options, source=folder / "bitbrains.parquet")
+    assert done.stdout == alone.stdout
+
+
+def test_a_service_that_cannot_be_replayed_is_told_what_it_needs(run, pytestconfig):
+    folder = pytestconfig.rootpath / "api/src/perfopt_api/demo/data"
+    for kind in ("resource", "scaling"):
+        done = run("--type", kind, "--all", "--match", "nab/ec2", source=folder)
+        assert done.exit_code != 0
+        assert "state capacity.cpu in the services file" in done.stderr

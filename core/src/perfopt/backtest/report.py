@@ -81,7 +81,7 @@ def report(source: str, plan: Plan, walks: Sequence[Walk]) -> Backtest:
     walked = [walk for walk in walks if walk.error is None]
     trials = [trial for walk in walked for trial in walk.trials]
     failed = tuple(
-        FailedService(service=walk.workload.service_name, code=walk.error.code, message=walk.error.message)
+        FailedService(service=walk.workload.service_name, code=walk.error.code, message=walk.error.explained)
         for walk in walks
         if walk.error is not None
     )
@@ -166,10 +166,14 @@ def _notes(plan: Plan, present: dict[tuple[str, datetime], bool], trials: Sequen
     return notes
 
 
+def _counted(services: int) -> str:
+    return "1 service" if services == 1 else f"{services} services"
+
+
 def _nothing(plan: Plan, trials: Sequence[Trial], failed: Sequence[FailedService]) -> NoDataError:
     span = f"from {format_instant(plan.start)} to {format_instant(plan.end)}"
     if failed and not trials:
-        why = f"{len(failed)} services failed, first: {failed[0].message}"
+        why = f"{_counted(len(failed))} failed, first: {failed[0].message}"
     elif trials:
         first = trials[0]
         why = f"{len(trials)} recommendations were declined or not scored, first: {first.reason}"

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Asked:
 @click.option(
     "--from", "begin", help="Start of the data, such as 2026-09-01T00:00:00Z; for the cuts otherwise."
 )
-@click.option("--until", help="End of the data; the last sample otherwise.")
+@click.option("--until", help="End of the data; the last sample of these services otherwise.")
 @click.option("--history", default="14d", show_default=True, help="What each recommendation is made from.")
 @click.option("--validity", default="7d", show_default=True, help="What each is scored on.")
 @click.option(
@@ -202,12 +203,23 @@ async def _plan(asked: Asked, source: "MetricSource") -> "Plan":
     from perfopt.domain.period import parse_duration, parse_instant
 
     return make_plan(
-        parse_instant(asked.until, field="until") if asked.until else await source.latest(),
+        parse_instant(asked.until, field="until") if asked.until else await _last_sample(asked, source),
         begin=parse_instant(asked.begin, field="from") if asked.begin else None,
         history=parse_duration(asked.history, field="history"),
         validity=parse_duration(asked.validity, field="validity"),
         cuts=asked.cuts,
     )
+
+
+async def _last_sample(asked: Asked, source: "MetricSource") -> datetime:
+    """Returns the end of the services chosen: others in the same files may go on for years."""
+    from perfopt.sources.base import KnowsExtent
+
+    latest = await source.latest()
+    if not isinstance(source, KnowsExtent):
+        return latest
+    extents = [await source.extent(one) for one in chosen_workloads(asked, await source.inventory(latest))]
+    return max((extent[1] for extent in extents if extent is not None), default=latest)
 
 
 async def _walk(
@@ -228,7 +240,7 @@ async def _walk(
     with progress_bar(len(workloads), shown=sys.stderr.isatty(), label="replaying") as advance:
         async for walk in walk_fleet(source, workloads, plan, policies, config, engine, processes=processes):
             if walk.error is not None:
-                click.echo(f"Error: {walk.workload.service_name}: {walk.error.message}", err=True)
+                click.echo(f"Error: {walk.workload.service_name}: {walk.error.explained}", err=True)
             walks.append(walk)
             advance()
     return walks

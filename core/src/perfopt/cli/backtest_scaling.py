@@ -76,7 +76,7 @@ async def _read(
         workloads = chosen_workloads(asked, await source.inventory(until or await source.latest()))
         async for found in read_demands(source, workloads, begin, until):
             if isinstance(found, Unread):
-                failed.append(Failed(service=found.service, message=found.error.message))
+                failed.append(Failed(service=found.service, message=found.error.explained))
             else:
                 tasks.append(Task(found[0], found[1], policies, loop))
     finally:

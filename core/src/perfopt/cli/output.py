@@ -41,10 +41,10 @@ class Output:
             self._add_result(self._without_data(workload, error))
             return
         failed = Failed(
-            service_name=workload.service_name, error={"code": error.code, "message": _sentence(error)}
+            service_name=workload.service_name, error={"code": error.code, "message": error.explained}
         )
         self.failed.append(failed)
-        click.echo(f"Error: {workload.service_name}: {_sentence(error)}", err=True)
+        click.echo(f"Error: {workload.service_name}: {error.explained}", err=True)
         if self._form == "ndjson":
             click.echo(failed_line(failed), nl=False)
 
@@ -71,7 +71,7 @@ class Output:
 
     def _without_data(self, workload: Workload, error: NoDataError) -> AnalysisResult:
         declined = tuple(
-            Declined(optimization_type=kind, code=DeclineCode.NO_DATA, reason=_sentence(error))
+            Declined(optimization_type=kind, code=DeclineCode.NO_DATA, reason=error.explained)
             for kind in self._types
         )
         return AnalysisResult(
@@ -81,8 +81,3 @@ class Output:
             declined=declined,
             warnings=(),
         )
-
-
-def _sentence(error: PerfoptError) -> str:
-    """Returns what is wrong and what to do, without the request field: no request was written here."""
-    return f"{error.message} {error.remedy}" if error.remedy else error.message

@@ -121,7 +121,7 @@ async def _series(source: "MetricSource", lesson: Lesson, end: datetime) -> "Asy
     workloads = inventory if lesson.names is None else [resolve_workload(n, inventory) for n in lesson.names]
     async for found in source.snapshots(workloads, end - lesson.history, end, METRICS):
         if isinstance(found, FailedSnapshot):
-            click.echo(f"Left out: {found.workload.service_name}: {found.error.message}", err=True)
+            click.echo(f"Left out: {found.workload.service_name}: {found.error.explained}", err=True)
             continue
         for series in containers_of(found):
             yield series
