@@ -5,7 +5,7 @@ import pytest
 
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.catalogue import METRICS
-from perfopt.sources.promql import load_catalogue, one_of
+from perfopt.sources.promql import load_catalogue, names_in, one_of
 
 OWN_CPU = """
 metrics:
@@ -51,6 +51,20 @@ def test_every_range_of_the_built_in_catalogue_ends_before_the_step_does():
     for query in [*queries, *catalogue.state.values()]:
         ranges = re.findall(r"\[[^]]+\](.{0,20})", query, re.DOTALL)
         assert all(re.match(r"\s+offset (\$\{step\})?1ms", after) for after in ranges), query
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ('rate(a_total{x="b{",$selector}[$window])', {"a_total"}),
+        ("1 - sum(a{$selector}) / sum by (z) (b:c{$selector}) or 0 * d {$selector}", {"a", "b:c", "d"}),
+        ('last_over_time({__name__=~"a|b",$selector}[$step])', set()),
+        ("absent(a{$selector})", set()),
+        ("vector(1) - a{$selector}", set()),
+    ],
+)
+def test_a_query_says_which_metrics_it_reads_or_that_it_can_t_be_said(query, names):
+    assert names_in(query) == names
 
 
 def test_every_metric_of_the_catalogue_is_known():

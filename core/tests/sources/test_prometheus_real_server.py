@@ -236,7 +236,7 @@ async def test_queries_are_by_metric_and_not_by_workload(prometheus_url):
         await source.close()
         return source.queries - before
 
-    assert await count("ledger", "agent") == await count("ledger") == 5
+    assert await count("ledger", "agent") == await count("ledger") == 6
 
 
 async def test_what_nodes_cost_comes_from_opencost(prometheus_url):

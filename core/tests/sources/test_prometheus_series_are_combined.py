@@ -72,13 +72,20 @@ NOTHING = {"resultType": "vector", "result": []}
 
 
 class Server:
-    """Holds series by a word of the query that asks for them, and remembers the queries."""
+    """Holds series by a word of the query that asks for them, and remembers the queries.
+
+    Says which metrics it has where `names` were set; else it refuses to, as a proxy may.
+    """
 
     def __init__(self, **answers):
         self.answers = answers
         self.asked = []
+        self.names = None
 
     async def handle(self, request):
+        if request.url.path.endswith("/label/__name__/values"):
+            known = {"status": "success", "data": self.names}
+            return httpx.Response(403) if self.names is None else httpx.Response(200, json=known)
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
         query = form.get("query") or form["match[]"]
         endpoint = request.url.path.rpartition("/")[2]
@@ -143,6 +150,18 @@ async def test_a_restart_counts_as_a_kill_only_while_the_reason_is_the_oom_kille
     assert found.series("main", "oom_kills").values[0].sum() == 0
     values, asked = await oom_kills(counts, [1] * 12)
     assert (values, asked) == ([0.0] * 3 + [1.0] + [0.0] * 4 + [1.0] + [0.0] * 3, 1)
+
+
+async def test_what_the_server_does_not_have_is_not_asked_for():
+    server = Server(**OWNER, **CPU)
+    await server.read("requests_per_second", "jvm_threads")
+    told, not_told = Server(**OWNER, **CPU), len(server.asked)
+    told.names = ["container_cpu_usage_seconds_total", "jvm_threads_current", "kube_pod_owner"]
+    found = await told.read("requests_per_second", "jvm_threads")
+    assert found.series("main", "cpu_cores").values[0].tolist() == [0.5] * 12
+    assert told.times_asked("jvm_threads_current") == 1  # an alternative within a query of several
+    assert told.times_asked("requests") == 0
+    assert len(told.asked) < not_told
 
 
 async def test_throttling_is_a_share_of_the_periods_and_zero_needs_no_periods():

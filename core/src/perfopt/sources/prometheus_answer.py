@@ -72,8 +72,13 @@ class _SeriesAnswer(_Envelope, kw_only=True):
     data: list[dict[str, str]]
 
 
+class _LabelAnswer(_Envelope, kw_only=True):
+    data: list[str]
+
+
 _QUERY = msgspec.json.Decoder(_QueryAnswer)
 _SERIES = msgspec.json.Decoder(_SeriesAnswer)
+_LABEL = msgspec.json.Decoder(_LabelAnswer)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
@@ -103,7 +108,13 @@ def decode_series(body: bytes, server: str) -> Answer[list[dict[str, str]]]:
     return Answer(answer.data, _checked(answer, server))
 
 
-def _decoded[AnswerT: (_QueryAnswer, _SeriesAnswer)](
+def decode_label(body: bytes, server: str) -> Answer[list[str]]:
+    """Decodes the answer of a request for a label's values; raises what decode_vector does."""
+    answer = _decoded(_LABEL, body, server)
+    return Answer(answer.data, _checked(answer, server))
+
+
+def _decoded[AnswerT: (_QueryAnswer, _SeriesAnswer, _LabelAnswer)](
     decoder: msgspec.json.Decoder[AnswerT], body: bytes, server: str
 ) -> AnswerT:
     try:

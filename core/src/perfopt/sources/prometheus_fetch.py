@@ -21,12 +21,14 @@ from perfopt.sources.prometheus_answer import RangeSeries
 from perfopt.sources.prometheus_combine import divided, grouped, varies
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.prometheus_state import StateReader
-from perfopt.sources.promql import Alternative, Catalogue, escape_regex, quote, render
+from perfopt.sources.promql import Alternative, Catalogue, escape_regex, names_in, quote, render
+from perfopt.sources.remembered import Remembered
 
 _PODS_PER_QUERY = (
     50  # 14 days at 5 minutes of as many pods' requests, limits and restarts: some 20 MB of JSON
 )
 _SCRAPES_IN_WINDOW = 3
+_KEPT = 4  # names of metrics of as many periods
 _POD_SUFFIX = {
     "Deployment": "-[a-z0-9]+-[a-z0-9]+",
     "Rollout": "-[a-z0-9]+-[a-z0-9]+",
@@ -82,14 +84,21 @@ class _Batch:
 
     Attributes:
         pods: of theirs, in the whole period.
+        names: of the metrics that the server has in the period; None where it won't tell.
         asked: PromQL to the task of its answer, in the group.
     """
 
     pods: dict[Pod, WorkloadId]
+    names: frozenset[str] | None
     grid: TimeGrid
     fetched: Fetched
     group: asyncio.TaskGroup
     asked: dict[str, asyncio.Task[list[RangeSeries]]] = field(default_factory=dict)
+
+    def may_answer(self, query: str) -> bool:
+        """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""
+        wanted = names_in(query)
+        return self.names is None or not wanted or not wanted.isdisjoint(self.names)
 
 
 class Fetcher:
@@ -103,6 +112,7 @@ class Fetcher:
         self._cluster_label = config.cluster_label
         self._catalogue = catalogue
         self._step = config.step
+        self._names = Remembered(self._metric_names, _KEPT)
         scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
         self._values = {
             "step": f"{int(self._step.total_seconds())}s",
@@ -117,13 +127,13 @@ class Fetcher:
             SourceError: a query was refused; nothing partial is given back.
             SourceUnavailableError: the server stopped answering.
         """
-        pods = await self._state.pods(workloads, grid)
+        names, pods = await asyncio.gather(self._names.get(grid), self._state.pods(workloads, grid))
         fetched = Fetched()
         wanted = [workload.id for workload in workloads]
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
             async with asyncio.TaskGroup() as group:
-                batch = _Batch(pods, grid, fetched, group)
+                batch = _Batch(pods, names, grid, fetched, group)
                 group.create_task(self._images(batch))
                 if STARTUP in metrics:
                     group.create_task(self._starts(batch))
@@ -136,13 +146,16 @@ class Fetcher:
             raise known_error from known_error.__cause__
         return fetched
 
+    async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
+        return await self._client.metric_names(grid.start, grid.end)
+
     async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: _Batch) -> None:
         missing = set(identities)
         for alternative in self._catalogue.metrics[metric]:
             wanted = [
                 i for i in sorted(missing, key=str) if not alternative.kinds or i.kind in alternative.kinds
             ]
-            if not wanted:
+            if not wanted or not batch.may_answer(alternative.query):
                 continue
             if METRICS[metric].scope == "container":
                 found = await self._by_container(metric, alternative, wanted, batch)
@@ -286,6 +299,8 @@ class Fetcher:
     async def _starts(self, batch: _Batch) -> None:
         """Reads how long the pods of the period took to be ready."""
         plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
+        if not batch.may_answer(plain.query):
+            return
         values = {"cluster": self._cluster_label, "step": self._values["step"]}
         values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
         asked = (

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
 import httpx
 
@@ -16,6 +17,7 @@ from perfopt.sources.prometheus_answer import (
     Answer,
     RangeSeries,
     Sample,
+    decode_label,
     decode_matrix,
     decode_series,
     decode_vector,
@@ -28,6 +30,7 @@ MAX_POINTS = 11_000
 _RETRIED = {429, 502, 503, 504}
 _BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
 _LARGE = 1 << 20
+type Method = Literal["GET", "POST"]
 
 
 class PrometheusClient:
@@ -99,6 +102,20 @@ class PrometheusClient:
         form = {"match[]": selector, "start": _seconds(start), "end": _seconds(end)}
         return await self._ask("series", form, decode_series, selector)
 
+    async def metric_names(self, start: datetime, end: datetime) -> frozenset[str] | None:
+        """Returns the names of the metrics that have samples in a period; None where the server won't tell.
+
+        Raises:
+            SourceUnavailableError: it did not answer, after retries.
+        """
+        form = {"start": _seconds(start), "end": _seconds(end)}
+        try:
+            return frozenset(await self._ask("label/__name__/values", form, decode_label, "", method="GET"))
+        except SourceUnavailableError:
+            raise
+        except SourceError:  # a proxy may let queries pass only
+            return None
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.aclose()
@@ -109,9 +126,11 @@ class PrometheusClient:
         form: Mapping[str, str],
         decode: Callable[[bytes, str], Answer[Data]],
         asked: str,
+        *,
+        method: Method = "POST",
     ) -> Data:
         self.queries += 1
-        body = await self._post(endpoint, form, asked)
+        body = await self._send(method, endpoint, form, asked)
         if len(body) > _LARGE:
             answer = await asyncio.to_thread(decode, body, self._base)
         else:
@@ -119,7 +138,7 @@ class PrometheusClient:
         self.notes.update(dict.fromkeys(answer.notes))
         return answer.data
 
-    async def _post(self, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
+    async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
         """Sends one request until it is answered, refused, or the attempts are used up."""
         failures: list[str] = []
         url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
@@ -127,7 +146,7 @@ class PrometheusClient:
         for attempt in range(self._config.retries + 1):
             try:
                 async with self._slots:
-                    status, headers, body = await self._attempt(url, form)
+                    status, headers, body = await self._attempt(method, url, form)
             except httpx.TransportError as error:
                 failures.append(_transport_failure(error, self._config.timeout_seconds))
                 wait = None
@@ -148,8 +167,11 @@ class PrometheusClient:
             remedy="Check that it is up and reachable from here; if it is slow, raise `timeout_seconds`.",
         )
 
-    async def _attempt(self, url: str, form: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
-        async with self._http.stream("POST", url, data=dict(form)) as response:
+    async def _attempt(
+        self, method: Method, url: str, form: Mapping[str, str]
+    ) -> tuple[int, httpx.Headers, bytes]:
+        params, data = (dict(form), None) if method == "GET" else (None, dict(form))
+        async with self._http.stream(method, url, params=params, data=data) as response:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk

@@ -16,6 +16,7 @@ from perfopt.sources.objectives import read_openslo
 from perfopt.sources.opencost import price_books
 from perfopt.sources.prometheus_http import PrometheusClient
 from perfopt.sources.promql import Catalogue, one_of, quote, render
+from perfopt.sources.remembered import Remembered
 
 _LEAST_LOOKBACK = timedelta(minutes=15)
 _HISTORY = frozenset(
@@ -55,37 +56,28 @@ class StateReader:
         self._objectives = read_openslo([Path(name) for name in config.openslo])
         self._lookback = max(3 * config.step, _LEAST_LOOKBACK)
         self._cluster = None if config.kubernetes is None else KubernetesInventory(config.kubernetes)
-        self._inventories: dict[datetime, asyncio.Task[_Inventory]] = {}
+        self._known = Remembered(self._read, _KEPT)
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """Returns the workloads just before an instant; raises what PrometheusClient.query does."""
-        return (await self._known(at)).workloads
+        return (await self._known.get(at)).workloads
 
     async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
         """Returns what nodes cost just before an instant, by cluster; nothing where no OpenCost says so."""
-        return (await self._known(at)).books
+        return (await self._known.get(at)).books
 
     async def starts(self, at: datetime) -> Mapping[WorkloadId, Sequence[PodStart]]:
         """Returns the starts of the pods that the Kubernetes API shows, by workload; nothing without it."""
-        return (await self._known(at)).starts
+        return (await self._known.get(at)).starts
 
     async def notes(self, at: datetime) -> tuple[str, ...]:
         """Returns what the user is to know of the state at an instant."""
-        return (await self._known(at)).notes
+        return (await self._known.get(at)).notes
 
     async def close(self) -> None:
         """Gives the connections to the Kubernetes API back."""
         if self._cluster is not None:
             await self._cluster.close()
-
-    async def _known(self, at: datetime) -> _Inventory:
-        task = self._inventories.get(at)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.ensure_future(self._read(at))
-            self._inventories[at] = task
-            for old in list(self._inventories)[:-_KEPT]:
-                del self._inventories[old]
-        return await asyncio.shield(task)
 
     async def pods(self, workloads: Sequence[Workload], grid: TimeGrid) -> dict[Pod, WorkloadId]:
         """Returns the pods that the workloads had in the period, those gone by its end included.

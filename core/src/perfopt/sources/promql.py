@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -17,6 +18,9 @@ _PLACEHOLDERS = {
     "metrics": {"selector", "by", "step", "window", "replicas", "pattern", "quantile"},
     "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period"},
 }
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{")
+_FROM_NOTHING = re.compile(r"\b(?:absent|absent_over_time|vector|time)\s*\(")
 _NEVER_READS_THE_END = re.compile(r"offset\s+\S*1ms")
 _ENDPOINT_SELECTORS = ("pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods")
 
@@ -69,6 +73,19 @@ def load_catalogue(override: str | None = None) -> Catalogue:
 def render(template: str, values: Mapping[str, str]) -> str:
     """Returns the PromQL of a template whose placeholders were checked on loading."""
     return Template(template).substitute(values)
+
+
+@cache
+def names_in(query: str) -> frozenset[str]:
+    """Returns the metrics that a query reads: where a server has none of them its answer is empty.
+
+    Empty where that can't be said: a selector without a name, or a function that makes something of nothing.
+    """
+    bare = _STRING.sub('""', query)
+    names = _SELECTED.findall(bare)
+    if "" in names or _FROM_NOTHING.search(bare):
+        return frozenset()
+    return frozenset(names)
 
 
 def quote(text: str) -> str:
