@@ -96,12 +96,18 @@ def test_services_or_all_must_be_named(run, traces, tmp_path):
     assert "--all" in done.stderr
 
 
-@pytest.mark.parametrize("content", [b"not a model", None])
-def test_a_model_that_can_not_be_used_is_said_in_one_line(run, traces, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not a model", "not a sizing model of this version. Train it again with `perfopt train`."),
+        (None, "can't be read: No such file or directory. Check the path and its mode."),
+    ],
+)
+def test_a_model_that_can_not_be_used_is_said_in_one_line(run, traces, tmp_path, content, said):
     path = tmp_path / "model.npz"
     if content is not None:
         path.write_bytes(content)
     done = run("analyze", "--source", traces, "--all", "--types", "resource", "--model", path)
     assert done.exit_code == 2
-    assert "not a sizing model" in done.stderr
-    assert "perfopt train" in done.stderr
+    assert said in done.stderr
+    assert "pickle" not in done.stderr

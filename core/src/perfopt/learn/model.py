@@ -274,7 +274,11 @@ class SizingModel:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise _unusable(str(path), error) from error
+            raise ModelError(
+                f"The sizing model {path} can't be read: {error.strerror or error}.",
+                field="model",
+                remedy="Check the path and its mode.",
+            ) from error
         return cls.loads(data, str(path))
 
     @classmethod
@@ -292,14 +296,19 @@ class SizingModel:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 read = cls._read({name: arrays[name] for name in arrays.files})
         except (OSError, EOFError, ValueError, KeyError, BadZipFile, msgspec.ValidationError) as error:
-            raise _unusable(name, error) from error
+            reason = f": {error}" if isinstance(error, _OtherVersionError) else ""
+            raise ModelError(
+                f"{name} is not a sizing model of this version{reason}.",
+                field="model",
+                remedy="Train it again with `perfopt train`.",
+            ) from error
         return replace(read, sha256=hashlib.sha256(data).hexdigest())
 
     @classmethod
     def _read(cls, arrays: Mapping[str, Any]) -> "SizingModel":
         header = json.loads(arrays["header"].tobytes())
         if header["format"] != FORMAT or tuple(header["features"]) != NAMES:
-            raise ValueError(f"format {header['format']}, other features")
+            raise _OtherVersionError(f"format {header['format']}, other features")
         return cls(
             card=msgspec.convert(header["card"], ModelCard),
             trees={
@@ -314,12 +323,8 @@ class SizingModel:
         )
 
 
-def _unusable(name: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"{name} is not a sizing model of this version: {error}",
-        field="model",
-        remedy="train it again with `perfopt train`",
-    )
+class _OtherVersionError(ValueError):
+    """A sizing model that another version of perfopt wrote; the message says in what it differs."""
 
 
 @lru_cache(maxsize=1)
