@@ -62,5 +62,5 @@ def test_the_configured_model_reaches_strategies_in_their_processes(install, tmp
 
 
 def test_an_engine_with_a_model_that_can_not_be_read_does_not_start(install, tmp_path):
-    with pytest.raises(ModelError, match="none.npz can't be read: No such file"):
+    with pytest.raises(ModelError, match=r"none\.npz can't be read: No such file"):
         analyse(install, "0.5", sizing_model=str(tmp_path / "none.npz"))
