@@ -222,6 +222,18 @@ def test_sizes_by_themselves_are_the_resource_types_to_say():
     assert joint.plan.recommended_state["cpu_request"] == "500m"
 
 
+def test_a_spread_over_zones_stays_where_sizes_are_the_resource_types_to_say():
+    zones = [{"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1}]
+    size = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.6})
+    spread = Wanting(
+        COST,
+        quantities={"cpu_request_cores": 0.5},
+        state={"extra": {"topology_spread_constraints": zones}},
+    )
+    state = analysed(spread, size).plan.recommended_state
+    assert (state["cpu_request"], state["topology_spread_constraints"]) == ("600m", zones)
+
+
 HPA = HpaState(min_replicas=2, max_replicas=10, target_cpu_utilization_percent=60)
 SCALED = msgspec.structs.replace(STATE, hpa=HPA)
 

@@ -28,7 +28,7 @@ from perfopt.plugin.strategy import Proposal
 FOR_SLO, MEMORY_SAFETY, JOINT, BY_VALUE, SIZE_ALONE = 3, 2, 1, 0, -1
 _SIZE = "size"
 _PER_CONTAINER = (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.PERFORMANCE_TUNING)
-_APART = frozenset({"node_type", "spot_share", "schedule", "off_hours"})
+_APART = frozenset({"node_type", "spot_share", "schedule", "off_hours", "topology_spread_constraints"})
 
 
 @dataclass(frozen=True, slots=True)
