@@ -6,8 +6,8 @@ bitbrains_rnd, unseen VMs and later weeks (fold_models.py). Each policy chooses 
 that are worth most by another cost of slack, at the cost of shortage at which it reaches the accuracy, and
 declines the least worthy share. `step` counts only whether more than half of the need is wasted: by these
 curves no policy of this accuracy can expect fewer to waste more, of CPU and memory together. `waste` counts
-the waste itself: none can expect a lower mean. `exact` is the Brier skill and the AUC to be expected of the
-same choices if every confidence were exactly right.
+the waste itself: none can expect a lower mean. `decision 12` is the cost that was used before. `exact` is
+the Brier skill and the AUC to be expected of the same choices if every confidence were exactly right.
 """
 
 import argparse
@@ -42,7 +42,18 @@ def waste(excess: Array) -> Array:
     return clipped
 
 
-POLICIES: dict[str, Cost] = {"as shipped": slack_cost, "step": step, "waste": waste}
+def logarithm(excess: Array) -> Array:
+    """Returns the cost of slack by decision 12 (docs/adr), which decision 17 replaced."""
+    cost: Array = np.log1p(np.maximum(excess, 0) / 0.2)
+    return cost
+
+
+POLICIES: dict[str, Cost] = {
+    "as shipped": slack_cost,
+    "step": step,
+    "waste": waste,
+    "decision 12": logarithm,
+}
 
 
 @dataclass(frozen=True, slots=True)
