@@ -147,9 +147,17 @@ def test_commands_do_what_the_page_shows(block, tmp_path):
 
 
 @SLOW
-@pytest.mark.parametrize("block", NEEDS_SERVICE, ids=lambda block: block.label)
-def test_commands_against_the_service_do_what_the_page_shows(block, tmp_path, service):
-    check(block, workplace(block.document, tmp_path, service), service)
+@pytest.mark.parametrize(
+    "document",
+    dict.fromkeys(block.document for block in NEEDS_SERVICE),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_commands_against_the_service_do_what_the_page_shows(document, tmp_path, service):
+    """A page as a whole, from top to bottom: what it shows of a service rests on what it did before."""
+    folder = workplace(document, tmp_path, service)
+    for block in NEEDS_SERVICE:
+        if block.document == document:
+            check(block, folder, service)
 
 
 @pytest.mark.prometheus
