@@ -316,6 +316,33 @@ def test_the_effect_together_is_replayed_and_not_added_up():
     assert {window.accurate for window in result.plan.evidence.windows} == {True}
 
 
+def test_a_larger_request_is_left_out_where_more_replicas_are_enough():
+    larger, more = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.3}), Wanting(SCALING)
+    more.state = {"replicas": 6}  # 0.73 cores each
+    result = analysed(larger, more, snapshot=steady(cpu=1.1))
+    assert (result.plan.recommended_state["cpu_request"], result.plan.recommended_state["replicas"]) == (
+        "1",
+        6,
+    )
+    assert codes(result) == {("main.cpu_request", "enough_without", "resource/it")}
+    assert "What scaling/it adds is enough" in result.plan.conflicts[0].reason
+    assert {window.accurate for window in result.plan.evidence.windows} == {True}
+
+
+def test_a_larger_request_stays_where_more_replicas_are_not_enough():
+    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.5})
+    more = Wanting(SCALING, state={"replicas": 5})  # 1.12 cores each
+    state = analysed(larger, more, snapshot=steady(cpu=1.4)).plan.recommended_state
+    assert (state["cpu_request"], state["replicas"]) == ("1500m", 5)
+
+
+def test_memory_is_not_left_out_with_a_request_that_replicas_make_needless():
+    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.3, "memory_request_bytes": 400 * MIB})
+    more = Wanting(SCALING, state={"replicas": 6})
+    state = analysed(larger, more, snapshot=steady(cpu=1.1)).plan.recommended_state
+    assert state["memory_request"] == "400Mi"
+
+
 def test_the_plan_is_as_sure_as_all_its_parts_together():
     one = Wanting(
         RESOURCE, quantities={"memory_request_bytes": 512 * MIB}, prior=Prior(mean=0.9, strength=10)
@@ -436,7 +463,7 @@ def test_kedas_object_says_what_the_autoscalers_settings_say():
     triggers = [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}]
     spec = {"minReplicaCount": 3, "maxReplicaCount": 10, "triggers": triggers}
     scaler = Wanting(SCALING, state={"hpa": plan, "extra": {"keda_scaled_object": {"spec": spec}}})
-    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.2})
+    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.2, "memory_request_bytes": 1000 * MIB})
     state = analysed(scaler, larger, snapshot=steady(state=SCALED)).plan.recommended_state
     assert state["hpa"]["target_cpu_utilization_percent"] == 50
     assert state["keda_scaled_object"]["spec"]["triggers"][0]["metadata"]["value"] == "50"
@@ -540,7 +567,7 @@ def test_what_is_within_the_budget_by_parts_may_not_be_together(over, planned):
     now = make_context(steady()).price_book.monthly_cost(STATE)
     config = RulesConfig(enable=("budget",), parameters={"budget": {"monthly": now * 1.3, "over": over}})
     rules = RuleBook(RuleSources.read(config)).rules_for(steady().workload)
-    cpu = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25})
+    cpu = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25, "memory_request_bytes": 1000 * MIB})
     replicas = Wanting(SCALING, state={"replicas": 5})
     outcomes = [(one, run_strategy(one, make_context(steady()), rules)) for one in (cpu, replicas)]
     assert not any(outcome.conditions.requires_approval for _, outcome in outcomes)
@@ -623,7 +650,8 @@ def test_what_is_already_right_is_said_whatever_its_record():
 def test_why_a_step_stands_where_it_does_fits_the_steps_there_are():
     (alone,) = analysed(SMALLER).plan.steps
     assert alone.reason == "It is the only step."
-    more = (Wanting(LATENCY, quantities={"cpu_request_cores": 1.5}), Wanting(SCALING, state={"replicas": 6}))
+    larger = {"cpu_request_cores": 1.5, "memory_request_bytes": 1200 * MIB}
+    more = (Wanting(LATENCY, quantities=larger), Wanting(SCALING, state={"replicas": 6}))
     assert {step.reason for step in analysed(*more).plan.steps} == {
         "It adds capacity, which is safe at any time."
     }

@@ -161,8 +161,8 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
         field: where in the state, such as "main.cpu_request", "replicas", "hpa.min_replicas" or
             "knobs.main.GOMAXPROCS".
         code: "same_field", "goes_together" (it makes sense only with a value that was lost),
-            "breaches_together" (both hold alone and not together in the replays), or "not_worth_it"
-            (staying as it is is worth more).
+            "breaches_together" (both hold alone and not together in the replays), "enough_without" (the
+            words of both are kept there without it), or "not_worth_it" (staying as it is is worth more).
         wanted, kept: the value lost and the plan's, as state maps print them; None is unset.
         lost_by, won_by: keys of the strategies, and their types; nobody won where staying as it is did.
         reason: one sentence.

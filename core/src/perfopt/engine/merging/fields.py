@@ -131,6 +131,11 @@ def is_memory(path: Path) -> bool:
     return path[0] == "container" and path[2].startswith("memory")
 
 
+def is_cpu(path: Path) -> bool:
+    """Tells whether a field is a container's CPU."""
+    return path[0] == "container" and not is_memory(path)
+
+
 def is_cpu_request(path: Path) -> bool:
     """Tells whether a field is a container's CPU request."""
     return path[0] == "container" and path[2] == "cpu_request_cores"

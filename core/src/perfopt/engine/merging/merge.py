@@ -16,8 +16,16 @@ from perfopt.engine.merging.bids import FOR_SLO, Bid, groups, standing
 from perfopt.engine.merging.coherence import Fitted, fitted, fitted_alone
 from perfopt.engine.merging.fields import BASIS, SCHEDULE, differences, flatten, is_quantity
 from perfopt.engine.merging.moments import Candidate, Moment, past, present, recommended_cost
-from perfopt.engine.merging.reconcile import Agreed, lose_all, lose_stale_knobs, lose_to_staying, reconcile
-from perfopt.engine.merging.worth import not_worth_it
+from perfopt.engine.merging.reconcile import (
+    BREACHES_TOGETHER,
+    ENOUGH_WITHOUT,
+    Agreed,
+    lose_all,
+    lose_stale_knobs,
+    lose_to_staying,
+    reconcile,
+)
+from perfopt.engine.merging.worth import not_worth_it, spare
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim, Prior, Proposal
 from perfopt.replay.score import score, score_staying, score_together
@@ -102,7 +110,8 @@ def merge(
 
     A proposal that is worth less than staying as it is does not take part.
     Where the merged state breaches in windows in which each proposal held alone, the proposal that stands
-    for least is left out, as long as that makes the rest worth more.
+    for least is left out, as long as that makes the rest worth more. So is a larger request beside more
+    replicas where the words of both were kept as often without it.
 
     Args:
         context: what the strategies were given.
@@ -151,22 +160,29 @@ def _best(
     rules: RuleSet,
     record: StrategyRecord | None,
 ) -> "_Attempt":
-    best = _attempt(now, moments, candidates, (), rules, record)
+    def attempt(dropped: Mapping[str, str]) -> _Attempt:
+        return _attempt(now, moments, candidates, dropped, rules, record)
+
+    best = attempt({})
     while (weakest := _weakest(best)) is not None and _breaches_together(best, candidates):
-        fewer = _attempt(best.now, best.moments, candidates, (*best.dropped, weakest.key), rules, record)
+        fewer = attempt({**best.dropped, weakest.key: BREACHES_TOGETHER})
         if _worth(fewer) <= _worth(best):
             break
         best = fewer
-    return best
+    spared = [
+        attempt({**best.dropped, bid.key: ENOUGH_WITHOUT}) for bid in spare(best.now, best.decision.agreed)
+    ]
+    enough = [one for one in spared if _keeps_as_often(one, best)]
+    return max((best, *enough), key=_worth)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A merge with some proposals left out."""
+    """A merge with some proposals left out: `dropped` says which, and with which code."""
 
     now: Moment
     moments: tuple[Moment, ...]
-    dropped: tuple[str, ...]
+    dropped: Mapping[str, str]
     decision: Decision
     decisions: tuple[Decision, ...]
     evidence: Evidence
@@ -177,7 +193,7 @@ def _attempt(
     now: Moment,
     moments: tuple[Moment, ...],
     candidates: Sequence[Candidate],
-    dropped: tuple[str, ...],
+    dropped: Mapping[str, str],
     rules: RuleSet,
     record: StrategyRecord | None,
 ) -> _Attempt:
@@ -192,13 +208,13 @@ def _attempt(
     return _Attempt(now, moments, dropped, decision, decisions, Evidence(windows=tuple(windows)), prior)
 
 
-def decide(moment: Moment, dropped: Sequence[str], rules: RuleSet) -> Decision:
+def decide(moment: Moment, dropped: Mapping[str, str], rules: RuleSet) -> Decision:
     """Reconciles the bids of a moment without those dropped, fits the state and applies the rules to it."""
     kept = [bid for bid in moment.bids if bid.key not in dropped]
     agreed = reconcile(moment.state, kept)
     for bid in moment.bids:
         if bid.key in dropped and (winner := _strongest(kept)) is not None:
-            lose_all(agreed, bid, winner, moment.state)
+            lose_all(agreed, bid, winner, moment.state, dropped[bid.key])
     if not any(is_quantity(path) for path in agreed.values):
         agreed.values.pop(BASIS, None)
         agreed.owners.pop(BASIS, None)
@@ -229,7 +245,7 @@ def _ruled(moment: Moment, agreed: Agreed, fit: Fitted, rules: RuleSet) -> Decis
 
 
 def _window(
-    moment: Moment, made: Decision, dropped: Sequence[str], known: ReplayWindow | None
+    moment: Moment, made: Decision, dropped: Mapping[str, str], known: ReplayWindow | None
 ) -> ReplayWindow:
     """Scores the merged state of a moment; `known` is how the only candidate did there."""
     window = moment.window
@@ -245,8 +261,10 @@ def _window(
     return scored_window(score_together(parts, made.state, window), made.state, window)
 
 
-def _answering(moment: Moment, made: Decision, dropped: Sequence[str]) -> list[Proposal]:
-    """Returns the proposals that the merged state is held to: those in it, and those that want no change.
+def _answering(moment: Moment, made: Decision, dropped: Mapping[str, str]) -> list[Proposal]:
+    """Returns the proposals that the merged state is held to.
+
+    Those in it, those that want no change, and those that it is said to be enough without.
 
     What one promised of latency or saving it promised of all its changes: who lost one promises nothing.
     """
@@ -254,8 +272,11 @@ def _answering(moment: Moment, made: Decision, dropped: Sequence[str]) -> list[P
     return [
         msgspec.structs.replace(bid.proposal, claim=Claim()) if bid.key in lost else bid.proposal
         for bid in moment.bids
-        if bid.key not in dropped
-        and (made.agreed.owned_by(bid) or not differences(moment.state, bid.proposal.target))
+        if dropped.get(bid.key) == ENOUGH_WITHOUT
+        or (
+            bid.key not in dropped
+            and (made.agreed.owned_by(bid) or not differences(moment.state, bid.proposal.target))
+        )
     ]
 
 
@@ -301,6 +322,11 @@ def _breaches_together(attempt: _Attempt, candidates: Sequence[Candidate]) -> bo
         merged.accurate is False and all(one.evidence.windows[index].accurate is not False for one in inside)
         for index, merged in enumerate(attempt.evidence.windows)
     )
+
+
+def _keeps_as_often(fewer: _Attempt, whole: _Attempt) -> bool:
+    pairs = zip(fewer.evidence.windows, whole.evidence.windows, strict=True)
+    return all(less.accurate or not more.accurate for less, more in pairs)
 
 
 def _worth(attempt: _Attempt) -> float:

@@ -11,7 +11,7 @@ from perfopt.engine.merging.fields import BASIS, KNOBS, Path, container_path, fl
 
 _LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
-NOT_WORTH_IT = "not_worth_it"
+ENOUGH_WITHOUT, NOT_WORTH_IT = "enough_without", "not_worth_it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,11 @@ def _lose(agreed: Agreed, group: Group, contested: Path, winner: Bid, rank: int)
         agreed.losses.append(Loss(path, value, code, group.bid, winner, rank, contested, group.rank))
 
 
-def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState) -> None:
-    """Notes that all a bid wants is lost, because it breaches together with the rest."""
+def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState, code: str) -> None:
+    """Notes that all a bid wants is lost, because of what it does beside the rest."""
     for group in groups(bid, current):
         for path, value in group.values.items():
-            agreed.losses.append(Loss(path, value, BREACHES_TOGETHER, bid, winner, group.rank, path))
+            agreed.losses.append(Loss(path, value, code, bid, winner, group.rank, path))
 
 
 def lose_to_staying(agreed: Agreed, bid: Bid, value: ExpectedValue, current: WorkloadState) -> None:

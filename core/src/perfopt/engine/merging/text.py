@@ -8,7 +8,7 @@ from perfopt.domain.recommendation import Conflict, ExpectedValue
 from perfopt.domain.workload import Slo
 from perfopt.engine.merging.bids import BY_VALUE, FOR_SLO, JOINT, MEMORY_SAFETY, SIZE_ALONE, Bid
 from perfopt.engine.merging.fields import KNOBS, Values, label, shown
-from perfopt.engine.merging.reconcile import BREACHES_TOGETHER, GOES_TOGETHER, Loss
+from perfopt.engine.merging.reconcile import BREACHES_TOGETHER, ENOUGH_WITHOUT, GOES_TOGETHER, Loss
 
 _MOST_CHANGES = 6
 _LONGEST_VALUE = 40
@@ -44,6 +44,11 @@ def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
         return (
             f"It was computed for another {label(loss.contested)} than {winner} sets; analyse again once that"
             " is in force."
+        )
+    if loss.code == ENOUGH_WITHOUT:
+        return (
+            f"What {winner} adds is enough: in replays the words of both were kept as often without this, and"
+            " it costs less."
         )
     if loss.lost_rank == SIZE_ALONE and loss.rank == BY_VALUE and loss.code != BREACHES_TOGETHER:
         return f"Sizes by themselves are set by {winner}; nothing but them would be cheaper."

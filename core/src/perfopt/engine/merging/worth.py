@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from perfopt.domain.recommendation import Evidence, ExpectedValue
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
-from perfopt.engine.merging.bids import Bid
+from perfopt.engine.merging.bids import BY_VALUE, Bid, groups
 from perfopt.engine.merging.fields import (
+    BASIS,
     HPA_CPU,
     HPA_MEMORY,
     HPA_MIN,
@@ -15,9 +16,12 @@ from perfopt.engine.merging.fields import (
     Path,
     differences,
     flatten,
+    is_cpu,
+    is_cpu_request,
     more_is_safer,
 )
 from perfopt.engine.merging.moments import Candidate, Moment, recommended_cost
+from perfopt.engine.merging.reconcile import Agreed
 from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Prior
@@ -87,12 +91,35 @@ def not_worth_it(
     return value if value is not None and value.total < 0 else None
 
 
+def spare(now: Moment, agreed: Agreed) -> list[Bid]:
+    """Returns the bids of nothing but larger CPU requests, where another in the plan adds replicas.
+
+    Never the other way round: replicas follow the load, a larger request does not.
+    """
+    inside = [bid for bid in now.bids if agreed.owned_by(bid)]
+    added = {bid.key: additions(now.state, bid.proposal.target) for bid in inside}
+    if not any(path[0] != "container" for paths in added.values() for path in paths):
+        return []
+    return [
+        bid
+        for bid in inside
+        if any(is_cpu_request(path) for path in added[bid.key])
+        and all(is_cpu(path) for path in differences(now.state, bid.proposal.target).keys() - {BASIS})
+        and all(group.rank <= BY_VALUE for group in groups(bid, now.state))
+    ]
+
+
 def adds_capacity(current: WorkloadState, target: WorkloadState) -> bool:
     """Tells whether a target gives a workload more of anything: sizes, replicas, room below a threshold."""
+    return bool(additions(current, target))
+
+
+def additions(current: WorkloadState, target: WorkloadState) -> list[Path]:
+    """Returns the fields in which a target gives a workload more."""
     before, after = flatten(current), flatten(target)
-    return any(_more(path, before.get(path), after.get(path)) for path in differences(current, target)) or (
-        _scheduled(after) > max(_scheduled(before), after.get(HPA_MIN) or after.get(REPLICAS) or 0)
-    )
+    found = [path for path in differences(current, target) if _more(path, before.get(path), after.get(path))]
+    planned = _scheduled(after) > max(_scheduled(before), after.get(HPA_MIN) or after.get(REPLICAS) or 0)
+    return [*found, SCHEDULE] if planned else found
 
 
 def _more(path: Path, before: object, after: object) -> bool:
