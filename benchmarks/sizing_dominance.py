@@ -5,7 +5,9 @@
 bitbrains_rnd, unseen VMs and later weeks (fold_models.py), the same windows for all, and nothing declined.
 For each peer: its accuracy and waste; what the model wastes at that accuracy; and how accurate the model is
 where it wastes no more than the peer in any of the four figures (median and mean10, of CPU and of memory).
-The model's points differ in two costs: of a shortage, and of the slack of memory where that of CPU costs 1.
+The model's points differ in two costs, of a shortage and of the slack of memory where that of CPU costs 1,
+and in how slack is costed: as shipped, or by the logarithm (sizing_policies.py), which stays nearer to what
+is needed where little accuracy is asked for.
 """
 
 import argparse
@@ -17,16 +19,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from sizing_cases import Asked, asked_of
+from sizing_policies import Cost, expected, logarithm
 
 from perfopt.backtest import Trial, summarise
 from perfopt.backtest.summary import Figures
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.learn.policy import choose_each
+from perfopt.learn.policy import choose_each, slack_cost
 from perfopt.learn.train import offered
 from perfopt.replay.peers import PEERS
 
-COSTS = tuple(np.geomspace(0.1, 60, 36))
-MEMORY_COSTS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+COSTS = tuple(np.geomspace(0.05, 60, 32))
+MEMORY_COSTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SLACKS: tuple[Cost, ...] = (slack_cost, logarithm)
 HEADINGS = (
     "peer", "its accuracy", "its waste", "waste at its accuracy", "wins in", "accuracy at its waste",
 )  # fmt: skip
@@ -57,12 +61,17 @@ def trials_of(asked: Asked) -> Iterator[Trial]:
     for name, peer in PEERS.items():
         yield case.trial(name, peer.decide(asked.context))
     found = offered(asked.model.trees, asked.seen.features)
-    for memory in MEMORY_COSTS:
-        slacks = [part.slacks * (memory if name == "memory" else 1) for name, part in found.items()]
-        picks = choose_each([part.probabilities for part in found.values()], slacks, COSTS)
+    parts = list(found.values())
+    for slack, memory in product(SLACKS, MEMORY_COSTS):
+        slacks = [expected(part, slack) * (memory if name == "memory" else 1) for name, part in found.items()]
+        picks = choose_each([part.probabilities for part in parts], slacks, COSTS)
         for cost, pick in zip(COSTS, picks, strict=True):
             sizes = {name: float(part.sizes[i]) for (name, part), i in zip(found.items(), pick, strict=True)}
-            yield case.trial(f"{cost:g} {memory:g}", _state(case.known.workload.state, sizes))
+            yield case.trial(_name(slack, memory, cost), _state(case.known.workload.state, sizes))
+
+
+def _name(slack: Cost, memory: float, cost: float) -> str:
+    return f"{SLACKS.index(slack)} {memory:g} {cost:g}"
 
 
 def _state(current: WorkloadState, sizes: dict[str, float]) -> WorkloadState:
@@ -78,7 +87,7 @@ def _state(current: WorkloadState, sizes: dict[str, float]) -> WorkloadState:
 def lines(trials: Sequence[Trial]) -> Iterator[str]:
     """Yields the table, a line for each peer."""
     points = {one.policy: Point.of(one.all) for one in summarise(trials)}
-    ours = [points[f"{cost:g} {memory:g}"] for cost, memory in product(COSTS, MEMORY_COSTS)]
+    ours = [points[_name(*point)] for point in product(SLACKS, MEMORY_COSTS, COSTS)]
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + " --- |" * len(HEADINGS)
     for name in PEERS:
