@@ -4,8 +4,8 @@
 
 LATENCY: on each varying run of testbed_sweep.parquet (5 s steps) the strategy is asked at cuts 25 s apart,
 from all that came before (150 s at least), for objectives of 0.5 to 3 times the median P99 so far; each
-recommendation is scored on the 100 s that follow, as a replay scores it (perfopt.replay.score). Those of one
-service are neighbours, so the share is printed for each, and for each half of the services, in turns by name.
+recommendation is scored on the 100 s that follow, as a replay scores it (perfopt.evaluation.score). Those of
+one service are neighbours, so the share is printed for each, and for each half of the services, in turns by name.
 The load of these runs varies by design, so nothing can be claimed of the latency of a state that stays: what
 is scored are limits that are raised, by whether demand fits under them.
 
@@ -33,8 +33,8 @@ from latency_accuracy import columns
 from tuning_cases import testbed_cases
 from tuning_search import EVALUATIONS, FIRST_SEED, run
 
+from perfopt.evaluation.score import score
 from perfopt.plugin import Array, Container, Declined, Slo, WorkloadSnapshot, WorkloadState
-from perfopt.replay.score import score
 from perfopt.testing import make_context, make_snapshot
 from perfopt_latency.strategy import LatencyStrategy
 

@@ -23,9 +23,9 @@ from walk_traces import SETTINGS, Setting, Split, cuts, load
 
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Declined
+from perfopt.evaluation.score import WindowScore, score
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext, Container, Proposal
-from perfopt.replay.score import WindowScore, score
 from perfopt.rules import Ruled, default_book
 from perfopt_cost.strategy import CostStrategy
 

@@ -30,7 +30,7 @@ MISS_PRICE = {"batch": 4.0, "standard": 10.0, "critical": 20.0}  # in logarithms
 # "standard" is priced so that recommendations hold as often, out of fold, as RESOURCE_OPTIMIZATION's: 90.0 %.
 SMOOTHING = (0.2, 0.1, 0.05)  # width of the step from held to missed, ever sharper
 RIDGE = 1e-3
-LEAST_SCALE = 0.1  # a feature that hardly varies over the fleet is not magnified
+MIN_SCALE = 0.1  # a feature that hardly varies over the fleet is not magnified
 HISTORIES = (timedelta(days=14), timedelta(days=7), timedelta(days=3))  # replays know less than the present
 RESOURCES = {"cpu": ("cpu_cores", 0.99, 0.010), "memory": ("memory_bytes", 1.0, float(16 * 2**20))}
 FOLDS = 5
@@ -77,7 +77,7 @@ def fit(ids: list[str], rows: list[Array], outcomes: list[float]) -> Fitted:
     """Returns the scale of the features, and weights by class."""
     x, y = np.stack(rows), np.array(outcomes)
     spread = x[:, len(LOCATION) :]
-    centre, scale = spread.mean(axis=0), np.maximum(spread.std(axis=0), LEAST_SCALE)
+    centre, scale = spread.mean(axis=0), np.maximum(spread.std(axis=0), MIN_SCALE)
     location = np.clip(x[:, : len(LOCATION)], -LOCATION_CLIP, LOCATION_CLIP)
     x = np.column_stack([location, np.clip((spread - centre) / scale, -SPREAD_CLIP, SPREAD_CLIP)])
     fold = np.array([fold_of(name) for name in ids])

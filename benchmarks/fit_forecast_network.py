@@ -43,9 +43,9 @@ EPOCHS = 8
 BATCH = 1024
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-4
-MOST_WEIGHT = 50.0
+MAX_WEIGHT = 50.0
 BY_USE = 0.5  # share of the loss that counts by use, see row_weights
-MOST_LOSS = 30.0  # of a series' mean: one row's say
+MAX_LOSS = 30.0  # of a series' mean: one row's say
 SHRINK = 300  # rows at which half of the calibration is believed
 NORMAL = NormalDist()
 # Calibrated on: memory hardly scatters and traffic of networks stands still for hours, unlike these.
@@ -71,7 +71,7 @@ def row_weights(rows: Rows) -> Array:
         by_use[chosen] = rows.scale[chosen] / np.mean(typical)
     generated = np.array([name == "generated" for name, _ in rows.names])[rows.series]
     by_use = np.where(generated, alike, by_use)
-    return (1 - BY_USE) * np.minimum(alike, MOST_WEIGHT) + BY_USE * np.minimum(by_use, MOST_WEIGHT)
+    return (1 - BY_USE) * np.minimum(alike, MAX_WEIGHT) + BY_USE * np.minimum(by_use, MAX_WEIGHT)
 
 
 def _typical(error: Array) -> float:
@@ -117,7 +117,7 @@ def train(rows: Rows, weights: Array, chosen: NDArray[np.int64], seed: int) -> d
             made = _quantiles(model(tf.gather(inputs, picked)), *read)
             error = tf.gather(outcome, picked)[:, None] - made
             each = tf.maximum(tau * error, (tau - 1) * error) * tf.gather(weight, picked)[:, None]
-            loss = tf.reduce_mean(tf.minimum(each, MOST_LOSS))
+            loss = tf.reduce_mean(tf.minimum(each, MAX_LOSS))
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
@@ -168,7 +168,7 @@ def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple
         error = rows.outcome[held][:, None] - np.sinh(made)
         tau = np.array(LEVELS)
         losses[held] = np.minimum(
-            np.maximum(tau * error, (tau - 1) * error).mean(axis=1) * weights[held], MOST_LOSS
+            np.maximum(tau * error, (tau - 1) * error).mean(axis=1) * weights[held], MAX_LOSS
         )
     groups = group_of(rows.seconds, rows.inputs, rows.days)
     loads = np.array([dataset in LOADS for dataset, _ in rows.names])[rows.series]

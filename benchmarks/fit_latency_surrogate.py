@@ -23,7 +23,7 @@ from perfopt.metrics.snapshot import Array
 SOURCE = Path(__file__).parent / "latency_queue.c"
 INPUTS, OUTPUTS = 11, 7
 FIRST_SEED = 21
-LEAST_REQUESTS, LONGEST_SECONDS, BUSIEST = 15, 8.0, 0.995
+MIN_REQUESTS, LONGEST_SECONDS, BUSIEST = 15, 8.0, 0.995
 # The mean of log|error| is that much below the logarithm of the standard deviation, for normal errors.
 LOG_ABSOLUTE = 0.635
 
@@ -80,7 +80,7 @@ def examples(inputs: Array, outputs: Array) -> tuple[Array, Array]:
     """Returns the surrogate's inputs and targets, for the realised rate and CPU of each window."""
     completed, used, p99 = outputs[:, 0], outputs[:, 1], outputs[:, 6]
     good = (
-        (completed >= LEAST_REQUESTS) & (p99 < LONGEST_SECONDS) & (used > 0) & (used < BUSIEST * inputs[:, 7])
+        (completed >= MIN_REQUESTS) & (p99 < LONGEST_SECONDS) & (used > 0) & (used < BUSIEST * inputs[:, 7])
     )
     given, out = inputs[good], outputs[good]
     rate = out[:, 0] / given[:, 10]

@@ -11,10 +11,10 @@ import time
 
 import numpy as np
 
+from perfopt.config.prices import example_book
 from perfopt.domain.price import GIB, NodeType
 from perfopt.fleet import PodGroup, allocatable, cheapest_possible, pack
 from perfopt.fleet.budget import Option, least_risk
-from perfopt.prices import example_book
 
 BOOK = "example:aws-us-east-1"
 WORKLOADS = (50, 300, 1000)

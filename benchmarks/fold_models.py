@@ -23,7 +23,7 @@ Kind = Literal["later", "series"]
 FOLDS = 5
 UNTIL = (28, 35, 42, 49, 56, 63, 70)  # days since the first sample of the trace
 _DAY = 86400
-_MOST_JUDGED = 2500
+_MAX_JUDGED = 2500
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def fold_models(traces: Path, kind: Kind) -> FoldModels:
 def _of_time(examples: Examples) -> list[SizingModel]:
     fold = fold_of(examples.series, FOLDS)
     trees = [train_trees(examples.where(fold != held)) for held in range(FOLDS)]
-    asked = thin(whole_histories(examples), _MOST_JUDGED) | thin(short_histories(examples), _MOST_JUDGED)
+    asked = thin(whole_histories(examples), _MAX_JUDGED) | thin(short_histories(examples), _MAX_JUDGED)
     judged, owner = examples.where(asked), fold[asked]
     found = [offered(trees[of], seen) for of, seen in zip(owner, judged.seen, strict=True)]
     models = []

@@ -40,7 +40,7 @@ TRIED = [
 ]
 MARGINS = (1.0, 1.1, 1.2, 1.25, 1.3, 1.35, 1.4)
 APART, MARGIN, TARGETS = 1.5, 1.1, 5
-LEAST_CHANGE = 1.3
+MIN_CHANGE = 1.3
 
 
 @dataclass(frozen=True)
@@ -294,9 +294,9 @@ def print_changes(services: Sequence[Service], models: dict[str, LatencyModel]) 
             for one, other in itertools.combinations(runs, 2):
                 predicted = errors(models[service.name], [one, other])
                 change = np.log(one.p99_ms / other.p99_ms) + predicted[0] - predicted[1]
-                if abs(change) > np.log(LEAST_CHANGE):
+                if abs(change) > np.log(MIN_CHANGE):
                     misses.append(abs((predicted[0] - predicted[1]) / change))
-    print(f"predicted changes of p99 by {LEAST_CHANGE}x or more between limits at one load: {len(misses)}")
+    print(f"predicted changes of p99 by {MIN_CHANGE}x or more between limits at one load: {len(misses)}")
     middle, high = np.quantile(misses, (0.5, 0.8))
     print(f"  miss as a share of the change: median {middle:.0%}, P80 {high:.0%}\n")
 

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from perfopt.config import RulesConfig
+from perfopt.config.loading import RulesConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine.sessions import sessions_of
 from perfopt.plugin import AnalysisContext, Proposal

@@ -14,7 +14,7 @@ from pathlib import Path
 from perfopt.backtest.scaling import choose_scaling_policies, run_services, summarise_scaling
 from perfopt.backtest.scaling.read import STEP_SECONDS, Unread, read_demands
 from perfopt.backtest.scaling.run import Task
-from perfopt.cli.backtest_scaling_output import to_scaling_table
+from perfopt.cli.output.backtest_scaling import to_scaling_table
 from perfopt.config import Config
 from perfopt.sources.factory import open_source
 

@@ -19,14 +19,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from perfopt.engine.pipeline import run_strategy
+from perfopt.evaluation.score import score
 from perfopt.plugin import Array, Container, Declined, WorkloadState
-from perfopt.replay.score import score
 from perfopt.testing import make_context, make_snapshot
 from perfopt_scaling.strategy import ScalingStrategy
 
 FILES = ("request_rates", "market_activity", "datacenter_totals")
 VALIDITY = timedelta(days=3)
-LEAST_HISTORY = timedelta(days=7)
+MIN_HISTORY = timedelta(days=7)
 STRIDE = timedelta(days=1)
 REPLICAS = 8
 WORKLOAD = Container(name="main", cpu_request_cores=1.0)
@@ -109,7 +109,7 @@ def walk(tally: Tally, start: datetime, step: timedelta, demand: Array) -> int:
     state = WorkloadState(containers=(WORKLOAD,), replicas=REPLICAS)
     ahead, stride = VALIDITY // step, STRIDE // step
     asked = 0
-    for cut in range(LEAST_HISTORY // step, cores.size - ahead + 1, stride):
+    for cut in range(MIN_HISTORY // step, cores.size - ahead + 1, stride):
         until = cut + ahead
         past, came = ({"main": {"cpu_cores": part}} for part in (cores[:cut], cores[cut:until]))
         known = make_snapshot(past, state=state, step=step, end=start + cut * step)

@@ -9,9 +9,9 @@ from resource_accuracy import cases_of
 from walk_traces import SETTINGS, Split, load
 
 from perfopt.backtest.trial import Case
+from perfopt.evaluation.resources import score_resources
 from perfopt.learn.model import SizingModel
 from perfopt.plugin import AnalysisContext, Container
-from perfopt.replay.resources import score_resources
 from perfopt_resource.observed import Observed, observe
 
 FILE = "bitbrains_rnd"

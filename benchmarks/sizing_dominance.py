@@ -1,10 +1,10 @@
-"""Sets the frontier of the sizing model beside every peer of `perfopt backtest`.
+"""Sets the frontier of the sizing model beside every baseline of `perfopt backtest`.
 
     python benchmarks/sizing_dominance.py --traces DIR [--half tune|report]
 
 bitbrains_rnd, unseen VMs and later weeks (fold_models.py), the same windows for all, and nothing declined.
-For each peer: its accuracy and waste; what the model wastes at that accuracy; and how accurate the model is
-where it wastes no more than the peer in any of the four figures (median and mean10, of CPU and of memory).
+For each baseline: its accuracy and waste; what the model wastes at that accuracy; and how accurate the model
+is where it wastes no more than the baseline in any of the four figures (median and mean10, CPU and memory).
 The model's points differ in two costs, of a shortage and of the slack of memory where that of CPU costs 1,
 and in how slack is costed: as shipped, or by the logarithm (sizing_policies.py), which stays nearer to what
 is needed where little accuracy is asked for.
@@ -24,15 +24,15 @@ from sizing_policies import Cost, expected, logarithm
 from perfopt.backtest import Trial, summarise
 from perfopt.backtest.summary import Figures
 from perfopt.domain.workload import Container, WorkloadState
+from perfopt.evaluation.baselines import BASELINES
 from perfopt.learn.policy import choose_each, slack_cost
 from perfopt.learn.train import offered
-from perfopt.replay.peers import PEERS
 
 COSTS = tuple(np.geomspace(0.05, 60, 32))
 MEMORY_COSTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SLACKS: tuple[Cost, ...] = (slack_cost, logarithm)
 HEADINGS = (
-    "peer", "its accuracy", "its waste", "waste at its accuracy", "wins in", "accuracy at its waste",
+    "baseline", "its accuracy", "its waste", "waste at its accuracy", "wins in", "accuracy at its waste",
 )  # fmt: skip
 
 
@@ -56,10 +56,10 @@ class Point:
 
 
 def trials_of(asked: Asked) -> Iterator[Trial]:
-    """Yields the trials of all peers, and of the model at all costs, on one window."""
+    """Yields the trials of all baselines, and of the model at all costs, on one window."""
     case = asked.case
-    for name, peer in PEERS.items():
-        yield case.trial(name, peer.decide(asked.context))
+    for name, baseline in BASELINES.items():
+        yield case.trial(name, baseline.decide(asked.context))
     found = offered(asked.model.trees, asked.seen.features)
     parts = list(found.values())
     for slack, memory in product(SLACKS, MEMORY_COSTS):
@@ -85,24 +85,24 @@ def _state(current: WorkloadState, sizes: dict[str, float]) -> WorkloadState:
 
 
 def lines(trials: Sequence[Trial]) -> Iterator[str]:
-    """Yields the table, a line for each peer."""
+    """Yields the table, a line for each baseline."""
     points = {one.policy: Point.of(one.all) for one in summarise(trials)}
     ours = [points[_name(*point)] for point in product(SLACKS, MEMORY_COSTS, COSTS)]
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + " --- |" * len(HEADINGS)
-    for name in PEERS:
-        peer = points[name]
-        best = nearest(peer, ours)
-        wins = "-" if best is None else f"{sum(_less(best, peer))} of 4"
-        sure = [one.accuracy for one in ours if all(_less(one, peer))]
-        cells = (name, f"{peer.accuracy:.1%}", str(peer), str(best or "-"), wins)
+    for name in BASELINES:
+        baseline = points[name]
+        best = nearest(baseline, ours)
+        wins = "-" if best is None else f"{sum(_less(best, baseline))} of 4"
+        sure = [one.accuracy for one in ours if all(_less(one, baseline))]
+        cells = (name, f"{baseline.accuracy:.1%}", str(baseline), str(best or "-"), wins)
         yield "| " + " | ".join((*cells, f"{max(sure):.1%}" if sure else "-")) + " |"
 
 
-def nearest(peer: Point, ours: Sequence[Point]) -> Point | None:
-    """Returns the point as accurate as a peer that does best against it: most wins, then least waste."""
-    able = [one for one in ours if one.accuracy >= peer.accuracy]
-    return max(able, key=lambda one: (sum(_less(one, peer)), -sum(one.waste)), default=None)
+def nearest(baseline: Point, ours: Sequence[Point]) -> Point | None:
+    """Returns the point as accurate as a baseline that does best against it: most wins, then least waste."""
+    able = [one for one in ours if one.accuracy >= baseline.accuracy]
+    return max(able, key=lambda one: (sum(_less(one, baseline)), -sum(one.waste)), default=None)
 
 
 def _less(one: Point, other: Point) -> list[bool]:

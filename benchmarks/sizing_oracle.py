@@ -39,7 +39,7 @@ _SIBLINGS = 5
 _SIBLINGS_TOLD = "needs_mid"
 _DAY = 86400
 _PEAK = {"cpu": 0.99, "memory": 1.0}  # of a day; rules 1 and 2 of DESIGN.md section 5
-_MOST_ASKED = 4000
+_MAX_ASKED = 4000
 _TINY = 1e-3
 
 
@@ -145,7 +145,7 @@ def main() -> None:
     traces = parser.parse_args().traces
     series = {one.name: one for one in series_of(traces / "bitbrains_rnd.parquet", None)}
     examples = collect(series.values())
-    kept = thin(whole_histories(examples), _MOST_ASKED)
+    kept = thin(whole_histories(examples), _MAX_ASKED)
     models: dict[str, Callable[[], Examples]] = {
         "the history": lambda: examples,
         "the siblings' rise": partial(told_siblings, examples, series),

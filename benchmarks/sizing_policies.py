@@ -27,7 +27,7 @@ from perfopt.learn.train import offered
 from perfopt.metrics.snapshot import Array
 
 Cost = Callable[[Array], Array]
-_MOST_WASTE = 10.0
+_MAX_WASTE = 10.0
 _DRAWS = 200
 
 
@@ -38,7 +38,7 @@ def step(excess: Array) -> Array:
 
 def waste(excess: Array) -> Array:
     """Returns the waste, clipped at 10."""
-    clipped: Array = np.minimum(np.expm1(np.maximum(excess, 0)), _MOST_WASTE)
+    clipped: Array = np.minimum(np.expm1(np.maximum(excess, 0)), _MAX_WASTE)
     return clipped
 
 

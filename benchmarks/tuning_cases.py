@@ -18,7 +18,7 @@ from perfopt_tuning.search.positions import by_spare
 
 POINTS = 201
 X = np.linspace(0, 1, POINTS)
-MOST_CORES, WINDOW_SECONDS = 3.0, 25.0
+MAX_CORES, WINDOW_SECONDS = 3.0, 25.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _queue_curve(draw: np.random.Generator) -> tuple[float, Array, Array]:
         threads=np.array(draw.choice([1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0])),
     )
     least = used / 0.97
-    sizes = np.geomspace(least, min(least * between(2, 5), MOST_CORES), 2 * POINTS)
+    sizes = np.geomspace(least, min(least * between(2, 5), MAX_CORES), 2 * POINTS)
     load = Load(np.array(used / cpu), np.array(used), sizes, np.array(WINDOW_SECONDS))
     p99 = shipped_surrogate().predict(service, load)[..., LEVELS.index(0.99)]
     return used, sizes, np.minimum.accumulate(p99)  # a smaller limit is never faster

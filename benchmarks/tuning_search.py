@@ -33,7 +33,7 @@ from tuning_cases import Case, drawn_function, other_functions, queue, testbed_c
 
 from perfopt.plugin import Array
 from perfopt_tuning.search.safe import ROOM_SCALE, Problem, Trials, next_step
-from perfopt_tuning.search.step import CLAIM_WIDTH, LEAST_IMPROVEMENT, WIDEST_CLAIM
+from perfopt_tuning.search.step import CLAIM_WIDTH, MIN_IMPROVEMENT, WIDEST_CLAIM
 
 EVALUATIONS = 15
 NOISE = 0.02
@@ -88,7 +88,7 @@ def run(case: Case, seed: int) -> Run:
         )
         trials = Trials(case.positions[indices][:, np.newaxis], np.array(objectives), np.array(constraints))
         step = next_step(problem, trials)
-        if step is None or (case.known and step.improvement < LEAST_IMPROVEMENT):
+        if step is None or (case.known and step.improvement < MIN_IMPROVEMENT):
             measure(_best(indices, objectives, constraints))
         else:
             measure(step.index)

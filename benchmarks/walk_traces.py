@@ -16,10 +16,10 @@ import pyarrow.parquet as parquet
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
+from perfopt.evaluation.known import known_at
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.grid import to_grid
 from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
-from perfopt.replay.known import known_at
 
 STEP = timedelta(minutes=5)
 USE = ("cpu_cores", "memory_bytes")

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from kubernetes_api import kubernetes_api
 
-from perfopt.kubernetes_config import KubernetesConfig
-from perfopt.sources.kubernetes import KubernetesInventory
+from perfopt.config.kubernetes import KubernetesConfig
+from perfopt.sources.kubernetes.inventory import KubernetesInventory
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/read-a-cluster.md"
 

@@ -9,7 +9,7 @@ import pytest
 
 from perfopt.capacity import Load, Service
 from perfopt.capacity.surrogate import shipped_surrogate
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.engine import Engine

@@ -1,6 +1,6 @@
 """Settings of the service: the section `service` of the configuration.
 
-The environment overrides a field (`PERFOPT_SERVICE__DATABASE_URL=...`), see perfopt.config.
+The environment overrides a field (`PERFOPT_SERVICE__DATABASE_URL=...`), see perfopt.config.loading.
 """
 
 from typing import Annotated, Any, Literal

@@ -17,7 +17,7 @@ import structlog
 import uvloop
 import yaml
 
-from perfopt.config import PREFIX, Config
+from perfopt.config.loading import PREFIX, Config
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import ChildServer
 from perfopt_api.embedded import Servers, embedded_servers

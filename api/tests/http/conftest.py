@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from perfopt.config import Config, FilesConfig
+from perfopt.config.loading import Config, FilesConfig
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import (

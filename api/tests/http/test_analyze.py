@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from perfopt.config import Config, FilesConfig
+from perfopt.config.loading import Config, FilesConfig
 
 PATH = "/api/v1/optimization/analyze"
 BODY = {"service_name": "portfolio_management_service"}

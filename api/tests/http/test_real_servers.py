@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from perfopt.config import Config, EngineConfig, FilesConfig
+from perfopt.config.loading import Config, EngineConfig, FilesConfig
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt.errors import UnavailableError
 from perfopt_api.bootstrap import open_app

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from perfopt import engine as real
-from perfopt.config import Config, EngineConfig, FilesConfig
+from perfopt.config.loading import Config, EngineConfig, FilesConfig
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, UnavailableError

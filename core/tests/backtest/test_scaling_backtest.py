@@ -44,7 +44,7 @@ def test_the_table_compares_policies_all_and_by_family(shop):
     assert "WEB" in header
     for policy in ("hpa-50", "perfopt-critical", "perfopt-standard", "perfopt-batch"):
         assert f"\n{policy} " in done.stdout
-    assert "at each peer's cost" in done.stdout
+    assert "at each baseline's cost" in done.stdout
     assert "hpa-70" not in done.stdout
 
 

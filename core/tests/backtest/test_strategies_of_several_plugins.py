@@ -6,7 +6,7 @@ from perfopt.backtest import backtest_registry, make_plan, open_engine, summaris
 from perfopt.backtest.report import report
 from perfopt.backtest.run import Walk
 from perfopt.backtest.walk import walk_engine
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.errors import InvalidInputError
 from perfopt.testing import daily_usage, make_snapshot

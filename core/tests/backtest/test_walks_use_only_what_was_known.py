@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from perfopt.backtest import OURS, backtest_registry, make_plan, open_engine
-from perfopt.backtest.walk import TYPE, walk_engine, walk_peers
-from perfopt.config import Config, EngineConfig
+from perfopt.backtest.walk import TYPE, walk_baselines, walk_engine
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.workload import Container, WorkloadState
+from perfopt.evaluation.baselines import BASELINES
 from perfopt.metrics.snapshot import WorkloadSnapshot
-from perfopt.replay.peers import PEERS
 from perfopt.testing import daily_usage, make_snapshot
 
 DAY, GIB = 288, 2**30
@@ -23,8 +23,8 @@ def plan_of(snapshot, cuts="2"):
     return make_plan(snapshot.grid.end, history=timedelta(days=7), validity=timedelta(days=3), cuts=cuts)
 
 
-def walked(snapshot, policies=tuple(PEERS), cuts="2"):
-    return walk_peers(snapshot, plan_of(snapshot, cuts), policies, DEFAULT_PRICE_BOOK)
+def walked(snapshot, policies=tuple(BASELINES), cuts="2"):
+    return walk_baselines(snapshot, plan_of(snapshot, cuts), policies, DEFAULT_PRICE_BOOK)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def engine():
 def test_every_policy_recommends_at_every_cut_and_is_scored_on_the_window_after_it():
     snapshot = recorded(daily_usage(14))
     trials = walked(snapshot)
-    assert [trial.policy for trial in trials] == [*PEERS, *PEERS]
+    assert [trial.policy for trial in trials] == [*BASELINES, *BASELINES]
     assert {trial.made_at for trial in trials} == set(plan_of(snapshot).cuts)
     assert all(trial.scored for trial in trials)
 
@@ -93,7 +93,7 @@ def test_the_state_at_a_cut_is_the_one_recorded_before_it():
     )
     metrics = {"cpu_cores": cpu, "memory_bytes": cpu * GIB, "cpu_request_cores": requests}
     snapshot = make_snapshot({"main": metrics}, state=state)
-    trial = walk_peers(snapshot, plan_of(snapshot, "1"), ("max",), DEFAULT_PRICE_BOOK)[0]
+    trial = walk_baselines(snapshot, plan_of(snapshot, "1"), ("max",), DEFAULT_PRICE_BOOK)[0]
     book = DEFAULT_PRICE_BOOK
     before = 2.0 * book.cpu_core_hour + book.memory_gib_hour
     after = 0.2 * book.cpu_core_hour + 0.2 * book.memory_gib_hour
@@ -117,7 +117,7 @@ def test_containers_are_short_each_by_itself():
     low, high = np.full(14 * DAY, 0.2), np.full(14 * DAY, 0.6)
     low[11 * DAY :], high[11 * DAY :] = 0.6, 0.2  # what one has too much does not help the other
     snapshot: WorkloadSnapshot = make_snapshot({"a": {"cpu_cores": low}, "b": {"cpu_cores": high}})
-    trial = walk_peers(snapshot, plan_of(snapshot, "1"), ("max",), DEFAULT_PRICE_BOOK)[0]
+    trial = walk_baselines(snapshot, plan_of(snapshot, "1"), ("max",), DEFAULT_PRICE_BOOK)[0]
     assert trial.outcome == "inaccurate"
     assert trial.cpu.recommended == pytest.approx(trial.cpu.needed)
     assert trial.realised_saving < trial.claimed_saving

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from first_party import FIRST_PARTY
 
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.engine import Engine, probe_plugins
 
 Install = Callable[..., None]

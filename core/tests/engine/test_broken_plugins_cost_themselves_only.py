@@ -192,7 +192,7 @@ def test_workers_die_with_the_parent(install, start):
     source = """
 import sys
 from datetime import timedelta
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.engine.channel import Channel

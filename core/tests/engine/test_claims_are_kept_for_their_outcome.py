@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.plugin import Claim

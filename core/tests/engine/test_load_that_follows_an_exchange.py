@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.engine import Engine, Registry

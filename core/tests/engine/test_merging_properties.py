@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
-from perfopt.engine.merging.bids import Bid, needed_for_slo
-from perfopt.engine.merging.fields import BASIS, differences, flatten, with_values
-from perfopt.engine.merging.merge import decide
-from perfopt.engine.merging.moments import Moment
+from perfopt.engine.plan.bids import Bid, needed_for_slo
+from perfopt.engine.plan.fields import BASIS, differences, flatten, with_values
+from perfopt.engine.plan.merge import decide
+from perfopt.engine.plan.moments import Moment
 from perfopt.plugin import Claim, Proposal
 from perfopt.rules import default_book
 from perfopt.testing import make_context, make_snapshot

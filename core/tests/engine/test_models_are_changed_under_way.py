@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from first_party import FIRST_PARTY
 
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.errors import InvalidInputError

@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.config import RulesConfig
+from perfopt.config.loading import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.backtest.calibration import expected_calibration_error
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine import Engine, probe_plugins

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from first_party import FIRST_PARTY
 
-from perfopt.config import Config, EngineConfig, RulesConfig
+from perfopt.config.loading import Config, EngineConfig, RulesConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.errors import InvalidInputError

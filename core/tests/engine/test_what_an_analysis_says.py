@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from first_party import FIRST_PARTY
 
-from perfopt.config import Config, EngineConfig
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import Coverage

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfopt.forecast.nowcast import LEVELS, nowcasts
+from perfopt.forecast.short_term import LEVELS, nowcasts
 
 DAY = 288
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.config import RulesConfig
+from perfopt.config.loading import RulesConfig
 from perfopt.plugin import OptimizationType, Proposal, WorkloadId
 from perfopt.rules import RuleBook, RuleSources
 from perfopt.testing import make_context, make_snapshot

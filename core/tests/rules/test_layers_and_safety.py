@@ -3,7 +3,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfopt.config import RulesConfig
+from perfopt.config.loading import RulesConfig
 from perfopt.errors import InvalidInputError
 from perfopt.plugin import Declined
 from perfopt.rules import RuleSources, pack_settings

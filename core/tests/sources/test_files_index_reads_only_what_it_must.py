@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.sources import index as index_module
-from perfopt.sources import samples as samples_module
-from perfopt.sources.index import IndexedFiles, SampleIndex
-from perfopt.sources.samples import Block, open_samples
+from perfopt.sources.files import index as index_module
+from perfopt.sources.files import samples as samples_module
+from perfopt.sources.files.index import IndexedFiles, SampleIndex
+from perfopt.sources.files.samples import Block, open_samples
 
 
 class Counting:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kubernetes_api import TOKEN, kubernetes_api
 
+from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.domain.workload import Container, HpaState, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
-from perfopt.kubernetes_config import KubernetesConfig
-from perfopt.sources.kubernetes import KubernetesInventory, completed_by, starts_by
+from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 CREATED = datetime(2026, 11, 23, 16, 9, 34, tzinfo=UTC)

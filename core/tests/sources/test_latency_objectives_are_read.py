@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from perfopt.domain.workload import Slo, WorkloadId
 from perfopt.errors import InvalidInputError
-from perfopt.sources.kube_state import KubeState
+from perfopt.sources.files.services import read_services
 from perfopt.sources.objectives import annotated_objective, read_openslo
-from perfopt.sources.prometheus_answer import Sample
-from perfopt.sources.services import read_services
+from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.kube_state import KubeState
 
 RATIO = """apiVersion: openslo/v1
 kind: SLO

@@ -2,8 +2,8 @@
 
 import pytest
 
-from perfopt.sources.opencost import price_books
-from perfopt.sources.prometheus_answer import Sample
+from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.opencost import price_books
 
 
 def node(name, cores=4.0, gib=16.0, cpu=0.03, ram=0.003, spot=None, kind="m.xlarge", **more):

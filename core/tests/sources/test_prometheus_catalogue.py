@@ -5,7 +5,7 @@ import pytest
 
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.catalogue import METRICS
-from perfopt.sources.promql import load_catalogue, names_in, one_of
+from perfopt.sources.prometheus.promql import load_catalogue, names_in, one_of
 
 OWN_CPU = """
 metrics:
@@ -40,7 +40,7 @@ def test_a_state_query_can_be_replaced(tmp_path):
 
 def test_the_built_in_catalogue_passes_the_checks_of_an_installation_s_own(tmp_path):
     path = tmp_path / "catalogue.yaml"
-    path.write_text(files("perfopt.sources").joinpath("promql.yaml").read_text("utf-8"))
+    path.write_text(files("perfopt.sources.prometheus").joinpath("promql.yaml").read_text("utf-8"))
     assert load_catalogue(str(path)) == load_catalogue()
 
 

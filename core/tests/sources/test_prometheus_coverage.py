@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.snapshot import TimeGrid
-from perfopt.sources.prometheus_answer import RangeSeries
-from perfopt.sources.prometheus_assembly import assemble
-from perfopt.sources.prometheus_fetch import Row
+from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.assembly import assemble
+from perfopt.sources.prometheus.fetch import Row
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 GRID = TimeGrid(START, timedelta(minutes=5), 100)

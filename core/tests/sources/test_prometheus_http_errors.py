@@ -9,11 +9,11 @@ import httpx
 import msgspec
 import pytest
 
+from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError, NoDataError, SourceError, SourceUnavailableError
-from perfopt.prometheus_config import PrometheusConfig
-from perfopt.sources.prometheus import PrometheusSource
-from perfopt.sources.prometheus_http import PrometheusClient
+from perfopt.sources.prometheus.client import PrometheusClient
+from perfopt.sources.prometheus.source import PrometheusSource
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 EMPTY = {"status": "success", "data": {"resultType": "vector", "result": []}}

@@ -3,9 +3,9 @@
 import pytest
 
 from perfopt.domain.enums import Basis
-from perfopt.sources.kube_state import KubeState
-from perfopt.sources.prometheus_answer import Sample
-from perfopt.sources.promql import load_catalogue
+from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.kube_state import KubeState
+from perfopt.sources.prometheus.promql import load_catalogue
 
 NS = {"namespace": "trading"}
 

@@ -21,14 +21,14 @@ from prometheus_cluster import (
     vm,
 )
 
+from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError, SourceError
 from perfopt.metrics.catalogue import METRICS
-from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import FailedSnapshot
-from perfopt.sources.prometheus import PrometheusSource
-from perfopt.sources.promql import load_catalogue
+from perfopt.sources.prometheus.promql import load_catalogue
+from perfopt.sources.prometheus.source import PrometheusSource
 
 # Loading two million samples takes a quarter of a minute, and more on a busy machine.
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]

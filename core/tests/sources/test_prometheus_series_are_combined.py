@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
-from perfopt.prometheus_config import PrometheusConfig
-from perfopt.sources.prometheus import PrometheusSource
-from perfopt.sources.prometheus_answer import RangeSeries, decode_matrix
-from perfopt.sources.prometheus_combine import divided, grouped
+from perfopt.sources.prometheus.answer import RangeSeries, decode_matrix
+from perfopt.sources.prometheus.combine import divided, grouped
+from perfopt.sources.prometheus.source import PrometheusSource
 
 END = datetime(2026, 11, 2, tzinfo=UTC)
 START = END - timedelta(hours=1)

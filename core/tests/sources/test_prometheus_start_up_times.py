@@ -8,8 +8,8 @@ import pytest
 from kubernetes_exposition import ContainerRun, PodRun, Scraper
 from prometheus_server import Exposition, prometheus_server
 
-from perfopt.prometheus_config import PrometheusConfig
-from perfopt.sources.prometheus import PrometheusSource
+from perfopt.config.prometheus import PrometheusConfig
+from perfopt.sources.prometheus.source import PrometheusSource
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
 START = 1372636800.0

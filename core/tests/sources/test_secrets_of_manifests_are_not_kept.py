@@ -5,7 +5,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.sources.secrecy import concealed, kept_annotations, kept_arguments, kept_env, looks_secret
+from perfopt.sources.kubernetes.secrecy import (
+    concealed,
+    kept_annotations,
+    kept_arguments,
+    kept_env,
+    looks_secret,
+)
 
 SECRET = "c0rrect-horse"
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from perfopt.config import Config, FilesConfig
+from perfopt.config.loading import Config, FilesConfig
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, PerfoptError
 from perfopt.sources.factory import open_source, services_price_books, source_config, with_price_books
-from perfopt.sources.services import read_services
+from perfopt.sources.files.services import read_services
 
 HEAD = "services:\n  web:\n"
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from perfopt.config import FilesConfig
-from perfopt.sources.files import FileSource
-from perfopt.sources.services import read_services
+from perfopt.config.loading import FilesConfig
+from perfopt.sources.files.services import read_services
+from perfopt.sources.files.source import FileSource
 
 SAMPLES = "series_id,timestamp,metric,value\nweb,2026-01-01T00:00:00Z,cpu_cores,0.5\n"
 SERVICES = """\

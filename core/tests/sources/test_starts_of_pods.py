@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from perfopt.metrics.snapshot import PodStart
 from perfopt.sources.pod_starts import known_starts, starts_of_pods
-from perfopt.sources.prometheus_answer import Sample
+from perfopt.sources.prometheus.answer import Sample
 
 T0 = datetime(2026, 7, 1, tzinfo=UTC)
 

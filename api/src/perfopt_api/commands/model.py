@@ -69,7 +69,7 @@ def register(file: Path, kind: str, by: str | None, config_file: Path | None) ->
 @config_option
 def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
     """Lists what is registered, newest first."""
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
     from perfopt_api.registry.text import models_table
 
     found = _with_registry(config_file, lambda models: models.list_models(kind=kind))
@@ -82,7 +82,7 @@ def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
 @config_option
 def show(version: int, kind: str, config_file: Path | None) -> None:
     """Prints one model with its card and the figures of its last replay, as JSON."""
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
 
     click.echo(to_json(_with_registry(config_file, lambda models: models.get(kind, version))), nl=False)
 
@@ -98,7 +98,7 @@ def compare(
     version: int, against: int | None, kind: str, form: str, config_file: Path | None, **asked: Any
 ) -> None:
     """Replays a model against the active one, and changes nothing."""
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
     from perfopt_api.registry.promotion import contenders
     from perfopt_api.registry.text import replay_table
 

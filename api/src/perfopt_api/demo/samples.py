@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from perfopt.config import Config, FilesConfig, SourceConfig
+from perfopt.config.loading import Config, FilesConfig, SourceConfig
 
 DATA = Path(__file__).parent / "data"
 

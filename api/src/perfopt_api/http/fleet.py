@@ -7,12 +7,12 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from perfopt.documents import suggestion
+from perfopt.config.documents import suggestion
+from perfopt.config.prices import EXAMPLE, example_book
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
 from perfopt.fleet import FleetView, Limit, fleet_view, states_in_force
-from perfopt.prices import EXAMPLE, example_book
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports
 from perfopt_api.store.port import MAX_LIMIT

@@ -16,8 +16,8 @@ from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports
 from perfopt_api.scaling.plan import demand_at, with_live
 
-MOST_HORIZON = timedelta(days=31)
-_MOST_LISTED = 50
+MAX_HORIZON = timedelta(days=31)
+_MAX_LISTED = 50
 _END = "/demand"
 _WorkloadParameter = Annotated[
     str | None,
@@ -66,7 +66,7 @@ async def _demand(ports: Ports, service: str, workload: str | None, horizon: str
     for name, text in (("service", service), ("workload", workload)):
         require_plain(text, name)
     ahead = parse_duration(horizon, field="horizon")
-    if ahead > MOST_HORIZON:
+    if ahead > MAX_HORIZON:
         raise InvalidInputError("That is too far.", field="horizon", remedy="Ask for 31 days at the most.")
     made, now = await _in_force(ports, service, workload), ports.now()
     plan = demand_at(made, now, ahead)
@@ -78,7 +78,7 @@ async def _in_force(ports: Ports, service: str, workload: str | None) -> Optimiz
     page = await ports.store.list_recommendations(
         service_name=service,
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
-        limit=_MOST_LISTED,
+        limit=_MAX_LISTED,
     )
     found = [made for made in page.items if workload is None or made.workload == workload]
     if not found:

@@ -15,9 +15,9 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.domain.statemap import state_of_map
 from perfopt.engine.records import strategy_records
 from perfopt.errors import NoDataError, PerfoptError, UnavailableError
+from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Claim, Proposal
-from perfopt.replay.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
 from perfopt.sources.base import FailedSnapshot, MetricSource
 from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, Outcome
 

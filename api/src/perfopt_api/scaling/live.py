@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from perfopt.autoscaling import SHORTAGE_PRICES
+from perfopt.autoscaling.live import RunningNeed, need_now, without_gaps
 from perfopt.config import Config
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import PerfoptError
-from perfopt.replay.autoscale import SHORTAGE_PRICES
-from perfopt.replay.autoscale.running import RunningNeed, need_now, without_gaps
 from perfopt.sources.base import MetricSource
 from perfopt.sources.factory import open_source
 from perfopt_api.scaling.feed import HISTORY, STEP_SECONDS, DemandFeed, Recent
 
-MOST_AGE = timedelta(minutes=5)
-LEAST_HISTORY = timedelta(days=2)
+MAX_AGE = timedelta(minutes=5)
+MIN_HISTORY = timedelta(days=2)
 _KEPT = 1000
 OpenSource = Callable[[str | None], Awaitable[MetricSource]]
 
@@ -153,13 +153,13 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _too_old(recent: Recent, now: datetime) -> NotLive | None:
-    if now - recent.end > MOST_AGE:
+    if now - recent.end > MAX_AGE:
         return NotLive(
             f"The last sample is of {format_instant(recent.end)}, and what is older than"
-            f" {MOST_AGE // timedelta(minutes=1)} min says little of now."
+            f" {MAX_AGE // timedelta(minutes=1)} min says little of now."
         )
     known = recent.end - recent.start
-    if known < LEAST_HISTORY:
+    if known < MIN_HISTORY:
         hours = known / timedelta(hours=1)
         return NotLive(f"There are {hours:.1f} h of minutes, and two days of {HISTORY.days} are needed.")
     return None

@@ -16,7 +16,7 @@ from perfopt_api.store.mapping import recommendation_of
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 
 # Older outcomes hardly weigh anything, and this many tell enough.
-MOST_READ = 20_000
+MAX_READ = 20_000
 
 
 class DueOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +201,7 @@ class PostgresOutcomes(LeasedOutcomes):
             .join(outcomes, outcomes.c.recommendation_id == table.c.recommendation_id)
             .where(outcomes.c.status == "scored", plugin.in_(list(versions)))
             .order_by(outcomes.c.scored_at.desc(), table.c.recommendation_id)
-            .limit(MOST_READ)
+            .limit(MAX_READ)
         )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.engine.records import PLAN, RecordedOutcome
 from perfopt_api.store.mapping import recommendation_of
-from perfopt_api.store.outcomes import MOST_READ, DueOutcome, LeasedOutcomes
+from perfopt_api.store.outcomes import MAX_READ, DueOutcome, LeasedOutcomes
 from perfopt_api.store.tables import jobs, plan_outcomes, recommendations
 
 _NOW, _EARLIER = "now", "earlier"  # versions of plans: made by the strategies that run, or not
@@ -49,7 +49,7 @@ class PostgresPlanOutcomes(LeasedOutcomes):
             .where(plan_outcomes.c.status == "scored")
             .group_by(plan_outcomes.c.job_id, jobs.c.id)
             .order_by(plan_outcomes.c.scored_at.desc(), plan_outcomes.c.job_id)
-            .limit(MOST_READ)
+            .limit(MAX_READ)
         )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).mappings().all()

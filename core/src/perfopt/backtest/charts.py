@@ -41,7 +41,7 @@ def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
         accuracy, waste = summary.intervals["accuracy"], _waste(summary, resource)
         assert waste is not None
         x, y = frame.x.at(waste.value), frame.y.at(accuracy.value)
-        kind = "ours" if summary.policy.startswith(OURS) else "peer"
+        kind = "ours" if summary.policy.startswith(OURS) else "baseline"
         parts += _whiskers(frame, accuracy, waste, kind)
         tip = f"{summary.policy}: accuracy {accuracy.value:.1%}, {resource} waste {waste.value:.0%}"
         parts.append(svg.circle(x, y, 5.5 if kind == "ours" else 4.0, kind, tip))

@@ -11,7 +11,7 @@ from perfopt.backtest.calibration import Bools
 from perfopt.backtest.trial import Trial, Use
 from perfopt.metrics.snapshot import Array
 
-MOST_WASTE = 10.0
+MAX_WASTE = 10.0
 SAVING_TOLERANCE = 0.10  # rule 3 of DESIGN.md section 5: realised at least claimed - 10 points
 Resource = Literal["cpu", "memory"]
 
@@ -38,7 +38,7 @@ class UseColumns:
 
     def waste_mean10(self, rows: Rows) -> float | None:
         """Returns the mean waste over the safe ones, each counted as at most 10."""
-        return _mean(np.minimum(self._waste(rows, safe=True), MOST_WASTE))
+        return _mean(np.minimum(self._waste(rows, safe=True), MAX_WASTE))
 
     def weighted_waste(self, rows: Rows) -> float | None:
         """Returns the waste of all recommendations taken together: sum recommended / sum needed - 1."""

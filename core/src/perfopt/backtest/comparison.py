@@ -12,7 +12,7 @@ from perfopt.backtest.summary import rounded
 from perfopt.backtest.trial import Trial
 from perfopt.metrics.snapshot import Array
 
-LEAST_SERVICES, LEAST_WINDOWS = 5, 20
+MIN_SERVICES, MIN_WINDOWS = 5, 20
 # Accuracy counts as not lower while the 95 % interval of its change stays above -1 point, waste as no more
 # while that of what is granted stays below +1 %: none at all could never be shown.
 ACCURACY_MARGIN, GRANTED_MARGIN = 0.01, 0.01
@@ -214,10 +214,10 @@ def _verdict(
     abstention: Interval | None,
 ) -> tuple[bool, str]:
     bounds = _bounds(accuracy, granted, abstention)
-    if services < LEAST_SERVICES or windows < LEAST_WINDOWS or bounds is None:
+    if services < MIN_SERVICES or windows < MIN_WINDOWS or bounds is None:
         return False, (
             f"Too little to judge by: {windows} windows of {services} services, and at least"
-            f" {LEAST_WINDOWS} of {LEAST_SERVICES} are needed."
+            f" {MIN_WINDOWS} of {MIN_SERVICES} are needed."
         )
     accuracy_low, granted_high, abstention_high = bounds
     if abstention_high > ABSTENTION_MARGIN:

@@ -55,8 +55,8 @@ def _cards(result: Backtest) -> str:
     ours = next((summary for summary in result.policies if summary.policy.startswith(OURS)), None)
     if ours is None:
         return ""
-    peers = [summary for summary in result.policies if not summary.policy.startswith(OURS)]
-    best = max(peers, key=lambda summary: summary.all.accuracy or 0.0, default=None)
+    baselines = [summary for summary in result.policies if not summary.policy.startswith(OURS)]
+    best = max(baselines, key=lambda summary: summary.all.accuracy or 0.0, default=None)
     cards = [
         (_percent(ours.all.accuracy, 1), f"accuracy of {ours.policy}"),
         (_percent(ours.all.cpu.waste_median), "median cpu waste, safe ones"),
@@ -65,7 +65,7 @@ def _cards(result: Backtest) -> str:
         (_percent(ours.abstention), "abstention"),
     ]
     if best is not None:
-        cards.append((_percent(best.all.accuracy, 1), f"accuracy of the best peer, {best.policy}"))
+        cards.append((_percent(best.all.accuracy, 1), f"accuracy of the best baseline, {best.policy}"))
     inner = "".join(f'<div class="card"><b>{b}</b><span>{escape(t)}</span></div>' for b, t in cards)
     return f'<div class="cards">{inner}</div>'
 
@@ -199,7 +199,7 @@ def _misses(misses: Sequence[MissSeries]) -> str:
         drawn.append(_figure(charts.miss(found), caption))
     return (
         f"<h2>The worst misses of {escape(misses[0].miss.policy)}</h2><p>"
-        '<span class="key" style="color:var(--peer)"></span>known then'
+        '<span class="key" style="color:var(--baseline)"></span>known then'
         '<span class="key" style="color:var(--ink)"></span>what came'
         '<span class="key" style="color:var(--ours)"></span>recommended'
         '<span class="key" style="color:var(--bad)"></span>needed. One a service, by shortage;'

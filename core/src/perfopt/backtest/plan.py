@@ -8,7 +8,7 @@ from perfopt.domain.period import format_duration, format_instant, parse_duratio
 from perfopt.errors import InvalidInputError
 
 DEFAULT_CUTS = 4
-MOST_CUTS = 1000
+MAX_CUTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ def _cuts(text: str | None, validity: timedelta) -> tuple[int | None, timedelta]
     if not re.fullmatch(r"\d+", text.strip(), re.ASCII):
         return None, parse_duration(text, field="cuts")
     number = int(text)
-    if not 1 <= number <= MOST_CUTS:
+    if not 1 <= number <= MAX_CUTS:
         raise InvalidInputError(
-            f"{text} cuts are out of range.", field="cuts", remedy=f"Give 1 to {MOST_CUTS}, or a stride."
+            f"{text} cuts are out of range.", field="cuts", remedy=f"Give 1 to {MAX_CUTS}, or a stride."
         )
     return number, validity
 
@@ -98,9 +98,9 @@ def _check_fits(begin: datetime, until: datetime, history: timedelta, validity: 
 def _between(first: datetime, last: datetime, number: int | None, stride: timedelta) -> tuple[datetime, ...]:
     if number is None:
         count = (last - first) // stride + 1
-        if count > MOST_CUTS:
+        if count > MAX_CUTS:
             raise InvalidInputError(
-                f"That would be {count} cuts, and {MOST_CUTS} are the most.",
+                f"That would be {count} cuts, and {MAX_CUTS} are the most.",
                 field="cuts",
                 remedy="Take a longer stride.",
             )

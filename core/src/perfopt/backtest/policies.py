@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from perfopt.errors import NotFoundError
-from perfopt.replay.peers import PEERS
+from perfopt.evaluation.baselines import BASELINES
 
 OURS = "perfopt"
 
@@ -14,7 +14,7 @@ def choose_policies(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         NotFoundError: a name is no policy; lists them.
     """
-    known = (OURS, *PEERS)
+    known = (OURS, *BASELINES)
     for name in names:
         if name not in known:
             raise NotFoundError(
@@ -28,6 +28,6 @@ def choose_policies(names: Sequence[str]) -> tuple[str, ...]:
 
 def about(policy: str) -> str:
     """Returns one line on what a policy does."""
-    if policy in PEERS:
-        return PEERS[policy].about
+    if policy in BASELINES:
+        return BASELINES[policy].about
     return "The installed strategies of perfopt, with the engine's rules"

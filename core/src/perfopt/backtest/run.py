@@ -16,8 +16,8 @@ from perfopt.domain.workload import Workload
 from perfopt.engine import Engine
 from perfopt.engine.engine import BASE_METRICS
 from perfopt.errors import PerfoptError
+from perfopt.evaluation.baselines import BASELINE_METRICS
 from perfopt.metrics.snapshot import WorkloadSnapshot
-from perfopt.replay.peers import PEER_METRICS
 from perfopt.sources.base import FailedSnapshot, MetricSource
 
 
@@ -63,7 +63,7 @@ async def walk_fleet(
     Raises:
         SourceUnavailableError: the source stopped answering.
     """
-    metrics = PEER_METRICS | BASE_METRICS | (engine.metrics((TYPE,)) if engine is not None else set())
+    metrics = BASELINE_METRICS | BASE_METRICS | (engine.metrics((TYPE,)) if engine is not None else set())
     with Walkers() as walkers:
         walker = _Walker(plan, tuple(policies), config, engine, walkers)
         found = source.snapshots(workloads, plan.start, plan.end, metrics)
@@ -83,13 +83,13 @@ class _Walker:
         if isinstance(found, FailedSnapshot):
             return Walk(found.workload, error=found.error)
         book = price_book(self.config, found.workload)
-        peers = tuple(name for name in self.policies if name != OURS)
+        baselines = tuple(name for name in self.policies if name != OURS)
         trials: list[Trial] = []
         try:
             if self.engine is not None and OURS in self.policies:
                 trials += walk_engine(found, self.plan, self.engine, book)
-            if peers:
-                trials += self.walkers.walk(Task(found, self.plan, peers, book))
+            if baselines:
+                trials += self.walkers.walk(Task(found, self.plan, baselines, book))
         except PerfoptError as error:
             return Walk(found.workload, error=error)
         return Walk(found.workload, tuple(trials))

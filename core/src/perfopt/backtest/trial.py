@@ -10,12 +10,12 @@ import numpy as np
 from perfopt.domain.price import GIB, HOURS_PER_MONTH, PriceBook
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
+from perfopt.evaluation.known import known_at
+from perfopt.evaluation.resources import WindowScore, score_resources
 from perfopt.metrics.snapshot import WorkloadSnapshot
-from perfopt.replay.known import known_at
-from perfopt.replay.resources import WindowScore, score_resources
 
 Outcome = Literal["accurate", "inaccurate", "not_scored", "declined"]
-LEAST_HISTORY = 0.95  # a history is short below this share of what was asked for
+MIN_HISTORY = 0.95  # a history is short below this share of what was asked for
 _USE = ("cpu_cores", "memory_bytes")
 
 
@@ -193,7 +193,7 @@ def case_at(
     first = _first_use(known)
     if first is None:
         return None
-    short = known.grid.size - first < LEAST_HISTORY * history_steps
+    short = known.grid.size - first < MIN_HISTORY * history_steps
     return Case(known, snapshot.slice(cut, cut + window_steps), book, _level(known), short)
 
 

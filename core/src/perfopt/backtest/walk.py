@@ -1,4 +1,4 @@
-"""Walks one service through its history: peers in one pass, perfopt through the engine."""
+"""Walks one service through its history: baselines in one pass, perfopt through the engine."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine import Engine
+from perfopt.evaluation.baselines import BASELINES
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
-from perfopt.replay.peers import PEERS
 
 # What a replay can score: rules 1 and 2 of DESIGN.md section 5 speak of resources.
 TYPE = OptimizationType.RESOURCE_OPTIMIZATION
@@ -38,19 +38,19 @@ def cases(snapshot: WorkloadSnapshot, plan: Plan, book: PriceBook) -> Iterator[C
             yield case
 
 
-def walk_peers(
+def walk_baselines(
     snapshot: WorkloadSnapshot, plan: Plan, policies: Sequence[str], book: PriceBook
 ) -> list[Trial]:
-    """Returns what each peer would have said at each cut, and how that did.
+    """Returns what each baseline would have said at each cut, and how that did.
 
     Args:
         snapshot: the whole history.
         plan: when.
-        policies: names of peers.
+        policies: names of baselines.
         book: prices.
     """
     return [
-        case.trial(name, PEERS[name].decide(AnalysisContext(case.known, plan.validity, book)))
+        case.trial(name, BASELINES[name].decide(AnalysisContext(case.known, plan.validity, book)))
         for case in cases(snapshot, plan, book)
         for name in policies
     ]

@@ -1,4 +1,4 @@
-"""Worker processes for the peers' policies, started when first needed."""
+"""Worker processes for the baselines' policies, started when first needed."""
 
 import threading
 from typing import Self
@@ -39,7 +39,9 @@ class Walkers:
             answer = child.receive(DEADLINE_SECONDS)
         except ChildError as error:
             name = task.snapshot.workload.service_name
-            raise WalkError(f"The process that replayed the peers' policies on {name} {error}.") from error
+            raise WalkError(
+                f"The process that replayed the baselines' policies on {name} {error}."
+            ) from error
         with self._lock:
             self._idle.append(child)
         return decode_trials(answer)

@@ -1,4 +1,4 @@
-"""The process that walks services through the peers' policies: one request, one service."""
+"""The process that walks services through the baselines' policies: one request, one service."""
 
 import pickle
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import msgspec
 
 from perfopt.backtest.plan import Plan
 from perfopt.backtest.trial import Trial
-from perfopt.backtest.walk import walk_peers
+from perfopt.backtest.walk import walk_baselines
 from perfopt.domain.price import PriceBook
 from perfopt.engine.channel import Channel
 from perfopt.metrics.snapshot import WorkloadSnapshot
@@ -19,7 +19,7 @@ _decoder = msgspec.msgpack.Decoder(list[Trial])
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One service to walk; see walk_peers."""
+    """One service to walk; see walk_baselines."""
 
     snapshot: WorkloadSnapshot
     plan: Plan
@@ -42,4 +42,4 @@ def main() -> None:
     channel = Channel()
     while True:
         task: Task = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this process
-        channel.send(_encoder.encode(walk_peers(task.snapshot, task.plan, task.policies, task.book)))
+        channel.send(_encoder.encode(walk_baselines(task.snapshot, task.plan, task.policies, task.book)))

@@ -12,8 +12,8 @@ from perfopt.domain.enums import DeclineCode
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 
-LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-LEAST_COVERAGE = 0.5
+MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
+MIN_COVERAGE = 0.5
 _QUANTILES = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")
 _HEADROOM = 1.5  # of the most CPU used, where no limit is set
 
@@ -116,7 +116,7 @@ def _too_short(context: AnalysisContext) -> Missing | None:
     rate = snapshot.service["requests_per_second"]
     known = np.isfinite(rate) & np.isfinite(_latency(snapshot)).any(axis=1) | (rate == 0)
     first = int(known.argmax())
-    parts, of = LEAST_HISTORY
+    parts, of = MIN_HISTORY
     least = -(-context.validity * parts // (of * snapshot.grid.step))
     if known.size - first < least:
         hours, needed = ((known.size - first), least)
@@ -127,10 +127,10 @@ def _too_short(context: AnalysisContext) -> Missing | None:
             f" {needed * seconds / 3600:.1f} h (3/7 of the validity) are needed.",
         )
     covered = float(known[first:].mean())
-    if covered < LEAST_COVERAGE:
+    if covered < MIN_COVERAGE:
         return Missing(
             DeclineCode.LOW_COVERAGE,
-            f"{covered:.0%} of the steps have both requests and latency, {LEAST_COVERAGE:.0%} are needed.",
+            f"{covered:.0%} of the steps have both requests and latency, {MIN_COVERAGE:.0%} are needed.",
         )
     return None
 

@@ -44,13 +44,13 @@ class NotIdentified:
     reason: str
 
 
-LEAST_REQUESTS = 500
-LEAST_VARIATION = 1.3  # busiest group's load over the quietest's
+MIN_REQUESTS = 500
+MIN_VARIATION = 1.3  # busiest group's load over the quietest's
 LARGEST_MISS = 0.35  # median relative miss of the fitted law on what it was fitted to, at p90 and up
 _WEIGHTS = np.array([1.0, 0.8, 0.8, 1.0, 1.0])  # p90, p95 and p99 of a window are not independent
 _PROBE = 0.05
 _FARTHEST = 4.0
-_LEAST_WAIT = 0.002  # a shorter one can't be told from work
+_MIN_WAIT = 0.002  # a shorter one can't be told from work
 # One kind of request or two, few threads or many; the other coordinates begin at their middle.
 _STARTS = np.array(
     [
@@ -127,7 +127,7 @@ def decode(points: Array, observed: Observations) -> Service:
     light = observed.cpu_seconds_per_request / (1 + share * (ratio - 1))
     median = float(np.exp(observed.log_latency[0, 0]))
     rest = np.maximum(median - light / np.sqrt(1 + spread**2), 0.0) * np.exp(0.12 * points[..., 3])
-    waits = rest >= _LEAST_WAIT
+    waits = rest >= _MIN_WAIT
     wait = np.where(waits, rest, 0.0)
     return Service(
         heavy_share=share[..., None],
@@ -194,13 +194,13 @@ class _Search:
 
 
 def _too_little(observed: Observations) -> str | None:
-    if observed.requests < LEAST_REQUESTS:
-        return f"{observed.requests:.0f} requests were measured, {LEAST_REQUESTS} are needed"
+    if observed.requests < MIN_REQUESTS:
+        return f"{observed.requests:.0f} requests were measured, {MIN_REQUESTS} are needed"
     varied = float(observed.load.rate.max() / max(observed.load.rate.min(), 1e-9))
-    if varied < LEAST_VARIATION:
+    if varied < MIN_VARIATION:
         return (
             f"the load hardly varied: its busiest windows had {varied:.2f} times the requests of its"
-            f" quietest, {LEAST_VARIATION} times are needed to tell load from the rest"
+            f" quietest, {MIN_VARIATION} times are needed to tell load from the rest"
         )
     if not np.isfinite(observed.log_latency[:, 0]).all():
         return "the median latency is not measured, and without it work can't be told from waiting"

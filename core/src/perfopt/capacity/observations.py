@@ -9,7 +9,7 @@ from perfopt.metrics.snapshot import Array
 
 GROUPS = 8
 BUSIEST = 0.97  # of the limit: beyond, a window is not a queue in balance but a backlog that grows
-LEAST_REQUESTS = 10  # in a window, or its quantiles say nothing
+MIN_REQUESTS = 10  # in a window, or its quantiles say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def observe(
     used = cpu_cores / limit_cores
     saturated = used >= BUSIEST
     after = np.concatenate([[False], saturated[:-1]])
-    counts = (rate * window_seconds >= LEAST_REQUESTS) & (cpu_cores > 0)
+    counts = (rate * window_seconds >= MIN_REQUESTS) & (cpu_cores > 0)
     keep = counts & ~saturated & ~after & np.isfinite(latency_seconds).any(axis=1) & np.isfinite(used)
     total = int(keep.sum())
     groups = min(GROUPS, total // 3)

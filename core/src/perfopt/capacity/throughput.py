@@ -19,7 +19,7 @@ from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 
 _PARTS = 10
-_LEAST_STEPS = 200
+_MIN_STEPS = 200
 _WITHIN = 0.95  # of the steps of a part of the load
 _RATES = 30
 _FARTHEST = 2.0  # times the busiest rate that the model was identified on
@@ -143,7 +143,7 @@ def _seen(snapshot: WorkloadSnapshot, slo: Slo, each: Array) -> float | None:
     if latency is None:
         return None
     known = np.isfinite(latency) & np.isfinite(each)
-    if known.sum() < _LEAST_STEPS:
+    if known.sum() < _MIN_STEPS:
         return None
     order = np.argsort(each[known], kind="stable")
     for part in np.array_split(order, _PARTS):

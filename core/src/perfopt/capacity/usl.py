@@ -7,7 +7,7 @@ import numpy as np
 
 from perfopt.metrics.snapshot import Array
 
-_LEAST_POINTS = 6
+_MIN_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def fit_usl(throughput: Array, concurrency: Array) -> Scalability | None:
     """
     good = np.isfinite(throughput) & np.isfinite(concurrency) & (throughput > 0) & (concurrency > 0)
     rate, busy = throughput[good], concurrency[good]
-    if rate.size < _LEAST_POINTS or busy.max() < 1.3 * busy.min():
+    if rate.size < _MIN_POINTS or busy.max() < 1.3 * busy.min():
         return None
     columns = np.stack([np.ones_like(busy), busy - 1, busy * (busy - 1)], -1)
     alone, contention, coherency = _non_negative(columns * (rate / busy)[:, None])

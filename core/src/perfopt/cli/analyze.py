@@ -120,8 +120,8 @@ async def _run(
     question: Question, spec: str | None, services: Path | None, config: "Config", form: str
 ) -> bool:
     """Analyses and prints; returns whether nothing failed."""
-    from perfopt.cli.output import Output
-    from perfopt.cli.progress import progress_bar
+    from perfopt.cli.output.collect import Output
+    from perfopt.cli.output.progress import progress_bar
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source = open_source(spec, config, services)

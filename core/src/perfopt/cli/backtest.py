@@ -75,7 +75,7 @@ class Asked:
     "--cuts", help="From one recommendation to the next (7d), or how many (10); the validity otherwise."
 )
 @click.option(
-    "--policy", "policies", multiple=True, help="perfopt or a peer; may be given again; all otherwise."
+    "--policy", "policies", multiple=True, help="perfopt or a baseline; may be given again; all otherwise."
 )
 @click.option(
     "--plugin", "plugins", multiple=True, help="Plugin that perfopt is replayed with; all otherwise."
@@ -149,8 +149,8 @@ async def _run(
     asked: Asked, spec: str | None, services: Path | None, config: "Config", form: str, html: Path | None
 ) -> None:
     from perfopt.backtest import report
-    from perfopt.cli.backtest_output import to_table
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.backtest import to_table
+    from perfopt.cli.output.render import to_json
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source = open_source(spec, config, services)
@@ -192,7 +192,7 @@ def _policies(asked: Asked, config: "Config") -> "tuple[tuple[str, ...], Engine 
         raise InvalidInputError(
             "No installed plugin makes recommendations that can be scored.",
             field="policy",
-            remedy="Install one, for example perfopt-resource, or name peers only.",
+            remedy="Install one, for example perfopt-resource, or name baselines only.",
         )
     click.echo("perfopt is left out: no installed plugin makes recommendations of resources.", err=True)
     return tuple(name for name in policies if name != OURS), None
@@ -231,7 +231,7 @@ async def _walk(
     engine: "Engine | None",
 ) -> "list[Walk]":
     from perfopt.backtest import walk_fleet
-    from perfopt.cli.progress import progress_bar
+    from perfopt.cli.output.progress import progress_bar
     from perfopt.engine.engine import cores
 
     workloads = chosen_workloads(asked, await source.inventory(plan.end))

@@ -39,8 +39,8 @@ async def run_scaling(
         loop: whether to run the autoscaler's 15-second loop too.
     """
     from perfopt.backtest.scaling import summarise_scaling
-    from perfopt.cli.backtest_scaling_output import to_scaling_table
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.backtest_scaling import to_scaling_table
+    from perfopt.cli.output.render import to_json
     from perfopt.engine.engine import cores
     from perfopt.errors import NoDataError
 
@@ -86,7 +86,7 @@ async def _read(
 
 def _run(tasks: "Sequence[Task]", processes: int) -> "list[ServiceRun]":
     from perfopt.backtest.scaling import run_services
-    from perfopt.cli.progress import progress_bar
+    from perfopt.cli.output.progress import progress_bar
 
     runs = []
     with progress_bar(len(tasks), shown=sys.stderr.isatty(), label="scaling") as advance:

@@ -17,8 +17,8 @@ def config() -> None:
 @format_option("yaml", "json")
 def show_config(config_file: Path | None, form: str) -> None:
     """Prints the effective configuration: defaults filled in, secrets redacted."""
-    from perfopt.cli.render import to_json, to_yaml
-    from perfopt.config import show
+    from perfopt.cli.output.render import to_json, to_yaml
+    from perfopt.config.loading import show
 
     shown = show(load(config_file))
     click.echo(to_yaml(shown) if form == "yaml" else to_json(shown), nl=False)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from perfopt.cli.render import table
+from perfopt.cli.output.render import table
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.errors import InvalidInputError, NotFoundError, SourceError, SourceUnavailableError

@@ -59,7 +59,7 @@ def fleet(
     packing stands the least that any packing could cost, and the gap to it. With a budget it says which of
     the recommended changes are enough.
     """
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.fleet import Limit, fleet_view
 
@@ -120,11 +120,11 @@ async def _states(
 
 async def _book(name: str | None, config: "Config", source: "MetricSource", at: datetime) -> "PriceBook":
     """Returns the book named, the one configured, or OpenCost's where only that has node types."""
-    from perfopt.documents import suggestion
+    from perfopt.config.documents import suggestion
+    from perfopt.config.prices import EXAMPLE, example_book
     from perfopt.domain.price import DEFAULT_PRICE_BOOK
     from perfopt.errors import InvalidInputError
-    from perfopt.prices import EXAMPLE, example_book
-    from perfopt.sources.prometheus import PrometheusSource
+    from perfopt.sources.prometheus.source import PrometheusSource
 
     if name is not None and name.startswith(EXAMPLE):
         return example_book(name)

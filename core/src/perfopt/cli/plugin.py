@@ -21,7 +21,7 @@ def plugin() -> None:
 @format_option("table", "json")
 def list_plugins(config_file: Path | None, form: str) -> None:
     """Lists the installed plugins with version, types and state."""
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
 
     found = probe_plugins(load(config_file).engine.disabled()).plugins
@@ -29,7 +29,7 @@ def list_plugins(config_file: Path | None, form: str) -> None:
 
 
 def _table(plugins: "tuple[PluginInfo, ...]") -> str:
-    from perfopt.cli.render import table
+    from perfopt.cli.output.render import table
 
     if not plugins:
         return "No plugin is installed. Install one, for example perfopt-resource.\n"

@@ -42,7 +42,7 @@ def check(paths: tuple[Path, ...]) -> None:
 @format_option("table", "json")
 def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
     """Lists the rule packs in the order they run, with their parameters."""
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
     from perfopt.rules import RuleSources, pack_settings
 
@@ -53,7 +53,7 @@ def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
 
 
 def _packs(found: "tuple[PackSetting, ...]") -> str:
-    from perfopt.cli.render import table
+    from perfopt.cli.output.render import table
 
     rows = []
     for one in found:
@@ -69,7 +69,7 @@ def _packs(found: "tuple[PackSetting, ...]") -> str:
 @format_option("table", "json")
 def list_variables(form: str) -> None:
     """Lists what conditions and bounds may read, with types and units."""
-    from perfopt.cli.render import table, to_json
+    from perfopt.cli.output.render import table, to_json
     from perfopt.rules.variables import VARIABLES
 
     found = list(VARIABLES.values())
@@ -114,7 +114,7 @@ def explain(recommendation: str | None, server: str | None, source: BinaryIO, fo
     Without RECOMMENDATION, on each of those in the input, and on the plans of several.
     """
     from perfopt.cli.explain import explanation, fetched, given, given_plans, plan_explanation
-    from perfopt.cli.render import to_json
+    from perfopt.cli.output.render import to_json
 
     plans = []
     if server is not None:

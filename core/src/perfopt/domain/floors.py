@@ -1,4 +1,4 @@
-"""The least that is ever recommended (DESIGN.md section 5): for every policy's output, ours and peers'."""
+"""The smallest sizes ever recommended: for every policy's output, ours and the baselines'."""
 
 CPU_FLOOR_CORES = 0.010
 MEMORY_FLOOR_BYTES = 16 * 2**20

@@ -8,8 +8,8 @@ import msgspec
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, Plan
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.engine.merging.fields import KNOBS, QUANTITIES, differences, with_values
 from perfopt.engine.messages import Outcome
+from perfopt.engine.plan.fields import KNOBS, QUANTITIES, differences, with_values
 from perfopt.plugin.context import AnalysisContext
 
 _LIMITS = ("cpu_limit_cores", "memory_limit_bytes")

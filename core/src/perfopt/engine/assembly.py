@@ -6,12 +6,12 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.isolation import Answers
-from perfopt.engine.merging import text
-from perfopt.engine.merging.conditions import conditions
-from perfopt.engine.merging.merge import Merged, Part, merge
-from perfopt.engine.merging.moments import Candidate
-from perfopt.engine.merging.plan import conflicts, make_plan, parts_of
-from perfopt.engine.merging.reconcile import NOT_WORTH_IT
+from perfopt.engine.plan import text
+from perfopt.engine.plan.build import conflicts, make_plan, parts_of
+from perfopt.engine.plan.conditions import conditions
+from perfopt.engine.plan.merge import Merged, Part, merge
+from perfopt.engine.plan.moments import Candidate
+from perfopt.engine.plan.reconcile import NOT_WORTH_IT
 from perfopt.engine.ranking import ranked
 from perfopt.engine.recommending import Made, recommendation
 from perfopt.engine.registry import StrategyInfo

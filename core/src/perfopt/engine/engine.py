@@ -9,8 +9,8 @@ from typing import Self
 
 import msgspec
 
-from perfopt.config import Config, EngineConfig
-from perfopt.documents import read_yaml
+from perfopt.config.documents import read_yaml
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning

@@ -9,12 +9,12 @@ import numpy as np
 from perfopt.domain.recommendation import Declined, PredictionSeries
 from perfopt.engine.messages import Outcome
 from perfopt.engine.proposals import checked
+from perfopt.evaluation.rolling import walk
 from perfopt.forecast import calendar_of, forecast_metric
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.strategy import Proposal, Strategy
-from perfopt.replay.walk import walk
 from perfopt.rules import Ruled, RuleSet, default_book
 
 _PREDICTED = ("cpu_cores", "memory_bytes", "requests_per_second")

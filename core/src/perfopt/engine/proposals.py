@@ -13,7 +13,7 @@ from perfopt.plugin.strategy import Claim, Proposal, Strategy
 
 _QUANTITIES = ("cpu_request_cores", "memory_request_bytes", "cpu_limit_cores", "memory_limit_bytes")
 _PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
-_MOST_BYTES = 128 * 1024  # of a result; the event that tells of it must fit into a message of NATS
+_MAX_BYTES = 128 * 1024  # of a result; the event that tells of it must fit into a message of NATS
 _NUL = b"\\u0000"
 _proposal = msgspec.msgpack.Decoder(Proposal)
 _declined = msgspec.msgpack.Decoder(Declined)
@@ -54,8 +54,8 @@ def _plain(result: Proposal | Declined) -> Proposal | Declined:
         text = msgspec.json.encode(plain)  # as it will be stored and shown
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ProposalError(f"returned a result that msgspec can't carry: {error}") from None
-    if len(text) > _MOST_BYTES:
-        raise ProposalError(f"returned a result of {len(text)} bytes where {_MOST_BYTES} are allowed")
+    if len(text) > _MAX_BYTES:
+        raise ProposalError(f"returned a result of {len(text)} bytes where {_MAX_BYTES} are allowed")
     if _NUL in text:
         raise ProposalError("returned text with the character NUL, which cannot be stored")
     return plain

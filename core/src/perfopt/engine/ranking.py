@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.engine.merging.bids import preferred
-from perfopt.engine.merging.merge import Part
-from perfopt.engine.merging.worth import expected_value
+from perfopt.engine.plan.bids import preferred
+from perfopt.engine.plan.merge import Part
+from perfopt.engine.plan.worth import expected_value
 from perfopt.plugin.context import AnalysisContext
 
 

@@ -9,10 +9,10 @@ from perfopt.domain.recommendation import Conflict, OptimizationRecommendation
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
 from perfopt.engine.isolation import Answers
-from perfopt.engine.merging import text
-from perfopt.engine.merging.merge import Part
-from perfopt.engine.merging.moments import recommended_cost
 from perfopt.engine.messages import Outcome
+from perfopt.engine.plan import text
+from perfopt.engine.plan.merge import Part
+from perfopt.engine.plan.moments import recommended_cost
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.context import AnalysisContext
 

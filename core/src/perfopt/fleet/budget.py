@@ -32,7 +32,7 @@ from perfopt.fleet.pods import PodGroup
 
 ROUNDS = 3
 _GAP = 1e-3  # of the programme, which packing widens anyway
-_SPARED_MOST, _SPARED_PODS = 32, 3000  # changes tried to be left out, each by a packing of all workloads
+_MAX_SPARED, _SPARED_PODS = 32, 3000  # changes tried to be left out, each by a packing of all workloads
 _INFEASIBLE = 2  # of scipy's OptimizeResult.status
 _ROUNDING = 1e-9
 _ONE_AT_A_TIME = threading.Lock()
@@ -140,7 +140,7 @@ def _spared(
         for index, one in enumerate(options)
         if changed[index] and not one.settled and one.before != one.after
     ]
-    tries = min(_SPARED_MOST, _SPARED_PODS // max(len(options), 1))
+    tries = min(_MAX_SPARED, _SPARED_PODS // max(len(options), 1))
     for index in sorted(taken, key=lambda index: -options[index].risk)[:tries]:
         fewer = (*changed[:index], False, *changed[index + 1 :])
         tried = _packed(nodes, options, fewer)

@@ -13,7 +13,7 @@ import numpy as np
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 _DAY = timedelta(days=1)
-_DEAD_AT_LEAST = timedelta(days=1)
+_MIN_DEAD = timedelta(days=1)
 _KEPT_DAYS = 5  # history that is never taken away
 _SHIFT_FACTOR = 4.0  # of the noise between days, for a change of level to count
 _SHIFT_RATIO = 1.5
@@ -24,7 +24,7 @@ _LEAK_DAYS = 5  # a leak may have begun late: at least so long ago
 _IDLE = 0.02  # of the samples outside such stretches, at about the lowest value: more is idling
 _BOTTOM = 0.005  # of the way from the lowest value to the 90th percentile: what counts as dead
 _STRAYS = 0.02  # of samples as far off as half a shift that is for good
-_MOST_STRETCH = 5.0  # of the spread of what was before a level shift
+_MAX_STRETCH = 5.0  # of the spread of what was before a level shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _levelled(values: Array, shift: LevelShift) -> Array:
     before, after = values[: shift.step], values[shift.step :]
     spreads = [float(np.nanmean(np.abs(part - np.nanmedian(part)))) for part in (before, after)]
     stretch = spreads[1] / spreads[0] if spreads[0] > 0 else 1.0
-    stretch = min(max(stretch, 1 / _MOST_STRETCH), _MOST_STRETCH)
+    stretch = min(max(stretch, 1 / _MAX_STRETCH), _MAX_STRETCH)
     result[: shift.step] = (before - np.nanmedian(before)) * stretch + np.nanmedian(after)
     return result
 
@@ -155,7 +155,7 @@ def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
         return ()
     still = bottom | ~known
     edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8)))
-    least = _DEAD_AT_LEAST // grid.step
+    least = _MIN_DEAD // grid.step
     found = tuple(
         Stretch(int(begin), int(end))
         for begin, end in zip(edges[::2], edges[1::2], strict=True)

@@ -14,10 +14,10 @@ from perfopt.metrics.snapshot import Array, TimeGrid
 
 Bools = NDArray[np.bool_]
 DAY = 86_400
-MOST_DAYS = 28
-LEAST_DAYS = 2
-_LEAST_SAMPLES = 24
-_LEAST_STEPS_A_DAY = 4
+MAX_DAYS = 28
+MIN_DAYS = 2
+_MIN_SAMPLES = 24
+_MIN_STEPS_A_DAY = 4
 _CONSTANT = 1e-9  # spread against level below which a series is a constant with rounding errors
 
 
@@ -72,12 +72,12 @@ class Folded:
             parts or more, or for a constant series.
         """
         size = DAY // step
-        days = min(values.size // size, MOST_DAYS)
-        if DAY % step or days < LEAST_DAYS or size < _LEAST_STEPS_A_DAY:
+        days = min(values.size // size, MAX_DAYS)
+        if DAY % step or days < MIN_DAYS or size < _MIN_STEPS_A_DAY:
             return None
         begin = values.size - days * size
         kept = values[begin:]
-        if np.isfinite(kept).sum() < _LEAST_SAMPLES:
+        if np.isfinite(kept).sum() < _MIN_SAMPLES:
             return None
         scaling = Scaling.of(kept)
         if scaling.scale == 0:

@@ -23,8 +23,8 @@ from perfopt.metrics.snapshot import Array
 
 Singles = NDArray[np.float32]
 _CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was
-_MOST_TRUST = 60.0  # its exponential is still a number
-_MOST_Z = 14.0  # 600,000 mean deviations
+_MAX_TRUST = 60.0  # its exponential is still a number
+_MAX_Z = 14.0  # 600,000 mean deviations
 _COARSE_SECONDS = 600  # beyond a day: finer steps cost time and no loss (docs/reference/forecasts.md)
 _BUCKETS = (3600, 86_400)  # horizons up to an hour, up to a day, beyond
 _LONG_DAYS = 10  # history from which on intervals are a class of their own: they are narrower
@@ -72,7 +72,7 @@ class FleetNetwork:
         raw /= len(last)
         raw += last_bias.mean(axis=0)
         mixed = _mixed(raw[:, len(LEVELS) :], inputs.experts, _own_quantiles(raw[:, : len(LEVELS)], inputs))
-        result: Array = np.clip(np.sort(mixed, axis=1), -_MOST_Z, _MOST_Z).astype(np.float64)
+        result: Array = np.clip(np.sort(mixed, axis=1), -_MAX_Z, _MAX_Z).astype(np.float64)
         return result
 
     def forecast(self, folded: Folded, rest: Bools, levels: tuple[float, ...]) -> Array:
@@ -104,7 +104,7 @@ class FleetNetwork:
 
 def _mixed(raw: Singles, experts: Singles, own: Singles) -> Singles:
     """Returns the mean of what is offered, weighted by trust in it (softmax over the offers), by level."""
-    trust = np.exp(np.minimum(raw, _MOST_TRUST)).reshape(len(raw), -1, len(LEVELS))
+    trust = np.exp(np.minimum(raw, _MAX_TRUST)).reshape(len(raw), -1, len(LEVELS))
     total = trust[:, -1].copy()
     result = total * own
     for number in range(experts.shape[1]):

@@ -18,7 +18,7 @@ from perfopt.learn.train import GRID, out_of_fold, train_trees
 from perfopt.metrics.snapshot import Array
 
 ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
-_MOST_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
+_MAX_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
@@ -52,7 +52,7 @@ def build(
             f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed.",
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
-    replayed = examples.where(thin(asked, _MOST_ASKED) | thin(short_histories(examples), _MOST_ASKED))
+    replayed = examples.where(thin(asked, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
     judged = judge(out_of_fold(examples, replayed), replayed)
     card = ModelCard(
         name=name,

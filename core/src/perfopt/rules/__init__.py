@@ -5,7 +5,7 @@ A rule pack clamps, rounds, vetoes or holds back what strategies propose; see do
 
 from functools import lru_cache
 
-from perfopt.config import RulesConfig
+from perfopt.config.loading import RulesConfig
 from perfopt.rules.apply import Ruled, RuleSet
 from perfopt.rules.book import Layer, LayeredPack, PackSetting, RuleBook, RuleSources, pack_settings
 from perfopt.rules.pack import RulePack

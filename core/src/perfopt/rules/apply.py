@@ -27,7 +27,7 @@ from perfopt.rules.language import UNKNOWN, Expression
 from perfopt.rules.pack import Action, Defer, Veto
 from perfopt.rules.windows import allowed, intersection
 
-_MOST_ROUNDS = 4  # of safety packs: bounds that do not settle by then contradict each other
+_MAX_ROUNDS = 4  # of safety packs: bounds that do not settle by then contradict each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ class RuleSet:
     def _bound(self, run: _Run) -> str | None:
         """Runs the safety packs until they change nothing; says which never do."""
         moving: list[_Bound] = []
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             moving = [bound for bound in self._safety if run.change(bound)]
             if not moving:
                 return None

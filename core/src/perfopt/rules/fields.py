@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.documents import suggestion
+from perfopt.config.documents import suggestion
 from perfopt.domain.quantity import format_cpu, format_memory
 from perfopt.domain.workload import Container, HpaState, WorkloadState
 from perfopt.rules.errors import RulePackError

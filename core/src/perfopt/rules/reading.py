@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.documents import Document, KeyPath, read_yaml
+from perfopt.config.documents import Document, KeyPath, read_yaml
 from perfopt.errors import InvalidInputError
 from perfopt.rules.compiled import Compiler, RuleProblemError, check_parameter
 from perfopt.rules.errors import RulePackError

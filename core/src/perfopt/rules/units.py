@@ -28,8 +28,8 @@ EXAMPLES = {CORES: "200m or 1.5", BYTES: "64Mi or 2Gi", COUNT: "3", PERCENT: "70
 _UNIT_OF_TYPE = {"cpu": CORES, "memory": BYTES}
 _NUMBER = re.compile(r"\s*[+-]?(\d|\.\d)[\w.+-]*%?\s*")
 _BINARY = re.compile(r"[KMGTPE]i\s*$")
-_MOST_CORES = 4096.0  # more than any node has: somebody wrote millicores without the m
-_LEAST_BYTES = 2**20  # less than any process holds: somebody forgot Mi
+_MAX_CORES = 4096.0  # more than any node has: somebody wrote millicores without the m
+_MIN_BYTES = 2**20  # less than any process holds: somebody forgot Mi
 
 
 def is_literal(value: str | int | float) -> bool:
@@ -55,7 +55,7 @@ def parse_literal(value: str | int | float, unit: str) -> float:
     if unit == CORES:
         return _cores(text, remedy)
     size = parse_memory(text)
-    if text.endswith("m") or 0 < size < _LEAST_BYTES:
+    if text.endswith("m") or 0 < size < _MIN_BYTES:
         raise InvalidInputError(f"{text!r} is less than 1Mi of memory.", remedy=remedy)
     return size
 
@@ -77,7 +77,7 @@ def _cores(text: str, remedy: str) -> float:
     if _BINARY.search(text):
         raise InvalidInputError(f"{text!r} is a quantity of memory, not of CPU.", remedy=remedy)
     cores = parse_cpu(text)
-    if cores > _MOST_CORES:
+    if cores > _MAX_CORES:
         raise InvalidInputError(f"{text!r} are more cores than any node has.", remedy=remedy)
     return cores
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from perfopt.config import Config, FilesConfig, SourceConfig
-from perfopt.documents import suggestion
+from perfopt.config.documents import suggestion
+from perfopt.config.loading import Config, FilesConfig, SourceConfig
+from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
-from perfopt.prometheus_config import PrometheusConfig
 from perfopt.sources.base import MetricSource
-from perfopt.sources.services import ServicesFile, read_services
+from perfopt.sources.files.services import ServicesFile, read_services
 
 
 def source_config(spec: str | None, config: Config, services: Path | None = None) -> tuple[str, SourceConfig]:
@@ -58,10 +58,10 @@ def open_source(
     if step_seconds is not None:
         found = msgspec.structs.replace(found, step_seconds=step_seconds)
     if isinstance(found, PrometheusConfig):
-        from perfopt.sources.prometheus import PrometheusSource  # httpx is not needed for files
+        from perfopt.sources.prometheus.source import PrometheusSource  # httpx is not needed for files
 
         return PrometheusSource(name, found)
-    from perfopt.sources.files import FileSource  # pyarrow is not needed for Prometheus
+    from perfopt.sources.files.source import FileSource  # pyarrow is not needed for Prometheus
 
     read = _services(found)
     read.check_price_books(config.price_books)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import Meta
 
-from perfopt.documents import Document, parse_yaml, read_text
+from perfopt.config.documents import Document, parse_yaml, read_text
 from perfopt.domain.workload import Slo
 from perfopt.errors import InvalidInputError
 

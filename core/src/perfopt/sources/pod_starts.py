@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from perfopt.metrics.snapshot import PodStart
-from perfopt.sources.kube_state import Pod
-from perfopt.sources.prometheus_answer import Sample
+from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.kube_state import Pod
 
 LONGEST = timedelta(hours=1)
 """What took longer is no start-up: readiness that came back, or a pod that waited for something else."""

@@ -8,9 +8,9 @@ from perfopt.plugin import AnalysisContext, Array, HpaState
 from perfopt_cost.demand import Need, running_replicas
 from perfopt_cost.freedom import Freedom
 
-LEAST_SAVING = 0.05
+MIN_SAVING = 0.05
 CLAIM_MARGIN_PERCENT = 5.0
-_MOST_OVER = 0.005  # share of steps in which a pod may have to do more than its request
+_MAX_OVER = 0.005  # share of steps in which a pod may have to do more than its request
 _ORPHANED = 0.99
 _ROUNDING = 1e-9
 
@@ -51,10 +51,10 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
         return None
     wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
     before = _planned(wanted, hpa.min_replicas, hpa)
-    most = min(request, freedom.load * float(np.quantile(used / ran, 1 - _MOST_OVER)))
+    most = min(request, freedom.load * float(np.quantile(used / ran, 1 - _MAX_OVER)))
     for least in range(max(freedom.floor, 1), hpa.min_replicas):
         planned = _planned(wanted, least, hpa)
-        if float((used > planned * most * (1 + _ROUNDING)).mean()) <= _MOST_OVER:
+        if float((used > planned * most * (1 + _ROUNDING)).mean()) <= _MAX_OVER:
             return _worth(least, planned, before, ran, wanted, hpa)
     return None
 
@@ -63,7 +63,7 @@ def _worth(
     least: int, planned: Array, before: Array, ran: Array, wanted: Array, hpa: HpaState
 ) -> Minimum | None:
     saving = 1 - max(planned.sum() / before.sum(), planned.sum() / ran.sum())
-    if saving < LEAST_SAVING:
+    if saving < MIN_SAVING:
         return None
     orphaned = bool((wanted <= hpa.min_replicas).mean() >= _ORPHANED)
     return Minimum(least, float(planned.mean()), max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0), orphaned)

@@ -16,8 +16,8 @@ from perfopt.plugin import (
 from perfopt_cost.calibration import Bound, BoundModel, Calibration
 from perfopt_cost.hours import HOURS, KINDS, Cells
 
-LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-LEAST_COVERAGE = 0.6
+MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
+MIN_COVERAGE = 0.6
 IDLE_CORES = CPU_FLOOR_CORES / 2  # a P99 of half the floor stays within the floor
 OVER_LIMIT = 1.1
 _THROTTLED_FRACTION, _THROTTLED_SHARE = 0.05, 0.01
@@ -132,14 +132,14 @@ def _usable(context: AnalysisContext, name: str, metric: str) -> tuple[Array, in
         return None
     first = int(present.argmax())
     hours = (present.size - first) * context.snapshot.grid.step_seconds / 3600
-    parts, of = LEAST_HISTORY
+    parts, of = MIN_HISTORY
     least = context.validity.total_seconds() / 3600 * parts / of
     if hours < least:
         text = f"{name} has {hours:.1f} h of {metric}; {least:.1f} h (3/7 of the validity) are needed."
         return Unusable(DeclineCode.SHORT_HISTORY, text)
     covered = float(present[first:].mean())
-    if covered < LEAST_COVERAGE:
-        text = f"{name} has {covered:.0%} of its samples of {metric}; {LEAST_COVERAGE:.0%} are needed."
+    if covered < MIN_COVERAGE:
+        text = f"{name} has {covered:.0%} of its samples of {metric}; {MIN_COVERAGE:.0%} are needed."
         return Unusable(DeclineCode.LOW_COVERAGE, text)
     values = series.values[:, first:]
     return np.where(np.isfinite(values), values, np.nan), first

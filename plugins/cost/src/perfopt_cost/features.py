@@ -11,10 +11,10 @@ import numpy as np
 
 from perfopt.plugin import Array
 
-MOST_BLOCKS = 14
+MAX_BLOCKS = 14
 BLOCKS_PER_VALIDITY = 7
 HALF_LIFE_BLOCKS = 3.0
-LEAST_SPREAD = 0.02  # added to a spread before its logarithm: 2 % is the noise of measuring
+MIN_SPREAD = 0.02  # added to a spread before its logarithm: 2 % is the noise of measuring
 LOCATION = ("recent", "decayed")
 SPREAD = ("above", "below", "own_error", "median", "level", "blocks")
 
@@ -44,7 +44,7 @@ def describe(values: Array, validity_steps: int, level: float, floor: float) -> 
         floor: the least value that matters; half of it is the least logarithm's argument.
     """
     size = values.shape[1]
-    block = min(max(-(-validity_steps // BLOCKS_PER_VALIDITY), -(-size // MOST_BLOCKS), 1), size)
+    block = min(max(-(-validity_steps // BLOCKS_PER_VALIDITY), -(-size // MAX_BLOCKS), 1), size)
     count = size // block
     with np.errstate(invalid="ignore"):
         logs = np.log(np.maximum(values, floor / 2))
@@ -60,9 +60,9 @@ def describe(values: Array, validity_steps: int, level: float, floor: float) -> 
         location=np.array([float(peaks[-2:].max()) - reference, _decayed(peaks) - reference]),
         spread=np.array(
             [
-                *(math.log(max(spread, 0.0) + LEAST_SPREAD) for spread in spreads),
+                *(math.log(max(spread, 0.0) + MIN_SPREAD) for spread in spreads),
                 max(reference, math.log(floor)),
-                math.log(count / MOST_BLOCKS),
+                math.log(count / MAX_BLOCKS),
             ]
         ),
     )

@@ -11,7 +11,7 @@ from perfopt.forecast import SessionCalendar, calendar_of
 from perfopt.plugin import AnalysisContext, Array, TimeGrid
 
 KINDS, HOURS = 2, 24  # days that are worked (or traded), and days that are not
-LEAST_DAYS = (3, 2)  # of each kind, for an hour of it to be taken as known
+MIN_DAYS = (3, 2)  # of each kind, for an hour of it to be taken as known
 LEAD = timedelta(minutes=15)  # replicas are added so long before they are needed
 _HOUR = 3600
 _SHORTEST, _LONGEST = 4, 20  # hours of the busy block of a day
@@ -37,7 +37,7 @@ class Cells:
         """Returns the share of a reference that each hour reached, at most 1, shape (KINDS, HOURS).
 
         The highest sample of an hour and of the hours beside it, over all days of the kind. 1 where fewer
-        than LEAST_DAYS days of the kind are known.
+        than MIN_DAYS days of the kind are known.
         """
         known = np.isfinite(values)
         cell, day = self.cell[begin:][known], self.day[begin:][known]
@@ -47,7 +47,7 @@ class Cells:
         grid = peaks.reshape(KINDS, HOURS)
         grid = np.maximum.reduce([grid, np.roll(grid, 1, axis=1), np.roll(grid, -1, axis=1)])
         share = np.minimum(grid / reference, 1.0) if reference > 0 else np.ones((KINDS, HOURS))
-        enough = days.reshape(KINDS, HOURS) >= np.array(LEAST_DAYS)[:, None]
+        enough = days.reshape(KINDS, HOURS) >= np.array(MIN_DAYS)[:, None]
         return np.where(enough.all(axis=1)[:, None], share, 1.0)
 
 

@@ -11,7 +11,7 @@ from perfopt.plugin import AnalysisContext, Reason, Slo, missed_share, realised_
 
 Bools = NDArray[np.bool_]
 
-MOST_LOAD = 2.0  # times the load of a replica; one recommendation at most halves the replicas
+MAX_LOAD = 2.0  # times the load of a replica; one recommendation at most halves the replicas
 _LOADS = 6
 TOLERATED = 0.05  # share of the requests that may come in steps that missed, as LATENCY_OPTIMIZATION has it
 
@@ -77,7 +77,7 @@ def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook
 def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> Room:
     """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
     counts = np.arange(running, halved - 1, -1, dtype=np.float64)
-    loads = np.linspace(1.0, MOST_LOAD, _LOADS)
+    loads = np.linspace(1.0, MAX_LOAD, _LOADS)
     replicas = np.concatenate([counts, running / loads])
     limits = found.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])
     kept, busy = found.keeps(replicas, limits, slo.latency_ms)

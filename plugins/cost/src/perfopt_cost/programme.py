@@ -14,7 +14,7 @@ not fit has no price and no variables.
 rises with x: one replica more costs at least min(demand_price, spot_price) >= 0, since it lets at most one
 more run on spot. So x = least and z = floor(min(spot_share x, x - steady)), or 0 where spot is not cheaper,
 are optimal, and the programme is solved exactly by looking at every pair (i, j). Where there are more pairs
-than `ENUMERATED_MOST` it is handed to HiGHS (Huangfu and Hall 2018; scipy.optimize.milp) with a time limit,
+than `MAX_ENUMERATED` it is handed to HiGHS (Huangfu and Hall 2018; scipy.optimize.milp) with a time limit,
 and the gap that remains is stated. Both are tested to agree with each other and with brute force.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from perfopt.plugin import Array
 
-ENUMERATED_MOST = 100_000
+MAX_ENUMERATED = 100_000
 TIME_LIMIT_SECONDS = 2.0
 _ROUNDING = 1e-9
 
@@ -77,7 +77,7 @@ class Solution:
 
 
 def solve(
-    programme: Programme, *, enumerated_most: int = ENUMERATED_MOST, time_limit: float = TIME_LIMIT_SECONDS
+    programme: Programme, *, enumerated_most: int = MAX_ENUMERATED, time_limit: float = TIME_LIMIT_SECONDS
 ) -> Solution | None:
     """Returns the cheapest combination; None where no size fits, or none was found in time.
 

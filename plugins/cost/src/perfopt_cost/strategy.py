@@ -30,7 +30,7 @@ from perfopt_cost.freedom import Freedom, freedom_of
 from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
 from perfopt_cost.idle import idle_reasons
 from perfopt_cost.options import container_of, memory_for_load, programme_of, sizes_of
-from perfopt_cost.programme import ENUMERATED_MOST, Solution, solve
+from perfopt_cost.programme import MAX_ENUMERATED, Solution, solve
 
 _TYPE = OptimizationType.COST_OPTIMIZATION
 WORTH = 0.05  # of the cost: less is not worth a change
@@ -79,7 +79,7 @@ class CostStrategy:
     forecasts: Sequence[str] = ()
     prior: Prior = field(default_factory=lambda: shipped_calibration().prior)
     calibration: Calibration = field(default_factory=shipped_calibration)
-    enumerated_most: int = ENUMERATED_MOST
+    enumerated_most: int = MAX_ENUMERATED
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns the cheapest state for [now, now + validity), or why there is none."""

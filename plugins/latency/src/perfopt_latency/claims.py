@@ -9,7 +9,7 @@ import numpy as np
 from perfopt.plugin import Array, Claim, realised_latency
 
 WIDEST = 0.25  # of the prediction, to either side (DESIGN.md section 5)
-_LEAST_WIDTH = 0.03
+_MIN_WIDTH = 0.03
 _STRIDES = 4  # windows a third of the history long, moved on by a quarter of their length
 # Predicted changes of log latency missed the measured ones by at most this share in four of five
 # (benchmarks/latency_accuracy.py).
@@ -47,7 +47,7 @@ def usual(service: Mapping[str, Array], quantile: float, steps: int, validity_st
     ]
     if last is None or len(ratios) < _STRIDES:
         return None
-    return Usual(last, max(float(max(ratios)), _LEAST_WIDTH), len(ratios))
+    return Usual(last, max(float(max(ratios)), _MIN_WIDTH), len(ratios))
 
 
 def claim(found: Usual | None, target_ratio: float, gain_ratio: float) -> Claim:

@@ -11,7 +11,7 @@ from perfopt.plugin import Array
 
 _LIMITS = 24
 _SMALLEST_MOVE = 0.1
-_MOST_REPLICAS = 3.0  # times those that run
+_MAX_REPLICAS = 3.0  # times those that run
 MILLICORES = 1000
 
 
@@ -43,7 +43,7 @@ def least_limit(found: Outlook, target_ms: float) -> Remedy | None:
 def more_replicas(found: Outlook, target_ms: float) -> Remedy | None:
     """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
     now = max(round(found.replicas), 1)
-    counts = np.unique(np.round(np.geomspace(now + 1, max(_MOST_REPLICAS * now, now + 2), 8)))
+    counts = np.unique(np.round(np.geomspace(now + 1, max(_MAX_REPLICAS * now, now + 2), 8)))
     kept, predicted = found.keeps(counts, np.full(counts.size, found.limit_cores), target_ms)
     good = np.flatnonzero(kept)
     if not good.size:

@@ -10,11 +10,11 @@ from perfopt.plugin import AnalysisContext, Array, DeclineCode, PodSeries, Workl
 
 Flags = NDArray[np.bool_]
 
-LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-LEAST_COVERAGE = 0.6
+MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
+MIN_COVERAGE = 0.6
 THROTTLED_FRACTION = 0.05
 OOM_FACTOR = 1.2  # VPA's bump after an OOM kill: a fifth more,
-OOM_LEAST_BYTES = 100 * 2**20  # and at least 100 MiB
+OOM_MIN_BYTES = 100 * 2**20  # and at least 100 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,17 @@ def usage(context: AnalysisContext, container: str, metric: str) -> Usage | Unus
             f"{container} has {hours:.1f} h of {metric}, {needed:.1f} h (3/7 of the validity) are needed",
         )
     covered = float(present[first:].mean())
-    if covered < LEAST_COVERAGE:
+    if covered < MIN_COVERAGE:
         return Unusable(
             DeclineCode.LOW_COVERAGE,
-            f"{container} has {covered:.0%} of its samples of {metric}, {LEAST_COVERAGE:.0%} are needed",
+            f"{container} has {covered:.0%} of its samples of {metric}, {MIN_COVERAGE:.0%} are needed",
         )
     return _since_image_change(snapshot, container, series, present, first, least)
 
 
 def least_steps(context: AnalysisContext) -> int:
     """Returns how many steps of history are needed at least."""
-    parts, of = LEAST_HISTORY
+    parts, of = MIN_HISTORY
     return -(-validity_steps(context) * parts // of)
 
 
@@ -96,7 +96,7 @@ def _since_image_change(
     if changes:
         since = -(-(changes[-1] - snapshot.grid.start) // snapshot.grid.step)
         rest = present[since:]
-        if first < since <= present.size - least and rest.mean() >= LEAST_COVERAGE:
+        if first < since <= present.size - least and rest.mean() >= MIN_COVERAGE:
             begin = since + int(rest.argmax())
             return Usage(_finite(series.values[:, begin:]), begin, changes[-1])
     return Usage(_finite(series.values[:, first:]), first, None)
@@ -178,9 +178,7 @@ def oom_kills(
         peak = _highest(snapshot.series(container, "memory_bytes"), around)
         limit = _highest(snapshot.series(container, "memory_limit_bytes"), around)
         held = max(held, peak, limit or float(current_limit or 0))
-    return OomKills(
-        round(float(kills[steps].sum())) or 1, held, max(held * OOM_FACTOR, held + OOM_LEAST_BYTES)
-    )
+    return OomKills(round(float(kills[steps].sum())) or 1, held, max(held * OOM_FACTOR, held + OOM_MIN_BYTES))
 
 
 def _highest(series: PodSeries | None, steps: slice) -> float:

@@ -11,7 +11,7 @@ from perfopt_scaling.startup import Startup, startup
 
 FULL = 0.95  # of the request of a replica: what a planned need may fill
 HPA_TOLERANCE = 1.1  # an HPA leaves a replica up to a tenth above its target
-LEAST_BUSY, MOST_BUSY = 0.30, 0.75
+MIN_BUSY, MAX_BUSY = 0.30, 0.75
 IDLE = 0.2  # of the median: below it a jump adds no demand worth a replica
 
 
@@ -55,7 +55,7 @@ def capacity(context: AnalysisContext, demand: Demand, level: float, held: Array
     serves = throughput(context, whole, running_replicas(snapshot))
     slo_busy = None if serves.cores_within is None else serves.cores_within / demand.request_cores
     return Capacity(
-        busy=min(max(busy, LEAST_BUSY), MOST_BUSY),
+        busy=min(max(busy, MIN_BUSY), MAX_BUSY),
         growth=growth,
         slo_busy=slo_busy,
         serves=serves,

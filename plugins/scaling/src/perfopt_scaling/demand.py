@@ -7,9 +7,9 @@ import numpy as np
 from perfopt.capacity.throughput import running_replicas, total_cores
 from perfopt.plugin import AnalysisContext, Array, Basis, DeclineCode
 
-LEAST_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-LEAST_COVERAGE = 0.6
-LEAST_DAYS = 2.0  # fewer hold no day to repeat
+MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
+MIN_COVERAGE = 0.6
+MIN_DAYS = 2.0  # fewer hold no day to repeat
 UNSCALABLE = ("daemonset", "job", "cronjob", "node", "pod")
 
 
@@ -70,12 +70,12 @@ def _too_short(context: AnalysisContext, present: Array) -> Unknown | None:
     grid = context.snapshot.grid
     hours = present.size * grid.step_seconds / 3600
     validity_hours = context.validity.total_seconds() / 3600
-    needed = max(validity_hours * LEAST_HISTORY[0] / LEAST_HISTORY[1], 24 * LEAST_DAYS)
+    needed = max(validity_hours * MIN_HISTORY[0] / MIN_HISTORY[1], 24 * MIN_DAYS)
     if hours < needed:
         reason = f"There are {hours:.1f} h of cpu_cores, and {needed:.1f} h are needed to know a day's shape."
         return Unknown(DeclineCode.SHORT_HISTORY, reason)
     covered = float(present.mean())
-    if covered < LEAST_COVERAGE:
-        reason = f"cpu_cores has {covered:.0%} of its samples, {LEAST_COVERAGE:.0%} are needed."
+    if covered < MIN_COVERAGE:
+        reason = f"cpu_cores has {covered:.0%} of its samples, {MIN_COVERAGE:.0%} are needed."
         return Unknown(DeclineCode.LOW_COVERAGE, reason)
     return None

@@ -14,7 +14,7 @@ from perfopt_scaling.joint import Joint
 
 # Where the service's API is found from within the cluster; an export puts its own address there.
 API = "http://perfopt"
-MOST_ENTRIES = 200
+MAX_ENTRIES = 200
 _HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
 
 
@@ -78,7 +78,7 @@ def schedule(
         lead: from the decision to a ready replica.
     """
     spans = _joined([(k, k + 1, int(count)) for k, count in enumerate(replicas)])
-    while len(spans) > MOST_ENTRIES:
+    while len(spans) > MAX_ENTRIES:
         spans = _joined(_cheapest_joined(spans))
     found: list[dict[str, Any]] = []
     starts = [start + first * block for first, _, _ in spans]

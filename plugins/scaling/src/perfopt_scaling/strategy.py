@@ -56,8 +56,8 @@ STANCES = {
     ServiceClass.BATCH: Stance(0.95, 0.8, 0.98, 1, 300),
 }
 MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forecast is not trusted
-LEAST_TARGET = 0.30
-LEAST_SAVING_PERCENT = 5.0
+MIN_TARGET = 0.30
+MIN_SAVING_PERCENT = 5.0
 CAUTION_POINTS = 3.0
 
 
@@ -154,9 +154,9 @@ class ScalingStrategy:
 def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need) -> Plan:
     state, stance = context.snapshot.workload.state, STANCES[context.snapshot.workload.service_class]
     now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
-    wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, LEAST_TARGET)
+    wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
     within = learnt.serves.cores_within
-    most = None if within is None else max(within / HPA_TOLERANCE, LEAST_TARGET * demand.request_cores)
+    most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
     joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most)
     least = min(stance.least, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
@@ -196,4 +196,4 @@ def _recent(context: AnalysisContext) -> int:
 def _saving(running: float, expected: float) -> float | None:
     """Returns the share of replica-hours saved, less some caution; None where it is not worth a claim."""
     saved = 100 * (1 - expected / running)
-    return round(saved - CAUTION_POINTS, 1) if saved - CAUTION_POINTS >= LEAST_SAVING_PERCENT else None
+    return round(saved - CAUTION_POINTS, 1) if saved - CAUTION_POINTS >= MIN_SAVING_PERCENT else None

@@ -7,8 +7,8 @@ import numpy as np
 
 from perfopt.plugin import METRICS, AnalysisContext, Array
 
-LEAST_HISTORY = 3 / 7  # of the validity (DESIGN.md section 3)
-LEAST_COVERAGE = 0.6
+MIN_HISTORY = 3 / 7  # of the validity (DESIGN.md section 3)
+MIN_COVERAGE = 0.6
 _LATENCIES = (
     (0.5, "latency_p50_ms"),
     (0.9, "latency_p90_ms"),
@@ -64,7 +64,7 @@ class History:
     def least_samples(self) -> int:
         """Returns how many samples make a history."""
         steps = self.context.validity / self.context.snapshot.grid.step
-        return max(math.ceil(LEAST_HISTORY * LEAST_COVERAGE * steps), 1)
+        return max(math.ceil(MIN_HISTORY * MIN_COVERAGE * steps), 1)
 
     def requests_in_flight(self) -> float | None:
         """Returns L = λW of one replica, its P99 over time (Little 1961); None without rate or latency."""

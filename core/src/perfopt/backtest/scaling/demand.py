@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perfopt.autoscaling import World
 from perfopt.errors import NoDataError
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
-from perfopt.replay.autoscale import World
 
 SERVICE_METRICS = ("requests_per_second", "events_per_second", "volume_per_second")
 DEMAND_METRICS = frozenset({*SERVICE_METRICS, "cpu_cores"})
-_FEWEST_MINUTES = 2 * 1440 + 60  # the warm-up, and an hour to score
+_MIN_MINUTES = 2 * 1440 + 60  # the warm-up, and an hour to score
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def demand_of(snapshot: WorkloadSnapshot) -> Demand:
         )
     step = _native_step(present)
     begin, end = int(present[0]), int(present[-1]) + step
-    if end - begin < _FEWEST_MINUTES:
+    if end - begin < _MIN_MINUTES:
         raise NoDataError(
             f"{name} has {(end - begin) / 60:.0f} h of {metric}; two days pass before anything is scored.",
             field="service",

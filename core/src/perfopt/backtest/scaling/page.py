@@ -27,7 +27,7 @@ def render_scaling_page(result: ScalingBacktest) -> str:
         _table(result.policies),
     ]
     if result.same_cost:
-        parts += ["<h2>At each peer's cost</h2><p>Violated minutes: peer → perfopt.</p>"]
+        parts += ["<h2>At each baseline's cost</h2><p>Violated minutes: baseline → perfopt.</p>"]
         parts += [_same_cost(result.same_cost, groups)]
     if result.loop and result.loop[0].groups:
         parts += ["<h2>By the autoscaler's 15-second loop</h2>", _table(result.loop)]
@@ -51,7 +51,7 @@ def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
     y_ticks = [(tick, f"{tick:.1%}") for tick in svg.nice_ticks(0.0, most, 5)]
     parts = frame.axes(x_ticks, y_ticks, "cost over the oracle's", "violated")
     for policy, cost, violated in dots:
-        kind = "ours" if policy.startswith(OURS) else "peer"
+        kind = "ours" if policy.startswith(OURS) else "baseline"
         x, y = frame.x.at(cost), frame.y.at(violated)
         parts.append(svg.circle(x, y, 5.0, kind, f"{policy}: {violated:.2%} at {cost:.2f}"))
         parts.append(svg.text(min(x + 8, frame.width - 8 - 6.2 * len(policy)), y - 6, policy, f"name {kind}"))
@@ -82,9 +82,9 @@ def _same_cost(found: Sequence[SameCost], groups: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {}
     for one in found:
         ours = "-" if one.violated is None else f"{one.violated:.2%}"
-        rows.setdefault(one.peer, []).append(f"{one.peer_violated:.2%} → {ours} at {one.cost:.2f}")
-    body = "".join(f"<tr>{_cells('td', (peer, *cells))}</tr>" for peer, cells in rows.items())
-    header = _cells("th", ("peer", *groups))
+        rows.setdefault(one.baseline, []).append(f"{one.baseline_violated:.2%} → {ours} at {one.cost:.2f}")
+    body = "".join(f"<tr>{_cells('td', (baseline, *cells))}</tr>" for baseline, cells in rows.items())
+    header = _cells("th", ("baseline", *groups))
     return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>'
 
 

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from perfopt.documents import suggestion
+from perfopt.autoscaling import SHORTAGE_PRICES, Replicas, World, baselines
+from perfopt.config.documents import suggestion
 from perfopt.errors import NotFoundError
-from perfopt.replay.autoscale import SHORTAGE_PRICES, Replicas, World, peers
 
 OURS = "perfopt"
 TARGETS = (0.4, 0.5, 0.6, 0.7)
-# What our policy is tried at, to compare it with each peer at that peer's cost.
+# What our policy is tried at, to compare it with each baseline at that baseline's cost.
 PRICES = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 LOOP_TARGETS = (0.5, 0.7)
 
 Policy = Callable[[World], Replicas]
-PEERS: Mapping[str, Policy] = {
-    **{f"hpa-{target:.0%}".rstrip("%"): partial(peers.hpa, target=target) for target in TARGETS},
-    "hpa-70+yesterday": partial(peers.hpa_with_yesterday, target=0.7),
-    "hpa-50+yesterday": partial(peers.hpa_with_yesterday, target=0.5),
-    "seasonal-naive-50": partial(peers.seasonal_naive, target=0.5),
-    "phpa-linear-50": partial(peers.phpa_linear, target=0.5),
-    "phpa-holt-winters-50": partial(peers.phpa_holt_winters, target=0.5),
+BASELINES: Mapping[str, Policy] = {
+    **{f"hpa-{target:.0%}".rstrip("%"): partial(baselines.hpa, target=target) for target in TARGETS},
+    "hpa-70+yesterday": partial(baselines.hpa_with_yesterday, target=0.7),
+    "hpa-50+yesterday": partial(baselines.hpa_with_yesterday, target=0.5),
+    "seasonal-naive-50": partial(baselines.seasonal_naive, target=0.5),
+    "phpa-linear-50": partial(baselines.phpa_linear, target=0.5),
+    "phpa-holt-winters-50": partial(baselines.phpa_holt_winters, target=0.5),
 }
 CLASSES = {f"{OURS}-{name}": price for name, price in SHORTAGE_PRICES.items()}
 
@@ -31,7 +31,7 @@ def choose_scaling_policies(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         NotFoundError: there is no such policy; lists them.
     """
-    known = (*PEERS, *CLASSES)
+    known = (*BASELINES, *CLASSES)
     found: dict[str, None] = {}
     for name in names or known:
         chosen = tuple(CLASSES) if name == OURS else (name,)

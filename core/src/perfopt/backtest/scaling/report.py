@@ -1,11 +1,11 @@
-"""From runs to the tables: all services, by family, and at each peer's cost."""
+"""From runs to the tables: all services, by family, and at each baseline's cost."""
 
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from perfopt.backtest.scaling.policies import CLASSES, PEERS
+from perfopt.backtest.scaling.policies import BASELINES, CLASSES
 from perfopt.backtest.scaling.run import Run, ServiceRun
 
 ALL = "all"
@@ -38,19 +38,19 @@ class PolicyFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SameCost(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer and our policy at that peer's cost, on a group of services.
+    """A baseline and our policy at that baseline's cost, on a group of services.
 
     Attributes:
-        peer, group: which.
-        cost: of the peer.
-        peer_violated: share of scored minutes.
+        baseline, group: which.
+        cost: of the baseline.
+        baseline_violated: share of scored minutes.
         violated: ours, between the two nearest prices on a straight line; None where no price costs that.
     """
 
-    peer: str
+    baseline: str
     group: str
     cost: float
-    peer_violated: float
+    baseline_violated: float
     violated: float | None
 
 
@@ -68,7 +68,7 @@ class ScalingBacktest(msgspec.Struct, frozen=True, kw_only=True):
         source: name of the metric source.
         services: with their metric and minutes scored.
         policies: in the world of one-minute steps.
-        same_cost: our policy at each peer's cost.
+        same_cost: our policy at each baseline's cost.
         loop: by the autoscaler's own 15-second loop.
         runs: of each service.
         notes: what to know of the figures.
@@ -149,16 +149,16 @@ def _mean(runs: Sequence[Run]) -> ScalingFigures:
 def _same_cost(policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures]) -> list[SameCost]:
     found = []
     for one in policies:
-        if one.policy in CLASSES or one.policy not in PEERS:
+        if one.policy in CLASSES or one.policy not in BASELINES:
             continue
         for group, figures in one.groups.items():
             curve = sorted((price.groups[group].cost, price.groups[group].violated) for price in prices)
             found.append(
                 SameCost(
-                    peer=one.policy,
+                    baseline=one.policy,
                     group=group,
                     cost=figures.cost,
-                    peer_violated=figures.violated,
+                    baseline_violated=figures.violated,
                     violated=_at(figures.cost, curve),
                 )
             )

@@ -7,11 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 import msgspec
 import numpy as np
 
-from perfopt.backtest.scaling.demand import Demand
-from perfopt.backtest.scaling.policies import CLASSES, LOOP_TARGETS, OURS, PEERS, PRICES
-from perfopt.forecast.nowcast import Nowcasts
-from perfopt.metrics.snapshot import Array
-from perfopt.replay.autoscale import (
+from perfopt.autoscaling import (
     SHORTAGE_PRICES,
     Outcome,
     Settings,
@@ -22,6 +18,10 @@ from perfopt.replay.autoscale import (
     predictive,
     run_loop,
 )
+from perfopt.backtest.scaling.demand import Demand
+from perfopt.backtest.scaling.policies import BASELINES, CLASSES, LOOP_TARGETS, OURS, PRICES
+from perfopt.forecast.short_term import Nowcasts
+from perfopt.metrics.snapshot import Array
 
 MAXIMUM = 10**6  # replicas: no bound, so that policies differ by what they ask for
 # Beside the plan the autoscaler stays on watch, at what a replica can carry without a violation.
@@ -29,7 +29,7 @@ WATCH_TARGET = 0.9
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy on one service: see `perfopt.replay.autoscale.Outcome`."""
+    """One policy on one service: see `perfopt.autoscaling.Outcome`."""
 
     policy: str
     violated: float
@@ -95,7 +95,7 @@ def run_service(task: Task) -> ServiceRun:
 
 def _run(world: World, policy: str, expected: Nowcasts | None) -> Run:
     price = CLASSES.get(policy)
-    wanted = PEERS[policy](world) if price is None else predictive(world, price, expected)
+    wanted = BASELINES[policy](world) if price is None else predictive(world, price, expected)
     return _named(policy, measure(world, wanted))
 
 

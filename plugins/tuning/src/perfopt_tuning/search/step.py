@@ -16,10 +16,10 @@ from perfopt_tuning.search.trials import Trial, trials_of
 
 LATENCY_SCALE = 0.3
 """What the logarithm of latency is thought to vary by within the range, before anything is known."""
-LEAST_ROOM = math.log(1 / 0.8)
-MOST_UTILISATION = 0.8
+MIN_ROOM = math.log(1 / 0.8)
+MAX_UTILISATION = 0.8
 """Part of a CPU limit that the P99 of use may take: beyond it queues grow without warning."""
-LEAST_IMPROVEMENT = 0.005
+MIN_IMPROVEMENT = 0.005
 WIDEST_CLAIM = 0.25
 CLAIM_WIDTH = 1.96
 _POINTS = 201
@@ -54,7 +54,7 @@ def search(knob: Knob, history: History, container: str) -> Searched:
         return Searched(_stays(knob, container, "the smallest value needs a latency objective"), Claim())
     target = slo.latency_ms if slo is not None else _SLACK_WITHOUT_SLO * math.exp(now.log_latency)
     room = math.log(target) - now.log_latency
-    if knob.entry.search.goal == "smallest" and room < LEAST_ROOM and len(trials) < 2:
+    if knob.entry.search.goal == "smallest" and room < MIN_ROOM and len(trials) < 2:
         why = (
             f"at busy load the P99 latency is {math.exp(now.log_latency):.0f} ms of {target:.0f} ms allowed,"
             " which leaves no room to try less"
@@ -75,7 +75,7 @@ def _step(
     noise = max(trial.noise for trial in trials)
     smallest = knob.entry.search.goal == "smallest"
     limits = logs - math.log(target)
-    room = max(-float(limits.min()), LEAST_ROOM)
+    room = max(-float(limits.min()), MIN_ROOM)
     reach = min(LARGEST_STEP, -math.log(1 - knob.entry.search.largest_step) / span)
     problem = Problem(
         grid=grid,
@@ -90,7 +90,7 @@ def _step(
     back = _better_kept(now, trials, objectives, limits, measured=not smallest)
     missed = now.log_latency > math.log(target)
     step = None if missed and back is not None else next_step(problem, Trials(tried, objectives, limits))
-    if step is None or step.improvement < LEAST_IMPROVEMENT:
+    if step is None or step.improvement < MIN_IMPROVEMENT:
         if back is not None:
             return _back(knob, container, now, back, target)
         said = f"{len(trials)} values were tried, and none is left that is safe to try and worth it"
@@ -130,7 +130,7 @@ def _values(knob: Knob, history: History, container: str, now: float) -> Array:
         state = history.context.snapshot.workload.state.container(container)
         used = history.measured(container, "p99", "cpu_cores") or now
         least = max(
-            least, used / MOST_UTILISATION, (state.cpu_request_cores or 0.0) if state is not None else 0.0
+            least, used / MAX_UTILISATION, (state.cpu_request_cores or 0.0) if state is not None else 0.0
         )
     values = np.exp(np.linspace(math.log(min(least, now)), math.log(most), _POINTS))
     values = np.round(values) if knob.entry.kind == "integer" else np.ceil(values * 1000) / 1000
@@ -148,7 +148,7 @@ def _better_kept(
     best, present = int(kept[np.argmin(objectives[kept])]), trials.index(now)
     chance = math.hypot(now.noise, trials[best].noise) if measured else 0.0
     gain = objectives[present] - objectives[best]
-    return trials[best] if limits[present] > 0 or gain > max(chance, LEAST_IMPROVEMENT) else None
+    return trials[best] if limits[present] > 0 or gain > max(chance, MIN_IMPROVEMENT) else None
 
 
 def _back(knob: Knob, container: str, now: Trial, best: Trial, target: float) -> Searched:

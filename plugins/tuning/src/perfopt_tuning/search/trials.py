@@ -14,8 +14,8 @@ Flags = NDArray[np.bool_]
 
 BUSY_QUANTILE = 0.9
 COMPARABLE_LOAD = 0.25
-LEAST_SAMPLES = 12
-LEAST_NOISE = 0.02
+MIN_SAMPLES = 12
+MIN_NOISE = 0.02
 """Standard deviation of a logarithm below which no mean latency of a stretch is trusted."""
 _CORRELATED = 6.0
 """Samples that count as one: neighbouring steps share their load and their neighbours on the node."""
@@ -60,7 +60,7 @@ def trials_of(history: History, container: str, metric: str) -> list[Trial]:
     found = []
     for value in np.unique(rounded):
         near = counts & (np.abs(values / value - 1) <= 0.5 * 10.0 ** (1 - _SIGNIFICANT))
-        if np.count_nonzero(near) >= LEAST_SAMPLES:
+        if np.count_nonzero(near) >= MIN_SAMPLES:
             found.append(_trial(float(value), np.log(latency[near])))
     return found
 
@@ -81,5 +81,5 @@ def _comparable(service: Mapping[str, Array]) -> Flags:
 
 def _trial(value: float, logs: Array) -> Trial:
     independent = max(logs.size / _CORRELATED, 1.0)
-    noise = max(float(logs.std()) / math.sqrt(independent), LEAST_NOISE)
+    noise = max(float(logs.std()) / math.sqrt(independent), MIN_NOISE)
     return Trial(value, float(logs.mean()), noise, int(logs.size))

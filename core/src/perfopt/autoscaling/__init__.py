@@ -1,0 +1,20 @@
+"""Replays horizontal scaling: a world of one-minute steps, the autoscaler's own loop, and policies."""
+
+from perfopt.autoscaling.behavior import Behavior
+from perfopt.autoscaling.loop import Settings, run_loop
+from perfopt.autoscaling.predictive import SHORTAGE_PRICES, foretell, predictive
+from perfopt.autoscaling.world import Outcome, Replicas, World, measure, measure_ready
+
+__all__ = [
+    "SHORTAGE_PRICES",
+    "Behavior",
+    "Outcome",
+    "Replicas",
+    "Settings",
+    "World",
+    "foretell",
+    "measure",
+    "measure_ready",
+    "predictive",
+    "run_loop",
+]

@@ -1,0 +1,276 @@
+"""Configuration: one YAML file, overridden by the environment, checked as a whole.
+
+The file is named by an argument or by PERFOPT_CONFIG. `PERFOPT_<SECTION>__<FIELD>` overrides a
+field (`PERFOPT_ENGINE__DEADLINE_SECONDS=20`); deeper fields take one more `__` each. The fields
+that stand at the top are `PERFOPT_DEFAULT_SOURCE` and `PERFOPT_PRICE_BOOK`. Other variables with
+the prefix are left alone: Kubernetes sets such (`PERFOPT_PORT`) for a Service of that name.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from perfopt.config.documents import Document, read_yaml, suggestion
+from perfopt.config.prices import price_book
+from perfopt.config.prometheus import PrometheusConfig
+from perfopt.domain.enums import ServiceClass
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.errors import InvalidInputError
+
+SECTION_GROUP = "perfopt.config_sections"
+PREFIX = "PERFOPT_"
+_SCALARS = ("default_source", "price_book")
+_MAPPINGS = ("sources", "price_books", "engine", "rules")
+_SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
+_URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
+    (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
+    (re.compile(r"(?<=nats://)[^/@\s:]+@"), "***@"),
+    (re.compile(r"([?&][^=&\s]*(?:passw|token|secret|key)[^=&\s]*=)[^&\s]+", re.I), r"\1***"),
+)
+REDACTED = "***"
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Count = Annotated[int, Meta(ge=1, le=1024)]
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class FilesConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="files", tag_field="type"
+):
+    """Parquet or CSV files with the columns series_id, timestamp, metric, value.
+
+    Attributes:
+        paths: a file or directory, or a list of them. Relative ones start at the working directory.
+        services: the services file that states what each series has now.
+        step_seconds: of the time grid.
+    """
+
+    paths: str | tuple[str, ...]
+    services: str | None = None
+    step_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
+
+
+SourceConfig = PrometheusConfig | FilesConfig
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of the worker processes that run strategies.
+
+    Attributes:
+        deadline_seconds: for one strategy with its replays; a process over it is killed.
+        memory_limit_mib: resident memory of one process; over it, it is killed.
+        processes: how many; None is one for each core.
+        disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
+        knob_catalogue: YAML file of runtime knobs that is added to those that perfopt-tuning ships.
+        sizing_model: file that `perfopt train` wrote; without one the model that comes with perfopt sizes.
+        shortage_costs: service class to what a broken word costs, where a request of twice what is needed
+            costs 1; those of `perfopt.learn.model.SHORTAGE_COSTS` for a class that is not named.
+    """
+
+    deadline_seconds: Seconds = 10.0
+    memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
+    processes: Count | None = None
+    disabled_plugins: str | tuple[str, ...] = ()
+    knob_catalogue: str | None = None
+    sizing_model: str | None = None
+    shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
+
+    def disabled(self) -> tuple[str, ...]:
+        """Returns the names of the disabled plugins."""
+        given = self.disabled_plugins
+        names = given.split(",") if isinstance(given, str) else given
+        return tuple(name.strip() for name in names if name.strip())
+
+
+class NamespaceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds of rules in one namespace.
+
+    Attributes:
+        packs: files or directories of packs for this namespace only: one, or a list.
+        enable, disable: names of packs: a list, or names with commas.
+        parameters: name of a pack to its parameters.
+    """
+
+    packs: str | tuple[str, ...] = ()
+    enable: str | tuple[str, ...] = ()
+    disable: str | tuple[str, ...] = ()
+    parameters: dict[str, dict[str, Any]] = {}
+
+
+class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Declarative rules: see docs/reference/rules.md.
+
+    Attributes:
+        packs: files or directories of rule packs, beside those shipped: one, or a list.
+        enable, disable: names of packs: a list, or names with commas.
+        parameters: name of a pack to its parameters.
+        namespaces: what is different in a namespace.
+        clusters: name of a cluster to labels that rules may ask for (`cluster.labels`).
+    """
+
+    packs: str | tuple[str, ...] = ()
+    enable: str | tuple[str, ...] = ()
+    disable: str | tuple[str, ...] = ()
+    parameters: dict[str, dict[str, Any]] = {}
+    namespaces: dict[str, NamespaceRules] = {}
+    clusters: dict[str, dict[str, str]] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective configuration.
+
+    Attributes:
+        sources: name to metric source.
+        default_source: the one used where a request names none; None with one source means that one.
+        price_books: name to price book, the built-in one included.
+        price_book: name of the book for workloads that name none.
+        engine: limits of strategies.
+        rules: declarative rules.
+        sections: sections of installed extensions as written; read one with `section`.
+        origin: where the file part came from.
+    """
+
+    sources: dict[str, SourceConfig] = {}
+    default_source: str | None = None
+    price_books: dict[str, PriceBook] = msgspec.field(
+        default_factory=lambda: {DEFAULT_PRICE_BOOK.name: DEFAULT_PRICE_BOOK}
+    )
+    price_book: str = DEFAULT_PRICE_BOOK.name
+    engine: EngineConfig = EngineConfig()
+    rules: RulesConfig = RulesConfig()
+    sections: dict[str, dict[str, Any]] = {}
+    origin: str = "environment"
+
+    def section(self, name: str, into: type[S]) -> S:
+        """Returns an extension's section as its struct, with defaults for what is not set.
+
+        Raises:
+            InvalidInputError: an unknown field or a wrong value; names the key and the file.
+        """
+        return Document(self.origin, {}).convert(self.sections.get(name, {}), into, (name,), lax=True)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Reads the configuration.
+
+    Args:
+        path: the YAML file; None takes PERFOPT_CONFIG, and without that there is no file.
+        environ: the environment.
+
+    Raises:
+        InvalidInputError: unreadable, unknown key, wrong type or a reference to nothing.
+    """
+    named = path or (Path(environ["PERFOPT_CONFIG"]) if environ.get("PERFOPT_CONFIG") else None)
+    document = read_yaml(named, what="configuration file") if named else Document("environment", {})
+    data = _overridden(document.data, environ)
+    known = (*_SCALARS, *_MAPPINGS, *section_names())
+    for key in data:
+        if key not in known:
+            document.fail((key,), f"There is no section {key!r}.", suggestion(key, known))
+    return _build(Document(document.name, data, document.lines))
+
+
+def section_names() -> tuple[str, ...]:
+    """Returns the names of the sections that installed extensions add, without importing them."""
+    return tuple(sorted({point.name for point in entry_points(group=SECTION_GROUP)}))
+
+
+def _overridden(data: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    merged: dict[str, Any] = dict(data)
+    for variable, text in sorted(environ.items()):
+        keys = variable.removeprefix(PREFIX).lower().split("__")
+        if not variable.startswith(PREFIX) or (len(keys) == 1 and keys[0] not in _SCALARS):
+            continue
+        merged = _put(merged, keys, text, variable)
+    return merged
+
+
+def _put(data: dict[str, Any], keys: list[str], text: str, variable: str) -> dict[str, Any]:
+    head, rest = keys[0], keys[1:]
+    if not rest:
+        return {**data, head: text}
+    below = data.get(head) or {}
+    if not isinstance(below, dict):
+        raise InvalidInputError(
+            f"{head!r} holds no further fields.",
+            field=variable,
+            remedy="Unset the variable or correct its name.",
+        )
+    return {**data, head: _put(below, rest, text, variable)}
+
+
+def _build(document: Document) -> Config:
+    parts = {key: _mapping(document, key) for key in (*_MAPPINGS, *section_names())}
+    sources: dict[str, SourceConfig] = {
+        name: document.convert(value, SourceConfig, ("sources", name), lax=True)  # type: ignore[arg-type]
+        for name, value in parts["sources"].items()
+    }
+    books = {
+        name: price_book(document, value, ("price_books", name), name, lax=True)
+        for name, value in parts["price_books"].items()
+    }
+    config = Config(
+        sources=sources,
+        default_source=_text(document, "default_source"),
+        price_books={DEFAULT_PRICE_BOOK.name: DEFAULT_PRICE_BOOK, **books},
+        price_book=_text(document, "price_book") or DEFAULT_PRICE_BOOK.name,
+        engine=document.convert(parts["engine"], EngineConfig, ("engine",), lax=True),
+        rules=document.convert(parts["rules"], RulesConfig, ("rules",), lax=True),
+        sections={name: parts[name] for name in section_names()},
+        origin=document.name,
+    )
+    _check_references(document, config)
+    return config
+
+
+def _mapping(document: Document, key: str) -> dict[str, Any]:
+    value = document.data.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        document.fail((key,), "This is not a mapping.", "Write `name: value` lines below it.")
+    return value
+
+
+def _text(document: Document, key: str) -> str | None:
+    return document.convert(document.data.get(key), str | None, (key,))  # type: ignore[arg-type]
+
+
+def _check_references(document: Document, config: Config) -> None:
+    for key, value, known in (
+        ("default_source", config.default_source, config.sources),
+        ("price_book", config.price_book, config.price_books),
+    ):
+        if value is not None and value not in known:
+            document.fail((key,), f"{value!r} is not configured.", suggestion(value, tuple(known)))
+
+
+def show(config: Config) -> dict[str, Any]:
+    """Returns the effective configuration as plain data, defaults filled in and secrets redacted."""
+    data: dict[str, Any] = msgspec.to_builtins(config)
+    sections = data.pop("sections")
+    del data["origin"]
+    for point in entry_points(group=SECTION_GROUP):
+        sections[point.name] = msgspec.to_builtins(config.section(point.name, point.load()))
+    shown: dict[str, Any] = redact(data | sections)
+    return shown
+
+
+def redact(value: Any, key: str = "") -> Any:
+    """Replaces secrets in plain data: by the name of their key, and passwords within URLs."""
+    if isinstance(value, dict):
+        return {name: redact(item, name) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item, key) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    if _SECRET_KEY.search(key) and not key.endswith("_file"):
+        return REDACTED
+    for pattern, shown in _URL_SECRETS:
+        value = pattern.sub(shown, value)
+    return value

@@ -1,0 +1,182 @@
+"""Makes the values taken from several proposals fit each other, so that what each one meant still holds."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from perfopt.domain.recommendation import Reason
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.plan.bids import FOR_SLO, Bid
+from perfopt.engine.plan.fields import (
+    HPA_CPU,
+    HPA_MAX,
+    HPA_MEMORY,
+    HPA_MIN,
+    REPLICAS,
+    Path,
+    Values,
+    container_path,
+    flatten,
+    is_cpu_request,
+    label,
+    shown,
+    with_values,
+)
+from perfopt.engine.plan.reconcile import Agreed
+
+_SCALED_OBJECT: Path = ("extra", "keda_scaled_object")
+_FULL = 100  # percent: a target above it lets pods live on what they did not reserve
+_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
+_TARGETS = ((HPA_CPU, "cpu_request_cores", "cpu"), (HPA_MEMORY, "memory_request_bytes", "memory"))
+
+
+@dataclass(slots=True)
+class Fitted:
+    """A state whose parts fit.
+
+    Attributes:
+        values: field to value, of all that was taken or adjusted.
+        reasons: field to what was adjusted there and why.
+    """
+
+    current: WorkloadState
+    values: dict[Path, Any]
+    reasons: dict[Path, Reason] = field(default_factory=dict)
+    _state: WorkloadState | None = None
+
+    @property
+    def state(self) -> WorkloadState:
+        """The state as it would be."""
+        if self._state is None:
+            self._state = with_values(self.current, self.values)
+        return self._state
+
+    def update(self, values: Values) -> None:
+        """Changes values that need no reason of ours."""
+        self.values.update(values)
+        self._state = None
+
+    def set(self, path: Path, value: Any, code: str, why: str) -> None:
+        """Changes a value and says why."""
+        was = self.values.get(path, flatten(self.current).get(path))
+        text = f"{label(path)} is {shown(path, value)} instead of {shown(path, was)}: {why}"
+        self.reasons[path] = Reason(code=code, text=text)
+        self.update({path: value})
+
+
+def fitted(current: WorkloadState, agreed: Agreed) -> Fitted:
+    """Returns the state that the values taken make, adjusted so that they fit each other.
+
+    Requests times replicas stay what the request's owner meant them to be where another takes replicas away;
+    an autoscaler's target times the request stays what the target's owner meant, so that a request never
+    moves replicas by itself; no limit is below its request; replicas are within the autoscaler's bounds.
+    """
+    result = Fitted(current, dict(agreed.values))
+    _spread_over_fewer(result, agreed)
+    _limits(result)
+    for target, quantity, resource in _TARGETS:
+        owner = _owner(agreed, target)
+        meant = current if owner is None else owner.proposal.target
+        _hold_operating_point(result, meant.total(quantity), target, quantity, resource)
+    _autoscaler_bounds(result, agreed)
+    _scaled_object(result)
+    return result
+
+
+def fitted_alone(current: WorkloadState, values: Values) -> Fitted:
+    """Returns the state that some of the plan's values make without the rest of it.
+
+    A request that moves without its autoscaler's target takes the target along.
+    """
+    result = Fitted(current, dict(values))
+    _limits(result)
+    for target, quantity, resource in _TARGETS:
+        if target not in values:
+            _hold_operating_point(result, current.total(quantity), target, quantity, resource)
+    _autoscaler_bounds(result, Agreed())
+    _scaled_object(result)
+    return result
+
+
+def _owner(agreed: Agreed, path: Path) -> Bid | None:
+    return next(iter(agreed.owners.get(path, ())), None)
+
+
+def _spread_over_fewer(result: Fitted, agreed: Agreed) -> None:
+    """Keeps replicas × request where requests were meant for more replicas than there will be."""
+    after = result.state
+    if after.hpa is not None or after.replicas is None or after.replicas < 1:
+        return
+    for path in [path for path in agreed.values if is_cpu_request(path)]:
+        owner = _owner(agreed, path)
+        meant = None if owner is None else owner.proposal.target.replicas
+        request = result.values[path]
+        if meant is not None and meant > after.replicas and request is not None:
+            grown = math.ceil(round(request * meant / after.replicas * 1000, 6)) / 1000
+            why = f"it was meant for {meant} replicas, and there will be {after.replicas}."
+            result.set(path, grown, "request_spread_over_fewer_replicas", why)
+
+
+def _limits(result: Fitted) -> None:
+    for container in result.state.containers:
+        for request, limit in _PAIRS:
+            asked, allowed = getattr(container, request), getattr(container, limit)
+            if asked is not None and allowed is not None and allowed < asked:
+                why = "a limit can't be below its request."
+                result.set(container_path(container.name, limit), asked, "limit_follows_request", why)
+
+
+def _hold_operating_point(
+    result: Fitted, meant: float | None, target: Path, quantity: str, resource: str
+) -> None:
+    """Rescales an autoscaler's target, a share of the request, to the request that there will be."""
+    after = result.state
+    if after.hpa is None:
+        return
+    percent, there = getattr(after.hpa, target[1]), after.total(quantity)
+    if percent is None or not meant or not there or meant == there:
+        return
+    scaled = max(1, math.floor(percent * meant / there + 1e-9))
+    if meant > there:  # a smaller request: no further than full, where the target was not above it before
+        scaled = min(scaled, max(_FULL, percent))
+    if scaled != percent:
+        why = f"so the {resource} at which a replica is added stays when the request changes."
+        result.set(target, scaled, "hpa_target_follows_request", why)
+
+
+def _autoscaler_bounds(result: Fitted, agreed: Agreed) -> None:
+    after = result.state
+    if after.hpa is None:
+        return
+    least, most = after.hpa.min_replicas, after.hpa.max_replicas
+    if agreed.ranks.get(REPLICAS) == FOR_SLO and after.replicas is not None and after.replicas > least:
+        least = after.replicas
+        result.set(HPA_MIN, least, "hpa_min_for_objective", "the objective needs as many replicas.")
+    if least > most:
+        result.set(HPA_MAX, least, "hpa_max_follows_min", "it can't be below the least.")
+        most = least
+    if after.replicas is not None and not least <= after.replicas <= most:
+        value = min(max(after.replicas, least), most)
+        result.set(REPLICAS, value, "replicas_within_hpa", "the autoscaler keeps them within its bounds.")
+
+
+def _scaled_object(result: Fitted) -> None:
+    """Has KEDA's ScaledObject say what the autoscaler's settings say: it is another form of them."""
+    hpa, given = result.state.hpa, result.values.get(_SCALED_OBJECT)
+    if hpa is None or not isinstance(given, dict) or not isinstance(given.get("spec"), dict):
+        return
+    percents = {"cpu": hpa.target_cpu_utilization_percent, "memory": hpa.target_memory_utilization_percent}
+    spec = given["spec"] | {
+        "minReplicaCount": hpa.min_replicas,
+        "maxReplicaCount": hpa.max_replicas,
+        "triggers": [_trigger(trigger, percents) for trigger in given["spec"].get("triggers", ())],
+    }
+    if spec != given["spec"]:
+        result.update({_SCALED_OBJECT: given | {"spec": spec}})
+
+
+def _trigger(trigger: dict[str, Any], percents: dict[str, int | None]) -> dict[str, Any]:
+    percent = percents.get(trigger.get("type", ""))
+    if percent is None or trigger.get("metricType") != "Utilization":
+        return trigger
+    return trigger | {"metadata": trigger.get("metadata", {}) | {"value": str(percent)}}

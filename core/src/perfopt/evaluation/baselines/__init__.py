@@ -1,0 +1,33 @@
+"""Policies of other tools as pure functions, to replay beside ours; algorithms as in the tools' files."""
+
+from perfopt.evaluation.baselines import attune, crane, krr, kruize, vpa
+from perfopt.evaluation.baselines.base import Baseline, per_container
+from perfopt.evaluation.baselines.history import percentile_of_history
+
+_RULES = (
+    ("krr-simple", "KRR simple: cpu P95 of the hottest pod, memory peak and 15 %", krr.simple(95.0)),
+    ("krr-simple-limit", "KRR simple_limit: cpu P66, limit P96, of all pods", krr.simple_limit(66.0, 96.0)),
+    ("krr-p99", "KRR simple at cpu P99", krr.simple(99.0)),
+    ("vpa", "Vertical pod autoscaler: target", vpa.target),
+    ("goldilocks", "Goldilocks Guaranteed: requests and limits at the target", vpa.goldilocks),
+    (
+        "goldilocks-burstable",
+        "Goldilocks Burstable: requests at the lower bound, limits at the upper",
+        vpa.goldilocks_burstable,
+    ),
+    ("crane", "Crane: P99 of 7 days and 15 %, in buckets of 0.1 core and 100 MiB", crane.percentile),
+    ("kruize-cost", "Kruize cost: peak under a core, else P60", kruize.profile(kruize.COST_PERCENT)),
+    (
+        "kruize-performance",
+        "Kruize performance: peak under a core, else P98",
+        kruize.profile(kruize.PERFORMANCE_PERCENT),
+    ),
+    ("attune", "Attune: highest hour-of-day percentile and overheads", attune.recommend),
+    ("max", "The maximum of the history", percentile_of_history(100.0)),
+    ("p99", "The P99 of the history", percentile_of_history(99.0)),
+)
+
+BASELINES = {name: Baseline(name, about, per_container(rule)) for name, about, rule in _RULES}
+BASELINE_METRICS = frozenset({"cpu_cores", "memory_bytes", "oom_kills", "cpu_throttled_fraction"})
+
+__all__ = ["BASELINES", "BASELINE_METRICS", "Baseline"]

@@ -1,0 +1,110 @@
+"""Scores what a recommendation came to, once its validity is over: DESIGN.md section 5, online."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from perfopt.domain.workload import WorkloadState
+from perfopt.evaluation.score import WindowScore, score, score_together
+from perfopt.metrics.snapshot import PodSeries, WorkloadSnapshot
+from perfopt.plugin.strategy import Proposal
+
+# What is read of the window, beside the state that was recorded in it.
+OUTCOME_METRICS = frozenset(
+    {
+        "cpu_cores",
+        "memory_bytes",
+        "cpu_throttled_fraction",
+        "oom_kills",
+        "cpu_request_cores",
+        "memory_request_bytes",
+        "cpu_limit_cores",
+        "memory_limit_bytes",
+        "replicas",
+        "requests_per_second",
+        "latency_p50_ms",
+        "latency_p90_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+    }
+)
+MAX_THROTTLED = 0.05
+"""Share of a container's CFS periods that may be throttled while a recommendation is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeScore:
+    """How a recommendation did.
+
+    Attributes:
+        score: with accurate False where the window was censored.
+        censored: "oom_kill" or "throttled": use was cut off by what was applied, so that it can't be
+            compared with the request; None where it was not.
+    """
+
+    score: WindowScore
+    censored: str | None = None
+
+
+def score_outcome(proposal: Proposal, window: WorkloadSnapshot, *, applied: bool) -> OutcomeScore:
+    """Scores a recommendation on the window after it.
+
+    One that was not applied is scored as a replay is: would it have held what was used? One that was
+    applied shaped what was used, so an OOM kill or more than 5 % throttled periods of any container make
+    it inaccurate, and what was realised is held against the claim for the target.
+
+    Args:
+        proposal: what was recommended.
+        window: [made, valid until), with the workload's state as it was known when it was made.
+        applied: it was in force.
+    """
+    if not applied:
+        return OutcomeScore(score(proposal, window))
+    return _in_force(score(_for_target(proposal), window), window)
+
+
+def score_plan_outcome(
+    parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot, *, applied: bool
+) -> OutcomeScore:
+    """Scores a plan of several recommendations on the window after it, as its replays were scored.
+
+    Args:
+        parts: the recommendations that it was made of, for what they answer for and claim.
+        merged: the state that the plan recommended.
+        window: [made, valid until), with the workload's state as it was known when it was made.
+        applied: all of it was in force.
+    """
+    if not applied:
+        return OutcomeScore(score_together(parts, merged, window))
+    return _in_force(score_together([_for_target(part) for part in parts], merged, window), window)
+
+
+def _in_force(found: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
+    cut_off = _cut_off(window.containers)
+    if cut_off is None:
+        return OutcomeScore(found)
+    return OutcomeScore(replace(found, scored=True, accurate=False, reason=None), cut_off)
+
+
+def _for_target(proposal: Proposal) -> Proposal:
+    """Returns a proposal that claims for its target what a replay looks for in the present state."""
+    claim = proposal.claim
+    promised = msgspec.structs.replace(
+        claim, latency_now_ms=claim.latency_ms, latency_now_interval_ms=claim.latency_interval_ms
+    )
+    return msgspec.structs.replace(proposal, claim=promised)
+
+
+def _cut_off(containers: Mapping[str, Mapping[str, PodSeries]]) -> str | None:
+    for metrics in containers.values():
+        kills = metrics.get("oom_kills")
+        if kills is not None and np.nansum(kills.values) > 0:
+            return "oom_kill"
+    for metrics in containers.values():
+        throttled = metrics.get("cpu_throttled_fraction")
+        present = throttled is not None and bool(np.isfinite(throttled.values).any())
+        if throttled is not None and present and np.nanmean(throttled.values) > MAX_THROTTLED:
+            return "throttled"
+    return None

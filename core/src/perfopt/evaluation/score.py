@@ -1,0 +1,201 @@
+"""Scores a proposal of any type on the window after it: DESIGN.md section 5, by what the type promises."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.workload import WorkloadState
+from perfopt.evaluation.changes import MEMORY, changed_quantities
+from perfopt.evaluation.resources import WindowScore, measures, score_resources, unscored
+from perfopt.evaluation.scaling import planned_replicas, recorded_replicas, rescaled, score_scaling
+from perfopt.metrics.latency import realised_latency
+from perfopt.metrics.snapshot import Array, WorkloadSnapshot
+from perfopt.plugin.strategy import Claim, Proposal
+
+__all__ = ["WindowScore", "score", "score_resources"]
+
+DEFAULT_QUANTILE = 0.99
+WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
+SAVING_TOLERANCE_POINTS = 10.0
+_NOTHING = "nothing that the window measures is changed, and nothing is claimed"
+
+
+def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    """Scores a proposal on data that was not seen when it was made.
+
+    RESOURCE: rules 1 and 2 per pod on all that it sets. SCALING: total demand against replicas × request.
+    COST: rules 1 and 2 on what it changes, under the load that its replicas would have had. LATENCY and
+    TUNING: rules 1 and 2 on what they change. All: rule 3 on what they claim.
+
+    Args:
+        proposal: made at the start of the window.
+        window: the data that followed, with the workload's state as it was known at its start.
+
+    Returns:
+        Not scored, with a reason, where the proposal changes nothing that the window measures and claims
+        nothing, where it measures too little, or where a claim can't be checked.
+    """
+    score_type = _SCORERS[proposal.optimization_type]
+    rules = score_type(proposal, window)
+    if rules is not None and not rules.scored:
+        return rules
+    checked = _with_latency(rules, proposal.claim, window)
+    checked = _with_saving(checked, proposal.claim, window, lambda: planned_replicas(proposal.target, window))
+    if checked is None:
+        return unscored(_NOTHING)
+    return checked
+
+
+def score_together(parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot) -> WindowScore:
+    """Scores the state that several proposals make together: all that any of them answers for must hold.
+
+    Args:
+        parts: the proposals, for what they answer for and claim.
+        merged: the state, whatever of them went into it.
+        window: the data that followed, with the workload's state as it was known at its start.
+    """
+    kinds = {part.optimization_type for part in parts}
+    cost = [part for part in parts if part.optimization_type is OptimizationType.COST_OPTIMIZATION]
+    whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.already_right for part in cost)
+    state = Proposal(optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=merged, description="")
+    planned = planned_replicas(merged, window)
+    rules = _score_under_own_load(merged, window, planned, whole=whole)
+    if OptimizationType.SCALING_OPTIMIZATION in kinds and (rules is None or rules.scored):
+        rules = _both(rules, score_scaling(state, window, planned))
+    if rules is not None and not rules.scored:
+        return rules
+    for part in parts:
+        rules = _with_latency(rules, part.claim, window)
+        if rules is not None and not rules.scored:
+            return rules
+        rules = _with_saving(rules, part.claim, window, lambda: planned)
+    return rules if rules is not None else unscored(_NOTHING)
+
+
+def score_staying(proposal: Proposal, window: WorkloadSnapshot) -> bool | None:
+    """Tells whether the state of a window's start would have done where a proposal wants another.
+
+    What is scored is what the proposal answers for, at the values that it changes; an objective for latency
+    is part of it for a proposal of type LATENCY. None where nothing of it was measured.
+    """
+    current, kind = window.workload.state, proposal.optimization_type
+    if kind in (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION):
+        found = _SCORERS[kind](msgspec.structs.replace(proposal, target=current), window)
+    else:
+        changed = changed_quantities(current, proposal.target)
+        found = score_resources(changed, window) if changed and measures(changed, window) else None
+    kept = found.accurate if found is not None and found.scored else None
+    slo = window.workload.slo
+    if slo is None or kind is not OptimizationType.LATENCY_OPTIMIZATION:
+        return kept
+    realised = realised_latency(window.service, slo.quantile)
+    return kept if realised is None else realised <= slo.latency_ms and kept is not False
+
+
+def _score_all(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    return score_resources(proposal.target, window)
+
+
+def _score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+    return score_scaling(proposal, window)
+
+
+def _score_changes(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+    target = proposal.target
+    return _score_under_own_load(target, window, planned_replicas(target, window), whole=False)
+
+
+def _score_under_own_load(
+    target: WorkloadState, window: WorkloadSnapshot, planned: Array | None, *, whole: bool
+) -> WindowScore | None:
+    """Scores per pod what changes, and what must carry another load because replicas change.
+
+    Args:
+        target: the state.
+        window: the data that followed.
+        planned: replicas that the state would have run.
+        whole: score all that the target sets, whatever of it changes.
+    """
+    ran = recorded_replicas(window)
+    always: frozenset[str] = frozenset()
+    if ran is not None and planned is not None and not np.array_equal(ran, planned):
+        # Memory is taken not to shrink with the load: only fewer replicas can make it too small.
+        always = frozenset({"cpu_request_cores"}) | (MEMORY if bool((planned < ran).any()) else frozenset())
+        window = rescaled(window, planned)
+    scored = target if whole else changed_quantities(target, window.workload.state, always)
+    if scored is None or not measures(scored, window):
+        return None
+    return score_resources(scored, window)
+
+
+def _score_cost(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+    # A state that stays as it is because nothing cheaper would do has been recommended, and is scored so.
+    return _score_all(proposal, window) if proposal.already_right else _score_changes(proposal, window)
+
+
+_SCORERS: dict[OptimizationType, Callable[[Proposal, WorkloadSnapshot], WindowScore | None]] = {
+    OptimizationType.RESOURCE_OPTIMIZATION: _score_all,
+    OptimizationType.SCALING_OPTIMIZATION: _score_scaling,
+    OptimizationType.COST_OPTIMIZATION: _score_cost,
+    OptimizationType.LATENCY_OPTIMIZATION: _score_changes,
+    OptimizationType.PERFORMANCE_TUNING: _score_changes,
+}
+
+
+def _both(one: WindowScore | None, other: WindowScore | None) -> WindowScore | None:
+    """Joins two scores of one state: the wider of them tells of waste."""
+    if one is None or other is None:
+        return one if other is None else other
+    wide = one if one.memory_safe is not None else other
+    return replace(
+        wide,
+        accurate=one.accurate and other.accurate,
+        cpu_safe=_all_of(one.cpu_safe, other.cpu_safe),
+        memory_safe=_all_of(one.memory_safe, other.memory_safe),
+    )
+
+
+def _all_of(*safe: bool | None) -> bool | None:
+    known = [one for one in safe if one is not None]
+    return all(known) if known else None
+
+
+def _with_latency(rules: WindowScore | None, claim: Claim, window: WorkloadSnapshot) -> WindowScore | None:
+    """Adds the check of a latency claim: realised within the interval of the unchanged state."""
+    if claim.latency_ms is None and claim.latency_now_interval_ms is None:
+        return rules
+    if claim.latency_now_interval_ms is None:
+        return unscored("latency is claimed without an interval for the unchanged state, the one history has")
+    slo = window.workload.slo
+    realised = realised_latency(window.service, slo.quantile if slo is not None else DEFAULT_QUANTILE)
+    if realised is None:
+        return unscored("latency is claimed and the window measures it in less than 50% of its steps")
+    low, high = claim.latency_now_interval_ms
+    predicted = claim.latency_now_ms if claim.latency_now_ms is not None else (low + high) / 2
+    kept = low <= realised <= high and high - low <= WIDEST_INTERVAL * predicted
+    return replace(_and_kept(rules, kept), realised_latency_ms=round(realised, 3))
+
+
+def _with_saving(
+    checked: WindowScore | None, claim: Claim, window: WorkloadSnapshot, plan: Callable[[], Array | None]
+) -> WindowScore | None:
+    """Adds the check of a saving: replica-hours planned against those that ran, at most 10 points less."""
+    claimed = claim.saving_percent
+    if claimed is None or (checked is not None and not checked.scored):
+        return checked
+    ran, planned = recorded_replicas(window), plan()
+    if ran is None or planned is None:
+        return unscored("a saving is claimed and how many replicas ran is not known")
+    realised = 100 * (1 - float(planned.sum() / ran.sum()))
+    kept = realised >= claimed - SAVING_TOLERANCE_POINTS
+    return replace(_and_kept(checked, kept), realised_saving_percent=round(realised, 3))
+
+
+def _and_kept(score: WindowScore | None, kept: bool) -> WindowScore:
+    if score is None:
+        return WindowScore(scored=True, accurate=kept, claim_kept=kept)
+    both = kept and score.claim_kept is not False
+    return replace(score, accurate=score.accurate and kept, claim_kept=both)

@@ -1,0 +1,1 @@
+"""Metrics and current state from Parquet and CSV files and a services file."""

@@ -1,0 +1,1 @@
+"""Current state from the API of a Kubernetes cluster."""

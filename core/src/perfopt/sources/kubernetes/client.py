@@ -1,0 +1,187 @@
+"""The Kubernetes API: lists, read page by page, bounded and retried. Knows nothing of workloads."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import urllib3
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_loader
+
+from perfopt.config.kubernetes import KubernetesConfig
+from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.sources.kubernetes.objects import Page, Status
+
+_RETRIED = {429, 500, 502, 503, 504}
+_BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
+_EXPIRED = 410
+_LISTINGS = 3  # a list whose pages expired is begun again so often
+_GUIDE = "docs/how-to/read-a-cluster.md has the role it needs."
+
+
+class KubernetesClient:
+    """A blocking client for one API server.
+
+    Attributes:
+        address: of the server, for messages.
+    """
+
+    def __init__(self, config: KubernetesConfig, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Reads the service account or the kubeconfig; asks the server nothing yet.
+
+        Raises:
+            InvalidInputError: there is neither, or what there is cannot be used.
+        """
+        settings = _settings(config)
+        settings.retries = False  # its own are neither bounded in time nor told of
+        self._api = kubernetes_client.ApiClient(settings)
+        self._config = config
+        self._sleep = sleep
+        self.address: str = settings.host
+
+    def objects[Item](self, path: str, kind: type[Item], *, optional: bool = False) -> list[Item]:
+        """Returns all objects of a collection.
+
+        Args:
+            path: of the collection, such as /apis/apps/v1/deployments.
+            kind: what its items are decoded as.
+            optional: whether a server without such a collection has none of it.
+
+        Raises:
+            SourceError: the server refused, or answered nonsense.
+            SourceUnavailableError: it did not answer, after retries.
+        """
+        for _ in range(_LISTINGS):
+            found = self._pages(path, kind, optional=optional)
+            if found is not None:
+                return found
+        raise SourceUnavailableError(
+            f"{self.address} gave up {_LISTINGS} lists of {path} half-way (410 Expired).",
+            field="kubernetes",
+            remedy="Raise `page_size`, or name `namespaces`.",
+        )
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self._api.rest_client.pool_manager.clear()
+
+    def _pages[Item](self, path: str, kind: type[Item], *, optional: bool) -> list[Item] | None:
+        """Returns the items of all pages; None where the server forgot the list before its end."""
+        items: list[Item] = []
+        further = ""
+        while True:
+            status, body = self._get(path, further)
+            if status == _EXPIRED and further:
+                return None
+            if status == 404 and optional:
+                return []
+            if status != 200:
+                raise self._refusal(path, status, body)
+            page = self._decoded(path, body, kind)
+            items += page.items or ()
+            further = page.metadata.continue_
+            if not further:
+                return items
+
+    def _decoded[Item](self, path: str, body: bytes, kind: type[Item]) -> Page[Item]:
+        try:
+            return msgspec.json.decode(body, type=Page[kind])  # type: ignore[valid-type]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"{self.address} answered {path} with what is no list of Kubernetes ({error}).",
+                field="kubernetes",
+                remedy="Check that the kubeconfig names an API server, and no proxy's page.",
+            ) from None
+
+    def _get(self, path: str, further: str) -> tuple[int, bytes]:
+        """Asks for one page until it is answered or the attempts are used up."""
+        failures: list[str] = []
+        began = time.monotonic()
+        for attempt in range(self._config.retries + 1):
+            wait = random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))  # noqa: S311  not a secret
+            try:
+                status, headers, body = self._attempt(path, further)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                failures.append(_failure(error, self._config.timeout_seconds))
+            else:
+                if status not in _RETRIED:
+                    return status, body
+                failures.append(f"HTTP {status}")
+                wait = _retry_after(headers) or wait
+            if attempt < self._config.retries:
+                self._sleep(wait)
+        tried = "Tried once" if len(failures) == 1 else f"Tried {len(failures)} times"
+        raise SourceUnavailableError(
+            f"{self.address} did not answer {path}: {', '.join(dict.fromkeys(failures))}. "
+            f"{tried} in {time.monotonic() - began:.1f} s.",
+            field="kubernetes",
+            remedy="Check that it can be reached from here, or leave `kubernetes` out of the source.",
+        )
+
+    def _attempt(self, path: str, further: str) -> tuple[int, Any, bytes]:
+        query = [("limit", str(self._config.page_size)), *([("continue", further)] if further else [])]
+        request = self._api.param_serialize(
+            "GET",
+            path,
+            query_params=query,
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        timeout = self._config.timeout_seconds
+        answer = self._api.call_api(*request, _request_timeout=(timeout, timeout))
+        return answer.status, answer.headers, answer.read()  # type: ignore[no-untyped-call]
+
+    def _refusal(self, path: str, status: int, body: bytes) -> SourceError:
+        said = _said(body)
+        if status == 401:
+            what, remedy = "refused the credentials", "Renew them, or check `kubeconfig` and `context`."
+        elif status == 403:
+            what, remedy = f"does not let these credentials list {path}", _GUIDE
+        else:
+            what, remedy = f"failed to list {path}", "Look into its log."
+        text = f"{self.address} {what} (HTTP {status}{f': {said}' if said else ''})."
+        return SourceError(text, field="kubernetes", remedy=remedy)
+
+
+def _settings(config: KubernetesConfig) -> Any:
+    settings = kubernetes_client.Configuration()
+    try:
+        if config.kubeconfig is None and config.context is None:
+            try:
+                kubernetes_loader.load_incluster_config(settings)  # type: ignore[no-untyped-call]
+                return settings
+            except kubernetes_loader.ConfigException:
+                pass  # not in a cluster: the kubeconfig it is
+        kubernetes_loader.load_kube_config(  # type: ignore[no-untyped-call]
+            config.kubeconfig, config.context, client_configuration=settings, persist_config=False
+        )
+    except (kubernetes_loader.ConfigException, OSError, ValueError, TypeError) as error:
+        raise InvalidInputError(
+            f"there is no way to reach a cluster: {str(error).rstrip('.')}.",
+            field="kubeconfig",
+            remedy="Name a kubeconfig and a context that it has, or run within the cluster.",
+        ) from error
+    return settings
+
+
+def _said(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=Status).message[:400]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _failure(error: Exception, timeout_seconds: float) -> str:
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # urllib3 has it among the timeouts
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
+        return f"no answer within {timeout_seconds:g} s"
+    return type(error).__name__ if not str(error) else str(error).split(": ", 1)[-1][:200]
+
+
+def _retry_after(headers: Any) -> float | None:
+    try:
+        return min(max(float(headers.get("Retry-After")), 0.0), _RETRY_AFTER_CAP)
+    except (TypeError, ValueError):
+        return None

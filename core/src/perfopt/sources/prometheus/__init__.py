@@ -1,0 +1,1 @@
+"""Metrics and current state from a Prometheus-compatible server."""

@@ -1,0 +1,269 @@
+"""The Prometheus HTTP API: bounded, retried, typed. Knows nothing of workloads."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import httpx
+
+from perfopt.config.prometheus import PrometheusConfig, resolve_secret
+from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.sources.prometheus.answer import (
+    Answer,
+    RangeSeries,
+    Sample,
+    decode_label,
+    decode_matrix,
+    decode_series,
+    decode_vector,
+)
+from perfopt.sources.prometheus.errors import refusal
+
+MAX_POINTS = 11_000
+"""Prometheus answers no range query with more points a series."""
+
+_RETRIED = {429, 502, 503, 504}
+_BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
+_LARGE = 1 << 20
+type Method = Literal["GET", "POST"]
+
+
+class PrometheusClient:
+    """One HTTP client for one server.
+
+    Attributes:
+        queries: requests sent so far, attempts not counted twice.
+        notes: annotations of the server about our PromQL (not about missing data), in order of arrival.
+    """
+
+    def __init__(
+        self,
+        config: PrometheusConfig,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._config = config.checked()
+        self._sleep = sleep
+        self._base = config.address
+        self._limit = config.max_response_mib << 20
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._http = _http_client(config, transport)
+        self.queries = 0
+        self.notes: dict[str, None] = {}
+
+    async def query(self, promql: str, at: datetime) -> list[Sample]:
+        """Evaluates an expression at one instant; the answer is one sample a series.
+
+        Raises:
+            SourceError: the server refused the query, or answered nonsense or too much.
+            SourceUnavailableError: it did not answer, after retries.
+        """
+        return await self._ask("query", {"query": promql, "time": _seconds(at)}, decode_vector, promql)
+
+    async def query_range(
+        self, promql: str, first: datetime, last: datetime, step_seconds: int
+    ) -> list[RangeSeries]:
+        """Evaluates an expression at first, first + step, ... last; split below 11,000 points a query.
+
+        A series that several parts hold comes back in one piece. Raises what query() does.
+        """
+        points = int((last - first).total_seconds()) // step_seconds + 1
+        begins = [first.timestamp() + i * step_seconds for i in range(0, points, MAX_POINTS)]
+        parts = await asyncio.gather(
+            *(
+                self._ask(
+                    "query_range",
+                    {
+                        "query": promql,
+                        "start": f"{begin:.3f}",
+                        "end": f"{min(begin + (MAX_POINTS - 1) * step_seconds, last.timestamp()):.3f}",
+                        "step": str(step_seconds),
+                    },
+                    decode_matrix,
+                    promql,
+                )
+                for begin in begins
+            )
+        )
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    async def series(self, selector: str, start: datetime, end: datetime) -> list[dict[str, str]]:
+        """Returns the label sets that a selector matched at any time in a period.
+
+        The server answers by blocks, so series from shortly outside the period may be among them.
+        Raises what query() does.
+        """
+        form = {"match[]": selector, "start": _seconds(start), "end": _seconds(end)}
+        return await self._ask("series", form, decode_series, selector)
+
+    async def metric_names(self, start: datetime, end: datetime) -> frozenset[str] | None:
+        """Returns the names of the metrics that have samples in a period; None where the server won't tell.
+
+        Raises:
+            SourceUnavailableError: it did not answer, after retries.
+        """
+        form = {"start": _seconds(start), "end": _seconds(end)}
+        try:
+            return frozenset(await self._ask("label/__name__/values", form, decode_label, "", method="GET"))
+        except SourceUnavailableError:
+            raise
+        except SourceError:  # a proxy may let queries pass only
+            return None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def _ask[Data](
+        self,
+        endpoint: str,
+        form: Mapping[str, str],
+        decode: Callable[[bytes, str], Answer[Data]],
+        asked: str,
+        *,
+        method: Method = "POST",
+    ) -> Data:
+        self.queries += 1
+        body = await self._send(method, endpoint, form, asked)
+        if len(body) > _LARGE:
+            answer = await asyncio.to_thread(decode, body, self._base)
+        else:
+            answer = decode(body, self._base)
+        self.notes.update(dict.fromkeys(answer.notes))
+        return answer.data
+
+    async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
+        """Sends one request until it is answered, refused, or the attempts are used up."""
+        failures: list[str] = []
+        url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
+        began = time.monotonic()
+        for attempt in range(self._config.retries + 1):
+            try:
+                async with self._slots:
+                    status, headers, body = await self._attempt(method, url, form)
+            except httpx.TransportError as error:
+                failures.append(_transport_failure(error, self._config.timeout_seconds))
+                wait = None
+            else:
+                if status == 200 and "html" not in headers.get("content-type", ""):
+                    return body
+                if status not in _RETRIED:
+                    raise refusal(self._base, status, headers.get("content-type", ""), body, asked)
+                failures.append(f"HTTP {status}")
+                wait = _retry_after(headers.get("retry-after"))
+            if attempt < self._config.retries:
+                await self._sleep(_full_jitter(attempt) if wait is None else wait)
+        tried = "Tried once" if len(failures) == 1 else f"Tried {len(failures)} times"
+        raise SourceUnavailableError(
+            f"{self._base} did not answer: {', '.join(dict.fromkeys(failures))}. "
+            f"{tried} in {time.monotonic() - began:.1f} s.",
+            field="source",
+            remedy="Check that it is up and reachable from here; if it is slow, raise `timeout_seconds`.",
+        )
+
+    async def _attempt(
+        self, method: Method, url: str, form: Mapping[str, str]
+    ) -> tuple[int, httpx.Headers, bytes]:
+        params, data = (dict(form), None) if method == "GET" else (None, dict(form))
+        async with self._http.stream(method, url, params=params, data=data) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self._limit:
+                    raise SourceError(
+                        f"{self._base} answered with more than {self._config.max_response_mib} MiB.",
+                        field="max_response_mib",
+                        remedy="Ask for a shorter period, lower `workloads_per_query`, or raise "
+                        "`max_response_mib` of the source.",
+                    )
+            return response.status_code, response.headers, bytes(body)
+
+
+class _BearerAuth(httpx.Auth):
+    """Looks the token up at each request: Kubernetes rotates the tokens it mounts."""
+
+    def __init__(self, reference: str) -> None:
+        self._reference = reference
+        resolve_secret(reference, "bearer_token")  # a wrong one is told at once
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["Authorization"] = f"Bearer {resolve_secret(self._reference, 'bearer_token')}"
+        yield request
+
+
+def _http_client(config: PrometheusConfig, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    # Compressing costs the server four times what evaluating does; `headers` may ask for gzip on a slow line.
+    headers = {"Accept-Encoding": "identity"}
+    headers |= {name: resolve_secret(value, f"headers.{name}") for name, value in config.headers.items()}
+    auth: httpx.Auth | None = None
+    if config.bearer_token:
+        auth = _BearerAuth(config.bearer_token)
+    elif config.username:
+        password = resolve_secret(config.password or "", "password")
+        auth = httpx.BasicAuth(resolve_secret(config.username, "username"), password)
+    return httpx.AsyncClient(
+        headers=headers,
+        auth=auth,
+        timeout=config.timeout_seconds,
+        verify=_tls(config),
+        transport=transport,
+        follow_redirects=False,
+        limits=httpx.Limits(max_connections=config.concurrency),
+    )
+
+
+def _tls(config: PrometheusConfig) -> ssl.SSLContext | bool:
+    if config.insecure_skip_verify:
+        return False
+    if config.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=config.ca_file)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{config.ca_file} is not a readable PEM file.",
+            field="ca_file",
+            remedy="Check the path and the file.",
+        ) from error
+
+
+def _full_jitter(attempt: int) -> float:
+    """Returns a random wait, so that many clients do not come back at once (AWS: full jitter)."""
+    return random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))  # noqa: S311  not a secret
+
+
+def _retry_after(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), _RETRY_AFTER_CAP)
+
+
+def _transport_failure(error: httpx.TransportError, timeout_seconds: float) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {timeout_seconds:g} s"
+    return str(error) or type(error).__name__
+
+
+def _seconds(instant: datetime) -> str:
+    return f"{instant.timestamp():.3f}"
+
+
+def _joined(parts: list[list[RangeSeries]]) -> list[RangeSeries]:
+    by_labels: dict[tuple[tuple[str, str], ...], list[RangeSeries]] = {}
+    for part in parts:
+        for series in part:
+            by_labels.setdefault(tuple(sorted(series.labels.items())), []).append(series)
+    return [RangeSeries.concatenated(pieces) for pieces in by_labels.values()]

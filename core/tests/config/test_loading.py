@@ -1,0 +1,176 @@
+import msgspec
+import pytest
+
+from perfopt.config.loading import REDACTED, Config, FilesConfig, load_config, redact, show
+from perfopt.errors import InvalidInputError
+
+GOOD = """
+default_source: prod
+sources:
+  prod:
+    type: prometheus
+    url: https://metrics:s3cr3t@prometheus.example/base
+    bearer_token: abc
+    headers: {X-Scope-OrgID: trading, Authorization: Basic Zm9v}
+  traces:
+    type: files
+    paths: [a.parquet, b.parquet]
+price_books:
+  onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
+price_book: onprem
+engine:
+  deadline_seconds: 20
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_without_a_file_there_are_defaults():
+    config = load_config(None, {})
+    assert (config.sources, config.default_source) == ({}, None)
+    assert config.price_book in config.price_books
+    assert config.engine.deadline_seconds == 10
+
+
+def test_a_file_by_argument_or_by_the_environment(file):
+    config = load_config(file, {})
+    assert config.sources["prod"].url.endswith("/base")
+    assert config.sources["traces"] == FilesConfig(paths=("a.parquet", "b.parquet"))
+    assert config.price_books["onprem"].currency == "EUR"
+    assert config.engine.deadline_seconds == 20
+    assert load_config(None, {"PERFOPT_CONFIG": str(file)}) == config
+
+
+def test_the_environment_overrides_fields(file):
+    config = load_config(
+        file,
+        {
+            "PERFOPT_ENGINE__DEADLINE_SECONDS": "2.5",
+            "PERFOPT_SOURCES__PROD__BEARER_TOKEN": "12345",
+            "PERFOPT_SOURCES__EXTRA__TYPE": "files",
+            "PERFOPT_SOURCES__EXTRA__PATHS": "/data",
+            "PERFOPT_DEFAULT_SOURCE": "extra",
+        },
+    )
+    assert config.engine.deadline_seconds == 2.5
+    assert config.sources["prod"].bearer_token == "12345"
+    assert config.sources["extra"] == FilesConfig(paths="/data")
+    assert config.default_source == "extra"
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_left_alone():
+    environ = {"PERFOPT_PORT": "tcp://10.0.0.1:80", "PERFOPT_SERVICE_HOST": "10.0.0.1", "PERFOPT_DEBUG": "1"}
+    assert load_config(None, environ) == load_config(None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("engin: {}\n", "engin: There is no section 'engin'. (FILE:1) Did you mean 'engine'?"),
+        (
+            "engine:\n  deadline: 5\n",
+            "engine.deadline: There is no field 'deadline' here. (FILE:2) Did you mean 'deadline_seconds'?",
+        ),
+        (
+            "engine:\n  deadline_seconds: soon\n",
+            "engine.deadline_seconds: Expected `float`, got `str`. (FILE:2) Correct the value.",
+        ),
+        (
+            "engine:\n  processes: 0\n",
+            "engine.processes: Expected `int` >= 1. (FILE:2) Correct the value.",
+        ),
+        ("engine: fast\n", "engine: This is not a mapping. (FILE:1) Write `name: value` lines below it."),
+        (
+            "sources:\n  prod:\n    url: http://x\n",
+            "sources.prod: Object missing required field `type`. (FILE:2) Correct the value.",
+        ),
+        (
+            "sources:\n  prod:\n    type: graphite\n",
+            "sources.prod.type: Invalid value 'graphite'. (FILE:3) Correct the value.",
+        ),
+        (
+            "sources:\n  a:\n    type: files\n    paths: x\n    service: y\n",
+            "sources.a.service: There is no field 'service' here. (FILE:5) Did you mean 'services'?",
+        ),
+        ("default_source: prod\n", "default_source: 'prod' is not configured. (FILE:1) Remove it."),
+        (
+            "price_books:\n  x: {currency: euro, cpu_core_hour: 1, memory_gib_hour: 1}\n",
+            "price_books.x.currency: Expected `str` matching regex '^[A-Z]{3}$'. (FILE:2) Correct the value.",
+        ),
+    ],
+)
+def test_a_mistake_names_the_key_the_file_and_the_line(tmp_path, text, message):
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError) as caught:
+        load_config(path, {})
+    assert str(caught.value).replace(str(path), "FILE") == message
+
+
+def test_a_mistake_in_a_variable_names_the_field():
+    with pytest.raises(InvalidInputError, match=r"deadline_seconds: Expected `float`.*\(environment\)"):
+        load_config(None, {"PERFOPT_ENGINE__DEADLINE_SECONDS": "soon"})
+    with pytest.raises(InvalidInputError, match="engin: There is no section 'engin'"):
+        load_config(None, {"PERFOPT_ENGIN__DEADLINE_SECONDS": "1"})
+    with pytest.raises(InvalidInputError, match="PRICE_BOOK__X: 'price_book' holds no further fields"):
+        load_config(None, {"PERFOPT_PRICE_BOOK": "a", "PERFOPT_PRICE_BOOK__X": "b"})
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    port: int = 8000
+    database_url: str = ""
+
+
+def test_a_section_of_an_extension():
+    config = Config(sections={"service": {"port": "9000"}}, origin="perfopt.yaml")
+    assert config.section("service", Section) == Section(port=9000)
+    assert config.section("other", Section) == Section()
+    wrong = Config(sections={"service": {"prot": 1}}, origin="perfopt.yaml")
+    with pytest.raises(InvalidInputError) as caught:
+        wrong.section("service", Section)
+    assert str(caught.value) == (
+        "service.prot: There is no field 'prot' here. (perfopt.yaml) Did you mean 'port'?"
+    )
+
+
+def test_what_is_shown_has_no_secret_in_it(file):
+    shown = show(load_config(file, {}))
+    text = str(shown)
+    assert "s3cr3t" not in text
+    assert "abc" not in text
+    assert "Zm9v" not in text
+    prod = shown["sources"]["prod"]
+    assert prod["url"] == f"https://metrics:{REDACTED}@prometheus.example/base"
+    assert prod["headers"] == {"X-Scope-OrgID": "trading", "Authorization": REDACTED}
+    assert shown["engine"]["deadline_seconds"] == 20
+
+
+def test_database_urls_and_nested_secrets_are_redacted():
+    given = {
+        "database_url": "postgresql+asyncpg://user:pa/ss@db/perfopt",
+        "nats": [{"url": "nats://token:x@n1:4222", "token": "t"}],
+        "bearer_token_file": "/var/run/token",
+        "password": None,
+        "urls": ["nats://t0k3n@n1:4222", "postgresql://user@db/perfopt"],
+        "dsn": "postgresql://host/db?user=u&password=p%40ss&sslmode=require",
+    }
+    assert redact(given) == {
+        "database_url": f"postgresql+asyncpg://user:{REDACTED}@db/perfopt",
+        "nats": [{"url": f"nats://token:{REDACTED}@n1:4222", "token": REDACTED}],
+        "bearer_token_file": "/var/run/token",
+        "password": None,
+        "urls": [f"nats://{REDACTED}@n1:4222", "postgresql://user@db/perfopt"],
+        "dsn": f"postgresql://host/db?user=u&password={REDACTED}&sslmode=require",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n"])
+def test_an_empty_file_is_an_empty_configuration(tmp_path, text):
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(text)
+    assert load_config(path, {}).sources == {}

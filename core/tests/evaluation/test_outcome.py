@@ -1,0 +1,105 @@
+"""What a recommendation came to: as in a replay unless it was applied, which cuts off what can be seen."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfopt.domain.enums import Basis, OptimizationType
+from perfopt.domain.statemap import state_of_map
+from perfopt.domain.workload import Container, HpaState, WorkloadState
+from perfopt.evaluation.outcome import score_outcome
+from perfopt.plugin.strategy import Claim, Proposal
+from perfopt.testing import make_snapshot
+
+GIB = 2**30
+WEEK = 7 * 288
+RESOURCE = OptimizationType.RESOURCE_OPTIMIZATION
+
+
+def window(cpu=0.4, service=None, **more):
+    used = {"cpu_cores": np.full(WEEK, cpu), "memory_bytes": np.full(WEEK, 0.5 * GIB)}
+    return make_snapshot({"main": used | {name: np.asarray(v) for name, v in more.items()}}, service=service)
+
+
+def proposal(cpu=0.5, kind=RESOURCE, claim=None):
+    main = Container(name="main", cpu_request_cores=cpu, memory_request_bytes=GIB, memory_limit_bytes=GIB)
+    state = WorkloadState(containers=(main,), replicas=2)
+    return Proposal(optimization_type=kind, target=state, description="", claim=claim or Claim())
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_without_a_sign_of_shortage_it_is_scored_as_a_replay_is(applied):
+    assert score_outcome(proposal(0.5), window(), applied=applied).score.accurate
+    assert not score_outcome(proposal(0.3), window(), applied=applied).score.accurate
+
+
+def test_a_kill_is_a_broken_word_only_where_it_was_applied():
+    killed = window(oom_kills=np.eye(1, WEEK, 100)[0])
+    assert score_outcome(proposal(), killed, applied=False).score.accurate
+    found = score_outcome(proposal(), killed, applied=True)
+    assert (found.score.accurate, found.censored) == (False, "oom_kill")
+
+
+@pytest.mark.parametrize(("share", "accurate"), [(0.04, True), (0.06, False)])
+def test_more_than_five_percent_of_periods_throttled_is_a_broken_word(share, accurate):
+    found = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, share)), applied=True)
+    assert found.score.accurate is accurate
+    assert found.censored == (None if accurate else "throttled")
+
+
+def test_a_kill_counts_where_too_little_else_is_known():
+    gone = np.full(WEEK, np.nan)
+    gone[:10] = 0.1
+    killed = make_snapshot({"main": {"cpu_cores": gone, "oom_kills": np.eye(1, WEEK, 5)[0]}})
+    assert not score_outcome(proposal(), killed, applied=False).score.scored
+    found = score_outcome(proposal(), killed, applied=True).score
+    assert (found.scored, found.accurate) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("applied", "realised", "kept"),
+    [(False, 100, True), (False, 60, False), (True, 60, True), (True, 100, False)],
+)
+def test_latency_is_held_against_the_claim_for_what_was_in_force(applied, realised, kept):
+    claim = Claim(
+        latency_ms=60.0,
+        latency_interval_ms=(50.0, 70.0),
+        latency_now_ms=100.0,
+        latency_now_interval_ms=(90.0, 110.0),
+    )
+    seen = window(service={"latency_p99_ms": np.full(WEEK, float(realised))})
+    made = proposal(kind=OptimizationType.LATENCY_OPTIMIZATION, claim=claim)
+    assert score_outcome(made, seen, applied=applied).score.claim_kept is kept
+
+
+quantities = st.none() | st.integers(1, 64000)
+containers = st.builds(
+    lambda name, cpu, memory, limit, sidecar: Container(
+        name=name,
+        cpu_request_cores=None if cpu is None else cpu / 1000,
+        memory_request_bytes=None if memory is None else memory * 2**20,
+        memory_limit_bytes=None if limit is None else limit * 2**20,
+        sidecar=sidecar,
+    ),
+    st.sampled_from(["main", "proxy", "log"]),
+    quantities,
+    quantities,
+    quantities,
+    st.booleans(),
+)
+
+
+@given(
+    st.lists(containers, max_size=3, unique_by=lambda one: one.name),
+    st.none() | st.integers(0, 50),
+    st.none() | st.just(HpaState(max_replicas=7, target_cpu_utilization_percent=60)),
+    st.sampled_from(list(Basis)),
+)
+def test_a_state_is_what_its_map_says(own, replicas, hpa, basis):
+    state = WorkloadState(
+        containers=tuple(own), replicas=replicas, hpa=hpa, basis=basis, extra={"off_hours": {"from": "20:00"}}
+    )
+    stored = msgspec.json.decode(msgspec.json.encode(state.to_map()))
+    assert state_of_map(stored) == state
