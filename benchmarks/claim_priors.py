@@ -4,10 +4,10 @@
 
 LATENCY: on each varying run of testbed_sweep.parquet (5 s steps) the strategy is asked at cuts 25 s apart,
 from all that came before (150 s at least), for objectives of 0.5 to 3 times the median P99 so far; each
-recommendation is scored on the 100 s that follow, as a replay scores it (perfopt.evaluation.score). Those of
-one service are neighbours, so the share is printed for each, and for each half of the services, in turns by name.
-The load of these runs varies by design, so nothing can be claimed of the latency of a state that stays: what
-is scored are limits that are raised, by whether demand fits under them.
+recommendation is scored on the 100 s that follow, as a replay scores it (perfopt.evaluation.score). Those
+of one service are neighbours, so the share is printed for each, and for each half of the services, in turns
+by name. The load of these runs varies by design, so nothing can be claimed of the latency of a state that
+stays: what is scored are limits that are raised, by whether demand fits under them.
 
 TUNING: searches of a CPU limit on the testbed's curves (tuning_search.py, 2 % of noise). Of each step whose
 95 % interval is within 25 %, so that it is claimed: whether what was measured under it lay in the interval
