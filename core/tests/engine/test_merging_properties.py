@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import BASIS, all_fields, diff, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.plan.bids import Bid, needed_for_slo
-from perfopt.engine.plan.fields import BASIS, differences, flatten, with_values
 from perfopt.engine.plan.merge import decide
 from perfopt.engine.plan.moments import Moment
 from perfopt.plugin import Claim, Proposal
@@ -123,7 +123,7 @@ def test_every_wish_is_in_the_plan_or_a_named_loss(moment):
     for bid in moment.bids:
         lost = {loss.path for loss in decision.agreed.losses if loss.lost_by is bid}
         owned = set(decision.agreed.owned_by(bid))
-        for path in differences(moment.state, bid.proposal.target):
+        for path in diff(moment.state, bid.proposal.target):
             assert path in lost or path in owned or path == BASIS
 
 
@@ -149,10 +149,10 @@ def test_the_merged_state_keeps_the_safety_bounds_and_could_run(moment):
 @given(moments())
 @settings(max_examples=150, deadline=None)
 def test_nothing_goes_below_what_the_objective_needs(moment):
-    state = flatten(decide(moment, (), RULES).state)
+    state = all_fields(decide(moment, (), RULES).state)
     for bid in moment.bids:
         if bid.for_slo:
-            needed = differences(moment.state, bid.proposal.target)
+            needed = diff(moment.state, bid.proposal.target)
             for path, value in needed.items():
                 if path[0] == "container":
                     others = [one for one in moment.bids if one.for_slo]
@@ -164,4 +164,4 @@ def test_nothing_goes_below_what_the_objective_needs(moment):
 def test_a_state_survives_being_taken_apart_and_put_together(moment):
     for bid in moment.bids:
         target = bid.proposal.target
-        assert with_values(moment.state, differences(moment.state, target)) == target
+        assert with_fields(moment.state, diff(moment.state, target)) == target

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.domain.enums import Basis, OptimizationType
-from perfopt.domain.statemap import state_of_map
+from perfopt.domain.fields import parse_state
 from perfopt.domain.workload import Container, HpaState, WorkloadState
 from perfopt.evaluation.outcome import score_outcome
 from perfopt.plugin.strategy import Claim, Proposal
@@ -102,4 +102,4 @@ def test_a_state_is_what_its_map_says(own, replicas, hpa, basis):
         containers=tuple(own), replicas=replicas, hpa=hpa, basis=basis, extra={"off_hours": {"from": "20:00"}}
     )
     stored = msgspec.json.decode(msgspec.json.encode(state.to_map()))
-    assert state_of_map(stored) == state
+    assert parse_state(stored) == state

@@ -10,9 +10,9 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from perfopt.domain.fields import parse_state
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.record import StrategyRecord
-from perfopt.domain.statemap import state_of_map
 from perfopt.engine.records import strategy_records
 from perfopt.errors import NoDataError, PerfoptError, UnavailableError
 from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
@@ -206,14 +206,14 @@ async def _windows(
 def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome:
     if isinstance(found, PerfoptError):
         return Outcome(status="not_scored", applied=due.applied, reason=found.message)
-    state = state_of_map(due.made[0].current_state)
+    state = parse_state(due.made[0].current_state)
     window = replace(found, workload=msgspec.structs.replace(found.workload, state=state))
     if due.together is None:
         scored = score_outcome(_proposal(due.made[0]), window, applied=due.applied)
     else:
         # What one promised it promised of all its changes: who lost one promises nothing.
         parts = [_proposal(made, promises=not made.conflicts) for made in due.made]
-        scored = score_plan_outcome(parts, state_of_map(due.together), window, applied=due.applied)
+        scored = score_plan_outcome(parts, parse_state(due.together), window, applied=due.applied)
     score = scored.score
     if not score.scored:
         return Outcome(status="not_scored", applied=due.applied, reason=score.reason)
@@ -233,7 +233,7 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
 def _proposal(made: OptimizationRecommendation, *, promises: bool = True) -> Proposal:
     return Proposal(
         optimization_type=made.optimization_type,
-        target=state_of_map(made.recommended_state),
+        target=parse_state(made.recommended_state),
         description=made.description,
         claim=msgspec.convert(made.claim, Claim) if promises else Claim(),
         already_right=made.already_right,

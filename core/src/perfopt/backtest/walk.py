@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from perfopt.backtest.plan import Plan
 from perfopt.backtest.policies import OURS
 from perfopt.backtest.trial import Case, Trial, case_at
 from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.fields import REPLICAS, parse_quantities, with_fields
 from perfopt.domain.price import PriceBook
-from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine import Engine
@@ -20,12 +18,6 @@ from perfopt.plugin.context import AnalysisContext
 
 # What a replay can score: rules 1 and 2 of DESIGN.md section 5 speak of resources.
 TYPE = OptimizationType.RESOURCE_OPTIMIZATION
-_QUANTITIES = (
-    ("cpu_request", "cpu_request_cores", parse_cpu),
-    ("memory_request", "memory_request_bytes", parse_memory),
-    ("cpu_limit", "cpu_limit_cores", parse_cpu),
-    ("memory_limit", "memory_limit_bytes", parse_memory),
-)
 
 
 def cases(snapshot: WorkloadSnapshot, plan: Plan, book: PriceBook) -> Iterator[Case]:
@@ -94,13 +86,5 @@ def _declined(key: str, result: AnalysisResult) -> Declined:
 
 def _target(recommended: dict[str, Any], current: WorkloadState) -> WorkloadState:
     """Returns the state that applying a recommendation sets, quantities as Kubernetes stores them."""
-    containers = []
-    for container in current.containers:
-        printed = recommended["containers"][container.name]
-        values = {
-            field: parse(printed[name]) if name in printed else None for name, field, parse in _QUANTITIES
-        }
-        containers.append(msgspec.structs.replace(container, **values))
-    return msgspec.structs.replace(
-        current, containers=tuple(containers), replicas=recommended.get("replicas", current.replicas)
-    )
+    values = parse_quantities(recommended) | {REPLICAS: recommended.get("replicas", current.replicas)}
+    return with_fields(current, values)

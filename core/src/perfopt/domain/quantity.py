@@ -7,6 +7,8 @@ form with no fraction and the largest suffix that keeps it exact, an exponent ab
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
 from typing import Literal
 
@@ -119,3 +121,27 @@ def _non_negative(text: str, field: str | None) -> float:
     if value < 0:
         raise InvalidInputError(f"{text!r} is negative.", field=field, remedy="Give zero or more.")
     return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerQuantity:
+    """One of the four quantities that a container has.
+
+    Attributes:
+        name: in printed states ("cpu_request").
+        attribute: of `Container`, with its unit ("cpu_request_cores").
+        parse, print: from and to a Kubernetes string.
+    """
+
+    name: str
+    attribute: str
+    parse: Callable[[str], float]
+    print: Callable[[float], str]
+
+
+CONTAINER_QUANTITIES = (
+    ContainerQuantity("cpu_request", "cpu_request_cores", parse_cpu, format_cpu),
+    ContainerQuantity("memory_request", "memory_request_bytes", parse_memory, format_memory),
+    ContainerQuantity("cpu_limit", "cpu_limit_cores", parse_cpu, format_cpu),
+    ContainerQuantity("memory_limit", "memory_limit_bytes", parse_memory, format_memory),
+)

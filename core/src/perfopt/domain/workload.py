@@ -1,11 +1,12 @@
 """Who a workload is and what it has now."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from perfopt.domain.enums import Basis, ServiceClass
-from perfopt.domain.quantity import format_cpu, format_memory
+from perfopt.domain.quantity import CONTAINER_QUANTITIES
 
 CALENDAR_ANNOTATION = "perfopt.io/calendar"
 CONCEALED = "***"
@@ -59,9 +60,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def to_map(self) -> dict[str, str]:
         """Returns the four quantities as Kubernetes strings; what is unknown is absent."""
-        return _quantities(
-            self.cpu_request_cores, self.memory_request_bytes, self.cpu_limit_cores, self.memory_limit_bytes
-        )
+        return _printed(lambda attribute: getattr(self, attribute))
 
 
 class HpaState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,15 +118,8 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
         return sum(values) if values and None not in values else None
 
     def to_map(self) -> dict[str, Any]:
-        """Returns the flat state map of the REST contract (DESIGN.md section 3)."""
-        state: dict[str, Any] = dict(
-            _quantities(
-                self.total("cpu_request_cores"),
-                self.total("memory_request_bytes"),
-                self.total("cpu_limit_cores"),
-                self.total("memory_limit_bytes"),
-            )
-        )
+        """Returns the flat state map of the REST contract."""
+        state: dict[str, Any] = {**_printed(self.total)}
         if self.replicas is not None:
             state["replicas"] = self.replicas
         state["containers"] = {container.name: container.to_map() for container in self.containers}
@@ -174,16 +166,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         return self.calendar or self.annotations.get(CALENDAR_ANNOTATION)
 
 
-def _quantities(
-    cpu_request: float | None,
-    memory_request: float | None,
-    cpu_limit: float | None,
-    memory_limit: float | None,
-) -> dict[str, str]:
-    printed = {
-        "cpu_request": None if cpu_request is None else format_cpu(cpu_request),
-        "memory_request": None if memory_request is None else format_memory(memory_request),
-        "cpu_limit": None if cpu_limit is None else format_cpu(cpu_limit),
-        "memory_limit": None if memory_limit is None else format_memory(memory_limit),
-    }
-    return {name: value for name, value in printed.items() if value is not None}
+def _printed(read: Callable[[str], float | None]) -> dict[str, str]:
+    """Prints the four quantities that `read` gives by their attribute; what is unknown is absent."""
+    values = ((quantity, read(quantity.attribute)) for quantity in CONTAINER_QUANTITIES)
+    return {quantity.name: quantity.print(value) for quantity, value in values if value is not None}

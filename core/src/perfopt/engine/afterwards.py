@@ -5,16 +5,13 @@ from dataclasses import replace
 
 import msgspec
 
-from perfopt.domain.quantity import parse_cpu, parse_memory
+from perfopt.domain.fields import KNOBS, REQUEST_LIMIT_PAIRS, diff, is_knob, parse_quantities, with_fields
 from perfopt.domain.recommendation import AnalysisResult, Plan
-from perfopt.domain.workload import Container, WorkloadState
+from perfopt.domain.workload import WorkloadState
 from perfopt.engine.messages import Outcome
-from perfopt.engine.plan.fields import KNOBS, QUANTITIES, differences, with_values
 from perfopt.plugin.context import AnalysisContext
 
-_LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
-_PARSERS = (parse_cpu, parse_memory, parse_cpu, parse_memory)
-_SHOWN = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
+_LIMITS = tuple(limit for _, limit in REQUEST_LIMIT_PAIRS)
 
 
 def with_stale_knobs(result: AnalysisResult) -> tuple[str, ...]:
@@ -27,19 +24,9 @@ def with_stale_knobs(result: AnalysisResult) -> tuple[str, ...]:
 def with_limits_of(plan: Plan, context: AnalysisContext) -> AnalysisContext:
     """Returns the context as it will be once the plan's requests and limits are in force."""
     workload = context.snapshot.workload
-    containers = tuple(_as_planned(container, plan) for container in workload.state.containers)
-    state = msgspec.structs.replace(workload.state, containers=containers)
+    state = with_fields(workload.state, parse_quantities(plan.recommended_state))
     workload = msgspec.structs.replace(workload, state=state)
     return replace(context, snapshot=replace(context.snapshot, workload=workload))
-
-
-def _as_planned(container: Container, plan: Plan) -> Container:
-    planned = plan.recommended_state["containers"].get(container.name, {})
-    values = {
-        quantity: parse(planned[shown]) if shown in planned else None
-        for quantity, shown, parse in zip(QUANTITIES, _SHOWN, _PARSERS, strict=True)
-    }
-    return msgspec.structs.replace(container, **values)
 
 
 def for_the_plan(
@@ -62,15 +49,13 @@ def for_the_plan(
 def _recomputed(first: Outcome, again: Outcome, now: WorkloadState, then: WorkloadState) -> Outcome:
     if again.proposal is None or first.proposal is None:
         return first
-    knobs = {
-        path: value for path, value in differences(then, again.proposal.target).items() if path[0] in KNOBS
-    }
+    knobs = {path: value for path, value in diff(then, again.proposal.target).items() if is_knob(path)}
     if not knobs:
         return first
     limits = {c.name: {limit: getattr(c, limit) for limit in _LIMITS} for c in then.containers}
     proposal = msgspec.structs.replace(
         again.proposal,
-        target=with_values(now, knobs),
+        target=with_fields(now, knobs),
         data=again.proposal.data | {"computed_for": limits},
         prior=first.proposal.prior,
     )

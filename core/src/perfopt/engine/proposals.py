@@ -5,14 +5,13 @@ from typing import Any
 
 import msgspec
 
+from perfopt.domain.fields import QUANTITIES, REQUEST_LIMIT_PAIRS
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.messages import encode
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim, Proposal, Strategy
 
-_QUANTITIES = ("cpu_request_cores", "memory_request_bytes", "cpu_limit_cores", "memory_limit_bytes")
-_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
 _MAX_BYTES = 128 * 1024  # of a result; the event that tells of it must fit into a message of NATS
 _NUL = b"\\u0000"
 _proposal = msgspec.msgpack.Decoder(Proposal)
@@ -87,11 +86,11 @@ def _complete(target: WorkloadState, context: AnalysisContext) -> WorkloadState:
 
 
 def _check_container(container: Container, current: Container | None) -> None:
-    for field in _QUANTITIES:
+    for field in QUANTITIES:
         value = getattr(container, field)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ProposalError(f"returned {field} = {value} for the container {container.name}")
-    for request, limit in _PAIRS:
+    for request, limit in REQUEST_LIMIT_PAIRS:
         asked, allowed = getattr(container, request), getattr(container, limit)
         if asked is None and current is not None and getattr(current, request) is not None:
             raise ProposalError(f"returned an incomplete target: {container.name} lacks {request}")

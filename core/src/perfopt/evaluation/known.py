@@ -9,17 +9,10 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.enums import Basis
+from perfopt.domain.fields import QUANTITIES, REQUEST_LIMIT_PAIRS
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.snapshot import Array, ImageChange, WorkloadSnapshot
-
-_RECORDED = {
-    "cpu_request_cores": "cpu_request_cores",
-    "memory_request_bytes": "memory_request_bytes",
-    "cpu_limit_cores": "cpu_limit_cores",
-    "memory_limit_bytes": "memory_limit_bytes",
-}
-_LIMITED = (("cpu_limit_cores", "cpu_request_cores"), ("memory_limit_bytes", "memory_request_bytes"))
 
 
 def known_at(snapshot: WorkloadSnapshot, index: int, begin: int = 0) -> WorkloadSnapshot:
@@ -50,13 +43,13 @@ def _container(
     past: WorkloadSnapshot, container: Container, basis: Basis, image_changes: tuple[ImageChange, ...]
 ) -> Container:
     then: dict[str, Any] = {"image": _image(container, past.grid.end, image_changes)}
-    for field, metric in _RECORDED.items():
-        series = past.series(container.name, metric)
+    for field in QUANTITIES:  # metrics of the same names
+        series = past.series(container.name, field)
         if series is not None:
             value = _last(series.hottest())
             then[field] = round(value) if value is not None and field.endswith("_bytes") else value
     known = msgspec.structs.replace(container, **then)
-    for limit, request in _LIMITED:
+    for request, limit in REQUEST_LIMIT_PAIRS:
         if limit in then and (basis is Basis.ASSUMED_FROM_LIMIT or _above(known, request, limit)):
             known = msgspec.structs.replace(known, **{request: then[limit]})
     return known

@@ -5,11 +5,12 @@ whole number of millicores that its quantity prints as, so no float noise decide
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from perfopt.domain.fields import QUANTITIES, container_path, get, only_quantities, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
@@ -102,6 +103,34 @@ def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowSc
 def measures(target: WorkloadState, window: WorkloadSnapshot) -> bool:
     """Tells whether the window measures anything that the state sets."""
     return next(_measured(target, window), None) is not None
+
+
+def changed_quantities(
+    target: WorkloadState, current: WorkloadState, always: Collection[str] = ()
+) -> WorkloadState | None:
+    """Returns the target with only those quantities set that differ from the current state.
+
+    A changed CPU limit stands where an unchanged request stands: demand must fit under it as often.
+
+    Args:
+        target: the state proposed.
+        current: the state of the same workload that it was proposed for.
+        always: quantities that are kept although they are as they were, because the load on them is not.
+
+    Returns:
+        None where no quantity is left.
+    """
+    paths = [container_path(c.name, quantity) for c in target.containers for quantity in QUANTITIES]
+    kept = {path for path in paths if path[2] in always or get(target, path) != get(current, path)}
+    limits = {
+        container_path(container.name, "cpu_request_cores"): container.cpu_limit_cores
+        for container in target.containers
+        if container_path(container.name, "cpu_limit_cores") in kept
+    }
+    left = only_quantities(target, kept)
+    unset = {path: limit for path, limit in limits.items() if get(left, path) is None}
+    left = with_fields(left, unset)
+    return None if all(get(left, path) is None for path in paths) else left
 
 
 def unscored(reason: str) -> WindowScore:

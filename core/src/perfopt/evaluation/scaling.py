@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from perfopt.domain.fields import container_path, only_quantities
 from perfopt.domain.workload import HpaState, WorkloadState
-from perfopt.evaluation.changes import changed_quantities, keeping
-from perfopt.evaluation.resources import WindowScore, score_resources, unscored
+from perfopt.evaluation.resources import WindowScore, changed_quantities, score_resources, unscored
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 
@@ -194,5 +193,4 @@ def _carried(values: Array, before: float) -> Array:
 
 
 def _cpu_requests(state: WorkloadState) -> WorkloadState:
-    containers = tuple(keeping(container, ("cpu_request_cores",)) for container in state.containers)
-    return msgspec.structs.replace(state, containers=containers)
+    return only_quantities(state, [container_path(c.name, "cpu_request_cores") for c in state.containers])

@@ -7,9 +7,15 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import QUANTITIES
 from perfopt.domain.workload import WorkloadState
-from perfopt.evaluation.changes import MEMORY, changed_quantities
-from perfopt.evaluation.resources import WindowScore, measures, score_resources, unscored
+from perfopt.evaluation.resources import (
+    WindowScore,
+    changed_quantities,
+    measures,
+    score_resources,
+    unscored,
+)
 from perfopt.evaluation.scaling import planned_replicas, recorded_replicas, rescaled, score_scaling
 from perfopt.metrics.latency import realised_latency
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -20,6 +26,7 @@ __all__ = ["WindowScore", "score", "score_resources"]
 DEFAULT_QUANTILE = 0.99
 WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
 SAVING_TOLERANCE_POINTS = 10.0
+_MEMORY = frozenset(name for name in QUANTITIES if name.startswith("memory"))
 _NOTHING = "nothing that the window measures is changed, and nothing is claimed"
 
 
@@ -123,7 +130,7 @@ def _score_under_own_load(
     always: frozenset[str] = frozenset()
     if ran is not None and planned is not None and not np.array_equal(ran, planned):
         # Memory is taken not to shrink with the load: only fewer replicas can make it too small.
-        always = frozenset({"cpu_request_cores"}) | (MEMORY if bool((planned < ran).any()) else frozenset())
+        always = frozenset({"cpu_request_cores"}) | (_MEMORY if bool((planned < ran).any()) else frozenset())
         window = rescaled(window, planned)
     scored = target if whole else changed_quantities(target, window.workload.state, always)
     if scored is None or not measures(scored, window):

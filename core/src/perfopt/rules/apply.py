@@ -21,7 +21,7 @@ from perfopt.plugin.strategy import Proposal
 from perfopt.rules.changes import changed_container, changed_state
 from perfopt.rules.compiled import Bound, CompiledPack, CompiledRule
 from perfopt.rules.facts import Facts
-from perfopt.rules.fields import differences, is_knob, shown
+from perfopt.rules.fields import changes, is_knob
 from perfopt.rules.knobs import put_into_force
 from perfopt.rules.language import UNKNOWN, Expression
 from perfopt.rules.pack import Action, Defer, Veto
@@ -150,8 +150,8 @@ class _Run:
     def _record(self, bound: _Bound, before: WorkloadState) -> None:
         rule, kind = bound.compiled.rule, "/".join(dict.fromkeys(c.kind for c in bound.compiled.changes))
         made = [
-            self._fired(bound, kind, container, name, shown(name, old), shown(name, new))
-            for container, name, old, new in differences(before, self.facts.target)
+            self._fired(bound, kind, change.container, change.field, change.before, change.after)
+            for change in changes(before, self.facts.target)
         ]
         self.fired += made
         done = ", ".join(
@@ -317,11 +317,11 @@ def _changed(proposal: Proposal, run: _Run) -> Proposal:
 
 
 def _in_force(before: WorkloadState, after: WorkloadState) -> str:
-    changes = ", ".join(
-        " ".join(filter(None, (container, _words(name), f"at {shown(name, new)}")))
-        for container, name, _, new in differences(before, after)
+    held = ", ".join(
+        " ".join(filter(None, (change.container, _words(change.field), f"at {change.after}")))
+        for change in changes(before, after)
     )
-    return f"Rules then hold {changes}."
+    return f"Rules then hold {held}."
 
 
 def _words(field: str) -> str:

@@ -6,15 +6,14 @@ from typing import Any
 
 import msgspec
 
+from perfopt.domain.fields import QUANTITY_OF_NAME, REQUEST_LIMIT_PAIRS
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.rules.compiled import Bound, Change
 from perfopt.rules.fields import numbers, with_numbers
 from perfopt.rules.language import UNKNOWN, Expression
-from perfopt.rules.pack import CONTAINER_FIELDS
 from perfopt.rules.units import BYTES, CORES, NUMBER
 
 Evaluate = Callable[[Expression], Any]
-_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
 _EPSILON = 1e-9
 _MIB = 2**20
 
@@ -24,11 +23,11 @@ def changed_container(container: Container, change: Change, evaluate: Evaluate) 
 
     A request that is raised takes its limit along, and a limit that is lowered its request.
     """
-    values = {CONTAINER_FIELDS[field]: getattr(container, CONTAINER_FIELDS[field]) for field in change.fields}
+    values = {QUANTITY_OF_NAME[field]: getattr(container, QUANTITY_OF_NAME[field]) for field in change.fields}
     moved = _moved(values, change, evaluate)
     if not moved:
         return container
-    for request, limit in _PAIRS:
+    for request, limit in REQUEST_LIMIT_PAIRS:
         asked = moved.get(request, getattr(container, request))
         allowed = moved.get(limit, getattr(container, limit))
         if asked is not None and allowed is not None and asked > allowed:

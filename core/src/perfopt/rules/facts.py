@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from perfopt.domain.fields import QUANTITY_OF_NAME
 from perfopt.domain.workload import Container, Workload, WorkloadState
 from perfopt.forecast import forecast_metric
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast, Sessions
 from perfopt.plugin.strategy import Proposal
-from perfopt.rules.pack import CONTAINER_FIELDS
 
-_FIELDS = tuple(CONTAINER_FIELDS.items())
+_FIELDS = tuple(QUANTITY_OF_NAME.items())
 _OTHER_FIELDS = ("replicas", "hpa", "vpa_mode", "keda")
 
 

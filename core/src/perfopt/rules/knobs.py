@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
+from perfopt.domain.fields import KNOB_SETTINGS, knobs
 from perfopt.domain.workload import WorkloadState
 from perfopt.plugin.strategy import Proposal
-from perfopt.rules.fields import knobs
 
-SETTINGS, TEMPLATES = "knob_settings", "knob_templates"
+TEMPLATES = "knob_templates"
 
 
 def put_into_force(proposal: Proposal, target: WorkloadState) -> WorkloadState:
@@ -23,15 +23,15 @@ def put_into_force(proposal: Proposal, target: WorkloadState) -> WorkloadState:
         target: as rules left it.
     """
     before, after = knobs(proposal.target), knobs(target)
-    settings: dict[str, Any] = dict(target.extra.get(SETTINGS) or {})
+    settings: dict[str, Any] = dict(target.extra.get(KNOB_SETTINGS) or {})
     templates = proposal.data.get(TEMPLATES, {})
     for container, own in after.items():
         if own != before.get(container):
             template = templates.get(container)
             settings[container] = _in_words(container, own) if template is None else _filled(template, own)
-    if settings == (target.extra.get(SETTINGS) or {}):
+    if settings == (target.extra.get(KNOB_SETTINGS) or {}):
         return target
-    return msgspec.structs.replace(target, extra=target.extra | {SETTINGS: settings})
+    return msgspec.structs.replace(target, extra=target.extra | {KNOB_SETTINGS: settings})
 
 
 def _filled(template: Any, values: Mapping[str, Any]) -> Any:

@@ -8,12 +8,6 @@ import msgspec
 from perfopt.domain.enums import DeclineCode, ServiceClass
 
 API_VERSION = "perfopt.io/v1"
-CONTAINER_FIELDS = {
-    "cpu_request": "cpu_request_cores",
-    "memory_request": "memory_request_bytes",
-    "cpu_limit": "cpu_limit_cores",
-    "memory_limit": "memory_limit_bytes",
-}
 
 Scope = Literal["workload", "containers"]
 ParameterType = Literal["cpu", "memory", "duration", "number", "integer", "text", "texts", "boolean"]

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from perfopt.domain.fields import QUANTITY_OF_NAME, knobs
 from perfopt.rules.container_variables import container_variables
 from perfopt.rules.facts import Facts
-from perfopt.rules.fields import HPA_FIELDS, SCHEDULE, knobs, numbers
-from perfopt.rules.pack import CONTAINER_FIELDS
+from perfopt.rules.fields import HPA_FIELDS, SCHEDULE, numbers
 from perfopt.rules.variable import Variable
 from perfopt.rules.workload_variables import workload_variables
 
@@ -26,7 +26,7 @@ def _quantities(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: st
         Variable(
             f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
         )
-        for name, field in CONTAINER_FIELDS.items()
+        for name, field in QUANTITY_OF_NAME.items()
     ]
 
 
@@ -42,7 +42,7 @@ def _totals(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: str) -
         Variable(
             f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
         )
-        for name, field in CONTAINER_FIELDS.items()
+        for name, field in QUANTITY_OF_NAME.items()
     ]
 
 
@@ -59,7 +59,7 @@ def _hpa(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
             scope,
             read(field),
         )
-        for field in HPA_FIELDS.values()
+        for field in HPA_FIELDS
     ]
 
 

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from perfopt.domain.enums import OptimizationType, ServiceClass
-from perfopt.domain.workload import WorkloadState
-from perfopt.engine.plan.fields import (
+from perfopt.domain.fields import (
     BASIS,
     HPA_CPU,
     HPA_MAX,
     HPA_MEMORY,
     HPA_MIN,
-    KNOBS,
     REPLICAS,
     SCHEDULE,
     Path,
-    differences,
-    flatten,
+    all_fields,
+    diff,
     is_cpu_request,
+    is_knob,
     is_memory,
 )
+from perfopt.domain.workload import WorkloadState
 from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.metrics.latency import missed_share
 from perfopt.metrics.snapshot import WorkloadSnapshot
@@ -112,16 +112,16 @@ def needed_for_slo(proposal: Proposal, snapshot: WorkloadSnapshot) -> bool:
 def groups(bid: Bid, current: WorkloadState) -> list[Group]:
     """Returns the changes of a bid, split into what must stay together."""
     split: dict[object, dict[Path, Any]] = {}
-    for path, value in differences(current, bid.proposal.target).items():
+    for path, value in diff(current, bid.proposal.target).items():
         split.setdefault(_together(bid.proposal.optimization_type, path), {})[path] = value
-    before = flatten(current)
+    before = all_fields(current)
     return [Group(bid, values, _rank(bid, values, before)) for values in split.values()]
 
 
 def _together(kind: OptimizationType, path: Path) -> object:
     """Returns what a field belongs to: sizes and replicas of a joint solution, or one container's cpu."""
     if kind in _PER_CONTAINER:
-        if path[0] in KNOBS:
+        if is_knob(path):
             return (path[1], "cpu")
         return (path[1], "memory" if is_memory(path) else "cpu") if path[0] == "container" else path
     if kind is OptimizationType.COST_OPTIMIZATION and path[0] == "extra" and path[1] in _APART:
@@ -153,7 +153,7 @@ def held(group: Group) -> dict[Path, Any]:
     An objective's bid rests on limits and replicas; a plan of replicas on the request that each will have.
     """
     bid = group.bid
-    target = flatten(bid.proposal.target)
+    target = all_fields(bid.proposal.target)
     if group.rank == FOR_SLO:
         replicas = (REPLICAS, HPA_MIN, HPA_MAX)
         limits = [path for path in target if path[0] == "container" and path[2] == "cpu_limit_cores"]

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import BASIS, Path, Values, all_fields, diff, label, print_value
 from perfopt.domain.recommendation import Conflict, OptimizationRecommendation, Plan, PlanStep
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
 from perfopt.engine.plan import conditions, text
-from perfopt.engine.plan.fields import BASIS, Path, Values, differences, flatten, label, shown
 from perfopt.engine.plan.merge import Decision, Merged, Part, plan_cost
 from perfopt.engine.plan.reconcile import GOES_TOGETHER, SAME_FIELD
 from perfopt.plugin.context import AnalysisContext
@@ -20,7 +20,7 @@ def conflicts(decision: Decision, context: AnalysisContext) -> tuple[Conflict, .
 
     A value that went with others and is the plan's anyway is not worth a word.
     """
-    values, slo = flatten(decision.state), context.snapshot.workload.slo
+    values, slo = all_fields(decision.state), context.snapshot.workload.slo
     found = [
         text.conflict(loss, values, slo, context.price_book.currency)
         for loss in decision.agreed.losses
@@ -42,7 +42,7 @@ def make_plan(
         context: what the strategies were given.
     """
     decision, workload = merged.decision, context.snapshot.workload
-    changes = _without_basis(differences(workload.state, decision.state))
+    changes = _without_basis(diff(workload.state, decision.state))
     inside = parts_of(merged, made)
     if not changes or not inside or decision.vetoed is not None:
         return None
@@ -55,7 +55,7 @@ def make_plan(
     sure, detail = confidence(merged.evidence, merged.prior, context.validity)
     improvement, reasons = expected_improvement(_claim(inside, decision), context.snapshot, now, then, sure)
     return Plan(
-        description=text.plan(changes, flatten(workload.state), context.validity, len(inside)),
+        description=text.plan(changes, all_fields(workload.state), context.validity, len(inside)),
         current_state=workload.state.to_map(),
         recommended_state=decision.state.to_map(),
         expected_improvement=improvement,
@@ -117,7 +117,7 @@ def _steps(
         step = PlanStep(
             recommendation_id=recommendation.recommendation_id,
             optimization_type=recommendation.optimization_type,
-            changes={label(path): shown(path, value) for path, value in taken.items()},
+            changes={label(path): print_value(path, value) for path, value in taken.items()},
             reason=text.step(
                 recommendation.optimization_type,
                 for_slo=part.bid.for_slo,
@@ -131,8 +131,8 @@ def _steps(
 
 def _adjusted(part: Part, changes: Values) -> set[Path]:
     """Returns the plan's changes that a part needs for itself, though nobody wanted them."""
-    own = flatten(part.target)
-    wanted = flatten(part.bid.proposal.target)
+    own = all_fields(part.target)
+    wanted = all_fields(part.bid.proposal.target)
     return {path for path, value in changes.items() if own.get(path) == value != wanted.get(path)}
 
 

@@ -4,29 +4,29 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from perfopt.domain.recommendation import Reason
-from perfopt.domain.workload import WorkloadState
-from perfopt.engine.plan.bids import FOR_SLO, Bid
-from perfopt.engine.plan.fields import (
+from perfopt.domain.fields import (
     HPA_CPU,
     HPA_MAX,
     HPA_MEMORY,
     HPA_MIN,
     REPLICAS,
+    REQUEST_LIMIT_PAIRS,
     Path,
     Values,
+    all_fields,
     container_path,
-    flatten,
     is_cpu_request,
     label,
-    shown,
-    with_values,
+    print_value,
+    with_fields,
 )
+from perfopt.domain.recommendation import Reason
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.plan.bids import FOR_SLO, Bid
 from perfopt.engine.plan.reconcile import Agreed
 
 _SCALED_OBJECT: Path = ("extra", "keda_scaled_object")
 _FULL = 100  # percent: a target above it lets pods live on what they did not reserve
-_PAIRS = (("cpu_request_cores", "cpu_limit_cores"), ("memory_request_bytes", "memory_limit_bytes"))
 _TARGETS = ((HPA_CPU, "cpu_request_cores", "cpu"), (HPA_MEMORY, "memory_request_bytes", "memory"))
 
 
@@ -48,7 +48,7 @@ class Fitted:
     def state(self) -> WorkloadState:
         """The state as it would be."""
         if self._state is None:
-            self._state = with_values(self.current, self.values)
+            self._state = with_fields(self.current, self.values)
         return self._state
 
     def update(self, values: Values) -> None:
@@ -58,8 +58,8 @@ class Fitted:
 
     def set(self, path: Path, value: Any, code: str, why: str) -> None:
         """Changes a value and says why."""
-        was = self.values.get(path, flatten(self.current).get(path))
-        text = f"{label(path)} is {shown(path, value)} instead of {shown(path, was)}: {why}"
+        was = self.values.get(path, all_fields(self.current).get(path))
+        text = f"{label(path)} is {print_value(path, value)} instead of {print_value(path, was)}: {why}"
         self.reasons[path] = Reason(code=code, text=text)
         self.update({path: value})
 
@@ -119,7 +119,7 @@ def _spread_over_fewer(result: Fitted, agreed: Agreed) -> None:
 
 def _limits(result: Fitted) -> None:
     for container in result.state.containers:
-        for request, limit in _PAIRS:
+        for request, limit in REQUEST_LIMIT_PAIRS:
             asked, allowed = getattr(container, request), getattr(container, limit)
             if asked is not None and allowed is not None and allowed < asked:
                 why = "a limit can't be below its request."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import BASIS, SCHEDULE, all_fields, diff, is_quantity
 from perfopt.domain.recommendation import Declined, Evidence, ExpectedValue, Reason, ReplayWindow
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule
@@ -14,7 +15,6 @@ from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.plan.bids import FOR_SLO, Bid, groups, standing
 from perfopt.engine.plan.coherence import Fitted, fitted, fitted_alone
-from perfopt.engine.plan.fields import BASIS, SCHEDULE, differences, flatten, is_quantity
 from perfopt.engine.plan.moments import Candidate, Moment, past, present, recommended_cost
 from perfopt.engine.plan.reconcile import (
     BREACHES_TOGETHER,
@@ -148,7 +148,7 @@ def _not_worth_it(
     found = {
         bid.key: not_worth_it(by_key[bid.key], bid, now, stayed[bid.key])
         for bid in now.bids
-        if differences(now.state, bid.proposal.target).keys() - {BASIS}
+        if diff(now.state, bid.proposal.target).keys() - {BASIS}
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -226,8 +226,10 @@ def decide(moment: Moment, dropped: Mapping[str, str], rules: RuleSet) -> Decisi
 
 def _is_new(fit: Fitted, moment: Moment) -> bool:
     """Tells whether a state is none that the rules have seen already."""
-    state = flatten(fit.state)
-    return all(state != flatten(seen) for seen in (moment.state, *(b.proposal.target for b in moment.bids)))
+    state = all_fields(fit.state)
+    return all(
+        state != all_fields(seen) for seen in (moment.state, *(b.proposal.target for b in moment.bids))
+    )
 
 
 def _ruled(moment: Moment, agreed: Agreed, fit: Fitted, rules: RuleSet) -> Decision:
@@ -240,7 +242,7 @@ def _ruled(moment: Moment, agreed: Agreed, fit: Fitted, rules: RuleSet) -> Decis
     ruled = judge(proposal, moment.context)
     if isinstance(ruled, Declined):
         return Decision(agreed, fit, vetoed=ruled)
-    fit.update(differences(fit.state, ruled.proposal.target))
+    fit.update(diff(fit.state, ruled.proposal.target))
     return Decision(agreed, fit, ruled.rules, ruled.proposal.reasons, ruled.conditions)
 
 
@@ -256,7 +258,7 @@ def _window(
         return ReplayWindow(
             made_at=window.grid.start, scored_until=window.grid.end, outcome="declined", reason=nothing
         )
-    if known is not None and flatten(parts[0].target) == flatten(made.state):
+    if known is not None and all_fields(parts[0].target) == all_fields(made.state):
         return known
     return scored_window(score_together(parts, made.state, window), made.state, window)
 
@@ -275,7 +277,7 @@ def _answering(moment: Moment, made: Decision, dropped: Mapping[str, str]) -> li
         if dropped.get(bid.key) == ENOUGH_WITHOUT
         or (
             bid.key not in dropped
-            and (made.agreed.owned_by(bid) or not differences(moment.state, bid.proposal.target))
+            and (made.agreed.owned_by(bid) or not diff(moment.state, bid.proposal.target))
         )
     ]
 
@@ -374,14 +376,14 @@ def _stayed(key: str, moment: Moment) -> bool | None:
 
 def _own(bid: Bid, moment: Moment, decision: Decision) -> tuple[WorkloadState, tuple[Reason, ...], bool]:
     """Returns a bid's changes at the plan's values, what was adjusted in them, and whether any was taken."""
-    wanted = differences(moment.state, bid.proposal.target)
+    wanted = diff(moment.state, bid.proposal.target)
     if decision.vetoed is not None or wanted.keys() <= {BASIS}:
         return bid.proposal.target, (), True
-    there = flatten(decision.state)
+    there = all_fields(decision.state)
     alone = fitted_alone(moment.state, {path: there.get(path) for path in wanted})
     reasons = {path: why for path, why in decision.fit.reasons.items() if path in wanted} | alone.reasons
     taken = bool(decision.agreed.owned_by(bid))
-    if flatten(alone.state) == flatten(bid.proposal.target):
+    if all_fields(alone.state) == all_fields(bid.proposal.target):
         return bid.proposal.target, (), taken
     return alone.state, tuple(reasons.values()), taken
 

@@ -4,12 +4,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from perfopt.domain.fields import (
+    BASIS,
+    REQUEST_LIMIT_PAIRS,
+    Path,
+    all_fields,
+    container_path,
+    is_knob,
+    more_is_safer,
+    print_value,
+)
 from perfopt.domain.recommendation import ExpectedValue
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.plan.bids import BY_VALUE, MEMORY_SAFETY, Bid, Group, groups, held
-from perfopt.engine.plan.fields import BASIS, KNOBS, Path, container_path, flatten, more_is_safer, shown
 
-_LIMITS = {"cpu_limit_cores": "cpu_request_cores", "memory_limit_bytes": "memory_request_bytes"}
+_REQUEST_OF_LIMIT = {limit: request for request, limit in REQUEST_LIMIT_PAIRS}
 SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
 ENOUGH_WITHOUT, NOT_WORTH_IT = "enough_without", "not_worth_it"
 
@@ -75,7 +84,7 @@ def reconcile(current: WorkloadState, bids: Iterable[Bid]) -> Agreed:
     """
     agreed = Agreed()
     for group in sorted((g for bid in bids for g in groups(bid, current)), key=lambda g: g.order):
-        against = _against(agreed, group, flatten(current))
+        against = _against(agreed, group, all_fields(current))
         if against is None:
             _take(agreed, group)
         else:
@@ -151,7 +160,7 @@ def lose_stale_knobs(agreed: Agreed, state: WorkloadState) -> bool:
     [field, ...]}}. Otherwise it is both. The engine asks once more for knobs for the limits that there will
     be, and notes in "computed_for" which these are.
     """
-    stale = [path for path in agreed.values if path[0] in KNOBS and _moved_limit(agreed, path, state)]
+    stale = [path for path in agreed.values if is_knob(path) and _moved_limit(agreed, path, state)]
     for path in stale:
         contested = _moved_limit(agreed, path, state)
         owners = agreed.owners.pop(path)
@@ -170,12 +179,14 @@ def _moved_limit(agreed: Agreed, knob: Path, state: WorkloadState) -> Path | Non
     bid, container = agreed.owners[knob][0], knob[1]
     meant, there = bid.proposal.target.container(container), state.container(container)
     data = bid.proposal.data
-    rests_on = data.get("rests_on", {}).get(container, _LIMITS)
+    rests_on = data.get("rests_on", {}).get(container, _REQUEST_OF_LIMIT)
     computed_for = data.get("computed_for", {}).get(container, {})
-    for limit, request in _LIMITS.items():
+    for limit, request in _REQUEST_OF_LIMIT.items():
         wanted = computed_for.get(limit, getattr(meant, limit, None))
         place = container_path(container, limit)
-        moved = limit in rests_on and shown(place, wanted) != shown(place, getattr(there, limit, None))
+        moved = limit in rests_on and print_value(place, wanted) != print_value(
+            place, getattr(there, limit, None)
+        )
         for path in (place, container_path(container, request)):
             if moved and path in agreed.owners:
                 return path

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import Values, is_knob, label, print_value
 from perfopt.domain.recommendation import Conflict, ExpectedValue
 from perfopt.domain.workload import Slo
 from perfopt.engine.plan.bids import BY_VALUE, FOR_SLO, JOINT, MEMORY_SAFETY, SIZE_ALONE, Bid
-from perfopt.engine.plan.fields import KNOBS, Values, label, shown
 from perfopt.engine.plan.reconcile import BREACHES_TOGETHER, ENOUGH_WITHOUT, GOES_TOGETHER, Loss
 
 _MAX_CHANGES = 6
@@ -26,8 +26,8 @@ def conflict(loss: Loss, values: Values, slo: Slo | None, currency: str) -> Conf
     return Conflict(
         field=label(loss.path),
         code=loss.code,
-        wanted=shown(loss.path, loss.wanted),
-        kept=shown(loss.path, values.get(loss.path)),
+        wanted=print_value(loss.path, loss.wanted),
+        kept=print_value(loss.path, values.get(loss.path)),
         lost_by=loss.lost_by.key,
         lost_by_type=loss.lost_by.proposal.optimization_type,
         won_by=None if loss.won_by is None else loss.won_by.key,
@@ -40,7 +40,7 @@ def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
     if loss.won_by is None:
         return "Staying as it is is worth more." if loss.value is None else _staying(loss.value, currency)
     winner = loss.won_by.key
-    if loss.code == GOES_TOGETHER and loss.path[0] in KNOBS and loss.contested[0] == "container":
+    if loss.code == GOES_TOGETHER and is_knob(loss.path) and loss.contested[0] == "container":
         return (
             f"It was computed for another {label(loss.contested)} than {winner} sets; analyse again once that"
             " is in force."
@@ -109,7 +109,7 @@ def declined(conflicts: Sequence[Conflict]) -> str:
 def plan(changes: Values, before: Values, validity: timedelta, parts: int) -> str:
     """Returns the one sentence of a plan."""
     moves = [
-        f"{label(path)}{_from(shown(path, before.get(path)))} to {_short(shown(path, value))}"
+        f"{label(path)}{_from(print_value(path, before.get(path)))} to {_short(print_value(path, value))}"
         for path, value in list(changes.items())[:_MAX_CHANGES]
     ]
     more = len(changes) - len(moves)

@@ -2,11 +2,7 @@
 
 from collections.abc import Sequence
 
-from perfopt.domain.recommendation import Evidence, ExpectedValue
-from perfopt.domain.workload import WorkloadState
-from perfopt.engine.confidence import confidence
-from perfopt.engine.plan.bids import BY_VALUE, Bid, groups
-from perfopt.engine.plan.fields import (
+from perfopt.domain.fields import (
     BASIS,
     HPA_CPU,
     HPA_MEMORY,
@@ -14,12 +10,16 @@ from perfopt.engine.plan.fields import (
     REPLICAS,
     SCHEDULE,
     Path,
-    differences,
-    flatten,
+    all_fields,
+    diff,
     is_cpu,
     is_cpu_request,
     more_is_safer,
 )
+from perfopt.domain.recommendation import Evidence, ExpectedValue
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.confidence import confidence
+from perfopt.engine.plan.bids import BY_VALUE, Bid, groups
 from perfopt.engine.plan.moments import Candidate, Moment, recommended_cost
 from perfopt.engine.plan.reconcile import Agreed
 from perfopt.learn.model import SHORTAGE_COSTS
@@ -104,7 +104,7 @@ def spare(now: Moment, agreed: Agreed) -> list[Bid]:
         bid
         for bid in inside
         if any(is_cpu_request(path) for path in added[bid.key])
-        and all(is_cpu(path) for path in differences(now.state, bid.proposal.target).keys() - {BASIS})
+        and all(is_cpu(path) for path in diff(now.state, bid.proposal.target).keys() - {BASIS})
         and all(group.rank <= BY_VALUE for group in groups(bid, now.state))
     ]
 
@@ -116,8 +116,8 @@ def adds_capacity(current: WorkloadState, target: WorkloadState) -> bool:
 
 def additions(current: WorkloadState, target: WorkloadState) -> list[Path]:
     """Returns the fields in which a target gives a workload more."""
-    before, after = flatten(current), flatten(target)
-    found = [path for path in differences(current, target) if _more(path, before.get(path), after.get(path))]
+    before, after = all_fields(current), all_fields(target)
+    found = [path for path in diff(current, target) if _more(path, before.get(path), after.get(path))]
     planned = _scheduled(after) > max(_scheduled(before), after.get(HPA_MIN) or after.get(REPLICAS) or 0)
     return [*found, SCHEDULE] if planned else found
 
