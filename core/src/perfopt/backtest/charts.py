@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perfopt.backtest import svg
 from perfopt.backtest.bootstrap import Interval
 from perfopt.backtest.calibration import Calibration
 from perfopt.backtest.misses import MissSeries
 from perfopt.backtest.policies import OURS
 from perfopt.backtest.summary import PolicySummary
+from perfopt.charts import svg
 from perfopt.domain.quantity import format_cpu
 from perfopt.metrics.snapshot import Array
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 
 from perfopt.backtest import charts
 from perfopt.backtest.misses import MissSeries
 from perfopt.backtest.policies import OURS, about
 from perfopt.backtest.report import Backtest
 from perfopt.backtest.summary import TERCILES, Figures, PolicySummary, ResourceFigures
-
-_STYLE = files("perfopt.backtest").joinpath("page.css").read_text(encoding="utf-8")
+from perfopt.charts.page import document
 
 
 def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
@@ -32,12 +30,7 @@ def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
             _notes(result),
         )
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return document(title, body)
 
 
 def _head(result: Backtest, title: str) -> str:

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 
-from perfopt.backtest import svg
 from perfopt.backtest.scaling.policies import CLASSES, OURS
 from perfopt.backtest.scaling.report import ALL, PolicyFigures, SameCost, ScalingBacktest
-
-_STYLE = files("perfopt.backtest").joinpath("page.css").read_text(encoding="utf-8")
+from perfopt.charts import svg
+from perfopt.charts.page import document
 
 
 def render_scaling_page(result: ScalingBacktest) -> str:
@@ -34,12 +32,7 @@ def render_scaling_page(result: ScalingBacktest) -> str:
     failed = [f"{one.service} could not be run: {one.message}" for one in result.failed]
     items = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *failed))
     parts.append(f"<h2>Notes</h2><ul>{items}</ul>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    return document(title, "".join(parts))
 
 
 def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
