@@ -29,7 +29,7 @@ from perfopt.engine.sessions import sessions_of
 from perfopt.learn.model import SizingModel
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
-from perfopt.rules import RuleBook, RuleSources
+from perfopt.rules import RuleBook, RuleSet, RuleSources
 
 # Read for every type: replays score use, from the state that was recorded at the time.
 BASE_METRICS = frozenset(
@@ -135,16 +135,9 @@ class Engine:
         Raises:
             EngineClosedError: the engine was closed before or meanwhile.
         """
-        book, book_warnings = self._price_book(snapshot.workload, snapshot.price_book)
-        rules = self._rules.rules_for(snapshot.workload)
-        exchange = snapshot.workload.exchange
-        asked = dict.fromkeys((*rules.exchanges, *(() if exchange is None else (exchange,))))
-        sessions, unknown = sessions_of(asked, snapshot.grid.start, snapshot.grid.end + validity)
-        costs = self._config.engine.shortage_costs
-        context = AnalysisContext(snapshot, validity, book, sessions=sessions, shortage_costs=costs)
+        context, warnings = self.context(snapshot, validity)
+        rules = self.rules_for(snapshot.workload)
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
-        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
-        warnings += [*self._rules.warnings_for(snapshot.workload), *unknown]
         answers = self._run(context, infos, include_predictions)
 
         def assembled(given: Answers) -> AnalysisResult:
@@ -162,6 +155,35 @@ class Engine:
             )
 
         return self._with_knobs_for_the_plan(assembled, context, infos, answers)
+
+    def context(
+        self, snapshot: WorkloadSnapshot, validity: timedelta
+    ) -> tuple[AnalysisContext, list[AnalysisWarning]]:
+        """Returns what every strategy of an analysis is given, and what a user should know of it.
+
+        Models and forecasts are added where a strategy runs: `models`, and `pipeline.with_forecasts`.
+        """
+        workload = snapshot.workload
+        book, book_warnings = self._price_book(workload, snapshot.price_book)
+        exchange = workload.exchange
+        exchanges = (*self.rules_for(workload).exchanges, *(() if exchange is None else (exchange,)))
+        sessions, unknown = sessions_of(
+            dict.fromkeys(exchanges), snapshot.grid.start, snapshot.grid.end + validity
+        )
+        costs = self._config.engine.shortage_costs
+        context = AnalysisContext(snapshot, validity, book, sessions=sessions, shortage_costs=costs)
+        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
+        warnings += [*self._rules.warnings_for(workload), *unknown, *_not_loaded(self.registry)]
+        return context, warnings
+
+    @property
+    def models(self) -> Mapping[str, bytes]:
+        """The configured models: kind to content."""
+        return self._configured
+
+    def rules_for(self, workload: Workload) -> RuleSet:
+        """Returns the rules that proposals for a workload pass."""
+        return self._rules.rules_for(workload)
 
     def _with_knobs_for_the_plan(
         self,
@@ -270,6 +292,19 @@ _SET_ASIDE = Outcome(
 
 def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     return [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
+
+
+def _not_loaded(registry: Registry) -> list[AnalysisWarning]:
+    """Names the plugins that failed to load: without them an analysis holds less than its user expects."""
+    return [
+        AnalysisWarning(
+            code="plugin_not_loaded",
+            message=f"The plugin {plugin.name} {plugin.version} was not loaded. {plugin.error}",
+            plugin=plugin.name,
+        )
+        for plugin in registry.plugins
+        if plugin.status is PluginStatus.FAILED
+    ]
 
 
 def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:

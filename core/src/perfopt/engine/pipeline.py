@@ -62,11 +62,17 @@ def _without_texts(proposal: Proposal) -> Proposal:
 
 def _propose(strategy: Strategy, context: AnalysisContext, rules: RuleSet) -> Ruled | Declined:
     context, fired = rules.prepared(context)
-    if strategy.forecasts:
-        context = replace(context, forecasts=forecasts(context, strategy.forecasts))
+    context = with_forecasts(strategy, context)
     result = checked(strategy.propose(context), strategy, context)
     ruled = result if isinstance(result, Declined) else rules.apply(result, context)
     return ruled if isinstance(ruled, Declined) else replace(ruled, rules=(*fired, *ruled.rules))
+
+
+def with_forecasts(strategy: Strategy, context: AnalysisContext) -> AnalysisContext:
+    """Returns the context with the forecasts that a strategy declares, where they can be made."""
+    if not strategy.forecasts:
+        return context
+    return replace(context, forecasts=forecasts(context, strategy.forecasts))
 
 
 def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:

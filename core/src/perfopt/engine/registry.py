@@ -206,7 +206,7 @@ def _load(
     if unmet is not None:
         return candidate.info(PluginStatus.FAILED, unmet), _Brought()
     try:
-        brought = _ask(candidate)
+        brought = _ask(candidate.point)
     except StrategyError as error:
         return candidate.info(PluginStatus.FAILED, str(error)), _Brought()
     except KeyboardInterrupt:
@@ -232,12 +232,22 @@ def _unmet_requirement(distribution: Distribution) -> str | None:
     return None
 
 
-def _ask(candidate: Candidate) -> _Brought:
+def load_strategies(point: EntryPoint) -> tuple[Strategy, ...]:
+    """Imports one plugin into this process and returns its strategies, for tools of its author.
+
+    Raises:
+        StrategyError: it is no plugin, or brings something that is no strategy.
+        BaseException: whatever its import raises.
+    """
+    return _ask(point).strategies
+
+
+def _ask(point: EntryPoint) -> _Brought:
     """Imports one plugin and asks it for what it brings; a manager each, so that none can stop another."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(PluginSpec)
-    plugin = candidate.point.load()
-    manager.register(plugin, candidate.point.name)
+    plugin = point.load()
+    manager.register(plugin, point.name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:

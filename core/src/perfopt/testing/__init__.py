@@ -1,4 +1,4 @@
-"""PUBLIC, for plugin authors: the contract that every strategy keeps, and snapshots to try one on.
+"""PUBLIC, for plugin authors: the contract suite of strategies, and snapshots to run one on.
 
 In a plugin's own tests:
 
@@ -10,15 +10,24 @@ In a plugin's own tests:
             return MyStrategy()
 """
 
-from perfopt.testing.contract import CHECKS, StrategyContract, Violation, check_strategy
+from perfopt.testing.contract import (
+    CHECKS,
+    CheckResult,
+    StrategyContract,
+    Violation,
+    check_results,
+    check_strategy,
+)
 from perfopt.testing.imports import private_imports
 from perfopt.testing.snapshots import cases, daily_usage, make_context, make_snapshot
 
 __all__ = [
     "CHECKS",
+    "CheckResult",
     "StrategyContract",
     "Violation",
     "cases",
+    "check_results",
     "check_strategy",
     "daily_usage",
     "make_context",

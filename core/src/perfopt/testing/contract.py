@@ -1,4 +1,4 @@
-"""The contract that every strategy keeps, as one function and as tests to inherit."""
+"""The contract of strategies, as functions and as tests to inherit."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -12,29 +12,37 @@ from perfopt.engine.child import ChildError, ChildOverMemoryError, ChildProcess,
 from perfopt.engine.strategies import strategy_problem
 from perfopt.plugin.strategy import Strategy
 from perfopt.testing.harness import Report
-from perfopt.testing.imports import private_imports
+from perfopt.testing.imports import PUBLIC, private_imports
 from perfopt.testing.snapshots import cases, make_context
 
 CHECKS = {
     "protocol": "has the attributes of a strategy, in the form they need, and can be pickled",
-    "public_imports": "imports of perfopt only .plugin, .forecast, .capacity, .learn and .testing",
-    "survives": "raises for no history, however odd",
-    "deadline": "answers in time",
-    "process": "leaves its process alive",
-    "memory": "stays within its memory",
-    "result": "returns a complete, possible Proposal of its type, or Declined, that msgspec can carry",
-    "inputs": "leaves its input as it was",
-    "deterministic": "answers the same to the same, whatever it was asked before",
+    "public_imports": "imports of perfopt only " + ", ".join(f".{name.partition('.')[2]}" for name in PUBLIC),
+    "survives": "raises for no history: empty, short, with gaps, NaN, constant, ...",
+    "deadline": "returns within the deadline",
+    "process": "does not end its process",
+    "memory": "stays within the memory limit",
+    "result": "returns a complete, possible Proposal of its type, or Declined, that msgspec can encode",
+    "inputs": "does not alter its input",
+    "deterministic": "returns the same for the same input, whatever was run before",
     "no_io": "opens no file, socket or process",
 }
 DEADLINE_SECONDS = 10.0
 MEMORY_LIMIT_MIB = 1024
 _HARNESS = "perfopt.testing.harness:main"
+_ON_ALL_HISTORIES = ("survives", "result", "inputs", "deterministic", "no_io")
+# What is not known of a strategy that lacks a property: its process ends, or nothing is run.
+_UNKNOWN_AFTER = {
+    "protocol": tuple(check for check in CHECKS if check != "protocol"),
+    "deadline": (*_ON_ALL_HISTORIES, "process", "memory"),
+    "process": (*_ON_ALL_HISTORIES, "deadline", "memory"),
+    "memory": (*_ON_ALL_HISTORIES, "deadline", "process"),
+}
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A broken promise.
+    """A property that a strategy lacks.
 
     Attributes:
         check: which, a key of CHECKS.
@@ -50,13 +58,54 @@ class Violation:
         return f"{self.check}: {self.message}" + (f" (on the history {self.case!r})" if self.case else "")
 
 
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether a strategy has one property.
+
+    Attributes:
+        check: a key of CHECKS.
+        passed: None where it could not be found out, since the strategy or its process failed before.
+        violations: what was seen where it did not pass.
+    """
+
+    check: str
+    passed: bool | None
+    violations: tuple[Violation, ...] = ()
+
+
+def check_results(
+    strategy: Any,
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    memory_limit_mib: int = MEMORY_LIMIT_MIB,
+) -> tuple[CheckResult, ...]:
+    """Runs the contract suite and returns one result a property, in the order of CHECKS.
+
+    Args:
+        strategy: as for `check_strategy`.
+        deadline_seconds: for one call.
+        memory_limit_mib: resident memory of the process.
+    """
+    found = check_strategy(strategy, deadline_seconds=deadline_seconds, memory_limit_mib=memory_limit_mib)
+    failed = {violation.check for violation in found}
+    unknown = set().union(*(_UNKNOWN_AFTER.get(check, ()) for check in failed)) - failed
+    return tuple(
+        CheckResult(
+            check,
+            None if check in unknown else check not in failed,
+            tuple(violation for violation in found if violation.check == check),
+        )
+        for check in CHECKS
+    )
+
+
 def check_strategy(
     strategy: Any,
     *,
     deadline_seconds: float = DEADLINE_SECONDS,
     memory_limit_mib: int = MEMORY_LIMIT_MIB,
 ) -> list[Violation]:
-    """Tries a strategy on many histories in a process of its own and returns what it breaks.
+    """Runs a strategy on many histories in a process of its own and returns the properties it lacks.
 
     Args:
         strategy: an instance; it must come from a module that can be imported.
@@ -83,7 +132,7 @@ def _tried(strategy: Strategy, deadline: float, memory: int) -> list[Violation]:
                 report = msgspec.msgpack.decode(child.receive(deadline, memory), type=Report)
                 found |= dict.fromkeys(_seen(report, name))
                 if answers.setdefault(name, report.answer) != report.answer:
-                    found[Violation("deterministic", "it gave two answers to one question", name)] = None
+                    found[Violation("deterministic", "it gave two results for the same input", name)] = None
     except ChildError as error:
         found[Violation(_check_of(error), f"it {error}", name)] = None
     finally:

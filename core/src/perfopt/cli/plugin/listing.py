@@ -11,12 +11,7 @@ if TYPE_CHECKING:
     from perfopt.engine import PluginInfo
 
 
-@click.group()
-def plugin() -> None:
-    """Installed plugins: each proposes recommendations of some types."""
-
-
-@plugin.command("list")
+@click.command("list")
 @config_option
 @format_option("table", "json")
 def list_plugins(config_file: Path | None, form: str) -> None:

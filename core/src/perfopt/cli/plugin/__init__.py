@@ -1,0 +1,19 @@
+"""`perfopt plugin`: what is installed, and the tools of those who write one."""
+
+import click
+
+from perfopt.cli.plugin.check import check_plugin
+from perfopt.cli.plugin.listing import list_plugins
+from perfopt.cli.plugin.new import new_plugin
+from perfopt.cli.plugin.run import run_strategy
+
+__all__ = ["plugin"]
+
+
+@click.group()
+def plugin() -> None:
+    """Installed plugins, and tools for those who write one."""
+
+
+for command in (list_plugins, new_plugin, check_plugin, run_strategy):
+    plugin.add_command(command)

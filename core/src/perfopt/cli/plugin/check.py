@@ -1,0 +1,104 @@
+"""`perfopt plugin check`: the contract suite, with a line for each property."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from perfopt.cli.options import format_option
+
+if TYPE_CHECKING:
+    from perfopt.testing import CheckResult
+
+FAILED = 1
+_STATES = {True: "pass", False: "FAIL", None: "skip"}
+
+
+@click.command("check")
+@click.argument("package")
+@click.option(
+    "--deadline", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds a call."
+)
+@click.option("--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Limit in MiB.")
+@format_option("table", "json")
+def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
+    """Runs the contract suite on the strategies of PACKAGE.
+
+    PACKAGE is an installed plugin, one of its strategies (plugin/strategy), a module, or what an entry point
+    would name (package.module:Class). Exit code 1 where a property is lacking or the plugin can't be loaded.
+    """
+    from perfopt.cli.output.render import to_json
+    from perfopt.testing import CheckResult, Violation, check_results
+
+    strategies, problem = _loaded(package)
+    if problem is None:
+        results = {
+            key: check_results(strategy, deadline_seconds=deadline, memory_limit_mib=memory)
+            for key, strategy in strategies.items()
+        }
+    else:
+        results = {package: (CheckResult("loads", False, (Violation("loads", problem),)),)}
+    click.echo(to_json(_plain(results)) if form == "json" else _report(results), nl=False)
+    if any(not result.passed for found in results.values() for result in found):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _loaded(package: str) -> tuple[dict[str, object], str | None]:
+    """Returns the strategies of a package, or why it can't be loaded."""
+    from perfopt.engine.authoring import find_strategies
+    from perfopt.engine.strategies import StrategyError
+    from perfopt.engine.worker import describe
+    from perfopt.errors import PerfoptError
+
+    try:
+        return dict(find_strategies(package)), None
+    except (PerfoptError, KeyboardInterrupt):
+        raise
+    except StrategyError as error:
+        return {}, str(error)
+    except BaseException as error:  # foreign code may raise anything, SystemExit too
+        return {}, f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."
+
+
+def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, object]]:
+    return [
+        {
+            "strategy": key,
+            "check": result.check,
+            "passed": result.passed,
+            "violations": [
+                {"message": violation.message, "history": violation.case} for violation in result.violations
+            ],
+        }
+        for key, found in results.items()
+        for result in found
+    ]
+
+
+def _report(results: "dict[str, tuple[CheckResult, ...]]") -> str:
+    from perfopt.testing import CHECKS
+
+    lines = []
+    for key, found in results.items():
+        lines.append(key)
+        for result in found:
+            meaning = CHECKS.get(result.check, "can be imported and registers strategies")
+            lines.append(f"  {_STATES[result.passed]:<5} {result.check:<15} {meaning}")
+            lines += [f"        {text}" for text in _reasons(result)]
+    return "".join(f"{line}\n" for line in [*lines, _summary(results)])
+
+
+def _reasons(result: "CheckResult") -> list[str]:
+    histories: dict[str, list[str]] = {}
+    for violation in result.violations:
+        histories.setdefault(violation.message, []).extend([violation.case] if violation.case else [])
+    return [
+        f"{message} (histories: {', '.join(cases)})" if cases else message
+        for message, cases in histories.items()
+    ]
+
+
+def _summary(results: "dict[str, tuple[CheckResult, ...]]") -> str:
+    passed = [result.passed for found in results.values() for result in found]
+    failed, skipped = passed.count(False), passed.count(None)
+    rest = f", {skipped} skipped, since the strategy did not get that far" if skipped else ""
+    return f"{passed.count(True)} passed, {failed} failed{rest}."

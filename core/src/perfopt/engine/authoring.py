@@ -1,0 +1,116 @@
+"""Finds strategies by what their author types, and runs one in this process with its errors as they come."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from perfopt.domain.recommendation import Declined
+from perfopt.engine.engine import Engine
+from perfopt.engine.pipeline import read_only, with_forecasts
+from perfopt.engine.proposals import checked
+from perfopt.engine.registry import candidates, load_strategies
+from perfopt.errors import NotFoundError
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP
+from perfopt.plugin.strategy import Proposal, Strategy
+
+
+def find_strategies(text: str) -> dict[str, Strategy]:
+    """Imports what is named and returns its strategies by key, `plugin/strategy`.
+
+    Args:
+        text: an installed plugin or its distribution ("pool-sizer"), one of its strategies
+            ("pool-sizer/littles-law"), or what an entry point would name: a module ("pool_sizer"), a plugin
+            object, or a class or instance of a strategy ("pool_sizer.strategy:PoolSizer"). The current
+            directory can be imported from.
+
+    Raises:
+        NotFoundError: there is no such plugin, strategy or module.
+        StrategyError: it is no plugin, or brings something that is no strategy.
+        BaseException: whatever its import raises.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    name, _, strategy = text.partition("/")
+    found = _strategies(name)
+    wanted = {key: one for key, one in found.items() if not strategy or one.name == strategy}
+    if not wanted:
+        raise NotFoundError(
+            f"{name} has no strategy {strategy or 'at all'}.",
+            field="strategy",
+            remedy=f"It has: {', '.join(found)}." if found else "Bring one by the hook perfopt_strategies.",
+            candidates=tuple(found),
+        )
+    return wanted
+
+
+def find_strategy(text: str) -> tuple[str, Strategy]:
+    """Returns the one strategy that `find_strategies` finds, and its key.
+
+    Raises:
+        NotFoundError: there are several; lists them.
+    """
+    found = find_strategies(text)
+    if len(found) > 1:
+        raise NotFoundError(
+            f"{text} has several strategies.",
+            field="strategy",
+            remedy=f"Name one of: {', '.join(found)}.",
+            candidates=tuple(found),
+        )
+    return next(iter(found.items()))
+
+
+def run_in_process(
+    strategy: Strategy, snapshot: WorkloadSnapshot, validity: timedelta, engine: Engine
+) -> Proposal | Declined:
+    """Runs a strategy on a workload as an analysis does, without isolation, rules and backtest.
+
+    Args:
+        strategy: any; whatever it raises is raised.
+        snapshot: the history.
+        validity: how long its proposal must hold.
+        engine: holds the prices, calendars and models.
+
+    Raises:
+        ProposalError: the result breaks the contract of proposals.
+    """
+    read_only(snapshot)
+    context, _ = engine.context(snapshot, validity)
+    context, _ = engine.rules_for(snapshot.workload).prepared(context)
+    context = with_forecasts(strategy, replace(context, models=engine.models))
+    return checked(strategy.propose(context), strategy, context)
+
+
+def _strategies(name: str) -> dict[str, Strategy]:
+    installed = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
+    if installed:
+        return {f"{p.name}/{s.name}": s for p in installed for s in load_strategies(p)}
+    point = EntryPoint(name, name, ENTRY_POINT_GROUP)
+    given = _single(point)
+    strategies: Mapping[str, Strategy] = (
+        {s.name: s for s in load_strategies(point)} if given is None else {given.name: given}
+    )
+    return {f"{name}/{key}": strategy for key, strategy in strategies.items()}
+
+
+def _single(point: EntryPoint) -> Strategy | None:
+    """Returns the strategy that an entry point names itself, as a class or an instance."""
+    try:
+        found = point.load()
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{point.module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something that it imports is not
+        raise NotFoundError(
+            f"There is no installed plugin and no module {point.module}.",
+            field="plugin",
+            remedy="`perfopt plugin list` shows what is installed.",
+        ) from error
+    if not hasattr(found, "propose"):
+        return None
+    strategy: Strategy = found() if isinstance(found, type) else found
+    return strategy

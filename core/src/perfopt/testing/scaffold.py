@@ -1,0 +1,67 @@
+"""Writes a new plugin package from templates: a strategy of one type, its tests and a README."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from perfopt.domain.enums import OptimizationType
+from perfopt.errors import ConflictError, InvalidInputError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TEMPLATES = files("perfopt.testing") / "templates"
+
+
+def write_package(name: str, kind: OptimizationType, parent: Path) -> tuple[Path, ...]:
+    """Creates a package and returns its files.
+
+    Args:
+        name: of the distribution and of the plugin, such as "pool-sizer"; the import name has "_".
+        kind: what its strategy proposes.
+        parent: the directory to create it in; it is made where it does not exist.
+
+    Raises:
+        InvalidInputError: a name that is no name of a plugin.
+        ConflictError: there is something of that name already.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name!r} cannot be the name of a plugin.",
+            field="name",
+            remedy="Use lower-case letters, digits and hyphens, such as pool-sizer.",
+        )
+    root = parent / name
+    if root.exists():
+        raise ConflictError(f"{root} exists already.", field="path", remedy="Choose another name or path.")
+    values = _values(name, kind)
+    written = []
+    for target, template in _layout(values["package"], values["short"]).items():
+        path = root / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            Template(_TEMPLATES.joinpath(template).read_text("utf-8")).substitute(values), "utf-8"
+        )
+        written.append(path)
+    return tuple(written)
+
+
+def _values(name: str, kind: OptimizationType) -> dict[str, str]:
+    return {
+        "name": name,
+        "package": name.replace("-", "_"),
+        "strategy": "".join(part.capitalize() for part in name.split("-")),
+        "type": kind.value,
+        "short": kind.value.partition("_")[0].lower(),
+    }
+
+
+def _layout(package: str, short: str) -> dict[str, str]:
+    """Returns each file of a package and the template that it is made from."""
+    return {
+        "pyproject.toml": "pyproject.toml.txt",
+        "README.md": "README.md.txt",
+        f"src/{package}/__init__.py": "plugin.py.txt",
+        f"src/{package}/py.typed": "py.typed.txt",
+        f"src/{package}/strategy.py": f"strategy_{short}.py.txt",
+        "tests/test_strategy.py": f"test_{short}.py.txt",
+    }
