@@ -36,9 +36,10 @@ from perfopt.domain.enums import ServiceClass
 from perfopt.domain.period import format_duration
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Declined
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.engine.confidence import confidence
 from perfopt.engine.pipeline import run_strategy
-from perfopt.learn.model import SHORTAGE_COSTS, SizingModel, shipped_model
+from perfopt.learn.model import SizingModel, shipped_model
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext
 from perfopt.rules import default_book
@@ -131,7 +132,7 @@ def cases_of(
 
 def _try(walked: Walked, strategy: ResourceStrategy, case: Case, setting: Setting, run: Run) -> None:
     costs = {run.service_class: run.cost}
-    context = AnalysisContext(case.known, setting.validity, case.book, shortage_costs=costs)
+    context = AnalysisContext(case.known, setting.validity, case.book, under_provisioning_penalties=costs)
     begin = time.process_time()
     made = strategy.propose(context)
     walked.seconds.append(time.process_time() - begin)
@@ -233,7 +234,7 @@ def main() -> None:
     for name in asked.files:
         half = asked.half if name == "bitbrains_rnd" else None
         label = " ".join(filter(None, (name, asked.split if name == "bitbrains_rnd" else "", half)))
-        for cost, history in product(asked.cost or [SHORTAGE_COSTS[asked.kind]], histories):
+        for cost, history in product(asked.cost or [UNDER_PROVISIONING_PENALTIES[asked.kind]], histories):
             run = Run(asked.traces, asked.split, asked.kind, cost, history, asked.record)
             walked = walk(run, name, half, asked.vms)
             known = f" of {format_duration(history)}" if history else ""

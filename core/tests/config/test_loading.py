@@ -1,7 +1,9 @@
 import msgspec
 import pytest
 
-from perfopt.config.loading import REDACTED, Config, FilesConfig, load_config, redact, show
+from perfopt.config.loading import REDACTED, Config, EngineConfig, FilesConfig, load_config, redact, show
+from perfopt.domain.enums import ServiceClass
+from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
 
 GOOD = """
@@ -174,3 +176,21 @@ def test_an_empty_file_is_an_empty_configuration(tmp_path, text):
     path = tmp_path / "perfopt.yaml"
     path.write_text(text)
     assert load_config(path, {}).sources == {}
+
+
+def test_price_book_is_the_named_the_configured_the_measured_or_the_default_one():
+    own = PriceBook(name="own", currency="EUR", cpu_core_hour=1.0, memory_gib_hour=1.0)
+    measured = PriceBook(name="opencost", currency="USD", cpu_core_hour=2.0, memory_gib_hour=1.0)
+    books = {DEFAULT_PRICE_BOOK.name: DEFAULT_PRICE_BOOK, "own": own}
+    usual, configured = Config(price_books=books), Config(price_books=books, price_book="own")
+    assert usual.book_for("own", measured) is own
+    assert configured.book_for(None, measured) is own
+    assert usual.book_for(None, measured) is measured
+    assert usual.book_for("absent") is DEFAULT_PRICE_BOOK
+
+
+def test_penalties_are_read_by_their_old_name_too():
+    given = EngineConfig(shortage_costs={ServiceClass.BATCH: 3.0, ServiceClass.CRITICAL: 20.0})
+    both = msgspec.structs.replace(given, under_provisioning_penalties={ServiceClass.BATCH: 4.0})
+    assert given.penalties == {ServiceClass.BATCH: 3.0, ServiceClass.CRITICAL: 20.0}
+    assert both.penalties[ServiceClass.BATCH] == 4.0

@@ -9,12 +9,12 @@ from perfopt.config.loading import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import StrategyInfo
-from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.plugin import Claim, Prior, Proposal, decline
 from perfopt.rules import RuleBook, RuleSources, default_book
 from perfopt.testing import make_context, make_snapshot
@@ -396,7 +396,8 @@ def test_a_breach_costs_a_critical_service_more():
         analysed(raised, snapshot=one).recommendations[0].expected_value for one in (snapshot, critical)
     )
     assert dear.risk == pytest.approx(
-        usual.risk * SHORTAGE_COSTS["critical"] / SHORTAGE_COSTS["standard"], rel=1e-3
+        usual.risk * UNDER_PROVISIONING_PENALTIES["critical"] / UNDER_PROVISIONING_PENALTIES["standard"],
+        rel=1e-3,
     )
 
 

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from perfopt.domain.enums import ServiceClass
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.learn.build import build
 from perfopt.learn.examples import collect
 from perfopt.learn.features import History, extract
-from perfopt.learn.model import SHORTAGE_COSTS, ModelError, SizingModel, shipped_model
+from perfopt.learn.model import ModelError, SizingModel, shipped_model
 from perfopt.learn.train import train_trees
 
 
@@ -26,7 +27,7 @@ def test_the_same_room_is_less_sure_for_a_restless_service_than_for_a_steady_one
 def test_the_class_sets_how_sure_a_size_is(model, fleet):
     features = features_of(fleet[0])
     sure = [
-        model.size(features, SHORTAGE_COSTS[c]).recommended.confidence
+        model.size(features, UNDER_PROVISIONING_PENALTIES[c]).recommended.confidence
         for c in ("batch", "standard", "critical")
     ]
     assert sure == sorted(sure)
@@ -136,4 +137,4 @@ def test_the_least_worth_rises_with_the_cost_of_a_shortage(model):
 
 
 def test_every_class_has_a_cost_of_shortage():
-    assert set(SHORTAGE_COSTS) == set(ServiceClass)
+    assert set(UNDER_PROVISIONING_PENALTIES) == set(ServiceClass)

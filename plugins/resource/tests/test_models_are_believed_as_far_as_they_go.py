@@ -90,7 +90,9 @@ def test_a_container_that_ran_out_of_memory_is_raised_however_unsure(bench):
 
 def test_a_cost_of_shortage_that_is_configured_takes_the_place_of_the_class_s(bench):
     cheap, dear = (
-        dataclasses.replace(make_context(bench.snapshot()), shortage_costs={ServiceClass.STANDARD: cost})
+        dataclasses.replace(
+            make_context(bench.snapshot()), under_provisioning_penalties={ServiceClass.STANDARD: cost}
+        )
         for cost in (2.0, 15.0)
     )
     requests = [bench.strategy.propose(context).target.containers[0] for context in (cheap, dear)]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from perfopt.backtest.orderly import in_order
 from perfopt.backtest.plan import Plan
-from perfopt.backtest.run import price_book
 from perfopt.backtest.trial import Trial
 from perfopt.backtest.walk import TYPE, walk_engine
 from perfopt.config import Config
@@ -64,7 +63,7 @@ async def walk_both(
     def walk(found: WorkloadSnapshot | FailedSnapshot) -> PairedWalk:
         if isinstance(found, FailedSnapshot):
             return PairedWalk(found.workload, error=found.error)
-        book = price_book(config, found.workload)
+        book = config.book_for(found.workload.price_book, found.price_book)
         try:
             first, second = (walk_engine(found, plan, engine, book) for engine in (incumbent, candidate))
         except PerfoptError as error:

@@ -11,7 +11,6 @@ from perfopt.backtest.walk import TYPE, walk_engine
 from perfopt.backtest.walkers import Walkers
 from perfopt.backtest.worker import Task
 from perfopt.config import Config
-from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.domain.workload import Workload
 from perfopt.engine import Engine
 from perfopt.engine.engine import BASE_METRICS
@@ -82,7 +81,7 @@ class _Walker:
     def walk(self, found: WorkloadSnapshot | FailedSnapshot) -> Walk:
         if isinstance(found, FailedSnapshot):
             return Walk(found.workload, error=found.error)
-        book = price_book(self.config, found.workload)
+        book = self.config.book_for(found.workload.price_book, found.price_book)
         baselines = tuple(name for name in self.policies if name != OURS)
         trials: list[Trial] = []
         try:
@@ -93,9 +92,3 @@ class _Walker:
         except PerfoptError as error:
             return Walk(found.workload, error=error)
         return Walk(found.workload, tuple(trials))
-
-
-def price_book(config: Config, workload: Workload) -> PriceBook:
-    """Returns the book a workload is costed by; one that is not configured counts as not named."""
-    default = config.price_books.get(config.price_book, DEFAULT_PRICE_BOOK)
-    return default if workload.price_book is None else config.price_books.get(workload.price_book, default)

@@ -68,8 +68,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
         knob_catalogue: YAML file of runtime knobs that is added to those that perfopt-tuning ships.
         sizing_model: file that `perfopt train` wrote; without one the model that comes with perfopt sizes.
-        shortage_costs: service class to what a broken word costs, where a request of twice what is needed
-            costs 1; those of `perfopt.learn.model.SHORTAGE_COSTS` for a class that is not named.
+        under_provisioning_penalties: service class to the penalty of a violated recommendation, where a
+            request of twice what is needed costs 1; a class that is not named has its default,
+            `perfopt.domain.service_class.UNDER_PROVISIONING_PENALTIES`.
+        shortage_costs: deprecated name of under_provisioning_penalties.
     """
 
     deadline_seconds: Seconds = 10.0
@@ -78,7 +80,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     disabled_plugins: str | tuple[str, ...] = ()
     knob_catalogue: str | None = None
     sizing_model: str | None = None
+    under_provisioning_penalties: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
+
+    @property
+    def penalties(self) -> dict[ServiceClass, float]:
+        """The under-provisioning penalties that are configured, by either name."""
+        return {**self.shortage_costs, **self.under_provisioning_penalties}
 
     def disabled(self) -> tuple[str, ...]:
         """Returns the names of the disabled plugins."""
@@ -153,6 +161,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             InvalidInputError: an unknown field or a wrong value; names the key and the file.
         """
         return Document(self.origin, {}).convert(self.sections.get(name, {}), into, (name,), lax=True)
+
+    def book_for(self, named: str | None, measured: PriceBook | None = None) -> PriceBook:
+        """Returns the price book of a workload.
+
+        That is the book that the workload names, the one that is configured, the measured one (OpenCost's),
+        or the built-in one. A name that is not configured counts as none.
+
+        Args:
+            named: by the workload; None is no book.
+            measured: what the source knows of prices.
+        """
+        if named is not None and named in self.price_books:
+            return self.price_books[named]
+        if measured is not None and self.price_book == DEFAULT_PRICE_BOOK.name:
+            return measured
+        return self.price_books.get(self.price_book, DEFAULT_PRICE_BOOK)
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:

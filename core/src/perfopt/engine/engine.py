@@ -12,7 +12,7 @@ import msgspec
 from perfopt.config.documents import read_yaml
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
+from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
@@ -164,15 +164,18 @@ class Engine:
         Models and forecasts are added where a strategy runs: `models`, and `pipeline.with_forecasts`.
         """
         workload = snapshot.workload
-        book, book_warnings = self._price_book(workload, snapshot.price_book)
+        book = self._config.book_for(workload.price_book, snapshot.price_book)
         exchange = workload.exchange
         exchanges = (*self.rules_for(workload).exchanges, *(() if exchange is None else (exchange,)))
         sessions, unknown = sessions_of(
             dict.fromkeys(exchanges), snapshot.grid.start, snapshot.grid.end + validity
         )
-        costs = self._config.engine.shortage_costs
-        context = AnalysisContext(snapshot, validity, book, sessions=sessions, shortage_costs=costs)
-        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot), *book_warnings]
+        penalties = self._config.engine.penalties
+        context = AnalysisContext(
+            snapshot, validity, book, sessions=sessions, under_provisioning_penalties=penalties
+        )
+        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot)]
+        warnings += _config_warnings(self._config, workload, book)
         warnings += [*self._rules.warnings_for(workload), *unknown, *_not_loaded(self.registry)]
         return context, warnings
 
@@ -220,22 +223,6 @@ class Engine:
         records = self._records
         pairs = zip(infos, ordered, strict=True)
         return replace(given, outcomes=tuple(_with_record(info, one, records) for info, one in pairs))
-
-    def _price_book(
-        self, workload: Workload, measured: PriceBook | None
-    ) -> tuple[PriceBook, list[AnalysisWarning]]:
-        """Returns the book that the workload names, the one configured, OpenCost's, or the built-in one."""
-        books = self._config.price_books
-        default = books.get(self._config.price_book, DEFAULT_PRICE_BOOK)
-        name = workload.price_book
-        if name is None and measured is not None and self._config.price_book == DEFAULT_PRICE_BOOK.name:
-            return measured, []
-        if name is None or name in books:
-            return (default if name is None else books[name]), []
-        text = (
-            f"The price book {name!r} of {workload.service_name} is not configured; {default.name} is used."
-        )
-        return default, [AnalysisWarning(code="unknown_price_book", message=text)]
 
     def _no_strategy(self) -> str:
         absent = [
@@ -288,6 +275,23 @@ def _models(limits: EngineConfig) -> dict[str, bytes]:
 _SET_ASIDE = Outcome(
     status="set_aside", error="is set aside for a while after failing several times in a row"
 )
+
+
+def _config_warnings(config: Config, workload: Workload, book: PriceBook) -> list[AnalysisWarning]:
+    found = []
+    if workload.price_book is not None and workload.price_book not in config.price_books:
+        text = (
+            f"The price book {workload.price_book!r} of {workload.service_name} is not configured;"
+            f" {book.name} is used."
+        )
+        found.append(AnalysisWarning(code="unknown_price_book", message=text))
+    if config.engine.shortage_costs:
+        text = (
+            "The setting engine.shortage_costs is deprecated and will be removed with the next minor version;"
+            " rename it to engine.under_provisioning_penalties."
+        )
+        found.append(AnalysisWarning(code="deprecated_setting", message=text))
+    return found
 
 
 def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.domain.enums import ServiceClass
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.errors import InvalidInputError
 from perfopt.learn.calibrate import Calibration, fit, fit_lack, reliability
 from perfopt.learn.candidates import Candidates
 from perfopt.learn.examples import Examples
 from perfopt.learn.features import RESOURCES
-from perfopt.learn.model import FRONTIER_COSTS, SHORTAGE_COSTS, ModelCard, SizingModel, hashed
+from perfopt.learn.model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
 from perfopt.learn.policy import choose_each, worth
 from perfopt.learn.train import GRID, out_of_fold, train_trees
 from perfopt.metrics.snapshot import Array
@@ -124,7 +125,7 @@ def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
     return Judged(
         _lacking(calibration, few, lacking) if few else calibration,
         tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
-        figures_of(replay(some, asked, SHORTAGE_COSTS[ServiceClass.STANDARD]), calibration),
+        figures_of(replay(some, asked, UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]), calibration),
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.enums import ServiceClass
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.errors import InvalidInputError
 from perfopt.learn.calibrate import Calibration
 from perfopt.learn.candidates import Candidates, candidates, probability
@@ -26,12 +27,6 @@ from perfopt.metrics.snapshot import Array
 
 FORMAT = 3
 SHIPPED = "sizing-3.npz"
-SHORTAGE_COSTS: Mapping[ServiceClass, float] = {
-    ServiceClass.CRITICAL: 15.0,
-    ServiceClass.STANDARD: 9.5,
-    ServiceClass.BATCH: 6.0,
-}
-"""What a broken word costs, where a request of twice what is needed costs 1 (see policy.py)."""
 FRONTIER_COSTS = (3.0, 4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0)
 """Costs of shortage that the frontier is shown at, beside the one that was asked."""
 
@@ -178,7 +173,7 @@ class SizingModel:
     sha256: str | None = None
 
     def size(
-        self, features: Features, shortage_cost: float = SHORTAGE_COSTS[ServiceClass.STANDARD]
+        self, features: Features, shortage_cost: float = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]
     ) -> Sizing:
         """Returns the sizes that are worth most (policy.py), both resources at once.
 
@@ -186,7 +181,7 @@ class SizingModel:
 
         Args:
             features: with at least one reference.
-            shortage_cost: by the service's class, SHORTAGE_COSTS.
+            shortage_cost: by the service's class, UNDER_PROVISIONING_PENALTIES.
         """
         outlook = self.outlook(features)
         found = {

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
+from perfopt.domain.service_class import under_provisioning_penalty
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 
 Sessions = tuple[tuple[datetime, datetime], ...]
@@ -45,8 +46,8 @@ class AnalysisContext:
         sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and
             the one that the workload follows (`snapshot.workload.exchange`), which
             `perfopt.forecast.calendar_of` makes a calendar of.
-        shortage_costs: what a broken word costs by class of service, where a request of twice what is
-            needed costs 1; a class that is not named has the plugin's own.
+        under_provisioning_penalties: configured penalties of a violated recommendation by class of service,
+            where a request of twice what is needed costs 1; `under_provisioning_penalty` is the one to use.
     """
 
     snapshot: WorkloadSnapshot
@@ -55,7 +56,13 @@ class AnalysisContext:
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
     models: Mapping[str, bytes] = field(default_factory=dict)
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
-    shortage_costs: Mapping[ServiceClass, float] = field(default_factory=dict)
+    under_provisioning_penalties: Mapping[ServiceClass, float] = field(default_factory=dict)
+
+    @property
+    def under_provisioning_penalty(self) -> float:
+        """The penalty of a violated recommendation for the workload's class of service."""
+        kind = self.snapshot.workload.service_class
+        return under_provisioning_penalty(kind, self.under_provisioning_penalties)
 
     @property
     def now(self) -> datetime:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from perfopt.learn.model import SHORTAGE_COSTS, ModelCard, Sizing, SizingModel
+from perfopt.learn.model import ModelCard, Sizing, SizingModel
 from perfopt.plugin import AnalysisContext, Container, Prior, Reason
 from perfopt_resource.text import duration, mebibytes, quantity
 
@@ -25,12 +25,6 @@ class Sized(Protocol):
     @property
     def sizing(self) -> Sizing | None:
         """What the model said; None where nothing of it is measured."""
-
-
-def shortage_cost(context: AnalysisContext) -> float:
-    """Returns what a broken word costs this service: by its class, as configured or by default."""
-    service_class = context.snapshot.workload.service_class
-    return context.shortage_costs.get(service_class, SHORTAGE_COSTS[service_class])
 
 
 def prior(model: SizingModel, sure: float) -> Prior:

@@ -20,7 +20,7 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_resource import text
-from perfopt_resource.belief import fleet_prior, not_sure, prior, shortage_cost
+from perfopt_resource.belief import fleet_prior, not_sure, prior
 from perfopt_resource.observed import METRICS, Observed, observe
 from perfopt_resource.proposal import Made, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory
@@ -80,7 +80,7 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
         return _declined([use for one in seen for use in one.use.values() if isinstance(use, Unusable)])
     # The word is kept only if all containers of a pod hold, while the slack of one is but its share of the
     # pod's: so of many, each is sized more surely.
-    cost = shortage_cost(context) * sum(bool(one.features.references) for one in seen)
+    cost = context.under_provisioning_penalty * sum(bool(one.features.references) for one in seen)
     made = _size(context, containers, seen, model, cost)
     sure = math.prod(one.confidence for one in made)
     worths = [

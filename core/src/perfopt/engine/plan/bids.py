@@ -19,8 +19,8 @@ from perfopt.domain.fields import (
     is_knob,
     is_memory,
 )
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.domain.workload import WorkloadState
-from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.metrics.latency import missed_share
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
@@ -72,7 +72,7 @@ class Group:
 def standing(now: float | None, then: float | None, confidence: float, service_class: ServiceClass) -> float:
     """Returns what decides between two bids: saving × confidence − (1 − confidence) × cost of a breach.
 
-    A broken word costs SHORTAGE_COSTS of the service's class times the monthly cost of what was
+    A broken word costs UNDER_PROVISIONING_PENALTIES of the service's class times the monthly cost of what was
     recommended, the trade that sizes are chosen by too (perfopt.learn.policy).
 
     Args:
@@ -84,7 +84,7 @@ def standing(now: float | None, then: float | None, confidence: float, service_c
     if then is None:
         return 0.0
     saving = 0.0 if now is None else now - then
-    return saving * confidence - (1 - confidence) * SHORTAGE_COSTS[service_class] * then
+    return saving * confidence - (1 - confidence) * UNDER_PROVISIONING_PENALTIES[service_class] * then
 
 
 def preferred(value: float, preference: float) -> float:

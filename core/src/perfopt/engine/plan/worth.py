@@ -22,7 +22,6 @@ from perfopt.engine.confidence import confidence
 from perfopt.engine.plan.bids import BY_VALUE, Bid, groups
 from perfopt.engine.plan.moments import Candidate, Moment, recommended_cost
 from perfopt.engine.plan.reconcile import Agreed
-from perfopt.learn.model import SHORTAGE_COSTS
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Prior
 
@@ -50,8 +49,7 @@ def expected_value(
     if now is None or then is None:
         return None
     sure, detail = confidence(evidence, prior, context.validity)
-    kind = context.snapshot.workload.service_class
-    breach = context.shortage_costs.get(kind, SHORTAGE_COSTS[kind]) * now
+    breach = context.under_provisioning_penalty * now
     weight = detail.n_effective / (detail.prior_strength + detail.n_effective)
     saving, risk = (now - then) * sure, breach * weight * _kept_more_often(evidence, stayed)
     return ExpectedValue(
