@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format lock bench clean debian
+.PHONY: help install demo serve test check format lock bench mutate clean debian
 
 # TensorFlow and friends import several times slower without their byte code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,6 +41,9 @@ format: .venv/.installed ## rewrite the sources in the project's format
 bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> adds those on the full fleet
 	@$(BIN)/python benchmarks/run.py $(if $(TRACES),--traces $(TRACES))
 
+mutate: .venv/.installed ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others
+	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS))
+
 # uv.lock names registry addresses, so only its export, with hashes, is kept.
 lock: $(UV) ## resolve all dependencies anew into requirements.lock
 	rm -f uv.lock
@@ -50,7 +53,7 @@ lock: $(UV) ## resolve all dependencies anew into requirements.lock
 install: .venv/.installed ## the development environment
 
 clean: ## remove what was installed or generated
-	rm -rf .venv .tools .perfopt uv.lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools .perfopt .mutmut uv.lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # uv may be on the path as a shim that does not run, so it is asked for its version.
 $(UV):
