@@ -24,7 +24,8 @@ def run():
     """Runs the command line in this process: run("analyze", ...) gives exit_code, stdout, stderr."""
 
     def invoke(*arguments, env=None):
-        return CliRunner().invoke(cli, [str(a) for a in arguments], env=env, prog_name="perfopt")
+        clean = {"COLUMNS": None, "NO_COLOR": None, **(env or {})}
+        return CliRunner().invoke(cli, [str(a) for a in arguments], env=clean, prog_name="perfopt")
 
     return invoke
 
@@ -41,15 +42,17 @@ def _recommendation(service, already_right=False):
         "memory_request": "1Gi",
         "cpu_limit": "2",
         "replicas": 1,
-        "containers": {"main": {}},
+        "containers": {"main": {"cpu_request": "2", "memory_request": "1Gi", "cpu_limit": "2"}},
     }
+    smaller = {**current["containers"]["main"], "cpu_request": "300m"}
+    recommended = {**current, "cpu_request": "300m", "containers": {"main": smaller}}
     return OptimizationRecommendation(
         recommendation_id="opt_20261108_001",
         service_name=service,
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         description="Lower the CPU request from 2 to 300m.",
         current_state=current,
-        recommended_state=current if already_right else {**current, "cpu_request": "300m"},
+        recommended_state=current if already_right else recommended,
         expected_improvement=ExpectedImprovement(
             performance_gain_percent=0.0,
             cost_reduction_percent=0.0 if already_right else 62.4,
@@ -67,8 +70,13 @@ def _recommendation(service, already_right=False):
         ),
         evidence=Evidence(
             windows=tuple(
-                ReplayWindow(made_at=END, scored_until=END, outcome=outcome)
-                for outcome in ("accurate", "inaccurate", "accurate", "declined")
+                ReplayWindow(made_at=END, scored_until=END, outcome=outcome, accurate=accurate)
+                for outcome, accurate in (
+                    ("accurate", True),
+                    ("inaccurate", False),
+                    ("accurate", True),
+                    ("declined", None),
+                )
             )
         ),
         price_book="onprem",

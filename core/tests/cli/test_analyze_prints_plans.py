@@ -15,9 +15,13 @@ def with_plan(result, steps, conflicts=()):
     made = result.recommendations[0]
     plan = Plan(
         description="Set main.cpu_request from 500m to 300m, for the next 7 days.",
-        current_state={"cpu_request": "500m", "hpa": {"min_replicas": 2, "max_replicas": 8}},
+        current_state={
+            "containers": {"main": {"cpu_request": "500m"}},
+            "replicas": 2,
+            "hpa": {"min_replicas": 2, "max_replicas": 8},
+        },
         recommended_state={
-            "cpu_request": "300m",
+            "containers": {"main": {"cpu_request": "300m"}},
             "replicas": 2,
             "hpa": {"min_replicas": 3, "max_replicas": 8},
         },
@@ -61,21 +65,20 @@ def planned(answers, recommendation, result):
     answers(with_plan(result("web", [recommendation("web")]), steps, (LOST,)))
 
 
-def test_the_table_shows_the_plan_its_order_and_what_was_lost(run, traces, planned):
-    shown = run("analyze", "--source", traces, "--all").stdout
-    assert "scaling -> resource" in shown
-    assert "hpa.min_replicas 2 -> 3" in shown
-    assert "20.00 -> 15.00 USD" in shown
-    assert "REPLAYED TOGETHER" in shown
+def test_table_shows_the_plan_and_a_line_for_each_rejected_proposal(run, traces, planned):
+    lines = run("analyze", "--source", traces, "--all").stdout.splitlines()
+    assert "20.00 → 15.00 (-25 %)" in lines[2]
+    (lost,) = [line for line in lines if line.startswith("rejected")]
+    assert lost.split()[1:] == [
+        *("cost", "web", "same_field:", "main.cpu_request", "200m:"),
+        *("resource/resource", "is", "worth", "more."),
+    ]
+
+
+def test_verbose_shows_steps_in_their_order(run, traces, planned):
+    shown = run("analyze", "--source", traces, "--all", "--verbose").stdout
     steps = [line.split() for line in shown.splitlines() if "It comes in this order." in line]
-    assert [row[1:3] for row in steps] == [["1", "scaling"], ["2", "resource"]]
-    (lost,) = [line for line in shown.splitlines() if "cost/cost" in line]
-    assert lost.split()[1:4] == ["main.cpu_request", "200m", "300m"]
-
-
-def test_a_plan_of_one_recommendation_is_not_told_twice(run, traces, answers, recommendation, result):
-    answers(with_plan(result("web", [recommendation("web")]), [(RESOURCE, {"main.cpu_request": "300m"})]))
-    assert "PLAN FOR" not in run("analyze", "--source", traces, "--all").stdout
+    assert [row[1:3] for row in steps] == [["1.", "scaling:"], ["2.", "resource:"]]
 
 
 def test_json_has_the_plan_under_the_ids_of_the_run(run, traces, planned):
@@ -86,19 +89,23 @@ def test_json_has_the_plan_under_the_ids_of_the_run(run, traces, planned):
     assert found["plan"]["conflicts"][0]["kept"] == "300m"
 
 
-def test_changes_beside_requests_have_a_column_where_there_are_any(
-    run, traces, answers, recommendation, result
-):
+def test_settings_of_the_workload_are_rows(run, traces, answers, recommendation, result):
     made = recommendation("web")
     knobs = {"knobs": {"main": {"GOMAXPROCS": "2"}}, "schedule": [{}, {}], "replicas": 3}
-    tuned = msgspec.structs.replace(made, recommended_state=made.recommended_state | knobs)
-    answers(result("web", [tuned]))
+    answers(result("web", [msgspec.structs.replace(made, recommended_state=made.recommended_state | knobs)]))
+    rows = [line.split() for line in run("analyze", "--source", traces, "--all").stdout.splitlines()]
+    assert ["▲", "replicas", "1", "→", "3"] in rows
+    assert ["●", "main", "GOMAXPROCS", "-", "→", "2"] in rows
+    assert ["●", "schedule", "-", "→", "2", "entries"] in rows
+
+
+def test_a_new_autoscaler_is_one_row(run, traces, answers, recommendation, result):
+    made = recommendation("web")
+    hpa = {"hpa": {"min_replicas": 3, "max_replicas": 15, "target_cpu_utilization_percent": 43}}
+    answers(result("web", [msgspec.structs.replace(made, recommended_state=made.recommended_state | hpa)]))
     shown = run("analyze", "--source", traces, "--all").stdout
-    assert "OTHER CHANGES" in shown
-    assert "knobs.main.GOMAXPROCS 2" in shown
-    assert "schedule 2 entries" in shown
-    answers(result("web", [made]))
-    assert "OTHER CHANGES" not in run("analyze", "--source", traces, "--all").stdout
+    assert "- → 3-15 at 43% cpu" in shown
+    assert shown.count("hpa") == 0
 
 
 def test_the_table_says_what_waits_for_approval_or_a_window(run, traces, answers, recommendation, result):
@@ -109,8 +116,6 @@ def test_the_table_says_what_waits_for_approval_or_a_window(run, traces, answers
     planned = with_plan(result("web", [made]), steps)
     asked = {"requires_approval": True, "not_before": start, "allowed_windows": (window, window)}
     answers(msgspec.structs.replace(planned, plan=msgspec.structs.replace(planned.plan, **asked)))
-    lines = run("analyze", "--source", traces, "--all").stdout.splitlines()
-    assert lines[0].endswith("APPLY")
-    assert lines[1].endswith("after approval")
-    (summary,) = (line for line in lines if "scaling -> resource" in line)
-    assert summary.endswith("after approval, from 2026-11-24 01:00 UTC (1 more window)")
+    shown = run("analyze", "--source", traces, "--all").stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("apply")]
+    assert line.split("web")[1].strip() == "after approval, from 2026-11-24 01:00 UTC (1 more window)"

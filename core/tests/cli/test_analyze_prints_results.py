@@ -1,4 +1,6 @@
+import csv
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,6 +11,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisWarning,
     Declined,
+    ExpectedValue,
     OptimizationRecommendation,
 )
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
@@ -74,22 +77,101 @@ def test_json_and_yaml_are_one_document(run, traces, fleet, form, parse):
     assert document["failed"] == []
 
 
-def test_the_table_shows_what_changes_and_what_it_is_worth(run, traces, fleet):
+def test_table_shows_changed_fields_costs_and_evidence(run, traces, fleet):
     done = run("analyze", "--source", traces, "--all")
     assert done.exit_code == 0
     assert done.stdout == (
-        "SERVICE  TYPE                      CPU REQUEST  MEMORY REQUEST  CPU LIMIT  MEMORY LIMIT"
-        "  COST/MONTH                   CONFIDENCE  REPLAY\n"
-        "web      resource                  2 -> 300m    1Gi             2          -"
-        "             100.00 -> 37.60 EUR (-62 %)        0.87  2 of 3 accurate\n"
-        "db       resource (already right)  2            1Gi             2          -"
-        "             100.00 EUR                         0.87  2 of 3 accurate\n"
+        "   Service  Container  Type      Field        Change    EUR/month               Conf.  Backtest\n"
+        "────────────────────────────────────────────────────────────────────────────────────────────────\n"
+        "▼  web      main       resource  cpu request  2 → 300m  100.00 → 37.60 (-62 %)   0.87  2/3 (2.0)\n"
+        "Total: 1 service, 100.00 → 37.60 EUR (-62 %) a month\n"
+        "▲ raise  ▼ lower  ● setting  * current requests assumed from limits;"
+        " backtest: windows accurate/scored (n_eff)\n"
         "\n"
-        "NO RECOMMENDATION FOR  TYPE  CODE         REASON\n"
-        "web and 2 more         cost  no_strategy  No installed plugin makes COST_OPTIMIZATION.\n"
-        "\n"
-        "Warning: api: 2d of history. (short_history)\n"
+        "no change  resource  db\n"
+        "abstained  cost      3 services  no_strategy: No installed plugin makes COST_OPTIMIZATION.\n"
+        "warning              api         short_history: 2d of history.\n"
     )
+
+
+def test_narrow_terminals_get_a_line_a_service_and_nothing_is_cut(run, traces, fleet):
+    lines = run("analyze", "--source", traces, "--all", env={"COLUMNS": "60"}).stdout.splitlines()
+    assert lines[0].startswith("web ")
+    assert lines[0].endswith("100.00 → 37.60 EUR (-62 %) a month")
+    assert lines[1].split() == [
+        "▼",
+        "resource",
+        "main",
+        "cpu",
+        "request",
+        "2",
+        "→",
+        "300m",
+        "0.87",
+        "2/3",
+        "(2.0)",
+    ]
+    assert max(map(len, lines)) <= 60
+
+
+def test_saving_against_assumed_requests_is_marked_and_not_in_the_total(
+    run, traces, answers, recommendation, result
+):
+    assumed = recommendation("web")
+    state = {**assumed.current_state, "basis": "assumed_from_limit"}
+    answers(
+        result("web", [msgspec.structs.replace(assumed, current_state=state)]),
+        result("db", [recommendation("db")]),
+    )
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert "100.00 → 37.60 (-62 %)*" in shown
+    assert "Total: 1 service, 100.00 → 37.60 EUR (-62 %) a month\n" in shown
+    assert "Not in the total (*): 1 service, 100.00 → 37.60 EUR (-62 %) a month\n" in shown
+
+
+def test_services_worth_most_come_first(run, traces, answers, recommendation, result):
+    def worth(name, total):
+        value = ExpectedValue(saving=total, risk=0.0, total=total)
+        return result(name, [msgspec.structs.replace(recommendation(name), expected_value=value)])
+
+    answers(worth("small", 1.0), result("unknown", [recommendation("unknown")]), worth("large", 9.0))
+    lines = run("analyze", "--source", traces, "--all").stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("▼")] == ["large", "small", "unknown"]
+
+
+def test_csv_has_a_row_a_field_and_costs_once_a_service(run, traces, fleet):
+    rows = list(
+        csv.DictReader(run("analyze", "--source", traces, "--all", "--format", "csv").stdout.splitlines())
+    )
+    assert [(row["service"], row["field"], row["current"], row["recommended"]) for row in rows] == [
+        ("web", "cpu request", "2", "300m")
+    ]
+    assert (rows[0]["monthly_cost_recommended"], rows[0]["assumed_from_limit"]) == ("37.6", "false")
+
+
+def test_markdown_is_a_table_and_a_list(run, traces, fleet):
+    lines = run("analyze", "--source", traces, "--all", "--format", "markdown").stdout.splitlines()
+    assert lines[2].startswith("| ▼ | web | main | resource | cpu request | 2 → 300m | 100.00 → 37.60 EUR")
+    assert "- **no change** resource, db" in lines
+
+
+def test_verbose_adds_descriptions_evidence_and_reasons(run, traces, fleet):
+    shown = run("analyze", "--source", traces, "--all", "--verbose").stdout
+    assert "Lower the CPU request from 2 to 300m." in shown
+    assert "own hit rate 100 % (n_eff 2.0) and prior 0.90 (weight 2): measured" in shown
+
+
+def test_output_goes_to_a_file(run, traces, fleet, tmp_path):
+    there = run("analyze", "--source", traces, "--all", "-o", tmp_path / "found.txt")
+    assert there.stdout == ""
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert (tmp_path / "found.txt").read_text(encoding="utf-8") == shown
+
+
+def test_a_file_that_cannot_be_written_is_wrong_input_before_the_analysis(run, traces, fleet, tmp_path):
+    done = run("analyze", "--source", traces, "--all", "-o", tmp_path / "none" / "found.txt")
+    assert (done.exit_code, fleet) == (2, {})
+    assert "Name a file in a folder that exists." in done.stderr
 
 
 def test_options_reach_the_analysis(run, traces, fleet):
@@ -133,7 +215,7 @@ def test_a_service_without_samples_is_declined_in_a_fleet_and_no_failure(run, tr
     ]
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "yaml", "table"])
+@pytest.mark.parametrize("form", ["ndjson", "json", "yaml", "table", "csv", "markdown"])
 def test_a_failing_service_is_reported_and_costs_the_exit_code_only(
     run, traces, answers, result, recommendation, form
 ):
@@ -141,7 +223,11 @@ def test_a_failing_service_is_reported_and_costs_the_exit_code_only(
     done = run("analyze", "--source", traces, "--all", "--format", form)
     assert done.exit_code == 1
     assert done.stderr == "Error: idle: The server did not answer. Try again later.\n"
-    assert "source_unavailable" in done.stdout or "Failed: idle: The server did not answer." in done.stdout
+    assert (
+        form == "csv"
+        or "source_unavailable" in done.stdout
+        or "The server did not answer. Try again later." in done.stdout
+    )
     assert "300m" in done.stdout
 
 
@@ -173,5 +259,33 @@ def test_types_declined_for_one_reason_are_one_row(run, traces, answers, result)
         msgspec.structs.replace(result("idle", []), declined=tuple(few)),
     )
     shown = run("analyze", "--source", traces, "--all").stdout
-    rows = [line.split(maxsplit=2) for line in shown.splitlines() if "no_data" in line]
-    assert [row[:2] for row in rows] == [["gone", "all"], ["idle", "resource,"]]
+    rows = [line.split(maxsplit=3) for line in shown.splitlines() if "no_data" in line]
+    assert [row[1] for row in rows] == ["all", "resource,"]
+
+
+@pytest.fixture
+def page(run, traces, tmp_path):
+    file = tmp_path / "page.html"
+    done = run("analyze", "--source", traces, "--all", "--types", "resource", "--html", file)
+    assert done.exit_code == 0, done.output
+    return file.read_text(encoding="utf-8")
+
+
+def test_page_draws_use_current_and_recommended_values_and_the_backtest(page):
+    for text in (
+        "cpu used per pod: p50",
+        "current request",
+        "recommended request",
+        ">backtest<",
+    ):
+        assert text in page
+    assert re.search(r"\d of 5 accurate", page)
+    assert re.search(r'<rect [^>]*class="(ok|not)"><title>2013-', page)
+
+
+def test_page_is_self_contained_small_and_the_same_every_time(page, run, traces, tmp_path):
+    assert not re.search(r"<script|<link|src=|https?://|@import", page)
+    assert len(page) < 3 * 300_000
+    again = tmp_path / "again.html"
+    run("analyze", "--source", traces, "--all", "--types", "resource", "--format", "html", "-o", again)
+    assert again.read_text(encoding="utf-8") == page

@@ -5,8 +5,10 @@ import click
 
 @click.command("demo")
 @click.option("--exit", "leave", is_flag=True, help="End when everything was shown; otherwise stay up.")
-def demo(leave: bool) -> None:
-    """Starts PostgreSQL, NATS, worker and API, analyses bundled samples, and shows what came of it."""
+@click.option("-v", "--verbose", is_flag=True, help="Every recommendation, reason and an event in full.")
+def demo(leave: bool, verbose: bool) -> None:
+    """Run the whole service on bundled samples: analyse, store, publish, and show the results."""
+    from perfopt.cli.output.terminal import Screen
     from perfopt.config import Config
     from perfopt_api.demo.samples import with_samples
     from perfopt_api.demo.visitor import Visitor
@@ -17,7 +19,7 @@ def demo(leave: bool) -> None:
     config = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
     configure_logging(service_settings(config))
     click.echo("Starting PostgreSQL, NATS, a worker and the API on this machine ...")
-    visitor = Visitor(leave=leave, say=click.echo)
+    visitor = Visitor(leave=leave, say=click.echo, screen=Screen.of_stdout(), verbose=verbose)
     run_standalone(config, None, visitor.start)
     visitor.finish()
     click.echo("Done; nothing is left running.")

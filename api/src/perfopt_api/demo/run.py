@@ -8,12 +8,13 @@ import msgspec
 import nats
 from nats.aio.msg import Msg
 
+from perfopt.cli.output.terminal import Screen
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import UnavailableError
-from perfopt_api.demo.samples import QUESTIONS, Question
-from perfopt_api.demo.show import WIDTH, show_event, show_job, show_priors
+from perfopt_api.demo.samples import REQUESTS, SampleRequest
+from perfopt_api.demo.show import show_event, show_events, show_jobs, show_stored
 from perfopt_api.events.message import SUBJECT_PREFIX
 from perfopt_api.standalone import Addresses
 
@@ -22,54 +23,73 @@ EVENT_SECONDS = 15.0
 Say = Callable[[str], None]
 
 
-async def visit(addresses: Addresses, say: Say) -> None:
-    """Asks for an analysis of every sample, shows the answers and the events they caused.
+async def visit(addresses: Addresses, say: Say, screen: Screen, *, verbose: bool) -> None:
+    """Asks for an analysis of every sample, shows the answers, what was stored, and the events published.
 
     Args:
         addresses: of the running service.
         say: prints one block.
+        screen: what it is printed on.
+        verbose: print every recommendation, reason and one event in full.
 
     Raises:
-        UnavailableError: an analysis failed, or an event did not arrive in time.
+        UnavailableError: an analysis failed, was not stored, or an event did not arrive in time.
     """
     client = await nats.connect(addresses.servers.nats_url, connect_timeout=5)
     try:
         inbox: asyncio.Queue[Msg] = asyncio.Queue()
         subscription = await client.subscribe(f"{SUBJECT_PREFIX}.>", cb=inbox.put)
         await client.flush()
-        made: list[OptimizationRecommendation] = []
         async with httpx.AsyncClient(base_url=addresses.api, timeout=WAIT_SECONDS + 5) as http:
-            for question in QUESTIONS:
-                job = await _ask(http, question)
-                say(show_job(job))
-                made += job.recommendations
-        say(show_priors(made))
-        say("━" * WIDTH)
-        await _show_events(inbox, made, say)
+            jobs = [await _ask(http, request) for request in REQUESTS]
+            say(show_jobs(jobs, screen, verbose=verbose))
+            await _read_back(http, jobs)
+        published = [one for job in jobs for one in job.recommendations]
+        say(show_stored(len(jobs), len(published)))
+        await _show_events(inbox, published, say, verbose=verbose)
         await subscription.unsubscribe()
     finally:
         await client.close()
 
 
-async def _ask(http: httpx.AsyncClient, question: Question) -> OptimizationJob:
+async def _read_back(http: httpx.AsyncClient, jobs: list[OptimizationJob]) -> None:
+    """Reads each job from the API again.
+
+    Raises:
+        UnavailableError: what it gives is not what the analysis answered.
+    """
+    for job in jobs:
+        answer = await http.get(f"/api/v1/optimization/jobs/{job.job_id}")
+        if answer.status_code != httpx.codes.OK:
+            raise UnavailableError(f"The job {job.job_id} can't be read back: {answer.text}")
+        stored = msgspec.json.decode(answer.content, type=OptimizationJob)
+        if [one.recommendation_id for one in stored.recommendations] != [
+            one.recommendation_id for one in job.recommendations
+        ]:
+            raise UnavailableError(f"The job {job.job_id} was not stored as it was answered.")
+
+
+async def _ask(http: httpx.AsyncClient, request: SampleRequest) -> OptimizationJob:
     body = {
-        "service_name": question.service_name,
-        "source": question.source,
-        "validity": question.validity,
+        "service_name": request.service_name,
+        "source": request.source,
+        "validity": request.validity,
     }
     answer = await http.post(
         "/api/v1/optimization/analyze", json=body, headers={"Prefer": f"wait={WAIT_SECONDS}"}
     )
     if answer.status_code != httpx.codes.OK:
-        raise UnavailableError(f"The analysis of {question.service_name} was not done: {answer.text}")
+        raise UnavailableError(f"The analysis of {request.service_name} was not done: {answer.text}")
     job = msgspec.json.decode(answer.content, type=OptimizationJob)
     if job.status is not OptimizationStatus.RECOMMENDATIONS_READY:
-        raise UnavailableError(f"The analysis of {question.service_name} ended as {job.status}: {job.error}")
+        raise UnavailableError(f"The analysis of {request.service_name} ended as {job.status}: {job.error}")
     return job
 
 
-async def _show_events(inbox: asyncio.Queue[Msg], made: list[OptimizationRecommendation], say: Say) -> None:
-    missing = {one.recommendation_id for one in made}
+async def _show_events(
+    inbox: asyncio.Queue[Msg], published: list[OptimizationRecommendation], say: Say, *, verbose: bool
+) -> None:
+    missing = {one.recommendation_id for one in published}
     received: dict[str, Msg] = {}
     try:
         async with asyncio.timeout(EVENT_SECONDS):
@@ -80,7 +100,8 @@ async def _show_events(inbox: asyncio.Queue[Msg], made: list[OptimizationRecomme
     except TimeoutError:
         late = ", ".join(sorted(missing - received.keys()))
         raise UnavailableError(f"No event arrived in {EVENT_SECONDS:g} s for {late}.") from None
-    changing = next((one for one in made if not one.already_right), made[0])
-    shown = received[changing.recommendation_id]
-    say(f"A NATS subscriber received {len(received)} events, one a recommendation. One of them:\n")
-    say(show_event(shown.subject, dict(shown.headers or {}), shown.data))
+    example = published[0].recommendation_id
+    shown = received[example]
+    say(show_events(len(received), shown.subject, example))
+    if verbose:
+        say(show_event(shown.subject, dict(shown.headers or {}), shown.data))

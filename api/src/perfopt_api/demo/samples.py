@@ -9,7 +9,7 @@ from perfopt.config.loading import Config, FilesConfig, SourceConfig
 DATA = Path(__file__).parent / "data"
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One analysis that the demo asks for.
 
     Attributes:
@@ -24,18 +24,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BOUTIQUE = "nezha/online-boutique/2022-08-22"
-QUESTIONS = (
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm024"),
-    # Its need can not be told well enough for a week: declined, with between what it will lie.
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm282"),
-    Question(source="bitbrains", service_name="bitbrains-rnd/vm328"),
-    Question(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
-    Question(source="nab-group", service_name="nab/cpu-utilization-asg-misconfiguration"),
-    Question(source="boutique", service_name=f"{BOUTIQUE}/frontend", validity="6h"),
-    Question(source="boutique", service_name=f"{BOUTIQUE}/currencyservice", validity="6h"),
-    Question(source="boutique", service_name=f"{BOUTIQUE}/cartservice", validity="6h"),
-    # Twenty hours of history do not carry seven days: declined, with the reason.
-    Question(source="boutique", service_name=f"{BOUTIQUE}/checkoutservice"),
+REQUESTS = (
+    SampleRequest(source="bitbrains", service_name="bitbrains-rnd/vm024"),
+    # The interval of its forecast is too wide for a week: RESOURCE abstains and says so.
+    SampleRequest(source="bitbrains", service_name="bitbrains-rnd/vm282"),
+    SampleRequest(source="bitbrains", service_name="bitbrains-rnd/vm328"),
+    SampleRequest(source="nab", service_name="nab/ec2-cpu-utilization-5f5533"),
+    SampleRequest(source="nab-group", service_name="nab/cpu-utilization-asg-misconfiguration"),
+    SampleRequest(source="boutique", service_name=f"{BOUTIQUE}/frontend", validity="6h"),
+    SampleRequest(source="boutique", service_name=f"{BOUTIQUE}/currencyservice", validity="6h"),
+    SampleRequest(source="boutique", service_name=f"{BOUTIQUE}/cartservice", validity="6h"),
+    # Twenty hours of history are too short for seven days: every type abstains and says so.
+    SampleRequest(source="boutique", service_name=f"{BOUTIQUE}/checkoutservice"),
 )
 
 

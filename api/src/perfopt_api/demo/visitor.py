@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+from perfopt.cli.output.terminal import Screen
 from perfopt_api.demo.run import Say, visit
 from perfopt_api.standalone import Addresses
 
@@ -15,11 +16,15 @@ class Visitor:
     Args:
         leave: end the service when the visit is over; otherwise only when it failed.
         say: prints one block.
+        screen: what it is printed on.
+        verbose: print every recommendation and reason in full.
     """
 
-    def __init__(self, *, leave: bool, say: Say) -> None:
+    def __init__(self, *, leave: bool, say: Say, screen: Screen, verbose: bool) -> None:
         self._leave = leave
         self._say = say
+        self._screen = screen
+        self._verbose = verbose
         self._error: Exception | None = None
 
     def start(self, addresses: Addresses) -> None:
@@ -34,7 +39,7 @@ class Visitor:
 
     def _run(self, addresses: Addresses) -> None:
         try:
-            asyncio.run(visit(addresses, self._say))
+            asyncio.run(visit(addresses, self._say, self._screen, verbose=self._verbose))
         except Exception as error:  # shown by the command, in the main thread
             self._error = error
         if self._leave or self._error is not None:

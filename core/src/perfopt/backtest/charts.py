@@ -11,13 +11,12 @@ from perfopt.backtest.misses import MissSeries
 from perfopt.backtest.policies import OURS
 from perfopt.backtest.summary import PolicySummary
 from perfopt.charts import svg
-from perfopt.domain.quantity import format_cpu
+from perfopt.charts.units import amount, unit
 from perfopt.metrics.snapshot import Array
 
 WASTE_TICKS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 LABEL_GAP = 13.0
 MISS_COLUMNS = 360
-_UNITS = {2**40: "Ti", 2**30: "Gi", 2**20: "Mi", 1: ""}
 
 
 def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
@@ -147,8 +146,8 @@ def miss(found: MissSeries) -> str:
     first = -(-cut * grid.step_seconds // 86_400 // every) * every
     marks = [(cut + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)]
     x_ticks = [(at, f"{day:+d} d" if day else "made") for at, day in marks if 0 <= at <= grid.size]
-    unit = _unit(most, found.miss.resource)
-    ticks = [tick * unit for tick in svg.nice_ticks(0.0, most / unit, 4)]
+    size = unit(most, found.miss.resource)
+    ticks = [tick * size for tick in svg.nice_ticks(0.0, most / size, 4)]
     y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in ticks]
     parts = [
         svg.rectangle(
@@ -176,16 +175,3 @@ def _line(frame: svg.Frame, values: Array, offset: int) -> list[tuple[float, flo
             continue
         points.append((frame.x.at(offset + float(column.mean())), frame.y.at(float(np.nanmax(part)))))
     return points
-
-
-def amount(value: float, resource: str) -> str:
-    """Prints cores or bytes in few digits."""
-    if resource == "cpu":
-        return format_cpu(value) if value < 1 else f"{value:.3g}"
-    size = _unit(value, resource)
-    return f"{value / size:.3g}{_UNITS[size]}"
-
-
-def _unit(value: float, resource: str) -> int:
-    """Returns the largest unit that a value holds at least one of."""
-    return 1 if resource == "cpu" else next((size for size in _UNITS if value >= size), 1)

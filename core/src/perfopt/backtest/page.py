@@ -9,6 +9,7 @@ from perfopt.backtest.policies import OURS, about
 from perfopt.backtest.report import Backtest
 from perfopt.backtest.summary import TERCILES, Figures, PolicySummary, ResourceFigures
 from perfopt.charts.page import document
+from perfopt.charts.units import amount
 
 
 def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
@@ -184,7 +185,7 @@ def _misses(misses: Sequence[MissSeries]) -> str:
     for found in misses:
         miss = found.miss
         sure = "" if miss.confidence is None else f", confidence {miss.confidence:.2f}"
-        given, needed = (charts.amount(v, miss.resource) for v in (miss.recommended, miss.needed))
+        given, needed = (amount(v, miss.resource) for v in (miss.recommended, miss.needed))
         caption = (
             f"<b>{escape(miss.service)}</b>, {miss.resource}, {miss.made_at:%Y-%m-%d %H:%M}:"
             f" {given} recommended, {needed} needed{sure}"

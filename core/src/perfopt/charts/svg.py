@@ -99,12 +99,12 @@ def circle(x: float, y: float, radius: float, kind: str, tip: str) -> str:
     )
 
 
-def rectangle(x: float, y: float, width: float, height: float, kind: str) -> str:
-    """Draws a filled rectangle."""
-    return (
-        f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
-        f' class="{kind}"/>'
-    )
+def rectangle(x: float, y: float, width: float, height: float, kind: str, tip: str = "") -> str:
+    """Draws a filled rectangle, which may show a text when pointed at."""
+    size = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
+    if not tip:
+        return f'<rect {size} class="{kind}"/>'
+    return f'<rect {size} class="{kind}"><title>{escape(tip)}</title></rect>'
 
 
 def text(x: float, y: float, content: str, kind: str) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import click
 
@@ -24,6 +24,8 @@ from perfopt.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from perfopt.cli.output.page import SeriesOf
+    from perfopt.cli.output.render import Report
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
     from perfopt.domain.recommendation import AnalysisResult
@@ -37,8 +39,8 @@ FAILED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a run asks.
+class Request:
+    """What a run is asked for.
 
     Attributes:
         names: of services; None is all.
@@ -53,6 +55,68 @@ class Question:
     include_predictions: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where results go, and how.
+
+    Attributes:
+        form: the format.
+        output: a file; None is standard output.
+        html: a file for a page beside it; None is no page.
+        verbose: whether a table is followed by everything there is to know.
+    """
+
+    form: str
+    output: Path | None
+    html: Path | None
+    verbose: bool
+
+    @property
+    def pictures(self) -> bool:
+        """Whether what services used must be kept, to draw it."""
+        return self.html is not None or self.form == "html"
+
+    @contextlib.contextmanager
+    def opened(self) -> "Iterator[Callable[[str], object]]":
+        """Opens the file before anything is analysed, and gives what writes to it.
+
+        Raises:
+            InvalidInputError: a file can't be written.
+        """
+        with contextlib.ExitStack() as files:
+            if self.html is not None:
+                files.enter_context(_writable(self.html, "html")).close()
+            if self.output is None:
+                yield lambda text: click.echo(text, nl=False)
+            else:
+                yield files.enter_context(_writable(self.output, "output")).write
+
+    def finish(self, report: "Report", write: "Callable[[str], object]", series: "SeriesOf") -> None:
+        """Writes what was not written yet."""
+        from perfopt.cli.output.formats import rendered
+        from perfopt.cli.output.terminal import Screen
+
+        screen = Screen() if self.output is not None else Screen.of_stdout()
+        if self.form != "ndjson":
+            write(rendered(report, self.form, screen=screen, verbose=self.verbose, series=series))
+        if self.html is not None:
+            page = rendered(report, "html", screen=Screen(), series=series)
+            self.html.write_text(page, encoding="utf-8")
+
+
+def _writable(path: Path, option: str) -> "IO[str]":
+    from perfopt.errors import InvalidInputError
+
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} can't be written: {error.strerror}.",
+            field=option,
+            remedy="Name a file in a folder that exists.",
+        ) from error
+
+
 @click.command()
 @source_options
 @service_options("analyse")
@@ -61,7 +125,12 @@ class Question:
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
 @click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
 @click.option("--include-predictions", is_flag=True, help="Put the forecasts on each recommendation.")
-@format_option("table", "json", "ndjson", "yaml")
+@format_option("table", "json", "ndjson", "yaml", "csv", "markdown", "html")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to the terminal."
+)
+@click.option("-v", "--verbose", is_flag=True, help="With a table: every recommendation and reason in full.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file.")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
 @model_option
 @config_option
@@ -76,20 +145,24 @@ def analyze(
     type_names: tuple[str, ...],
     include_predictions: bool,
     form: str,
+    output: Path | None,
+    verbose: bool,
+    html: Path | None,
     processes: int | None,
     model: Path | None,
     config_file: Path | None,
 ) -> None:
-    """Recommends what services need, from their history.
+    """Recommend what services need, from their history.
 
-    Exit code 1 where a service named could not be analysed, or with --all any failed for another
-    reason than having no samples in the period; what was found for the others is printed all the same.
+    Prints one table: a row for each field that changes, most valuable service first, then a line for each
+    reason why nothing is recommended. Exit code 1 where a service named could not be analysed, or with --all
+    any failed for another reason than having no samples in the period; the others are printed all the same.
     """
     from perfopt.domain.period import parse_duration
 
     services_asked = named_services(names, everything)
     length, end = _period(period, until)
-    question = Question(
+    request = Request(
         names=services_asked,
         until=end,
         period=length,
@@ -98,7 +171,8 @@ def analyze(
         include_predictions=include_predictions,
     )
     config = with_engine(load(config_file), processes=processes, model=model)
-    if not asyncio.run(_run(question, source, services, config, form)):
+    destination = Destination(form, output, html, verbose)
+    if not asyncio.run(_run(request, source, services, config, destination)):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -117,37 +191,41 @@ def _period(period: str, until: str | None) -> tuple[timedelta, datetime | None]
 
 
 async def _run(
-    question: Question, spec: str | None, services: Path | None, config: "Config", form: str
+    request: Request, spec: str | None, services: Path | None, config: "Config", destination: Destination
 ) -> bool:
     """Analyses and prints; returns whether nothing failed."""
-    from perfopt.cli.output.collect import Output
+    from perfopt.cli.output.collect import Collector
     from perfopt.cli.output.progress import progress_bar
+    from perfopt.cli.output.series import Recorder
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
-    source = open_source(spec, config, services)
+    source: MetricSource = open_source(spec, config, services)
+    recorder = Recorder(source) if destination.pictures else None
     priced = with_price_books(config, source_config(spec, config, services)[1])
-    output = Output(form, types=question.types, forgive_no_data=question.names is None)
-    try:
-        watched = sys.stderr.isatty() and not (form == "ndjson" and sys.stdout.isatty())
-        total = await _total(question, source) if watched else None
-        with progress_bar(total, shown=watched) as advance:
-            async for item in _answers(question, source, priced):
-                output.add(item)
-                advance()
-    finally:
-        await source.close()
-    output.finish()
-    return not output.failed
+    with destination.opened() as write:
+        lines = write if destination.form == "ndjson" else None
+        collector = Collector(types=request.types, forgive_no_data=request.names is None, write_line=lines)
+        try:
+            watched = sys.stderr.isatty() and not (lines is not None and sys.stdout.isatty())
+            total = await _total(request, source) if watched else None
+            with progress_bar(total, shown=watched) as advance:
+                async for item in _answers(request, recorder or source, priced):
+                    collector.add(item)
+                    advance()
+        finally:
+            await source.close()
+        destination.finish(collector.report(), write, recorder.series if recorder is not None else {})
+    return not collector.failed
 
 
-async def _total(question: Question, source: "MetricSource") -> int:
+async def _total(request: Request, source: "MetricSource") -> int:
     """Returns how many services there are to analyse."""
-    if question.names is not None:
-        return len(question.names)
-    return len(await source.inventory(question.until or await source.latest()))
+    if request.names is not None:
+        return len(request.names)
+    return len(await source.inventory(request.until or await source.latest()))
 
 
-async def _answers(question: Question, source: "MetricSource", config: "Config") -> "AsyncGenerator[Answer]":
+async def _answers(request: Request, source: "MetricSource", config: "Config") -> "AsyncGenerator[Answer]":
     from perfopt.analysis import analyze_fleet
     from perfopt.engine import Engine
 
@@ -155,12 +233,12 @@ async def _answers(question: Question, source: "MetricSource", config: "Config")
         answers = analyze_fleet(
             source,
             engine,
-            question.names,
-            until=question.until,
-            period=question.period,
-            validity=question.validity,
-            types=question.types,
-            include_predictions=question.include_predictions,
+            request.names,
+            until=request.until,
+            period=request.period,
+            validity=request.validity,
+            types=request.types,
+            include_predictions=request.include_predictions,
             concurrency=engine.processes + 1,  # one waits while the rest run
         )
         async with contextlib.aclosing(cast("AsyncGenerator[Answer]", answers)):

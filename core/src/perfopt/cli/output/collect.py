@@ -1,34 +1,41 @@
 """Collects the answers of a run in order, numbers recommendations over the run, and prints them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
-from perfopt.cli.output.render import Failed, Report, failed_line, to_json, to_lines, to_table, to_yaml
+from perfopt.cli.output.render import Failed, Report, failed_line, to_lines
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Declined, renumbered
 from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, PerfoptError
 
 
-class Output:
-    """The output of one run. ndjson is written as answers come, the other formats at the end.
+class Collector:
+    """The results of one run, in order.
 
     Args:
-        form: "table", "json", "ndjson" or "yaml".
         types: those asked for.
-        forgive_no_data: a service without samples is declined with `no_data` and is no failure.
+        forgive_no_data: a service without samples is an abstention with `no_data` and no failure.
+        write_line: takes each result as lines of JSON when it comes; None where nothing is printed before
+            the end.
 
     Attributes:
         failed: the services that could not be analysed.
     """
 
-    def __init__(self, form: str, *, types: Sequence[OptimizationType], forgive_no_data: bool) -> None:
-        self._form = form
+    def __init__(
+        self,
+        *,
+        types: Sequence[OptimizationType],
+        forgive_no_data: bool,
+        write_line: Callable[[str], object] | None,
+    ) -> None:
         self._types = types
         self._forgive_no_data = forgive_no_data
+        self._write_line = write_line
         self._results: list[AnalysisResult] = []
-        self._made = 0
+        self._numbered = 0
         self.failed: list[Failed] = []
 
     def add(self, item: AnalysisResult | tuple[Workload, PerfoptError]) -> None:
@@ -45,27 +52,23 @@ class Output:
         )
         self.failed.append(failed)
         click.echo(f"Error: {workload.service_name}: {error.explained}", err=True)
-        if self._form == "ndjson":
-            click.echo(failed_line(failed), nl=False)
+        if self._write_line is not None:
+            self._write_line(failed_line(failed))
 
-    def finish(self) -> None:
-        """Prints what was not printed yet."""
-        if self._form == "ndjson":
-            return
-        report = Report(results=tuple(self._results), failed=tuple(self.failed))
-        render = {"json": to_json, "yaml": to_yaml, "table": to_table}[self._form]
-        click.echo(render(report), nl=False)
+    def report(self) -> Report:
+        """Returns everything that came; without results where they were written line by line."""
+        return Report(results=tuple(self._results), failed=tuple(self.failed))
 
     def _add_result(self, result: AnalysisResult) -> None:
-        first = self._made + 1
-        self._made += len(result.recommendations)
+        first = self._numbered + 1
+        self._numbered += len(result.recommendations)
         ids = [
             f"opt_{made.made_at:%Y%m%d}_{number:03d}"
             for number, made in enumerate(result.recommendations, start=first)
         ]
         numbered = renumbered(result, ids)
-        if self._form == "ndjson":
-            click.echo(to_lines(numbered), nl=False)
+        if self._write_line is not None:
+            self._write_line(to_lines(numbered))
         else:
             self._results.append(numbered)
 

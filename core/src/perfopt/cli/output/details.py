@@ -1,0 +1,145 @@
+"""Everything that a report holds, in words, service by service: what `--verbose` adds."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from statistics import median
+from typing import Any
+
+from perfopt.cli.output.changes import Priced, backtested, short_type
+from perfopt.cli.output.notes import conditions, listed_types
+from perfopt.cli.output.terminal import Screen
+from perfopt.domain.period import format_instant
+from perfopt.domain.recommendation import (
+    AnalysisResult,
+    Declined,
+    Evidence,
+    OptimizationRecommendation,
+    Plan,
+)
+
+_LABEL = 18
+
+
+def details(results: Iterable[AnalysisResult], screen: Screen) -> str:
+    """Prints each service in full."""
+    lines: list[str] = []
+    for result in results:
+        lines += ["", f"── {result.service_name} ".ljust(screen.width, "─")]
+        for label, text in _service(result):
+            lines += wrapped(label, text, screen.width)
+    return screen.printable("".join(f"{line}\n" for line in lines))
+
+
+def _service(result: AnalysisResult) -> Iterator[tuple[str, str]]:
+    for made in result.recommendations:
+        yield from recommendation_lines(made)
+    if result.plan is not None:
+        yield from _plan(result.plan)
+    for (code, reason), kinds in _reasons(result.declined).items():
+        yield ("abstained", f"{listed_types(kinds)} ({code}): {reason}")
+    for warning in result.warnings:
+        yield ("warning", f"{warning.message} ({warning.code})")
+
+
+def _reasons(declined: Iterable[Declined]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in declined:
+        found.setdefault((one.code.value, one.reason), []).append(one.optimization_type)
+    return found
+
+
+def recommendation_lines(made: OptimizationRecommendation) -> Iterator[tuple[str, str]]:
+    """Returns one recommendation in full: what, for how long, how sure, by what backtest, and why."""
+    kind = short_type(made.optimization_type)
+    yield (made.recommendation_id, f"{kind} (by {made.plugin}): {made.description}")
+    yield ("valid until", format_instant(made.valid_until)[:16] + "Z")
+    yield ("expected", _expected(made))
+    yield ("confidence", _confidence(made))
+    yield ("backtest", _backtest(made.evidence))
+    for reason in made.reasons:
+        yield ("reason", reason.text)
+    if asked := conditions(made):
+        yield ("apply", asked)
+
+
+def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Returns the merged state of several recommendations, with what of them is left out."""
+    if len(plan.steps) > 1:
+        yield ("plan", plan.description)
+        yield ("expected", _expected(plan))
+        yield ("backtest", _backtest(plan.evidence))
+        for number, step in enumerate(plan.steps, start=1):
+            text = f"{number}. {short_type(step.optimization_type)}: {', '.join(step.changes)}. {step.reason}"
+            yield ("step", text)
+        if asked := conditions(plan):
+            yield ("apply", asked)
+    for one in plan.conflicts:
+        kept = "unset" if one.kept is None else _short(one.kept)
+        wanted = "unset" if one.wanted is None else _short(one.wanted)
+        text = f"{one.field} {wanted} by {one.lost_by} ({one.code}); the plan has {kept}. {one.reason}"
+        yield ("rejected", text)
+
+
+def _short(value: Any) -> str:
+    return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
+
+
+def _expected(made: Priced) -> str:
+    before, after = made.monthly_cost_current, made.monthly_cost_recommended
+    if before is None or after is None:
+        parts = ["no saving is expected: costs are unknown"]
+    else:
+        change = f"{before:,.2f} → {after:,.2f} {made.currency} a month by price book {made.price_book}"
+        parts = [f"{change}, {made.expected_improvement.cost_reduction_percent:.1f} % saved"]
+    if made.current_state.get("basis") == "assumed_from_limit":
+        parts.append("current requests are assumed from limits")
+    if made.expected_improvement.latency_reduction_ms:
+        parts.append(f"latency {-made.expected_improvement.latency_reduction_ms:+.1f} ms")
+    return "; ".join(parts)
+
+
+def _confidence(made: OptimizationRecommendation) -> str:
+    detail = made.confidence_detail
+    own = (
+        "no own backtest window"
+        if detail.accurate_share is None
+        else f"own hit rate {detail.accurate_share:.0%} (n_eff {detail.n_effective:.1f})".replace("%", " %")
+    )
+    prior = f"prior {detail.prior:.2f} (weight {detail.prior_strength:.0f}): {detail.prior_source}"
+    return f"{made.expected_improvement.confidence:.2f} from {own} and {prior}"
+
+
+def _backtest(evidence: Evidence) -> str:
+    """Returns how the same strategy would have done at past instants of this service."""
+    accurate, count = backtested(evidence)
+    if not count:
+        reasons = {window.reason for window in evidence.windows if window.reason}
+        return f"no window was scored: {'; '.join(sorted(reasons)) or 'the history is too short'}"
+    scored = [window for window in evidence.windows if window.accurate is not None]
+    parts = [f"{accurate} of {count} windows accurate"]
+    for name, wastes in (
+        ("cpu", [window.cpu_waste for window in scored]),
+        ("memory", [window.memory_waste for window in scored]),
+    ):
+        known = [waste for waste in wastes if waste is not None]
+        if known:
+            parts.append(_against_minimum(name, median(known)))
+    return ", ".join(parts)
+
+
+def _against_minimum(name: str, waste: float) -> str:
+    side = "above" if waste >= 0 else "below"
+    return f"{name} {abs(waste):.0%} {side} the minimum safe value".replace("%", " %")
+
+
+def wrapped(label: str, text: str, width: int) -> list[str]:
+    """Returns a label and a text, wrapped to a width."""
+    indent = " " * (_LABEL + 2)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"  {label:<{_LABEL}}",
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

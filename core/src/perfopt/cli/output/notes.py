@@ -1,0 +1,134 @@
+"""What a report says beside its changes, grouped to a line each: no change, rejected, abstained, warnings."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from perfopt.cli.output.changes import Priced, short_type, unchanged
+from perfopt.cli.output.render import Report
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.recommendation import AnalysisResult, Conflict
+
+NO_CHANGE, REJECTED, ABSTAINED = "no change", "rejected", "abstained"
+APPLY, WARNING, FAILED = "apply", "warning", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line about services that have the same to say.
+
+    Attributes:
+        label: NO_CHANGE, REJECTED, ABSTAINED, APPLY, WARNING or FAILED.
+        kinds: the types concerned, for short; "all" for all five.
+        services: whom it concerns, in the order of the report.
+        code: stable; "" where there is none.
+        text: of the first of them, with its name replaced where there are several.
+    """
+
+    label: str
+    kinds: str
+    services: tuple[str, ...]
+    code: str
+    text: str
+
+    @property
+    def who(self) -> str:
+        """The service, or how many there are."""
+        return self.services[0] if len(self.services) == 1 else f"{len(self.services)} services"
+
+
+def notes(report: Report) -> list[Note]:
+    """Returns all notes of a report, in the order to print them in."""
+    results = report.results
+    return [
+        *_grouped(NO_CHANGE, _unchanged(results)),
+        *_rejected(results),
+        *_grouped(ABSTAINED, _abstained(results)),
+        *_grouped(APPLY, _conditions(results)),
+        *_grouped(WARNING, ((r.service_name, "", w.code, w.message) for r in results for w in r.warnings)),
+        *(
+            Note(FAILED, "", (failed.service_name,), failed.error["code"], failed.error["message"])
+            for failed in report.failed
+        ),
+    ]
+
+
+_Entry = tuple[str, str, str, str]  # service, types, code, text
+
+
+def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[Note]:
+    """Groups by types and code; where there is no code, by the text too."""
+    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for service, kinds, code, text in entries:
+        groups.setdefault((kinds, code, "" if code else text), []).append((service, text))
+    for (kinds, code, _), found in groups.items():
+        services = tuple(dict.fromkeys(service for service, _ in found))
+        first, text = found[0]
+        shown = text.replace(first, "the service") if len(services) > 1 else text
+        yield Note(label, kinds, services, code, shown)
+
+
+def _unchanged(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
+    kinds: dict[str, list[str]] = {}
+    for service, made in unchanged(results):
+        kinds.setdefault(service, []).append(made.optimization_type)
+    for service, own in kinds.items():
+        yield service, listed_types(own), "", ""
+
+
+def _rejected(results: Iterable[AnalysisResult]) -> Iterator[Note]:
+    """One line for each proposal of which the plan takes less than it asked for."""
+    for result in results:
+        lost: dict[tuple[str, str], list[Conflict]] = {}
+        for one in result.plan.conflicts if result.plan is not None else ():
+            lost.setdefault((one.lost_by, one.lost_by_type), []).append(one)
+        for (_, kind), conflicts in lost.items():
+            wanted = ", ".join(f"{one.field} {_wanted(one)}" for one in conflicts)
+            yield Note(
+                REJECTED,
+                short_type(kind),
+                (result.service_name,),
+                conflicts[0].code,
+                f"{wanted}: {conflicts[0].reason}",
+            )
+
+
+def _wanted(one: Conflict) -> str:
+    if one.wanted is None:
+        return "unset"
+    return f"({len(one.wanted)} entries)" if isinstance(one.wanted, list | dict) else str(one.wanted)
+
+
+def _abstained(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
+    for result in results:
+        shown = {one.lost_by_type for one in result.plan.conflicts} if result.plan is not None else set()
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for declined in result.declined:
+            if declined.optimization_type not in shown:
+                key = (declined.code.value, declined.reason)
+                reasons.setdefault(key, []).append(declined.optimization_type)
+        for (code, reason), kinds in reasons.items():
+            yield result.service_name, listed_types(kinds), code, reason
+
+
+def listed_types(kinds: Sequence[str]) -> str:
+    """Returns types for short, with commas; "all" where they are all."""
+    unique = list(dict.fromkeys(kinds))
+    return "all" if len(unique) == len(OptimizationType) else ", ".join(short_type(kind) for kind in unique)
+
+
+def _conditions(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
+    for result in results:
+        for made in (result.plan,) if result.plan is not None else result.recommendations:
+            if asked := conditions(made):
+                yield result.service_name, "", "", asked
+
+
+def conditions(made: Priced) -> str:
+    """Returns what rules ask of whoever applies it; "" where that is nothing."""
+    asked = ["after approval"] if made.requires_approval else []
+    if made.not_before is not None:
+        asked.append(f"from {made.not_before:%Y-%m-%d %H:%M} UTC")
+    elif made.allowed_windows:
+        asked.append(f"until {made.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
+    later = len(made.allowed_windows) - 1
+    return ", ".join(asked) + (f" ({later} more window{'s' if later > 1 else ''})" if later > 0 else "")

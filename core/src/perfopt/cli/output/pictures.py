@@ -1,0 +1,265 @@
+"""Pictures of a workload on one time axis: what it used, has and should have, and what happened to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import escape
+
+import numpy as np
+
+from perfopt.charts import svg
+from perfopt.charts.units import amount, unit
+from perfopt.cli.output.lanes import Lane, event_lanes, window_lanes
+from perfopt.domain import fields
+from perfopt.domain.recommendation import AnalysisResult, Evidence
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
+
+WIDTH, LEFT, RIGHT = 900.0, 84.0, 172.0
+PANEL, LANE, GAP = 150.0, 17.0, 30.0
+_LABEL_GAP = 12.0
+_OUT_OF_RANGE = 2.5
+_STEPS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672))
+_MAX_TICKS = 9
+_Point = tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What all pictures of a workload share."""
+
+    snapshot: WorkloadSnapshot
+    recommended: WorkloadState | None
+    evidence: Evidence
+    x: svg.Axis
+    made_at: float
+
+
+def pictures(result: AnalysisResult, snapshot: WorkloadSnapshot) -> str:
+    """Returns a section of HTML with one picture a container, and one of the workload's replicas if known."""
+    view = _view(result, snapshot)
+    drawn = [_container(view, name) for name in sorted(snapshot.containers)]
+    drawn.append(_replicas(view))
+    return f"<section><h2>{escape(result.service_name)}</h2>{_head(result)}{''.join(drawn)}</section>"
+
+
+def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _View:
+    whole = result.plan or next(iter(result.recommendations), None)
+    recommended = None if whole is None else fields.parse_state(whole.recommended_state)
+    ends = [made.valid_until for made in result.recommendations]
+    made_at = min((made.made_at for made in result.recommendations), default=snapshot.grid.end)
+    begin = snapshot.grid.start + _first_step(snapshot) * snapshot.grid.step
+    axis = svg.Axis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
+    evidence = Evidence(windows=()) if whole is None else whole.evidence
+    return _View(snapshot, recommended, evidence, axis, made_at.timestamp())
+
+
+def _first_step(snapshot: WorkloadSnapshot) -> int:
+    """Returns the first step at which any container was measured."""
+    known = [
+        np.isfinite(series.values).any(axis=0)
+        for metrics in snapshot.containers.values()
+        for name, series in metrics.items()
+        if name in ("cpu_cores", "memory_bytes") and len(series.values)
+    ]
+    steps = [int(row.argmax()) for row in known if row.any()]
+    return min(steps, default=0)
+
+
+def _head(result: AnalysisResult) -> str:
+    texts = [made.description for made in result.recommendations]
+    if result.plan is not None and len(texts) > 1:
+        texts = [result.plan.description]
+    return "".join(f"<p>{escape(text)}</p>" for text in texts) or "<p>No recommendation.</p>"
+
+
+def _container(view: _View, name: str) -> str:
+    """Draws cpu, memory and the lanes of events of one container."""
+    parts: list[str] = []
+    top = 0.0
+    for resource, metric in (("cpu", "cpu_cores"), ("memory", "memory_bytes")):
+        series = view.snapshot.series(name, metric)
+        if series is None or not np.isfinite(series.values).any():
+            continue
+        parts += _panel(view, name, resource, series, top)
+        top += PANEL + GAP
+    lanes = [*event_lanes(view.snapshot, name), *window_lanes(view.snapshot, view.evidence)]
+    for lane in lanes:
+        parts += _lane(view, lane, top)
+        top += lane.height(LANE)
+    parts += _time_axis(view, top)
+    return _figure(f"container {name}", top + 24, parts) if top else ""
+
+
+def _figure(caption: str, height: float, parts: Sequence[str]) -> str:
+    drawing = svg.picture(WIDTH, height, caption, parts)
+    return f'<figure class="series"><figcaption><b>{escape(caption)}</b></figcaption>{drawing}</figure>'
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A horizontal line with a label."""
+
+    value: float
+    text: str
+    kind: str
+
+
+def _levels(view: _View, name: str, resource: str) -> list[_Level]:
+    states = (("current", view.snapshot.workload.state), ("recommended", view.recommended))
+    found = []
+    for kind, state in states:
+        container = None if state is None else state.container(name)
+        for part in ("request", "limit"):
+            value = None if container is None else _quantity(container, resource, part)
+            if value is not None:
+                found.append(_Level(value, f"{kind} {part} {amount(value, resource)}", f"{kind} {part}"))
+    return found
+
+
+def _quantity(container: Container, resource: str, part: str) -> float | None:
+    suffix = "cores" if resource == "cpu" else "bytes"
+    value: float | None = getattr(container, f"{resource}_{part}_{suffix}")
+    return value
+
+
+def _panel(view: _View, name: str, resource: str, series: PodSeries, top: float) -> list[str]:
+    known = series.values[np.isfinite(series.values)]
+    p50, p99, most = float(np.median(known)), float(np.percentile(known, 99)), float(known.max())
+    levels = _levels(view, name, resource)
+    highest = _highest(most, levels)
+    y = svg.Axis(0.0, highest, top + PANEL, top + 22)
+    size = unit(highest, resource)
+    parts = [
+        svg.rectangle(
+            view.x.at(view.made_at), y.end, view.x.end - view.x.at(view.made_at), PANEL - 22, "ahead"
+        )
+    ]
+    for tick in (value * size for value in svg.nice_ticks(0.0, highest / size, 4)):
+        parts.append(svg.line(view.x.begin, y.at(tick), view.x.end, y.at(tick), "grid"))
+        parts.append(svg.text(view.x.begin - 6, y.at(tick) + 4, amount(tick, resource), "tick end"))
+    figures = ", ".join(
+        f"{label} {amount(value, resource)}" for label, value in (("p50", p50), ("p99", p99), ("max", most))
+    )
+    parts.append(svg.text(view.x.begin, top + 14, f"{resource} used per pod: {figures}", "title"))
+    parts += _use(view, series, y)
+    parts.append(svg.line(view.x.begin, y.at(p99), view.x.at(view.made_at), y.at(p99), "p99"))
+    return [*parts, *_level_lines(view, levels, y)]
+
+
+def _highest(most: float, levels: Sequence[_Level]) -> float:
+    """Returns the top of a panel: what is far above use and recommendation is left out of it."""
+    shown = max([most, *(one.value for one in levels if one.kind == "recommended request")])
+    return 1.08 * max([shown, *(one.value for one in levels if one.value <= _OUT_OF_RANGE * shown)])
+
+
+def _use(view: _View, series: PodSeries, y: svg.Axis) -> list[str]:
+    """Draws the median over each column of pixels in a band from its smallest to its largest sample."""
+    seconds = view.snapshot.grid.epoch_seconds()
+    first = int(np.searchsorted(seconds, view.x.low))
+    values, seconds = series.values[:, first:], seconds[first:]
+    width = view.x.at(view.snapshot.grid.end.timestamp()) - view.x.begin
+    lows: list[_Point] = []
+    middles: list[_Point] = []
+    highs: list[_Point] = []
+    for column in np.array_split(np.arange(seconds.size), max(min(int(width), seconds.size), 1)):
+        x = view.x.at(float(seconds[column].mean()))
+        known = values[:, column]
+        known = known[np.isfinite(known)]
+        for points, of in ((lows, np.min), (middles, np.median), (highs, np.max)):
+            points.append((x, y.at(float(of(known)))) if known.size else None)
+    return [_band(lows, highs), svg.path(middles, "use")]
+
+
+def _band(lows: Sequence[_Point], highs: Sequence[_Point]) -> str:
+    """Fills between two lines, in a piece for each stretch without gaps."""
+    pieces: list[list[tuple[tuple[float, float], tuple[float, float]]]] = [[]]
+    for low, high in zip(lows, highs, strict=True):
+        if low is None or high is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((low, high))
+    outlines = [
+        [*(high for _, high in piece), *(low for low, _ in reversed(piece))] for piece in pieces if piece
+    ]
+    steps = "".join(
+        "M" + "L".join(f"{svg.number(x)} {svg.number(y)}" for x, y in outline) + "Z" for outline in outlines
+    )
+    return f'<path d="{steps}" class="band"/>'
+
+
+def _level_lines(view: _View, levels: Sequence[_Level], y: svg.Axis) -> Iterator[str]:
+    """Draws the current values over the history and the recommended ones ahead, with labels at the right."""
+    taken: list[float] = []
+    now = view.x.at(view.made_at)
+    for level in sorted(levels, key=lambda one: -one.value):
+        at = y.at(level.value)
+        outside = level.value > y.high
+        ahead = level.kind.startswith("recommended")
+        if not outside:
+            yield svg.line(now if ahead else view.x.begin, at, view.x.end, at, level.kind)
+            if ahead:
+                yield svg.line(view.x.begin, at, now, at, f"{level.kind} past")
+        label = max([at, *(other + _LABEL_GAP for other in taken)])
+        taken.append(label)
+        yield svg.text(
+            view.x.end + 6,
+            label + 4,
+            f"{'↑ ' if outside else ''}{level.text}",
+            "level new" if ahead else "level",
+        )
+
+
+def _lane(view: _View, lane: Lane, top: float) -> Iterator[str]:
+    yield svg.text(view.x.begin - 6, top + 12, lane.label, "tick end")
+    yield svg.line(view.x.begin, top + lane.height(LANE), view.x.end, top + lane.height(LANE), "grid")
+    for mark in lane.marks:
+        begin, end = view.x.at(mark.begin), view.x.at(mark.end)
+        width, height = max(end - begin, 2.5), (LANE - 6 if not mark.row and lane.rows == 1 else 5.0)
+        yield svg.rectangle(begin, top + 3 + mark.row * 7, width, height, mark.kind, mark.tip)
+    yield svg.text(view.x.end + 6, top + 12, lane.summary, "tick")
+
+
+def _time_axis(view: _View, bottom: float) -> Iterator[str]:
+    span = timedelta(seconds=view.x.high - view.x.low)
+    step = next((step for step in _STEPS if span / step <= _MAX_TICKS), _STEPS[-1])
+    seconds = step.total_seconds()
+    first = -(-view.x.low // seconds) * seconds
+    form = "%d %b" if step >= timedelta(days=1) else "%d %b %H:%M" if span > timedelta(days=1) else "%H:%M"
+    yield svg.line(view.x.begin, bottom, view.x.end, bottom, "axis")
+    for at in np.arange(first, view.x.high + 1, seconds):
+        x = view.x.at(float(at))
+        yield svg.line(x, bottom, x, bottom + 4, "axis")
+        yield svg.text(x, bottom + 17, f"{datetime.fromtimestamp(float(at), UTC):{form}}", "tick middle")
+    now = view.x.at(view.made_at)
+    yield svg.line(now, 20, now, bottom, "now")
+
+
+def _replicas(view: _View) -> str:
+    """Draws how many replicas ran, the number recommended, and the autoscaler's bounds."""
+    values = view.snapshot.service.get("replicas")
+    if values is None or not np.isfinite(values).any() or np.nanmax(values) <= 1:
+        return ""
+    levels = []
+    for kind, state in (("current", view.snapshot.workload.state), ("recommended", view.recommended)):
+        if state is not None and state.hpa is not None:
+            hpa = state.hpa
+            levels += [_Level(float(hpa.max_replicas), f"{kind} maximum {hpa.max_replicas}", f"{kind} limit")]
+            levels += [
+                _Level(float(hpa.min_replicas), f"{kind} minimum {hpa.min_replicas}", f"{kind} request")
+            ]
+        elif state is not None and state.replicas is not None:
+            levels.append(_Level(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
+    y = svg.Axis(0.0, 1.08 * max([float(np.nanmax(values)), *(one.value for one in levels)]), PANEL, 22)
+    parts = [svg.text(view.x.begin, 14, "replicas", "title")]
+    for tick in svg.nice_ticks(0.0, y.high, 3):
+        parts.append(svg.line(view.x.begin, y.at(tick), view.x.end, y.at(tick), "grid"))
+        parts.append(svg.text(view.x.begin - 6, y.at(tick) + 4, f"{tick:g}", "tick end"))
+    parts += _use(view, PodSeries(("",), np.atleast_2d(_as_array(values))), y)
+    parts += _level_lines(view, levels, y)
+    parts += _time_axis(view, PANEL)
+    return _figure("replicas", PANEL + 24, parts)
+
+
+def _as_array(values: Array) -> Array:
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,42 @@
+"""A report as a person reads it on a terminal: one table, a total, and the rest a line each."""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from perfopt.cli.output.changes import service_changes
+from perfopt.cli.output.details import details
+from perfopt.cli.output.layout import LEGEND, changes_table, notes_table, printed
+from perfopt.cli.output.notes import notes
+from perfopt.cli.output.render import Report
+from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.totals import NO_CHANGES, totals
+
+NOTHING = "Nothing was analysed: the source holds no service.\n"
+
+
+def to_text(report: Report, screen: Screen, *, verbose: bool = False) -> str:
+    """Prints a report.
+
+    Args:
+        report: of one run.
+        screen: what it is printed on.
+        verbose: print each service's recommendations, evidence and reasons in full below the table.
+    """
+    found, said = service_changes(report.results), notes(report)
+    if not found and not said:
+        return NOTHING
+    parts: list[RenderableType] = [*changes_table(found, screen)] if found else [NO_CHANGES]
+    parts += [Text(total, style="bold") for total in totals(found)]
+    if found:
+        parts += [Text(line, style="dim") for line in _legend(screen)]
+    if said:
+        parts += ["", notes_table(said, screen)]
+    shown = printed(parts, screen)
+    return shown + details(report.results, screen) if verbose else shown
+
+
+def _legend(screen: Screen) -> Sequence[str]:
+    whole = "; ".join(LEGEND)
+    return (whole,) if len(whole) <= screen.width else LEGEND
