@@ -20,15 +20,15 @@ import msgspec
 import numpy as np
 
 from perfopt.config import Config
-from perfopt.domain.enums import OptimizationType
+from perfopt.domain.enums import Basis, OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Coverage
-from perfopt.domain.workload import Basis, Slo, WorkloadState
+from perfopt.domain.workload import Slo, WorkloadState
 from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
 from perfopt.engine.messages import Outcome
 from perfopt.engine.pipeline import run_strategy
-from perfopt.engine.registry import Registry, load_plugins
+from perfopt.engine.registry import LoadedRegistry, load_plugins
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.rules import default_book
@@ -101,7 +101,7 @@ def _coverage(values: Array) -> Coverage:
     return Coverage(expected=values.size, present=present, fraction=present / values.size)
 
 
-def analyse(registry: Registry, snapshot: WorkloadSnapshot) -> tuple[dict[str, float], dict[str, str]]:
+def analyse(registry: LoadedRegistry, snapshot: WorkloadSnapshot) -> tuple[dict[str, float], dict[str, str]]:
     """Analyses one service in this process; returns milliseconds of CPU by part, and what each type said."""
     context = AnalysisContext(snapshot, VALIDITY, DEFAULT_PRICE_BOOK)
     rules = default_book().rules_for(snapshot.workload)
@@ -141,9 +141,9 @@ def main() -> None:
         for key, status in said.items():
             answered[key] += status == "ok"
     print(f"engine, all types, {len(services)} services x {REPEATS}: {quantiles(parts.pop('all'))}")
-    for part, milliseconds in parts.items():
-        share = "" if part == "merge" else f", {answered[part] / len(milliseconds):.0%} recommended"
-        print(f"  {part:24s} {quantiles(milliseconds)}{share}")
+    for part, each in parts.items():
+        share = "" if part == "merge" else f", {answered[part] / len(each):.0%} recommended"
+        print(f"  {part:24s} {quantiles(each)}{share}")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
         folder / "data",
     ]
     environment = os.environ | {"PERFOPT_SERVICE__LOG_LEVEL": "error"}
-    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    service = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert service.stdout is not None
     began = time.monotonic()
     for line in service.stdout:

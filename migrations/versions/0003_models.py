@@ -61,5 +61,5 @@ def _activations() -> None:
         sa.Column("undone_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="pk_model_activations"),
     )
-    newest_first = ["kind", sa.text("id DESC")]
+    newest_first: list[str | sa.TextClause] = ["kind", sa.text("id DESC")]
     op.create_index("ix_model_activations_kind", "model_activations", newest_first)

@@ -68,7 +68,11 @@ def environment() -> dict[str, str]:
 def running_service(folder: Path) -> Iterator[dict[str, str]]:
     command = [Path(sys.executable).parent / "perfopt", "serve", "--embedded", "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--data-dir", folder], stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+        [*map(str, command), "--data-dir", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
     )
     assert process.stdout is not None
     try:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -70,7 +71,7 @@ def engine():
 
 
 # The objective is missed; it is kept with much to spare, with an autoscaler and without.
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "missed": {"slo_ms": 100.0, "limit": 0.5, "request": 0.45},
     "missed_with_hpa": {"slo_ms": 110.0, "limit": 0.5, "request": 0.45, "hpa": HPA},
     "spare": {"slo_ms": 60.0, "limit": 0.8, "request": 0.6},

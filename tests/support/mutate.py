@@ -62,7 +62,7 @@ def _distribution(module: Path) -> Path:
 
 def _tests(distribution: Path, modules: Iterable[Path]) -> Iterator[Path]:
     """Yields the folders of tests that mirror the packages of the modules, or all tests."""
-    folders = {}
+    folders: dict[Path, None] = {}
     for module in modules:
         package = module.parent.relative_to(distribution / "src")
         mirrored = distribution / "tests" / Path(*package.parts[1:])

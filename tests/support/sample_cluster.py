@@ -48,12 +48,12 @@ def sample_cluster(directory: Path, workloads: int = len(NAMES), scrape_seconds:
 def _machines() -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns cpu and memory of each machine of the samples on its 5-minute grid, NaN where missing."""
     table = pq.read_table(SAMPLES)
-    used = table.filter(pc.is_in(table["metric"].cast("string"), pa.array(["cpu_cores", "memory_bytes"])))
-    seconds = used["timestamp"].cast("int64").to_numpy() // 1000
+    used = table.filter(pc.is_in(table["metric"].cast(pa.string()), pa.array(["cpu_cores", "memory_bytes"])))
+    seconds = used["timestamp"].cast(pa.int64()).to_numpy() // 1000
     start, size = seconds.min(), int((seconds.max() - seconds.min()) // STEP) + 1
     names, metrics = used["series_id"].to_pylist(), np.array(used["metric"].to_pylist())
     values, steps, found = used["value"].to_numpy(), (seconds - start) // STEP, []
-    for name in sorted(set(names)):
+    for name in sorted({str(name) for name in names}):
         mine = np.array([other == name for other in names])
         pair = []
         for metric in ("cpu_cores", "memory_bytes"):

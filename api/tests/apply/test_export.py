@@ -1,6 +1,7 @@
 """The exported manifests change the resources they name, and nothing else of the live object."""
 
 import copy
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
 
-POD_SPEC = {
+POD_SPEC: dict[str, Any] = {
     "serviceAccountName": "orders",
     "futureField": {"nested": [1, 2]},
     "initContainers": [{"name": "migrate", "image": "orders:1", "resources": {"requests": {"cpu": "1"}}}],
@@ -33,7 +34,7 @@ POD_SPEC = {
 
 def live(kind="Deployment", pod_spec=POD_SPEC):
     template = {"template": {"metadata": {"labels": {"app": "orders"}}, "spec": copy.deepcopy(pod_spec)}}
-    spec = {"jobTemplate": {"spec": template}} if kind == "CronJob" else template
+    spec: dict[str, Any] = {"jobTemplate": {"spec": template}} if kind == "CronJob" else template
     if kind in ("Deployment", "StatefulSet"):
         spec = {"replicas": 3, "strategy": {"type": "Recreate"}, **spec}
     return {

@@ -1,6 +1,7 @@
 """A scaling recommendation is exported as manifests that Kubernetes and KEDA take."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +18,7 @@ BEHAVIOR = {
     }
 }
 HPA = {"min_replicas": 2, "max_replicas": 9, "target_cpu_utilization_percent": 65, "behavior": BEHAVIOR}
-SCALED = {
+SCALED: dict[str, Any] = {
     "apiVersion": "keda.sh/v1alpha1",
     "kind": "ScaledObject",
     "metadata": {"name": "x"},

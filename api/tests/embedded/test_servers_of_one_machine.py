@@ -185,6 +185,6 @@ def test_data_that_only_root_could_reach_is_refused(tmp_path):
 
 
 def test_a_missing_wheel_is_named(root, monkeypatch):
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UnavailableError, match=r"Install perfopt-api\[embedded\]"):
         PostgresServer(root / "postgres")

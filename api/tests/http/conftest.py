@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -82,7 +83,7 @@ class FakeStore:
     def __init__(self):
         self.jobs: dict[str, OptimizationJob] = {}
         self.made: dict[str, tuple[OptimizationRecommendation, str]] = {}
-        self.keys: dict[tuple, tuple[str, str]] = {}
+        self.keys: dict[tuple[Any, ...], tuple[str, str]] = {}
         self.requesters: list[str | None] = []
         self.down = self.hangs = False
         self.source: str | None = None
@@ -340,6 +341,6 @@ def world(settings, config) -> World:
 
 
 @pytest.fixture
-def client(world) -> Iterator[TestClient]:
+def client(world) -> Iterator[TestClient[Any]]:
     with TestClient(world.app, raise_server_exceptions=False) as client:
         yield client

@@ -152,7 +152,7 @@ async def test_a_start_without_a_server_says_which_and_where(settings, change, w
     wrong = msgspec.structs.replace(settings, startup_seconds=0.5, **change)
     with pytest.raises(UnavailableError) as caught:
         async with open_backends(wrong, name="test", pool_size=1):
-            raise AssertionError("it opened")
+            pass
     message = str(caught.value)
     assert words in message
     assert next(iter(change)) in message  # the setting to look at

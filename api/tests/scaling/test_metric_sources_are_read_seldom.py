@@ -74,7 +74,7 @@ async def feed(source):
         return source
 
     made = DemandFeed(opened, poll_seconds=30, wait_seconds=0.5, clock=lambda: clock[0])
-    made.clock = clock
+    vars(made)["clock"] = clock
     yield made
     await made.close()
     assert source.reads[-1] == "closed"

@@ -137,7 +137,9 @@ async def test_a_fleet_is_answered_in_order_and_past_failures(concurrency):
         item.service_name if isinstance(item, AnalysisResult) else item[0].service_name for item in found
     ]
     assert answered == names
-    assert isinstance(found[2][1], SourceError)
+    failed = found[2]
+    assert isinstance(failed, tuple)
+    assert isinstance(failed[1], SourceError)
 
 
 async def test_a_fleet_can_be_named_and_dated():
@@ -150,5 +152,7 @@ async def test_a_fleet_can_be_named_and_dated():
 
 async def test_a_fleet_member_without_data_is_an_item_not_the_end():
     source = FakeSource("a", cpu=np.empty(0))
-    ((workload, error),) = [item async for item in analyze_fleet(source, FakeEngine())]
+    (found,) = [item async for item in analyze_fleet(source, FakeEngine())]
+    assert isinstance(found, tuple)
+    workload, error = found
     assert (workload.service_name, error.code) == ("a", "no_data")

@@ -30,7 +30,7 @@ class World:
 
     def truth(self, service, *, rate, cpu=0.004, limit=0.4):
         """Returns the p99 in ms of windows of 5 s."""
-        load = Load(*(np.array([value]) for value in (rate, rate * cpu, limit)), np.array(5.0))
+        load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(5.0))
         return 1000 * float(np.exp(shipped_surrogate().predict(service, load)[0, 0, 3]))
 
     def simulate(self, *, rate, cpu, limit, seconds=3000.0, seed=1):

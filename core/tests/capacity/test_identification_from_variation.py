@@ -79,5 +79,6 @@ def test_missing_samples_leave_the_rest(world):
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_hardly_any_window_is_no_observation(world, count):
-    parts = [part[:count] for part in world.windows(world.service())[:5]]
-    assert observe(*parts, 5.0) is None
+    rate, cpu, limit, latency, throttled, seconds = world.windows(world.service())
+    first = slice(count)
+    assert observe(rate[first], cpu[first], limit[first], latency[first], throttled[first], seconds) is None

@@ -10,7 +10,7 @@ from perfopt.capacity.surrogate import shipped_surrogate
 
 
 def predicted(service, rate, cpu, limit, window=25.0):
-    load = Load(*(np.array([value]) for value in (rate, rate * cpu, limit)), np.array(window))
+    load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(window))
     return 1000 * np.exp(shipped_surrogate().predict(service, load)[0, 0, :4])
 
 

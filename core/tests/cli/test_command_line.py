@@ -57,7 +57,7 @@ def extensions(monkeypatch):
 
 def _this_module():
     module = type(sys)(__name__)
-    module.hello = hello
+    vars(module)["hello"] = hello
     return module
 
 

@@ -1,5 +1,6 @@
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,8 @@ TYPES = ("--types", "resource", "--validity", "1d")
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
     """Samples of twelve services over eight days."""
-    rng, rows = np.random.default_rng(3), {"series_id": [], "timestamp": [], "metric": [], "value": []}
+    rng = np.random.default_rng(3)
+    rows: dict[str, Any] = {"series_id": [], "timestamp": [], "metric": [], "value": []}
     shape = 0.3 + 0.7 * np.sin(np.linspace(0, np.pi * 8, STEPS)) ** 2
     for number in range(12):
         cpu = 0.5 * shape * np.repeat(np.exp(rng.normal(0, 0.05 if number % 2 else 0.4, 8)), 288)

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from first_party import FIRST_PARTY
@@ -42,8 +43,8 @@ def start() -> Iterator[Callable[..., Engine]]:
     """Starts engines on what is installed, without the project's own plugins."""
     engines: list[Engine] = []
 
-    def open_engine(**limits: object) -> Engine:
-        settings = {"deadline_seconds": 1.0, "memory_limit_mib": 300, "processes": 1} | limits
+    def open_engine(**limits: Any) -> Engine:
+        settings: dict[str, Any] = {"deadline_seconds": 1.0, "memory_limit_mib": 300, "processes": 1} | limits
         config = Config(engine=EngineConfig(**settings))
         engines.append(Engine(probe_plugins(disabled=FIRST_PARTY), config))
         return engines[-1]

@@ -1,5 +1,7 @@
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,7 +11,7 @@ from perfopt.config.loading import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
-from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES as PENALTIES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
 from perfopt.engine.isolation import Answers
@@ -49,12 +51,12 @@ class Wanting:
 
     optimization_type: OptimizationType
     name: str = "it"
-    quantities: dict = field(default_factory=dict)
-    state: dict = field(default_factory=dict)
+    quantities: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
     prior: Prior = SURE
-    metrics: tuple = ()
-    forecasts: tuple = ()
+    metrics: Sequence[str] = ()
+    forecasts: Sequence[str] = ()
 
     def propose(self, context):
         current = context.snapshot.workload.state
@@ -396,7 +398,7 @@ def test_a_breach_costs_a_critical_service_more():
         analysed(raised, snapshot=one).recommendations[0].expected_value for one in (snapshot, critical)
     )
     assert dear.risk == pytest.approx(
-        usual.risk * UNDER_PROVISIONING_PENALTIES["critical"] / UNDER_PROVISIONING_PENALTIES["standard"],
+        usual.risk * PENALTIES[ServiceClass.CRITICAL] / PENALTIES[ServiceClass.STANDARD],
         rel=1e-3,
     )
 

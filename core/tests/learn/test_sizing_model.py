@@ -28,7 +28,7 @@ def test_the_class_sets_how_sure_a_size_is(model, fleet):
     features = features_of(fleet[0])
     sure = [
         model.size(features, UNDER_PROVISIONING_PENALTIES[c]).recommended.confidence
-        for c in ("batch", "standard", "critical")
+        for c in (ServiceClass.BATCH, ServiceClass.STANDARD, ServiceClass.CRITICAL)
     ]
     assert sure == sorted(sure)
 

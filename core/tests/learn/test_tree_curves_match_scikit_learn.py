@@ -11,7 +11,12 @@ def test_interval_arithmetic_gives_what_walking_the_trees_gives(examples, monkey
     from sklearn.ensemble import HistGradientBoostingClassifier as Booster
 
     fitted, original = [], Booster.fit
-    monkeypatch.setattr(Booster, "fit", lambda self, *a, **k: fitted.append(original(self, *a, **k)) or self)
+
+    def fit(self, *arguments, **options):
+        fitted.append(original(self, *arguments, **options))
+        return self
+
+    monkeypatch.setattr(Booster, "fit", fit)
     columns = train.columns("cpu")
     trees = flatten(columns, *train._boosted(examples, examples.features, "cpu"))
     at = np.linspace(-0.9137, 1.7713, 40)  # not on a threshold, where rounding to 32 bits decides

@@ -76,7 +76,12 @@ def test_a_fleet_in_order_reads_each_block_once(counted):
 def test_files_that_did_not_change_are_not_opened_again(tmp_path):
     path = write(tmp_path / "a.parquet", ["s"] * 3, [1, 2, 3], [1.0, 2.0, 3.0], 10)
     opened = []
-    files = IndexedFiles((str(path),), lambda found: opened.append(found) or open_samples(found))
+
+    def noted(found):
+        opened.append(found)
+        return open_samples(found)
+
+    files = IndexedFiles((str(path),), noted)
     first = files.index()
     assert files.index() is first
     assert opened == [path]
@@ -116,7 +121,7 @@ class InMemory:
 )
 def test_the_value_before_an_instant_is_the_last_known_one(samples, instant):
     times, values = zip(*samples, strict=True)
-    found = SampleIndex([InMemory(times, values)]).value_before("s", "cpu_limit_cores", instant)
+    found = SampleIndex((InMemory(times, values),)).value_before("s", "cpu_limit_cores", instant)
     known = sorted((t, v) for t, v in samples if t < instant and not np.isnan(v))
     assert (found[1] if found else None) == (known[-1][1] if known else None)
     assert found is None or found[0] < instant

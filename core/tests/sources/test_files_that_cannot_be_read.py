@@ -3,6 +3,7 @@
 import errno
 import gzip
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from perfopt.errors import NotFoundError, SourceError
 from perfopt.sources.factory import open_source
 
 TIMES = [datetime(2026, 11, 1, 0, minute, tzinfo=UTC) for minute in (0, 5, 10)]
-GOOD = {
+GOOD: dict[str, Any] = {
     "series_id": pa.array(["vm"] * 3),
     "timestamp": pa.array(
         [datetime(2026, 11, 1, 0, m, tzinfo=UTC) for m in (0, 5, 10)], pa.timestamp("us", "UTC")

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
+from kubernetes_exposition import STEP
 from prometheus_cluster import (
     DAY,
     NEW_POD,
@@ -17,7 +18,6 @@ from prometheus_cluster import (
     RESET_AT,
     SIZE,
     START,
-    STEP,
     vm,
 )
 

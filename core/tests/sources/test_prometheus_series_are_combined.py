@@ -1,6 +1,7 @@
 """Copies of a series, quotients and clusters: what is put together here and not by the server."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
@@ -60,7 +61,7 @@ def test_each_series_is_divided_by_the_one_with_the_same_labels():
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=50))
 def test_every_number_is_read_exactly(values):
     spelled = {float("inf"): "+Inf", float("-inf"): "-Inf"}
-    pairs = [[1_372_636_800 + 300 * n, spelled.get(v, repr(v))] for n, v in enumerate(values)]
+    pairs = [(1_372_636_800 + 300 * n, spelled.get(v, repr(v))) for n, v in enumerate(values)]
     result = [{"metric": {}, "values": pairs}]
     body = {"status": "success", "data": {"resultType": "matrix", "result": result}}
     (found,) = decode_matrix(msgspec.json.encode(body), "prom").data
@@ -94,7 +95,7 @@ class Server:
         self.asked.append(query)
         found = [labels for word, answer in self.answers.items() if word in query for labels in answer]
         if endpoint == "series":
-            data = [labels for labels, _ in found]
+            data: Any = [labels for labels, _ in found]
         else:
             at = [START.timestamp() + 300 * step for step in range(1, 13)]
             result = [

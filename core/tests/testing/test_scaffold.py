@@ -12,21 +12,21 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.testing.scaffold import write_package
 
 
-def call(folder: Path, installed: Path, *command: str | Path) -> str:
+def call(folder: Path, installed: Path, command: str, *arguments: str | Path) -> str:
     """Runs a command of this environment where the package's wheel is on the path."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("PERFOPT", "PYTEST"))
     }
     done = subprocess.run(
-        [Path(sys.executable).with_name(command[0]), *map(str, command[1:])],
+        [Path(sys.executable).with_name(command), *map(str, arguments)],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(installed), "COLUMNS": "120"},
         capture_output=True,
         text=True,
         timeout=200,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert done.returncode == 0, f"{command} {arguments}\n{done.stdout}\n{done.stderr}"
+    return str(done.stdout)
 
 
 @pytest.fixture(scope="module")

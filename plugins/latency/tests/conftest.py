@@ -71,7 +71,7 @@ class Bench:
 
     def p99(self, service, *, rate, limit, cpu=0.004):
         """Returns the true p99 in ms of steps of 5 minutes."""
-        load = Load(*(np.array([value]) for value in (rate, rate * cpu, limit)), np.array(300.0))
+        load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(300.0))
         return 1000 * float(np.exp(shipped_surrogate().predict(service, load)[0, 3]))
 
 

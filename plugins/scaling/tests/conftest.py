@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -29,8 +30,7 @@ class Bench:
         container = Container(name="main", cpu_request_cores=request, memory_request_bytes=2**30)
         state = WorkloadState(containers=(container,), replicas=replicas, hpa=hpa, **fields)
         made = make_snapshot({"main": {"cpu_cores": total / ran}}, state=state, service=service)
-        made.service["replicas"] = ran
-        return made
+        return replace(made, service={**made.service, "replicas": ran})
 
     def ask(self, snapshot=None, *, validity=timedelta(days=7), **given):
         """Returns the strategy's answer."""

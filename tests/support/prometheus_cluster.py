@@ -11,6 +11,7 @@ An HA pair of Prometheus servers scraped all of it, and OpenCost's prices of two
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from kubernetes_exposition import (
@@ -24,7 +25,7 @@ from kubernetes_exposition import (
 )
 from prometheus_server import Exposition
 
-SAMPLE = Path(__file__).parent.parent / "data" / "bitbrains_three_vms.parquet"
+SAMPLE = Path(__file__).parents[2] / "core/tests/data" / "bitbrains_three_vms.parquet"
 DAY = 86400
 START = 1372636800.0  # 2013-07-01T00:00Z
 SIZE = 15 * DAY // STEP
@@ -39,11 +40,11 @@ def vm(number: int, metric: str):
     """Returns a VM's metric on the 15-day grid, NaN where the trace has no sample."""
     table = pq.read_table(SAMPLE)
     mine = pc.and_(
-        pc.equal(table["series_id"].cast("string"), f"bitbrains-rnd/vm{number}"),
-        pc.equal(table["metric"].cast("string"), metric),
+        pc.equal(table["series_id"].cast(pa.string()), pa.scalar(f"bitbrains-rnd/vm{number}")),
+        pc.equal(table["metric"].cast(pa.string()), pa.scalar(metric)),
     )
     rows = table.filter(mine)
-    seconds = rows["timestamp"].cast("int64").to_numpy() / 1000
+    seconds = rows["timestamp"].cast(pa.int64()).to_numpy() / 1000
     values = np.full(SIZE, np.nan)
     values[((seconds - START) // STEP).astype(int)] = rows["value"].to_numpy()
     return values
