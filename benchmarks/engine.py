@@ -25,8 +25,7 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Slo, WorkloadState
 from perfopt.engine.assembly import assemble
-from perfopt.engine.isolation import Answers
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import Answers, Outcome
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import LoadedRegistry, load_plugins
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot

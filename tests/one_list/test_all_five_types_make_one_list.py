@@ -147,7 +147,7 @@ def test_what_is_lost_is_named_with_its_winner_and_why(analysed):
     lost = {one.lost_by_type for one in result.plan.conflicts}
     made = {one.plugin for one in result.recommendations}
     for one in result.plan.conflicts:
-        assert one.won_by in made or one.code == "not_worth_it"
+        assert one.won_by in made or one.code == "no_net_benefit"
         assert one.wanted != one.kept or one.code == "same_field"
         assert one.reason.endswith(".")
     for declined in result.declined:

@@ -9,10 +9,10 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import BASIS, all_fields, diff, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
-from perfopt.engine.plan.bids import Bid, needed_for_slo
-from perfopt.engine.plan.merge import decide
-from perfopt.engine.plan.moments import Moment
-from perfopt.plugin import Claim, Proposal
+from perfopt.engine.plan.decide import decide
+from perfopt.engine.plan.origins import Origin
+from perfopt.engine.plan.scored import ScoredProposal, misses_objective
+from perfopt.plugin import SEPARATE_CONTAINERS, Claim, MergeHints, Proposal
 from perfopt.rules import default_book
 from perfopt.testing import make_context, make_snapshot
 
@@ -46,6 +46,14 @@ CONTEXT = make_context(
 )
 WITH_SLO = replace(CONTEXT.snapshot, workload=msgspec.structs.replace(CONTEXT.snapshot.workload, slo=SLO))
 
+HINTS = [
+    MergeHints(),
+    SEPARATE_CONTAINERS,
+    MergeHints(holds=("*.cpu_request",)),
+    MergeHints(yields=("*.cpu_*", "*.memory_*", "basis")),
+    MergeHints(holds=("replicas", "hpa.m*_replicas", "*.cpu_limit"), serves_objective=True),
+]
+
 cores = st.integers(1, 4000).map(lambda millicores: millicores / 1000)
 sizes = st.integers(1, 3000).map(lambda mebibytes: mebibytes * MIB)
 
@@ -64,7 +72,7 @@ def containers(draw, container):
 
 
 @st.composite
-def bids(draw, current, number):
+def scored_proposals(draw, current, number):
     kind = draw(st.sampled_from(OptimizationType))
     target = msgspec.structs.replace(
         current, containers=tuple(draw(containers(container)) for container in current.containers)
@@ -83,54 +91,60 @@ def bids(draw, current, number):
         knobs = {"main": {"GOMAXPROCS": str(draw(st.integers(1, 4)))}}
         target = msgspec.structs.replace(target, extra={"knobs": knobs})
     claim = Claim(latency_ms=90.0, latency_now_ms=draw(st.sampled_from([80.0, 140.0])))
-    proposal = Proposal(optimization_type=kind, target=target, description="Do it.", claim=claim)
-    return Bid(
+    hints = draw(st.sampled_from(HINTS))
+    proposal = Proposal(optimization_type=kind, target=target, description="Do it.", claim=claim, merge=hints)
+    return ScoredProposal(
         key=f"plugin{number}/it",
         proposal=proposal,
         confidence=draw(st.floats(0, 1)),
-        value=draw(st.floats(-100, 100)),
-        for_slo=needed_for_slo(proposal, WITH_SLO),
+        utility=draw(st.floats(-100, 100)),
+        current=all_fields(current),
+        for_objective=misses_objective(proposal, WITH_SLO),
     )
 
 
 @st.composite
-def moments(draw):
-    """Bids as they reach the merge: each has passed the rules by itself."""
+def origins(draw):
+    """Proposals as they reach the merge: each has passed the rules by itself."""
     current = draw(st.sampled_from([CURRENT, PLAIN]))
     workload = msgspec.structs.replace(CONTEXT.snapshot.workload, state=current, slo=SLO)
     context = replace(CONTEXT, snapshot=replace(CONTEXT.snapshot, workload=workload))
-    wanted = [draw(bids(current, number)) for number in range(draw(st.integers(1, 4)))]
-    ruled = [replace(bid, proposal=RULES.bounded(bid.proposal, context).proposal) for bid in wanted]
-    return Moment(context, tuple(ruled))
+    wanted = [draw(scored_proposals(current, number)) for number in range(draw(st.integers(1, 4)))]
+    ruled = [replace(one, proposal=RULES.bounded(one.proposal, context).proposal) for one in wanted]
+    return Origin(context, all_fields(current), tuple(ruled))
 
 
-@given(moments())
+def keys(origin):
+    return {scored.key for scored in origin.proposals}
+
+
+@given(origins())
 @settings(max_examples=60, deadline=None)
-def test_the_order_of_plugins_does_not_matter(moment):
-    first = decide(moment, (), RULES)
-    for order in list(permutations(moment.bids))[1:4]:
-        other = decide(Moment(moment.context, order), (), RULES)
+def test_the_order_of_plugins_does_not_matter(origin):
+    first = decide(origin, keys(origin), RULES)
+    for order in list(permutations(origin.proposals))[1:4]:
+        other = decide(Origin(origin.context, origin.fields, order), keys(origin), RULES)
         assert other.state == first.state
-        assert {(loss.path, loss.lost_by.key) for loss in other.agreed.losses} == {
-            (loss.path, loss.lost_by.key) for loss in first.agreed.losses
+        assert {(one.path, one.owner.key) for one in other.merged.rejected} == {
+            (one.path, one.owner.key) for one in first.merged.rejected
         }
 
 
-@given(moments())
+@given(origins())
 @settings(max_examples=150, deadline=None)
-def test_every_wish_is_in_the_plan_or_a_named_loss(moment):
-    decision = decide(moment, (), RULES)
-    for bid in moment.bids:
-        lost = {loss.path for loss in decision.agreed.losses if loss.lost_by is bid}
-        owned = set(decision.agreed.owned_by(bid))
-        for path in diff(moment.state, bid.proposal.target):
-            assert path in lost or path in owned or path == BASIS
+def test_every_change_is_in_the_plan_or_rejected(origin):
+    made = decide(origin, keys(origin), RULES)
+    for scored in origin.proposals:
+        rejected = {one.path for one in made.merged.rejected if one.owner is scored}
+        owned = set(made.merged.owned_by(scored))
+        for path in diff(origin.state, scored.proposal.target):
+            assert path in rejected or path in owned or path == BASIS
 
 
-@given(moments())
+@given(origins())
 @settings(max_examples=150, deadline=None)
-def test_the_merged_state_keeps_the_safety_bounds_and_could_run(moment):
-    state = decide(moment, (), RULES).state
+def test_the_merged_state_keeps_the_safety_bounds_and_could_run(origin):
+    state = decide(origin, keys(origin), RULES).state
     peaks = {"main": 700 * MIB, "proxy": 40 * MIB}
     for container in state.containers:
         asked, allowed = container.cpu_request_cores, container.cpu_limit_cores
@@ -139,29 +153,29 @@ def test_the_merged_state_keeps_the_safety_bounds_and_could_run(moment):
         held, most = container.memory_request_bytes, container.memory_limit_bytes
         assert held >= MEMORY_FLOOR_BYTES
         assert most is None or most >= held
-        if held != moment.state.container(container.name).memory_request_bytes:
+        if held != origin.state.container(container.name).memory_request_bytes:
             assert held >= peaks[container.name]
     if state.hpa is not None:
         assert 1 <= state.hpa.min_replicas <= state.replicas <= state.hpa.max_replicas
         assert state.hpa.target_cpu_utilization_percent >= 1
 
 
-@given(moments())
+@given(origins())
 @settings(max_examples=150, deadline=None)
-def test_nothing_goes_below_what_the_objective_needs(moment):
-    state = all_fields(decide(moment, (), RULES).state)
-    for bid in moment.bids:
-        if bid.for_slo:
-            needed = diff(moment.state, bid.proposal.target)
+def test_nothing_goes_below_what_the_objective_needs(origin):
+    state = all_fields(decide(origin, keys(origin), RULES).state)
+    for scored in origin.proposals:
+        if scored.for_objective:
+            needed = diff(origin.state, scored.proposal.target)
             for path, value in needed.items():
                 if path[0] == "container":
-                    others = [one for one in moment.bids if one.for_slo]
+                    others = [one for one in origin.proposals if one.for_objective]
                     assert state[path] >= value or len(others) > 1
 
 
-@given(moments())
+@given(origins())
 @settings(max_examples=60, deadline=None)
-def test_a_state_survives_being_taken_apart_and_put_together(moment):
-    for bid in moment.bids:
-        target = bid.proposal.target
-        assert with_fields(moment.state, diff(moment.state, target)) == target
+def test_a_state_survives_being_taken_apart_and_put_together(origin):
+    for scored in origin.proposals:
+        target = scored.proposal.target
+        assert with_fields(origin.state, diff(origin.state, target)) == target

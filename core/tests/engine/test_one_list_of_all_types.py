@@ -14,10 +14,10 @@ from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
 from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES as PENALTIES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
-from perfopt.engine.isolation import Answers
+from perfopt.engine.messages import Answers
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import StrategyInfo
-from perfopt.plugin import Claim, Prior, Proposal, decline
+from perfopt.plugin import SEPARATE_CONTAINERS, Claim, MergeHints, Prior, Proposal, decline
 from perfopt.rules import RuleBook, RuleSources, default_book
 from perfopt.testing import make_context, make_snapshot
 
@@ -45,6 +45,20 @@ RULES = default_book().rules_for(make_snapshot().workload)
 SURE = Prior(mean=0.95, strength=50.0, source="a measurement")
 
 
+HINTS = {
+    RESOURCE: SEPARATE_CONTAINERS,
+    TUNING: SEPARATE_CONTAINERS,
+    SCALING: MergeHints(),
+    COST: MergeHints(
+        groups=(("schedule", "off_hours"), ("topology_spread_constraints",)),
+        yields=("*.cpu_*", "*.memory_*", "basis"),
+    ),
+    LATENCY: MergeHints(
+        holds=("replicas", "hpa.min_replicas", "hpa.max_replicas", "*.cpu_limit"), serves_objective=True
+    ),
+}
+
+
 @dataclass
 class Wanting:
     """Wants the same change of the state at all times."""
@@ -54,6 +68,7 @@ class Wanting:
     quantities: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
+    merge: MergeHints | None = None
     prior: Prior = SURE
     metrics: Sequence[str] = ()
     forecasts: Sequence[str] = ()
@@ -68,6 +83,7 @@ class Wanting:
             description="Do it.",
             claim=self.claim,
             already_right=target == current,
+            merge=self.merge or HINTS[self.optimization_type],
         )
 
 
@@ -155,7 +171,7 @@ def test_the_objective_wins_over_what_lowers_the_same_field():
     assert result.plan.recommended_state["cpu_limit"] == "3"
     assert codes(result) == {
         ("main.cpu_limit", "same_field", "cost/it"),
-        ("main.cpu_request", "goes_together", "cost/it"),
+        ("main.cpu_request", "dependent_field", "cost/it"),
     }
     assert "objective of 100 ms" in result.plan.conflicts[0].reason
     assert COST not in by_type(result)
@@ -206,7 +222,7 @@ def test_of_two_that_differ_in_money_the_surer_value_wins():
     small = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.6})
     result = analysed(big, small)
     assert result.plan.recommended_state["cpu_request"] == "600m"
-    assert "worth more by saving, confidence and risk" in result.plan.conflicts[0].reason
+    assert "has the higher expected utility" in result.plan.conflicts[0].reason
     sure = analysed(Wanting(TUNING, quantities={"cpu_request_cores": 0.5}), small)
     assert sure.plan.recommended_state["cpu_request"] == "500m"
 
@@ -216,7 +232,7 @@ def test_sizes_by_themselves_are_the_resource_types_to_say():
     cheaper = Wanting(COST, quantities={"cpu_request_cores": 0.5})
     result = analysed(cheaper, size)
     assert result.plan.recommended_state["cpu_request"] == "600m"
-    assert "Sizes by themselves are set by resource/it" in result.plan.conflicts[0].reason
+    assert "Sizes alone are set by resource/it" in result.plan.conflicts[0].reason
     alone = analysed(cheaper)
     assert alone.plan.recommended_state["cpu_request"] == "500m"
     with_replicas = Wanting(COST, quantities={"cpu_request_cores": 0.5}, state={"replicas": 2})
@@ -312,8 +328,8 @@ def test_the_effect_together_is_replayed_and_not_added_up():
     smaller = Wanting(RESOURCE, quantities={"memory_request_bytes": 350 * MIB})
     result = analysed(fewer, smaller, snapshot=snapshot)
     assert codes(result) in (
-        {("replicas", "breaches_together", "cost/it")},
-        {("main.memory_request", "breaches_together", "resource/it")},
+        {("replicas", "joint_violation", "cost/it")},
+        {("main.memory_request", "joint_violation", "resource/it")},
     )
     assert {window.accurate for window in result.plan.evidence.windows} == {True}
 
@@ -326,8 +342,8 @@ def test_a_larger_request_is_left_out_where_more_replicas_are_enough():
         "1",
         6,
     )
-    assert codes(result) == {("main.cpu_request", "enough_without", "resource/it")}
-    assert "What scaling/it adds is enough" in result.plan.conflicts[0].reason
+    assert codes(result) == {("main.cpu_request", "redundant", "resource/it")}
+    assert "the capacity that scaling/it adds is enough" in result.plan.conflicts[0].reason
     assert {window.accurate for window in result.plan.evidence.windows} == {True}
 
 
@@ -445,7 +461,7 @@ def test_knobs_computed_for_other_limits_wait_for_these_to_be_in_force():
     assert "knobs" not in result.plan.recommended_state
     (lost,) = [declined for declined in result.declined if declined.optimization_type is TUNING]
     assert lost.code is DeclineCode.CONFLICT
-    assert "analyse again once that is in force" in lost.reason
+    assert "analyse again once that is applied" in lost.reason
     requests_only = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
     kept = analysed(requests_only, Wanting(TUNING, state={"extra": knobs}))
     assert kept.plan.recommended_state["knobs"] == knobs["knobs"]
@@ -454,7 +470,7 @@ def test_knobs_computed_for_other_limits_wait_for_these_to_be_in_force():
 
 def test_a_plan_of_replicas_rests_on_the_request_that_each_will_have():
     plan = msgspec.structs.replace(HPA, min_replicas=3, max_replicas=6)
-    scaler = Wanting(SCALING, state={"hpa": plan})
+    scaler = Wanting(SCALING, state={"hpa": plan}, merge=MergeHints(holds=("*.cpu_request",)))
     smaller = Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}, prior=Prior(mean=0.2, strength=50))
     result = analysed(smaller, scaler, snapshot=steady(state=SCALED))
     assert result.plan.recommended_state["cpu_request"] == "1"
@@ -596,11 +612,11 @@ def test_what_is_worth_less_than_staying_does_not_change_the_plan():
     assert by_type(result).keys() == {RESOURCE}
     (lost,) = result.plan.conflicts
     assert (lost.field, lost.wanted, lost.kept) == ("main.cpu_request", "300m", "1")
-    assert (lost.code, lost.lost_by, lost.won_by) == ("not_worth_it", "cost/it", None)
+    assert (lost.code, lost.lost_by, lost.won_by) == ("no_net_benefit", "cost/it", None)
     (declined,) = [one for one in result.declined if one.optimization_type is COST]
-    assert declined.code is DeclineCode.NOT_WORTH_IT
-    assert "It wanted main.cpu_request 300m, and none of it is in the plan." in declined.reason
-    assert "a month less than no change" in declined.reason
+    assert declined.code is DeclineCode.NO_NET_BENEFIT
+    assert "rejected: main.cpu_request 300m; Negative net value" in declined.reason
+    assert "risk of under-provisioning -" in declined.reason
     assert result.plan.evidence == by_type(result)[RESOURCE].evidence
 
 
@@ -608,7 +624,7 @@ def test_where_nothing_is_worth_its_change_there_is_no_plan():
     result = analysed(RECKLESS)
     assert (result.plan, result.recommendations) == (None, ())
     assert [one.code for one in result.declined if one.optimization_type is COST] == [
-        DeclineCode.NOT_WORTH_IT
+        DeclineCode.NO_NET_BENEFIT
     ]
 
 
@@ -652,9 +668,9 @@ def test_what_is_already_right_is_said_whatever_its_record():
 
 def test_why_a_step_stands_where_it_does_fits_the_steps_there_are():
     (alone,) = analysed(SMALLER).plan.steps
-    assert alone.reason == "It is the only step."
+    assert alone.reason == "The only step."
     larger = {"cpu_request_cores": 1.5, "memory_request_bytes": 1200 * MIB}
     more = (Wanting(LATENCY, quantities=larger), Wanting(SCALING, state={"replicas": 6}))
     assert {step.reason for step in analysed(*more).plan.steps} == {
-        "It adds capacity, which is safe at any time."
+        "Adds capacity, which is safe at any time."
     }

@@ -1,4 +1,4 @@
-"""Enumerations of the contract (DESIGN.md section 3): additions only, no renames."""
+"""Enumerations of the contract: additions only, no renames."""
 
 from enum import StrEnum
 
@@ -53,6 +53,11 @@ class DeclineCode(StrEnum):
     LOW_CONFIDENCE = "low_confidence"
     VETOED = "vetoed"
     CONFLICT = "conflict"
-    NOT_WORTH_IT = "not_worth_it"
+    NO_NET_BENEFIT = "no_net_benefit"
     NOT_APPLICABLE = "not_applicable"
     STRATEGY_FAILED = "strategy_failed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "DeclineCode | None":
+        """Reads the code of older versions, for one minor version."""
+        return cls.NO_NET_BENEFIT if value == "not_worth_it" else None

@@ -154,17 +154,26 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+_OLD_CODES = {
+    "goes_together": "dependent_field",
+    "breaches_together": "joint_violation",
+    "enough_without": "redundant",
+    "not_worth_it": "no_net_benefit",
+}
+
+
 class Conflict(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that one strategy wanted and the plan does not take, and why.
+    """A value that a strategy proposed and the plan rejects, with the reason.
 
     Attributes:
         field: where in the state, such as "main.cpu_request", "replicas", "hpa.min_replicas" or
             "knobs.main.GOMAXPROCS".
-        code: "same_field", "goes_together" (it makes sense only with a value that was lost),
-            "breaches_together" (both hold alone and not together in the replays), "enough_without" (the
-            words of both are kept there without it), or "not_worth_it" (staying as it is is worth more).
-        wanted, kept: the value lost and the plan's, as state maps print them; None is unset.
-        lost_by, won_by: keys of the strategies, and their types; nobody won where staying as it is did.
+        code: "same_field", "dependent_field" (it makes sense only with a value that is rejected),
+            "joint_violation" (accurate alone, violated together with the plan in the backtest), "redundant"
+            (the capacity that the plan adds is enough), or "no_net_benefit" (it lowers the plan's value).
+            Codes of older versions are read as these, for one minor version.
+        wanted, kept: the value rejected and the plan's, as state maps print them; None is unset.
+        lost_by, won_by: keys of the strategies, and their types; None where nothing is taken.
         reason: one sentence.
     """
 
@@ -177,6 +186,10 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     won_by: str | None
     won_by_type: OptimizationType | None
     reason: str
+
+    def __post_init__(self) -> None:
+        """Reads the codes of older versions."""
+        msgspec.structs.force_setattr(self, "code", _OLD_CODES.get(self.code, self.code))
 
 
 class ExpectedValue(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from perfopt.domain.fields import KNOBS, REQUEST_LIMIT_PAIRS, diff, is_knob, par
 from perfopt.domain.recommendation import AnalysisResult, Plan
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.messages import Outcome
+from perfopt.engine.plan.reconcile import DEPENDENT_FIELD
 from perfopt.plugin.context import AnalysisContext
 
 _LIMITS = tuple(limit for _, limit in REQUEST_LIMIT_PAIRS)
@@ -17,7 +18,7 @@ _LIMITS = tuple(limit for _, limit in REQUEST_LIMIT_PAIRS)
 def with_stale_knobs(result: AnalysisResult) -> tuple[str, ...]:
     """Returns the strategies whose knobs the plan leaves out because it sets other limits."""
     conflicts = () if result.plan is None else result.plan.conflicts
-    stale = (one.lost_by for one in conflicts if one.code == "goes_together" and one.field.startswith(KNOBS))
+    stale = (one.lost_by for one in conflicts if one.code == DEPENDENT_FIELD and one.field.startswith(KNOBS))
     return tuple(dict.fromkeys(stale))
 
 

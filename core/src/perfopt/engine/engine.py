@@ -19,8 +19,8 @@ from perfopt.domain.workload import Workload
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
-from perfopt.engine.isolation import Answers, StrategyPool
-from perfopt.engine.messages import Outcome
+from perfopt.engine.isolation import StrategyPool
+from perfopt.engine.messages import Answers, Outcome
 from perfopt.engine.models import read_checked
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.records import PLAN

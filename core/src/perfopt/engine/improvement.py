@@ -7,26 +7,30 @@ from perfopt.plugin.strategy import Claim
 
 
 def expected_improvement(
-    claim: Claim, snapshot: WorkloadSnapshot, now: float | None, then: float | None, sure: float
+    claim: Claim,
+    snapshot: WorkloadSnapshot,
+    current: float | None,
+    recommended: float | None,
+    probability: float,
 ) -> tuple[ExpectedImprovement, tuple[Reason, ...]]:
-    """Computes the claim of a recommendation, and says why a part of it is zero.
+    """Computes the expected improvement of a recommendation, with the reason where a part of it is zero.
 
     Args:
-        claim: what the strategy promises of latency.
+        claim: expected by the strategy beside safe resources.
         snapshot: tells whether there is latency data.
-        now: monthly cost of the current state; None is unknown.
-        then: monthly cost of the recommended state; None is unknown.
-        sure: the confidence.
+        current: monthly cost of the current state; None is unknown.
+        recommended: monthly cost of the recommended state; None is unknown.
+        probability: the confidence.
     """
     reasons: list[Reason] = []
     cost = 0.0
-    if now is None or then is None or now <= 0:
-        text = "The saving is given as 0: the current requests are not known, so there is no cost to compare."
+    if current is None or recommended is None or current <= 0:
+        text = "Cost reduction is 0: the current requests are unknown, so there is no cost to compare with."
         reasons.append(Reason(code="cost_unknown", text=text))
     else:
-        cost = 100 * (now - then) / now
+        cost = 100 * (current - recommended) / current
     if snapshot.workload.state.basis is Basis.ASSUMED_FROM_LIMIT:
-        text = "The source knows limits only; the saving compares with requests as high as the limits."
+        text = "Saving assumed from limits: the source has no requests, they are taken to equal the limits."
         reasons.append(Reason(code="baseline_assumed_from_limit", text=text))
     fall = None
     if claim.latency_now_ms is not None and claim.latency_ms is not None:
@@ -37,19 +41,19 @@ def expected_improvement(
         performance_gain_percent=round(claim.performance_gain_percent or 0.0, 2),
         cost_reduction_percent=round(cost, 2) + 0.0,  # never -0.0
         latency_reduction_ms=round(fall or 0.0, 3),
-        confidence=sure,
+        confidence=probability,
     )
     return improvement, tuple(reasons)
 
 
 def _no_latency(snapshot: WorkloadSnapshot) -> Reason:
     if any(name.startswith("latency_") for name in snapshot.service):
-        return Reason(code="no_latency_claim", text="No change of latency is claimed.")
+        return Reason(code="no_latency_claim", text="No change of latency is expected.")
     return Reason(
-        code="no_latency_data", text="No change of latency is claimed: the source has no latency data."
+        code="no_latency_data", text="No change of latency is expected: the source has no latency data."
     )
 
 
 def rounded(money: float | None) -> float | None:
-    """Returns money as it is shown."""
+    """Returns money rounded as it is printed."""
     return None if money is None else round(money, 4)

@@ -4,7 +4,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import msgspec
@@ -17,7 +17,7 @@ from perfopt.engine.child import (
     ChildProcess,
     ChildTimedOutError,
 )
-from perfopt.engine.messages import Outcome, Predictions, Run, Setup, Subject
+from perfopt.engine.messages import Answers, Outcome, Run, Setup, Subject
 from perfopt.engine.models import sha256
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
@@ -37,23 +37,6 @@ class EngineClosedError(PerfoptError):
     """An analysis was asked of a closed engine, or the engine was closed under it: ask another one."""
 
     code = "engine_closed"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one task gave.
-
-    Attributes:
-        outcomes: one a strategy, in the order asked.
-        predictions: the forecasts, where they were asked for and could be made.
-        predictions_error: why they could not be made.
-        models: kind to SHA-256 of the models that the contexts held.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    predictions: Predictions | None = None
-    predictions_error: str | None = None
-    models: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ they come from a process that ran foreign code, and unpickling them would run it
 """
 
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -77,6 +79,23 @@ class Run(msgspec.Struct, frozen=True):
 
 
 Predictions = dict[str, PredictionSeries]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one task gave.
+
+    Attributes:
+        outcomes: one a strategy, in the order asked.
+        predictions: the forecasts, where they were asked for and could be made.
+        predictions_error: why they could not be made.
+        models: kind to SHA-256 of the models that the contexts held.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    predictions: Predictions | None = None
+    predictions_error: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 def _plain(value: Any) -> Any:

@@ -5,19 +5,18 @@ from collections.abc import Sequence
 import msgspec
 
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.engine.plan.bids import preferred
-from perfopt.engine.plan.merge import Part
-from perfopt.engine.plan.worth import expected_value
+from perfopt.engine.plan.merge import MergedProposal
+from perfopt.engine.plan.utility import expected_value, preferred
 from perfopt.plugin.context import AnalysisContext
 
 
 def ranked(
-    made: Sequence[tuple[Part, OptimizationRecommendation]], context: AnalysisContext
+    made: Sequence[tuple[MergedProposal, OptimizationRecommendation]], context: AnalysisContext
 ) -> tuple[OptimizationRecommendation, ...]:
     """Returns the recommendations by falling expected value, numbered by rank within this result.
 
     A preference that rules state is a factor on the value of their recommendation. Those of equal value
-    follow the gain of performance they promise, then type and name.
+    follow the expected gain of performance, then type and name.
     """
     valued = [_valued(part, recommendation, context) for part, recommendation in made]
     return tuple(_numbered(one, rank) for rank, one in enumerate(sorted(valued, key=_order), start=1))
@@ -31,11 +30,10 @@ def _order(made: OptimizationRecommendation) -> tuple[float, float, str, str]:
 
 
 def _valued(
-    part: Part, made: OptimizationRecommendation, context: AnalysisContext
+    part: MergedProposal, made: OptimizationRecommendation, context: AnalysisContext
 ) -> OptimizationRecommendation:
     costs = made.monthly_cost_current, made.monthly_cost_recommended
-    prior = part.bid.proposal.prior or part.candidate.prior
-    value = expected_value(*costs, made.evidence, part.stayed, prior, context)
+    value = expected_value(*costs, made.evidence, part.staying, part.prior, context)
     return msgspec.structs.replace(made, expected_value=value)
 
 

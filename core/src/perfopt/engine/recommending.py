@@ -1,49 +1,46 @@
 """From what a merge leaves of a proposal to the recommendation that users see. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from perfopt.domain.recommendation import Conflict, OptimizationRecommendation
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
-from perfopt.engine.isolation import Answers
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import Predictions
 from perfopt.engine.plan import text
-from perfopt.engine.plan.merge import Part
-from perfopt.engine.plan.moments import recommended_cost
+from perfopt.engine.plan.merge import MergedProposal
+from perfopt.engine.plan.origins import recommended_cost
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.context import AnalysisContext
 
 
-@dataclass(frozen=True)
-class Made:
-    """A strategy and what came of it."""
-
-    info: StrategyInfo
-    outcome: Outcome
-
-
 def recommendation(
-    part: Part, made: Made, lost: Sequence[Conflict], context: AnalysisContext, answers: Answers
+    part: MergedProposal,
+    info: StrategyInfo,
+    rejected: Sequence[Conflict],
+    context: AnalysisContext,
+    models: Mapping[str, str],
+    predictions: Predictions | None,
 ) -> OptimizationRecommendation:
     """Returns the recommendation of one strategy, at the plan's values; its id is given with its rank.
 
     Args:
         part: its proposal after the merge.
-        made: the strategy, and the proposal as it came.
-        lost: what was lost by any strategy.
+        info: of the strategy.
+        rejected: fields of any strategy that the plan does not take.
         context: what the strategies were given.
-        answers: what they gave.
+        models: kind to SHA-256 of the models that the strategies were given.
+        predictions: the forecasts, where they were asked for.
     """
-    proposal = msgspec.structs.replace(part.bid.proposal, target=part.target)
-    own = tuple(one for one in lost if one.lost_by == part.bid.key)
-    snapshot, book, asked = context.snapshot, context.price_book, made.outcome.conditions
+    proposal = msgspec.structs.replace(part.scored.proposal, target=part.target)
+    own = tuple(one for one in rejected if one.lost_by == part.scored.key)
+    snapshot, book, outcome = context.snapshot, context.price_book, part.strategy.outcome
     workload = snapshot.workload
-    now, then = book.monthly_cost(workload.state), recommended_cost(proposal, context)
-    sure, detail = confidence(part.evidence, proposal.prior or made.info.prior, context.validity)
-    improvement, reasons = expected_improvement(proposal.claim, snapshot, now, then, sure)
+    conditions = outcome.conditions
+    current, recommended = book.monthly_cost(workload.state), recommended_cost(proposal, context)
+    probability, detail = confidence(part.evidence, part.prior, context.validity)
+    improvement, reasons = expected_improvement(proposal.claim, snapshot, current, recommended, probability)
     return OptimizationRecommendation(
         recommendation_id="",
         service_name=workload.service_name,
@@ -53,9 +50,9 @@ def recommendation(
         recommended_state=proposal.target.to_map(),
         expected_improvement=improvement,
         workload=str(workload.id),
-        plugin=made.info.key,
-        plugin_version=made.info.version,
-        models={kind: answers.models[kind] for kind in made.outcome.models if kind in answers.models},
+        plugin=info.key,
+        plugin_version=info.version,
+        models={kind: models[kind] for kind in outcome.models if kind in models},
         claim=proposal.claim.to_map(),
         made_at=context.now,
         valid_until=context.now + context.validity,
@@ -65,16 +62,16 @@ def recommendation(
         evidence=part.evidence,
         price_book=book.name,
         currency=book.currency,
-        monthly_cost_current=rounded(now),
-        monthly_cost_recommended=rounded(then),
+        monthly_cost_current=rounded(current),
+        monthly_cost_recommended=rounded(recommended),
         coverage=dict(snapshot.coverage),
-        rules_fired=tuple(dict.fromkeys(rule.rule for rule in made.outcome.rules)),
-        rules=made.outcome.rules,
-        requires_approval=asked.requires_approval,
-        not_before=asked.not_before(context.now),
-        allowed_windows=asked.allowed_windows,
-        annotations=asked.annotations,
-        preference=asked.preference,
-        predictions=answers.predictions,
+        rules_fired=tuple(dict.fromkeys(rule.rule for rule in outcome.rules)),
+        rules=outcome.rules,
+        requires_approval=conditions.requires_approval,
+        not_before=conditions.not_before(context.now),
+        allowed_windows=conditions.allowed_windows,
+        annotations=conditions.annotations,
+        preference=conditions.preference,
+        predictions=predictions,
         conflicts=own,
     )

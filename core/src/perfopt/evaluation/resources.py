@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.domain.fields import QUANTITIES, container_path, get, only_quantities, with_fields
+from perfopt.domain.fields import QUANTITIES, Path, container_path, get, only_quantities, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
@@ -106,7 +106,7 @@ def measures(target: WorkloadState, window: WorkloadSnapshot) -> bool:
 
 
 def changed_quantities(
-    target: WorkloadState, current: WorkloadState, always: Collection[str] = ()
+    target: WorkloadState, current: WorkloadState, always: Collection[Path] = ()
 ) -> WorkloadState | None:
     """Returns the target with only those quantities set that differ from the current state.
 
@@ -121,7 +121,7 @@ def changed_quantities(
         None where no quantity is left.
     """
     paths = [container_path(c.name, quantity) for c in target.containers for quantity in QUANTITIES]
-    kept = {path for path in paths if path[2] in always or get(target, path) != get(current, path)}
+    kept = {path for path in paths if path in always or get(target, path) != get(current, path)}
     limits = {
         container_path(container.name, "cpu_request_cores"): container.cpu_limit_cores
         for container in target.containers

@@ -1,13 +1,13 @@
 """Scores a proposal of any type on the window after it: DESIGN.md section 5, by what the type promises."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.fields import QUANTITIES
+from perfopt.domain.fields import QUANTITIES, Path, container_path
 from perfopt.domain.workload import WorkloadState
 from perfopt.evaluation.resources import (
     WindowScore,
@@ -26,7 +26,7 @@ __all__ = ["WindowScore", "score", "score_resources"]
 DEFAULT_QUANTILE = 0.99
 WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
 SAVING_TOLERANCE_POINTS = 10.0
-_MEMORY = frozenset(name for name in QUANTITIES if name.startswith("memory"))
+_MEMORY = tuple(name for name in QUANTITIES if name.startswith("memory"))
 _NOTHING = "nothing that the window measures is changed, and nothing is claimed"
 
 
@@ -56,20 +56,26 @@ def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
     return checked
 
 
-def score_together(parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot) -> WindowScore:
+def score_together(
+    parts: Sequence[Proposal],
+    merged: WorkloadState,
+    window: WorkloadSnapshot,
+    quantities: Collection[Path] = (),
+) -> WindowScore:
     """Scores the state that several proposals make together: all that any of them answers for must hold.
 
     Args:
         parts: the proposals, for what they answer for and claim.
         merged: the state, whatever of them went into it.
         window: the data that followed, with the workload's state as it was known at its start.
+        quantities: that are scored although the state leaves them as they were.
     """
     kinds = {part.optimization_type for part in parts}
     cost = [part for part in parts if part.optimization_type is OptimizationType.COST_OPTIMIZATION]
     whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.already_right for part in cost)
     state = Proposal(optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=merged, description="")
     planned = planned_replicas(merged, window)
-    rules = _score_under_own_load(merged, window, planned, whole=whole)
+    rules = _score_under_own_load(merged, window, planned, whole=whole, quantities=quantities)
     if OptimizationType.SCALING_OPTIMIZATION in kinds and (rules is None or rules.scored):
         rules = _both(rules, score_scaling(state, window, planned))
     if rules is not None and not rules.scored:
@@ -116,7 +122,12 @@ def _score_changes(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore 
 
 
 def _score_under_own_load(
-    target: WorkloadState, window: WorkloadSnapshot, planned: Array | None, *, whole: bool
+    target: WorkloadState,
+    window: WorkloadSnapshot,
+    planned: Array | None,
+    *,
+    whole: bool,
+    quantities: Collection[Path] = (),
 ) -> WindowScore | None:
     """Scores per pod what changes, and what must carry another load because replicas change.
 
@@ -125,12 +136,14 @@ def _score_under_own_load(
         window: the data that followed.
         planned: replicas that the state would have run.
         whole: score all that the target sets, whatever of it changes.
+        quantities: score these, whether they change or not.
     """
     ran = recorded_replicas(window)
-    always: frozenset[str] = frozenset()
+    always = set(quantities)
     if ran is not None and planned is not None and not np.array_equal(ran, planned):
         # Memory is taken not to shrink with the load: only fewer replicas can make it too small.
-        always = frozenset({"cpu_request_cores"}) | (_MEMORY if bool((planned < ran).any()) else frozenset())
+        names = ("cpu_request_cores", *(_MEMORY if bool((planned < ran).any()) else ()))
+        always |= {container_path(c.name, name) for c in target.containers for name in names}
         window = rescaled(window, planned)
     scored = target if whole else changed_quantities(target, window.workload.state, always)
     if scored is None or not measures(scored, window):

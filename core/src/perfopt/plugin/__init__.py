@@ -11,7 +11,15 @@ from perfopt.metrics.latency import missed_share, realised_latency
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
-from perfopt.plugin.strategy import Claim, Prior, Proposal, Strategy, decline
+from perfopt.plugin.strategy import (
+    SEPARATE_CONTAINERS,
+    Claim,
+    MergeHints,
+    Prior,
+    Proposal,
+    Strategy,
+    decline,
+)
 
 __all__ = [
     "CONCEALED",
@@ -20,6 +28,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "MEMORY_FLOOR_BYTES",
     "METRICS",
+    "SEPARATE_CONTAINERS",
     "AnalysisContext",
     "Array",
     "Basis",
@@ -31,6 +40,7 @@ __all__ = [
     "Forecast",
     "HpaState",
     "ImageChange",
+    "MergeHints",
     "Metric",
     "NodeType",
     "OptimizationType",

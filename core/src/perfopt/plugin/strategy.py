@@ -59,6 +59,37 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
+class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the engine must know to merge a proposal with those of other strategies.
+
+    Fields are named by patterns (`fnmatch`) on their labels: "main.cpu_request", "replicas",
+    "hpa.min_replicas", "knobs.main.GOMAXPROCS", "schedule". `{container}` stands for each container in turn.
+
+    Attributes:
+        groups: changes that make sense without the rest of the proposal; those of one group go together.
+            Changes in no group go together.
+        yields: a group of changes with no field outside these gives way to what other proposals want.
+        holds: fields of the target that the proposal was computed with: less of any breaks what it claims.
+        serves_objective: the proposal is made to meet the latency objective. While that is missed, or
+            predicted to be, it goes before all others, and only then `holds` counts.
+    """
+
+    groups: tuple[tuple[str, ...], ...] = ()
+    yields: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    serves_objective: bool = False
+
+
+SEPARATE_CONTAINERS = MergeHints(
+    groups=(
+        ("{container}.cpu_*", "knobs.{container}.*", "knob_settings.{container}"),
+        ("{container}.memory_*",),
+        ("basis",),
+    )
+)
+"""Hints of a proposal whose cpu (with runtime knobs) and memory may be taken container by container."""
+
+
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """A target state for one workload.
 
@@ -71,6 +102,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         already_right: the target is the current state because a move would not be worth making.
         prior: what is believed of this very proposal before the service's own record, where the strategy
             knows more of it than of its proposals in general; None is the strategy's prior.
+        merge: how it may be merged with other proposals; by default it is taken whole or not at all.
     """
 
     optimization_type: OptimizationType
@@ -81,6 +113,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     already_right: bool = False
     prior: Prior | None = None
     data: dict[str, Any] = {}
+    merge: MergeHints = MergeHints()
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from perfopt.plugin import (
+    SEPARATE_CONTAINERS,
     AnalysisContext,
     Container,
     DeclineCode,
@@ -48,6 +49,7 @@ class PeakStrategy:
             target=target,
             description=f"Request a tenth more than the peak of {context.snapshot.workload.service_name}.",
             already_right=target == current,
+            merge=SEPARATE_CONTAINERS,
         )
 
     def _target(self, context: AnalysisContext, container: Container) -> Container | None:

@@ -14,6 +14,7 @@ from perfopt.plugin import (
     Claim,
     DeclineCode,
     Declined,
+    MergeHints,
     OptimizationType,
     Prior,
     Proposal,
@@ -33,6 +34,15 @@ from perfopt_cost.options import container_of, memory_for_load, programme_of, si
 from perfopt_cost.programme import MAX_ENUMERATED, Solution, solve
 
 _TYPE = OptimizationType.COST_OPTIMIZATION
+_MERGE = MergeHints(
+    groups=(
+        ("schedule", "off_hours"),
+        ("node_type",),
+        ("spot_share",),
+        ("topology_spread_constraints",),
+    ),
+    yields=("*.cpu_*", "*.memory_*", "basis"),  # sizes alone: those of a strategy that sizes go before
+)
 WORTH = 0.05  # of the cost: less is not worth a change
 WORTH_A_SCHEDULE = 0.10
 
@@ -207,6 +217,7 @@ def _answer(
         description=text.description(context, target, cost, then),
         reasons=tuple(reasons),
         claim=Claim(saving_percent=None if saving is None else round(saving, 2)),
+        merge=_MERGE,
     )
 
 

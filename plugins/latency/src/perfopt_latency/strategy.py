@@ -13,6 +13,7 @@ from perfopt.plugin import (
     Claim,
     DeclineCode,
     Declined,
+    MergeHints,
     OptimizationType,
     Prior,
     Proposal,
@@ -45,6 +46,9 @@ _METRICS = (
 TOLERATED = 0.05
 _P99 = 0.99
 # Of raised limits alone: replays of replicas and of states that stay were too few to measure.
+_MERGE = MergeHints(
+    holds=("replicas", "hpa.min_replicas", "hpa.max_replicas", "*.cpu_limit"), serves_objective=True
+)
 LIMIT_PRIOR = Prior(
     mean=0.86,
     strength=7.0,
@@ -179,6 +183,7 @@ def _proposed(case: _Case, remedy: Remedy, target: WorkloadState) -> Proposal:
         ),
         claim=_claim(case, remedy),
         prior=None if remedy.limit_cores is None else LIMIT_PRIOR,
+        merge=_MERGE,
     )
 
 

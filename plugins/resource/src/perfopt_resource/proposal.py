@@ -7,6 +7,7 @@ import msgspec
 
 from perfopt.learn.model import Sizing, SizingModel
 from perfopt.plugin import (
+    SEPARATE_CONTAINERS,
     AnalysisContext,
     Basis,
     Container,
@@ -72,6 +73,7 @@ def make_proposal(
         reasons=(*_reasons(context, made, target), *in_sample(context, model)),
         already_right=right,
         prior=believed,
+        merge=SEPARATE_CONTAINERS,
     )
 
 

@@ -13,6 +13,7 @@ from perfopt.plugin import (
     Claim,
     Container,
     Declined,
+    MergeHints,
     OptimizationType,
     Prior,
     Proposal,
@@ -50,6 +51,8 @@ class Stance:
     window_seconds: int
 
 
+# Replicas are planned for the request that each will have.
+_HOLDS_REQUESTS = MergeHints(holds=("*.cpu_request",))
 STANCES = {
     ServiceClass.CRITICAL: Stance(0.998, 1.0, 0.999, 2, 600),
     ServiceClass.STANDARD: Stance(0.99, 0.95, 0.995, 2, 300),
@@ -148,7 +151,15 @@ class ScalingStrategy:
             reasons=text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
             claim=Claim(saving_percent=_saving(running, float(plan.expected.mean()))),
             already_right=target == state,
+            merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )
+
+
+def _plans_replicas(state: WorkloadState, target: WorkloadState) -> bool:
+    """Tells whether a target sets how many replicas run, or the fewest."""
+    floors = [None if one.hpa is None else one.hpa.min_replicas for one in (state, target)]
+    schedules = [one.extra.get("schedule") for one in (state, target)]
+    return state.replicas != target.replicas or floors[0] != floors[1] or schedules[0] != schedules[1]
 
 
 def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need) -> Plan:

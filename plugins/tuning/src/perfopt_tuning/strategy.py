@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from perfopt.plugin import (
+    SEPARATE_CONTAINERS,
     AnalysisContext,
     Claim,
     Container,
@@ -154,6 +155,7 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
         claim=claim,
         prior=SEARCH_PRIOR if claim.latency_ms is not None and _steps(changed) else None,
         data={"rests_on": _rests_on(changed), "knob_templates": _templates(workload.state, changed)},
+        merge=SEPARATE_CONTAINERS,
     )
 
 

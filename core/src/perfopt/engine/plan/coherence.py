@@ -22,8 +22,8 @@ from perfopt.domain.fields import (
 )
 from perfopt.domain.recommendation import Reason
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.plan.bids import FOR_SLO, Bid
-from perfopt.engine.plan.reconcile import Agreed
+from perfopt.engine.plan.reconcile import MergedFields
+from perfopt.engine.plan.scored import FOR_OBJECTIVE, ScoredProposal
 
 _SCALED_OBJECT: Path = ("extra", "keda_scaled_object")
 _FULL = 100  # percent: a target above it lets pods live on what they did not reserve
@@ -31,7 +31,7 @@ _TARGETS = ((HPA_CPU, "cpu_request_cores", "cpu"), (HPA_MEMORY, "memory_request_
 
 
 @dataclass(slots=True)
-class Fitted:
+class FittedState:
     """A state whose parts fit.
 
     Attributes:
@@ -64,51 +64,51 @@ class Fitted:
         self.update({path: value})
 
 
-def fitted(current: WorkloadState, agreed: Agreed) -> Fitted:
+def fit_together(current: WorkloadState, merged: MergedFields) -> FittedState:
     """Returns the state that the values taken make, adjusted so that they fit each other.
 
     Requests times replicas stay what the request's owner meant them to be where another takes replicas away;
     an autoscaler's target times the request stays what the target's owner meant, so that a request never
     moves replicas by itself; no limit is below its request; replicas are within the autoscaler's bounds.
     """
-    result = Fitted(current, dict(agreed.values))
-    _spread_over_fewer(result, agreed)
+    result = FittedState(current, dict(merged.values))
+    _spread_over_fewer(result, merged)
     _limits(result)
     for target, quantity, resource in _TARGETS:
-        owner = _owner(agreed, target)
+        owner = _owner(merged, target)
         meant = current if owner is None else owner.proposal.target
         _hold_operating_point(result, meant.total(quantity), target, quantity, resource)
-    _autoscaler_bounds(result, agreed)
+    _autoscaler_bounds(result, merged)
     _scaled_object(result)
     return result
 
 
-def fitted_alone(current: WorkloadState, values: Values) -> Fitted:
+def fit_alone(current: WorkloadState, values: Values) -> FittedState:
     """Returns the state that some of the plan's values make without the rest of it.
 
     A request that moves without its autoscaler's target takes the target along.
     """
-    result = Fitted(current, dict(values))
+    result = FittedState(current, dict(values))
     _limits(result)
     for target, quantity, resource in _TARGETS:
         if target not in values:
             _hold_operating_point(result, current.total(quantity), target, quantity, resource)
-    _autoscaler_bounds(result, Agreed())
+    _autoscaler_bounds(result, MergedFields())
     _scaled_object(result)
     return result
 
 
-def _owner(agreed: Agreed, path: Path) -> Bid | None:
-    return next(iter(agreed.owners.get(path, ())), None)
+def _owner(merged: MergedFields, path: Path) -> ScoredProposal | None:
+    return next(iter(merged.owners.get(path, ())), None)
 
 
-def _spread_over_fewer(result: Fitted, agreed: Agreed) -> None:
+def _spread_over_fewer(result: FittedState, merged: MergedFields) -> None:
     """Keeps replicas × request where requests were meant for more replicas than there will be."""
     after = result.state
     if after.hpa is not None or after.replicas is None or after.replicas < 1:
         return
-    for path in [path for path in agreed.values if is_cpu_request(path)]:
-        owner = _owner(agreed, path)
+    for path in [path for path in merged.values if is_cpu_request(path)]:
+        owner = _owner(merged, path)
         meant = None if owner is None else owner.proposal.target.replicas
         request = result.values[path]
         if meant is not None and meant > after.replicas and request is not None:
@@ -117,7 +117,7 @@ def _spread_over_fewer(result: Fitted, agreed: Agreed) -> None:
             result.set(path, grown, "request_spread_over_fewer_replicas", why)
 
 
-def _limits(result: Fitted) -> None:
+def _limits(result: FittedState) -> None:
     for container in result.state.containers:
         for request, limit in REQUEST_LIMIT_PAIRS:
             asked, allowed = getattr(container, request), getattr(container, limit)
@@ -127,7 +127,7 @@ def _limits(result: Fitted) -> None:
 
 
 def _hold_operating_point(
-    result: Fitted, meant: float | None, target: Path, quantity: str, resource: str
+    result: FittedState, meant: float | None, target: Path, quantity: str, resource: str
 ) -> None:
     """Rescales an autoscaler's target, a share of the request, to the request that there will be."""
     after = result.state
@@ -144,23 +144,23 @@ def _hold_operating_point(
         result.set(target, scaled, "hpa_target_follows_request", why)
 
 
-def _autoscaler_bounds(result: Fitted, agreed: Agreed) -> None:
+def _autoscaler_bounds(result: FittedState, merged: MergedFields) -> None:
     after = result.state
     if after.hpa is None:
         return
-    least, most = after.hpa.min_replicas, after.hpa.max_replicas
-    if agreed.ranks.get(REPLICAS) == FOR_SLO and after.replicas is not None and after.replicas > least:
-        least = after.replicas
-        result.set(HPA_MIN, least, "hpa_min_for_objective", "the objective needs as many replicas.")
-    if least > most:
-        result.set(HPA_MAX, least, "hpa_max_follows_min", "it can't be below the least.")
-        most = least
-    if after.replicas is not None and not least <= after.replicas <= most:
-        value = min(max(after.replicas, least), most)
+    lowest, highest = after.hpa.min_replicas, after.hpa.max_replicas
+    if merged.ranks.get(REPLICAS) == FOR_OBJECTIVE and after.replicas is not None and after.replicas > lowest:
+        lowest = after.replicas
+        result.set(HPA_MIN, lowest, "hpa_min_for_objective", "the objective needs as many replicas.")
+    if lowest > highest:
+        result.set(HPA_MAX, lowest, "hpa_max_follows_min", "it can't be below the minimum.")
+        highest = lowest
+    if after.replicas is not None and not lowest <= after.replicas <= highest:
+        value = min(max(after.replicas, lowest), highest)
         result.set(REPLICAS, value, "replicas_within_hpa", "the autoscaler keeps them within its bounds.")
 
 
-def _scaled_object(result: Fitted) -> None:
+def _scaled_object(result: FittedState) -> None:
     """Has KEDA's ScaledObject say what the autoscaler's settings say: it is another form of them."""
     hpa, given = result.state.hpa, result.values.get(_SCALED_OBJECT)
     if hpa is None or not isinstance(given, dict) or not isinstance(given.get("spec"), dict):

@@ -5,24 +5,25 @@ from collections.abc import Sequence
 import msgspec
 
 from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
-from perfopt.engine.plan.merge import Decision, Part
+from perfopt.engine.plan.decide import MergedState
+from perfopt.engine.plan.merge import MergedProposal
 from perfopt.rules.windows import intersection
 
 
-def fired(parts: Sequence[Part], decision: Decision) -> tuple[FiredRule, ...]:
+def fired(parts: Sequence[MergedProposal], made: MergedState) -> tuple[FiredRule, ...]:
     """Returns all rules that fired on parts of a plan and on the whole, each record once."""
-    own = (rule for part in parts for rule in part.candidate.outcome.rules)
-    return tuple(dict.fromkeys((*own, *decision.fired)))
+    own = (rule for part in parts for rule in part.strategy.outcome.rules)
+    return tuple(dict.fromkeys((*own, *made.fired)))
 
 
-def conditions(parts: Sequence[Part], decision: Decision) -> Conditions | None:
+def conditions(parts: Sequence[MergedProposal], made: MergedState) -> Conditions | None:
     """Returns what is asked of whoever applies a plan: all that is asked for any part of it.
 
     Its windows are those that all parts share; None where parts that have windows share none.
     """
-    together = decision.conditions
+    together = made.conditions
     for part in parts:
-        merged = _both(together, part.candidate.outcome.conditions)
+        merged = _both(together, part.strategy.outcome.conditions)
         if merged is None:
             return None
         together = merged

@@ -1,4 +1,4 @@
-"""Decides field by field whose value the plan takes. Order of the bids does not matter."""
+"""Decides field by field whose value the plan takes. Order of the proposals does not matter."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from perfopt.domain.fields import (
     BASIS,
     REQUEST_LIMIT_PAIRS,
     Path,
-    all_fields,
+    Values,
     container_path,
     is_knob,
     more_is_safer,
@@ -16,98 +16,110 @@ from perfopt.domain.fields import (
 )
 from perfopt.domain.recommendation import ExpectedValue
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.plan.bids import BY_VALUE, MEMORY_SAFETY, Bid, Group, groups, held
+from perfopt.engine.plan.scored import BY_UTILITY, MEMORY_SAFETY, FieldGroup, ScoredProposal
 
+SAME_FIELD, DEPENDENT_FIELD = "same_field", "dependent_field"
+JOINT_VIOLATION, REDUNDANT, NO_NET_BENEFIT = "joint_violation", "redundant", "no_net_benefit"
 _REQUEST_OF_LIMIT = {limit: request for request, limit in REQUEST_LIMIT_PAIRS}
-SAME_FIELD, GOES_TOGETHER, BREACHES_TOGETHER = "same_field", "goes_together", "breaches_together"
-ENOUGH_WITHOUT, NOT_WORTH_IT = "enough_without", "not_worth_it"
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class RejectedField:
     """A value that is not taken.
 
     Attributes:
         path: the field.
-        wanted: by the loser.
+        wanted: the value proposed.
         code: see domain.recommendation.Conflict.
-        lost_by, won_by: the bids; None where staying as it is won.
-        rank: what the winner stands for.
-        contested: the field that decided, another one where the code is "goes_together".
-        lost_rank: what the loser stands for.
-        value: of the loser, where staying as it is is worth more.
+        owner, winner: the proposals; no winner where the plan without any is worth more.
+        rank: what the winner stands for; owner_rank: what the owner stands for.
+        contested: the field that decided, another one where the code is DEPENDENT_FIELD.
+        difference: what the plan would be worth more with it, where that decided.
     """
 
     path: Path
     wanted: Any
     code: str
-    lost_by: Bid
-    won_by: Bid | None
+    owner: ScoredProposal
+    winner: ScoredProposal | None
     rank: int
     contested: Path
-    lost_rank: int = BY_VALUE
-    value: ExpectedValue | None = None
+    owner_rank: int = BY_UTILITY
+    difference: ExpectedValue | None = None
 
 
 @dataclass(slots=True)
-class Agreed:
+class MergedFields:
     """What was taken so far.
 
     Attributes:
         values: field to value.
-        owners: field to the bids whose value it is, or whom it serves; the deciding one first.
+        owners: field to the proposals whose value it is, or whom it serves; the deciding one first.
         ranks: field to what its deciding owner stands for.
-        least: field to the least value that what was taken rests on, whose, and what that stands for.
-        losses: what was not taken.
+        floors: field to the lowest value that what was taken allows, whose, and what that stands for.
+        rejected: what was not taken.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)
-    owners: dict[Path, list[Bid]] = field(default_factory=dict)
+    owners: dict[Path, list[ScoredProposal]] = field(default_factory=dict)
     ranks: dict[Path, int] = field(default_factory=dict)
-    least: dict[Path, tuple[Any, Bid, int]] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
+    floors: dict[Path, tuple[Any, ScoredProposal, int]] = field(default_factory=dict)
+    rejected: list[RejectedField] = field(default_factory=list)
 
-    def owned_by(self, bid: Bid) -> list[Path]:
-        """Returns the fields that have this bid's value; what a baseline rests on is nobody's."""
+    def owned_by(self, scored: ScoredProposal) -> list[Path]:
+        """Returns the fields that have this proposal's value; what requests rest on is nobody's."""
         return [
-            path for path, owners in self.owners.items() if path != BASIS and any(o is bid for o in owners)
+            path
+            for path, owners in self.owners.items()
+            if path != BASIS and any(owner is scored for owner in owners)
         ]
 
+    def drop(self, path: Path) -> None:
+        """Takes a field out again."""
+        for by_path in (self.values, self.owners, self.ranks):
+            by_path.pop(path, None)
 
-def reconcile(current: WorkloadState, bids: Iterable[Bid]) -> Agreed:
-    """Returns what is taken of the bids.
+
+def reconcile(current: Values, proposals: Iterable[ScoredProposal]) -> MergedFields:
+    """Returns what is taken of the proposals.
 
     Groups of fields are heard by what they stand for: a declared objective first, then memory that must
-    rise, then requests set jointly with an autoscaler's target, then by value. A group is taken whole where
+    rise, then requests set jointly with an autoscaler's target, then by utility. A group is taken whole where
     no field of it is taken otherwise; where two that stand for safety want more or less of the same, the
     larger value serves both.
+
+    Args:
+        current: fields of the current state.
+        proposals: the scored proposals.
     """
-    agreed = Agreed()
-    for group in sorted((g for bid in bids for g in groups(bid, current)), key=lambda g: g.order):
-        against = _against(agreed, group, all_fields(current))
+    merged = MergedFields()
+    for group in sorted((g for one in proposals for g in one.groups), key=lambda group: group.order):
+        against = _against(merged, group, current)
         if against is None:
-            _take(agreed, group)
+            _take(merged, group)
         else:
-            _lose(agreed, group, *against)
-    return agreed
+            _reject(merged, group, *against)
+    return merged
 
 
-def _against(agreed: Agreed, group: Group, before: dict[Path, Any]) -> tuple[Path, Bid, int] | None:
+def _against(
+    merged: MergedFields, group: FieldGroup, current: Values
+) -> tuple[Path, ScoredProposal, int] | None:
     """Returns the first field of a group that can't be taken, who holds it and for what."""
     for path, value in group.values.items():
-        if path in agreed.values and agreed.values[path] != value and not _serves_both(agreed, group, path):
-            return path, agreed.owners[path][0], agreed.ranks[path]
-        if path in agreed.least and _below(value, agreed.least[path][0]):
-            return path, agreed.least[path][1], agreed.least[path][2]
-    for path, value in held(group).items():
-        if path in agreed.values and path not in group.values and _below(agreed.values[path], value):
-            return path, agreed.owners[path][0], agreed.ranks[path]
+        if path in merged.values and merged.values[path] != value and not _serves_both(merged, group, path):
+            return path, merged.owners[path][0], merged.ranks[path]
+        if path in merged.floors and _below(value, merged.floors[path][0]):
+            return path, merged.floors[path][1], merged.floors[path][2]
+    for path, value in group.holds.items():
+        if path in merged.values and path not in group.values and _below(merged.values[path], value):
+            return path, merged.owners[path][0], merged.ranks[path]
     return None
 
 
-def _serves_both(agreed: Agreed, group: Group, path: Path) -> bool:
-    safe = agreed.ranks[path] >= MEMORY_SAFETY and more_is_safer(path)
-    return safe and _below(agreed.values[path], group.values[path])
+def _serves_both(merged: MergedFields, group: FieldGroup, path: Path) -> bool:
+    safe = merged.ranks[path] >= MEMORY_SAFETY and more_is_safer(path)
+    return safe and _below(merged.values[path], group.values[path])
 
 
 def _below(value: Any, other: Any) -> bool:
@@ -115,79 +127,81 @@ def _below(value: Any, other: Any) -> bool:
     return value is not None and (other is None or value < other)
 
 
-def _take(agreed: Agreed, group: Group) -> None:
+def _take(merged: MergedFields, group: FieldGroup) -> None:
     for path, value in group.values.items():
-        if path in agreed.values and agreed.values[path] != value:
-            for owner in agreed.owners[path]:
-                lost = Loss(path, agreed.values[path], SAME_FIELD, owner, group.bid, group.rank, path)
-                agreed.losses.append(lost)
-        owners = agreed.owners.setdefault(path, [])
+        if path in merged.values and merged.values[path] != value:
+            merged.rejected += [
+                RejectedField(path, merged.values[path], SAME_FIELD, owner, group.owner, group.rank, path)
+                for owner in merged.owners[path]
+            ]
+        owners = merged.owners.setdefault(path, [])
         # More than was wanted for safety serves who wanted it, too.
-        owners.insert(0 if agreed.values.get(path, value) != value else len(owners), group.bid)
-        agreed.values[path] = value
-        agreed.ranks[path] = max(group.rank, agreed.ranks.get(path, group.rank))
-    for path, value in held(group).items():
-        if path not in agreed.least or _below(agreed.least[path][0], value):
-            agreed.least[path] = (value, group.bid, group.rank)
+        owners.insert(0 if merged.values.get(path, value) != value else len(owners), group.owner)
+        merged.values[path] = value
+        merged.ranks[path] = max(group.rank, merged.ranks.get(path, group.rank))
+    for path, value in group.holds.items():
+        if path not in merged.floors or _below(merged.floors[path][0], value):
+            merged.floors[path] = (value, group.owner, group.rank)
 
 
-def _lose(agreed: Agreed, group: Group, contested: Path, winner: Bid, rank: int) -> None:
+def _reject(
+    merged: MergedFields, group: FieldGroup, contested: Path, winner: ScoredProposal, rank: int
+) -> None:
     for path, value in group.values.items():
-        code = SAME_FIELD if path == contested else GOES_TOGETHER
-        agreed.losses.append(Loss(path, value, code, group.bid, winner, rank, contested, group.rank))
+        code = SAME_FIELD if path == contested else DEPENDENT_FIELD
+        merged.rejected.append(
+            RejectedField(path, value, code, group.owner, winner, rank, contested, group.rank)
+        )
 
 
-def lose_all(agreed: Agreed, bid: Bid, winner: Bid, current: WorkloadState, code: str) -> None:
-    """Notes that all a bid wants is lost, because of what it does beside the rest."""
-    for group in groups(bid, current):
-        for path, value in group.values.items():
-            agreed.losses.append(Loss(path, value, code, bid, winner, group.rank, path))
-
-
-def lose_to_staying(agreed: Agreed, bid: Bid, value: ExpectedValue, current: WorkloadState) -> None:
-    """Notes that all a bid wants is lost, because staying as it is is worth more."""
-    agreed.losses += [
-        Loss(path, wanted, NOT_WORTH_IT, bid, None, group.rank, path, value=value)
-        for group in groups(bid, current)
-        for path, wanted in group.values.items()
+def reject_all(
+    merged: MergedFields,
+    scored: ScoredProposal,
+    code: str,
+    winner: ScoredProposal | None,
+    difference: ExpectedValue | None,
+) -> None:
+    """Notes that a proposal is not in the plan because the plan is worth more without it."""
+    merged.rejected += [
+        RejectedField(path, value, code, scored, winner, group.rank, path, group.rank, difference)
+        for group in scored.groups
+        for path, value in group.values.items()
     ]
 
 
-def lose_stale_knobs(agreed: Agreed, state: WorkloadState) -> bool:
+def reject_stale_knobs(merged: MergedFields, state: WorkloadState) -> bool:
     """Takes out knobs that were computed for other limits than there will be; tells whether there were any.
 
     A proposal may say in its data which limits the knobs of a container rest on: {"rests_on": {container:
     [field, ...]}}. Otherwise it is both. The engine asks once more for knobs for the limits that there will
     be, and notes in "computed_for" which these are.
     """
-    stale = [path for path in agreed.values if is_knob(path) and _moved_limit(agreed, path, state)]
+    stale = [path for path in merged.values if is_knob(path) and _moved_limit(merged, path, state)]
     for path in stale:
-        contested = _moved_limit(agreed, path, state)
-        owners = agreed.owners.pop(path)
-        value = agreed.values.pop(path)
-        agreed.ranks.pop(path)
+        contested = _moved_limit(merged, path, state)
+        owners, value = merged.owners[path], merged.values[path]
+        merged.drop(path)
         if contested is not None:
-            winner, rank = agreed.owners[contested][0], agreed.ranks[contested]
-            agreed.losses += [
-                Loss(path, value, GOES_TOGETHER, owner, winner, rank, contested) for owner in owners
+            winner, rank = merged.owners[contested][0], merged.ranks[contested]
+            merged.rejected += [
+                RejectedField(path, value, DEPENDENT_FIELD, owner, winner, rank, contested)
+                for owner in owners
             ]
     return bool(stale)
 
 
-def _moved_limit(agreed: Agreed, knob: Path, state: WorkloadState) -> Path | None:
+def _moved_limit(merged: MergedFields, knob: Path, state: WorkloadState) -> Path | None:
     """Returns the field whose move made a container's limit another one than a knob was computed for."""
-    bid, container = agreed.owners[knob][0], knob[1]
-    meant, there = bid.proposal.target.container(container), state.container(container)
-    data = bid.proposal.data
+    scored, container = merged.owners[knob][0], knob[1]
+    meant, there = scored.proposal.target.container(container), state.container(container)
+    data = scored.proposal.data
     rests_on = data.get("rests_on", {}).get(container, _REQUEST_OF_LIMIT)
     computed_for = data.get("computed_for", {}).get(container, {})
     for limit, request in _REQUEST_OF_LIMIT.items():
-        wanted = computed_for.get(limit, getattr(meant, limit, None))
         place = container_path(container, limit)
-        moved = limit in rests_on and print_value(place, wanted) != print_value(
-            place, getattr(there, limit, None)
-        )
+        wanted = print_value(place, computed_for.get(limit, getattr(meant, limit, None)))
+        moved = limit in rests_on and wanted != print_value(place, getattr(there, limit, None))
         for path in (place, container_path(container, request)):
-            if moved and path in agreed.owners:
+            if moved and path in merged.owners:
                 return path
     return None

@@ -3,94 +3,105 @@
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import Values, is_knob, label, print_value
 from perfopt.domain.recommendation import Conflict, ExpectedValue
 from perfopt.domain.workload import Slo
-from perfopt.engine.plan.bids import BY_VALUE, FOR_SLO, JOINT, MEMORY_SAFETY, SIZE_ALONE, Bid
-from perfopt.engine.plan.reconcile import BREACHES_TOGETHER, ENOUGH_WITHOUT, GOES_TOGETHER, Loss
+from perfopt.engine.plan.reconcile import (
+    DEPENDENT_FIELD,
+    JOINT_VIOLATION,
+    NO_NET_BENEFIT,
+    REDUNDANT,
+    RejectedField,
+)
+from perfopt.engine.plan.scored import (
+    BY_UTILITY,
+    FOR_OBJECTIVE,
+    JOINT,
+    MEMORY_SAFETY,
+    YIELDS,
+    ScoredProposal,
+)
 
 _MAX_CHANGES = 6
-_LONGEST_VALUE = 40
+_MAX_VALUE_LENGTH = 40
 
 
-def conflict(loss: Loss, values: Values, slo: Slo | None, currency: str) -> Conflict:
-    """Returns a lost value as users see it.
+def conflict(rejected: RejectedField, values: Values, slo: Slo | None, currency: str) -> Conflict:
+    """Returns a rejected field as users see it.
 
     Args:
-        loss: what was lost.
+        rejected: the field.
         values: the plan's, by field.
         slo: of the service.
         currency: of values.
     """
+    owner, winner = rejected.owner, rejected.winner
     return Conflict(
-        field=label(loss.path),
-        code=loss.code,
-        wanted=print_value(loss.path, loss.wanted),
-        kept=print_value(loss.path, values.get(loss.path)),
-        lost_by=loss.lost_by.key,
-        lost_by_type=loss.lost_by.proposal.optimization_type,
-        won_by=None if loss.won_by is None else loss.won_by.key,
-        won_by_type=None if loss.won_by is None else loss.won_by.proposal.optimization_type,
-        reason=_why(loss, slo, currency),
+        field=label(rejected.path),
+        code=rejected.code,
+        wanted=print_value(rejected.path, rejected.wanted),
+        kept=print_value(rejected.path, values.get(rejected.path)),
+        lost_by=owner.key,
+        lost_by_type=owner.proposal.optimization_type,
+        won_by=None if winner is None else winner.key,
+        won_by_type=None if winner is None else winner.proposal.optimization_type,
+        reason=_why(rejected, slo, currency),
     )
 
 
-def _why(loss: Loss, slo: Slo | None, currency: str) -> str:
-    if loss.won_by is None:
-        return "Staying as it is is worth more." if loss.value is None else _staying(loss.value, currency)
-    winner = loss.won_by.key
-    if loss.code == GOES_TOGETHER and is_knob(loss.path) and loss.contested[0] == "container":
+def _why(rejected: RejectedField, slo: Slo | None, currency: str) -> str:
+    if rejected.winner is None or rejected.code == NO_NET_BENEFIT:
+        return f"Negative net value: {_difference(rejected.difference, currency)}."
+    winner, contested = rejected.winner.key, label(rejected.contested)
+    if rejected.code == JOINT_VIOLATION:
+        return f"Accurate alone, but violated together with the changes of {winner} in the backtest."
+    if rejected.code == REDUNDANT:
         return (
-            f"It was computed for another {label(loss.contested)} than {winner} sets; analyse again once that"
-            " is in force."
+            f"Redundant: the capacity that {winner} adds is enough in the backtest;"
+            f" {_difference(rejected.difference, currency)}."
         )
-    if loss.code == ENOUGH_WITHOUT:
+    if rejected.code == DEPENDENT_FIELD and is_knob(rejected.path) and rejected.contested[0] == "container":
+        return f"Computed for another {contested} than {winner} sets; analyse again once that is applied."
+    if rejected.owner_rank == YIELDS and rejected.rank == BY_UTILITY:
+        return f"Sizes alone are set by {winner}; only they would be cheaper."
+    if rejected.code == DEPENDENT_FIELD:
+        return f"Depends on {contested}, which {winner} sets to another value."
+    return _higher(rejected, rejected.winner, slo, currency)
+
+
+def _higher(rejected: RejectedField, winner: ScoredProposal, slo: Slo | None, currency: str) -> str:
+    """Returns what the winner of a contested field stands for."""
+    if rejected.rank == FOR_OBJECTIVE and slo is not None:
         return (
-            f"What {winner} adds is enough: in replays the words of both were kept as often without this, and"
-            " it costs less."
-        )
-    if loss.lost_rank == SIZE_ALONE and loss.rank == BY_VALUE and loss.code != BREACHES_TOGETHER:
-        return f"Sizes by themselves are set by {winner}; nothing but them would be cheaper."
-    if loss.code == GOES_TOGETHER:
-        return f"It goes together with {label(loss.contested)}, which {winner} sets otherwise."
-    if loss.code == BREACHES_TOGETHER:
-        return f"With what {winner} changes it would have breached in replays where each alone did not."
-    if loss.rank == FOR_SLO and slo is not None:
-        return (
-            f"{winner} needs it to meet the objective of {slo.latency_ms:g} ms at the"
+            f"{winner.key} needs this field to meet the objective of {slo.latency_ms:g} ms at the"
             f" {slo.quantile:.4g} quantile."
         )
-    if loss.rank == MEMORY_SAFETY:
-        return f"{winner} needs as much memory to be safe, and less is an OOM kill in waiting."
-    if loss.rank == JOINT:
-        return (
-            f"{winner} sets the request and the autoscaler's target together, so that replicas do not grow."
-        )
+    if rejected.rank == MEMORY_SAFETY:
+        return f"{winner.key} needs this much memory to be safe; less risks an OOM kill."
+    if rejected.rank == JOINT:
+        return f"{winner.key} sets the request and the autoscaler target together, so replicas do not grow."
     return (
-        f"{winner} is worth more by saving, confidence and risk of breach:"
-        f" {_value(loss.won_by, currency)} against {_value(loss.lost_by, currency)}."
+        f"{winner.key} has the higher expected utility (saving, confidence and under-provisioning penalty):"
+        f" {_utility(winner, currency)} against {_utility(rejected.owner, currency)}."
     )
 
 
-def _staying(value: ExpectedValue, currency: str) -> str:
-    """Returns why a change is not worth it, in money a month at its confidence."""
-    money = f"it {'costs' if value.saving < 0 else 'saves'} {abs(value.saving):.2f}"
-    if value.risk:
-        often, costs = ("more", "costs") if value.risk < 0 else ("less", "saves")
-        money += (
-            f", and in replays it broke its word {often} often than staying would, which {costs}"
-            f" {abs(value.risk):.2f}"
-        )
-    return f"By itself it is worth {-value.total:.2f} {currency} a month less than no change: {money}."
+def _difference(value: ExpectedValue | None, currency: str) -> str:
+    """Returns what a proposal would add to the plan, in money a month."""
+    if value is None or (not value.saving and not value.risk):
+        return "it would not change the expected value"
+    return (
+        f"with it the plan is worth {value.total:+.2f} {currency} a month (saving {value.saving:+.2f},"
+        f" risk of under-provisioning {value.risk:+.2f})"
+    )
 
 
-def _value(bid: Bid, currency: str) -> str:
-    return f"{bid.value:.2f} {currency} a month at confidence {bid.confidence:.2f}"
+def _utility(scored: ScoredProposal, currency: str) -> str:
+    return f"{scored.utility:.2f} {currency} a month at confidence {scored.confidence:.2f}"
 
 
 def left_out(conflicts: Sequence[Conflict]) -> str:
-    """Returns what to say of a recommendation after its own sentence: what of it is not taken, and why."""
+    """Returns what follows a recommendation's own sentence: which of its fields are rejected, and why."""
     parts = [
         f"{one.field} is {_short(one.kept)} instead of {_short(one.wanted)}"
         for one in conflicts[:_MAX_CHANGES]
@@ -100,10 +111,10 @@ def left_out(conflicts: Sequence[Conflict]) -> str:
     return f"In the plan {listed}: {conflicts[0].reason}"
 
 
-def declined(conflicts: Sequence[Conflict]) -> str:
-    """Returns why a recommendation of which nothing is taken is not made."""
+def rejection(conflicts: Sequence[Conflict]) -> str:
+    """Returns why a proposal of which nothing is in the plan makes no recommendation."""
     wanted = ", ".join(f"{one.field} {_short(one.wanted)}" for one in conflicts[:_MAX_CHANGES])
-    return f"It wanted {wanted}, and none of it is in the plan. {conflicts[0].reason}"
+    return f"rejected: {wanted}; {conflicts[0].reason}"
 
 
 def plan(changes: Values, before: Values, validity: timedelta, parts: int) -> str:
@@ -128,7 +139,7 @@ def _short(value: object) -> str:
     if isinstance(value, list | dict):
         return f"{len(value)} entr{'y' if len(value) == 1 else 'ies'}"
     text = str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 3]}..."
 
 
 def _duration(length: timedelta) -> str:
@@ -138,26 +149,26 @@ def _duration(length: timedelta) -> str:
 
 
 def step(
-    kind: OptimizationType, *, for_slo: bool, dearer: bool | None, others: Collection[bool | None]
+    *, follows_demand: bool, for_objective: bool, dearer: bool | None, others: Collection[bool | None]
 ) -> str:
-    """Returns why a step stands where it does.
+    """Returns why a step has its place in the order.
 
     Args:
-        kind: of the recommendation.
-        for_slo: the objective needs it.
-        dearer: it adds capacity (True), takes some away (False), or neither (None).
+        follows_demand: replicas follow the demand by it.
+        for_objective: the objective needs it.
+        dearer: it adds capacity (True), removes some (False), or neither (None).
         others: the same of the other steps.
     """
     if not others:
-        return "It is the only step."
-    if for_slo:
-        return "The declared objective needs it, so it comes before anything else."
+        return "The only step."
+    if for_objective:
+        return "First: the declared objective needs it."
     if dearer:
         if False in others:
-            return "It adds capacity, so it comes before what takes some away."
-        return "It adds capacity, which is safe at any time."
+            return "Adds capacity, so it comes before steps that remove capacity."
+        return "Adds capacity, which is safe at any time."
     if dearer is None:
-        return "It neither adds nor takes away what is paid for, so it stands in the middle."
-    if kind is OptimizationType.SCALING_OPTIMIZATION:
-        return "Replicas follow the demand by it, so it comes before requests shrink."
-    return "It takes capacity away, so it comes when the steps before it are in force."
+        return "Does not change the cost, so it comes between adding and removing capacity."
+    if follows_demand:
+        return "Replicas follow the demand after it, so it comes before requests shrink."
+    return "Removes capacity, so it comes after the steps before it are applied."
