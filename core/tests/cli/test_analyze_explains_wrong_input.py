@@ -178,7 +178,7 @@ def test_an_unexpected_error_is_one_line(run, traces, monkeypatch):
     done = run("analyze", "--source", traces, "--all")
     assert done.exit_code == 1
     assert done.stderr == (
-        "Error: perfopt went wrong: ZeroDivisionError: division by zero."
+        "Error: Internal error: ZeroDivisionError: division by zero."
         " Set PERFOPT_DEBUG=1 to see where, and please report it.\n"
     )
     done = run("analyze", "--source", traces, "--all", env={"PERFOPT_DEBUG": "1"})

@@ -289,3 +289,20 @@ def test_page_is_self_contained_small_and_the_same_every_time(page, run, traces,
     again = tmp_path / "again.html"
     run("analyze", "--source", traces, "--all", "--types", "resource", "--format", "html", "-o", again)
     assert again.read_text(encoding="utf-8") == page
+
+
+def test_explain_prints_a_recommendation_in_full_and_draws_it(run, traces, tmp_path):
+    given = ("--source", traces, "--all", "--types", "resource", "--validity", "3d")
+    printed = tmp_path / "printed.json"
+    run("analyze", *given, "--format", "json", "-o", printed)
+    results = json.loads(printed.read_text(encoding="utf-8"))["results"]
+    wanted = next(made for result in results for made in result["recommendations"])
+    page = tmp_path / "page.html"
+    done = run(
+        *("explain", wanted["recommendation_id"], "--input", printed, "--html", page, "--source", traces)
+    )
+    assert done.exit_code == 0, done.output
+    assert wanted["description"].split(" on ")[0] in " ".join(done.stdout.split())
+    assert "No rule changed it or held it back." in done.stdout or "RULE" in done.stdout
+    assert "recommended request" in page.read_text(encoding="utf-8")
+    assert run("explain", "opt_none", "--input", printed).exit_code == 2

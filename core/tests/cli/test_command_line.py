@@ -67,10 +67,10 @@ def test_extensions_add_commands_and_a_broken_one_is_a_warning(run, extensions):
     assert re.search(r"hello +Says hello\.", shown.stdout)
     assert re.search(r"analyze +Recommend ", shown.stdout)
     assert (
-        "Warning: the command 'broken' cannot be loaded:"
-        " ModuleNotFoundError: No module named 'perfopt_no_such_module'\n" in shown.stderr
+        "Warning: the command 'broken' can't be loaded: ModuleNotFoundError:"
+        " No module named 'perfopt_no_such_module'. Update or uninstall it.\n" in shown.stderr
     )
-    assert "Warning: the command 'number' cannot be loaded: math:pi is no click command\n" in shown.stderr
+    assert "the command 'number' can't be loaded: math:pi is not a click command." in shown.stderr
     assert run("hello").stdout == "hello\n"
     assert run("broken").exit_code == 2
 

@@ -32,7 +32,7 @@ def test_both_sides_are_packed_on_the_nodes_of_the_book(run):
 def test_the_table_says_what_packing_saves(run):
     result = run("--price-book", "example:aws-us-east-1")
     assert result.exit_code == 0, result.output
-    assert "least possible" in result.stdout
+    assert "lower bound" in result.stdout
     assert "of nodes, by example-aws-us-east-1." in result.stdout
 
 

@@ -125,7 +125,7 @@ def test_explain_says_that_a_service_cannot_be_asked(run, server, code):
 def test_check_names_what_is_right(run, tmp_path):
     (tmp_path / "house.yaml").write_text(PACK)
     done = run("rules", "check", tmp_path)
-    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/house.yaml: house 1.0.0 is right, 1 rule.\n")
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/house.yaml: house 1.0.0 is valid, 1 rule.\n")
     assert run("rules", "check", tmp_path / "none.yaml").exit_code == 2
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from perfopt.backtest import Interval
+from perfopt.cli.output.render import table
 from perfopt.domain.period import format_instant
 from perfopt_api.registry.replay import Replay
 from perfopt_api.store.models import RegisteredModel
@@ -21,8 +22,8 @@ def models_table(models: Sequence[RegisteredModel]) -> str:
     """Returns one line a model."""
     if not models:
         return "No model is registered; `perfopt model register FILE` adds one.\n"
-    rows = [("kind", "version", "status", "name", "learnt until", "sha256", "registered", "promoted")]
-    rows += [
+    header = ("KIND", "VERSION", "STATUS", "NAME", "TRAINED UNTIL", "SHA256", "REGISTERED", "PROMOTED")
+    rows = [
         (
             model.kind,
             str(model.version),
@@ -35,7 +36,7 @@ def models_table(models: Sequence[RegisteredModel]) -> str:
         )
         for model in models
     ]
-    return _table(rows)
+    return table(header, rows)
 
 
 def _by(at: datetime | None, who: str | None) -> str:
@@ -46,8 +47,7 @@ def replay_table(found: Replay) -> str:
     """Returns the figures of a replay, the change of each that is decided by, and the verdict."""
     comparison = found.comparison
     old = "configured" if found.incumbent_version is None else f"version {found.incumbent_version}"
-    rows = [("", old, "candidate")]
-    rows += [
+    rows = [
         (label, _figure(getattr(comparison.incumbent, name)), _figure(getattr(comparison.candidate, name)))
         for label, name in _FIGURES
     ]
@@ -55,7 +55,7 @@ def replay_table(found: Replay) -> str:
         f"{comparison.windows} windows of {comparison.services} services of {found.source}, {found.cuts}"
         f" instants from {format_instant(found.first_cut)} to {format_instant(found.last_cut)},"
         f" {found.history} of history, scored on {found.validity}\n"
-        + _table(rows)
+        + table(("", old, "candidate"), rows)
         + f"change of accuracy    {_interval(comparison.accuracy_change)}\n"
         f"change of the granted {_interval(comparison.granted_change)}\n"
         f"change of abstention  {_interval(comparison.abstention_change)}\n"
@@ -74,9 +74,3 @@ def _interval(found: Interval | None) -> str:
         return "-"
     bounds = "" if found.low is None else f"  ({found.low:+.1%} to {found.high:+.1%})"
     return f"{found.value:+.1%}{bounds}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(f"{line.rstrip()}\n" for line in lines)

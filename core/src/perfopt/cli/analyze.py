@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -21,6 +21,7 @@ from perfopt.cli.options import (
     service_options,
     source_options,
     with_engine,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -85,11 +86,11 @@ class Destination:
         """
         with contextlib.ExitStack() as files:
             if self.html is not None:
-                files.enter_context(_writable(self.html, "html")).close()
+                files.enter_context(writable(self.html, "html")).close()
             if self.output is None:
                 yield lambda text: click.echo(text, nl=False)
             else:
-                yield files.enter_context(_writable(self.output, "output")).write
+                yield files.enter_context(writable(self.output, "output")).write
 
     def finish(self, report: "Report", write: "Callable[[str], object]", series: "SeriesOf") -> None:
         """Writes what was not written yet."""
@@ -102,19 +103,6 @@ class Destination:
         if self.html is not None:
             page = rendered(report, "html", screen=Screen(), series=series)
             self.html.write_text(page, encoding="utf-8")
-
-
-def _writable(path: Path, option: str) -> "IO[str]":
-    from perfopt.errors import InvalidInputError
-
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} can't be written: {error.strerror}.",
-            field=option,
-            remedy="Name a file in a folder that exists.",
-        ) from error
 
 
 @click.command()

@@ -1,151 +1,109 @@
-"""Finds recommendations, in a service or in printed results, and tells what rules did to them."""
+"""`perfopt explain`: one recommendation in full, and a picture of the workload it is for."""
 
-import os
-from typing import Any
-from urllib.parse import quote
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import httpx
-import msgspec
+import click
 
-from perfopt.cli.output.render import table
-from perfopt.domain.period import format_instant
-from perfopt.domain.recommendation import OptimizationRecommendation, Plan
-from perfopt.errors import InvalidInputError, NotFoundError, SourceError, SourceUnavailableError
+from perfopt.cli.options import config_option, format_option, load, lookup_options, writable
 
-_PATH = "/api/v1/optimization/recommendations/"
-_TIMEOUT_SECONDS = 10.0
+if TYPE_CHECKING:
+    from perfopt.config import Config
+    from perfopt.domain.recommendation import AnalysisResult
+    from perfopt.metrics.snapshot import WorkloadSnapshot
+    from perfopt.sources.base import MetricSource
+
+_METRICS = (
+    "cpu_cores", "memory_bytes", "cpu_throttled_fraction", "oom_kills", "restarts", "replicas",
+)  # fmt: skip
 
 
-def fetched(server: str, recommendation_id: str) -> OptimizationRecommendation:
-    """Asks a service for a recommendation.
+@click.command()
+@click.argument("recommendation")
+@lookup_options
+@format_option("table", "json")
+@click.option("--html", type=click.Path(path_type=Path), help="Also draw it: write a page to this file.")
+@click.option("--source", "metrics", help="With --html: where the metrics are, as for `perfopt analyze`.")
+@click.option(
+    "--services", type=click.Path(path_type=Path), help="With --html: YAML, as for `perfopt analyze`."
+)
+@click.option("--period", default="14d", show_default=True, help="With --html: history to draw.")
+@config_option
+def explain(
+    recommendation: str,
+    server: str | None,
+    source: BinaryIO,
+    form: str,
+    html: Path | None,
+    metrics: str | None,
+    services: Path | None,
+    period: str,
+    config_file: Path | None,
+) -> None:
+    """Show a RECOMMENDATION in full: values, confidence, backtest, reasons and rules.
+
+    It is looked up in a service or in printed results. With --html the history of its workload is read again
+    and drawn, up to the end of its validity where the source has it.
+    """
+    from perfopt.cli.lookup import alone, fetched, given_result
+    from perfopt.cli.output.details import details
+    from perfopt.cli.output.render import Report, to_json
+    from perfopt.cli.output.rules import explanation
+    from perfopt.cli.output.terminal import Screen
+    from perfopt.domain.period import parse_duration
+
+    found = (
+        given_result(source.read(), recommendation)
+        if server is None
+        else alone(fetched(server, recommendation))
+    )
+    (made,) = (one for one in found.recommendations if one.recommendation_id == recommendation)
+    if form == "json":
+        click.echo(to_json(made), nl=False)
+    else:
+        screen = Screen.of_stdout()
+        click.echo(details([alone(made)], screen) + "\n" + screen.printable(explanation(made)), nl=False)
+    if html is not None:
+        from perfopt.cli.output.page import to_page
+
+        with writable(html, "html") as page:
+            history = parse_duration(period, field="period")
+            snapshot = asyncio.run(_history(found, metrics, services, load(config_file), history))
+            page.write(to_page(Report(results=(found,)), {found.workload: snapshot}))
+
+
+async def _history(
+    found: "AnalysisResult", spec: str | None, services: Path | None, config: "Config", period: timedelta
+) -> "WorkloadSnapshot":
+    """Reads what a workload used before and after it was analysed.
 
     Raises:
-        InvalidInputError: the address is none.
-        NotFoundError: the service does not have it.
-        SourceError: the service can't be reached, refuses, or answers something else.
+        NotFoundError: the source does not have it.
+        SourceError: the source refuses, or has no sample of it.
     """
-    token = os.environ.get("PERFOPT_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"{server.rstrip('/')}{_PATH}{quote(recommendation_id, safe='')}"
+    from perfopt.sources.factory import open_source
+
+    source = open_source(spec, config, services)
     try:
-        answer = httpx.get(url, headers=headers, timeout=_TIMEOUT_SECONDS)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise InvalidInputError(f"{server!r} is no address.", remedy="Write http://HOST:PORT.") from None
-    except httpx.TransportError as error:
-        raise SourceUnavailableError(f"{server} cannot be reached: {error}.") from None
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise NotFoundError(f"{server} has no recommendation {recommendation_id!r}.")
-    if answer.status_code != httpx.codes.OK:
-        remedy = "Set PERFOPT_TOKEN." if answer.status_code in (401, 403) else None
-        raise SourceError(f"{server} answered with status {answer.status_code}.", remedy=remedy)
-    try:
-        return msgspec.json.decode(answer.content, type=OptimizationRecommendation)
-    except msgspec.MsgspecError as error:
-        raise SourceError(f"{server} answered something else than a recommendation: {error}.") from None
+        return await _read(source, found, period)
+    finally:
+        await source.close()
 
 
-def given(text: bytes, recommendation_id: str | None) -> list[OptimizationRecommendation]:
-    """Finds recommendations in the output of `perfopt analyze`.
+async def _read(source: "MetricSource", found: "AnalysisResult", period: timedelta) -> "WorkloadSnapshot":
+    from perfopt.domain.resolve import resolve_workload
+    from perfopt.errors import NoDataError
+    from perfopt.sources.base import FailedSnapshot
 
-    Args:
-        text: JSON of a report, of one recommendation, or one JSON object a line.
-        recommendation_id: the one wanted; None is all.
-
-    Raises:
-        InvalidInputError: neither.
-        NotFoundError: it is not among them; lists those that are.
-    """
-    try:
-        found = [_recommendation(plain) for value in _values(text) for plain in _plain(value)]
-    except msgspec.MsgspecError as error:
-        raise InvalidInputError(
-            f"The input is no recommendation: {error}.",
-            remedy="Give what `perfopt analyze --format json` printed.",
-        ) from None
-    if recommendation_id is None:
-        return found
-    chosen = [made for made in found if made.recommendation_id == recommendation_id]
-    if not chosen:
-        known = tuple(made.recommendation_id for made in found)
-        raise NotFoundError(
-            f"There is no recommendation {recommendation_id!r} in the input.",
-            remedy=f"There are: {', '.join(known) or 'none'}.",
-            candidates=known,
-        )
-    return chosen
-
-
-def given_plans(text: bytes) -> list[tuple[str, Plan]]:
-    """Finds the plans of several recommendations in the output of `perfopt analyze`, with their services."""
-    results = [
-        result
-        for value in _values(text)
-        if isinstance(value, dict)
-        for result in value.get("results", ())
-        if result.get("plan") is not None
-    ]
-    found = [(result["service_name"], msgspec.convert(result["plan"], Plan)) for result in results]
-    return [(service, plan) for service, plan in found if len(plan.steps) > 1]
-
-
-def _values(text: bytes) -> list[Any]:
-    try:
-        return [msgspec.json.decode(text)]
-    except msgspec.DecodeError:
-        return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-
-
-def _plain(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        return [inner for item in value for inner in _plain(item)]
-    if not isinstance(value, dict):
-        raise msgspec.ValidationError("it is neither an object nor a list")
-    if "recommendation_id" in value:
-        return [value]
-    below = [value.get("results"), value.get("recommendations")]
-    return [inner for items in below if items is not None for inner in _plain(items)]
-
-
-def _recommendation(plain: Any) -> OptimizationRecommendation:
-    return msgspec.convert(plain, OptimizationRecommendation)
-
-
-def explanation(made: OptimizationRecommendation) -> str:
-    """Tells what rules did to a recommendation, in words and a table."""
-    return _explained(f"{made.recommendation_id}: {made.optimization_type} of {made.service_name}", made)
-
-
-def plan_explanation(service: str, plan: Plan) -> str:
-    """Tells what rules did to the parts of a plan and to the whole."""
-    parts = " and ".join(step.recommendation_id for step in plan.steps)
-    return _explained(f"The plan of {service}, from {parts}", plan)
-
-
-def _explained(title: str, made: OptimizationRecommendation | Plan) -> str:
-    if not made.rules:
-        return f"{title}\nNo rule changed it or held it back.\n"
-    rows = [
-        (
-            f"{fired.pack}/{fired.rule} {fired.version}",
-            fired.action,
-            " ".join(filter(None, (fired.container, fired.field))),
-            _value(fired.before),
-            _value(fired.after),
-            fired.reason,
-        )
-        for fired in made.rules
-    ]
-    shown = table(("RULE", "ACTION", "FIELD", "BEFORE", "AFTER", "REASON"), rows)
-    return f"{title}\n{shown}{_conditions(made)}"
-
-
-def _value(value: str | int | float | None) -> str:
-    return "-" if value is None else str(value)
-
-
-def _conditions(made: OptimizationRecommendation | Plan) -> str:
-    lines = ["It needs approval before it is applied."] if made.requires_approval else []
-    if made.allowed_windows:
-        spans = [f"{format_instant(w.start)} to {format_instant(w.end)}" for w in made.allowed_windows]
-        lines.append(f"It may be applied {', '.join(spans)}.")
-    return "".join(f"{line}\n" for line in lines)
+    made_at = found.recommendations[0].made_at
+    end = min(max(one.valid_until for one in found.recommendations), await source.latest())
+    inventory = await source.inventory(end)
+    known = [one for one in inventory if str(one.id) == found.workload]
+    workload = known[0] if known else resolve_workload(found.service_name, inventory)
+    async for item in source.snapshots([workload], made_at - period, max(end, made_at), _METRICS):
+        if isinstance(item, FailedSnapshot):
+            raise item.error
+        return item
+    raise NoDataError(f"The source {source.name} has no sample of {found.service_name}.")

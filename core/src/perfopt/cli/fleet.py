@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
     from perfopt.domain.price import PriceBook
-    from perfopt.fleet import FleetBudget, FleetSide, FleetView, WorkloadStates
+    from perfopt.fleet import WorkloadStates
     from perfopt.sources.base import MetricSource
 
 
 @click.command()
 @source_options
 @click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
-@click.option("--period", default="14d", show_default=True, help="History.")
+@click.option("--period", default="14d", show_default=True, help="History to analyse.")
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
 @click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
 @click.option("--price-book", help="A configured price book with node types, or example:NAME.")
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
-    help="For nodes a month: which changes keep it at the least risk.",
+    help="Monthly budget for nodes: find the changes that keep it at minimum risk.",
 )
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
-    help="Seconds to look for what keeps the budget; the gap that remains is stated.",
+    help="Seconds to search for them; the remaining gap is printed.",
 )
 @format_option("table", "json")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
@@ -53,12 +53,13 @@ def fleet(
     processes: int | None,
     config_file: Path | None,
 ) -> None:
-    """Shows what nodes a cluster takes now and as recommended, and what they cost.
+    """Show the nodes that a cluster takes, currently and as recommended, and what they cost.
 
     The pods of all workloads are packed on the node types of the price book, before and after. Beside each
-    packing stands the least that any packing could cost, and the gap to it. With a budget it says which of
-    the recommended changes are enough.
+    packing stands the lower bound of its cost, and the gap to it. With a budget it lists which of the
+    recommended changes are enough.
     """
+    from perfopt.cli.output.fleet import fleet_text
     from perfopt.cli.output.render import to_json
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.fleet import Limit, fleet_view
@@ -70,7 +71,7 @@ def fleet(
         _states(source, services, config, end, lengths, parse_types(type_names), price_book)
     )
     view = fleet_view(states, book, None if budget is None else Limit(budget, time_limit))
-    click.echo(to_json(view) if form == "json" else _table(view), nl=False)
+    click.echo(to_json(view) if form == "json" else fleet_text(view), nl=False)
 
 
 async def _states(
@@ -138,59 +139,3 @@ async def _book(name: str | None, config: "Config", source: "MetricSource", at: 
         measured = await source.price_books(at)
         return next(iter(measured.values()), book)
     return book
-
-
-_LABELS = (
-    "pods", "cpu requested", "memory requested", "cost of requests", "nodes", "", "cost of nodes",
-    "least possible", "gap",
-)  # fmt: skip
-
-
-def _column(side: "FleetSide", currency: str) -> tuple[str, ...]:
-    return (
-        str(side.pods),
-        f"{side.cpu_cores:,.2f} cores",
-        f"{side.memory_bytes / 2**30:,.1f} GiB",
-        _money(side.requests_cost_month, currency),
-        str(side.node_count),
-        ", ".join(f"{count} x {name}" for name, count in side.nodes.items()),
-        _money(side.packed_cost_month, currency),
-        _money(side.bound_month, currency),
-        f"{side.gap:.1%}",
-    )
-
-
-def _table(view: "FleetView") -> str:
-    current, recommended = _column(view.current, view.currency), _column(view.recommended, view.currency)
-    rows = [("", "CURRENT", "RECOMMENDED"), *zip(_LABELS, current, recommended, strict=True)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    saved = f"{_money(view.saving_month, view.currency)} a month ({view.saving_percent:.1f} %)"
-    lines.append(
-        f"Packing {view.workloads} workloads as recommended saves {saved} of nodes, by {view.price_book}."
-    )
-    if view.budget is not None:
-        lines += _budget(view.budget, view.currency)
-    lines += [f"Left out: {name}: {why}." for name, why in view.left_out.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _budget(found: "FleetBudget", currency: str) -> list[str]:
-    asked = _money(found.budget_month, currency)
-    if found.fleet is None:
-        return [f"No choice of the recommended changes was found to bring nodes within {asked} a month."]
-    count, most = len(found.change), len(found.change) + len(found.leave)
-    lines = [
-        f"For {asked} a month, {count} of {most} changes are enough: nodes then cost"
-        f" {_money(found.fleet.packed_cost_month, currency)}, at a risk of"
-        f" {_money(found.risk_month, currency)} (optimality gap {found.gap:.2%}, by HiGHS)."
-    ]
-    lines += [f"Change: {', '.join(found.change)}."] if found.change else []
-    lines += [f"Leave: {', '.join(found.leave)}."] if found.leave else []
-    return lines
-
-
-def _money(amount: float, currency: str) -> str:
-    return f"{amount:,.2f} {currency}"

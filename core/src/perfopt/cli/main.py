@@ -19,6 +19,7 @@ _OWN = {
     "analyze": "perfopt.cli.analyze:analyze",
     "backtest": "perfopt.cli.backtest:backtest",
     "config": "perfopt.cli.config:config",
+    "explain": "perfopt.cli.explain:explain",
     "fleet": "perfopt.cli.fleet:fleet",
     "plugin": "perfopt.cli.plugin:plugin",
     "rules": "perfopt.cli.rules:rules",
@@ -76,7 +77,7 @@ def _fail(error: Exception) -> NoReturn:
         raise kind(str(error)) from error
     summary = f"{type(error).__name__}: {error}".splitlines()[0]
     raise Failure(
-        f"perfopt went wrong: {summary}. Set PERFOPT_DEBUG=1 to see where, and please report it."
+        f"Internal error: {summary}. Set PERFOPT_DEBUG=1 to see where, and please report it."
     ) from error
 
 
@@ -92,19 +93,20 @@ def _load(point: EntryPoint) -> click.Command | None:
         return None
     if isinstance(command, click.Command):
         return command
-    _warn(point, f"{point.value} is no click command")
+    _warn(point, f"{point.value} is not a click command")
     return None
 
 
 def _warn(point: EntryPoint, problem: str) -> None:
     brought_by = f" of {point.dist.name}" if point.dist else ""
-    click.echo(f"Warning: the command {point.name!r}{brought_by} cannot be loaded: {problem}", err=True)
+    text = f"Warning: the command {point.name!r}{brought_by} can't be loaded: {problem}"
+    click.echo(f"{text}. Update or uninstall it.", err=True)
 
 
 @click.command(cls=PerfoptGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="perfopt", message="perfopt %(version)s")
 def cli() -> None:
-    """Recommends what would serve a workload better, and proves it on the workload's own history."""
+    """Recommend settings for workloads, each backtested on the workload's own history."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

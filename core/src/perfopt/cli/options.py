@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -60,6 +60,30 @@ def load(config_file: Path | None) -> "Config":
     from perfopt.config import load_config
 
     return load_config(config_file, os.environ)
+
+
+def lookup_options[F: Callable[..., Any]](command: F) -> F:
+    """Adds the options that say where recommendations are looked up, `--server` and `--input`."""
+    server = "Address of a service; its token, if any, is in PERFOPT_TOKEN."
+    printed = "What `perfopt analyze --format json` (or ndjson) printed; standard input otherwise."
+    command = click.option("--input", "source", type=click.File("rb"), default="-", help=printed)(command)
+    return click.option("--server", help=server)(command)
+
+
+def writable(path: Path, option: str) -> IO[str]:
+    """Opens a file to write text to.
+
+    Raises:
+        InvalidInputError: it can't be written.
+    """
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} can't be written: {error.strerror}.",
+            field=option,
+            remedy="Name a file in a folder that exists.",
+        ) from error
 
 
 model_option = click.option(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load
+from perfopt.cli.options import config_option, format_option, load, lookup_options
 
 if TYPE_CHECKING:
     from perfopt.rules import PackSetting
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def rules() -> None:
-    """Rules that every proposal passes: packs of YAML and CEL."""
+    """Check, list and explain rules: packs of YAML and CEL that every proposal passes."""
 
 
 @rules.command("check")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(paths: tuple[Path, ...]) -> None:
-    """Checks rule packs: files, or directories of them. Exit code 2 where one is wrong."""
+    """Check rule packs: files, or directories of them. Exit code 2 if one is invalid."""
     from perfopt.rules.reading import check_pack, pack_files
 
     wrong = False
@@ -31,17 +31,17 @@ def check(paths: tuple[Path, ...]) -> None:
         wrong = wrong or bool(problems)
         if pack is not None:
             count = f"{len(pack.rules)} rule{'s' if len(pack.rules) != 1 else ''}"
-            click.echo(f"{file}: {pack.name} {pack.version} is right, {count}.")
+            click.echo(f"{file}: {pack.name} {pack.version} is valid, {count}.")
     if wrong:
         click.get_current_context().exit(2)
 
 
 @rules.command("list")
-@click.option("--namespace", default="", help="As it is for workloads of this namespace.")
+@click.option("--namespace", default="", help="As for workloads of this namespace.")
 @config_option
 @format_option("table", "json")
 def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
-    """Lists the rule packs in the order they run, with their parameters."""
+    """List the rule packs in the order they run, with their parameters."""
     from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
     from perfopt.rules import RuleSources, pack_settings
@@ -68,7 +68,7 @@ def _packs(found: "tuple[PackSetting, ...]") -> str:
 @rules.command("variables")
 @format_option("table", "json")
 def list_variables(form: str) -> None:
-    """Lists what conditions and bounds may read, with types and units."""
+    """List the variables that conditions and bounds may read, with types and units."""
     from perfopt.cli.output.render import table, to_json
     from perfopt.rules.variables import VARIABLES
 
@@ -99,22 +99,16 @@ def _variable(variable: "Variable") -> dict[str, str]:
 
 @rules.command("explain")
 @click.argument("recommendation", required=False)
-@click.option("--server", help="A service's address; its token, if any, is in PERFOPT_TOKEN.")
-@click.option(
-    "--input",
-    "source",
-    type=click.File("rb"),
-    default="-",
-    help="What `perfopt analyze --format json` (or ndjson) printed; standard input otherwise.",
-)
+@lookup_options
 @format_option("table", "json")
 def explain(recommendation: str | None, server: str | None, source: BinaryIO, form: str) -> None:
-    """Says which rules fired on a RECOMMENDATION, what they changed, and when it may be applied.
+    """Show which rules fired on a RECOMMENDATION, what they changed, and when it may be applied.
 
     Without RECOMMENDATION, on each of those in the input, and on the plans of several.
     """
-    from perfopt.cli.explain import explanation, fetched, given, given_plans, plan_explanation
+    from perfopt.cli.lookup import fetched, given, given_plans
     from perfopt.cli.output.render import to_json
+    from perfopt.cli.output.rules import explanation, plan_explanation
 
     plans = []
     if server is not None:
@@ -130,5 +124,5 @@ def explain(recommendation: str | None, server: str | None, source: BinaryIO, fo
             to_json([{"recommendation_id": m.recommendation_id, "rules": m.rules} for m in found]), nl=False
         )
         return
-    told = [*(explanation(made) for made in found), *(plan_explanation(*plan) for plan in plans)]
-    click.echo("\n".join(told), nl=False)
+    texts = [*(explanation(made) for made in found), *(plan_explanation(*plan) for plan in plans)]
+    click.echo("\n".join(texts), nl=False)

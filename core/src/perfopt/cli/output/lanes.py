@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from perfopt.domain.recommendation import Evidence
+from perfopt.domain.workload import WorkloadState
 from perfopt.evaluation.resources import score_resources
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 
@@ -89,14 +90,14 @@ def _merged(marks: list[Mark]) -> list[Mark]:
     return marks
 
 
-def window_lanes(snapshot: WorkloadSnapshot, evidence: Evidence) -> Iterator[Lane]:
+def window_lanes(snapshot: WorkloadSnapshot, current: WorkloadState, evidence: Evidence) -> Iterator[Lane]:
     """Returns the windows of the backtest: what the strategy would have done, and the current requests."""
     windows = [(window.made_at, window.scored_until) for window in evidence.windows]
     if not windows:
         return
     outcomes = [window.accurate for window in evidence.windows]
     yield _windows("backtest", "accurate", windows, outcomes)
-    unchanged = [_unchanged(snapshot, *window) for window in windows]
+    unchanged = [_unchanged(snapshot, current, *window) for window in windows]
     if any(outcome is not None for outcome in unchanged):
         yield _windows("unchanged", "safe", windows, unchanged)
 
@@ -120,8 +121,10 @@ def _windows(
     return Lane(label, marks, f"{sum(scored)} of {len(scored)} {good}")
 
 
-def _unchanged(snapshot: WorkloadSnapshot, begin: datetime, end: datetime) -> bool | None:
+def _unchanged(
+    snapshot: WorkloadSnapshot, current: WorkloadState, begin: datetime, end: datetime
+) -> bool | None:
     """Tells whether the requests and limits of now would have been safe in a window; None is not known."""
     window = snapshot.slice(snapshot.grid.index(begin), snapshot.grid.index(end))
-    found = score_resources(snapshot.workload.state, window)
+    found = score_resources(current, window)
     return found.accurate if found.scored else None

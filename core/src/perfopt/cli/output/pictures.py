@@ -15,7 +15,7 @@ from perfopt.domain.recommendation import AnalysisResult, Evidence
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 
-WIDTH, LEFT, RIGHT = 900.0, 84.0, 172.0
+WIDTH, LEFT, RIGHT = 900.0, 78.0, 192.0
 PANEL, LANE, GAP = 150.0, 17.0, 30.0
 _LABEL_GAP = 12.0
 _OUT_OF_RANGE = 2.5
@@ -29,6 +29,7 @@ class _View:
     """What all pictures of a workload share."""
 
     snapshot: WorkloadSnapshot
+    current: WorkloadState
     recommended: WorkloadState | None
     evidence: Evidence
     x: svg.Axis
@@ -51,7 +52,8 @@ def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _View:
     begin = snapshot.grid.start + _first_step(snapshot) * snapshot.grid.step
     axis = svg.Axis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
-    return _View(snapshot, recommended, evidence, axis, made_at.timestamp())
+    current = snapshot.workload.state if whole is None else fields.parse_state(whole.current_state)
+    return _View(snapshot, current, recommended, evidence, axis, made_at.timestamp())
 
 
 def _first_step(snapshot: WorkloadSnapshot) -> int:
@@ -83,7 +85,7 @@ def _container(view: _View, name: str) -> str:
             continue
         parts += _panel(view, name, resource, series, top)
         top += PANEL + GAP
-    lanes = [*event_lanes(view.snapshot, name), *window_lanes(view.snapshot, view.evidence)]
+    lanes = [*event_lanes(view.snapshot, name), *window_lanes(view.snapshot, view.current, view.evidence)]
     for lane in lanes:
         parts += _lane(view, lane, top)
         top += lane.height(LANE)
@@ -106,7 +108,7 @@ class _Level:
 
 
 def _levels(view: _View, name: str, resource: str) -> list[_Level]:
-    states = (("current", view.snapshot.workload.state), ("recommended", view.recommended))
+    states = (("current", view.current), ("recommended", view.recommended))
     found = []
     for kind, state in states:
         container = None if state is None else state.container(name)
@@ -241,7 +243,7 @@ def _replicas(view: _View) -> str:
     if values is None or not np.isfinite(values).any() or np.nanmax(values) <= 1:
         return ""
     levels = []
-    for kind, state in (("current", view.snapshot.workload.state), ("recommended", view.recommended)):
+    for kind, state in (("current", view.current), ("recommended", view.recommended)):
         if state is not None and state.hpa is not None:
             hpa = state.hpa
             levels += [_Level(float(hpa.max_replicas), f"{kind} maximum {hpa.max_replicas}", f"{kind} limit")]

@@ -1,0 +1,56 @@
+"""What a cluster's nodes cost, as a person reads it."""
+
+from perfopt.cli.output.render import table
+from perfopt.fleet import FleetBudget, FleetSide, FleetView
+
+_LABELS = (
+    "pods", "cpu requested", "memory requested", "cost of requests", "nodes", "", "cost of nodes",
+    "lower bound", "gap",
+)  # fmt: skip
+
+
+def _column(side: FleetSide, currency: str) -> tuple[str, ...]:
+    return (
+        str(side.pods),
+        f"{side.cpu_cores:,.2f} cores",
+        f"{side.memory_bytes / 2**30:,.1f} GiB",
+        _money(side.requests_cost_month, currency),
+        str(side.node_count),
+        ", ".join(f"{count} x {name}" for name, count in side.nodes.items()),
+        _money(side.packed_cost_month, currency),
+        _money(side.bound_month, currency),
+        f"{side.gap:.1%}",
+    )
+
+
+def fleet_text(view: FleetView) -> str:
+    """Prints both sides in columns, the saving, and what a budget asks for."""
+    current, recommended = _column(view.current, view.currency), _column(view.recommended, view.currency)
+    shown = table(("", "CURRENT", "RECOMMENDED"), zip(_LABELS, current, recommended, strict=True))
+    saved = f"{_money(view.saving_month, view.currency)} a month ({view.saving_percent:.1f} %)"
+    lines = [
+        f"Packing {view.workloads} workloads as recommended saves {saved} of nodes, by {view.price_book}."
+    ]
+    if view.budget is not None:
+        lines += _budget(view.budget, view.currency)
+    lines += [f"Left out: {name}: {why}." for name, why in view.left_out.items()]
+    return shown + "\n".join(lines) + "\n"
+
+
+def _budget(found: FleetBudget, currency: str) -> list[str]:
+    asked = _money(found.budget_month, currency)
+    if found.fleet is None:
+        return [f"No choice of the recommended changes was found to bring nodes within {asked} a month."]
+    count, most = len(found.change), len(found.change) + len(found.leave)
+    lines = [
+        f"For {asked} a month, {count} of {most} changes are enough: nodes then cost"
+        f" {_money(found.fleet.packed_cost_month, currency)}, at a risk of"
+        f" {_money(found.risk_month, currency)} (optimality gap {found.gap:.2%}, by HiGHS)."
+    ]
+    lines += [f"Change: {', '.join(found.change)}."] if found.change else []
+    lines += [f"Leave: {', '.join(found.leave)}."] if found.leave else []
+    return lines
+
+
+def _money(amount: float, currency: str) -> str:
+    return f"{amount:,.2f} {currency}"
