@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STRANGER = Path(__file__).parent / "pool-sizer"
+PLUGIN = Path(__file__).parent / "pool-sizer"
 CONTRACT = """
 import json
 from perfopt.testing import check_strategy
@@ -53,8 +53,8 @@ def install(environment: Path, pins: Path, *wheels: Path) -> None:
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("stranger")
-    for project in (ROOT / "core", STRANGER):
+    folder = tmp_path_factory.mktemp("third-party")
+    for project in (ROOT / "core", PLUGIN):
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, project)
     install(folder / "venv", constraints(folder), *folder.glob("*.whl"))
     return folder / "venv/bin"
