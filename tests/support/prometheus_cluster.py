@@ -85,7 +85,7 @@ def _nodes(scraper):
 
 
 def _payments(scraper):
-    resources = {"cpu_request": 1.0, "memory_request": 2**31, "cpu_limit": 2.0, "memory_limit": 2**32}
+    resources = {"cpu_request": 1.0, "memory_request": 2**31, "cpu_limit": 2.0, "memory_limit": 2**33}
     generations = (
         (0, REPLACED, "payments-7d9f8c6b5d", OLD_POD, "registry/payments:v1", (OOM_AT,)),
         (REPLACED, SIZE, "payments-5c9d7f4b66", NEW_POD, "registry/payments:v2", ()),
@@ -138,7 +138,7 @@ def _ledger(scraper):
 
 
 def _agent(scraper):
-    run = _run(338, cpu_limit=0.5, memory_limit=2**30)
+    run = _run(338, cpu_limit=2.0, memory_limit=2**31)
     scraper.pod(PodRun("ops", "agent-x7x2p", "DaemonSet", "agent", [run], START))
     place, end = {"namespace": "ops", "daemonset": "agent"}, TIMES[-1] + STEP
     scraper.constant("kube_daemonset_status_current_number_scheduled", place, START, end, 1)

@@ -76,6 +76,12 @@ class SourceError(PerfoptError):
     code = "source_error"
 
 
+class QueryTooLargeError(SourceError):
+    """A metric source finds a query too large: asking for less at once may help."""
+
+    code = "source_error"
+
+
 class SourceUnavailableError(SourceError):
     """A metric source is down, slow or rate-limited, after bounded retries: worth trying again later."""
 

@@ -9,3 +9,13 @@ def prometheus_url(tmp_path_factory):
     directory = tmp_path_factory.mktemp("prometheus")
     with prometheus_server(build_cluster(directory / "samples.om"), directory) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def field_url(tmp_path_factory):
+    from field_cases import build
+    from prometheus_server import prometheus_server
+
+    directory = tmp_path_factory.mktemp("field")
+    with prometheus_server(build(directory / "samples.om"), directory) as url:
+        yield url

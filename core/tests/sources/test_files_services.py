@@ -83,7 +83,28 @@ HEAD = "services:\n  web:\n"
         ),
         (
             "price_books:\n  onprem: {currency: EUR, cpu_core_hour: -1, memory_gib_hour: 0}\n",
-            "price_books.onprem.cpu_core_hour: Expected `float` >= 0.0. (FILE:2) Correct the value.",
+            "price_books.onprem.cpu_core_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+        ),
+        (
+            "price_books:\n  onprem: {currency: EUR, cpu_core_hour: .nan, memory_gib_hour: 0.1}\n",
+            "price_books.onprem.cpu_core_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+        ),
+        (
+            "price_books:\n  onprem: {currency: EUR, cpu_core_hour: 0.1, memory_gib_hour: 0}\n",
+            "price_books.onprem.memory_gib_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+        ),
+        (
+            HEAD + "    hpa: {max_replicas: 0}\n",
+            "services.web.hpa.max_replicas: Expected `int` >= 1. (FILE:3) Correct the value.",
+        ),
+        (
+            HEAD + "    requests: {cpu: 2}\n    limits: {cpu: 1}\n",
+            "services.web.limits.cpu: The cpu limit is below the request. (FILE:4) Raise it or lower that.",
+        ),
+        (
+            HEAD + "    requests: {memory: 20E}\n",
+            "services.web.requests.memory: No machine has as much, or less than nothing. (FILE:3)"
+            " Correct the quantity.",
         ),
         ("- web\n", "The services file FILE is not a mapping. Write `key: value` lines at the top level."),
         (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.assembly import assemble
-from perfopt.sources.prometheus.fetch import Row
+from perfopt.sources.prometheus.assembly import Surroundings, assemble
+from perfopt.sources.prometheus.rows import Row
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 GRID = TimeGrid(START, timedelta(minutes=5), 100)
@@ -30,7 +30,7 @@ def snapshot(*rows, kind="Deployment", images=(), metrics=("cpu_cores", "memory_
         service_name="api",
         state=WorkloadState(containers=(Container(name="main"),)),
     )
-    return assemble(workload, GRID, rows, images, metrics, ())
+    return assemble(workload, GRID, rows, metrics, Surroundings(images=images))
 
 
 def coverage(*rows, of="main/cpu_cores", **more):

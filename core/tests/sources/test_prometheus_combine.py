@@ -87,6 +87,8 @@ class Server:
         if request.url.path.endswith("/label/__name__/values"):
             known = {"status": "success", "data": self.names}
             return httpx.Response(403) if self.names is None else httpx.Response(200, json=known)
+        if request.url.path.endswith("/labels"):
+            return httpx.Response(403)
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
         query = form.get("query") or form["match[]"]
         endpoint = request.url.path.rpartition("/")[2]
@@ -134,9 +136,9 @@ RESTARTS = MAIN | {"__name__": "kube_pod_container_status_restarts_total"}
 
 
 async def oom_kills(counts, killed):
-    server = Server(**OWNER, **CPU, restarts_total=[(RESTARTS, counts)], OOMKilled=[(MAIN, killed)])
+    server = Server(**OWNER, **CPU, restarts_total=[(RESTARTS, counts)], last_terminated=[(MAIN, killed)])
     found = await server.read("oom_kills")
-    return found.series("main", "oom_kills").values[0].tolist(), server.times_asked("OOMKilled")
+    return found.series("main", "oom_kills").values[0].tolist(), server.times_asked("last_terminated")
 
 
 async def test_without_a_restart_nobody_asks_for_its_reason():
@@ -145,7 +147,7 @@ async def test_without_a_restart_nobody_asks_for_its_reason():
 
 async def test_a_restart_counts_as_a_kill_only_while_the_reason_is_the_oom_killer():
     counts = [0] * 3 + [1] * 5 + [2] * 4
-    server = Server(**OWNER, **CPU, restarts_total=[(RESTARTS, counts)], OOMKilled=[])
+    server = Server(**OWNER, **CPU, restarts_total=[(RESTARTS, counts)], last_terminated=[])
     found = await server.read("oom_kills", "restarts")
     assert found.series("main", "restarts").values[0].sum() == 2
     assert found.series("main", "oom_kills").values[0].sum() == 0
@@ -161,7 +163,7 @@ async def test_what_the_server_does_not_have_is_not_asked_for():
     found = await told.read("requests_per_second", "jvm_threads")
     assert found.series("main", "cpu_cores").values[0].tolist() == [0.5] * 12
     assert told.times_asked("jvm_threads_current") == 1  # an alternative within a query of several
-    assert told.times_asked("requests") == 0
+    assert told.times_asked("http_requests") == 0
     assert len(told.asked) < not_told
 
 

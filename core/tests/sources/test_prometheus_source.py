@@ -78,7 +78,7 @@ async def test_inventory_and_state_come_from_kube_state_metrics_alone(prometheus
         "cpu_request": "1",
         "memory_request": "2Gi",
         "cpu_limit": "2",
-        "memory_limit": "4Gi",
+        "memory_limit": "8Gi",
     }
     assert (main.image, proxy.name, proxy.cpu_request_cores) == ("registry/payments:v2", "istio-proxy", 0.1)
     assert (payments.state.replicas, payments.state.keda) == (1, "payments")
@@ -141,7 +141,7 @@ def test_throttling_requests_and_limits_are_read(everything):
         ("cpu_request_cores", 1.0),
         ("cpu_limit_cores", 2.0),
         ("memory_request_bytes", 2**31),
-        ("memory_limit_bytes", 2**32),
+        ("memory_limit_bytes", 2**33),
     ):
         assert set(np.unique(hottest(payments, metric)).tolist()) == {value}
 
@@ -236,7 +236,7 @@ async def test_queries_are_by_metric_and_not_by_workload(prometheus_url):
         await source.close()
         return source.queries - before
 
-    assert await count("ledger", "agent") == await count("ledger") == 6
+    assert await count("ledger", "agent") == await count("ledger") == 8
 
 
 async def test_what_nodes_cost_comes_from_opencost(prometheus_url):

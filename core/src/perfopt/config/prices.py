@@ -24,7 +24,8 @@ from perfopt.domain.quantity import parse_memory
 from perfopt.errors import InvalidInputError
 
 EXAMPLE = "example:"
-Price = Annotated[float, Meta(ge=0)]
+# Above zero, finite, and no amount that only a slip of the decimal point gives.
+Price = Annotated[float, Meta(gt=0, le=1e6)]
 
 
 class NodeTypeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +36,7 @@ class NodeTypeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     name: Annotated[str, Meta(min_length=1)]
-    cores: Annotated[float, Meta(gt=0)]
+    cores: Annotated[float, Meta(gt=0, le=1e6)]
     memory: str
     price_hour: Price
     spot_price_hour: Price | None = None

@@ -44,6 +44,7 @@ class PrometheusConfig(
         concurrency: requests under way at once.
         max_response_mib: a larger answer is refused.
         workloads_per_query: how many workloads one query asks for at most; fewer where they have many pods.
+        max_query_bytes: a longer query is asked in parts. VictoriaMetrics takes 16 KiB unless set otherwise.
         cluster_label: the label that names the cluster where one server holds several.
         replica_labels: labels that tell the replicas of an HA pair apart.
         openslo: OpenSLO documents (YAML files) that state latency objectives, by service.
@@ -67,6 +68,7 @@ class PrometheusConfig(
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 8
     max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
     workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25
+    max_query_bytes: Annotated[int, Meta(ge=1024, le=1 << 24)] = 15_000
     cluster_label: str = "cluster"
     replica_labels: tuple[str, ...] = ("prometheus_replica", "prometheus", "replica", "__replica__")
     openslo: tuple[str, ...] = ()

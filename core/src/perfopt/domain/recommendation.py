@@ -110,7 +110,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         present: steps with at least one sample.
         fraction: present / expected, 0 where nothing was expected.
         filled: steps filled deliberately (carried forward), counted as missing in `fraction`.
-        dropped: raw samples dropped, by reason (duplicate, nan, negative, future).
+        dropped: raw samples dropped, by reason (duplicate, nan, negative, future, implausible).
         resets: counter resets seen.
     """
 

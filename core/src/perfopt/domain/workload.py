@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import Basis, ServiceClass
+from perfopt.domain.limits import ClusterLimits
 from perfopt.domain.quantity import CONTAINER_QUANTITIES
 
 CALENDAR_ANNOTATION = "perfopt.io/calendar"
@@ -147,6 +148,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         calendar: the exchange whose sessions its load follows, ISO 10383 (XNYS); from a services file.
         price_book: the name of the price book to cost it by, if it names one.
         zones: names of the availability zones that it has nodes in; empty where that is not known.
+        unknown_autoscalers: names of autoscalers that may be for it and of which the source does not show
+            what they scale, or by what.
+        limits: what its cluster takes of it, where that is known.
     """
 
     id: WorkloadId
@@ -159,6 +163,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     service_class: ServiceClass = ServiceClass.STANDARD
     price_book: str | None = None
     zones: tuple[str, ...] = ()
+    unknown_autoscalers: tuple[str, ...] = ()
+    limits: ClusterLimits | None = None
 
     @property
     def exchange(self) -> str | None:

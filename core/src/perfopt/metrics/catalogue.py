@@ -1,8 +1,12 @@
 """The metrics perfopt knows, by name: unit and how raw samples become one value a step."""
 
+import math
 from typing import Literal
 
 import msgspec
+
+# No machine has as many cores or as much memory, and no cluster runs as many replicas of one workload.
+_CEILINGS = {"cores": 16_384.0, "bytes": 2.0**47, "replicas": 1e6, "threads": 1e7, "connections": 1e9}
 
 Aggregation = Literal["mean", "max", "min", "last", "sum"]
 
@@ -15,6 +19,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         aggregation: how several samples in one step become one value.
         carry_forward: sparse by nature (written when it changes): the last value holds until the next.
         scope: measured per container and pod, or for the workload as a whole.
+        complementary: each way of asking for it sees a part: of several the largest of each step counts.
     """
 
     name: str
@@ -22,6 +27,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     aggregation: Aggregation = "mean"
     carry_forward: bool = False
     scope: Literal["container", "workload"] = "container"
+    complementary: bool = False
+
+    @property
+    def ceiling(self) -> float:
+        """The value that no sample can reach, infinite for a unit without one."""
+        return _CEILINGS.get(self.unit, math.inf)
 
 
 def _container(name: str, unit: str, aggregation: Aggregation = "mean", *, carry: bool = False) -> Metric:
@@ -39,7 +50,7 @@ METRICS: dict[str, Metric] = {
         _container("cpu_cores", "cores"),
         _container("memory_bytes", "bytes", "max"),
         _container("cpu_throttled_fraction", "ratio", "max"),
-        _container("oom_kills", "kills", "sum"),
+        Metric(name="oom_kills", unit="kills", aggregation="sum", complementary=True),
         _container("restarts", "restarts", "sum"),
         _container("cpu_request_cores", "cores", "last", carry=True),
         _container("memory_request_bytes", "bytes", "last", carry=True),

@@ -23,7 +23,8 @@ class GridReport:
         expected: steps in which the series was alive.
         present: steps with at least one valid sample.
         filled: steps without one that took the last value before them.
-        dropped: raw samples dropped, by reason: duplicate, nan, negative, future.
+        dropped: raw samples dropped, by reason: duplicate, nan, negative, implausible,
+            future.
         resets: counter resets seen.
     """
 
@@ -66,8 +67,9 @@ def to_grid(
 
     Samples may come in any order. Of several at one millisecond the largest counts, so that the answer
     does not depend on the order they came in. NaN, infinite and negative values are dropped (no metric
-    here can be negative), and so is everything at or after the grid's end: a clock that runs ahead must
-    not bring the future in. Samples before the grid's start only seed a metric that is carried forward.
+    here can be negative), and so are values above the metric's ceiling, and everything at or after the
+    grid's end: a clock that runs ahead must not bring the future in. Samples before the grid's start only
+    seed a metric that is carried forward.
 
     Args:
         times: milliseconds since the epoch, shape (n,).
@@ -81,7 +83,9 @@ def to_grid(
     Returns:
         One value a step, shape (grid.size,), NaN where there is none; and what was done.
     """
-    times, values, dropped = _clean(np.asarray(times, np.int64), np.asarray(values, np.float64), grid)
+    times, values, dropped = _clean(
+        np.asarray(times, np.int64), np.asarray(values, np.float64), grid, metric.ceiling
+    )
     steps = (times - _milliseconds(grid.start)) // (grid.step_seconds * 1000)
     inside = int(np.searchsorted(steps, 0))
     result, present = _aggregate(steps[inside:], values[inside:], grid.size, metric.aggregation)
@@ -100,20 +104,21 @@ def _milliseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _clean(times: Times, values: Array, grid: TimeGrid) -> tuple[Times, Array, dict[str, int]]:
+def _clean(
+    times: Times, values: Array, grid: TimeGrid, ceiling: float
+) -> tuple[Times, Array, dict[str, int]]:
     dropped: dict[str, int] = {}
-    finite = np.isfinite(values)
-    negative = values < 0
-    future = times >= _milliseconds(grid.end)
+    keep = np.ones(len(values), dtype=bool)
     for reason, bad in (
-        ("nan", ~finite),
-        ("negative", finite & negative),
-        ("future", finite & ~negative & future),
+        ("nan", ~np.isfinite(values)),
+        ("negative", values < 0),
+        ("implausible", values > ceiling),
+        ("future", times >= _milliseconds(grid.end)),
     ):
-        if count := int(np.count_nonzero(bad)):
+        if count := int(np.count_nonzero(keep & bad)):
             dropped[reason] = count
+        keep &= ~bad
     if dropped:
-        keep = finite & ~negative & ~future
         times, values = times[keep], values[keep]
     if np.any(times[1:] <= times[:-1]):
         order = np.lexsort((values, times))

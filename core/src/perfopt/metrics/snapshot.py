@@ -113,6 +113,8 @@ class WorkloadSnapshot:
         coverage: "container/metric" or "metric" to what was there.
         warnings: (code, sentence) pairs that the source wants the user to see.
         price_book: what the source knows of prices (OpenCost), for workloads that name no book.
+        running: the steps in which it had a pod, or should have had one, shape (grid.size,): not while it
+            was scaled to zero, nor between the runs of a job. None is from its first sample on.
     """
 
     workload: Workload
@@ -124,6 +126,7 @@ class WorkloadSnapshot:
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     price_book: PriceBook | None = None
+    running: NDArray[np.bool_] | None = None
 
     def series(self, container: str, metric: str) -> PodSeries | None:
         """Returns a container's metric, or None where the source had none."""
@@ -149,4 +152,5 @@ class WorkloadSnapshot:
             service={name: values[begin:end] for name, values in self.service.items()},
             image_changes=tuple(c for c in self.image_changes if grid.start <= c.at < grid.end),
             starts=tuple(start for start in self.starts if start.ready < grid.end),
+            running=None if self.running is None else self.running[begin:end],
         )

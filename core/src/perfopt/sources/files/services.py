@@ -43,6 +43,7 @@ from perfopt.domain.price import PriceBook
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.workload import HpaState, Slo
 from perfopt.errors import InvalidInputError
+from perfopt.metrics.catalogue import METRICS
 from perfopt.sources.objectives import annotated_objective, normalised, read_openslo
 
 _SECTIONS = ("openslo", "price_books", "defaults", "services")
@@ -57,13 +58,13 @@ class _QuantitiesEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class _SloEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    latency_ms: Annotated[float, Meta(gt=0)]
+    latency_ms: Annotated[float, Meta(gt=0, le=1e9)]
     quantile: Annotated[float, Meta(gt=0, lt=1)] = 0.99
 
 
 class _HpaEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_replicas: Replicas = 1
-    max_replicas: Replicas
+    max_replicas: Annotated[int, Meta(ge=1, le=100_000)]
     target_cpu_utilization_percent: Percent | None = None
     target_memory_utilization_percent: Percent | None = None
     other_metrics: tuple[str, ...] = ()
@@ -229,10 +230,12 @@ def _entry(
         given = getattr(raw, name)
         return None if given is None else _resources(document, given, (*_origin(value, path, name), name))
 
+    requests, limits = quantities("requests"), quantities("limits")
+    _require_order(document, requests, limits, (*_origin(value, path, "limits"), "limits"))
     return ServiceEntry(
         series=raw.series,
-        requests=quantities("requests"),
-        limits=quantities("limits"),
+        requests=requests,
+        limits=limits,
         capacity=quantities("capacity"),
         replicas=raw.replicas,
         price_book=_price_book(document, raw.price_book, _origin(value, path, "price_book"), books),
@@ -274,7 +277,28 @@ def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...
         memory = None if given.memory is None else parse_memory(str(given.memory))
     except InvalidInputError as error:
         reraise_at(document, (*path, "memory"), error)
+    _bounded(document, cpu, METRICS["cpu_cores"].ceiling, (*path, "cpu"))
+    _bounded(document, memory, METRICS["memory_bytes"].ceiling, (*path, "memory"))
     return Resources(cpu, memory)
+
+
+def _require_order(
+    document: Document, requests: Resources | None, limits: Resources | None, path: tuple[str, ...]
+) -> None:
+    """Refuses a limit below its request, which Kubernetes refuses too."""
+    if requests is None or limits is None:
+        return
+    for name, asked, most in (
+        ("cpu", requests.cpu_cores, limits.cpu_cores),
+        ("memory", requests.memory_bytes, limits.memory_bytes),
+    ):
+        if asked is not None and most is not None and most < asked:
+            document.fail((*path, name), f"The {name} limit is below the request.", "Raise it or lower that.")
+
+
+def _bounded(document: Document, value: float | None, ceiling: float, path: tuple[str, ...]) -> None:
+    if value is not None and not 0 <= value <= ceiling:
+        document.fail(path, "No machine has as much, or less than nothing.", "Correct the quantity.")
 
 
 def _hpa(document: Document, given: _HpaEntry, path: tuple[str, ...]) -> HpaState:

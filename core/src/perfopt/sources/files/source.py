@@ -1,7 +1,7 @@
 """Metric source over Parquet and CSV files in the schema of perfopt.sources.files.samples."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, Worklo
 from perfopt.errors import NoDataError
 from perfopt.metrics.catalogue import METRICS, STARTUP, Metric
 from perfopt.metrics.grid import GridReport, to_grid
+from perfopt.metrics.plausibility import Capacity, above_limit, dropped, without
 from perfopt.metrics.snapshot import Array, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.files.index import IndexedFiles, SampleIndex, Times
@@ -136,6 +137,7 @@ class FileSource:
                 gridded.warnings.append(("capacity_unknown", raw))
             elif raw is not None:
                 gridded.add(metric, *to_grid(*raw, grid, metric, alive=alive))
+        gridded.judge(_limit_series(index, series, grid), _largest(entry.capacity or _UNSET), grid)
         if gridded.sampled:
             starts = _starts(index, series, grid) if with_starts else ()
             return replace(gridded.snapshot(workload, grid), starts=starts)
@@ -172,6 +174,15 @@ class _Gridded:
             self.coverage[name] = report.coverage()
             self.sampled |= report.present > 0
 
+    def judge(self, limits: Mapping[str, PodSeries], largest: Capacity, grid: TimeGrid) -> None:
+        """Drops and counts use above the limit in force or the capacity of the machine."""
+        for use, most in (("cpu_cores", largest.cpu_cores), ("memory_bytes", largest.memory_bytes)):
+            if use in self.container:
+                bad = above_limit(self.container[use], limits.get(use), most, grid.step_seconds)
+                self.container[use] = dropped(self.container[use], bad)
+                key = f"{CONTAINER}/{use}"
+                self.coverage[key] = without(self.coverage[key], int(bad.sum()))
+
     def snapshot(self, workload: Workload, grid: TimeGrid) -> WorkloadSnapshot:
         return WorkloadSnapshot(
             workload=workload,
@@ -181,6 +192,22 @@ class _Gridded:
             coverage=self.coverage,
             warnings=tuple(self.warnings),
         )
+
+
+def _limit_series(index: SampleIndex, series: str, grid: TimeGrid) -> dict[str, PodSeries]:
+    """Returns the limits that the files hold, by the metric that they bound."""
+    found = {}
+    for use, name in (("cpu_cores", "cpu_limit_cores"), ("memory_bytes", "memory_limit_bytes")):
+        raw = _raw_series(index, series, METRICS[name], grid, _UNSET)
+        if raw is not None and not isinstance(raw, str):
+            values, _ = to_grid(*raw, grid, METRICS[name])
+            found[use] = PodSeries(("",), values[np.newaxis, :])
+    return found
+
+
+def _largest(capacity: Resources) -> Capacity:
+    memory = capacity.memory_bytes
+    return Capacity(capacity.cpu_cores, None if memory is None else float(memory))
 
 
 def _raw_series(

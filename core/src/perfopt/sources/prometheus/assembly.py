@@ -1,7 +1,8 @@
 """From the rows of one workload to its snapshot: grid, pod lifetimes, coverage, image changes. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,13 +14,35 @@ from perfopt.domain.workload import Workload
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.counters import counter_increase
 from perfopt.metrics.grid import GridReport, merge_reports, to_grid
+from perfopt.metrics.plausibility import Capacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.fetch import Row
+from perfopt.sources.prometheus.rows import Row
 
 Lifetime = tuple[int, int]
+Flags = NDArray[np.bool_]
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _EVERY_CONTAINER_HAS = ("cpu_cores", "memory_bytes")  # absence is a gap, not something it goes without
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known beside the rows of a workload.
+
+    Attributes:
+        images: one series for each (pod, container, image).
+        containers: names that its pods' templates had in the period, native sidecars among them; empty where
+            nothing shows them, and then every container that has samples counts.
+        ended: pods to the instant (ms since the epoch) at which they had failed or succeeded.
+        largest: the largest machine of its cluster in the period.
+        warnings: (code, sentence) pairs.
+    """
+
+    images: Sequence[RangeSeries] = ()
+    containers: Collection[str] = frozenset()
+    ended: Mapping[str, int] = field(default_factory=dict)
+    largest: Capacity = field(default_factory=Capacity)
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 def has_usage(rows: Sequence[Row]) -> bool:
@@ -31,41 +54,47 @@ def assemble(
     workload: Workload,
     grid: TimeGrid,
     rows: Sequence[Row],
-    images: Sequence[RangeSeries],
     metrics: Sequence[str],
-    warnings: tuple[tuple[str, str], ...],
+    around: Surroundings,
 ) -> WorkloadSnapshot:
     """Puts the rows of one workload on the grid.
 
     A pod is expected to have samples from its first to its last one. Steps from a container's first one
     on in which it had no pod at all are missing too, unless the workload was scaled to zero or runs to
-    completion: an outage must not pass for a service that was not there.
+    completion: an outage must not pass for a service that was not there. Containers that no template has
+    (init containers, those of `kubectl debug`) are left out.
     """
+    rows = _of_template(rows, around.containers)
     service, coverage = _service(grid, rows)
-    lifetimes = _lifetimes(grid, rows)
-    absent = _absences(workload, grid, lifetimes, service.get("replicas"))
+    lifetimes = _lifetimes(workload, grid, rows, around.ended)
+    lacking = _absences(workload, grid, lifetimes, service.get("replicas"))
+    series, reports = _on_pods(grid, rows, lifetimes)
+    _judge(grid, series, reports, around.largest)
+    for (container, name), mine in reports.items():
+        coverage[f"{container}/{name}"] = merge_reports([*mine, _absence(lacking[container])])
     containers: dict[str, dict[str, PodSeries]] = defaultdict(dict)
-    by_metric: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.container:
-            by_metric[row.container, row.metric].append(row)
-    for (container, name), mine in sorted(by_metric.items()):
-        series, reports = _pod_series(grid, mine, METRICS[name], lifetimes)
-        containers[container][name] = series
-        coverage[f"{container}/{name}"] = merge_reports([*reports, absent[container]])
+    for (container, name), one in series.items():
+        containers[container][name] = one
     for container in containers:
         for name in _EVERY_CONTAINER_HAS:
             if name in metrics and name not in containers[container]:
-                coverage[f"{container}/{name}"] = _nothing(container, lifetimes, absent)
+                coverage[f"{container}/{name}"] = _nothing(container, lifetimes, lacking)
     return WorkloadSnapshot(
         workload=workload,
         grid=grid,
         containers=dict(containers),
         service=service,
-        image_changes=_image_changes(grid, images),
+        image_changes=_image_changes(grid, around.images),
         coverage=dict(sorted(coverage.items())),
-        warnings=warnings,
+        warnings=around.warnings,
+        running=_running(grid, lifetimes, lacking),
     )
+
+
+def _of_template(rows: Sequence[Row], containers: Collection[str]) -> Sequence[Row]:
+    if not containers:
+        return rows
+    return [row for row in rows if not row.container or row.container in containers]
 
 
 def _on_grid(
@@ -73,10 +102,11 @@ def _on_grid(
 ) -> tuple[Array, GridReport]:
     """Puts a row on the grid; the server already made one value of each step, and rows have no history."""
     if not row.counter:
-        return to_grid(row.series.times, row.series.values, grid, metric, alive=alive)
+        values, report = to_grid(row.series.times, row.series.values, grid, metric, alive=alive)
+        return values, counted(replace(report, present=report.present + row.implausible), row.implausible)
     last = msgspec.structs.replace(metric, aggregation="last", carry_forward=False)
     cumulative, report = to_grid(row.series.times, row.series.values, grid, last, alive=alive)
-    growth, resets = counter_increase(cumulative)
+    growth, resets = counter_increase(cumulative, from_zero=row.from_zero)
     if row.where is not None:
         counts = np.isin((grid.epoch_seconds() * 1000).astype(np.int64), row.where)
         growth = np.where(counts | np.isnan(growth), growth, 0.0)
@@ -92,18 +122,50 @@ def _service(grid: TimeGrid, rows: Sequence[Row]) -> tuple[dict[str, Array], dic
     return service, coverage
 
 
-def _lifetimes(grid: TimeGrid, rows: Sequence[Row]) -> dict[tuple[str, str], Lifetime]:
-    """Returns the steps [first, last) in which each (container, pod) existed, over all of its metrics."""
-    pods: dict[str, Lifetime] = {}
-    step = grid.step_seconds * 1000
-    origin = int(grid.start.timestamp()) * 1000
+def _lifetimes(
+    workload: Workload, grid: TimeGrid, rows: Sequence[Row], ended: Mapping[str, int]
+) -> dict[tuple[str, str], Lifetime]:
+    """Returns the steps [first, last) in which each (container, pod) existed, over all of its metrics.
+
+    What is declared of a pod that failed or succeeded stays in kube-state-metrics: it prolongs no life
+    beyond its end, and beyond its last sample none of a workload that runs to completion.
+    """
+    measured: dict[str, Lifetime] = {}
+    declared: dict[str, Lifetime] = {}
     for row in rows:
         if row.container and len(row.series.times):
-            first = max(int(row.series.times[0] - origin) // step, 0)
-            last = min(int(row.series.times[-1] - origin) // step + 1, grid.size)
-            known = pods.get(row.pod, (first, last))
-            pods[row.pod] = min(first, known[0]), max(last, known[1])
+            lives = measured if METRICS[row.metric].aggregation in ("mean", "max", "min") else declared
+            first, last = _steps(row.series, grid)
+            known = lives.get(row.pod, (first, last))
+            lives[row.pod] = min(first, known[0]), max(last, known[1])
+    finishes = workload.id.kind in _RUNS_TO_COMPLETION
+    pods = {
+        pod: _life(measured.get(pod), declared.get(pod), _step(ended.get(pod), grid), finishes=finishes)
+        for pod in {*measured, *declared}
+    }
     return {(row.container, row.pod): pods[row.pod] for row in rows if row.container and row.pod in pods}
+
+
+def _life(
+    measured: Lifetime | None, declared: Lifetime | None, ended: int | None, *, finishes: bool
+) -> Lifetime:
+    if measured is None or declared is None:
+        first, last = measured or declared or (0, 0)
+        return (first, last) if measured or ended is None else (first, max(min(last, ended), first))
+    if finishes:
+        return measured
+    last = declared[1] if ended is None else min(declared[1], ended)
+    return min(measured[0], declared[0]), max(measured[1], last)
+
+
+def _steps(series: RangeSeries, grid: TimeGrid) -> Lifetime:
+    step, origin = grid.step_seconds * 1000, int(grid.start.timestamp()) * 1000
+    first = max(int(series.times[0] - origin) // step, 0)
+    return first, min(int(series.times[-1] - origin) // step + 1, grid.size)
+
+
+def _step(at: int | None, grid: TimeGrid) -> int | None:
+    return None if at is None else (at - int(grid.start.timestamp()) * 1000) // (grid.step_seconds * 1000)
 
 
 def _absences(
@@ -111,7 +173,7 @@ def _absences(
     grid: TimeGrid,
     lifetimes: Mapping[tuple[str, str], Lifetime],
     replicas: Array | None,
-) -> dict[str, GridReport]:
+) -> dict[str, Flags]:
     """Returns, for each container, the steps in which no pod ran it although one should have."""
     found = {}
     for container in {container for container, _ in lifetimes}:
@@ -119,37 +181,95 @@ def _absences(
         first = min(begin for begin, _ in spans)
         current = workload.state.container(container) is not None or not workload.state.containers
         last = grid.size if current else max(end for _, end in spans)
-        lacking: NDArray[np.bool_] = np.ones(grid.size, dtype=bool)
+        lacking: Flags = np.zeros(grid.size, dtype=bool)
+        if workload.id.kind not in _RUNS_TO_COMPLETION:
+            lacking[first:last] = True
         for begin, end in spans:
             lacking[begin:end] = False
         if replicas is not None:
             lacking &= replicas != 0
-        count = 0 if workload.id.kind in _RUNS_TO_COMPLETION else int(lacking[first:last].sum())
-        found[container] = GridReport(expected=count, present=0)
+        found[container] = lacking
     return found
 
 
+def _absence(lacking: Flags) -> GridReport:
+    return GridReport(expected=int(lacking.sum()), present=0)
+
+
+def _running(
+    grid: TimeGrid, lifetimes: Mapping[tuple[str, str], Lifetime], lacking: Mapping[str, Flags]
+) -> Flags:
+    """Returns the steps in which the workload had a pod, or should have had one."""
+    running: Flags = np.zeros(grid.size, dtype=bool)
+    for begin, end in lifetimes.values():
+        running[begin:end] = True
+    for absent in lacking.values():
+        running |= absent
+    return running
+
+
 def _nothing(
-    container: str, lifetimes: Mapping[tuple[str, str], Lifetime], absent: Mapping[str, GridReport]
+    container: str, lifetimes: Mapping[tuple[str, str], Lifetime], lacking: Mapping[str, Flags]
 ) -> Coverage:
     spans = [span for (name, _), span in lifetimes.items() if name == container]
     reports = [GridReport(expected=end - begin, present=0) for begin, end in spans]
-    return merge_reports([*reports, absent[container]])
+    return merge_reports([*reports, _absence(lacking[container])])
 
 
-def _pod_series(
+Key = tuple[str, str]
+
+
+def _on_pods(
+    grid: TimeGrid, rows: Iterable[Row], lifetimes: Mapping[tuple[str, str], Lifetime]
+) -> tuple[dict[Key, PodSeries], dict[Key, list[GridReport]]]:
+    """Returns the series of each (container, metric), and a report for each of its pods."""
+    groups: dict[Key, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.container:
+            groups[row.container, row.metric][row.pod].append(row)
+    series, reports = {}, {}
+    for key, pods in sorted(groups.items()):
+        values, mine = np.empty((len(pods), grid.size)), []
+        for number, (pod, same) in enumerate(sorted(pods.items())):
+            values[number], report = _together(grid, same, METRICS[key[1]], lifetimes.get((key[0], pod)))
+            mine.append(report)
+        series[key], reports[key] = PodSeries(tuple(sorted(pods)), values), mine
+    return series, reports
+
+
+def _together(
+    grid: TimeGrid, rows: Sequence[Row], metric: Metric, alive: Lifetime | None
+) -> tuple[Array, GridReport]:
+    """Puts what several sources count of one pod on the grid: the largest of each step."""
+    values, report = _on_grid(rows[0], grid, metric, alive)
+    for row in rows[1:]:
+        more, other = _on_grid(row, grid, metric, alive)
+        values, report = np.fmax(values, more), max(report, other, key=lambda one: one.present)
+    return values, report
+
+
+def _judge(
     grid: TimeGrid,
-    rows: Sequence[Row],
-    metric: Metric,
-    lifetimes: Mapping[tuple[str, str], Lifetime],
-) -> tuple[PodSeries, list[GridReport]]:
-    ordered = sorted(rows, key=lambda row: row.pod)
-    values = np.empty((len(ordered), grid.size))
-    reports = []
-    for number, row in enumerate(ordered):
-        values[number], report = _on_grid(row, grid, metric, lifetimes.get((row.container, row.pod)))
-        reports.append(report)
-    return PodSeries(tuple(row.pod for row in ordered), values), reports
+    series: dict[Key, PodSeries],
+    reports: dict[Key, list[GridReport]],
+    largest: Capacity,
+) -> None:
+    """Drops and counts what cannot be: use above the limit or the largest machine, memory of zero."""
+    bounds = (
+        ("cpu_cores", "cpu_limit_cores", largest.cpu_cores),
+        ("memory_bytes", "memory_limit_bytes", largest.memory_bytes),
+    )
+    for container in {container for container, _ in series}:
+        cpu = series.get((container, "cpu_cores"))
+        for use, limit, most in bounds:
+            key = container, use
+            if key in series:
+                bad = above_limit(series[key], series.get((container, limit)), most, grid.step_seconds)
+                if use == "memory_bytes":
+                    bad |= without_memory(series[key], cpu)
+                series[key] = dropped(series[key], bad)
+                counts = bad.sum(axis=1).tolist()
+                reports[key] = [counted(r, n) for r, n in zip(reports[key], counts, strict=True)]
 
 
 def _image_changes(grid: TimeGrid, images: Sequence[RangeSeries]) -> tuple[ImageChange, ...]:

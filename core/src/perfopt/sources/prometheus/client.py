@@ -103,7 +103,7 @@ class PrometheusClient:
         return await self._ask("series", form, decode_series, selector)
 
     async def metric_names(self, start: datetime, end: datetime) -> frozenset[str] | None:
-        """Returns the names of the metrics that have samples in a period; None where the server won't tell.
+        """Returns the names of metrics with samples in a period; None where the server lists none.
 
         Raises:
             SourceUnavailableError: it did not answer, after retries.
@@ -115,6 +115,20 @@ class PrometheusClient:
             raise
         except SourceError:  # a proxy may let queries pass only
             return None
+
+    async def label_names(self, start: datetime, end: datetime) -> frozenset[str]:
+        """Returns the names of labels in a period; nothing where the server does not list them.
+
+        Raises:
+            SourceUnavailableError: it did not answer, after retries.
+        """
+        form = {"start": _seconds(start), "end": _seconds(end)}
+        try:
+            return frozenset(await self._ask("labels", form, decode_label, "", method="GET"))
+        except SourceUnavailableError:
+            raise
+        except SourceError:  # a proxy may let queries pass only
+            return frozenset()
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -27,6 +27,17 @@ def grouped[Key: Hashable](
     return {mine: _largest(copies) for mine, copies in groups.items()}
 
 
+def added[Key: Hashable](
+    series: Iterable[RangeSeries], key: Callable[[RangeSeries], Key | None]
+) -> dict[Key, RangeSeries]:
+    """Returns one series a key: of those with the same one, the sum of each instant."""
+    groups: dict[Key, list[RangeSeries]] = defaultdict(list)
+    for one in series:
+        if (mine := key(one)) is not None:
+            groups[mine].append(one)
+    return {mine: _sum(parts) for mine, parts in groups.items()}
+
+
 def divided(series: Iterable[RangeSeries], divisors: Iterable[RangeSeries]) -> list[RangeSeries]:
     """Divides each series by the one with the same labels, at the instants that both have."""
     by_labels = {_identity(divisor): divisor for divisor in divisors}
@@ -55,6 +66,14 @@ def _largest(copies: Sequence[RangeSeries]) -> RangeSeries:
     times, values = together.times[order], together.values[order]
     largest = np.append(times[1:] != times[:-1], True)
     return RangeSeries(together.labels, times[largest], values[largest])
+
+
+def _sum(parts: Sequence[RangeSeries]) -> RangeSeries:
+    if len(parts) == 1:
+        return parts[0]
+    together = RangeSeries.concatenated(parts)
+    times, place = np.unique(together.times, return_inverse=True)
+    return RangeSeries(together.labels, times, np.bincount(place, np.nan_to_num(together.values)))
 
 
 def _identity(series: RangeSeries) -> frozenset[tuple[str, str]]:

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import batched
 
 import numpy as np
 
@@ -14,14 +13,20 @@ from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import Times
-from perfopt.metrics.snapshot import PodStart, TimeGrid
+from perfopt.metrics.plausibility import Capacity
+from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
-from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.answer import RangeSeries, Sample
 from perfopt.sources.prometheus.cache import Remembered
 from perfopt.sources.prometheus.client import PrometheusClient
-from perfopt.sources.prometheus.combine import divided, grouped, varies
-from perfopt.sources.prometheus.kube_state import Pod
-from perfopt.sources.prometheus.promql import Alternative, Catalogue, escape_regex, names_in, quote, render
+from perfopt.sources.prometheus.combine import added, divided, grouped, varies
+from perfopt.sources.prometheus.identity import CopyLabels
+from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
+from perfopt.sources.prometheus.kube_state import Pod, image_name
+from perfopt.sources.prometheus.naming import ANY_POD, groups, pod_pattern
+from perfopt.sources.prometheus.promql import Alternative, Catalogue, names_in, quote, render
+from perfopt.sources.prometheus.ranges import Limits, RangeReader, pieces
+from perfopt.sources.prometheus.rows import Fetched, Row
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_QUERY = (
@@ -29,53 +34,9 @@ _PODS_PER_QUERY = (
 )
 _SCRAPES_IN_WINDOW = 3
 _KEPT = 4  # names of metrics of as many periods
-_POD_SUFFIX = {
-    "Deployment": "-[a-z0-9]+-[a-z0-9]+",
-    "Rollout": "-[a-z0-9]+-[a-z0-9]+",
-    "CronJob": "-[0-9]+-[a-z0-9]+",
-    "StatefulSet": "-[0-9]+",
-}
-_OTHER_SUFFIX = "-[a-z0-9]+"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One series of one workload; times are the starts of the steps.
-
-    Attributes:
-        metric: its name.
-        container, pod: "" for a metric of the workload as a whole.
-        counter: the values are cumulative.
-        where: the starts of the steps in which a counter's growth counts; None is all.
-    """
-
-    metric: str
-    container: str
-    pod: str
-    counter: bool
-    series: RangeSeries
-    where: Times | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a batch's queries gave, by workload."""
-
-    rows: dict[WorkloadId, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    starts: dict[WorkloadId, list[PodStart]] = field(default_factory=lambda: defaultdict(list))
-    images: dict[WorkloadId, list[RangeSeries]] = field(default_factory=lambda: defaultdict(list))
-
-    def of(self, identity: WorkloadId) -> list[Row]:
-        """Returns the rows of one workload."""
-        return self.rows.get(identity, [])
-
-    def starts_of(self, identity: WorkloadId) -> list[PodStart]:
-        """Returns the starts of one workload's pods."""
-        return self.starts.get(identity, [])
-
-    def images_of(self, identity: WorkloadId) -> list[RangeSeries]:
-        """Returns one series for each (pod, container, image) of one workload."""
-        return self.images.get(identity, [])
+_ADD_UP = ("requests/s", "bytes/s", "events/s", "units/s")
+_NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
+_NOT_RELAYED = 'exported_job=""'  # a collector's or gateway's series of other targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +45,16 @@ class _Batch:
 
     Attributes:
         pods: of theirs, in the whole period.
-        names: of the metrics that the server has in the period; None where it won't tell.
-        asked: PromQL to the task of its answer, in the group.
+        names: of the metrics that the server has in the period; None where it does not list them.
+        values: for the placeholders of the catalogue.
     """
 
     pods: dict[Pod, WorkloadId]
     names: frozenset[str] | None
+    values: Mapping[str, str]
     grid: TimeGrid
     fetched: Fetched
-    group: asyncio.TaskGroup
-    asked: dict[str, asyncio.Task[list[RangeSeries]]] = field(default_factory=dict)
+    reader: RangeReader
 
     def may_answer(self, query: str) -> bool:
         """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""
@@ -113,11 +74,14 @@ class Fetcher:
         self._catalogue = catalogue
         self._step = config.step
         self._names = Remembered(self._metric_names, _KEPT)
+        self._largest = Remembered(self._largest_nodes, _KEPT)
+        self._limits = Limits(config.max_query_bytes, _PODS_PER_QUERY)
         scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
+        window = int(max(self._step, scrapes).total_seconds())
         self._values = {
             "step": f"{int(self._step.total_seconds())}s",
-            "window": f"{int(max(self._step, scrapes).total_seconds())}s",
-            "replicas": ", ".join(config.replica_labels),
+            "window": f"{window}s",
+            "wide": f"{2 * window}s",
         }
 
     async def fetch(self, workloads: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]) -> Fetched:
@@ -127,14 +91,21 @@ class Fetcher:
             SourceError: a query was refused; nothing partial is given back.
             SourceUnavailableError: the server stopped answering.
         """
-        names, pods = await asyncio.gather(self._names.get(grid), self._state.pods(workloads, grid))
-        fetched = Fetched()
+        names, pods, largest, copies = await asyncio.gather(
+            self._names.get(grid),
+            self._state.pods(workloads, grid),
+            self._largest.get(grid),
+            self._state.copies(grid),
+        )
+        fetched = Fetched(largest=largest)
         wanted = [workload.id for workload in workloads]
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
             async with asyncio.TaskGroup() as group:
-                batch = _Batch(pods, names, grid, fetched, group)
+                reader = RangeReader(self._client, grid, self._limits, group)
+                batch = _Batch(pods, names, self._values | _labels(copies), grid, fetched, reader)
                 group.create_task(self._images(batch))
+                group.create_task(self._ended(batch))
                 if STARTUP in metrics:
                     group.create_task(self._starts(batch))
                 for metric in known:
@@ -148,6 +119,17 @@ class Fetcher:
 
     async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
         return await self._client.metric_names(grid.start, grid.end)
+
+    async def _largest_nodes(self, grid: TimeGrid) -> dict[str, Capacity]:
+        """Returns the most cores and memory that a node had in the period, by cluster."""
+        period = {"period": f"{grid.size * grid.step_seconds}s"}
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        for sample in await self._state.asked("largest_nodes", grid.end, period):
+            cluster, resource = sample.labels.get(self._cluster_label, ""), sample.labels.get("resource", "")
+            found[cluster][resource] = sample.value
+        return {
+            cluster: Capacity(amounts.get("cpu"), amounts.get("memory")) for cluster, amounts in found.items()
+        }
 
     async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: _Batch) -> None:
         missing = set(identities)
@@ -163,7 +145,8 @@ class Fetcher:
                 found = await self._by_workload(metric, alternative, wanted, batch)
             for identity, row in found:
                 batch.fetched.rows[identity].append(row)
-                missing.discard(identity)
+                if not METRICS[metric].complementary:
+                    missing.discard(identity)
 
     async def _by_container(
         self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
@@ -179,16 +162,46 @@ class Fetcher:
         if alternative.per is not None:
             results = await self._divided(alternative, alternative.per, results, batch)
         rows = grouped(results, key)
+        judged = {place: WithoutJumps(series) for place, series in rows.items()}
+        if alternative.resets is not None:
+            odd = {pod: mine[pod] for (pod, _), series in rows.items() if spikes(series).any()}
+            fell = grouped(await self._of_pods(alternative, alternative.resets, odd, batch), key)
+            step = batch.grid.step_seconds * 1000
+            judged = {place: without_jumps(one, fell.get(place), step) for place, one in rows.items()}
         counts: dict[tuple[Pod, str], RangeSeries] | None = None
+        born = await self._born(alternative, rows, batch) if alternative.counter else frozenset()
         if alternative.where is not None:
-            grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series)}
+            grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series) or pod in born}
             counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch), key)
         found = []
-        for (pod, container), series in rows.items():
-            where = None if counts is None else _times(counts.get((pod, container)))
-            row = Row(metric, container, pod.name, alternative.counter, series, where)
+        for (pod, container), one in judged.items():
+            row = Row(
+                metric,
+                container,
+                pod.name,
+                alternative.counter,
+                one.series,
+                where=None if counts is None else _times(counts.get((pod, container))),
+                from_zero=pod in born or (alternative.appears and _appears(one.series, batch.grid)),
+                implausible=one.count,
+            )
             found.append((mine[pod], row))
         return found
+
+    async def _born(
+        self, alternative: Alternative, rows: Mapping[tuple[Pod, str], RangeSeries], batch: _Batch
+    ) -> frozenset[Pod]:
+        """Returns the pods, of those whose counter begins above zero, that were created in the period."""
+        if alternative.appears:
+            return frozenset()
+        pods = sorted({pod for (pod, _), one in rows.items() if len(one.values) and one.values[0] > 0})
+        plain = Alternative(name="pods_born", query=self._catalogue.state["pods_born"])
+        start = batch.grid.start.timestamp()
+        return frozenset(
+            self._pod(sample.labels, plain)
+            for sample in await self._at_end(plain, pods, batch)
+            if sample.value >= start
+        )
 
     async def _divided(
         self, alternative: Alternative, per: str, results: Sequence[RangeSeries], batch: _Batch
@@ -205,119 +218,155 @@ class Fetcher:
         self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
     ) -> list[tuple[WorkloadId, Row]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
-        kinds: dict[str, list[WorkloadId]] = defaultdict(list)
-        for identity in wanted:
-            kinds[identity.kind].append(identity)
+        groups_of = groups(wanted, batch.pods, by_pod=alternative.match == "pod")
         answers = await asyncio.gather(
-            *(self._of_workloads(alternative, same_kind, batch) for same_kind in kinds.values())
+            *(self._of_workloads(alternative, group, batch) for group in groups_of)
         )
         label = alternative.label if alternative.match == "workload" else "workload"
+        combine = added if METRICS[metric].unit in _ADD_UP else grouped
         found = []
-        for same_kind, answer in zip(kinds.values(), answers, strict=True):
-            named = {(i.cluster, i.namespace, i.name): i for i in same_kind}
+        for group, answer in zip(groups_of, answers, strict=True):
+            named = {(i.cluster, i.namespace, i.name): i for i in group}
 
             def key(
-                series: RangeSeries, named: dict[tuple[str, str, str], WorkloadId] = named
+                series: RangeSeries,
+                named: dict[tuple[str, str, str], WorkloadId] = named,
+                group: Sequence[WorkloadId] = group,
             ) -> WorkloadId | None:
                 labels = series.labels
                 place = labels.get(self._cluster_label, ""), labels.get(alternative.namespace_label, "")
-                return named.get((*place, labels.get(label, "")))
+                alone = group[0] if len(group) == 1 and alternative.match == "pod" else None
+                return alone or named.get((*place, labels.get(label, "")))
 
-            for identity, series in grouped(answer, key).items():
+            for identity, series in combine(answer, key).items():
                 found.append((identity, Row(metric, "", "", alternative.counter, series)))
         return found
 
     async def _of_pods(
-        self, alternative: Alternative, query: str, pods: dict[Pod, WorkloadId], batch: _Batch
+        self, alternative: Alternative, query: str, pods: Mapping[Pod, WorkloadId], batch: _Batch
     ) -> list[RangeSeries]:
-        answers = await asyncio.gather(
-            *(
-                self._range(alternative, query, self._selector(alternative, chunk), batch)
-                for chunk in _chunks(sorted(pods))
-            )
+        answers = await batch.reader.read(
+            sorted(pods),
+            lambda some: self._promql(alternative, query, self._selector(alternative, some), batch),
         )
         return [series for answer in answers for series in answer]
 
     async def _of_workloads(
         self, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
     ) -> list[RangeSeries]:
+        """Returns the series of workloads of one kind; parts of one workload where its pods fill a query."""
         if alternative.match == "workload":
-            names = [identity.name for identity in wanted]
-            selector = self._state.selector(wanted, alternative.namespace_label, alternative.label, names)
-            return await self._range(alternative, alternative.query, selector, batch)
-        mine = _pods_of(wanted, batch.pods)
-        if not mine:
-            return []
-        selector = self._selector(alternative, sorted(mine))
-        return await self._range(alternative, alternative.query, selector, batch, pattern=_pattern(wanted))
 
-    def _selector(self, alternative: Alternative, pods: Sequence[Pod]) -> str:
+            def named(some: Sequence[WorkloadId]) -> str:
+                place = alternative.namespace_label, alternative.label
+                selector = self._state.selector(some, *place, [identity.name for identity in some])
+                return self._promql(alternative, alternative.query, selector, batch)
+
+            answers = await batch.reader.read(wanted, named)
+            return [series for answer in answers for series in answer]
+        mine = _pods_of(wanted, batch.pods)
+
+        def of_pods(some: Sequence[Pod]) -> str:
+            selector = self._selector(alternative, some, _NOT_RELAYED)
+            pattern = ANY_POD if len(wanted) == 1 else pod_pattern(wanted)
+            return self._promql(alternative, alternative.query, selector, batch, pattern=quote(pattern)[1:-1])
+
+        if len(wanted) > 1 and len(of_pods(sorted(mine)).encode()) > batch.reader.limits.query_bytes:
+            middle = len(wanted) // 2
+            halves = (wanted[:middle], wanted[middle:])
+            answers = await asyncio.gather(*(self._of_workloads(alternative, h, batch) for h in halves))
+            return [series for answer in answers for series in answer]
+        if len(wanted) == 1:
+            answers = await batch.reader.read(sorted(mine), of_pods)
+            return [series for answer in answers for series in answer]
+        return await self._together(alternative, wanted, of_pods(sorted(mine)), batch)
+
+    async def _together(
+        self, alternative: Alternative, wanted: Sequence[WorkloadId], promql: str, batch: _Batch
+    ) -> list[RangeSeries]:
+        answers = await batch.reader.read([tuple(wanted)], lambda _: promql)
+        return [series for answer in answers for series in answer]
+
+    def _selector(self, alternative: Alternative, pods: Sequence[Pod], *more: str) -> str:
+        """Returns the matchers for pods; series of which the scrape target's labels name the pod are none."""
         places = [WorkloadId(cluster=pod.cluster, namespace=pod.namespace, name="") for pod in pods]
         names = [pod.name for pod in pods]
-        return self._state.selector(places, alternative.namespace_label, alternative.label, names)
+        own = (alternative.namespace_label, alternative.label) == ("namespace", "pod")
+        matchers = self._state.selector(places, alternative.namespace_label, alternative.label, names)
+        return ",".join([matchers, *(_NOT_EXPORTED if own else ()), *(more if own else ())])
 
-    async def _range(
+    def _promql(
         self, alternative: Alternative, query: str, selector: str, batch: _Batch, *, pattern: str = ""
-    ) -> list[RangeSeries]:
-        """Asks a query of the catalogue; the same one for two metrics once only."""
-        values = self._values | {
+    ) -> str:
+        values = {
+            **batch.values,
             "selector": selector,
             "by": f"{self._cluster_label}, {alternative.namespace_label}",
             "pattern": pattern,
             "quantile": str(alternative.quantile),
         }
-        promql = render(query, values)
-        if promql not in batch.asked:
-            batch.asked[promql] = batch.group.create_task(self._steps(promql, batch.grid))
-        return await batch.asked[promql]
-
-    async def _steps(self, promql: str, grid: TimeGrid) -> list[RangeSeries]:
-        """Evaluates at the end of each step and dates the values to its start."""
-        answer = await self._client.query_range(promql, grid.start + self._step, grid.end, grid.step_seconds)
-        back = grid.step_seconds * 1000
-        return [RangeSeries(series.labels, series.times - back, series.values) for series in answer]
+        return render(query, values)
 
     async def _images(self, batch: _Batch) -> None:
-        """Reads when images ran, for those workloads only that the index knows several images of."""
+        """Reads which containers templates had, and when images ran where the index knows several."""
         plain = Alternative(name="images", query=self._catalogue.state["images"])
         seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
-        for chunk in _chunks(sorted(batch.pods)):
+        for chunk in pieces(sorted(batch.pods), lambda some: len(self._selector(plain, some)), self._limits):
             for labels in await self._state.images(self._selector(plain, chunk), batch.grid):
-                if (pod := self._pod(labels, plain)) in batch.pods:
-                    seen[batch.pods[pod], labels.get("container", "")].add(labels.get("image", ""))
+                pod, container = self._pod(labels, plain), labels.get("container", "")
+                init = labels.get("__name__") == "kube_pod_init_container_info"
+                if pod not in batch.pods or (init and labels.get("restart_policy") != "Always"):
+                    continue
+                batch.fetched.containers[batch.pods[pod]].add(container)
+                if not init:
+                    seen[batch.pods[pod], container].add(image_name(labels))
         released = {identity for (identity, _), images in seen.items() if len(images) > 1}
         mine = _pods_of(released, batch.pods)
 
         def key(series: RangeSeries) -> tuple[Pod, str, str] | None:
             pod, labels = self._pod(series.labels, plain), series.labels
-            return (pod, labels.get("container", ""), labels.get("image", "")) if pod in mine else None
+            return (pod, labels.get("container", ""), image_name(labels)) if pod in mine else None
 
         answer = await self._of_pods(plain, plain.query, mine, batch)
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
 
+    async def _ended(self, batch: _Batch) -> None:
+        """Reads which pods failed or succeeded, and when; they stay in kube-state-metrics."""
+        plain = Alternative(name="pods_ended", query=self._catalogue.state["pods_ended"])
+        for sample in await self._at_end(plain, sorted(batch.pods), batch):
+            pod = self._pod(sample.labels, plain)
+            if pod in batch.pods:
+                batch.fetched.ended[batch.pods[pod]][pod.name] = int(sample.value * 1000)
+
     async def _starts(self, batch: _Batch) -> None:
         """Reads how long the pods of the period took to be ready."""
         plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
-        if not batch.may_answer(plain.query):
-            return
-        values = {"cluster": self._cluster_label, "step": self._values["step"]}
-        values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
-        asked = (
-            render(plain.query, values | {"selector": self._selector(plain, chunk)})
-            for chunk in _chunks(sorted(batch.pods))
-        )
-        answers = await asyncio.gather(*(self._client.query(promql, batch.grid.end) for promql in asked))
-        for pod, start in starts_of_pods([s for answer in answers for s in answer], self._cluster_label):
+        samples = await self._at_end(plain, sorted(batch.pods), batch)
+        for pod, start in starts_of_pods(samples, self._cluster_label):
             if pod in batch.pods:
                 batch.fetched.starts[batch.pods[pod]].append(start)
 
-    def _pod(self, labels: dict[str, str], alternative: Alternative) -> Pod:
+    async def _at_end(self, plain: Alternative, pods: Sequence[Pod], batch: _Batch) -> list[Sample]:
+        """Evaluates a state query over the period for some pods, at its end."""
+        if not pods or not batch.may_answer(plain.query):
+            return []
+        values = {"cluster": self._cluster_label, "step": self._values["step"]}
+        values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
+
+        def promql(some: Sequence[Pod]) -> str:
+            return render(plain.query, values | {"selector": self._selector(plain, some)})
+
+        chunks = pieces(pods, lambda some: len(promql(some).encode()), self._limits)
+        answers = await asyncio.gather(*(self._client.query(promql(c), batch.grid.end) for c in chunks))
+        return [sample for answer in answers for sample in answer]
+
+    def _pod(self, labels: Mapping[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")
         return Pod(cluster, labels.get(alternative.namespace_label, ""), labels.get(alternative.label, ""))
 
 
-def _pods_of(wanted: Iterable[WorkloadId], pods: dict[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
+def _pods_of(wanted: Iterable[WorkloadId], pods: Mapping[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
     identities = set(wanted)
     return {pod: identity for pod, identity in pods.items() if identity in identities}
 
@@ -326,11 +375,9 @@ def _times(series: RangeSeries | None) -> Times:
     return np.empty(0, dtype=np.int64) if series is None else series.times
 
 
-def _chunks(pods: Sequence[Pod]) -> Iterator[tuple[Pod, ...]]:
-    return batched(pods, _PODS_PER_QUERY)
+def _appears(series: RangeSeries, grid: TimeGrid) -> bool:
+    return bool(len(series.times)) and int(series.times[0]) > int(grid.start.timestamp()) * 1000
 
 
-def _pattern(same_kind: Sequence[WorkloadId]) -> str:
-    """Returns the inside of a PromQL string: a pod's name, with the workload's as group 1."""
-    names = "|".join(sorted(escape_regex(identity.name) for identity in same_kind))
-    return quote(f"({names}){_POD_SUFFIX.get(same_kind[0].kind, _OTHER_SUFFIX)}")[1:-1]
+def _labels(copies: CopyLabels) -> dict[str, str]:
+    return {"replicas": ", ".join(copies.replicas), "target": ", ".join(copies.targets)}

@@ -1,22 +1,26 @@
 """Workloads and what they have, put together from kube-state-metrics series. Pure: no queries here."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from perfopt.domain.enums import Basis
-from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.domain.limits import ClusterLimits
+from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
 from perfopt.sources.objectives import annotated_objective, normalised
 from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.autoscalers import Autoscalers, Autoscaling
+from perfopt.sources.prometheus.limits import cluster_limits
+from perfopt.sources.prometheus.numbers import amount, whole
 
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
 _OWN_ANNOTATION = "perfopt_io_"
 _ZONE_LABEL = "label_topology_kubernetes_io_zone"
-KEDA_PREFIX = "keda-hpa-"
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _KIND_LABELS = {
     "deployment": "Deployment",
@@ -25,6 +29,25 @@ _KIND_LABELS = {
     "cronjob": "CronJob",
 }
 
+TEMPLATE_HASH = "[bcdfghjklmnpqrstvwxz2456789]{1,10}"
+"""The hash that a Deployment adds to its name for a ReplicaSet's (apimachinery's SafeEncodeString)."""
+
+_REPLICASET = re.compile(rf"(.+)-{TEMPLATE_HASH}")
+_BETWEEN = {
+    "replicaset": "ReplicaSet",
+    "replicationcontroller": "ReplicationController",
+    "job_name": "Job",
+}
+# Of a workload's replicas: what runs, before what was asked for.
+_REPLICAS = (
+    "kube_deployment_status_replicas",
+    "kube_statefulset_status_replicas",
+    "kube_daemonset_status_current_number_scheduled",
+    "kube_deployment_spec_replicas",
+    "kube_statefulset_replicas",
+    "kube_daemonset_status_desired_number_scheduled",
+    "kube_deployment_status_replicas_available",
+)
 _RUNTIMES = {"go_info": "go", "jvm_info": "jvm", "jvm_runtime_info": "jvm", "nodejs_version_info": "node"}
 
 
@@ -39,24 +62,39 @@ class Pod(NamedTuple):
 class Owners:
     """Which workload a pod belongs to: by way of its ReplicaSet or Job where there is one in between."""
 
-    def __init__(self, between: Iterable[Mapping[str, str]], cluster_label: str) -> None:
-        """Reads the owners of ReplicaSets and Jobs.
+    def __init__(
+        self,
+        between: Iterable[Mapping[str, str]],
+        cluster_label: str,
+        deployments: Collection[WorkloadId] = (),
+    ) -> None:
+        """Reads the owners of ReplicaSets, ReplicationControllers and Jobs.
 
         Args:
-            between: label sets of kube_replicaset_owner and kube_job_owner.
+            between: label sets of kube_replicaset_owner, kube_replicationcontroller_owner and kube_job_owner.
             cluster_label: the label that names the cluster.
+            deployments: those there are: where a ReplicaSet's owner is not shown, it is the one whose name
+                with a hash is the ReplicaSet's.
         """
         self._cluster_label = cluster_label
+        self._deployments = frozenset(deployments)
         self._between: dict[WorkloadId, WorkloadId] = {}
         for labels in between:
-            kind, name = ("ReplicaSet", "replicaset") if "replicaset" in labels else ("Job", "job_name")
-            child = self._id(labels, kind, labels.get(name, ""))
+            name = next((label for label in _BETWEEN if labels.get(label)), "job_name")
+            child = self._id(labels, _BETWEEN[name], labels.get(name, ""))
             self._between[child] = self._id(labels, labels["owner_kind"], labels["owner_name"])
 
     def workload_of(self, labels: Mapping[str, str]) -> WorkloadId:
         """Returns the workload of a pod, given the labels of its kube_pod_owner series."""
         owner = self._id(labels, labels["owner_kind"], labels["owner_name"])
-        return self._between.get(owner, owner)
+        return self._between.get(owner) or self._deployment(owner) or owner
+
+    def _deployment(self, owner: WorkloadId) -> WorkloadId | None:
+        match = _REPLICASET.fullmatch(owner.name) if owner.kind == "ReplicaSet" else None
+        if match is None:
+            return None
+        named = msgspec.structs.replace(owner, kind="Deployment", name=match[1])
+        return named if named in self._deployments else None
 
     def _id(self, labels: Mapping[str, str], kind: str, name: str) -> WorkloadId:
         cluster = labels.get(self._cluster_label, "")
@@ -64,7 +102,7 @@ class Owners:
 
 
 class KubeState(msgspec.Struct, kw_only=True):
-    """What a cluster said of its workloads.
+    """What the metrics of a cluster show of its workloads.
 
     Attributes:
         samples: the answers to the catalogue's state queries, by the name of the query.
@@ -78,21 +116,24 @@ class KubeState(msgspec.Struct, kw_only=True):
 
     def workloads(self) -> tuple[Workload, ...]:
         """Returns every workload with its state, ordered by identity."""
-        replicas = self._replicas()
-        pods = self._pods()
-        hpas, vpas, labels = self._hpas(), self._vpas(), self._metadata("label_")
+        replicas, pods = self._replicas(), self._pods()
+        vpas, labels = self._vpas(), self._metadata("label_")
         annotations = self._metadata("annotation_")
         containers = self._containers()
-        created = {self._pod(sample.labels): sample.value for sample in self.samples["pods_created"]}
-        zones = self._zones()
+        created = {self._pod(sample.labels): sample.value for sample in self.samples.get("pods_created", ())}
+        ended = self._ended()
+        zones, limits = self._zones(), cluster_limits(self.samples, self.cluster_label)
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
+        scaled = Autoscalers(self.samples, self.cluster_label).of(ids)
         shared = Counter(labels.get(i, {}).get(NAME_LABEL) for i in ids)
         found = []
         for identity in ids:
-            newest = _newest(pods.get(identity, ()), created)
-            hpa, keda = hpas.get(identity, (None, None))
+            mine = pods.get(identity, ())
+            running = [pod for pod in mine if pod not in ended]
+            newest = _newest(running or mine, created)
+            scaling = scaled.get(identity, Autoscaling())
             state = workload_state(containers.get(newest, ()) if newest else ())
-            running = None if identity.kind in _RUNS_TO_COMPLETION else len(pods.get(identity, ()))
+            counted = None if identity.kind in _RUNS_TO_COMPLETION else len(running)
             name = labels.get(identity, {}).get(NAME_LABEL)
             service = name if name and shared[name] == 1 else identity.name
             annotated = annotations.get(identity, {})
@@ -102,18 +143,30 @@ class KubeState(msgspec.Struct, kw_only=True):
                     service_name=service,
                     state=msgspec.structs.replace(
                         state,
-                        replicas=replicas.get(identity, running),
-                        hpa=hpa,
-                        keda=keda,
+                        replicas=replicas.get(identity, counted),
+                        hpa=scaling.hpa,
+                        keda=scaling.keda,
                         vpa_mode=vpas.get(identity),
                     ),
                     labels=labels.get(identity, {}),
                     annotations=annotated,
                     slo=self._objective(service, annotated),
                     zones=tuple(sorted(zones[identity.cluster])),
+                    unknown_autoscalers=scaling.unknown,
+                    limits=_limits_of(identity, limits),
                 )
             )
         return tuple(found)
+
+    def _ended(self) -> set[Pod]:
+        """Returns the pods that failed, succeeded or were evicted and did not come back."""
+        ended = {(self._pod(s.labels), s.labels.get("uid", "")) for s in self.samples.get("ended_pods", ())}
+        alive = {
+            self._pod(s.labels)
+            for s in self.samples.get("pod_owners", ())
+            if not {(self._pod(s.labels), s.labels.get("uid", "")), (self._pod(s.labels), "")} & ended
+        }
+        return {pod for pod, _ in ended} - alive
 
     def _objective(self, service: str, annotations: Mapping[str, str]) -> Slo | None:
         """Returns the objective of a workload; one annotated wrongly is none, and costs no other workload."""
@@ -126,7 +179,7 @@ class KubeState(msgspec.Struct, kw_only=True):
     def _zones(self) -> dict[str, set[str]]:
         """Returns the zones that each cluster has nodes in."""
         found: dict[str, set[str]] = defaultdict(set)
-        for sample in self.samples["zones"]:
+        for sample in self.samples.get("zones", ()):
             found[sample.labels.get(self.cluster_label, "")].add(sample.labels[_ZONE_LABEL])
         return found
 
@@ -144,90 +197,109 @@ class KubeState(msgspec.Struct, kw_only=True):
         return None
 
     def _replicas(self) -> dict[WorkloadId, int]:
-        found = {}
-        for sample in self.samples["replicas"]:
-            identity = self._kind_id(sample.labels)
-            if identity is not None:
-                found[identity] = int(sample.value)
-        for sample in self.samples["rollout_replicas"]:
-            found[self._id(sample.labels, "Rollout", sample.labels.get("name", ""))] = int(sample.value)
+        by_name: dict[str, dict[WorkloadId, int]] = defaultdict(dict)
+        for sample in self.samples.get("replicas", ()):
+            identity, count = self._kind_id(sample.labels), whole(sample.value)
+            if identity is not None and count is not None:
+                known = by_name[sample.labels.get("__name__", _REPLICAS[0])]
+                known[identity] = max(count, known.get(identity, 0))
+        found: dict[WorkloadId, int] = {}
+        for name in reversed(_REPLICAS):
+            found |= by_name.get(name, {})
+        for sample in self.samples.get("rollout_replicas", ()):
+            count = whole(sample.value)
+            if count is not None:
+                found[self._id(sample.labels, "Rollout", sample.labels.get("name", ""))] = count
         return found
 
+    def _deployments(self) -> set[WorkloadId]:
+        """Returns every Deployment that any series names."""
+        named = {
+            self._id(s.labels, "Deployment", s.labels.get("deployment", ""))
+            for name in ("replicas", "labels")
+            for s in self.samples.get(name, ())
+        }
+        scaled = {
+            self._id(s.labels, "Deployment", s.labels.get("scaletargetref_name", ""))
+            for s in self.samples.get("hpa", ())
+            if s.labels.get("scaletargetref_kind") == "Deployment"
+        }
+        return {identity for identity in named | scaled if identity.name}
+
     def _cronjobs(self) -> list[WorkloadId]:
-        return [self._id(s.labels, "CronJob", s.labels.get("cronjob", "")) for s in self.samples["cronjobs"]]
+        return [
+            self._id(s.labels, "CronJob", s.labels.get("cronjob", ""))
+            for s in self.samples.get("cronjobs", ())
+        ]
 
     def _pods(self) -> dict[WorkloadId, list[Pod]]:
         """Returns the pods of each workload; static pods, which a Node owns, are nobody's to size."""
-        between = [s.labels for name in ("replicaset_owners", "job_owners") for s in self.samples[name]]
-        owners = Owners(between, self.cluster_label)
-        found: dict[WorkloadId, list[Pod]] = defaultdict(list)
-        for sample in self.samples["pod_owners"]:
+        names = ("replicaset_owners", "replicationcontroller_owners", "job_owners")
+        between = [s.labels for name in names for s in self.samples.get(name, ())]
+        owners = Owners(between, self.cluster_label, self._deployments())
+        found: dict[WorkloadId, dict[Pod, None]] = defaultdict(dict)
+        for sample in self.samples.get("pod_owners", ()):
             if sample.labels["owner_kind"] != "Node":
-                found[owners.workload_of(sample.labels)].append(self._pod(sample.labels))
-        return found
+                found[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
+        return {identity: list(pods) for identity, pods in found.items()}
 
     def _containers(self) -> dict[Pod, list[Container]]:
         images: dict[tuple[Pod, str], str | None] = {}
-        for name in ("containers", "sidecars"):
-            for sample in self.samples[name]:
+        for name in ("containers", *_SIDECARS):
+            for sample in self.samples.get(name, ()):
                 images[self._pod(sample.labels), sample.labels["container"]] = sample.labels.get("image")
-        sidecars = {(self._pod(s.labels), s.labels["container"]) for s in self.samples["sidecars"]}
+        sidecars = {
+            (self._pod(s.labels), s.labels["container"])
+            for name in _SIDECARS
+            for s in self.samples.get(name, ())
+        }
         amounts: dict[tuple[Pod, str], dict[str, float]] = defaultdict(dict)
         for name, what in _AMOUNTS:
-            for sample in self.samples[name]:
+            for sample in self.samples.get(name, ()):
                 key = self._pod(sample.labels), sample.labels["container"]
-                if not name.startswith("sidecar") or key in sidecars:
+                if amount(sample.value) is not None and (not name.startswith("sidecar") or key in sidecars):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
         found: dict[Pod, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
             found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
-        said = self._runtimes()
-        return {pod: _with_runtimes(containers, said.get(pod, {})) for pod, containers in found.items()}
+        runtimes = self._runtimes()
+        return {pod: _with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
 
     def _runtimes(self) -> dict[Pod, dict[str, dict[str, str]]]:
         """Returns the runtimes that each pod's containers name, with their versions; "" is no container."""
         found: dict[Pod, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
-        for sample in self.samples["runtimes"]:
+        for sample in self.samples.get("runtimes", ()):
             name = _RUNTIMES.get(sample.labels.get("__name__", ""))
             if name is not None:
                 own = found[self._pod(sample.labels)][sample.labels.get("container", "")]
                 own[name] = sample.labels.get("version", "")
         return found
 
-    def _hpas(self) -> dict[WorkloadId, tuple[HpaState, str | None]]:
-        least = {self._hpa_key(s): int(s.value) for s in self.samples["hpa_min"]}
-        most = {self._hpa_key(s): int(s.value) for s in self.samples["hpa_max"]}
-        targets: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
-        for sample in self.samples["hpa_targets"]:
-            targets[self._hpa_key(sample)].append(sample)
-        found = {}
-        for sample in self.samples["hpa"]:
-            key = self._hpa_key(sample)
-            if key not in most:
-                continue
-            kind, name = sample.labels["scaletargetref_kind"], sample.labels["scaletargetref_name"]
-            keda = key[2].removeprefix(KEDA_PREFIX) if key[2].startswith(KEDA_PREFIX) else None
-            state = _hpa(least.get(key, 1), most[key], targets[key])
-            found[self._id(sample.labels, kind, name)] = (state, keda)
-        return found
-
-    def _hpa_key(self, sample: Sample) -> tuple[str, str, str]:
-        labels = sample.labels
-        name = labels.get("horizontalpodautoscaler", "")
-        return labels.get(self.cluster_label, ""), labels.get("namespace", ""), name
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """Returns warnings of what the metrics show a part of only."""
+        unknown = sorted({name for one in self.workloads() for name in one.unknown_autoscalers})
+        if not unknown:
+            return ()
+        text = (
+            f"What the autoscalers {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''} scale, or"
+            " by what, is not in the metrics: no request is lowered where one may be in force. Let"
+            " kube_horizontalpodautoscaler_info and kube_horizontalpodautoscaler_spec_target_metric of"
+            " kube-state-metrics through."
+        )
+        return (("autoscaler_unknown", text),)
 
     def _vpas(self) -> dict[WorkloadId, str]:
         return {
             self._id(s.labels, s.labels["target_kind"], s.labels["target_name"]): s.labels["update_mode"]
-            for s in self.samples["vpa"]
+            for s in self.samples.get("vpa", ())
             if s.labels.get("target_kind") and s.labels.get("target_name") and s.labels.get("update_mode")
         }
 
     def _metadata(self, prefix: str) -> dict[WorkloadId, dict[str, str]]:
         """Returns labels or annotations, as kube-state-metrics exposes both: with a prefix."""
         found: dict[WorkloadId, dict[str, str]] = {}
-        for sample in self.samples["labels"]:
+        for sample in self.samples.get("labels", ()):
             identity = self._kind_id(sample.labels)
             if identity is not None:
                 found.setdefault(identity, {}).update(
@@ -238,17 +310,26 @@ class KubeState(msgspec.Struct, kw_only=True):
         return found
 
 
-def _with_runtimes(containers: list[Container], said: Mapping[str, Mapping[str, str]]) -> list[Container]:
+def _with_runtimes(containers: list[Container], named: Mapping[str, Mapping[str, str]]) -> list[Container]:
     """Adds the runtimes; those of a scrape that names no container only where there is but one."""
     alone = sum(not container.sidecar for container in containers) == 1
     return [
         msgspec.structs.replace(
-            one, runtimes={**(said.get("", {}) if alone else {}), **said.get(one.name, {})}
+            one, runtimes={**(named.get("", {}) if alone else {}), **named.get(one.name, {})}
         )
-        if said and not one.sidecar
+        if named and not one.sidecar
         else one
         for one in containers
     ]
+
+
+def image_name(labels: Mapping[str, str]) -> str:
+    """Returns what tells images apart: nodes call one by tag or by digest, its manifest always the same."""
+    return labels.get("image_spec") or labels.get("image_id") or labels.get("image", "")
+
+
+def _limits_of(identity: WorkloadId, limits: Mapping[tuple[str, str], ClusterLimits]) -> ClusterLimits | None:
+    return limits.get((identity.cluster, identity.namespace)) or limits.get((identity.cluster, ""))
 
 
 def _newest(pods: Sequence[Pod], created: Mapping[Pod, float]) -> Pod | None:
@@ -256,6 +337,7 @@ def _newest(pods: Sequence[Pod], created: Mapping[Pod, float]) -> Pod | None:
     return max(pods, key=lambda pod: (created.get(pod, 0.0), pod.name), default=None)
 
 
+_SIDECARS = ("sidecars", "unmarked_sidecars")
 _AMOUNTS = (
     ("requests", "request"),
     ("limits", "limit"),
@@ -267,7 +349,7 @@ _AMOUNTS = (
 def workload_state(containers: Sequence[Container]) -> WorkloadState:
     """Returns the state of containers, with requests taken from limits where only those are known.
 
-    The basis says so (DESIGN.md section 3); it is UNKNOWN where nothing is known of any container.
+    The basis shows that; it is UNKNOWN where nothing is known of any container.
     """
     filled = tuple(
         msgspec.structs.replace(
@@ -288,33 +370,15 @@ def _first[T](value: T | None, otherwise: T | None) -> T | None:
 
 
 def _container(name: str, image: str | None, amounts: Mapping[str, float], *, sidecar: bool) -> Container:
-    request, limit = amounts.get("memory_request"), amounts.get("memory_limit")
+    request, limit = amounts.get("memory_request"), amounts.get("memory_limit") or None
     return Container(
         name=name,
         image=image or None,
         sidecar=sidecar,
         cpu_request_cores=amounts.get("cpu_request"),
-        cpu_limit_cores=amounts.get("cpu_limit"),
+        cpu_limit_cores=amounts.get("cpu_limit") or None,
         memory_request_bytes=None if request is None else int(request),
         memory_limit_bytes=None if limit is None else int(limit),
-    )
-
-
-def _hpa(least: int, most: int, targets: Sequence[Sample]) -> HpaState:
-    utilization: dict[str, int] = {}
-    others = set()
-    for sample in targets:
-        metric, how = sample.labels.get("metric_name", ""), sample.labels.get("metric_target_type", "")
-        if metric in ("cpu", "memory") and how == "utilization":
-            utilization[metric] = int(sample.value)
-        else:
-            others.add(metric)
-    return HpaState(
-        min_replicas=least,
-        max_replicas=most,
-        target_cpu_utilization_percent=utilization.get("cpu"),
-        target_memory_utilization_percent=utilization.get("memory"),
-        other_metrics=tuple(sorted(others)),
     )
 
 

@@ -5,6 +5,7 @@ node_cpu_hourly_cost is the price of a vCPU and node_ram_hourly_cost that of a G
 no currency in OpenCost's metrics, so it is configured.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -62,8 +63,9 @@ def _node(found: Mapping[str, Sample]) -> _Node | None:
     if not {_CPU, _RAM, "cpu", "memory"} <= found.keys():
         return None
     cores, memory = found["cpu"].value, found["memory"].value / GIB
-    if cores <= 0 or memory <= 0:
-        return None
+    prices = found[_CPU].value, found[_RAM].value
+    if not all(math.isfinite(number) and number > 0 for number in (cores, memory, *prices)):
+        return None  # a node whose price is not known, or cannot be, says nothing of what nodes cost
     return _Node(
         kind=found[_CPU].labels.get("instance_type", ""),
         cores=cores,

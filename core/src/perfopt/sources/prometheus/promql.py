@@ -15,14 +15,20 @@ from perfopt.errors import InvalidInputError
 from perfopt.metrics.catalogue import METRICS
 
 _PLACEHOLDERS = {
-    "metrics": {"selector", "by", "step", "window", "replicas", "pattern", "quantile"},
+    "metrics": {"selector", "by", "step", "window", "wide", "replicas", "target", "pattern", "quantile"},
     "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period"},
 }
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{")
 _FROM_NOTHING = re.compile(r"\b(?:absent|absent_over_time|vector|time)\s*\(")
 _NEVER_READS_THE_END = re.compile(r"offset\s+\S*1ms")
-_ENDPOINT_SELECTORS = ("pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods")
+_ENDPOINT_SELECTORS = (
+    "pods_of_owners",
+    "replicasets_of_owners",
+    "replicationcontrollers_of_owners",
+    "jobs_of_owners",
+    "images_of_pods",
+)
 
 
 class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +43,8 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     only: dict[str, str] = {}
     per: str | None = None
     counter: bool = False
+    appears: bool = False
+    resets: str | None = None
     where: str | None = None
     quantile: float | None = None
 
@@ -140,7 +148,7 @@ def _check(own: Catalogue, built_in: Catalogue, where: str) -> None:
 
 
 def _check_alternative(alternative: Alternative, name: str, where: str, entry: str) -> None:
-    for query in (alternative.query, alternative.per, alternative.where):
+    for query in (alternative.query, alternative.per, alternative.where, alternative.resets):
         if query is not None:
             _check_query(query, "metrics", where, entry)
     if alternative.where is not None and not alternative.counter:

@@ -15,13 +15,16 @@ from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
+from perfopt.metrics.plausibility import Capacity
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.pod_starts import known_starts
-from perfopt.sources.prometheus.assembly import assemble, has_usage
+from perfopt.sources.prometheus.asleep import with_last_state
+from perfopt.sources.prometheus.assembly import Surroundings, assemble, has_usage
 from perfopt.sources.prometheus.client import PrometheusClient
-from perfopt.sources.prometheus.fetch import Fetched, Fetcher
+from perfopt.sources.prometheus.fetch import Fetcher
 from perfopt.sources.prometheus.promql import load_catalogue
+from perfopt.sources.prometheus.rows import Fetched
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_BATCH = 200  # ten metrics of 14 days at 5 minutes of as many containers are some 130 MB
@@ -97,7 +100,7 @@ class PrometheusSource:
             msgspec.structs.replace(workload, state=states.get(workload.id, workload.state))
             for workload in workloads
         ]
-        names = sorted(name for name in set(metrics) if name in METRICS)
+        names = sorted(name for name in {*metrics, *_judged_by(metrics)} if name in METRICS)
         for batch in _batches(current, self._config.workloads_per_query):
             try:
                 fetched = await self._fetcher.fetch(batch, grid, names)
@@ -110,8 +113,8 @@ class PrometheusSource:
             for workload in batch:
                 found = self._snapshot(workload, grid, names, fetched, notes)
                 if isinstance(found, WorkloadSnapshot):
-                    told = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
-                    starts = known_starts(told, grid.end)
+                    starts = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
+                    starts = known_starts(starts, grid.end)
                     found = replace(found, price_book=books.get(workload.id.cluster), starts=starts)
                 yield found
 
@@ -126,13 +129,21 @@ class PrometheusSource:
         grid: TimeGrid,
         names: Sequence[str],
         fetched: Fetched,
-        notes: Sequence[str],
+        notes: Sequence[tuple[str, str]],
     ) -> WorkloadSnapshot | FailedSnapshot:
         rows = fetched.of(workload.id)
         if not has_usage(rows):
             return FailedSnapshot(workload, self._no_data(workload, grid))
-        warnings = tuple(("source_note", note) for note in (*self._client.notes, *notes))
-        return assemble(workload, grid, rows, fetched.images_of(workload.id), names, warnings)
+        named = {container.name for container in workload.state.containers}
+        templates = fetched.containers_of(workload.id)
+        around = Surroundings(
+            images=fetched.images_of(workload.id),
+            containers={*templates, *named} if templates else frozenset(),
+            ended=fetched.ended_of(workload.id),
+            largest=fetched.largest.get(workload.id.cluster, Capacity()),
+            warnings=(*(("source_note", note) for note in self._client.notes), *notes),
+        )
+        return assemble(with_last_state(workload, rows), grid, rows, names, around)
 
     def _no_data(self, workload: Workload, grid: TimeGrid) -> NoDataError:
         return NoDataError(
@@ -141,6 +152,12 @@ class PrometheusSource:
             field="analysis_period",
             remedy="Check the period, and that cAdvisor and kube-state-metrics are scraped.",
         )
+
+
+def _judged_by(metrics: Collection[str]) -> tuple[str, ...]:
+    """Returns the metrics by which samples of others are found implausible."""
+    bounds = {"cpu_cores": "cpu_limit_cores", "memory_bytes": "memory_limit_bytes"}
+    return tuple(limit for use, limit in bounds.items() if use in metrics)
 
 
 def _batches(workloads: Sequence[Workload], size: int) -> Iterator[list[Workload]]:

@@ -1,4 +1,4 @@
-"""Asks a Prometheus for the series that say which workloads, pods and images there are and were."""
+"""Reads from a Prometheus which workloads, pods and images there are and were."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,22 +12,49 @@ from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
+from perfopt.sources.prometheus.answer import Sample
 from perfopt.sources.prometheus.cache import Remembered
 from perfopt.sources.prometheus.client import PrometheusClient
-from perfopt.sources.prometheus.kube_state import KubeState, Owners, Pod
+from perfopt.sources.prometheus.identity import (
+    CopyLabels,
+    copy_labels,
+    differing_labels,
+    require_one_cluster,
+    require_own_labels,
+)
+from perfopt.sources.prometheus.kube_state import TEMPLATE_HASH, KubeState, Owners, Pod
 from perfopt.sources.prometheus.opencost import price_books
-from perfopt.sources.prometheus.promql import Catalogue, one_of, quote, render
+from perfopt.sources.prometheus.promql import Catalogue, escape_regex, one_of, quote, render
 
 _MIN_LOOKBACK = timedelta(minutes=15)
 _HISTORY = frozenset(
-    {"pods_of_owners", "replicasets_of_owners", "jobs_of_owners", "images_of_pods", "images", "pod_starts"}
+    {
+        "pods_of_owners",
+        "replicasets_of_owners",
+        "replicationcontrollers_of_owners",
+        "jobs_of_owners",
+        "images_of_pods",
+        "images",
+        "pod_starts",
+        "pods_born",
+        "pods_ended",
+        "largest_nodes",
+        "copies_of_pods",
+        "seen",
+    }
 )
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
+_DIRECT = ("StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController")  # own their pods
+_BETWEEN = {
+    "replicasets_of_owners": ("Deployment", "Rollout"),
+    "jobs_of_owners": ("CronJob",),
+    "replicationcontrollers_of_owners": ("DeploymentConfig",),
+}
+_BY_ANOTHER = frozenset(kind for kinds in _BETWEEN.values() for kind in kinds)
 _PAST = (
     "The Kubernetes API was not read: it shows the present, and this analysis ends earlier. Environment,"
     " arguments and what else only it knows are left out."
 )
-_BY_REPLICASET, _BY_JOB = ("Deployment", "Rollout"), ("CronJob",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +64,19 @@ class _Inventory:
     Attributes:
         books: the price book of each cluster that has prices.
         starts: of the pods that the Kubernetes API shows.
-        notes: what the user is to know of it.
+        copies: labels by which copies of its series differ.
+        notes: (code, sentence) pairs for the user.
     """
 
     workloads: tuple[Workload, ...]
     books: Mapping[str, PriceBook]
     starts: Mapping[WorkloadId, Sequence[PodStart]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    copies: CopyLabels = field(default_factory=lambda: CopyLabels((), ()))
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class StateReader:
-    """Reads inventory and ownership; remembers the last few inventories, since the past does not change."""
+    """Reads inventory and ownership; keeps the last few inventories, since the past does not change."""
 
     def __init__(self, client: PrometheusClient, config: PrometheusConfig, catalogue: Catalogue) -> None:
         self._client = client
@@ -55,6 +84,11 @@ class StateReader:
         self._state = catalogue.state
         self._objectives = read_openslo([Path(name) for name in config.openslo])
         self._lookback = max(3 * config.step, _MIN_LOOKBACK)
+        self._values = {
+            "matchers": ",".join(config.matchers),
+            "cluster": config.cluster_label,
+            "lookback": f"{int(self._lookback.total_seconds())}s",
+        }
         self._cluster = None if config.kubernetes is None else KubernetesInventory(config.kubernetes)
         self._known = Remembered(self._read, _KEPT)
 
@@ -63,16 +97,24 @@ class StateReader:
         return (await self._known.get(at)).workloads
 
     async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
-        """Returns what nodes cost just before an instant, by cluster; nothing where no OpenCost says so."""
+        """Returns what nodes cost just before an instant, by cluster; nothing without OpenCost."""
         return (await self._known.get(at)).books
 
     async def starts(self, at: datetime) -> Mapping[WorkloadId, Sequence[PodStart]]:
         """Returns the starts of the pods that the Kubernetes API shows, by workload; nothing without it."""
         return (await self._known.get(at)).starts
 
-    async def notes(self, at: datetime) -> tuple[str, ...]:
-        """Returns what the user is to know of the state at an instant."""
+    async def notes(self, at: datetime) -> tuple[tuple[str, str], ...]:
+        """Returns (code, sentence) pairs for the user about the state at an instant."""
         return (await self._known.get(at)).notes
+
+    async def copies(self, grid: TimeGrid) -> CopyLabels:
+        """Returns the labels by which copies of one series differ."""
+        return (await self._known.get(grid.end)).copies
+
+    async def asked(self, name: str, at: datetime, more: Mapping[str, str]) -> list[Sample]:
+        """Evaluates a state query of the catalogue at an instant, with further placeholders."""
+        return await self._client.query(render(self._state[name], {**self._values, **more}), at)
 
     async def close(self) -> None:
         """Gives the connections to the Kubernetes API back."""
@@ -88,20 +130,38 @@ class StateReader:
         """
         wanted = {workload.id for workload in workloads}
         between = await self._between(wanted, grid)
-        owners = Owners(between, self._config.cluster_label)
-        names = {labels.get("replicaset") or labels.get("job_name", "") for labels in between}
-        names |= {identity.name for identity in wanted if identity.kind not in _BY_REPLICASET + _BY_JOB}
-        if not names:
-            return {}
-        selector = self.selector(wanted, "namespace", "owner_name", names)
-        rows = await self._series("pods_of_owners", selector, grid)
+        owners = Owners(between, self._config.cluster_label, wanted)
+        names = {_name_between(labels) for labels in between}
+        names |= {identity.name for identity in wanted if identity.kind not in _BY_ANOTHER}
         found = {}
-        for labels in rows:
+        for labels in await self._pods_of(wanted, names, _unseen(wanted, between), grid):
             identity = owners.workload_of(labels)
             if identity in wanted:
                 cluster = labels.get(self._config.cluster_label, "")
                 found[Pod(cluster, labels["namespace"], labels["pod"])] = identity
         return found
+
+    async def _pods_of(
+        self, wanted: set[WorkloadId], names: set[str], deployments: Sequence[str], grid: TimeGrid
+    ) -> list[dict[str, str]]:
+        """Returns the labels of pods by their direct owners' names.
+
+        Args:
+            wanted: the workloads, for their cluster and namespaces.
+            names: of direct owners.
+            deployments: names of Deployments whose ReplicaSets kube-state-metrics does not show.
+            grid: the period.
+        """
+        answers = []
+        for some in _chunks(sorted(names), self._config.max_query_bytes // 2):
+            selector = self.selector(wanted, "namespace", "owner_name", some)
+            answers.append(self._series("pods_of_owners", selector, grid))
+        for some in _chunks(deployments, self._config.max_query_bytes // 2):
+            pattern = f"(?:{'|'.join(map(escape_regex, some))})-{TEMPLATE_HASH}"
+            place = self.selector(wanted, "namespace", "owner_kind", ["ReplicaSet"])
+            selector = f"{place},owner_name=~{quote(pattern)}"
+            answers.append(self._series("pods_of_owners", selector, grid))
+        return [labels for rows in await asyncio.gather(*answers) for labels in rows]
 
     async def images(self, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
         """Returns pod, container and image of all that the index knows of the period."""
@@ -123,27 +183,38 @@ class StateReader:
         )
 
     async def _read(self, at: datetime) -> _Inventory:
-        values = {
-            "matchers": ",".join(self._config.matchers),
-            "cluster": self._config.cluster_label,
-            "lookback": f"{int(self._lookback.total_seconds())}s",
-        }
         names = [name for name in self._state if name not in _HISTORY]
-        answers = await asyncio.gather(
-            *(self._client.query(render(self._state[name], values), at) for name in names)
-        )
+        answers = await asyncio.gather(*(self.asked(name, at, {}) for name in names))
         samples = dict(zip(names, answers, strict=True))
         label = self._config.cluster_label
+        copies = await self._copy_labels(samples, at)
+        others = bool(samples["pod_owners"] or samples["replicas"])
+        foreign = require_own_labels(samples["foreign"], self._config.address, others=others)
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
-        return await self._completed(_Inventory(state.workloads(), books), at)
+        notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
+        found = _Inventory(state.workloads(), books, copies=copies, notes=notes)
+        return await self._completed(found, at)
+
+    async def _copy_labels(self, samples: Mapping[str, Sequence[Sample]], at: datetime) -> CopyLabels:
+        """Returns the labels by which copies differ; refuses several clusters that no label tells apart."""
+        start = at - self._lookback
+        known = copy_labels(self._config.replica_labels, await self._client.label_names(start, at))
+        objects = [*samples["replicas"], *samples["cronjobs"]]
+        differing = differing_labels(objects, self._config.cluster_label, known.replicas)
+        if not differing:
+            return known
+        pods = await self.asked("copies_of_pods", at, {"by": ", ".join(differing)})
+        server, cluster = self._config.address, self._config.cluster_label
+        more = require_one_cluster(differing, pods, server, cluster)
+        return CopyLabels(known.replicas, tuple(dict.fromkeys([*known.targets, *more])))
 
     async def _completed(self, found: _Inventory, at: datetime) -> _Inventory:
         """Adds what the Kubernetes API says, which knows the present only: nothing to an earlier instant."""
         if self._cluster is None or self._config.kubernetes is None:
             return found
         if datetime.now(UTC) - at > self._lookback:
-            return replace(found, notes=(_PAST,))
+            return replace(found, notes=(*found.notes, ("source_note", _PAST)))
         state = await self._cluster.read()
         cluster = self._config.kubernetes.cluster
         workloads = completed_by(found.workloads, state, cluster)
@@ -154,12 +225,38 @@ class StateReader:
     async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
         """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""
         asked = []
-        for kinds, query in ((_BY_REPLICASET, "replicasets_of_owners"), (_BY_JOB, "jobs_of_owners")):
-            if mine := [identity for identity in wanted if identity.kind in kinds]:
-                selector = self.selector(mine, "namespace", "owner_name", [i.name for i in mine])
+        custom = {i for i in wanted if i.kind not in _BY_ANOTHER and i.kind not in _DIRECT}
+        for query, kinds in _BETWEEN.items():
+            mine = [identity for identity in wanted if identity.kind in kinds or identity in custom]
+            for some in _chunks(sorted({i.name for i in mine}), self._config.max_query_bytes // 2):
+                selector = self.selector(mine, "namespace", "owner_name", some)
                 asked.append(self._series(query, selector, grid))
         return [labels for rows in await asyncio.gather(*asked) for labels in rows]
 
     async def _series(self, query: str, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
         rendered = render(self._state[query], {"selector": selector})
         return await self._client.series(rendered, grid.start, grid.end)
+
+
+def _name_between(labels: Mapping[str, str]) -> str:
+    return labels.get("replicaset") or labels.get("replicationcontroller") or labels.get("job_name", "")
+
+
+def _unseen(wanted: Iterable[WorkloadId], between: Iterable[Mapping[str, str]]) -> list[str]:
+    """Returns the Deployments none of whose ReplicaSets has an owner in the metrics."""
+    seen = {(labels.get("namespace", ""), labels.get("owner_name", "")) for labels in between}
+    mine = (i for i in wanted if i.kind == "Deployment" and (i.namespace, i.name) not in seen)
+    return sorted({identity.name for identity in mine})
+
+
+def _chunks(names: Sequence[str], size: int) -> list[list[str]]:
+    """Cuts names into lists of so many characters at most."""
+    chunks: list[list[str]] = []
+    room = 0
+    for name in names:
+        if room < len(name) + 1:
+            chunks.append([])
+            room = size
+        chunks[-1].append(name)
+        room -= len(name) + 1
+    return chunks

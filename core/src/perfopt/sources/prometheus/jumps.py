@@ -1,0 +1,58 @@
+"""Counters that jump, or fall, and come back: the rates that this makes. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfopt.sources.prometheus.answer import RangeSeries
+
+_NEIGHBOURS = 6  # steps on each side
+_OUT_OF_PROPORTION = 5.0
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutJumps:
+    """A series of rates without those that a jump made; `count` of them were left out."""
+
+    series: RangeSeries
+    count: int = 0
+
+
+def spikes(series: RangeSeries) -> Flags:
+    """Returns which values are out of all proportion to the median of those around them."""
+    values = series.values
+    if not values.size:
+        return np.zeros(0, dtype=bool)
+    padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)
+    known = np.isfinite(values)
+    found: Flags = np.zeros(values.size, dtype=bool)
+    if known.any():
+        filled = np.where(np.isnan(around), values[:, None], around)
+        found = known & (values > _OUT_OF_PROPORTION * np.median(filled, axis=1))
+    return found
+
+
+def without_jumps(series: RangeSeries, resets: RangeSeries | None, step_ms: int) -> WithoutJumps:
+    """Leaves out spikes at which the counter fell, which a rate takes for growth from zero.
+
+    A counter that starts again at zero makes no spike; one that falls and comes back does, and so does one
+    that jumps and falls back.
+
+    Args:
+        series: rates, times are starts of steps.
+        resets: how often the counter fell in the windows of each step and the one before; None is never.
+        step_ms: length of a step.
+    """
+    if resets is None:
+        return WithoutJumps(series)
+    fell = resets.times[resets.values > 0]
+    near = np.isin(series.times, np.concatenate((fell, fell - step_ms)))
+    bad = spikes(series) & near
+    if not bad.any():
+        return WithoutJumps(series)
+    keep = ~bad
+    return WithoutJumps(RangeSeries(series.labels, series.times[keep], series.values[keep]), int(bad.sum()))

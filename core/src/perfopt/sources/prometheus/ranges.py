@@ -1,0 +1,142 @@
+"""Range queries of one batch: small enough for the server, and smaller after it refused one as too large."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from perfopt.errors import QueryTooLargeError
+from perfopt.metrics.snapshot import TimeGrid
+from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.client import PrometheusClient
+
+_MAX_HALVINGS = 5  # of the period: a query of a thirty-second of it that is still refused fails
+
+
+@dataclass(slots=True)
+class Limits:
+    """What a server takes, as far as it is known: lowered when it refuses, for all later queries.
+
+    Attributes:
+        query_bytes: length of a query.
+        items: pods or workloads that one query asks for.
+    """
+
+    query_bytes: int
+    items: int
+
+    def lower(self, size: int, items: int) -> None:
+        """Remembers that a query of a size, for so many pods or workloads, was refused."""
+        if items > 1:
+            self.items = max(min(self.items, items // 2), 1)
+        if size > self.query_bytes // 2:
+            self.query_bytes = max(size // 2, 1024)
+
+
+def pieces[Item](
+    items: Sequence[Item], size_of: Callable[[Sequence[Item]], int], limits: Limits
+) -> Iterator[Sequence[Item]]:
+    """Cuts items into as few stretches as fit a query.
+
+    Args:
+        items: pods or workloads, in order.
+        size_of: bytes of the query for some of them.
+        limits: of the server. An item that is too large by itself is a stretch of its own.
+    """
+    pending = [items]
+    while pending:
+        part = pending.pop()
+        if len(part) > 1 and (len(part) > limits.items or size_of(part) > limits.query_bytes):
+            count = max(-(-len(part) // limits.items), 2)
+            length = -(-len(part) // count)
+            pending += [part[i : i + length] for i in range(0, len(part), length)][::-1]
+        elif part:
+            yield part
+
+
+@dataclass(slots=True)
+class RangeReader:
+    """Asks each query of a batch once, and in parts where the server finds it too large.
+
+    Attributes:
+        asked: PromQL to the task of its answer; a task gives the refusal rather than raise it, which would
+            stop the others of its group.
+    """
+
+    client: PrometheusClient
+    grid: TimeGrid
+    limits: Limits
+    group: asyncio.TaskGroup
+    asked: dict[str, asyncio.Task[list[RangeSeries] | QueryTooLargeError]] = field(default_factory=dict)
+
+    async def read[Item](
+        self, items: Sequence[Item], query: Callable[[Sequence[Item]], str]
+    ) -> list[list[RangeSeries]]:
+        """Returns the answers for stretches of the items, in order.
+
+        Args:
+            items: pods or workloads.
+            query: the PromQL for some of them.
+
+        Raises:
+            QueryTooLargeError: the server refuses even a part of the period for one item.
+        """
+        parts = pieces(items, lambda some: len(query(some).encode()), self.limits)
+        answers = await asyncio.gather(*(self._part(part, query) for part in parts))
+        return [answer for several in answers for answer in several]
+
+    async def _part[Item](
+        self, items: Sequence[Item], query: Callable[[Sequence[Item]], str]
+    ) -> list[list[RangeSeries]]:
+        promql = query(items)
+        answer = await self._once(promql)
+        if not isinstance(answer, QueryTooLargeError):
+            return [answer]
+        self.limits.lower(len(promql.encode()), len(items))
+        if len(items) == 1:
+            return [await self._halved(promql, self.grid, 0, answer)]
+        return await self.read(items, query)
+
+    async def _once(self, promql: str) -> list[RangeSeries] | QueryTooLargeError:
+        if promql not in self.asked:
+            self.asked[promql] = self.group.create_task(_caught(self._steps(promql, self.grid)))
+        return await self.asked[promql]
+
+    async def _halved(
+        self, promql: str, grid: TimeGrid, depth: int, refusal: QueryTooLargeError
+    ) -> list[RangeSeries]:
+        """Asks for the halves of a period one after the other, so that a hopeless query ends soon."""
+        if depth == _MAX_HALVINGS or grid.size < 2:
+            raise refusal
+        half = grid.size // 2
+        found: list[RangeSeries] = []
+        for part in (
+            TimeGrid(grid.start, grid.step, half),
+            TimeGrid(grid.start + half * grid.step, grid.step, grid.size - half),
+        ):
+            answer = await _caught(self._steps(promql, part))
+            if isinstance(answer, QueryTooLargeError):
+                answer = await self._halved(promql, part, depth + 1, answer)
+            found += answer
+        return _joined(found)
+
+    async def _steps(self, promql: str, grid: TimeGrid) -> list[RangeSeries]:
+        """Evaluates at the end of each step and dates the values to its start."""
+        answer = await self.client.query_range(promql, grid.start + grid.step, grid.end, grid.step_seconds)
+        back = grid.step_seconds * 1000
+        return [RangeSeries(series.labels, series.times - back, series.values) for series in answer]
+
+
+async def _caught(
+    answer: Awaitable[list[RangeSeries]],
+) -> list[RangeSeries] | QueryTooLargeError:
+    try:
+        return await answer
+    except QueryTooLargeError as refusal:
+        return refusal
+
+
+def _joined(series: Sequence[RangeSeries]) -> list[RangeSeries]:
+    by_labels: dict[frozenset[tuple[str, str]], list[RangeSeries]] = {}
+    for one in series:
+        by_labels.setdefault(frozenset(one.labels.items()), []).append(one)
+    return [RangeSeries.concatenated(parts) for parts in by_labels.values()]
