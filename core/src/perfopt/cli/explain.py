@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from perfopt.metrics.snapshot import WorkloadSnapshot
     from perfopt.sources.base import MetricSource
 
-_METRICS = (
-    "cpu_cores", "memory_bytes", "cpu_throttled_fraction", "oom_kills", "restarts", "replicas",
-)  # fmt: skip
-
 
 @click.command()
 @click.argument("recommendation")
@@ -93,6 +89,7 @@ async def _history(
 
 
 async def _read(source: "MetricSource", found: "AnalysisResult", period: timedelta) -> "WorkloadSnapshot":
+    from perfopt.cli.output.series import DRAWN
     from perfopt.domain.resolve import resolve_workload
     from perfopt.errors import NoDataError
     from perfopt.sources.base import FailedSnapshot
@@ -102,7 +99,7 @@ async def _read(source: "MetricSource", found: "AnalysisResult", period: timedel
     inventory = await source.inventory(end)
     known = [one for one in inventory if str(one.id) == found.workload]
     workload = known[0] if known else resolve_workload(found.service_name, inventory)
-    async for item in source.snapshots([workload], made_at - period, max(end, made_at), _METRICS):
+    async for item in source.snapshots([workload], made_at - period, max(end, made_at), DRAWN):
         if isinstance(item, FailedSnapshot):
             raise item.error
         return item

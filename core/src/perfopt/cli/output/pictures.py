@@ -13,7 +13,7 @@ from perfopt.cli.output.lanes import Lane, event_lanes, window_lanes
 from perfopt.domain import fields
 from perfopt.domain.recommendation import AnalysisResult, Evidence
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
+from perfopt.metrics.snapshot import PodSeries, WorkloadSnapshot
 
 WIDTH, LEFT, RIGHT = 900.0, 78.0, 192.0
 PANEL, LANE, GAP = 150.0, 17.0, 30.0
@@ -238,30 +238,49 @@ def _time_axis(view: _View, bottom: float) -> Iterator[str]:
 
 
 def _replicas(view: _View) -> str:
-    """Draws how many replicas ran, the number recommended, and the autoscaler's bounds."""
-    values = view.snapshot.service.get("replicas")
-    if values is None or not np.isfinite(values).any() or np.nanmax(values) <= 1:
+    """Draws how many replicas ran, the bounds of the autoscaler or the fixed number, and a schedule ahead."""
+    recorded = view.snapshot.service.get("replicas")
+    values = np.full(view.snapshot.grid.size, np.nan) if recorded is None else recorded
+    levels, planned = _replica_levels(view), _scheduled(view)
+    peak = max(
+        [np.nanmax(values, initial=0.0), *(one.value for one in levels), *(most for _, _, most in planned)]
+    )
+    if peak <= 1:
         return ""
-    levels = []
-    for kind, state in (("current", view.current), ("recommended", view.recommended)):
-        if state is not None and state.hpa is not None:
-            hpa = state.hpa
-            levels += [_Level(float(hpa.max_replicas), f"{kind} maximum {hpa.max_replicas}", f"{kind} limit")]
-            levels += [
-                _Level(float(hpa.min_replicas), f"{kind} minimum {hpa.min_replicas}", f"{kind} request")
-            ]
-        elif state is not None and state.replicas is not None:
-            levels.append(_Level(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
-    y = svg.Axis(0.0, 1.08 * max([float(np.nanmax(values)), *(one.value for one in levels)]), PANEL, 22)
+    y = svg.Axis(0.0, 1.08 * float(peak), PANEL, 22)
     parts = [svg.text(view.x.begin, 14, "replicas", "title")]
-    for tick in svg.nice_ticks(0.0, y.high, 3):
+    for tick in svg.nice_ticks(0.0, y.high, 4):
         parts.append(svg.line(view.x.begin, y.at(tick), view.x.end, y.at(tick), "grid"))
         parts.append(svg.text(view.x.begin - 6, y.at(tick) + 4, f"{tick:g}", "tick end"))
-    parts += _use(view, PodSeries(("",), np.atleast_2d(_as_array(values))), y)
-    parts += _level_lines(view, levels, y)
-    parts += _time_axis(view, PANEL)
-    return _figure("replicas", PANEL + 24, parts)
+    parts += _use(view, PodSeries(("",), np.atleast_2d(values)), y)
+    steps = [(view.x.at(at), y.at(count)) for begin, end, count in planned for at in (begin, end)]
+    parts += [svg.path(steps, "scheduled"), *_level_lines(view, levels, y), *_time_axis(view, PANEL)]
+    return _figure(
+        "replicas" + (" (blue steps: the schedule's minimum)" if planned else ""), PANEL + 24, parts
+    )
 
 
-def _as_array(values: Array) -> Array:
-    return np.asarray(values, dtype=np.float64)
+def _replica_levels(view: _View) -> list[_Level]:
+    found: list[_Level] = []
+    for kind, state in (("current", view.current), ("recommended", view.recommended)):
+        if state is not None and state.hpa is not None:
+            least = state.hpa.min_replicas or 1
+            bounds = (("maximum", "limit", state.hpa.max_replicas), ("minimum", "request", least))
+            found += [_Level(float(n), f"{kind} {name} {n}", f"{kind} {line}") for name, line, n in bounds]
+        elif state is not None and state.replicas is not None:
+            found.append(_Level(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
+    return found
+
+
+def _scheduled(view: _View) -> list[tuple[float, float, float]]:
+    """Returns the recommended schedule: begin, end and least replicas of each entry, in seconds."""
+    entries = [] if view.recommended is None else view.recommended.extra.get("schedule", [])
+    return [
+        (
+            datetime.fromisoformat(entry["start"]).timestamp(),
+            datetime.fromisoformat(entry["end"]).timestamp(),
+            float(entry["min_replicas"]),
+        )
+        for entry in entries
+        if {"start", "end", "min_replicas"} <= entry.keys()
+    ]

@@ -1,11 +1,15 @@
 """Keeps what services used while they are analysed, to draw it."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from perfopt.domain.workload import Workload
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
+
+DRAWN = ("cpu_cores", "memory_bytes", "cpu_throttled_fraction", "oom_kills", "restarts", "replicas")
+"""Metrics that a picture shows."""
 
 
 class Recorder:
@@ -31,12 +35,29 @@ class Recorder:
     async def snapshots(
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]
     ) -> AsyncIterator[WorkloadSnapshot | FailedSnapshot]:
-        """Reads what the source does, and keeps it."""
-        async for found in self._source.snapshots(workloads, start, end, metrics):
+        """Reads what is asked for and what is drawn; keeps both, and hands on what was asked for."""
+        async for found in self._source.snapshots(workloads, start, end, {*metrics, *DRAWN}):
             if isinstance(found, WorkloadSnapshot):
                 self.series[str(found.workload.id)] = found
-            yield found
+                yield _only(found, metrics)
+            else:
+                yield found
 
     async def close(self) -> None:
         """Gives back connections and files."""
         await self._source.close()
+
+
+def _only(snapshot: WorkloadSnapshot, metrics: Collection[str]) -> WorkloadSnapshot:
+    """Returns a snapshot as it is read with these metrics, so that drawing changes no result."""
+    return replace(
+        snapshot,
+        containers={
+            name: {metric: series for metric, series in own.items() if metric in metrics}
+            for name, own in snapshot.containers.items()
+        },
+        service={metric: values for metric, values in snapshot.service.items() if metric in metrics},
+        coverage={
+            name: found for name, found in snapshot.coverage.items() if name.rpartition("/")[2] in metrics
+        },
+    )

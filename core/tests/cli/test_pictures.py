@@ -1,0 +1,55 @@
+"""The page of one service that was throttled, killed and restarted, with an autoscaler."""
+
+import csv
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+START, STEPS = datetime(2026, 11, 1, tzinfo=UTC), 5 * 288
+KILLED = (100, 400, 401)
+
+
+@pytest.fixture
+def page(run, tmp_path):
+    with (tmp_path / "trace.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("series_id", "timestamp", "metric", "value"))
+        for step in range(STEPS):
+            cpu = 0.5 + 0.35 * math.sin(2 * math.pi * step / 288)
+            at = (START + step * timedelta(minutes=5)).isoformat()
+            for metric, value in (
+                ("cpu_cores", cpu),
+                ("memory_bytes", (600 + 100 * cpu) * 2**20),
+                ("cpu_throttled_fraction", max(0.0, cpu - 0.75)),
+                ("oom_kills", int(step in KILLED)),
+                ("restarts", int(step in (*KILLED, 200))),
+                ("replicas", 2 if cpu < 0.5 else 4),
+            ):
+                rows.writerow(("svc", at, metric, value))
+    (tmp_path / "services.yaml").write_text(
+        "services:\n  svc:\n    requests: {cpu: 700m, memory: 1Gi}\n    limits: {cpu: 1, memory: 1Gi}\n"
+        "    replicas: 4\n    hpa: {min_replicas: 2, max_replicas: 6, target_cpu_utilization_percent: 70}\n"
+    )
+    given = ("--source", tmp_path / "trace.csv", "--services", tmp_path / "services.yaml", "--all")
+    drawn = run("analyze", *given, "--validity", "1d", "--html", tmp_path / "page.html")
+    assert drawn.exit_code == 0, drawn.output
+    assert drawn.stdout == run("analyze", *given, "--validity", "1d").stdout
+    return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_events_are_marked_with_their_counts(page):
+    assert len(re.findall(r"<title>[12] OOM kills</title>", page)) == 2
+    assert len(re.findall(r"<title>[12] restarts</title>", page)) == 3
+    assert re.search(r">throttled</text>.*?of time</text>", page)
+
+
+def test_backtest_and_unchanged_requests_are_judged_on_the_same_windows(page):
+    assert re.search(r">backtest</text>.*?>\d of \d accurate</text>", page)
+    assert re.search(r">unchanged</text>.*?>0 of \d safe</text>", page)
+
+
+def test_replicas_are_drawn_with_the_bounds_of_the_autoscaler(page):
+    assert "current maximum 6" in page
+    assert "current minimum 2" in page
