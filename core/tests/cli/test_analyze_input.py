@@ -14,7 +14,7 @@ TYPES = (
     [
         (
             ["--all", "--types", "SPEED"],
-            f"Error: types: 'SPEED' is no optimization type. Known: {TYPES}.\n",
+            f"Error: types: 'SPEED' is not an optimization type. Known: {TYPES}.\n",
         ),
         (
             ["--all", "--period", "two weeks"],

@@ -74,7 +74,7 @@ def test_explain_says_what_is_wrong_with_its_input(run, tmp_path, text):
     file.write_text(text)
     done = run("rules", "explain", "--input", file)
     assert done.exit_code == 2
-    assert "no recommendation" in done.stderr
+    assert "not a recommendation" in done.stderr
 
 
 class _Service(http.server.BaseHTTPRequestHandler):

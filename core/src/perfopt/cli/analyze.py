@@ -41,7 +41,7 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a run is asked for.
+    """What to analyse.
 
     Attributes:
         names: of services; None is all.
@@ -108,10 +108,12 @@ class Destination:
 @click.command()
 @source_options
 @service_options("analyse")
-@click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
+@click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; default: the last sample.")
 @click.option("--period", default="14d", show_default=True, help="History: 14d, P14D or start/end.")
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
-@click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
+@click.option(
+    "--types", "type_names", multiple=True, help="Optimization types, comma-separated; default: all."
+)
 @click.option("--include-predictions", is_flag=True, help="Put the forecasts on each recommendation.")
 @format_option("table", "json", "ndjson", "yaml", "csv", "markdown", "html")
 @click.option(
@@ -119,7 +121,7 @@ class Destination:
 )
 @click.option("-v", "--verbose", is_flag=True, help="With a table: every recommendation and reason in full.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @model_option
 @config_option
 def analyze(
@@ -148,10 +150,10 @@ def analyze(
     """
     from perfopt.domain.period import parse_duration
 
-    services_asked = named_services(names, everything)
+    selected = named_services(names, everything)
     length, end = _period(period, until)
     request = Request(
-        names=services_asked,
+        names=selected,
         until=end,
         period=length,
         validity=parse_duration(validity, field="validity"),

@@ -55,12 +55,12 @@ def explain(
         if server is None
         else alone(fetched(server, recommendation))
     )
-    (made,) = (one for one in found.recommendations if one.recommendation_id == recommendation)
+    (chosen,) = (one for one in found.recommendations if one.recommendation_id == recommendation)
     if form == "json":
-        click.echo(to_json(made), nl=False)
+        click.echo(to_json(chosen), nl=False)
     else:
         screen = Screen.of_stdout()
-        click.echo(details([alone(made)], screen) + "\n" + screen.printable(explanation(made)), nl=False)
+        click.echo(details([alone(chosen)], screen) + "\n" + screen.printable(explanation(chosen)), nl=False)
     if html is not None:
         from perfopt.cli.output.page import to_page
 

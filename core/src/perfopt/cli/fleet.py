@@ -1,4 +1,4 @@
-"""`perfopt fleet`: what a cluster's nodes cost as it is and as recommended, pods packed anew."""
+"""`perfopt fleet`: the cost of a cluster's nodes, currently and as recommended, with pods packed again."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @source_options
-@click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; the last sample otherwise.")
+@click.option("--until", help="End of the history, such as 2026-11-23T00:00:00Z; default: the last sample.")
 @click.option("--period", default="14d", show_default=True, help="History to analyse.")
 @click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
-@click.option("--types", "type_names", multiple=True, help="Optimization types, with commas; all otherwise.")
+@click.option(
+    "--types", "type_names", multiple=True, help="Optimization types, comma-separated; default: all."
+)
 @click.option("--price-book", help="A configured price book with node types, or example:NAME.")
 @click.option(
     "--budget",
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     help="Seconds to search for them; the remaining gap is printed.",
 )
 @format_option("table", "json")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; one a core otherwise.")
+@click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @config_option
 def fleet(
     source: str | None,

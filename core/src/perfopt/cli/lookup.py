@@ -28,7 +28,7 @@ def fetched(server: str, recommendation_id: str) -> OptimizationRecommendation:
     try:
         answer = httpx.get(url, headers=headers, timeout=_TIMEOUT_SECONDS)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise InvalidInputError(f"{server!r} is no address.", remedy="Write http://HOST:PORT.") from error
+        raise InvalidInputError(f"{server!r} is not an address.", remedy="Write http://HOST:PORT.") from error
     except httpx.TransportError as error:
         raise SourceUnavailableError(
             f"{server} can't be reached: {error}.", remedy="Check the address and that the service runs."
@@ -62,14 +62,16 @@ def given(text: bytes, recommendation_id: str | None) -> list[OptimizationRecomm
         found = [_recommendation(plain) for value in _values(text) for plain in _plain(value)]
     except msgspec.MsgspecError as error:
         raise InvalidInputError(
-            f"The input is no recommendation: {error}.",
+            f"The input is not a recommendation: {error}.",
             remedy="Give what `perfopt analyze --format json` printed.",
         ) from error
     if recommendation_id is None:
         return found
-    chosen = [made for made in found if made.recommendation_id == recommendation_id]
+    chosen = [
+        recommendation for recommendation in found if recommendation.recommendation_id == recommendation_id
+    ]
     if not chosen:
-        known = tuple(made.recommendation_id for made in found)
+        known = tuple(recommendation.recommendation_id for recommendation in found)
         raise NotFoundError(
             f"There is no recommendation {recommendation_id!r} in the input.",
             remedy=f"There are: {', '.join(known) or 'none'}.",
@@ -84,21 +86,21 @@ def given_result(text: bytes, recommendation_id: str) -> AnalysisResult:
     Raises:
         InvalidInputError, NotFoundError: as `given` does.
     """
-    (made,) = given(text, recommendation_id)[:1]
+    (recommendation,) = given(text, recommendation_id)[:1]
     for value in _values(text):
         for plain in value.get("results", ()) if isinstance(value, dict) else ():
             ids = [one["recommendation_id"] for one in plain["recommendations"]]
             if recommendation_id in ids:
                 return msgspec.convert(plain, AnalysisResult)
-    return alone(made)
+    return alone(recommendation)
 
 
-def alone(made: OptimizationRecommendation) -> AnalysisResult:
+def alone(recommendation: OptimizationRecommendation) -> AnalysisResult:
     """Returns a result of one recommendation, of which no plan is known."""
     return AnalysisResult(
-        service_name=made.service_name,
-        workload=made.workload,
-        recommendations=(made,),
+        service_name=recommendation.service_name,
+        workload=recommendation.workload,
+        recommendations=(recommendation,),
         declined=(),
         warnings=(),
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their text means."""
+"""Options that several commands share, and how they are parsed."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,20 +17,20 @@ config_option = click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="Configuration file; PERFOPT_CONFIG otherwise.",
+    help="Configuration file; default: PERFOPT_CONFIG.",
 )
 
 
 def source_options[F: Callable[..., Any]](command: F) -> F:
-    """Adds the options that say where metrics are, `--source` and `--services`."""
+    """Adds the options that name the metrics, `--source` and `--services`."""
     help_text = "A configured name, a URL, or a Parquet or CSV file or directory."
-    state = "YAML: what each series of files has now."
+    state = "YAML: the current settings of the series in files."
     command = click.option("--services", type=click.Path(path_type=Path), help=state)(command)
     return click.option("--source", help=help_text)(command)
 
 
 def service_options[F: Callable[..., Any]](verb: str) -> Callable[[F], F]:
-    """Returns the options that say whom of a source, `--service` and `--all`; the verb is in their help."""
+    """Returns the options that select services, `--service` and `--all`, with a verb for their help."""
 
     def add(command: F) -> F:
         every = click.option(
@@ -45,7 +45,7 @@ def service_options[F: Callable[..., Any]](verb: str) -> Callable[[F], F]:
 
 
 def named_services(names: tuple[str, ...], everything: bool) -> tuple[str, ...] | None:
-    """Returns the services asked for; None is all.
+    """Returns the services requested; None is all.
 
     Raises:
         UsageError: neither or both of `--service` and `--all`.
@@ -92,7 +92,7 @@ model_option = click.option(
 
 
 def with_engine(config: "Config", *, processes: int | None, model: Path | None) -> "Config":
-    """Returns the configuration with what the command line says of the engine, if anything."""
+    """Returns the configuration with the engine options of the command line, if any."""
     from msgspec.structs import replace
 
     given = {"processes": processes, "sizing_model": None if model is None else str(model)}
@@ -120,7 +120,7 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
             short "resource", "scaling", "tuning", "cost", "latency".
 
     Raises:
-        InvalidInputError: a name is no type.
+        InvalidInputError: a name is not a type.
     """
     from perfopt.domain.enums import OptimizationType
 
@@ -133,7 +133,7 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
     for name in (part.strip() for text in texts for part in text.split(",")):
         if name.upper() not in names:
             raise InvalidInputError(
-                f"{name!r} is no optimization type.",
+                f"{name!r} is not an optimization type.",
                 field="types",
                 remedy=f"Known: {known}.",
             )

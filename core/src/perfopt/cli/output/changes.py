@@ -95,9 +95,9 @@ def service_changes(results: Iterable[AnalysisResult]) -> list[ServiceChanges]:
 def unchanged(results: Iterable[AnalysisResult]) -> Iterator[tuple[str, OptimizationRecommendation]]:
     """Returns the recommendations to change nothing, with their services."""
     for result in results:
-        for made in result.recommendations:
-            if not changed_fields(made.current_state, made.recommended_state):
-                yield result.service_name, made
+        for recommendation in result.recommendations:
+            if not changed_fields(recommendation.current_state, recommendation.recommended_state):
+                yield result.service_name, recommendation
 
 
 def changed_fields(current: dict[str, Any], recommended: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -111,15 +111,17 @@ def changed_fields(current: dict[str, Any], recommended: dict[str, Any]) -> dict
 
 
 def _of_result(result: AnalysisResult) -> ServiceChanges | None:
-    made = [one for one in result.recommendations if changed_fields(one.current_state, one.recommended_state)]
-    if not made:
+    changing = [
+        one for one in result.recommendations if changed_fields(one.current_state, one.recommended_state)
+    ]
+    if not changing:
         return None
-    made.sort(key=lambda one: -(one.expected_value.total if one.expected_value else 0.0))
-    whole: Priced = result.plan or made[0]
-    rows = tuple(row for one in made for row in _rows(one, _own_fields(one, result.plan), whole))
+    changing.sort(key=lambda one: -(one.expected_value.total if one.expected_value else 0.0))
+    whole: Priced = result.plan or changing[0]
+    rows = tuple(row for one in changing for row in _rows(one, _own_fields(one, result.plan), whole))
     if not rows:
         return None
-    values = [one.expected_value.total for one in made if one.expected_value is not None]
+    values = [one.expected_value.total for one in changing if one.expected_value is not None]
     return ServiceChanges(
         service=result.service_name,
         rows=rows,
@@ -127,37 +129,39 @@ def _of_result(result: AnalysisResult) -> ServiceChanges | None:
         cost_recommended=whole.monthly_cost_recommended,
         currency=whole.currency,
         assumed="assumed_from_limit"
-        in (whole.current_state.get("basis"), made[0].current_state.get("basis")),
+        in (whole.current_state.get("basis"), changing[0].current_state.get("basis")),
         expected_value=sum(values) if values else None,
     )
 
 
-def _own_fields(made: OptimizationRecommendation, plan: Plan | None) -> set[str] | None:
+def _own_fields(recommendation: OptimizationRecommendation, plan: Plan | None) -> set[str] | None:
     """Returns the labels that the plan takes from a recommendation; None is all that it changes."""
     if plan is None:
         return None
-    steps = [step for step in plan.steps if step.recommendation_id == made.recommendation_id]
+    steps = [step for step in plan.steps if step.recommendation_id == recommendation.recommendation_id]
     return {label for step in steps for label in step.changes}
 
 
-def _rows(made: OptimizationRecommendation, own: set[str] | None, whole: Priced) -> Iterator[Change]:
+def _rows(
+    recommendation: OptimizationRecommendation, own: set[str] | None, whole: Priced
+) -> Iterator[Change]:
     changed = changed_fields(whole.current_state, whole.recommended_state)
     if own is not None:
         changed = {label: values for label, values in changed.items() if label in own}
-    accurate, scored = backtested(made.evidence)
+    accurate, scored = backtested(recommendation.evidence)
     for container, what, current, recommended, severity in _described(changed):
         yield Change(
             container=container,
-            kind=short_type(made.optimization_type),
+            kind=short_type(recommendation.optimization_type),
             what=what,
             current=current,
             recommended=recommended,
             severity=severity,
-            confidence=made.expected_improvement.confidence,
+            confidence=recommendation.expected_improvement.confidence,
             accurate=accurate,
             scored=scored,
-            n_effective=made.confidence_detail.n_effective,
-            recommendation_id=made.recommendation_id,
+            n_effective=recommendation.confidence_detail.n_effective,
+            recommendation_id=recommendation.recommendation_id,
         )
 
 

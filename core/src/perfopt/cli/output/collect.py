@@ -63,8 +63,8 @@ class Collector:
         first = self._numbered + 1
         self._numbered += len(result.recommendations)
         ids = [
-            f"opt_{made.made_at:%Y%m%d}_{number:03d}"
-            for number, made in enumerate(result.recommendations, start=first)
+            f"opt_{recommendation.made_at:%Y%m%d}_{number:03d}"
+            for number, recommendation in enumerate(result.recommendations, start=first)
         ]
         numbered = renumbered(result, ids)
         if self._write_line is not None:

@@ -31,8 +31,8 @@ def details(results: Iterable[AnalysisResult], screen: Screen) -> str:
 
 
 def _service(result: AnalysisResult) -> Iterator[tuple[str, str]]:
-    for made in result.recommendations:
-        yield from recommendation_lines(made)
+    for recommendation in result.recommendations:
+        yield from recommendation_lines(recommendation)
     if result.plan is not None:
         yield from _plan(result.plan)
     for (code, reason), kinds in _reasons(result.declined).items():
@@ -48,17 +48,20 @@ def _reasons(declined: Iterable[Declined]) -> dict[tuple[str, str], list[str]]:
     return found
 
 
-def recommendation_lines(made: OptimizationRecommendation) -> Iterator[tuple[str, str]]:
+def recommendation_lines(recommendation: OptimizationRecommendation) -> Iterator[tuple[str, str]]:
     """Returns one recommendation in full: what, for how long, how sure, by what backtest, and why."""
-    kind = short_type(made.optimization_type)
-    yield (made.recommendation_id, f"{kind} (by {made.plugin}): {made.description}")
-    yield ("valid until", format_instant(made.valid_until)[:16] + "Z")
-    yield ("expected", _expected(made))
-    yield ("confidence", _confidence(made))
-    yield ("backtest", _backtest(made.evidence))
-    for reason in made.reasons:
+    kind = short_type(recommendation.optimization_type)
+    yield (
+        recommendation.recommendation_id,
+        f"{kind} (by {recommendation.plugin}): {recommendation.description}",
+    )
+    yield ("valid until", format_instant(recommendation.valid_until)[:16] + "Z")
+    yield ("expected", _expected(recommendation))
+    yield ("confidence", _confidence(recommendation))
+    yield ("backtest", _backtest(recommendation.evidence))
+    for reason in recommendation.reasons:
         yield ("reason", reason.text)
-    if asked := conditions(made):
+    if asked := conditions(recommendation):
         yield ("apply", asked)
 
 
@@ -84,29 +87,29 @@ def _short(value: Any) -> str:
     return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
 
 
-def _expected(made: Priced) -> str:
-    before, after = made.monthly_cost_current, made.monthly_cost_recommended
+def _expected(priced: Priced) -> str:
+    before, after = priced.monthly_cost_current, priced.monthly_cost_recommended
     if before is None or after is None:
         parts = ["no saving is expected: costs are unknown"]
     else:
-        change = f"{before:,.2f} → {after:,.2f} {made.currency} a month by price book {made.price_book}"
-        parts = [f"{change}, {made.expected_improvement.cost_reduction_percent:.1f} % saved"]
-    if made.current_state.get("basis") == "assumed_from_limit":
+        change = f"{before:,.2f} → {after:,.2f} {priced.currency} a month by price book {priced.price_book}"
+        parts = [f"{change}, {priced.expected_improvement.cost_reduction_percent:.1f} % saved"]
+    if priced.current_state.get("basis") == "assumed_from_limit":
         parts.append("current requests are assumed from limits")
-    if made.expected_improvement.latency_reduction_ms:
-        parts.append(f"latency {-made.expected_improvement.latency_reduction_ms:+.1f} ms")
+    if priced.expected_improvement.latency_reduction_ms:
+        parts.append(f"latency {-priced.expected_improvement.latency_reduction_ms:+.1f} ms")
     return "; ".join(parts)
 
 
-def _confidence(made: OptimizationRecommendation) -> str:
-    detail = made.confidence_detail
+def _confidence(recommendation: OptimizationRecommendation) -> str:
+    detail = recommendation.confidence_detail
     own = (
         "no own backtest window"
         if detail.accurate_share is None
         else f"own hit rate {detail.accurate_share:.0%} (n_eff {detail.n_effective:.1f})".replace("%", " %")
     )
     prior = f"prior {detail.prior:.2f} (weight {detail.prior_strength:.0f}): {detail.prior_source}"
-    return f"{made.expected_improvement.confidence:.2f} from {own} and {prior}"
+    return f"{recommendation.expected_improvement.confidence:.2f} from {own} and {prior}"
 
 
 def _backtest(evidence: Evidence) -> str:

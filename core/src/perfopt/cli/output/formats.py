@@ -79,8 +79,8 @@ def to_markdown(report: Report) -> str:
     lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if found else [NO_CHANGES]
     lines += [_line(row) for of in found for row in _markdown_rows(of)]
     lines += [f"\n{total}" for total in totals(found)]
-    lines += [""] if (said := notes(report)) else []
-    for note in said:
+    lines += [""] if (noted := notes(report)) else []
+    for note in noted:
         kinds, code = (f" {text}" if text else "" for text in (note.kinds, note.code))
         text = f": {note.text}" if note.text else ""
         lines.append(f"- **{note.label}**{kinds}, {note.who}{code and f' ({note.code})'}{text}")

@@ -180,7 +180,7 @@ def notes_table(found: Sequence[Note], screen: Screen) -> Table:
             note.label,
             _kinds(note.kinds),
             shortened(note.who, max(screen.width // 4, _MIN_SERVICE)),
-            _said(note),
+            _text_of(note),
         )
         for note in found
     ]
@@ -194,7 +194,7 @@ def notes_table(found: Sequence[Note], screen: Screen) -> Table:
     return table
 
 
-def _said(note: Note) -> str:
+def _text_of(note: Note) -> str:
     return f"{note.code}: {note.text}" if note.code else note.text
 
 

@@ -69,8 +69,8 @@ def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[Note]:
 
 def _unchanged(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
     kinds: dict[str, list[str]] = {}
-    for service, made in unchanged(results):
-        kinds.setdefault(service, []).append(made.optimization_type)
+    for service, recommendation in unchanged(results):
+        kinds.setdefault(service, []).append(recommendation.optimization_type)
     for service, own in kinds.items():
         yield service, listed_types(own), "", ""
 
@@ -118,17 +118,17 @@ def listed_types(kinds: Sequence[str]) -> str:
 
 def _conditions(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
     for result in results:
-        for made in (result.plan,) if result.plan is not None else result.recommendations:
-            if asked := conditions(made):
+        for recommendation in (result.plan,) if result.plan is not None else result.recommendations:
+            if asked := conditions(recommendation):
                 yield result.service_name, "", "", asked
 
 
-def conditions(made: Priced) -> str:
+def conditions(recommendation: Priced) -> str:
     """Returns what rules ask of whoever applies it; "" where that is nothing."""
-    asked = ["after approval"] if made.requires_approval else []
-    if made.not_before is not None:
-        asked.append(f"from {made.not_before:%Y-%m-%d %H:%M} UTC")
-    elif made.allowed_windows:
-        asked.append(f"until {made.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
-    later = len(made.allowed_windows) - 1
+    asked = ["after approval"] if recommendation.requires_approval else []
+    if recommendation.not_before is not None:
+        asked.append(f"from {recommendation.not_before:%Y-%m-%d %H:%M} UTC")
+    elif recommendation.allowed_windows:
+        asked.append(f"until {recommendation.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
+    later = len(recommendation.allowed_windows) - 1
     return ", ".join(asked) + (f" ({later} more window{'s' if later > 1 else ''})" if later > 0 else "")

@@ -47,7 +47,7 @@ def _dumper() -> Any:
 
 def to_lines(result: AnalysisResult) -> str:
     """Prints one recommendation a line, then one line for each type that was declined."""
-    lines = [msgspec.json.encode(made) for made in result.recommendations]
+    lines = [msgspec.json.encode(recommendation) for recommendation in result.recommendations]
     lines += [
         msgspec.json.encode(
             {

@@ -5,9 +5,10 @@ from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 
 
-def explanation(made: OptimizationRecommendation) -> str:
+def explanation(recommendation: OptimizationRecommendation) -> str:
     """Prints what rules did to a recommendation, in a table."""
-    return _explained(f"{made.recommendation_id}: {made.optimization_type} of {made.service_name}", made)
+    name = f"{recommendation.recommendation_id}: {recommendation.optimization_type}"
+    return _explained(f"{name} of {recommendation.service_name}", recommendation)
 
 
 def plan_explanation(service: str, plan: Plan) -> str:
@@ -16,8 +17,8 @@ def plan_explanation(service: str, plan: Plan) -> str:
     return _explained(f"The plan of {service}, from {parts}", plan)
 
 
-def _explained(title: str, made: OptimizationRecommendation | Plan) -> str:
-    if not made.rules:
+def _explained(title: str, recommendation: OptimizationRecommendation | Plan) -> str:
+    if not recommendation.rules:
         return f"{title}\nNo rule changed it or held it back.\n"
     rows = [
         (
@@ -28,19 +29,21 @@ def _explained(title: str, made: OptimizationRecommendation | Plan) -> str:
             _value(fired.after),
             fired.reason,
         )
-        for fired in made.rules
+        for fired in recommendation.rules
     ]
     shown = table(("RULE", "ACTION", "FIELD", "BEFORE", "AFTER", "REASON"), rows)
-    return f"{title}\n{shown}{_conditions(made)}"
+    return f"{title}\n{shown}{_conditions(recommendation)}"
 
 
 def _value(value: str | int | float | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _conditions(made: OptimizationRecommendation | Plan) -> str:
-    lines = ["It needs approval before it is applied."] if made.requires_approval else []
-    if made.allowed_windows:
-        spans = [f"{format_instant(w.start)} to {format_instant(w.end)}" for w in made.allowed_windows]
+def _conditions(recommendation: OptimizationRecommendation | Plan) -> str:
+    lines = ["It needs approval before it is applied."] if recommendation.requires_approval else []
+    if recommendation.allowed_windows:
+        spans = [
+            f"{format_instant(w.start)} to {format_instant(w.end)}" for w in recommendation.allowed_windows
+        ]
         lines.append(f"It may be applied {', '.join(spans)}.")
     return "".join(f"{line}\n" for line in lines)

@@ -24,15 +24,15 @@ def to_text(report: Report, screen: Screen, *, verbose: bool = False) -> str:
         screen: what it is printed on.
         verbose: print each service's recommendations, evidence and reasons in full below the table.
     """
-    found, said = service_changes(report.results), notes(report)
-    if not found and not said:
+    found, noted = service_changes(report.results), notes(report)
+    if not found and not noted:
         return NOTHING
     parts: list[RenderableType] = [*changes_table(found, screen)] if found else [NO_CHANGES]
     parts += [Text(total, style="bold") for total in totals(found)]
     if found:
         parts += [Text(line, style="dim") for line in _legend(screen)]
-    if said:
-        parts += ["", notes_table(said, screen)]
+    if noted:
+        parts += ["", notes_table(noted, screen)]
     shown = printed(parts, screen)
     return shown + details(report.results, screen) if verbose else shown
 
