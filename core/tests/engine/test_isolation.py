@@ -235,3 +235,29 @@ PLUGIN = ExamplePlugin(Nosy())
     install("nosy", {"nosy": "nosy_plugin:PLUGIN"}, files={"nosy_plugin.py": source})
     result = start().analyze(make_snapshot(), RESOURCE, WEEK)
     assert result.recommendations[0].description == "None"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("os._exit(3)", "exit code 3"),
+        ("time.sleep(60)", "took longer"),
+        ("raise ValueError('x')", "ValueError"),
+    ],
+)
+def test_merge_that_fails_is_contained_and_named(install, start, body, error):
+    source = f"""
+import os, time
+from perfopt.engine import worker
+from perfopt.testing.examples import ExamplePlugin, PeakStrategy
+def merge(*_, **__):
+    {body}
+worker.assemble = merge
+PLUGIN = ExamplePlugin(PeakStrategy())
+"""
+    install("stuck", {"aa": "stuck_merge:PLUGIN"}, files={"stuck_merge.py": source})
+    result = start(deadline_seconds=3).analyze(make_snapshot(), RESOURCE, WEEK)
+    assert result.recommendations == ()
+    assert [one.code for one in result.declined] == ["strategy_failed"]
+    assert [one.code for one in result.warnings if one.code == "merge_failed"]
+    assert error in result.declined[0].reason

@@ -6,9 +6,8 @@ import msgspec
 from sqlalchemy import bindparam, text
 from sqlalchemy.types import String
 
-from perfopt.domain.accuracy import ReplayedAccuracy
+from perfopt.domain.accuracy import DEFINITION, ReplayedAccuracy
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.recommendation import Evidence
 from perfopt_api.store.database import Database
 
 _QUERY = text("""
@@ -83,7 +82,7 @@ async def replayed_accuracy(
         msgspec.convert(
             _rounded(dict(row))
             | {
-                "definition": Evidence(windows=()).definition,
+                "definition": DEFINITION,
                 "recorded": by_type.get(row["optimization_type"]),
             },
             ReplayedAccuracy,

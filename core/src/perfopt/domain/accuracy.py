@@ -4,6 +4,12 @@ import msgspec
 
 from perfopt.domain.enums import OptimizationType
 
+DEFINITION = (
+    "cpu: demand at most the request in 99 % of samples; memory: no sample above request or limit;"
+    " expected latency and saving realised"
+)
+"""Of accurate, as results print it."""
+
 
 class RecordedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     """What the recommendations of one type came to that are past their validity, superseded ones too.

@@ -1,4 +1,4 @@
-"""The event `optimization_recommendation_generated`: exactly the seed's body (DESIGN.md section 3)."""
+"""The event `optimization_recommendation_generated`: the body that subscribers read."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ class ExpectedImprovement(msgspec.Struct, frozen=True, kw_only=True):
         performance_gain_percent: relative fall of predicted p99 latency; 0 where there is no latency data.
         cost_reduction_percent: fall of the monthly cost of requests by the named price book.
         latency_reduction_ms: at the SLO's quantile.
-        confidence: probability that the recommendation is accurate by DESIGN.md section 5.
+        confidence: probability that the recommendation is accurate.
     """
 
     performance_gain_percent: float
@@ -57,7 +57,7 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         made_at, scored_until: the window [made_at, scored_until) the outcome was taken on.
-        accurate, cpu_safe, memory_safe: by DESIGN.md section 5; None where the window was not scored, or
+        accurate, cpu_safe, memory_safe: None where the window was not scored, or
             where that resource was not set or not measured.
         outcome: "accurate", "inaccurate", "declined" or "not_scored".
         recommended: quantities by container, Kubernetes strings.
@@ -83,15 +83,13 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Proof on the service's own history.
+    """The backtest on the service's own history.
 
     Attributes:
-        windows: one replay per past origin, oldest first.
-        definition: which definition of accurate was used.
+        windows: one per past origin, oldest first.
     """
 
     windows: tuple[ReplayWindow, ...]
-    definition: str = "DESIGN.md section 5"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Requests of the contract (DESIGN.md section 3)."""
+"""Requests of the contract."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Which workload a service name means (DESIGN.md section 3)."""
+"""Which workload a service name means."""
 
 import difflib
 import re

@@ -11,16 +11,15 @@ import msgspec
 
 from perfopt.config.documents import read_yaml
 from perfopt.config.loading import Config, EngineConfig
-from perfopt.domain.enums import OptimizationType
+from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
-from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
-from perfopt.engine.assembly import assemble
 from perfopt.engine.breaker import Breaker
 from perfopt.engine.isolation import StrategyPool
-from perfopt.engine.messages import Answers, Outcome
+from perfopt.engine.messages import Answers, Merge, Outcome
 from perfopt.engine.models import read_checked
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.records import PLAN
@@ -136,25 +135,42 @@ class Engine:
             EngineClosedError: the engine was closed before or meanwhile.
         """
         context, warnings = self.context(snapshot, validity)
-        rules = self.rules_for(snapshot.workload)
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
         answers = self._run(context, infos, include_predictions)
 
-        def assembled(given: Answers) -> AnalysisResult:
-            nobody, alone = self._no_strategy(), only is not None
-            return assemble(
-                context,
-                types,
-                infos,
+        def merged(given: Answers) -> AnalysisResult:
+            request = Merge(
+                tuple(types),
+                tuple(infos),
                 given,
-                warnings,
-                nobody,
-                rules,
+                tuple(warnings),
+                self._no_strategy(),
                 self._records.get(PLAN),
-                by_itself=alone,
+                by_itself=only is not None,
+                deadline_seconds=self._config.engine.deadline_seconds,
             )
+            return self._merged(context, request)
 
-        return self._with_knobs_for_the_plan(assembled, context, infos, answers)
+        return self._with_knobs_for_the_plan(merged, context, infos, answers)
+
+    def _merged(self, context: AnalysisContext, request: Merge) -> AnalysisResult:
+        """Merges in a worker process, where a hang or a crash costs this analysis only."""
+        answer = self._pool.merge(context, request)
+        if answer.result is not None:
+            return answer.result
+        workload, reason = context.snapshot.workload, f"Merging the proposals {answer.error}."
+        declined = tuple(
+            Declined(optimization_type=kind, code=DeclineCode.STRATEGY_FAILED, reason=reason)
+            for kind in request.types
+        )
+        warning = AnalysisWarning(code="merge_failed", message=reason)
+        return AnalysisResult(
+            service_name=workload.service_name,
+            workload=str(workload.id),
+            recommendations=(),
+            declined=declined,
+            warnings=(*request.warnings, warning),
+        )
 
     def context(
         self, snapshot: WorkloadSnapshot, validity: timedelta
@@ -190,13 +206,13 @@ class Engine:
 
     def _with_knobs_for_the_plan(
         self,
-        assembled: Callable[[Answers], AnalysisResult],
+        merged: Callable[[Answers], AnalysisResult],
         context: AnalysisContext,
         infos: Sequence[StrategyInfo],
         answers: Answers,
     ) -> AnalysisResult:
         """Asks once more for knobs that were computed for limits which the plan moves."""
-        result = assembled(answers)
+        result = merged(answers)
         stale = with_stale_knobs(result)
         if result.plan is None or not stale:
             return result
@@ -204,7 +220,7 @@ class Engine:
         again = dict(zip(stale, self._pool.run(planned, stale).outcomes, strict=True))
         now, then = context.snapshot.workload.state, planned.snapshot.workload.state
         second = [again.get(info.key) for info in infos]
-        return assembled(replace(answers, outcomes=for_the_plan(answers.outcomes, second, now, then)))
+        return merged(replace(answers, outcomes=for_the_plan(answers.outcomes, second, now, then)))
 
     def _run(
         self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool

@@ -17,7 +17,7 @@ from perfopt.engine.child import (
     ChildProcess,
     ChildTimedOutError,
 )
-from perfopt.engine.messages import Answers, Outcome, Run, Setup, Subject
+from perfopt.engine.messages import Answers, Merge, MergeAnswer, Outcome, Run, Setup, Subject
 from perfopt.engine.models import sha256
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
@@ -116,9 +116,9 @@ class StrategyPool:
         """
         subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as seat:
-            outcomes = tuple(_outcome(seat.ask(key, subject)) for key in keys)
+            outcomes = tuple(_outcome(seat.ask(Run(key, self._deadline), subject)) for key in keys)
             answers = Answers(outcomes, models=seat.equipment.digests)
-            made = seat.ask(None, subject) if predictions else None
+            made = seat.ask(Run(None, self._deadline), subject) if predictions else None
         if self._closed:
             raise EngineClosedError("The engine was closed during an analysis.")
         if made is None:
@@ -126,6 +126,28 @@ class StrategyPool:
         if isinstance(made, ChildError):
             return replace(answers, predictions_error=str(made))
         return replace(answers, predictions=messages.decode_predictions(made))
+
+    def merge(self, context: AnalysisContext, request: Merge) -> MergeAnswer:
+        """Merges the proposals on one workload in a worker process; blocks.
+
+        Args:
+            context: of the strategies.
+            request: what they gave.
+
+        Raises:
+            EngineClosedError: the pool was closed before or meanwhile.
+        """
+        subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
+        with self._borrow() as seat:
+            answer = seat.ask(request, subject)
+        if self._closed:
+            raise EngineClosedError("The engine was closed during an analysis.")
+        if isinstance(answer, ChildError):
+            return MergeAnswer(error=str(answer))
+        try:
+            return messages.decode_merge(answer)
+        except msgspec.MsgspecError as error:
+            return MergeAnswer(error=f"gave a result that can't be read: {error}")
 
     @contextmanager
     def _borrow(self) -> Iterator["_Seat"]:
@@ -187,25 +209,25 @@ class _Seat:
         self._informed = False
         self._stopped = False
 
-    def ask(self, key: str | None, subject: bytes) -> bytes | ChildError:
-        """Has one strategy run; a ChildError where the worker went away under it."""
+    def ask(self, request: Run | Merge, subject: bytes) -> bytes | ChildError:
+        """Has a worker answer a request; a ChildError where it went away during it."""
         try:
-            return self._ask(key, subject)
+            return self._ask(request, subject)
         except (ChildOverMemoryError, ChildCrashedError) as error:
             # A process with a past may have been ended by the system while it was idle, or by what
             # earlier strategies left behind in it. That is not this one's fault.
-            return self._again(key, subject) if self._used else self._gone(error)
+            return self._again(request, subject) if self._used else self._gone(error)
         except ChildError as error:
             return self._gone(error)
 
-    def _again(self, key: str | None, subject: bytes) -> bytes | ChildError:
+    def _again(self, request: Run | Merge, subject: bytes) -> bytes | ChildError:
         self.leave()
         try:
-            return self._ask(key, subject)
+            return self._ask(request, subject)
         except ChildError as error:
             return self._gone(error)
 
-    def _ask(self, key: str | None, subject: bytes) -> bytes:
+    def _ask(self, request: Run | Merge, subject: bytes) -> bytes:
         if self.child is None:
             self.child = ChildProcess(WORKER)
             if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
@@ -214,7 +236,7 @@ class _Seat:
         if not self._informed:
             self.child.send(subject)
             self._informed = True
-        self.child.send(messages.encode_request(Run(key, self._deadline)))
+        self.child.send(messages.encode_request(request))
         answer = self.child.receive(self._deadline, self._memory)
         self._used = True
         return answer

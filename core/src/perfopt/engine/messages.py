@@ -12,9 +12,17 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
+from perfopt.domain.enums import OptimizationType
+from perfopt.domain.recommendation import (
+    AnalysisResult,
+    AnalysisWarning,
+    Declined,
+    Evidence,
+    PredictionSeries,
+)
+from perfopt.domain.record import StrategyRecord
 from perfopt.domain.rules import Conditions, FiredRule
-from perfopt.engine.registry import Registry
+from perfopt.engine.registry import Registry, StrategyInfo
 from perfopt.plugin.strategy import Proposal
 from perfopt.rules import RuleSources
 
@@ -45,6 +53,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     declined: Declined | None = None
     error: str | None = None
     models: tuple[str, ...] = ()
+
+
+class MergeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of merging: a result, or an error that follows "Merging the proposals"."""
+
+    result: AnalysisResult | None = None
+    error: str | None = None
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -107,9 +122,25 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
+@dataclass(frozen=True)
+class Merge:
+    """Merge the proposals on the subject and rank the result; the arguments are those of `assemble`."""
+
+    types: tuple[OptimizationType, ...]
+    infos: tuple[StrategyInfo, ...]
+    answers: Answers
+    warnings: tuple[AnalysisWarning, ...]
+    no_strategy: str
+    plan_record: StrategyRecord | None
+    by_itself: bool
+    deadline_seconds: float
+
+
+Request = Setup | Subject | Run | Merge
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _outcome = msgspec.msgpack.Decoder(Outcome)
 _registry = msgspec.msgpack.Decoder(Registry)
+_merge = msgspec.msgpack.Decoder(MergeAnswer)
 _predictions = msgspec.msgpack.Decoder(Predictions)
 
 
@@ -128,17 +159,22 @@ def decode_registry(data: bytes) -> Registry:
     return _registry.decode(data)
 
 
+def decode_merge(data: bytes) -> MergeAnswer:
+    """Decodes what came of merging; raises msgspec.MsgspecError where it can't be read."""
+    return _merge.decode(data)
+
+
 def decode_predictions(data: bytes) -> Predictions:
     """Decodes forecasts by "container/metric"."""
     return _predictions.decode(data)
 
 
-def encode_request(request: Setup | Subject | Run) -> bytes:
+def encode_request(request: Request) -> bytes:
     """Encodes a request to a worker."""
     return pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
 
 
-def decode_request(data: bytes) -> Setup | Subject | Run:
+def decode_request(data: bytes) -> Request:
     """Decodes a request, in the worker."""
-    request: Setup | Subject | Run = pickle.loads(data)  # noqa: S301  from the parent that started this process
+    request: Request = pickle.loads(data)  # noqa: S301  from the parent that started this process
     return request

@@ -34,7 +34,7 @@ class RecordedOutcome:
         workload: identity of the workload.
         made_at, valid_until: the window it was scored on.
         stated: the probability before any record was taken into account.
-        accurate: by DESIGN.md section 5.
+        accurate: whether it was, by its outcome.
         recorded_at: when it was scored; files may tell of times long gone.
     """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from perfopt.engine import messages
+from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import Channel, end_after, end_never
 from perfopt.engine.models import ConsultedModels
 from perfopt.engine.pipeline import predict, run_strategy
@@ -41,6 +42,11 @@ def main() -> None:
             answer = _run(request.key, subject, loaded.instances, setup.models, book)
             end_never()
             channel.send(answer)
+        elif isinstance(request, messages.Merge):
+            end_after(request.deadline_seconds)
+            answer = _merge(request, subject, book)
+            end_never()
+            channel.send(answer)
 
 
 def _run(
@@ -64,6 +70,25 @@ def _run(
         return messages.encode(messages.Outcome(status="failed", error=str(error)))
     except BaseException as error:  # foreign code may raise anything, SystemExit and MemoryError too
         return messages.encode(messages.Outcome(status="failed", error=describe(error)))
+
+
+def _merge(request: messages.Merge, subject: bytes, book: RuleBook) -> bytes:
+    context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
+    try:
+        result = assemble(
+            context,
+            request.types,
+            request.infos,
+            request.answers,
+            request.warnings,
+            request.no_strategy,
+            book.rules_for(context.snapshot.workload),
+            request.plan_record,
+            by_itself=request.by_itself,
+        )
+        return messages.encode(messages.MergeAnswer(result=result))
+    except Exception as error:
+        return messages.encode(messages.MergeAnswer(error=describe(error)))
 
 
 def describe(error: BaseException) -> str:
