@@ -46,3 +46,17 @@ def test_it_is_a_probability_between_prior_and_record(made, mean):
     sure, detail = confidence(Evidence(windows=tuple(window(*one) for one in made)), prior, WEEK)
     share = mean if detail.accurate_share is None else detail.accurate_share
     assert min(mean, share) - 1e-3 <= sure <= max(mean, share) + 1e-3
+
+
+def test_a_window_within_another_adds_no_time():
+    long = ReplayWindow(made_at=START, scored_until=START + 3 * WEEK, outcome="accurate", accurate=True)
+    evidence = Evidence(windows=(long, window(3, True), window(20, True)))  # the last reaches to day 27
+    assert confidence(evidence, PRIOR, WEEK)[1].n_effective == pytest.approx(27 / 7, abs=1e-4)
+    after = Evidence(windows=(long, window(3, True), window(12, True)))
+    assert confidence(after, PRIOR, WEEK)[1].n_effective == 3
+
+
+def test_the_detail_says_what_the_prior_is_and_that_no_outcome_was_recorded():
+    detail = confidence(Evidence(windows=()), PRIOR, WEEK)[1]
+    assert (detail.prior, detail.prior_strength) == (0.8, 4)
+    assert (detail.recorded_outcomes, detail.recorded_accuracy, detail.before_record) == (0.0, None, None)

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from perfopt.domain.enums import Basis, OptimizationType
 from perfopt.domain.fields import parse_state
 from perfopt.domain.workload import Container, HpaState, WorkloadState
-from perfopt.evaluation.outcome import score_outcome
+from perfopt.evaluation.outcome import score_outcome, score_plan_outcome
 from perfopt.plugin.strategy import Claim, Proposal
 from perfopt.testing import make_snapshot
 
 GIB = 2**30
 WEEK = 7 * 288
 RESOURCE = OptimizationType.RESOURCE_OPTIMIZATION
+LATENCY = OptimizationType.LATENCY_OPTIMIZATION
 
 
 def window(cpu=0.4, service=None, **more):
@@ -103,3 +104,57 @@ def test_a_state_is_what_its_map_says(own, replicas, hpa, basis):
     )
     stored = msgspec.json.decode(msgspec.json.encode(state.to_map()))
     assert parse_state(stored) == state
+
+
+def test_a_share_of_exactly_five_percent_throttled_is_no_shortage():
+    found = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, 0.05)), applied=True)
+    assert (found.score.accurate, found.censored) == (True, None)
+
+
+def test_no_kill_in_a_series_of_kills_is_no_shortage():
+    found = score_outcome(proposal(), window(oom_kills=np.zeros(WEEK)), applied=True)
+    assert (found.score.accurate, found.censored) == (True, None)
+
+
+def test_a_kill_takes_the_place_of_a_reason_for_not_scoring():
+    gone = make_snapshot({"main": {"cpu_cores": np.full(WEEK, np.nan), "oom_kills": np.ones(WEEK)}})
+    assert score_outcome(proposal(), gone, applied=False).score.reason
+    assert score_outcome(proposal(), gone, applied=True).score.reason is None
+
+
+def plan_outcome(parts, used, applied):
+    return score_plan_outcome(parts, parts[0].target, used, applied=applied)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_plan_is_scored_by_all_that_its_parts_set(applied):
+    assert plan_outcome([proposal(0.5)], window(), applied).score.accurate
+    assert not plan_outcome([proposal(0.3)], window(), applied).score.accurate
+
+
+def test_a_kill_makes_a_plan_inaccurate_only_where_it_was_applied():
+    killed = window(oom_kills=np.eye(1, WEEK, 100)[0])
+    assert plan_outcome([proposal()], killed, False).score.accurate
+    found = plan_outcome([proposal()], killed, True)
+    assert (found.score.accurate, found.censored) == (False, "oom_kill")
+
+
+@pytest.mark.parametrize(("applied", "kept"), [(False, False), (True, True)])
+def test_a_plan_in_force_is_held_to_the_latency_of_its_target(applied, kept):
+    claim = Claim(
+        latency_ms=90.0,
+        latency_interval_ms=(70.0, 112.0),
+        latency_now_ms=200.0,
+        latency_now_interval_ms=(180.0, 220.0),
+    )
+    used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
+    found = plan_outcome([proposal(), proposal(kind=LATENCY, claim=claim)], used, applied)
+    assert found.score.claim_kept is kept
+    assert score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=applied).score.claim_kept is kept
+
+
+def test_the_width_of_a_claimed_interval_is_taken_of_the_target():
+    claim = Claim(latency_ms=80.0, latency_interval_ms=(70.0, 114.0), latency_now_ms=200.0)
+    used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
+    found = score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=True)
+    assert found.score.claim_kept is False  # 44 ms are more than half of 80, and less than half of 92
