@@ -140,7 +140,7 @@ def test_list_shows_the_packs_of_a_namespace_in_order(run, tmp_path):
         run("rules", "list", "--config", config, "--namespace", "risk", "--format", "json").stdout
     )
     found = {pack["name"]: pack for pack in listed}
-    assert [pack["name"] for pack in listed][-3:] == ["house", "floors", "memory-peak"]
+    assert [pack["name"] for pack in listed][-4:] == ["house", "floors", "cluster-limits", "memory-peak"]
     assert (found["budget"]["enabled"], found["budget"]["parameters"]["monthly"]) == (True, "20")
     assert found["house"]["layer"] == "installation"
     table = run("rules", "list", "--config", config).stdout

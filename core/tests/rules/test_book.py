@@ -42,7 +42,7 @@ def test_layers_run_in_order_and_the_later_has_the_last_word(pack, run, situatio
         for one in pack_settings(RuleSources.read(msgspec.convert(config, RulesConfig)), "risk")
     ]
     assert [name for name in order if name in ("zz", "aa", "own")] == ["zz", "aa", "own"]
-    assert order[-2:] == ["floors", "memory-peak"]
+    assert order[-3:] == ["floors", "cluster-limits", "memory-peak"]
     assert limit(run(config, context=situation(namespace="risk"))) == 3
     assert limit(run(config)) == 1.5
 

@@ -85,6 +85,9 @@ def test_the_rest_of_a_pack_is_checked_too(pack, body, said):
         read_pack(Path(pack(body)))
 
 
+BOUNDS = ("least", "request_most", "limit_most")
+
+
 def test_every_wrong_rule_is_named_at_once(pack):
     rule = "  - {{name: {}, reason: R., when: nope, actions: [{{veto: {{}}}}]}}\n"
     path = pack("rules:\n" + rule.format("a") + rule.format("b"))
@@ -102,6 +105,7 @@ def test_two_rules_of_one_name_are_refused(pack):
 def test_the_shipped_packs_are_right_and_few_are_on():
     assert {pack.name: (pack.enabled, pack.safety) for pack in shipped_packs()} == {
         "budget": (False, False),
+        "cluster-limits": (True, True),
         "floors": (True, True),
         "market-hours": (False, False),
         "memory-peak": (True, True),
@@ -139,6 +143,7 @@ def test_every_variable_can_be_read_by_a_rule_for_containers(pack, run, situatio
         *(f"{of}.schedule_{which}_replicas" for of in STATES for which in ("lowest", "highest")),
         "proposal.latency_ms",
         "container.history.cpu_throttled_p95",
+        *(f"container.cluster.{r}_{bound}" for r in ("cpu", "memory") for bound in BOUNDS),
     }
 
 

@@ -15,6 +15,7 @@ _KINDS = {
 }
 _UNSUPPORTED = ("job", "replicaset", "replicationcontroller", "pod", "rollout", "node")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_KIND = re.compile(r"[a-z][a-z0-9]*")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -61,8 +62,12 @@ def target_of(made: OptimizationRecommendation) -> Target:
         UnsupportedKindError: a pod, a job, or a custom resource.
     """
     *scope, name = made.workload.split("/")
-    kind = scope.pop() if scope and scope[-1].lower() in (*_KINDS, *_UNSUPPORTED) else ""
-    if kind.lower() in _UNSUPPORTED:
+    known = bool(scope) and scope[-1].lower() in (*_KINDS, *_UNSUPPORTED)
+    # Inventories name the kind of all they show: one that is not known is that of a custom resource. Series
+    # of files have no kind; what stands before their name is one only where it is spelled like one.
+    custom = len(scope) >= 2 and _KIND.fullmatch(scope[-1].lower()) is not None
+    kind = scope.pop() if known or custom else ""
+    if kind and kind.lower() not in _KINDS:
         raise UnsupportedKindError(
             f"No patch can be written for {made.workload}: its kind is {kind}.",
             remedy=f"Change what creates it; {', '.join(k for _, k in _KINDS.values())} can be patched.",

@@ -30,3 +30,58 @@ class ClusterLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     free_requests_memory: float | None = None
     free_limits_cpu: float | None = None
     free_limits_memory: float | None = None
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container may have of one resource; None is unknown or unbounded."""
+
+    least: float | None = None
+    request_most: float | None = None
+    limit_most: float | None = None
+
+
+def room(
+    limits: ClusterLimits | None,
+    resource: str,
+    *,
+    others: float,
+    containers: int,
+    replicas: int,
+    request: float | None,
+    limit: float | None,
+) -> Room:
+    """Returns the bounds of a container's request and limit of one resource.
+
+    Args:
+        limits: of its cluster and namespace.
+        resource: "cpu" or "memory".
+        others: what the other containers of the pod request.
+        containers: how many the pod has: what a quota leaves is shared out among them.
+        replicas: how many pods take their part of what a quota leaves.
+        request: of the container as it is: its part of a quota is in use already.
+        limit: as the request.
+    """
+    if limits is None:
+        return Room()
+    unit = "cpu_cores" if resource == "cpu" else "memory_bytes"
+    node: float | None = getattr(limits, f"node_{unit}")
+    container: Range = getattr(limits, f"container_{resource}")
+    pod: Range = getattr(limits, f"pod_{resource}")
+    whole = _least(node, pod.most)
+    share = max(containers, 1) * max(replicas, 1)
+    free_requests: float | None = getattr(limits, f"free_requests_{resource}")
+    free_limits: float | None = getattr(limits, f"free_limits_{resource}")
+    fits = None if whole is None else max(whole - others, 0.0)
+    return Room(
+        least=container.least,
+        request_most=_least(fits, container.most, _with_free(request, free_requests, share)),
+        limit_most=_least(whole, container.most, _with_free(limit, free_limits, share)),
+    )
+
+
+def _with_free(now: float | None, free: float | None, share: int) -> float | None:
+    return None if free is None or now is None else now + free / share
+
+
+def _least(*values: float | None) -> float | None:
+    return min((value for value in values if value is not None), default=None)

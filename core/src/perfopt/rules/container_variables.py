@@ -21,7 +21,19 @@ def container_variables() -> list[Variable]:
     def peak(hours: float | None) -> Callable[[Facts], Any]:
         return lambda f: f.history.peak(f.container.name, "memory_bytes", hours)
 
+    def cluster(resource: str, bound: str) -> Callable[[Facts], Any]:
+        return lambda f: getattr(f.room(resource), bound)
+
     return [
+        *(
+            of(f"cluster.{resource}_{bound}", "double", meaning, cluster(resource, bound), unit)
+            for resource, unit in (("cpu", "cores"), ("memory", "bytes"))
+            for bound, meaning in (
+                ("least", "minimum of the namespace's LimitRange; unknown without one"),
+                ("request_most", "what the largest node, LimitRange and quotas leave; unknown without them"),
+                ("limit_most", "what the largest node, LimitRange and quotas leave; unknown without them"),
+            )
+        ),
         of("name", "string", "name of the container", lambda f: f.container.name),
         of("sidecar", "bool", "it is a native sidecar", lambda f: f.container.sidecar),
         of("image", "string", 'image it runs; "" where unknown', lambda f: f.container.image or ""),

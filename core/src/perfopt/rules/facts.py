@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from perfopt.domain.fields import QUANTITY_OF_NAME
+from perfopt.domain.limits import Room, room
 from perfopt.domain.workload import Container, Workload, WorkloadState
 from perfopt.forecast import forecast_metric
 from perfopt.metrics.catalogue import METRICS
@@ -133,6 +134,22 @@ class Facts:
     def slo_latency_ms(self) -> float | None:
         """The latency objective, if the workload has one."""
         return None if self.workload.slo is None else self.workload.slo.latency_ms
+
+    def room(self, resource: str) -> Room:
+        """Returns what the cluster leaves the container of "cpu" or "memory"."""
+        unit = "cpu_{}_cores" if resource == "cpu" else "memory_{}_bytes"
+        asked, bound = unit.format("request"), unit.format("limit")
+        others = [c for c in self.target.containers if c.name != self.container.name]
+        now = self.current.container(self.container.name)
+        return room(
+            self.workload.limits,
+            resource,
+            others=sum(getattr(container, asked) or 0.0 for container in others),
+            containers=len(self.target.containers),
+            replicas=self.target.replicas or 1,
+            request=None if now is None else getattr(now, asked),
+            limit=None if now is None else getattr(now, bound),
+        )
 
     @property
     def cluster_labels(self) -> Mapping[str, str]:

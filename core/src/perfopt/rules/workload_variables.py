@@ -49,6 +49,12 @@ def workload_variables() -> list[Variable]:
             lambda f: f.current.keda is not None,
         ),
         of(
+            "workload.autoscaler_unknown",
+            "bool",
+            "an autoscaler may be for it whose target or metrics the source does not show",
+            lambda f: bool(f.workload.unknown_autoscalers),
+        ),
+        of(
             "workload.vpa_mode",
             "string",
             'mode of its VerticalPodAutoscaler: "Auto", ...; "" without one',
