@@ -1,14 +1,16 @@
 """Situations of real clusters against a real Prometheus: what is read is right, or refused in plain words."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
+import httpx
 import numpy as np
 import pytest
 from field_cases import LONG
 from field_world import DAYS, END, GI, MI
 
 from perfopt.config.prometheus import PrometheusConfig
-from perfopt.errors import SourceError
+from perfopt.errors import NoDataError, SourceError
 from perfopt.metrics.catalogue import METRICS
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.prometheus.source import PrometheusSource
@@ -146,6 +148,55 @@ async def test_containers_without_an_image_label_are_read(field_url):
     assert np.nanmax(hottest(found["api"], "memory_bytes")) == 300 * MI
 
 
-def failure(found):
+async def test_sums_of_pods_only_are_named_as_such(field_url):
+    found = (await read(field_url, "pod-sums"))["api"]
     assert isinstance(found, FailedSnapshot)
-    return str(found.error)
+    assert "sums of pods only" in found.error.message
+
+
+@pytest.mark.parametrize(
+    ("world", "message"),
+    [
+        ("no-state", "has use of containers, but no kube-state-metrics series"),
+        ("state-ended", "they end at 2026-11-22T23:"),
+        ("nowhere", "holds neither use of containers nor kube-state-metrics series"),
+    ],
+)
+async def test_a_missing_inventory_is_no_empty_cluster(field_url, world, message):
+    with pytest.raises(NoDataError, match=message):
+        await read(field_url, world)
+
+
+async def test_one_sample_of_cpu_a_step_names_the_setting(field_url):
+    found = (await read(field_url, "copies", step_seconds=120))["once"]
+    assert "scrape_interval_seconds" in dict(found.warnings)["scrape_interval"]
+    found = (await read(field_url, "copies", step_seconds=120, scrape_interval_seconds=120))["once"]
+    assert np.nanmedian(hottest(found, "cpu_cores")) == pytest.approx(0.2, rel=0.01)
+
+
+async def test_queries_are_cut_to_what_a_server_takes(field_url):
+    """A limit of bytes, and a server that refuses more than one pod or half a day at once."""
+    whole = (await read(field_url, "names"))[LONG]
+    cut = (await read(field_url, "names", max_query_bytes=1024))[LONG]
+    np.testing.assert_array_equal(hottest(cut, "cpu_cores"), hottest(whole, "cpu_cores"))
+    assert np.nanmedian(cut.service["requests_per_second"]) == pytest.approx(100, rel=0.01)
+
+
+class Refuses(httpx.AsyncHTTPTransport):
+    """Takes no range query over more than half a day."""
+
+    async def handle_async_request(self, request):
+        form = {k: v[0] for k, v in parse_qs((await request.aread()).decode()).items()}
+        if request.url.path.endswith("query_range") and float(form["end"]) - float(form["start"]) > 43_200:
+            return httpx.Response(422, json={"error": "cannot select more than -search.maxSamplesPerQuery"})
+        return await super().handle_async_request(request)
+
+
+async def test_what_a_server_finds_too_large_is_asked_in_parts(field_url):
+    config = PrometheusConfig(url=field_url, matchers=('world="limits"',))
+    source = PrometheusSource("prom", config, transport=Refuses())
+    (big,) = await source.inventory(UNTIL)
+    (found,) = [s async for s in source.snapshots([big], SINCE, UNTIL, {"cpu_cores", "memory_bytes"})]
+    await source.close()
+    (whole,) = (await read(field_url, "limits")).values()
+    np.testing.assert_array_equal(hottest(found, "memory_bytes"), hottest(whole, "memory_bytes"))

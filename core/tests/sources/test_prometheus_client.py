@@ -122,7 +122,7 @@ async def test_422_shows_the_reason_and_the_query():
     }
     text = await message(Server(httpx.Response(422, json=body)))
     assert "rejected a query (HTTP 422: query processing would load too many samples). The query: up" in text
-    assert "lower `workloads_per_query`" in text
+    assert "lower `max_query_bytes`" in text
 
 
 async def test_400_points_to_the_installation_s_own_catalogue():
@@ -304,7 +304,7 @@ def test_a_wrong_setting_is_told_before_anything_is_asked(settings, expected):
     assert expected in str(caught.value)
 
 
-async def test_an_empty_answer_to_everything_is_an_empty_inventory_and_no_data():
+async def test_an_empty_answer_to_everything_is_no_inventory_and_no_data():
     async def handle(request):
         if request.url.path.endswith("series"):
             return httpx.Response(200, json={"status": "success", "data": []})
@@ -319,7 +319,8 @@ async def test_an_empty_answer_to_everything_is_an_empty_inventory_and_no_data()
         service_name="api",
         state=WorkloadState(containers=()),
     )
-    assert await source.inventory(AT) == ()
+    with pytest.raises(NoDataError, match="kube-state-metrics"):
+        await source.inventory(AT)
     (failed,) = [s async for s in source.snapshots([gone], AT - timedelta(days=1), AT, {"cpu_cores"})]
     assert isinstance(failed.error, NoDataError)
     assert "prod holds no sample of trading/deployment/api" in str(failed.error)

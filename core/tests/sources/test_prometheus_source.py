@@ -221,8 +221,9 @@ async def test_one_server_s_matchers_pick_the_same_values(prometheus_url, everyt
     np.testing.assert_allclose(hottest(one["ledger"], "cpu_cores"), both, rtol=0.02, atol=0.002)
 
 
-async def test_matchers_that_fit_nothing_leave_an_empty_inventory(prometheus_url):
-    assert await read(prometheus_url, matchers=('cluster="elsewhere"',)) == {}
+async def test_matchers_that_fit_nothing_are_an_error_and_no_empty_cluster(prometheus_url):
+    with pytest.raises(NoDataError, match="`matchers`"):
+        await read(prometheus_url, matchers=('cluster="elsewhere"',))
 
 
 async def test_queries_are_by_metric_and_not_by_workload(prometheus_url):

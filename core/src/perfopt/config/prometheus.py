@@ -41,6 +41,7 @@ class PrometheusConfig(
             least three of them, so that one may be missing.
         timeout_seconds: for one request.
         retries: further attempts after the first, on connection errors, timeouts, 429, 502, 503 and 504.
+        retry_seconds: once the server has answered, attempts go on for so long: an outage costs time only.
         concurrency: requests under way at once.
         max_response_mib: a larger answer is refused.
         workloads_per_query: how many workloads one query asks for at most; fewer where they have many pods.
@@ -65,6 +66,7 @@ class PrometheusConfig(
     scrape_interval_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
     timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     retries: Annotated[int, Meta(ge=0, le=20)] = 3
+    retry_seconds: Annotated[float, Meta(ge=0, le=3600)] = 120.0
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 8
     max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
     workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25

@@ -51,7 +51,8 @@ class MetricSource(Protocol):
         after `end` is read.
 
         Raises:
-            SourceUnavailableError: the source stopped answering.
+            SourceUnavailableError: the source did not answer. Where it stops after some results, those that
+                are left fail with it.
         """
         ...
 

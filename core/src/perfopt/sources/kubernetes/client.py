@@ -1,6 +1,5 @@
 """The Kubernetes API: lists, read page by page, bounded and retried. Knows nothing of workloads."""
 
-import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +12,9 @@ from kubernetes import config as kubernetes_loader
 from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
 from perfopt.sources.kubernetes.objects import Page, Status
+from perfopt.sources.retry import Retries
 
 _RETRIED = {429, 500, 502, 503, 504}
-_BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
 _EXPIRED = 410
 _LISTINGS = 3  # a list whose pages expired is begun again so often
 _GUIDE = "docs/how-to/read-a-cluster.md has the role it needs."
@@ -35,7 +34,7 @@ class KubernetesClient:
             InvalidInputError: there is neither, or what there is cannot be used.
         """
         settings = _settings(config)
-        settings.retries = False  # its own are neither bounded in time nor told of
+        settings.retries = False  # its own are neither bounded in time nor reported
         self._api = kubernetes_client.ApiClient(settings)
         self._config = config
         self._sleep = sleep
@@ -97,28 +96,25 @@ class KubernetesClient:
 
     def _get(self, path: str, further: str) -> tuple[int, bytes]:
         """Asks for one page until it is answered or the attempts are used up."""
-        failures: list[str] = []
-        began = time.monotonic()
-        for attempt in range(self._config.retries + 1):
-            wait = random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))  # noqa: S311  not a secret
+        retries = Retries(self._config.retries)
+        while True:
+            after = None
             try:
                 status, headers, body = self._attempt(path, further)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                failures.append(_failure(error, self._config.timeout_seconds))
+                failure = _failure(error, self._config.timeout_seconds)
             else:
                 if status not in _RETRIED:
                     return status, body
-                failures.append(f"HTTP {status}")
-                wait = _retry_after(headers) or wait
-            if attempt < self._config.retries:
-                self._sleep(wait)
-        tried = "Tried once" if len(failures) == 1 else f"Tried {len(failures)} times"
-        raise SourceUnavailableError(
-            f"{self.address} did not answer {path}: {', '.join(dict.fromkeys(failures))}. "
-            f"{tried} in {time.monotonic() - began:.1f} s.",
-            field="kubernetes",
-            remedy="Check that it can be reached from here, or leave `kubernetes` out of the source.",
-        )
+                failure, after = f"HTTP {status}", headers.get("Retry-After")
+            wait = retries.wait_after(failure, after)
+            if wait is None:
+                raise SourceUnavailableError(
+                    f"{self.address} did not answer {path}: {retries.summary()}",
+                    field="kubernetes",
+                    remedy="Check that it can be reached from here, or leave `kubernetes` out of the source.",
+                )
+            self._sleep(wait)
 
     def _attempt(self, path: str, further: str) -> tuple[int, Any, bytes]:
         query = [("limit", str(self._config.page_size)), *([("continue", further)] if further else [])]
@@ -134,14 +130,14 @@ class KubernetesClient:
         return answer.status, answer.headers, answer.read()  # type: ignore[no-untyped-call]
 
     def _refusal(self, path: str, status: int, body: bytes) -> SourceError:
-        said = _said(body)
+        reason = _message(body)
         if status == 401:
             what, remedy = "refused the credentials", "Renew them, or check `kubeconfig` and `context`."
         elif status == 403:
             what, remedy = f"does not let these credentials list {path}", _GUIDE
         else:
             what, remedy = f"failed to list {path}", "Look into its log."
-        text = f"{self.address} {what} (HTTP {status}{f': {said}' if said else ''})."
+        text = f"{self.address} {what} (HTTP {status}{f': {reason}' if reason else ''})."
         return SourceError(text, field="kubernetes", remedy=remedy)
 
 
@@ -166,7 +162,7 @@ def _settings(config: KubernetesConfig) -> Any:
     return settings
 
 
-def _said(body: bytes) -> str:
+def _message(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=Status).message[:400]
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -178,10 +174,3 @@ def _failure(error: Exception, timeout_seconds: float) -> str:
     if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
         return f"no answer within {timeout_seconds:g} s"
     return type(error).__name__ if not str(error) else str(error).split(": ", 1)[-1][:200]
-
-
-def _retry_after(headers: Any) -> float | None:
-    try:
-        return min(max(float(headers.get("Retry-After")), 0.0), _RETRY_AFTER_CAP)
-    except (TypeError, ValueError):
-        return None

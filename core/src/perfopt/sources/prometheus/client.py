@@ -1,18 +1,15 @@
 """The Prometheus HTTP API: bounded, retried, typed. Knows nothing of workloads."""
 
 import asyncio
-import random
 import ssl
-import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from datetime import datetime
 from typing import Literal
 
 import httpx
 
 from perfopt.config.prometheus import PrometheusConfig, resolve_secret
-from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.errors import InvalidInputError, QueryTooLargeError, SourceError, SourceUnavailableError
 from perfopt.sources.prometheus.answer import (
     Answer,
     RangeSeries,
@@ -22,14 +19,15 @@ from perfopt.sources.prometheus.answer import (
     decode_series,
     decode_vector,
 )
-from perfopt.sources.prometheus.errors import refusal
+from perfopt.sources.prometheus.errors import is_timed_out, refusal
+from perfopt.sources.retry import Retries
 
 MAX_POINTS = 11_000
 """Prometheus answers no range query with more points a series."""
 
 _RETRIED = {429, 502, 503, 504}
-_BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
 _LARGE = 1 << 20
+_UNREACHABLE = "Check that it is up and reachable from here; if it is slow, raise `timeout_seconds`."
 type Method = Literal["GET", "POST"]
 
 
@@ -54,6 +52,7 @@ class PrometheusClient:
         self._limit = config.max_response_mib << 20
         self._slots = asyncio.Semaphore(config.concurrency)
         self._http = _http_client(config, transport)
+        self._answered = False
         self.queries = 0
         self.notes: dict[str, None] = {}
 
@@ -102,13 +101,17 @@ class PrometheusClient:
         form = {"match[]": selector, "start": _seconds(start), "end": _seconds(end)}
         return await self._ask("series", form, decode_series, selector)
 
-    async def metric_names(self, start: datetime, end: datetime) -> frozenset[str] | None:
+    async def metric_names(
+        self, start: datetime, end: datetime, matchers: Sequence[str] = ()
+    ) -> frozenset[str] | None:
         """Returns the names of metrics with samples in a period; None where the server lists none.
 
         Raises:
             SourceUnavailableError: it did not answer, after retries.
         """
         form = {"start": _seconds(start), "end": _seconds(end)}
+        if matchers:
+            form["match[]"] = f"{{{','.join(matchers)}}}"
         try:
             return frozenset(await self._ask("label/__name__/values", form, decode_label, "", method="GET"))
         except SourceUnavailableError:
@@ -154,32 +157,33 @@ class PrometheusClient:
 
     async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
         """Sends one request until it is answered, refused, or the attempts are used up."""
-        failures: list[str] = []
         url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
-        began = time.monotonic()
-        for attempt in range(self._config.retries + 1):
+        # A server that has answered is having an outage; one that never did may not be there at all.
+        retries = Retries(self._config.retries, self._config.retry_seconds if self._answered else 0.0)
+        while True:
+            after = None
             try:
                 async with self._slots:
                     status, headers, body = await self._attempt(method, url, form)
             except httpx.TransportError as error:
-                failures.append(_transport_failure(error, self._config.timeout_seconds))
-                wait = None
+                _require_trust(error, self._base)
+                failure = _transport_failure(error, self._config.timeout_seconds)
             else:
-                if status == 200 and "html" not in headers.get("content-type", ""):
+                kind = headers.get("content-type", "")
+                if status == 200 and "html" not in kind:
+                    self._answered = True
                     return body
-                if status not in _RETRIED:
-                    raise refusal(self._base, status, headers.get("content-type", ""), body, asked)
-                failures.append(f"HTTP {status}")
-                wait = _retry_after(headers.get("retry-after"))
-            if attempt < self._config.retries:
-                await self._sleep(_full_jitter(attempt) if wait is None else wait)
-        tried = "Tried once" if len(failures) == 1 else f"Tried {len(failures)} times"
-        raise SourceUnavailableError(
-            f"{self._base} did not answer: {', '.join(dict.fromkeys(failures))}. "
-            f"{tried} in {time.monotonic() - began:.1f} s.",
-            field="source",
-            remedy="Check that it is up and reachable from here; if it is slow, raise `timeout_seconds`.",
-        )
+                if status not in _RETRIED or (status == 503 and is_timed_out(body)):
+                    raise refusal(self._base, status, kind, body, asked)
+                failure, after = f"HTTP {status}", headers.get("retry-after")
+            wait = retries.wait_after(failure, after)
+            if wait is None:
+                raise SourceUnavailableError(
+                    f"{self._base} did not answer: {retries.summary()}",
+                    field="source",
+                    remedy=_UNREACHABLE,
+                )
+            await self._sleep(wait)
 
     async def _attempt(
         self, method: Method, url: str, form: Mapping[str, str]
@@ -190,7 +194,7 @@ class PrometheusClient:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._limit:
-                    raise SourceError(
+                    raise QueryTooLargeError(
                         f"{self._base} answered with more than {self._config.max_response_mib} MiB.",
                         field="max_response_mib",
                         remedy="Ask for a shorter period, lower `workloads_per_query`, or raise "
@@ -247,22 +251,18 @@ def _tls(config: PrometheusConfig) -> ssl.SSLContext | bool:
         ) from error
 
 
-def _full_jitter(attempt: int) -> float:
-    """Returns a random wait, so that many clients do not come back at once (AWS: full jitter)."""
-    return random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))  # noqa: S311  not a secret
-
-
-def _retry_after(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), _RETRY_AFTER_CAP)
+def _require_trust(error: httpx.TransportError, server: str) -> None:
+    """Refuses at once a server whose certificate cannot be verified: asking again changes nothing."""
+    reason: BaseException | None = error
+    while reason is not None and not isinstance(reason, ssl.SSLError):
+        reason = reason.__cause__ or reason.__context__
+    if reason is not None or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        raise SourceError(
+            f"The TLS connection to {server} failed: {reason or error}.",
+            field="ca_file",
+            remedy="Set `ca_file` of the source to the certificate authority that signed its certificate, and"
+            " check that the address is https where the server speaks TLS.",
+        ) from error
 
 
 def _transport_failure(error: httpx.TransportError, timeout_seconds: float) -> str:

@@ -33,6 +33,7 @@ _PODS_PER_QUERY = (
     50  # 14 days at 5 minutes of as many pods' requests, limits and restarts: some 20 MB of JSON
 )
 _SCRAPES_IN_WINDOW = 3
+_PODS_SEEN = 20  # are looked at where a workload has no use
 _KEPT = 4  # names of metrics of as many periods
 _ADD_UP = ("requests/s", "bytes/s", "events/s", "units/s")
 _NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
@@ -116,6 +117,22 @@ class Fetcher:
                 raise
             raise known_error from known_error.__cause__
         return fetched
+
+    async def seen(self, workload: Workload, grid: TimeGrid) -> list[Sample]:
+        """Returns how many series there are of a workload's pods, by the label `what`."""
+        pods = sorted(await self._state.pods([workload], grid))[:_PODS_SEEN]
+        if not pods:
+            return []
+        period = {"period": f"{grid.size * grid.step_seconds}s"}
+        plain = self._state.selector([workload.id], "namespace", "pod", [pod.name for pod in pods])
+        moved = self._state.selector(
+            [workload.id], "exported_namespace", "exported_pod", [p.name for p in pods]
+        )
+        answers = await asyncio.gather(
+            self._state.asked("seen", grid.end, period | {"selector": plain}),
+            self._state.asked("seen_exported", grid.end, period | {"selector": moved}),
+        )
+        return [sample for answer in answers for sample in answer]
 
     async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
         return await self._client.metric_names(grid.start, grid.end)

@@ -9,10 +9,9 @@ import httpx
 import msgspec
 
 from perfopt.config.prometheus import PrometheusConfig
-from perfopt.domain.period import format_instant
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload
-from perfopt.errors import NoDataError, SourceError, SourceUnavailableError
+from perfopt.errors import SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.plausibility import Capacity
@@ -25,9 +24,11 @@ from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.fetch import Fetcher
 from perfopt.sources.prometheus.promql import load_catalogue
 from perfopt.sources.prometheus.rows import Fetched
+from perfopt.sources.prometheus.seen import no_sample, one_sample_a_step
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_BATCH = 200  # ten metrics of 14 days at 5 minutes of as many containers are some 130 MB
+_LOOKED_AT = 3  # workloads of a batch that have no use: why is looked up for so many
 _INGEST_LAG = timedelta(minutes=1)  # remote write and the last scrape of a step take their time
 
 
@@ -90,33 +91,56 @@ class PrometheusSource:
             return
         if not grid.size:
             for workload in workloads:
-                yield FailedSnapshot(workload, self._no_data(workload, grid))
+                yield FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, ()))
             return
-        states = {known.id: known.state for known in await self._state.inventory(grid.end)}
-        books = await self._state.price_books(grid.end)
-        shown = await self._state.starts(grid.end) if STARTUP in metrics else {}
-        notes = await self._state.notes(grid.end)
-        current = [
-            msgspec.structs.replace(workload, state=states.get(workload.id, workload.state))
-            for workload in workloads
-        ]
         names = sorted(name for name in {*metrics, *_judged_by(metrics)} if name in METRICS)
+        current = await self._current(workloads, grid)
+        done = False
+        lost: SourceUnavailableError | None = None
         for batch in _batches(current, self._config.workloads_per_query):
-            try:
-                fetched = await self._fetcher.fetch(batch, grid, names)
-            except SourceUnavailableError:
-                raise
-            except SourceError as error:
-                for workload in batch:
-                    yield FailedSnapshot(workload, error)
+            if lost is None:
+                try:
+                    results = await self._batch(batch, grid, names)
+                except SourceUnavailableError as error:
+                    if not done:
+                        raise
+                    lost = error  # what was read is kept; those that are left fail for this reason
+            if lost is not None:
+                results = [FailedSnapshot(workload, lost) for workload in batch]
+            for result in results:
+                done = True
+                yield result
+
+    async def _current(self, workloads: Sequence[Workload], grid: TimeGrid) -> list[Workload]:
+        states = {known.id: known for known in await self._state.known(grid.end)}
+        return [_with_state(workload, states.get(workload.id)) for workload in workloads]
+
+    async def _batch(
+        self, batch: Sequence[Workload], grid: TimeGrid, names: Sequence[str]
+    ) -> list[WorkloadSnapshot | FailedSnapshot]:
+        """Reads some workloads together; a query that is refused fails them only."""
+        try:
+            fetched = await self._fetcher.fetch(batch, grid, names)
+        except SourceUnavailableError:
+            raise
+        except SourceError as error:
+            return [FailedSnapshot(workload, error) for workload in batch]
+        books = await self._state.price_books(grid.end)
+        shown = await self._state.starts(grid.end) if STARTUP in names else {}
+        notes = await self._state.notes(grid.end)
+        results: list[WorkloadSnapshot | FailedSnapshot] = []
+        looked = 0
+        for workload in batch:
+            if not has_usage(fetched.of(workload.id)):
+                looked += 1
+                seen = await self._fetcher.seen(workload, grid) if looked <= _LOOKED_AT else ()
+                results.append(FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, seen)))
                 continue
-            for workload in batch:
-                found = self._snapshot(workload, grid, names, fetched, notes)
-                if isinstance(found, WorkloadSnapshot):
-                    starts = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
-                    starts = known_starts(starts, grid.end)
-                    found = replace(found, price_book=books.get(workload.id.cluster), starts=starts)
-                yield found
+            found = self._snapshot(workload, grid, names, fetched, notes)
+            starts = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
+            book = books.get(workload.id.cluster)
+            results.append(replace(found, price_book=book, starts=known_starts(starts, grid.end)))
+        return results
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -130,10 +154,11 @@ class PrometheusSource:
         names: Sequence[str],
         fetched: Fetched,
         notes: Sequence[tuple[str, str]],
-    ) -> WorkloadSnapshot | FailedSnapshot:
+    ) -> WorkloadSnapshot:
         rows = fetched.of(workload.id)
-        if not has_usage(rows):
-            return FailedSnapshot(workload, self._no_data(workload, grid))
+        slow: tuple[tuple[str, str], ...] = ()
+        if "cpu_cores" in names and not any(row.metric == "cpu_cores" for row in rows):
+            slow = (("scrape_interval", one_sample_a_step(self.name, grid).explained),)
         named = {container.name for container in workload.state.containers}
         templates = fetched.containers_of(workload.id)
         around = Surroundings(
@@ -141,17 +166,18 @@ class PrometheusSource:
             containers={*templates, *named} if templates else frozenset(),
             ended=fetched.ended_of(workload.id),
             largest=fetched.largest.get(workload.id.cluster, Capacity()),
-            warnings=(*(("source_note", note) for note in self._client.notes), *notes),
+            warnings=(*(("source_note", note) for note in self._client.notes), *notes, *slow),
         )
         return assemble(with_last_state(workload, rows), grid, rows, names, around)
 
-    def _no_data(self, workload: Workload, grid: TimeGrid) -> NoDataError:
-        return NoDataError(
-            f"{self.name} holds no sample of {workload.id} "
-            f"from {format_instant(grid.start)} to {format_instant(grid.end)}.",
-            field="analysis_period",
-            remedy="Check the period, and that cAdvisor and kube-state-metrics are scraped.",
-        )
+
+def _with_state(workload: Workload, known: Workload | None) -> Workload:
+    """Returns a workload as it is at the end of the period."""
+    if known is None:
+        return workload
+    return msgspec.structs.replace(
+        workload, state=known.state, unknown_autoscalers=known.unknown_autoscalers, limits=known.limits
+    )
 
 
 def _judged_by(metrics: Collection[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload, WorkloadId
+from perfopt.errors import NoDataError
 from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
@@ -25,6 +26,7 @@ from perfopt.sources.prometheus.identity import (
 from perfopt.sources.prometheus.kube_state import TEMPLATE_HASH, KubeState, Owners, Pod
 from perfopt.sources.prometheus.opencost import price_books
 from perfopt.sources.prometheus.promql import Catalogue, escape_regex, one_of, quote, render
+from perfopt.sources.prometheus.seen import SEEN_BEFORE, nothing_to_analyse
 
 _MIN_LOOKBACK = timedelta(minutes=15)
 _HISTORY = frozenset(
@@ -40,7 +42,9 @@ _HISTORY = frozenset(
         "pods_ended",
         "largest_nodes",
         "copies_of_pods",
+        "last_state",
         "seen",
+        "seen_exported",
     }
 )
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
@@ -93,7 +97,19 @@ class StateReader:
         self._known = Remembered(self._read, _KEPT)
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
-        """Returns the workloads just before an instant; raises what PrometheusClient.query does."""
+        """Returns the workloads just before an instant.
+
+        Raises:
+            NoDataError: there are none; it names what the server has instead.
+            SourceError: as PrometheusClient.query.
+        """
+        found = (await self._known.get(at)).workloads
+        if not found:
+            raise await self._nothing(at)
+        return found
+
+    async def known(self, at: datetime) -> tuple[Workload, ...]:
+        """Returns the workloads just before an instant, also where there are none."""
         return (await self._known.get(at)).workloads
 
     async def price_books(self, at: datetime) -> Mapping[str, PriceBook]:
@@ -193,8 +209,14 @@ class StateReader:
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
         notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
-        found = _Inventory(state.workloads(), books, copies=copies, notes=notes)
+        workloads = state.workloads()
+        found = _Inventory(workloads, books, copies=copies, notes=notes)
         return await self._completed(found, at)
+
+    async def _nothing(self, at: datetime) -> NoDataError:
+        names = await self._client.metric_names(at - SEEN_BEFORE, at, self._config.matchers)
+        last = await self.asked("last_state", at, {})
+        return nothing_to_analyse(self._config.address, at, names, last)
 
     async def _copy_labels(self, samples: Mapping[str, Sequence[Sample]], at: datetime) -> CopyLabels:
         """Returns the labels by which copies differ; refuses several clusters that no label tells apart."""

@@ -1,0 +1,94 @@
+"""What a server holds where an analysis finds nothing: the reason, and what to do about it. Pure."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+
+from perfopt.domain.period import format_instant
+from perfopt.errors import NoDataError
+from perfopt.metrics.snapshot import TimeGrid
+from perfopt.sources.prometheus.answer import Sample
+
+SEEN_BEFORE = timedelta(days=1)
+"""How far back kube-state-metrics is looked for where it shows nothing at an instant."""
+
+_USE = ("container_memory_working_set_bytes", "container_cpu_usage_seconds_total")
+_SCRAPE = "Scrape kube-state-metrics (kube_pod_owner, kube_pod_container_info, ...) into the same server."
+
+
+def nothing_to_analyse(
+    server: str, at: datetime, names: Collection[str] | None, last_state: Iterable[Sample]
+) -> NoDataError:
+    """Returns why a source shows no workload.
+
+    Args:
+        server: how messages call it.
+        at: the instant asked for.
+        names: of the metrics in the day before; None where the server does not list them.
+        last_state: when kube-state-metrics was last seen in that day, seconds since the epoch.
+    """
+    last = max((sample.value for sample in last_state), default=None)
+    if last is not None:
+        seen = datetime.fromtimestamp(last, UTC)
+        return _error(
+            f"{server} has no kube-state-metrics series at {format_instant(at)}: they end at"
+            f" {format_instant(seen)}.",
+            "See why kube-state-metrics stopped, or end the analysis before that.",
+        )
+    if names is None or any(name in names for name in _USE):
+        what = "has use of containers, but no" if names else "shows no"
+        return _error(
+            f"{server} {what} kube-state-metrics series, which name the workloads, in the day before"
+            f" {format_instant(at)}.",
+            _SCRAPE,
+        )
+    return _error(
+        f"{server} holds neither use of containers nor kube-state-metrics series in the day before"
+        f" {format_instant(at)}.",
+        "Check its address, `matchers` and the end of the period, and that cAdvisor and kube-state-metrics"
+        " are scraped.",
+    )
+
+
+def no_sample(server: str, workload: str, grid: TimeGrid, seen: Iterable[Sample]) -> NoDataError:
+    """Returns why there is no use of a workload.
+
+    Args:
+        server: how messages call it.
+        workload: its full name.
+        grid: the period.
+        seen: how many series there are of its pods, by the label `what`.
+    """
+    there = {sample.labels.get("what", "") for sample in seen if sample.value > 0}
+    where = f"of {workload} from {format_instant(grid.start)} to {format_instant(grid.end)}"
+    if there & {"sums", "cpu_sums"} and not there & {"memory", "cpu"}:
+        return _error(
+            f"{server} holds sums of pods only, and no sample of containers, {where}: the label container is"
+            " empty.",
+            "Let cAdvisor see containers (cri-dockerd and some k3s show pods only: use containerd, or scrape"
+            " the kubelet's /metrics/resource).",
+        )
+    if "exported" in there:
+        return _error(
+            f"{server} holds no sample {where}: its pods are in the label exported_pod.",
+            "Set `honorLabels: true` (honor_labels) for cAdvisor in the scrape configuration.",
+        )
+    if there:
+        return one_sample_a_step(server, grid)
+    return NoDataError(
+        f"{server} holds no sample {where}.",
+        field="analysis_period",
+        remedy="Check the period, and that cAdvisor and kube-state-metrics are scraped.",
+    )
+
+
+def one_sample_a_step(server: str, grid: TimeGrid) -> NoDataError:
+    """Returns why there is no rate although there is a counter."""
+    return NoDataError(
+        f"{server} holds one sample of CPU in {grid.step_seconds} s at most, and a rate needs two.",
+        field="scrape_interval_seconds",
+        remedy="Set `scrape_interval_seconds` of the source to the interval at which cAdvisor is scraped.",
+    )
+
+
+def _error(text: str, remedy: str) -> NoDataError:
+    return NoDataError(text, field="source", remedy=remedy)
