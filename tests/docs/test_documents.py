@@ -59,7 +59,8 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
 
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {name: value for name, value in os.environ.items() if not name.startswith("PERFOPT")} | {
+    left_out = ("PERFOPT", "COLUMNS")  # pytest-xdist sets a width
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)} | {
         "PATH": path
     }
 

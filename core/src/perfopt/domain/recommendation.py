@@ -209,6 +209,7 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     """One recommendation: the seed's seven fields, then additions.
 
     Attributes:
+        no_change_needed: the current state is recommended; `already_right` is its older name.
         conflicts: what of it the plan does not take; recommended_state has the plan's values there.
         expected_value: what it is ranked by; None where costs are unknown.
         rules_fired: names of the rules that fired.
@@ -260,6 +261,11 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     claim: dict[str, Any] = {}
     conflicts: tuple[Conflict, ...] = ()
     expected_value: ExpectedValue | None = None
+    no_change_needed: bool = False
+
+    def __post_init__(self) -> None:
+        """Gives the flag its name beside the one of older versions."""
+        msgspec.structs.force_setattr(self, "no_change_needed", self.already_right)
 
 
 class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
