@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.domain.recommendation import Evidence, ReplayWindow
+from perfopt.domain.record import StrategyRecord
 from perfopt.engine.confidence import confidence
 from perfopt.plugin import Prior
 
@@ -60,3 +61,12 @@ def test_the_detail_says_what_the_prior_is_and_that_no_outcome_was_recorded():
     detail = confidence(Evidence(windows=()), PRIOR, WEEK)[1]
     assert (detail.prior, detail.prior_strength) == (0.8, 4)
     assert (detail.recorded_outcomes, detail.recorded_accuracy, detail.before_record) == (0.0, None, None)
+
+
+def test_recorded_outcomes_map_the_probability_and_are_stated():
+    record = StrategyRecord(slope=1.0, intercept=-1.0, outcomes=40.123456, accuracy=0.612345, stated=0.9)
+    prior = Prior(mean=0.8123456, strength=4, source="a measurement", record=record)
+    sure, detail = confidence(Evidence(windows=()), prior, WEEK)
+    assert sure == round(record.recalibrated(0.8123456), 4) < 0.8
+    assert detail.before_record == 0.8123
+    assert (detail.recorded_outcomes, detail.recorded_accuracy) == (40.1235, 0.6123)
