@@ -71,3 +71,64 @@ def test_a_formula_travels():
 )
 def test_sizes_are_read_as_runtimes_write_them(text, size):
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a < 2 and b < 2", False),
+        ("a < 2 and b < 3", True),
+        ("a > 2 or b < 3", True),
+        ("a > 2 or b > 3", False),
+        ("not a > 2", True),
+        ("-a + +b", 1.0),
+        ("7 // b + 7 % b", 4.0),
+    ],
+)
+def test_logic_and_signs_are_pythons(text, value):
+    assert Formula(text).value(Known(a=1.0, b=2.0)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 +", "'1 \\+' is not a formula."),
+        ("sqrt(a)", "There is no function 'sqrt': there are ceil, floor, round, min, max, abs, last, p99"),
+        ("a.b(1)", "There is no function '': there are ceil"),
+        ("max(x=1)", "max takes arguments without names."),
+        ("max(1, x=1)", "max takes arguments without names."),
+        ("max()", "max takes arguments without names."),
+        ("known(a, b)", "known takes one name."),
+        ("peak(1)", "peak takes one name."),
+        ("True", "True is neither a number nor text."),
+        ("[a]", "List has no place in a formula."),
+        ("+".join(["1"] * 501), "A formula has at most 1000 characters."),
+    ],
+)
+def test_an_error_says_what_is_wrong(text, message):
+    with pytest.raises(FormulaError, match=message):
+        Formula(text)
+
+
+def test_a_formula_of_a_thousand_characters_is_read():
+    text = f"max({'1,' * 497}9)"
+    assert len(text) == 1000
+    assert Formula(text).value(Known()) == 9
+
+
+def test_a_division_by_zero_names_the_formula():
+    with pytest.raises(FormulaError, match="1 / 0 cannot be computed: "):
+        Formula("1 / 0").value(Known())
+
+
+def test_a_fact_that_is_missing_is_named():
+    with pytest.raises(MissingFactError, match=r"^heap$"):
+        Formula("heap * 2").value(Known())
+
+
+def test_formulas_are_equal_by_their_text():
+    assert Formula("a + 1") == Formula("a  +  1")
+    assert hash(Formula("a + 1")) == hash(Formula("a  +  1"))
+    assert Formula("a + 1") != Formula("a + 2")
+    assert Formula("a + 1") != "a + 1"
+    assert len({Formula("a"), Formula("b")}) == 2
