@@ -16,8 +16,13 @@ settings.load_profile("perfopt")
 
 def pytest_runtest_setup(item):
     from prometheus_server import prometheus_is_installed
+    from victoria_server import victoria_is_installed
 
-    if item.get_closest_marker("prometheus") and not prometheus_is_installed():
-        if os.environ.get("CI"):
-            pytest.fail("prometheus and promtool are not installed: in CI no test is left out")
-        pytest.skip("prometheus and promtool are not installed (apt-get install prometheus)")
+    for marker, package, installed in (
+        ("prometheus", "prometheus", prometheus_is_installed),
+        ("victoria", "victoria-metrics", victoria_is_installed),
+    ):
+        if item.get_closest_marker(marker) and not installed():
+            if os.environ.get("CI"):
+                pytest.fail(f"{package} is not installed: in CI no test is left out")
+            pytest.skip(f"{package} is not installed (apt-get install {package})")

@@ -19,3 +19,15 @@ def field_url(tmp_path_factory):
     directory = tmp_path_factory.mktemp("field")
     with prometheus_server(build(directory / "samples.om"), directory) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def victoria_url(tmp_path_factory):
+    """A VictoriaMetrics that takes short queries only, with some of the worlds."""
+    from field_cases import build
+    from victoria_server import victoria_server
+
+    directory = tmp_path_factory.mktemp("victoria")
+    exposition = build(directory / "samples.om", "oom", "containers", "names", "copies", "limits")
+    with victoria_server(exposition, directory, "-search.maxQueryLen=4KB") as url:
+        yield url
