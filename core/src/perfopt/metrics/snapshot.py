@@ -132,6 +132,21 @@ class WorkloadSnapshot:
         """Returns a container's metric, or None where the source had none."""
         return self.containers.get(container, {}).get(metric)
 
+    def covered(self, present: NDArray[np.bool_], begin: int) -> float:
+        """Returns the share of the steps in which it ran, from a step on, that have a sample.
+
+        Args:
+            present: which steps of the grid from `begin` on have one.
+            begin: the first step that counts.
+
+        Returns:
+            0 where it did not run.
+        """
+        if self.running is None:
+            return float(present.mean()) if present.size else 0.0
+        ran = self.running[begin : begin + present.size] | present
+        return float(present[ran].mean()) if ran.any() else 0.0
+
     def slice(self, begin: int, end: int) -> "WorkloadSnapshot":
         """Returns the steps [begin, end) only. Arrays are views; coverage is that of the whole.
 

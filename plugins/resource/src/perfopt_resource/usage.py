@@ -56,7 +56,7 @@ def usage(context: AnalysisContext, container: str, metric: str) -> Usage | Unus
             DeclineCode.SHORT_HISTORY,
             f"{container} has {hours:.1f} h of {metric}, {needed:.1f} h (3/7 of the validity) are needed",
         )
-    covered = float(present[first:].mean())
+    covered = snapshot.covered(present[first:], first)
     if covered < MIN_COVERAGE:
         return Unusable(
             DeclineCode.LOW_COVERAGE,
@@ -96,7 +96,7 @@ def _since_image_change(
     if changes:
         since = -(-(changes[-1] - snapshot.grid.start) // snapshot.grid.step)
         rest = present[since:]
-        if first < since <= present.size - least and rest.mean() >= MIN_COVERAGE:
+        if first < since <= present.size - least and snapshot.covered(rest, since) >= MIN_COVERAGE:
             begin = since + int(rest.argmax())
             return Usage(_finite(series.values[:, begin:]), begin, changes[-1])
     return Usage(_finite(series.values[:, first:]), first, None)

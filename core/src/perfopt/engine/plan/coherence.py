@@ -155,7 +155,8 @@ def _autoscaler_bounds(result: FittedState, merged: MergedFields) -> None:
     if lowest > highest:
         result.set(HPA_MAX, lowest, "hpa_max_follows_min", "it can't be below the minimum.")
         highest = lowest
-    if after.replicas is not None and not lowest <= after.replicas <= highest:
+    # An autoscaler leaves a workload alone that was scaled to zero.
+    if after.replicas and not lowest <= after.replicas <= highest:
         value = min(max(after.replicas, lowest), highest)
         result.set(REPLICAS, value, "replicas_within_hpa", "the autoscaler keeps them within its bounds.")
 

@@ -68,7 +68,7 @@ def _ruled(origin: Origin, merged: MergedFields, fit: FittedState, rules: RuleSe
     kinds = {scored.proposal.optimization_type for owners in merged.owners.values() for scored in owners}
     kind = OptimizationType.RESOURCE_OPTIMIZATION
     proposal = Proposal(
-        optimization_type=kind if kind in kinds else min(kinds), target=fit.state, description=""
+        optimization_type=kind if kind in kinds or not kinds else min(kinds), target=fit.state, description=""
     )
     judge = rules.whole if origin.window is None else rules.bounded
     ruled = judge(proposal, origin.context)

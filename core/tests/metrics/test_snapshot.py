@@ -1,0 +1,34 @@
+"""What a history covers is counted over the time in which the workload ran."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from perfopt.testing import make_snapshot
+
+
+def snapshot(running=None):
+    one = make_snapshot({"main": {"cpu_cores": np.ones(8)}})
+    return replace(one, running=None if running is None else np.array(running, dtype=bool))
+
+
+def test_without_knowing_when_it_ran_every_step_counts():
+    assert snapshot().covered(np.array([True, False, True, False]), 4) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("present", "share"), [([1, 1, 0, 0], 1.0), ([1, 0, 0, 0], 0.5), ([1, 0, 1, 0], 2 / 3)]
+)
+def test_steps_in_which_it_did_not_run_are_not_missing(present, share):
+    ran = snapshot([0, 0, 0, 0, 1, 1, 0, 0])
+    assert ran.covered(np.array(present, dtype=bool), 4) == pytest.approx(share)
+
+
+def test_what_never_ran_covers_nothing():
+    assert snapshot([0] * 8).covered(np.zeros(4, dtype=bool), 4) == 0.0
+
+
+def test_a_part_of_a_history_knows_when_it_ran():
+    part = snapshot([0, 1, 1, 0, 0, 0, 0, 0]).slice(1, 4)
+    assert part.running.tolist() == [True, True, False]
