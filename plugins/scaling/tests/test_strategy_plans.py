@@ -162,3 +162,19 @@ def test_it_is_quick(bench):
 def test_short_histories_still_give_a_plan(bench, days):
     proposal = bench.ask(bench.snapshot(bench.wave(days=days)), validity=timedelta(days=5))
     assert isinstance(proposal, Proposal)
+
+
+@pytest.mark.parametrize("keda", [None, "consumer"])
+def test_replicas_that_another_metric_may_hold_are_not_lowered(bench, keda):
+    snapshot = bench.snapshot(bench.wave())
+    free = bench.ask(snapshot)
+    hpa = HpaState(min_replicas=1, max_replicas=8, other_metrics=("s0-kafka-orders",))
+    state = msgspec.structs.replace(snapshot.workload.state, hpa=hpa, keda=keda)
+    held = bench.ask(replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state)))
+    assert held.target.replicas >= state.replicas
+    assert held.claim.saving_percent is None or held.claim.saving_percent <= max(
+        free.claim.saving_percent or 0.0, 0.0
+    )
+    reason = next(one for one in held.reasons if one.code == "held_by_other_metrics")
+    assert "s0-kafka-orders" in reason.text
+    assert ("keda_scaled_object" in held.target.extra) == (keda is None)

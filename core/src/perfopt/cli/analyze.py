@@ -183,7 +183,7 @@ def _period(period: str, until: str | None) -> tuple[timedelta, datetime | None]
 async def _run(
     request: Request, spec: str | None, services: Path | None, config: "Config", destination: Destination
 ) -> bool:
-    """Analyses and prints; returns whether nothing failed."""
+    """Analyses and prints; returns whether there was something to analyse and nothing failed."""
     from perfopt.cli.output.collect import Collector
     from perfopt.cli.output.progress import progress_bar
     from perfopt.cli.output.series import Recorder
@@ -205,7 +205,7 @@ async def _run(
         finally:
             await source.close()
         destination.finish(collector.report(), write, recorder.series if recorder is not None else {})
-    return not collector.failed
+    return collector.analysed and not collector.failed
 
 
 async def _total(request: Request, source: "MetricSource") -> int:

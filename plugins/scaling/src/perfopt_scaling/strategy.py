@@ -26,7 +26,7 @@ from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, Capacity, capacity
 from perfopt_scaling.demand import Demand, Unknown, total_demand
 from perfopt_scaling.forecast import Need, foretell, windows_need
 from perfopt_scaling.joint import Joint, solve
-from perfopt_scaling.settings import hpa, scaled_object, schedule
+from perfopt_scaling.settings import held_by, hpa, scaled_object, schedule
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
 
@@ -133,23 +133,30 @@ class ScalingStrategy:
         if plan.trusted:
             end = now + context.validity
             extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup.time)
-        extra["keda_scaled_object"] = scaled_object(workload, settings)
+        if state.keda is None:  # KEDA takes one ScaledObject for a workload, and that has triggers of its own
+            extra["keda_scaled_object"] = scaled_object(workload, settings)
+        running = float(demand.replicas[-_recent(context) :].mean())
+        held = held_by(workload)
+        expected = max(float(plan.expected.mean()), running) if held else float(plan.expected.mean())
+        replicas = max(round(expected), 1)
         target = msgspec.structs.replace(
             state,
             containers=_resized(state, plan.joint.request_cores / demand.request_cores),
-            replicas=max(round(float(plan.expected.mean())), 1),
+            replicas=max(replicas, state.replicas or 1) if held else replicas,
             hpa=settings,
             extra=extra,
         )
-        running = float(demand.replicas[-_recent(context) :].mean())
         return Proposal(
             optimization_type=_TYPE,
             target=target,
             description=text.description(
                 workload.service_name, settings, plan.trusted, extra.get("schedule")
             ),
-            reasons=text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
-            claim=Claim(saving_percent=_saving(running, float(plan.expected.mean()))),
+            reasons=(
+                *text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
+                *((text.held(held),) if held else ()),
+            ),
+            claim=Claim(saving_percent=_saving(running, expected)),
             already_right=target == state,
             merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )

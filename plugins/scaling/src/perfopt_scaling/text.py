@@ -103,3 +103,12 @@ def _forecast(need: Need, level: float) -> Reason:
             },
         },
     )
+
+
+def held(names: Sequence[str]) -> Reason:
+    """Returns the reason why replicas are not lowered: something beside CPU utilisation may hold them."""
+    return Reason(
+        code="held_by_other_metrics",
+        text=f"The replicas are not lowered, and no saving is expected: {', '.join(names)} may hold them.",
+        data={"metrics": list(names)},
+    )

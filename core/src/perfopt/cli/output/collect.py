@@ -22,6 +22,7 @@ class Collector:
 
     Attributes:
         failed: the services that could not be analysed.
+        analysed: whether any service had data: a run that had none must not pass for one without changes.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Collector:
         self._results: list[AnalysisResult] = []
         self._numbered = 0
         self.failed: list[Failed] = []
+        self.analysed = False
 
     def add(self, item: AnalysisResult | tuple[Workload, PerfoptError]) -> None:
         """Takes the next answer."""
         if isinstance(item, AnalysisResult):
+            self.analysed = True
             self._add_result(item)
             return
         workload, error = item
