@@ -202,17 +202,23 @@ def test_a_period_may_carry_its_end(run, traces, fleet):
     assert (fleet["period"], fleet["until"]) == (timedelta(days=7), datetime(2026, 11, 8, tzinfo=UTC))
 
 
-def test_a_service_without_samples_is_declined_in_a_fleet_and_no_failure(run, traces, answers):
-    answers(NO_DATA)
+def test_a_service_without_samples_is_declined_in_a_fleet_and_no_failure(
+    run, traces, answers, result, recommendation
+):
+    answers(NO_DATA, result("web", [recommendation("web")]))
     done = run("analyze", "--source", traces, "--all", "--types", "resource", "--format", "ndjson")
     assert done.exit_code == 0
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        {
-            "service_name": "idle",
-            "optimization_type": "RESOURCE_OPTIMIZATION",
-            "declined": {"code": "no_data", "reason": "idle has no samples."},
-        }
-    ]
+    assert json.loads(done.stdout.splitlines()[0]) == {
+        "service_name": "idle",
+        "optimization_type": "RESOURCE_OPTIMIZATION",
+        "declined": {"code": "no_data", "reason": "idle has no samples."},
+    }
+
+
+def test_a_fleet_in_which_nothing_has_samples_is_a_failure(run, traces, answers):
+    answers(NO_DATA)
+    done = run("analyze", "--source", traces, "--all", "--types", "resource", "--format", "ndjson")
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "yaml", "table", "csv", "markdown"])

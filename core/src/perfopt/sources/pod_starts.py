@@ -54,12 +54,12 @@ def known_starts(starts: Iterable[PodStart], end: datetime) -> tuple[PodStart, .
     kept: dict[str, list[PodStart]] = {}
     for start in sorted(starts, key=lambda one: (one.ready, one.pod)):
         own = kept.setdefault(start.pod, [])
-        if start.ready < end and not (start.pod and _told(start, own)):
+        if start.ready < end and not (start.pod and _is_known(start, own)):
             own.append(start)
     return tuple(sorted((one for own in kept.values() for one in own), key=lambda one: (one.ready, one.pod)))
 
 
-def _told(start: PodStart, known: Sequence[PodStart]) -> bool:
+def _is_known(start: PodStart, known: Sequence[PodStart]) -> bool:
     return any(abs(_created(start) - _created(one)) <= _SAME for one in known)
 
 

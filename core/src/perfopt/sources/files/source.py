@@ -242,8 +242,8 @@ def _starts(index: SampleIndex, series: str, grid: TimeGrid) -> tuple[PodStart, 
         return ()
     times, values = index.read(series, STARTUP, _epoch_ms(grid.start), _epoch_ms(grid.end))
     ready = ((_instant(int(at)), float(value)) for at, value in zip(times, values, strict=True))
-    told = (pod_start("", at - timedelta(seconds=value), at) for at, value in ready if np.isfinite(value))
-    return known_starts((start for start in told if start is not None), grid.end)
+    stated = (pod_start("", at - timedelta(seconds=value), at) for at, value in ready if np.isfinite(value))
+    return known_starts((start for start in stated if start is not None), grid.end)
 
 
 def _has_samples(index: SampleIndex, series: str, grid: TimeGrid) -> bool:

@@ -1,18 +1,18 @@
-"""What a source was told last: answers about the past do not change."""
+"""The last answers of a source, kept: answers about the past do not change."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
 
-class Remembered[Key: Hashable, Value]:
+class AnswerCache[Key: Hashable, Value]:
     """Asks once for each of the last few keys, for all who want it at the same time too."""
 
     def __init__(self, ask: Callable[[Key], Awaitable[Value]], most: int) -> None:
         """Prepares it; asks nothing yet.
 
         Args:
-            ask: what is asked; what it raises is not remembered.
-            most: how many keys are remembered.
+            ask: what is asked; what it raises is not kept.
+            most: how many keys are kept.
         """
         self._ask, self._most = ask, most
         self._tasks: dict[Key, asyncio.Task[Value]] = {}

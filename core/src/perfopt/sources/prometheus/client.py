@@ -208,7 +208,7 @@ class _BearerAuth(httpx.Auth):
 
     def __init__(self, reference: str) -> None:
         self._reference = reference
-        resolve_secret(reference, "bearer_token")  # a wrong one is told at once
+        resolve_secret(reference, "bearer_token")  # a wrong one is reported at once
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         request.headers["Authorization"] = f"Bearer {resolve_secret(self._reference, 'bearer_token')}"

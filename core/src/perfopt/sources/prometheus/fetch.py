@@ -17,7 +17,7 @@ from perfopt.metrics.plausibility import Capacity
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
 from perfopt.sources.prometheus.answer import RangeSeries, Sample
-from perfopt.sources.prometheus.cache import Remembered
+from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.combine import added, divided, grouped, varies
 from perfopt.sources.prometheus.identity import CopyLabels
@@ -74,8 +74,8 @@ class Fetcher:
         self._cluster_label = config.cluster_label
         self._catalogue = catalogue
         self._step = config.step
-        self._names = Remembered(self._metric_names, _KEPT)
-        self._largest = Remembered(self._largest_nodes, _KEPT)
+        self._names = AnswerCache(self._metric_names, _KEPT)
+        self._largest = AnswerCache(self._largest_nodes, _KEPT)
         self._limits = Limits(config.max_query_bytes, _PODS_PER_QUERY)
         scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
         window = int(max(self._step, scrapes).total_seconds())

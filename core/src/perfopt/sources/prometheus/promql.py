@@ -88,7 +88,7 @@ def render(template: str, values: Mapping[str, str]) -> str:
 def names_in(query: str) -> frozenset[str]:
     """Returns the metrics that a query reads: where a server has none of them its answer is empty.
 
-    Empty where that can't be said: a selector without a name, or a function that makes something of nothing.
+    Empty where that is not known: a selector without a name, or a function that makes something of nothing.
     """
     bare = _STRING.sub('""', query)
     names = _SELECTED.findall(bare)

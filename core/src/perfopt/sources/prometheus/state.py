@@ -14,7 +14,7 @@ from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
 from perfopt.sources.prometheus.answer import Sample
-from perfopt.sources.prometheus.cache import Remembered
+from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.identity import (
     CopyLabels,
@@ -94,7 +94,7 @@ class StateReader:
             "lookback": f"{int(self._lookback.total_seconds())}s",
         }
         self._cluster = None if config.kubernetes is None else KubernetesInventory(config.kubernetes)
-        self._known = Remembered(self._read, _KEPT)
+        self._known = AnswerCache(self._read, _KEPT)
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """Returns the workloads just before an instant.
