@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perfopt.forecast.short_term import LEVELS, nowcasts
@@ -14,6 +14,9 @@ def busy_by_day(days=4, seed=1):
     return shape * np.random.default_rng(seed).lognormal(0, 0.1, steps.size)
 
 
+# the end of a day was in what the first steps of the next were forecast from, before it was known
+@example(cut=DAY - 1, lead=2, factor=0.0)
+@example(cut=2 * DAY - 2, lead=3, factor=100.0)
 @given(cut=st.integers(1, 4 * DAY - 1), lead=st.integers(1, 3), factor=st.sampled_from([0.0, 3.0, 100.0]))
 @settings(max_examples=15, deadline=None)
 def test_what_comes_later_changes_nothing_before(cut, lead, factor):

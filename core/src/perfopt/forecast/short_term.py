@@ -72,8 +72,11 @@ def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, 
     calendar = np.arange(values.size) + first
     day, phase = calendar // (_DAY_MINUTES // step_minutes), calendar % (_DAY_MINUTES // step_minutes)
     known = np.maximum(np.arange(values.size) - lead, 0)
+    # a day is over, for a step `lead` ahead, once its last step is known
+    today = day[np.maximum(np.arange(values.size) - lead + 1, 0)]
     scale = np.maximum(_running_mean(values)[known], 1e-9)
-    features = _features(values, step_minutes, known, scale, _profiles(values, day, phase, step_minutes))
+    profiles = _profiles(values, day, phase, step_minutes)[:, today, phase]
+    features = _features(values, step_minutes, known, scale, profiles)
     target = np.log(values / scale + _OFFSET)
     busy = np.flatnonzero(values > 0)
     most = _MAX_GROWTH * np.maximum.accumulate(values)[known]
@@ -86,11 +89,12 @@ def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, 
             continue
         examples = busy[: np.searchsorted(busy, begin - lead)][-_MAX_EXAMPLES:]
         weights = 0.5 ** ((begin - examples) / (_HALF_LIFE_DAYS * per_day))
-        today = _block(features, target, examples, weights, slice(begin, end))
+        logs = _block(features, target, examples, weights, slice(begin, end))
         with np.errstate(over="ignore"):
-            level = np.maximum(np.exp(today) - _OFFSET, 0.0) * scale[begin:end, None]
+            level = np.maximum(np.exp(logs) - _OFFSET, 0.0) * scale[begin:end, None]
         quantiles[begin:end] = np.minimum(level, most[begin:end, None])
-    chance = _chances(values > 0, day, phase, step_minutes, lead)
+    usual, opens = _usually_busy(values > 0, day, phase, per_day)
+    chance = np.where(opens[day], _chances(values > 0, day, usual[today, phase], step_minutes, lead), 0.0)
     return Nowcasts(quantiles[since:], chance[since:], scale[since:])
 
 
@@ -167,12 +171,12 @@ def _features(
 
 
 def _profiles(values: Array, day: NDArray[np.int64], phase: NDArray[np.int64], step_minutes: int) -> Array:
-    """Returns what earlier days did at this time: mean, smoothed mean, peak, last; NaN before there is one.
+    """Returns what the days before each did: mean, smoothed mean, peak, last; NaN before there is one.
 
     Days without any demand (weekends of an exchange) are not counted: those after them are like those before.
 
     Returns:
-        Shape (4, steps).
+        Shape (4, days, steps of a day).
     """
     per_day = _DAY_MINUTES // step_minutes
     grid = np.full((int(day[-1]) + 1 if day.size else 0, per_day), np.nan)
@@ -191,14 +195,13 @@ def _profiles(values: Array, day: NDArray[np.int64], phase: NDArray[np.int64], s
             weight[there] += 1
             peak[there] = np.maximum(peak[there] * _PEAK_DECAY, row[there])
             last[there] = row[there]
-    return found[:, day, phase]
+    return found
 
 
 def _chances(
-    busy: NDArray[np.bool_], day: NDArray[np.int64], phase: NDArray[np.int64], step_minutes: int, lead: int
+    busy: NDArray[np.bool_], day: NDArray[np.int64], usual: Array, step_minutes: int, lead: int
 ) -> Array:
     """Returns how likely demand is at each step, counted on earlier days; 1 where nothing is known."""
-    usual, open_days = _usually_busy(busy, day, phase, _DAY_MINUTES // step_minutes)
     steps = np.arange(busy.size)
     last = np.maximum.accumulate(np.where(busy, steps, -1))
     quiet = (steps - lead - last[np.maximum(steps - lead, 0)]) * step_minutes
@@ -213,14 +216,17 @@ def _chances(
         met = np.bincount(cell[known], weights=busy[known].astype(np.float64), minlength=size)
         share = (met + 1) / (seen + 1)  # one imagined step with demand: what was never seen is not ruled out
         chance[begin:end] = share[cell[begin:end]]
-    chance = np.where(np.isnan(usual), 1.0, chance)
-    return np.where(open_days, chance, 0.0)
+    return np.where(np.isnan(usual), 1.0, chance)
 
 
 def _usually_busy(
     busy: NDArray[np.bool_], day: NDArray[np.int64], phase: NDArray[np.int64], per_day: int
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Returns the share of earlier open days with demand at this time, and whether the weekday opens."""
+    """Returns the share of the open days before each day with demand at each time, and which days open.
+
+    Returns:
+        Shapes (days, steps of a day), NaN before the first open day, and (days,).
+    """
     grid = np.zeros((int(day[-1]) + 1 if day.size else 0, per_day))
     grid[day, phase] = busy
     open_day = grid.any(axis=1)
@@ -233,7 +239,7 @@ def _usually_busy(
         opens[number] = same.any() if same.size else True
         if open_day[number]:
             total, weight = total * _PROFILE_DECAY + row, weight * _PROFILE_DECAY + 1
-    return usual[day, phase], opens[day]
+    return usual, opens
 
 
 def _running_mean(values: Array) -> Array:
