@@ -1,17 +1,25 @@
 """Problem documents of unknown paths and faults, health, metrics, logs, credentials and the docs page."""
 
+import hashlib
 import json
 import re
 import time
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from importlib.resources import files
+from uuid import UUID
 
+import jsonschema_rs
 import msgspec
 import pytest
 
+from perfopt_api.events.message import SUBJECT_PREFIX, event_message
 from perfopt_api.http.problems import KINDS
 from perfopt_api.settings import ApiKey
 
 JOBS = "/api/v1/optimization/jobs"
 PLUGINS = "/api/v1/optimization/plugins"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("path", ["/nope", "/api/v1/optimization/nope", "/docs/nope", "/docs/a.json"])
@@ -147,17 +155,66 @@ class TestWithTokens:
         assert "b" * 20 not in logged.out + logged.err
 
 
+class Page(HTMLParser):
+    """Collects what a page loads, and whether a script stands in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loaded, self.inline = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "script":
+            self.loaded.append(given["src"])
+        elif tag == "link":
+            self.loaded.append(given["href"])
+        elif tag == "style" or any(name.startswith("on") for name in given):
+            self.inline.append(tag)
+
+
 def test_the_docs_page_loads_nothing_from_elsewhere(client):
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    assets = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
-    assert {"/docs/docs.js", "/docs/docs.css", "/openapi.json"} <= set(assets)
-    for asset in assets:
+    found = Page(page.text)
+    assert not found.inline
+    assert {"/docs/swagger-ui-bundle.js", "/docs/docs.js", "/docs/swagger-ui.css"} <= set(found.loaded)
+    for asset in found.loaded:
         assert asset.startswith(("/", "data:"))
         if asset.startswith("/"):
             assert client.get(asset).status_code == 200
-    sources = [page.text, client.get("/docs/docs.js").text, client.get("/docs/docs.css").text]
-    assert not any("://" in text for text in sources)
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "connect-src 'self';" in policy
+    assert "://" not in page.text + client.get("/docs/docs.js").text
+
+
+def test_the_viewer_is_the_one_that_the_notice_names(client):
+    notice = files("perfopt_api.http").joinpath("static", "NOTICE").read_text()
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        served = client.get(f"/docs/{name}").content
+        assert f"{hashlib.sha256(served).hexdigest()}  {name}" in notice
+
+
+def test_events_are_described_by_a_schema_that_they_fit(client, make_recommendation):
+    schema = client.get("/api/v1/events/schema.json").json()
+    body = event_message(make_recommendation(), event_id=UUID(int=1), at=NOW, base_url="https://x").payload
+    fits = jsonschema_rs.validator_for(schema).is_valid
+    assert fits(json.loads(body))
+    assert not fits({**json.loads(body), "event_id": 1})
+
+
+def test_the_asyncapi_document_names_subject_stream_and_payload(client):
+    described = client.get("/asyncapi.json").json()
+    assert described["asyncapi"] == "3.0.0"
+    assert "OPTIMIZATION" in described["info"]["description"]
+    [channel] = described["channels"].values()
+    assert channel["address"] == f"{SUBJECT_PREFIX}.{{optimization_type}}.{{service_name}}"
+    references = re.findall(r'"#/([^"]+)"', json.dumps(described))
+    for reference in references:
+        place = described
+        for part in reference.split("/"):
+            place = place[part]
 
 
 def test_a_browser_at_the_root_is_led_to_the_docs(client):

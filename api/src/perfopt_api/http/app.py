@@ -15,6 +15,7 @@ from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http import (
     accuracy,
     docs,
+    events,
     fleet,
     health,
     jobs,
@@ -51,6 +52,8 @@ def create_app(ports: Ports, lifespan: Sequence[Lifespan] = ()) -> Litestar:
             type("Metrics", (PrometheusController,), {"include_in_schema": False}),
             openapi.openapi_json,
             openapi.problem_kind,
+            events.event_schema,
+            events.asyncapi_json,
             docs.landing,
         ],
         dependencies={"ports": Provide(lambda: ports, sync_to_thread=False)},

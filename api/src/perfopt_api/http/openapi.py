@@ -109,7 +109,8 @@ def openapi_config() -> OpenAPIConfig:
         summary="Performance optimisation of services: recommendations with evidence",
         description=(
             "Ask for an analysis of a service, look at its job, read its recommendations, and see or"
-            " export what applying one would change. Errors are RFC 9457 problem documents."
+            " export what applying one would change. Errors are RFC 9457 problem documents. Events are"
+            " described in [asyncapi.json](/asyncapi.json)."
         ),
         tags=[
             Tag(name="Jobs", description="Analyses and what came of them."),
