@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from perfopt.cli.main import cli
+from perfopt.domain.accuracy import DEFINITION
 
 SHORT = ("--history", "7d", "--validity", "3d")
 
@@ -40,7 +41,7 @@ def test_the_same_bytes_whatever_the_number_of_processes(run):
     assert one.exit_code == 0, one.stderr
     assert one.stdout == three.stdout
     found = json.loads(one.stdout)
-    assert found["definition"] == "DESIGN.md section 5"
+    assert found["definition"] == DEFINITION
     assert len(found["cuts"]) == 4
     ours = next(p for p in found["policies"] if p["policy"] == "perfopt")
     assert ours["calibration"]["count"] == ours["all"]["scored"]

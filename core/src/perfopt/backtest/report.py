@@ -10,6 +10,7 @@ from perfopt.backtest.policies import OURS
 from perfopt.backtest.run import Walk
 from perfopt.backtest.summary import PolicySummary, rounded, summarise
 from perfopt.backtest.trial import Trial
+from perfopt.domain.accuracy import DEFINITION
 from perfopt.domain.period import format_duration, format_instant
 from perfopt.errors import NoDataError
 
@@ -60,7 +61,7 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: str
-    definition: str = "DESIGN.md section 5"
+    definition: str = DEFINITION
     services: int
     cuts: tuple[datetime, ...]
     history: str
