@@ -95,7 +95,19 @@ def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> I
         directory: a directory of ours, for blocks and configuration.
         flags: further command-line flags, for example a lower limit.
     """
-    data = backfill(exposition, directory)
+    with running_prometheus(backfill(exposition, directory), directory, *flags) as (url, _):
+        yield url
+
+
+@contextmanager
+def running_prometheus(data: Path, directory: Path, *flags: str) -> Iterator[tuple[str, int]]:
+    """Starts a Prometheus on blocks and gives its URL and process id; stops it at the end.
+
+    Args:
+        data: a data directory, as backfill() makes it.
+        directory: for its configuration.
+        flags: further command-line flags.
+    """
     config = directory / "prometheus.yml"
     config.write_text("global: {}\n", encoding="utf-8")
     process = subprocess.Popen(
@@ -118,7 +130,7 @@ def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> I
         alarm.cancel()
         drain = threading.Thread(target=_drain, args=(process,), daemon=True)
         drain.start()
-        yield f"http://{address}"
+        yield f"http://{address}", process.pid
     finally:
         alarm.cancel()
         process.terminate()

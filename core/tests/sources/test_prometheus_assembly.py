@@ -47,6 +47,38 @@ def test_a_hole_within_a_pod_s_life_is_missing():
     assert coverage(row("cpu_cores", [*range(20), *range(30, 100)])) == (100, 90)
 
 
+def hourly(metric, begins, values, pod="p"):
+    """Rows of stretches of 12 steps."""
+    series = RangeSeries({}, ORIGIN + np.array(begins) * 300_000, np.array(values, dtype=float))
+    return Row(metric, "main", pod, False, series, coarse=timedelta(hours=1))
+
+
+def test_an_hourly_value_holds_from_the_pod_s_first_step_to_its_last():
+    used = row("cpu_cores", range(7, 30))
+    found = snapshot(used, hourly("cpu_limit_cores", [0, 12, 24], [2, 2, 2]))
+    limit = found.series("main", "cpu_limit_cores").hottest()
+    assert np.flatnonzero(np.isfinite(limit)).tolist() == list(range(7, 30))
+    assert found.coverage["main/cpu_cores"].expected == snapshot(used).coverage["main/cpu_cores"].expected
+
+
+def test_an_hourly_value_outlives_a_pod_s_use():
+    found = snapshot(row("cpu_cores", range(20)), hourly("cpu_limit_cores", [0, 12, 24, 36], [2] * 4))
+    assert found.coverage["main/cpu_cores"].expected == 100  # the last hour counts as one step
+    limit = found.series("main", "cpu_limit_cores").hottest()
+    assert np.flatnonzero(np.isfinite(limit))[0] == 0
+
+
+def test_an_hour_that_begins_before_the_grid_is_cut():
+    found = snapshot(row("cpu_cores", range(100)), hourly("cpu_limit_cores", [-8, 4, 16], [2, 2, 2]))
+    assert np.isfinite(found.series("main", "cpu_limit_cores").hottest()[:16]).all()
+
+
+def test_an_hourly_value_of_a_pod_without_use_counts_for_one_step():
+    found = snapshot(row("cpu_cores", range(100)), hourly("cpu_limit_cores", [24], [2], pod="idle"))
+    series = found.series("main", "cpu_limit_cores")
+    assert np.flatnonzero(np.isfinite(series.values[series.pods.index("idle")]))[0] in range(24, 36)
+
+
 def test_pods_side_by_side_are_each_expected():
     assert coverage(row("cpu_cores", range(100), "a"), row("cpu_cores", range(0, 100, 2), "b")) == (199, 150)
 

@@ -240,6 +240,25 @@ async def test_queries_are_by_metric_and_not_by_workload(prometheus_url):
     assert await count("ledger", "agent") == await count("ledger") == 8
 
 
+async def test_reading_what_rarely_changes_by_the_hour_gives_the_same(prometheus_url, everything, tmp_path):
+    entries = msgspec.to_builtins(load_catalogue())["metrics"]
+    rarely = {name: ways for name, ways in entries.items() if any(way["rarely"] for way in ways)}
+    always = {
+        name: [{k: v for k, v in way.items() if v is not None} | {"rarely": False} for way in ways]
+        for name, ways in rarely.items()
+    }
+    (tmp_path / "always.yaml").write_text(yaml.safe_dump({"metrics": always}))
+    found = await read(prometheus_url, catalogue=str(tmp_path / "always.yaml"))
+    assert found.keys() == everything.keys()
+    for name, snapshot in found.items():
+        for container, metric in ((c, m) for c in snapshot.containers for m in snapshot.containers[c]):
+            series, mine = snapshot.series(container, metric), everything[name].series(container, metric)
+            assert mine.pods == series.pods, (name, container, metric)
+            filled = np.isnan(series.values) & METRICS[metric].carry_forward
+            values = np.where(filled, np.nan, mine.values)
+            np.testing.assert_array_equal(values, series.values, err_msg=f"{name} {container} {metric}")
+
+
 async def test_what_nodes_cost_comes_from_opencost(prometheus_url):
     (ledger,) = (
         await read(prometheus_url, "ledger", metrics={"cpu_cores"}, opencost_currency="EUR")

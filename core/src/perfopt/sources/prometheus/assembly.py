@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Workload
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.counters import counter_increase
-from perfopt.metrics.grid import GridReport, merge_reports, to_grid
+from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
 from perfopt.metrics.plausibility import Capacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
@@ -47,7 +47,7 @@ class Surroundings:
 
 def has_usage(rows: Sequence[Row]) -> bool:
     """Returns whether anything measured is among the rows, not only declarations and event counts."""
-    return any(METRICS[row.metric].aggregation in ("mean", "max", "min") for row in rows)
+    return any(_is_measured(row) for row in rows)
 
 
 def assemble(
@@ -64,7 +64,7 @@ def assemble(
     completion: an outage must not pass for a service that was not there. Containers that no template has
     (init containers, those of `kubectl debug`) are left out.
     """
-    rows = _of_template(rows, around.containers)
+    rows = spread(_of_template(rows, around.containers), grid)
     service, coverage = _service(grid, rows)
     lifetimes = _lifetimes(workload, grid, rows, around.ended)
     lacking = _absences(workload, grid, lifetimes, service.get("replicas"))
@@ -95,6 +95,53 @@ def _of_template(rows: Sequence[Row], containers: Collection[str]) -> Sequence[R
     if not containers:
         return rows
     return [row for row in rows if not row.container or row.container in containers]
+
+
+def spread(rows: Sequence[Row], grid: TimeGrid) -> list[Row]:
+    """Puts rows that were read at longer steps on the steps of the grid.
+
+    A value holds throughout its stretch: what is measured, in the steps in which the container has other
+    samples; what is declared, from the pod's first measured step to its last, as in the first and the last
+    stretch nothing else tells when it came and went.
+    """
+    sampled: dict[tuple[str, str], list[Times]] = defaultdict(list)
+    for row in rows:
+        if row.coarse is None and row.container and _is_measured(row) and len(row.series.times):
+            sampled[row.pod, row.container].append(row.series.times)
+    lives: dict[str, Lifetime] = {}
+    for (pod, _), parts in sampled.items():
+        first, last = min(times[0] for times in parts), max(times[-1] for times in parts)
+        known = lives.get(pod, (first, last))
+        lives[pod] = min(first, known[0]), max(last, known[1])
+    return [
+        row if row.coarse is None else _spread(row, grid, lives.get(row.pod), sampled[row.pod, row.container])
+        for row in rows
+    ]
+
+
+def _spread(row: Row, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[Times]) -> Row:
+    step, begins = grid.step_seconds * 1000, row.series.times
+    width = int((row.coarse or grid.step) / grid.step)
+    times = (begins[:, None] + step * np.arange(width)).ravel()
+    values = np.repeat(row.series.values, width)
+    if len(begins):
+        kept = _within(times, int(begins[0]), int(begins[-1]), step * width, life, step)
+        if sampled and _is_measured(row):
+            kept &= np.isin(times, np.concatenate(sampled))
+        kept &= times >= int(grid.start.timestamp()) * 1000
+        times, values = times[kept], values[kept]
+    return replace(row, series=RangeSeries(row.series.labels, times, values), coarse=None)
+
+
+def _within(times: Times, begin: int, end: int, width: int, life: Lifetime | None, step: int) -> Flags:
+    """Returns which times lie in a pod's life; at least one of its first stretch and one of its last."""
+    first, last = life or (begin + width - step, end)
+    first = min(max(first, begin), begin + width - step)
+    return (times >= first) & (times <= max(last, end, first))
+
+
+def _is_measured(row: Row) -> bool:
+    return METRICS[row.metric].aggregation in ("mean", "max", "min")
 
 
 def _on_grid(
@@ -134,7 +181,7 @@ def _lifetimes(
     declared: dict[str, Lifetime] = {}
     for row in rows:
         if row.container and len(row.series.times):
-            lives = measured if METRICS[row.metric].aggregation in ("mean", "max", "min") else declared
+            lives = measured if _is_measured(row) else declared
             first, last = _steps(row.series, grid)
             known = lives.get(row.pod, (first, last))
             lives[row.pod] = min(first, known[0]), max(last, known[1])

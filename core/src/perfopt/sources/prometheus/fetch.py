@@ -25,13 +25,14 @@ from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
 from perfopt.sources.prometheus.kube_state import Pod, image_name
 from perfopt.sources.prometheus.naming import ANY_POD, groups, pod_pattern
 from perfopt.sources.prometheus.promql import Alternative, Catalogue, names_in, quote, render
-from perfopt.sources.prometheus.ranges import Limits, RangeReader, pieces
+from perfopt.sources.prometheus.ranges import Limits, RangeReader, coarser, pieces
 from perfopt.sources.prometheus.rows import Fetched, Row
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_QUERY = (
     50  # 14 days at 5 minutes of as many pods' requests, limits and restarts: some 20 MB of JSON
 )
+_COARSE = timedelta(hours=1)  # what rarely changes is read at steps as long first
 _SCRAPES_IN_WINDOW = 3
 _PODS_SEEN = 20  # are looked at where a workload has no use
 _KEPT = 4  # names of metrics of as many periods
@@ -47,15 +48,16 @@ class _Batch:
     Attributes:
         pods: of theirs, in the whole period.
         names: of the metrics that the server has in the period; None where it does not list them.
-        values: for the placeholders of the catalogue.
+        fine: reads at the steps of the grid.
+        coarse: reads at longer steps; None where the grid's are as long.
     """
 
     pods: dict[Pod, WorkloadId]
     names: frozenset[str] | None
-    values: Mapping[str, str]
     grid: TimeGrid
     fetched: Fetched
-    reader: RangeReader
+    fine: RangeReader
+    coarse: RangeReader | None
 
     def may_answer(self, query: str) -> bool:
         """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""
@@ -76,14 +78,9 @@ class Fetcher:
         self._step = config.step
         self._names = AnswerCache(self._metric_names, _KEPT)
         self._largest = AnswerCache(self._largest_nodes, _KEPT)
+        self._scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
         self._limits = Limits(config.max_query_bytes, _PODS_PER_QUERY)
-        scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
-        window = int(max(self._step, scrapes).total_seconds())
-        self._values = {
-            "step": f"{int(self._step.total_seconds())}s",
-            "window": f"{window}s",
-            "wide": f"{2 * window}s",
-        }
+        self._coarse_limits = Limits(config.max_query_bytes, _PODS_PER_QUERY * max(_COARSE // self._step, 1))
 
     async def fetch(self, workloads: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]) -> Fetched:
         """Reads the metrics of workloads of one cluster.
@@ -103,8 +100,10 @@ class Fetcher:
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
             async with asyncio.TaskGroup() as group:
-                reader = RangeReader(self._client, grid, self._limits, group)
-                batch = _Batch(pods, names, self._values | _labels(copies), grid, fetched, reader)
+                fine = self._reader(grid, self._limits, copies, group)
+                longer = coarser(grid, _COARSE)
+                coarse = None if longer is None else self._reader(longer, self._coarse_limits, copies, group)
+                batch = _Batch(pods, names, grid, fetched, fine, coarse)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
                 if STARTUP in metrics:
@@ -117,6 +116,13 @@ class Fetcher:
                 raise
             raise known_error from known_error.__cause__
         return fetched
+
+    def _reader(
+        self, grid: TimeGrid, limits: Limits, copies: CopyLabels, group: asyncio.TaskGroup
+    ) -> RangeReader:
+        window = int(max(grid.step, self._scrapes).total_seconds())
+        values = {"step": f"{grid.step_seconds}s", "window": f"{window}s", "wide": f"{2 * window}s"}
+        return RangeReader(self._client, grid, limits, group, values | _labels(copies))
 
     async def seen(self, workload: Workload, grid: TimeGrid) -> list[Sample]:
         """Returns how many series there are of a workload's pods, by the label `what`."""
@@ -174,22 +180,21 @@ class Fetcher:
             pod, container = self._pod(series.labels, alternative), series.labels.get("container")
             return (pod, container) if pod in mine and container else None
 
-        answer = await self._of_pods(alternative, alternative.query, mine, batch)
-        results = [s for s in answer if alternative.only.items() <= s.labels.items()]
+        results, settled = await self._fine_where_needed(alternative, mine, batch)
         if alternative.per is not None:
             results = await self._divided(alternative, alternative.per, results, batch)
         rows = grouped(results, key)
         judged = {place: WithoutJumps(series) for place, series in rows.items()}
         if alternative.resets is not None:
             odd = {pod: mine[pod] for (pod, _), series in rows.items() if spikes(series).any()}
-            fell = grouped(await self._of_pods(alternative, alternative.resets, odd, batch), key)
+            fell = grouped(await self._of_pods(alternative, alternative.resets, odd, batch.fine), key)
             step = batch.grid.step_seconds * 1000
             judged = {place: without_jumps(one, fell.get(place), step) for place, one in rows.items()}
         counts: dict[tuple[Pod, str], RangeSeries] | None = None
         born = await self._born(alternative, rows, batch) if alternative.counter else frozenset()
         if alternative.where is not None:
             grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series) or pod in born}
-            counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch), key)
+            counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch.fine), key)
         found = []
         for (pod, container), one in judged.items():
             row = Row(
@@ -203,7 +208,30 @@ class Fetcher:
                 implausible=one.count,
             )
             found.append((mine[pod], row))
+        for (pod, container), series in grouped(settled, key).items():
+            row = Row(metric, container, pod.name, alternative.counter, series, coarse=_COARSE)
+            found.append((mine[pod], row))
         return found
+
+    async def _fine_where_needed(
+        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], batch: _Batch
+    ) -> tuple[list[RangeSeries], list[RangeSeries]]:
+        """Returns series at the steps of the grid, and at longer steps those of pods that change nothing."""
+        if not alternative.rarely or batch.coarse is None:
+            return await self._series(alternative, mine, batch.fine), []
+        of: dict[tuple[Pod, str], list[RangeSeries]] = defaultdict(list)
+        for series in await self._series(alternative, mine, batch.coarse):
+            of[self._pod(series.labels, alternative), series.labels.get("container", "")].append(series)
+        changing = {pod for (pod, _), parts in of.items() if not _is_settled(parts, alternative)}
+        settled = [one for (pod, _), parts in of.items() if pod not in changing for one in parts]
+        some = {pod: identity for pod, identity in mine.items() if pod in changing}
+        return await self._series(alternative, some, batch.fine), settled
+
+    async def _series(
+        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], reader: RangeReader
+    ) -> list[RangeSeries]:
+        answer = await self._of_pods(alternative, alternative.query, mine, reader)
+        return [series for series in answer if alternative.only.items() <= series.labels.items()]
 
     async def _born(
         self, alternative: Alternative, rows: Mapping[tuple[Pod, str], RangeSeries], batch: _Batch
@@ -229,7 +257,7 @@ class Fetcher:
         pods = {
             pod: batch.pods[pod] for s in others if (pod := self._pod(s.labels, alternative)) in batch.pods
         }
-        return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch))]
+        return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch.fine))]
 
     async def _by_workload(
         self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
@@ -260,11 +288,11 @@ class Fetcher:
         return found
 
     async def _of_pods(
-        self, alternative: Alternative, query: str, pods: Mapping[Pod, WorkloadId], batch: _Batch
+        self, alternative: Alternative, query: str, pods: Mapping[Pod, WorkloadId], reader: RangeReader
     ) -> list[RangeSeries]:
-        answers = await batch.reader.read(
+        answers = await reader.read(
             sorted(pods),
-            lambda some: self._promql(alternative, query, self._selector(alternative, some), batch),
+            lambda some: self._promql(alternative, query, self._selector(alternative, some), reader),
         )
         return [series for answer in answers for series in answer]
 
@@ -277,31 +305,33 @@ class Fetcher:
             def named(some: Sequence[WorkloadId]) -> str:
                 place = alternative.namespace_label, alternative.label
                 selector = self._state.selector(some, *place, [identity.name for identity in some])
-                return self._promql(alternative, alternative.query, selector, batch)
+                return self._promql(alternative, alternative.query, selector, batch.fine)
 
-            answers = await batch.reader.read(wanted, named)
+            answers = await batch.fine.read(wanted, named)
             return [series for answer in answers for series in answer]
         mine = _pods_of(wanted, batch.pods)
 
         def of_pods(some: Sequence[Pod]) -> str:
             selector = self._selector(alternative, some, _NOT_RELAYED)
             pattern = ANY_POD if len(wanted) == 1 else pod_pattern(wanted)
-            return self._promql(alternative, alternative.query, selector, batch, pattern=quote(pattern)[1:-1])
+            return self._promql(
+                alternative, alternative.query, selector, batch.fine, pattern=quote(pattern)[1:-1]
+            )
 
-        if len(wanted) > 1 and len(of_pods(sorted(mine)).encode()) > batch.reader.limits.query_bytes:
+        if len(wanted) > 1 and len(of_pods(sorted(mine)).encode()) > batch.fine.limits.query_bytes:
             middle = len(wanted) // 2
             halves = (wanted[:middle], wanted[middle:])
             answers = await asyncio.gather(*(self._of_workloads(alternative, h, batch) for h in halves))
             return [series for answer in answers for series in answer]
         if len(wanted) == 1:
-            answers = await batch.reader.read(sorted(mine), of_pods)
+            answers = await batch.fine.read(sorted(mine), of_pods)
             return [series for answer in answers for series in answer]
         return await self._together(alternative, wanted, of_pods(sorted(mine)), batch)
 
     async def _together(
         self, alternative: Alternative, wanted: Sequence[WorkloadId], promql: str, batch: _Batch
     ) -> list[RangeSeries]:
-        answers = await batch.reader.read([tuple(wanted)], lambda _: promql)
+        answers = await batch.fine.read([tuple(wanted)], lambda _: promql)
         return [series for answer in answers for series in answer]
 
     def _selector(self, alternative: Alternative, pods: Sequence[Pod], *more: str) -> str:
@@ -313,10 +343,10 @@ class Fetcher:
         return ",".join([matchers, *(_NOT_EXPORTED if own else ()), *(more if own else ())])
 
     def _promql(
-        self, alternative: Alternative, query: str, selector: str, batch: _Batch, *, pattern: str = ""
+        self, alternative: Alternative, query: str, selector: str, reader: RangeReader, *, pattern: str = ""
     ) -> str:
         values = {
-            **batch.values,
+            **reader.values,
             "selector": selector,
             "by": f"{self._cluster_label}, {alternative.namespace_label}",
             "pattern": pattern,
@@ -344,7 +374,7 @@ class Fetcher:
             pod, labels = self._pod(series.labels, plain), series.labels
             return (pod, labels.get("container", ""), image_name(labels)) if pod in mine else None
 
-        answer = await self._of_pods(plain, plain.query, mine, batch)
+        answer = await self._of_pods(plain, plain.query, mine, batch.fine)
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
 
@@ -368,7 +398,7 @@ class Fetcher:
         """Evaluates a state query over the period for some pods, at its end."""
         if not pods or not batch.may_answer(plain.query):
             return []
-        values = {"cluster": self._cluster_label, "step": self._values["step"]}
+        values = {"cluster": self._cluster_label, "step": batch.fine.values["step"]}
         values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
 
         def promql(some: Sequence[Pod]) -> str:
@@ -386,6 +416,14 @@ class Fetcher:
 def _pods_of(wanted: Iterable[WorkloadId], pods: Mapping[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
     identities = set(wanted)
     return {pod: identity for pod, identity in pods.items() if identity in identities}
+
+
+def _is_settled(parts: Sequence[RangeSeries], alternative: Alternative) -> bool:
+    """Returns whether longer steps tell all of a value: always zero, or constant and no count or quotient."""
+    values = np.concatenate([series.values for series in parts])
+    if not values.any():
+        return True
+    return alternative.per is None and not alternative.counter and not (values != values[0]).any()
 
 
 def _times(series: RangeSeries | None) -> Times:

@@ -46,6 +46,7 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     appears: bool = False
     resets: str | None = None
     where: str | None = None
+    rarely: bool = False
     quantile: float | None = None
 
 

@@ -1,8 +1,9 @@
 """Range queries of one batch: small enough for the server, and smaller after it refused one as too large."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from perfopt.errors import QueryTooLargeError
 from perfopt.metrics.snapshot import TimeGrid
@@ -53,11 +54,25 @@ def pieces[Item](
             yield part
 
 
+def coarser(grid: TimeGrid, step: timedelta) -> TimeGrid | None:
+    """Returns longer steps over a grid that end with it; None where they save nothing.
+
+    Args:
+        grid: the steps wanted.
+        step: the longer one; the first may begin before the grid does.
+    """
+    if step % grid.step or step < 2 * grid.step or grid.size * grid.step < 2 * step:
+        return None
+    size = -(-grid.size * grid.step // step)
+    return TimeGrid(grid.end - size * step, step, size)
+
+
 @dataclass(slots=True)
 class RangeReader:
     """Asks each query of a batch once, and in parts where the server finds it too large.
 
     Attributes:
+        values: for the placeholders of the catalogue that follow from the step.
         asked: PromQL to the task of its answer; a task gives the refusal rather than raise it, which would
             stop the others of its group.
     """
@@ -66,6 +81,7 @@ class RangeReader:
     grid: TimeGrid
     limits: Limits
     group: asyncio.TaskGroup
+    values: Mapping[str, str]
     asked: dict[str, asyncio.Task[list[RangeSeries] | QueryTooLargeError]] = field(default_factory=dict)
 
     async def read[Item](

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from perfopt.domain.workload import WorkloadId
 from perfopt.metrics.grid import Times
@@ -22,6 +23,7 @@ class Row:
         where: the starts of the steps in which a counter's growth counts; None is all.
         from_zero: what a counter counts began within the period, so its first value is growth.
         implausible: values that were left out because they cannot be.
+        coarse: a value holds for all steps of so long a stretch from its time on; None for its own step.
     """
 
     metric: str
@@ -32,6 +34,7 @@ class Row:
     where: Times | None = None
     from_zero: bool = False
     implausible: int = 0
+    coarse: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
