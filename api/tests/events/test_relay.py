@@ -1,10 +1,11 @@
 import asyncio
 import contextlib
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from nats.js.api import StreamConfig
 from sqlalchemy import select, text
 
@@ -12,13 +13,16 @@ from perfopt.domain.event import OptimizationRecommendationGenerated
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import free_port
+from perfopt_api.commands.events import events
 from perfopt_api.embedded import nats_program
 from perfopt_api.events.nats import Nats, ensure_stream, event_stream
 from perfopt_api.events.relay import Relay
-from perfopt_api.store.outbox import PostgresOutbox
+from perfopt_api.events.republish import Republication, republish
+from perfopt_api.store.outbox import MAX_REFUSALS, PostgresOutbox
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outbox
 from perfopt_api.store.work import PostgresWorkStore
+from perfopt_api.supervision import Supervisor
 
 STREAM = event_stream("OPTIMIZATION", 1)
 
@@ -147,7 +151,7 @@ async def test_what_went_out_before_nats_left_is_marked(database, relay, commit)
 
 
 async def test_a_running_relay_publishes_at_once_when_woken(database, connection, relay, commit):
-    task = asyncio.create_task(relay.run())
+    task = asyncio.create_task(Supervisor(()).keep(relay))
     try:
         await commit("vm-1")
         relay.wake()
@@ -211,3 +215,85 @@ async def test_a_message_is_json_that_decodes_to_the_contracts_struct(connection
     event = msgspec.json.decode(message.data, type=OptimizationRecommendationGenerated)
     assert event.optimization_recommendation.recommended_state.replicas is None
     assert b'"replicas":null' in message.data
+
+
+async def test_an_event_refused_too_often_is_set_aside(database, connection, relay, commit):
+    await commit("vm-1")
+    async with database.transaction() as transaction:
+        refused_often = (
+            f"UPDATE outbox SET attempts = {MAX_REFUSALS - 1}, created_at = now() - interval '1 h',"
+            " payload = convert_to(repeat('x', 2000000), 'UTF8')"
+        )
+        await transaction.execute(text(refused_often))
+    assert await relay.flush() == 0
+    [row] = await stored(database)
+    assert (row.published_at, row.attempts, row.set_aside_at is None) == (None, MAX_REFUSALS, False)
+    assert await relay.flush() == 0
+    assert (await stored(database))[0].attempts == MAX_REFUSALS
+
+
+async def test_nothing_goes_out_while_postgresql_takes_no_writes(database, connection, relay, commit):
+    await commit("vm-1")
+    async with database.transaction() as transaction:
+        await transaction.execute(
+            text(
+                "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$"
+                " BEGIN RAISE EXCEPTION 'read-only' USING ERRCODE = '25006'; END $$"
+            )
+        )
+        await transaction.execute(text("CREATE TRIGGER no BEFORE UPDATE ON outbox EXECUTE FUNCTION no()"))
+    with pytest.raises(UnavailableError, match="takes no writes"):
+        await relay.flush()
+    assert await streamed(connection) == []
+
+
+async def test_republishing_rebuilds_a_lost_stream_once(database, connection, relay, commit):
+    for number in range(3):
+        await commit(f"vm-{number}")
+    await relay.flush()
+    before = [(m.subject, m.data, dict(m.headers)) for m in await streamed(connection)]
+    again = await republish(PostgresOutbox(database), connection, STREAM)
+    assert again == Republication(present=3)
+    await connection.jetstream.delete_stream(STREAM.name)
+    assert await republish(PostgresOutbox(database), connection, STREAM) == Republication(published=3)
+    assert [(m.subject, m.data, dict(m.headers)) for m in await streamed(connection)] == before
+
+
+async def test_republishing_counts_what_nats_drops_and_refuses_and_clears_what_was_set_aside(
+    database, connection, relay, commit
+):
+    await commit("vm-0")
+    await relay.flush()
+    await connection.jetstream.purge_stream(STREAM.name)
+    await commit("vm-1")
+    await commit("vm-2")
+    async with database.transaction() as transaction:
+        await transaction.execute(text("UPDATE outbox SET set_aside_at = now() WHERE published_at IS NULL"))
+        too_large = (
+            "UPDATE outbox SET payload = convert_to(repeat('x', 2000000), 'UTF8')"
+            " WHERE id = (SELECT max(id) FROM outbox)"
+        )
+        await transaction.execute(text(too_large))
+    done = await republish(PostgresOutbox(database), connection, STREAM)
+    assert done == Republication(published=1, dropped=1, refused=1)
+    assert [row.set_aside_at is None for row in await stored(database)] == [True, True, False]
+
+
+async def test_republishing_since_an_instant_leaves_older_events_out(database, connection, relay, commit):
+    await commit("vm-1")
+    async with database.transaction() as transaction:
+        await transaction.execute(text("UPDATE outbox SET created_at = now() - interval '2 d'"))
+    await commit("vm-2")
+    since = datetime.now(UTC) - timedelta(days=1)
+    assert await republish(PostgresOutbox(database), connection, STREAM, since) == Republication(published=1)
+
+
+def test_the_command_says_what_it_did(database_url, nats_url):
+    config = {"PERFOPT_SERVICE__DATABASE_URL": database_url, "PERFOPT_SERVICE__NATS_URL": nats_url}
+    done = CliRunner(env=config).invoke(events, ["republish", "--since", "7d"])
+    assert (done.exit_code, done.output) == (
+        0,
+        "0 events published, 0 were in the stream already, 0 refused by NATS.\n",
+    )
+    wrong = CliRunner(env=config).invoke(events, ["republish", "--since", "yesterday"])
+    assert "'yesterday' is not a duration" in str(wrong.exception)

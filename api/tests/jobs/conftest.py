@@ -53,9 +53,9 @@ def worker():
     """Runs a worker in this process while the context is open."""
 
     @contextlib.asynccontextmanager
-    async def run(settings, analyse, policy=QUICK, companions=lambda _: ()):
+    async def run(settings, analyse, policy=QUICK, tasks=lambda _: ()):
         stop = asyncio.Event()
-        task = asyncio.create_task(serve_jobs(settings, analyse, stop, policy, companions))
+        task = asyncio.create_task(serve_jobs(settings, analyse, stop, policy, tasks))
         try:
             yield task
         finally:

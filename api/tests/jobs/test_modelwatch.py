@@ -15,10 +15,11 @@ from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt.learn.model import shipped_model
 from perfopt_api.jobs.modelwatch import ModelWatch
-from perfopt_api.jobs.sources import Analyst
-from perfopt_api.jobs.wiring import engine_companions
+from perfopt_api.jobs.sources import SourceAnalyzer
+from perfopt_api.jobs.wiring import engine_tasks
 from perfopt_api.store import tables
 from perfopt_api.store.models import PostgresModels
+from perfopt_api.supervision import Supervisor
 
 SOON = timedelta(seconds=30)
 FIGURES = {"better": True}
@@ -76,7 +77,10 @@ async def test_a_worker_takes_what_is_active_and_goes_along_with_changes(registr
 
 async def test_workers_running_follow_by_themselves(registry, database, eventually):
     engines = [Engine(), Engine()]
-    tasks = [asyncio.create_task(ModelWatch(registry, each.use_models, 0.02).run()) for each in engines]
+    tasks = [
+        asyncio.create_task(Supervisor(()).keep(ModelWatch(registry, each.use_models, 0.02)))
+        for each in engines
+    ]
     try:
         await promote(registry, b"one", None)
         await eventually(lambda: all(each.given == [{"sizing": b"one"}] for each in engines))
@@ -116,7 +120,7 @@ async def test_while_the_database_is_away_what_is_in_use_stays(registry, engine)
         async def active(self):
             raise UnavailableError("PostgreSQL is not reachable.")
 
-    task = asyncio.create_task(ModelWatch(Away(), engine.use_models, 0.001).run())
+    task = asyncio.create_task(Supervisor(()).keep(ModelWatch(Away(), engine.use_models, 0.001)))
     done, _ = await asyncio.wait({task}, timeout=0.05)
     task.cancel()
     assert not done
@@ -145,9 +149,9 @@ async def test_a_recommendation_names_the_active_model_by_its_hash(settings, wor
             pytest.fail("the resource plugin is not installed")
         model = await registry.register("sizing", shipped_model().dumps(), {}, "ada")
         await registry.activate(model, instead_of=None, replay=FIGURES, by="ada")
-        analyst = Analyst(config, engine)
-        companions = engine_companions(quick, engine, analyst.source)
-        async with worker(quick, analyst, companions=companions):
+        analyzer = SourceAnalyzer(config, engine)
+        tasks = engine_tasks(quick, engine, analyzer.source)
+        async with worker(quick, analyzer, tasks=tasks):
             request = PerformanceAnalysisRequest(
                 service_name="vm-1", optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,)
             )

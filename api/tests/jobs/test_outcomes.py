@@ -17,12 +17,13 @@ from perfopt.engine.records import OTHER_VERSION, PLAN
 from perfopt.errors import NoDataError, SourceUnavailableError
 from perfopt.sources.base import FailedSnapshot
 from perfopt.testing import make_snapshot
-from perfopt_api.jobs.outcomes import GIVE_UP, OutcomeKeeper
+from perfopt_api.jobs.outcomes import GIVE_UP, OutcomeScorer
 from perfopt_api.store.outcomes import Outcome, PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outcomes, plan_outcomes, recommendations
 from perfopt_api.store.work import PostgresWorkStore
+from perfopt_api.supervision import Supervisor
 
 MADE = datetime(2026, 3, 2, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -89,7 +90,7 @@ def keeper(database):
         use = (lambda records: None) if learnt is None else learnt.append
         versions = {KEY: "0.1.0"}
         stores = (PostgresOutcomes(database), PostgresPlanOutcomes(database))
-        return OutcomeKeeper(stores, opened, versions, use, pause_seconds=0.01, now=clock)
+        return OutcomeScorer(stores, opened, versions, use, pause_seconds=0.01, now=clock)
 
     return build
 
@@ -296,7 +297,7 @@ async def test_it_runs_by_itself_and_survives_what_it_did_not_expect(database, k
     await made()
     source, clock = Source("web"), Clock(MADE + WEEK)
     source.error = ZeroDivisionError("a fault")
-    task = asyncio.create_task(keeper(source, clock).run())
+    task = asyncio.create_task(Supervisor(()).keep(keeper(source, clock)))
     try:
         await eventually(lambda: _attempted(database))
         source.error = None

@@ -7,15 +7,15 @@ from typing import Protocol
 import nats.errors
 import nats.js.errors
 import structlog
-from nats.js.api import StreamConfig
+from nats.js.api import PubAck, StreamConfig
 
-from perfopt.errors import PerfoptError
+from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.events.message import EventMessage
 from perfopt_api.events.nats import Nats, ensure_stream
 from perfopt_api.store.outbox import Publish
+from perfopt_api.supervision import BackgroundTask
 
 _BATCH = 100
-_POLL_SECONDS = 1.0
 _LAST_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Outbox(Protocol):
         """See perfopt_api.store.outbox."""
 
 
-class Relay:
+class Relay(BackgroundTask):
     """Publishes at once when woken, and looks for itself once a second.
 
     Args:
@@ -36,32 +36,36 @@ class Relay:
         stream: of events; created when it is not there.
     """
 
+    name = "relay"
+    pause_seconds = 1.0
+
     def __init__(self, outbox: Outbox, connection: Nats, stream: StreamConfig) -> None:
         self._outbox = outbox
         self._connection = connection
         self._stream = stream
         self._woken = asyncio.Event()
+        self._checked = False
 
     def wake(self) -> None:
         """Says that an event was committed."""
         self._woken.set()
 
-    async def run(self) -> None:
-        """Relays until cancelled. While PostgreSQL or NATS is away, events wait in the outbox."""
-        reachable = False
-        while True:
-            try:
-                if not reachable:
-                    await ensure_stream(self._connection, self._stream)
-                    reachable = True
-                await self._flush_to_the_end()
-            except PerfoptError as error:
-                if reachable:
-                    _log.warning("events_wait", reason=error.message)
-                reachable = False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), _POLL_SECONDS)
-            self._woken.clear()
+    async def round(self) -> None:
+        """Publishes what waits. While PostgreSQL or NATS is away, events wait in the outbox."""
+        try:
+            if not self._checked:
+                await ensure_stream(self._connection, self._stream)
+            self._checked = True
+            await self._flush_to_the_end()
+        except Exception:
+            self._checked = False
+            raise
+
+    async def pause(self) -> None:
+        """Waits until woken, or a second."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), self.pause_seconds)
+        self._woken.clear()
 
     async def _flush_to_the_end(self) -> None:
         """Flushes. Cancelling waits for it a while: events that went out unmarked would go out twice."""
@@ -88,12 +92,27 @@ class Relay:
         return total
 
     async def _publish(self, message: EventMessage) -> bool:
-        with self._connection.translated():
-            try:
-                await self._connection.jetstream.publish(
-                    message.subject, message.payload, stream=self._stream.name, headers=dict(message.headers)
-                )
-            except (nats.errors.MaxPayloadError, nats.js.errors.BadRequestError) as error:
-                _log.error("event_refused", event_id=str(message.event_id), reason=str(error))
-                return False
+        try:
+            await publish_event(self._connection, self._stream, message)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            _log.error("event_refused", event_id=str(message.event_id), exc_info=error)
+            return False
         return True
+
+
+async def publish_event(connection: Nats, stream: StreamConfig, message: EventMessage) -> PubAck:
+    """Publishes one event to the stream.
+
+    Raises:
+        UnavailableError: NATS is not reachable.
+        InvalidInputError: NATS refuses the event for what it is.
+    """
+    with connection.translated():
+        try:
+            return await connection.jetstream.publish(
+                message.subject, message.payload, stream=stream.name, headers=dict(message.headers)
+            )
+        except (nats.errors.MaxPayloadError, nats.js.errors.BadRequestError) as error:
+            raise InvalidInputError(f"NATS refuses the event {message.event_id}: {error}.") from error

@@ -78,5 +78,8 @@ KINDS: dict[str, Kind] = {
     "unavailable": Kind(
         503, "Service unavailable", "A part of the service is not reachable: try again later."
     ),
+    "overloaded": Kind(
+        503, "Overloaded", "The service has more to do than it can: try again a little later."
+    ),
     "no_data": Kind(422, "No data", "The source holds nothing for the workload in the period."),
 }

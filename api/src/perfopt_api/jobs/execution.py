@@ -103,11 +103,18 @@ class Execution:
 
     async def _work(self, claim: Claim) -> Outcome:
         started = time.monotonic()
-        log = _log.bind(job_id=claim.job_id, service_name=claim.request.service_name, attempt=claim.attempt)
+        service = claim.body.get("service_name")
+        log = _log.bind(job_id=claim.job_id, service_name=service, attempt=claim.attempt)
         if claim.attempt > self._policy.max_attempts:
             return await self._end(claim, None, _exhausted(claim.attempt - 1))
         try:
-            result = await self._analyse(claim.request)
+            request = claim.request
+        except msgspec.ValidationError as error:
+            # A newer version may have written it, whose workers take the tries that are left.
+            log.warning("request_unreadable", reason=str(error))
+            return await self._retry(claim, _unreadable(error))
+        try:
+            result = await self._analyse(request)
         except _RETRIED as error:
             log.warning("analysis_failed", reason=str(error))
             return await self._retry(claim, job_error(error))
@@ -170,6 +177,14 @@ def job_error(error: PerfoptError) -> JobError:
     candidates = error.candidates if isinstance(error, NotFoundError) else ()
     return JobError(
         code=error.code, message=error.message, field=error.field, remedy=error.remedy, candidates=candidates
+    )
+
+
+def _unreadable(error: msgspec.ValidationError) -> JobError:
+    return JobError(
+        code="unreadable_request",
+        message=f"No worker can read the stored request: {error}.",
+        remedy="Run workers of the version of the API, then ask again.",
     )
 
 

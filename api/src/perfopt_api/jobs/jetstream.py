@@ -1,16 +1,21 @@
-"""The work queue on JetStream, for both of its ends, and the word that a job is finished."""
+"""The work queue on JetStream, for both of its ends, and the message that a job is finished."""
 
 import contextlib
+import re
 
 import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, Nats, ensure_stream
+from perfopt_api.telemetry import SET_ASIDE
 
 CONSUMER = "workers"
+_JOB_ID = re.compile(r"[!-~]{1,100}")
+_log = structlog.get_logger(__name__)
 _PER_SUBJECT = 10077  # the server's code for "maximum messages per subject exceeded"
 
 
@@ -48,9 +53,9 @@ class JetStreamDelivery:
     An answer that NATS never gets costs time, never a job: it delivers again, and the job's row is the truth.
     """
 
-    def __init__(self, message: Msg) -> None:
+    def __init__(self, message: Msg, job_id: str) -> None:
         self._message = message
-        self.job_id = message.data.decode()
+        self.job_id = job_id
 
     async def done(self) -> None:
         """Takes the message off the queue."""
@@ -84,7 +89,7 @@ class JetStreamDeliveries:
         self._subscription: JetStreamContext.PullSubscription | None = None
 
     async def next(self, within: float) -> JetStreamDelivery | None:
-        """Returns the next message, or None when none came in time."""
+        """Returns the next message, or None when none came in time, or it names no job."""
         with self._connection.translated():
             if self._subscription is None:
                 self._subscription = await self._subscribe()
@@ -96,7 +101,14 @@ class JetStreamDeliveries:
                 # Consumer or stream may be lost with the server's storage: made anew at the next call.
                 await self._forget()
                 raise
-        return JetStreamDelivery(message)
+        job_id = message.data.decode("ascii", "replace")
+        if _JOB_ID.fullmatch(job_id):
+            return JetStreamDelivery(message, job_id)
+        _log.error("job_message_set_aside", subject=message.subject, data=job_id[:200])
+        SET_ASIDE.labels("job_message").inc()
+        with contextlib.suppress(nats.errors.Error):
+            await message.term()  # the jobs' rows are the truth: nothing is lost
+        return None
 
     async def _forget(self) -> None:
         if self._subscription is not None:
@@ -119,12 +131,12 @@ class JetStreamDeliveries:
 
 
 class FinishedJobs:
-    """Tells waiting API processes that a job is finished; they look for themselves if the word is lost."""
+    """Announces finished jobs to waiting API processes; they look for themselves if the message is lost."""
 
     def __init__(self, connection: Nats) -> None:
         self._connection = connection
 
-    async def tell(self, job_id: str) -> None:
-        """Says it."""
+    async def announce(self, job_id: str) -> None:
+        """Publishes that a job is finished."""
         with self._connection.translated():
             await self._connection.client.publish(f"{FINISHED_SUBJECT}.{job_id}", b"")

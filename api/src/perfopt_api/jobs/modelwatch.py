@@ -8,6 +8,7 @@ import structlog
 
 from perfopt.errors import PerfoptError, UnavailableError
 from perfopt_api.store.models import RegisteredModel
+from perfopt_api.supervision import BackgroundTask
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ class ActiveModels(Protocol):
         """Returns the content of a model, or raises CorruptModelError."""
 
 
-class ModelWatch:
+class ModelWatch(BackgroundTask):
     """Looks at the registry before the first job and every few seconds, and hands over what changed.
 
     A model that can't be used (its hash is wrong, this version can't read it) leaves in use what was; that
@@ -34,12 +35,14 @@ class ModelWatch:
         poll_seconds: from one look to the next.
     """
 
+    name = "model_watch"
+
     def __init__(
         self, registry: ActiveModels, use: Callable[[Mapping[str, bytes]], None], poll_seconds: float
     ) -> None:
         self._registry = registry
         self._use = use
-        self._poll_seconds = poll_seconds
+        self.pause_seconds = poll_seconds
         self._seen: dict[str, str] = {}
         self._used: dict[str, bytes] = {}
 
@@ -51,14 +54,9 @@ class ModelWatch:
         """
         await self.look()
 
-    async def run(self) -> None:
-        """Looks until cancelled; while PostgreSQL is away, what is in use stays."""
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            try:
-                await self.look()
-            except UnavailableError as error:
-                _log.debug("models_not_looked_at", reason=error.message)
+    async def round(self) -> None:
+        """Looks once; while PostgreSQL is away, what is in use stays."""
+        await self.look()
 
     async def look(self) -> None:
         """Takes over what changed.

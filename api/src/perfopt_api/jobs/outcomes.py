@@ -1,4 +1,4 @@
-"""Holds recommendations against what came, once their validity is over. Every worker runs one."""
+"""Scores recommendations on what was observed, once their validity is over. Every worker runs one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Claim, Proposal
 from perfopt.sources.base import FailedSnapshot, MetricSource
 from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, Outcome
+from perfopt_api.supervision import BackgroundTask
 
 _BATCH = 100
 _LEASE = timedelta(minutes=10)
@@ -37,8 +38,8 @@ class _Claim:
     due: DueOutcome
 
 
-class OutcomeKeeper:
-    """Scores what is due, and has confidence follow what was scored.
+class OutcomeScorer(BackgroundTask):
+    """Scores what is due, and adapts confidence to it.
 
     Args:
         stores: of the outcomes: of recommendations, and of plans.
@@ -48,6 +49,8 @@ class OutcomeKeeper:
         pause_seconds: from one look to the next.
         now: the clock.
     """
+
+    name = "outcomes"
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class OutcomeKeeper:
         self._source = source
         self._versions = dict(versions)
         self._use = use
-        self._pause_seconds = pause_seconds
+        self.pause_seconds = pause_seconds
         self._now = now
         self._seen: list[tuple[int, datetime | None]] | None = None
 
@@ -75,18 +78,11 @@ class OutcomeKeeper:
         """
         await self.learn()
 
-    async def run(self) -> None:
-        """Scores and learns until cancelled; while PostgreSQL is away, what was learnt stays."""
-        while True:
-            try:
-                while await self.sweep():
-                    pass
-                await self.learn()
-            except UnavailableError as error:
-                _log.debug("outcomes_wait", reason=error.message)
-            except Exception:
-                _log.exception("outcomes_stopped")
-            await asyncio.sleep(self._pause_seconds)
+    async def round(self) -> None:
+        """Scores what is due, then learns from it."""
+        while await self.sweep():
+            pass
+        await self.learn()
 
     async def learn(self) -> None:
         """Fits the records anew where outcomes were written since.

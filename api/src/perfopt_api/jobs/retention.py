@@ -1,20 +1,18 @@
 """Forgets what is older than the setting says, a batch at a time. Every worker runs one."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from perfopt.errors import UnavailableError
 from perfopt_api.store.retention import PostgresRetention
+from perfopt_api.supervision import BackgroundTask
 
 _BATCH = 500
-_PAUSE_SECONDS = 3600.0
 _log = structlog.get_logger(__name__)
 
 
-class Retention:
+class Retention(BackgroundTask):
     """Deletes hourly what has done its work.
 
     Args:
@@ -22,6 +20,9 @@ class Retention:
         keep: how long.
         now: the clock.
     """
+
+    name = "retention"
+    pause_seconds = 3600.0
 
     def __init__(
         self,
@@ -34,17 +35,9 @@ class Retention:
         self._keep = keep
         self._now = now
 
-    async def start(self) -> None:
-        """Needs nothing before the first job."""
-
-    async def run(self) -> None:
-        """Forgets until cancelled."""
-        while True:
-            try:
-                await self.forget()
-            except UnavailableError as error:
-                _log.debug("retention_skipped", reason=error.message)
-            await asyncio.sleep(_PAUSE_SECONDS)
+    async def round(self) -> None:
+        """Forgets once."""
+        await self.forget()
 
     async def forget(self) -> tuple[int, int]:
         """Deletes all that is old enough; returns how many jobs and events.

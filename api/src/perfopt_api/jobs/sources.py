@@ -13,7 +13,7 @@ from perfopt.sources.base import MetricSource
 from perfopt.sources.factory import open_source
 
 
-class Analyst:
+class SourceAnalyzer:
     """Implements perfopt_api.jobs.execution.Analyse.
 
     Args:

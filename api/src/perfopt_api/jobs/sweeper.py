@@ -1,21 +1,17 @@
 """The sweeper: queues again what lost its lease or its message. Every worker runs one; they don't collide."""
 
-import asyncio
 from datetime import timedelta
 
-import structlog
-
-from perfopt.errors import UnavailableError
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.store.port import WorkStore
+from perfopt_api.supervision import BackgroundTask
 
 _LIMIT = 500
-_LONGEST_PAUSE = 5.0
-_log = structlog.get_logger(__name__)
+_MAX_PAUSE_SECONDS = 5.0
 
 
-class Sweeper:
+class Sweeper(BackgroundTask):
     """Looks through the jobs that should be worked on.
 
     Args:
@@ -24,20 +20,17 @@ class Sweeper:
         policy: when a job counts as stranded, and how often it is tried.
     """
 
+    name = "sweeper"
+
     def __init__(self, store: WorkStore, queue: JobQueue, policy: WorkerPolicy) -> None:
         self._store = store
         self._queue = queue
         self._policy = policy
+        self.pause_seconds = min(_MAX_PAUSE_SECONDS, policy.lease_seconds / 2, policy.stranded_seconds / 2)
 
-    async def run(self) -> None:
-        """Sweeps until cancelled."""
-        pause = min(_LONGEST_PAUSE, self._policy.lease_seconds / 2, self._policy.stranded_seconds / 2)
-        while True:
-            try:
-                await self.sweep()
-            except UnavailableError as error:
-                _log.debug("sweep_skipped", reason=error.message)
-            await asyncio.sleep(pause)
+    async def round(self) -> None:
+        """Sweeps once."""
+        await self.sweep()
 
     async def sweep(self) -> int:
         """Queues what is stranded, and forgets expired idempotency keys; returns how many jobs.

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -19,10 +18,10 @@ from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.execution import Analyse, Execution
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
-from perfopt_api.jobs.outcomes import OpenSource, OutcomeKeeper
+from perfopt_api.jobs.outcomes import OpenSource, OutcomeScorer
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.retention import Retention
-from perfopt_api.jobs.sources import Analyst
+from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.sweeper import Sweeper
 from perfopt_api.jobs.worker import Deliveries, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
@@ -32,21 +31,12 @@ from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
+from perfopt_api.supervision import BackgroundTask, Supervisor
 
 _log = structlog.get_logger(__name__)
 
 
-class Companion(Protocol):
-    """A task beside the jobs."""
-
-    async def start(self) -> None:
-        """Does what must be done before the first job."""
-
-    async def run(self) -> None:
-        """Runs until cancelled."""
-
-
-Companions = Callable[[Backends], Sequence[Companion]]
+BackgroundTasks = Callable[[Backends], Sequence[BackgroundTask]]
 
 
 async def run_worker(config: Config) -> None:
@@ -62,20 +52,20 @@ async def run_worker(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     books = msgspec.structs.replace(config, price_books=services_price_books(config))
     with await asyncio.to_thread(Engine.open, books) as engine:
-        analyst = Analyst(config, engine)
+        analyzer = SourceAnalyzer(config, engine)
         try:
             await serve_jobs(
                 settings,
-                analyst,
+                analyzer,
                 stop,
                 policy_of(settings),
-                engine_companions(settings, engine, analyst.source),
+                engine_tasks(settings, engine, analyzer.source),
             )
         finally:
-            await analyst.close()
+            await analyzer.close()
 
 
-def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSource) -> Companions:
+def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) -> BackgroundTasks:
     """Returns what runs beside the jobs: it follows the registry of models, records outcomes, and forgets.
 
     Args:
@@ -85,12 +75,12 @@ def engine_companions(settings: ServiceSettings, engine: Engine, source: OpenSou
     """
     versions = {info.key: info.version for info in engine.registry.strategies}
 
-    def of(backends: Backends) -> Sequence[Companion]:
+    def of(backends: Backends) -> Sequence[BackgroundTask]:
         registry = PostgresModels(backends.database)
         outcomes = (PostgresOutcomes(backends.database), PostgresPlanOutcomes(backends.database))
-        always: tuple[Companion, ...] = (
+        always: tuple[BackgroundTask, ...] = (
             ModelWatch(registry, engine.use_models, settings.model_poll_seconds),
-            OutcomeKeeper(
+            OutcomeScorer(
                 outcomes,
                 source,
                 versions,
@@ -116,7 +106,7 @@ async def serve_jobs(
     analyse: Analyse,
     stop: asyncio.Event,
     policy: WorkerPolicy,
-    companions: Companions = lambda _: (),
+    tasks: BackgroundTasks = lambda _: (),
 ) -> None:
     """Answers jobs, relays events and sweeps until told to stop.
 
@@ -125,19 +115,16 @@ async def serve_jobs(
         analyse: answers a request.
         stop: ends it.
         policy: leases and attempts.
-        companions: what else runs beside the jobs, on the same backends.
+        tasks: what else runs beside the jobs, on the same backends.
 
     Raises:
         UnavailableError: PostgreSQL or NATS was not reachable at start.
     """
-    pool = settings.worker_concurrency + 4  # one for each slot; relay, sweeper, a heartbeat and companions
+    pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
-        beside = companions(backends)
-        for companion in beside:
-            await companion.start()
-        _log.info("worker_ready", concurrency=settings.worker_concurrency)
-        async with _beside((relay.run(), sweeper.run(), *(companion.run() for companion in beside))):
+        async with Supervisor((relay, sweeper, *tasks(backends))).running():
+            _log.info("worker_ready", concurrency=settings.worker_concurrency)
             await worker.run(stop)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(relay.flush(), policy.grace_seconds)
@@ -152,11 +139,11 @@ def build_worker(
     events = event_stream(settings.event_stream, settings.stream_replicas)
     waiting = job_stream(settings.job_stream, settings.stream_replicas)
     relay = Relay(PostgresOutbox(backends.database), backends.nats, events)
-    told = FinishedJobs(backends.nats)
+    announcements = FinishedJobs(backends.nats)
 
     async def finished(job_id: str) -> None:
         relay.wake()
-        await told.tell(job_id)
+        await announcements.announce(job_id)
 
     execution = Execution(store, analyse, finished, policy)
     slots: list[Deliveries] = [
@@ -165,14 +152,3 @@ def build_worker(
     ]
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     return Worker(slots, execution, policy.grace_seconds), relay, Sweeper(store, queue, policy)
-
-
-@contextlib.asynccontextmanager
-async def _beside(coroutines: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

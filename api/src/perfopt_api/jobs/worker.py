@@ -9,6 +9,7 @@ import structlog
 
 from perfopt.errors import UnavailableError
 from perfopt_api.jobs.execution import Execution, Outcome
+from perfopt_api.telemetry import BACKGROUND_FAILURES
 
 _PULL_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
@@ -53,19 +54,15 @@ class Worker:
         self._grace_seconds = grace_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until told to stop; then running jobs get the grace, and what is left is given back."""
+        """Works until the stop; then running jobs get the grace, and what is left is given back."""
         tasks = {asyncio.create_task(self._slot(slot, stop)) for slot in self._slots}
-        stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            ended, _ = await asyncio.wait(tasks, timeout=self._grace_seconds if stop.is_set() else 0)
-            for task in ended:
-                task.result()
+            await stop.wait()
+            await asyncio.wait(tasks, timeout=self._grace_seconds)
         finally:
-            stopping.cancel()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _slot(self, deliveries: Deliveries, stop: asyncio.Event) -> None:
         reachable = True
@@ -80,6 +77,10 @@ class Worker:
                     _log.warning("queue_unreachable", reason=error.message)
                 reachable = False
                 await _unless(stop, asyncio.sleep(_RETRY_SECONDS))
+            except Exception:
+                _log.exception("queue_failed")
+                BACKGROUND_FAILURES.labels("queue", "unexpected").inc()
+                await _unless(stop, asyncio.sleep(_CRASH_SECONDS))
 
     async def _handle(self, delivery: Delivery) -> None:
         try:

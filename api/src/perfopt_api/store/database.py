@@ -1,6 +1,5 @@
 """The connection pool, and one meaning for every way in which PostgreSQL can be out of reach."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,26 +10,37 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from perfopt.errors import InvalidInputError, PerfoptError, UnavailableError
+from perfopt_api.errors import OverloadedError
 
 CONNECT_SECONDS = 3.0
 COMMAND_SECONDS = 30.0
 _GONE = (
     OSError,
-    TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    exc.TimeoutError,
     exc.InterfaceError,
     exc.OperationalError,
 )
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
 )
+# Reachable, but not able to do its work; what it was asked for may work later.
+_UNABLE: dict[type[BaseException], tuple[str, str]] = {
+    asyncpg.ReadOnlySQLTransactionError: ("takes no writes", "Check that database_url names the primary."),
+    asyncpg.DiskFullError: ("has no disk space left", "Free or add disk space."),
+    asyncpg.LockNotAvailableError: ("did not get a lock in time", "Look for long transactions."),
+    asyncpg.QueryCanceledError: ("cancelled a command that took too long", "Look for long transactions."),
+    asyncpg.TransactionRollbackError: ("rolled a transaction back for another", "Try again."),
+    asyncpg.IdleInTransactionSessionTimeoutError: ("ended an idle transaction", "Try again."),
+    asyncpg.InsufficientResourcesError: ("is out of resources", "Look at its log."),
+    asyncpg.PostgresSystemError: ("has a fault of its storage", "Look at its log."),
+    TimeoutError: ("did not answer in time", "Look at its load and for long transactions."),
+}
 
 
 class Database:
@@ -68,7 +78,8 @@ class Database:
         """Gives a connection in a transaction that commits at the end, and rolls back on any error.
 
         Raises:
-            UnavailableError: PostgreSQL is not reachable, or its schema is missing.
+            UnavailableError: PostgreSQL is not reachable or not able to work, or its schema is missing.
+            OverloadedError: there is no connection free.
         """
         with self.translated():
             async with self.engine.begin() as connection:
@@ -79,20 +90,25 @@ class Database:
         """Turns what PostgreSQL's drivers raise into errors that say what to do, with the cause chained."""
         try:
             yield
-        except _GONE as error:
-            raise self.unavailable(error) from error
-        except (asyncpg.PostgresError, exc.DBAPIError) as error:
+        except exc.TimeoutError as error:
+            raise self._overloaded("All connections of this process are in use") from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, exc.DBAPIError) as error:
             cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
             meaning = self._meaning(cause)
             if meaning is None and getattr(error, "connection_invalidated", False):
-                meaning = self.unavailable(cause)
+                meaning = self._unreachable(cause)
             if meaning is None:
                 raise
             raise meaning from error
 
     def _meaning(self, cause: BaseException) -> PerfoptError | None:
+        if isinstance(cause, asyncpg.TooManyConnectionsError):
+            return self._overloaded("No more connections are accepted")
+        for kind, (problem, remedy) in _UNABLE.items():
+            if isinstance(cause, kind):
+                return UnavailableError(f"PostgreSQL at {self.place} {problem}.", remedy=remedy)
         if isinstance(cause, _GONE):
-            return self.unavailable(cause)
+            return self._unreachable(cause)
         if isinstance(cause, _REFUSED):
             return UnavailableError(
                 f"PostgreSQL at {self.place} refuses: {_sentence(cause)}.",
@@ -107,11 +123,14 @@ class Database:
             return InvalidInputError("There is a character in it that cannot be stored, such as NUL.")
         return None
 
-    def unavailable(self, error: BaseException | None = None) -> UnavailableError:
-        """Returns the error that says PostgreSQL is not reachable."""
-        cause = f" ({_sentence(error)})" if error is not None else ""
+    def _overloaded(self, problem: str) -> OverloadedError:
+        return OverloadedError(
+            f"{problem}: PostgreSQL at {self.place}.", remedy="Try again in a few seconds."
+        )
+
+    def _unreachable(self, error: BaseException) -> UnavailableError:
         return UnavailableError(
-            f"PostgreSQL at {self.place} is not reachable{cause}.",
+            f"PostgreSQL at {self.place} is not reachable ({_sentence(error)}).",
             remedy="Check that it runs and that the setting database_url is right.",
         )
 
@@ -121,7 +140,5 @@ class Database:
 
 
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, asyncio.TimeoutError | TimeoutError):
-        return "it did not answer in time"
     cause = getattr(error, "orig", None) or error
     return str(cause).splitlines()[0].rstrip(".") if str(cause) else type(cause).__name__

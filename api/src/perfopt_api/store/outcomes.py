@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Column, Float, Table, and_, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,9 +15,12 @@ from perfopt.engine.records import RecordedOutcome
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_of
 from perfopt_api.store.tables import jobs, outcomes, recommendations
+from perfopt_api.telemetry import SET_ASIDE
 
 # Older outcomes hardly weigh anything, and this many tell enough.
 MAX_READ = 20_000
+_UNREADABLE = (msgspec.MsgspecError, KeyError, TypeError, ValueError)
+_log = structlog.get_logger(__name__)
 
 
 class DueOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +122,23 @@ class LeasedOutcomes(ABC):
                 "attempts": table.attempts + 1,
             }
             await connection.execute(update(self.table).where(self.key.in_(ids)).values(held))
-            return await self._due(connection, ids)
+            return await self._readable(connection, ids, now)
+
+    async def _readable(
+        self, connection: AsyncConnection, keys: Sequence[str], now: datetime
+    ) -> tuple[DueOutcome, ...]:
+        """Reads what was claimed; what cannot be read is set aside as not scored, and holds up no other."""
+        try:
+            return await self._due(connection, keys)
+        except _UNREADABLE as error:
+            if len(keys) > 1:
+                return tuple([due for key in keys for due in await self._readable(connection, [key], now)])
+            _log.error("outcome_set_aside", key=keys[0], exc_info=error)
+        SET_ASIDE.labels("outcome").inc()
+        reason = "What is stored of the recommendation cannot be read."
+        values = {"status": "not_scored", "reason": reason, "scored_at": now, "lease_owner": None}
+        await connection.execute(update(self.table).where(self.key == keys[0]).values(values))
+        return ()
 
     async def record(self, key: str, outcome: Outcome, *, owner: str, now: datetime) -> bool:
         """Writes an outcome; False where it is no longer this claim's, or was written before."""

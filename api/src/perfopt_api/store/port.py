@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -124,14 +124,20 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that this owner may work on until the lease runs out.
 
     Attributes:
+        body: the request as it is stored; another version may have written it.
         owner: the token of this claim; no two claims share one.
         attempt: 1 at the first.
     """
 
     job_id: str
-    request: PerformanceAnalysisRequest
+    body: dict[str, Any]
     owner: str
     attempt: int
+
+    @property
+    def request(self) -> PerformanceAnalysisRequest:
+        """The request; raises msgspec.ValidationError where this version cannot read it."""
+        return msgspec.convert(self.body, PerformanceAnalysisRequest)
 
 
 class Unclaimable(msgspec.Struct, frozen=True, kw_only=True):

@@ -161,7 +161,10 @@ class PostgresStore:
             async with asyncio.timeout(PING_SECONDS), self._database.transaction() as connection:
                 revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
         except TimeoutError as error:
-            raise self._database.unavailable(error) from error
+            raise UnavailableError(
+                f"PostgreSQL at {self._database.place} did not answer within {PING_SECONDS:g} s.",
+                remedy="Check that it runs and that the setting database_url is right.",
+            ) from error
         if revision != SCHEMA_REVISION:
             raise UnavailableError(
                 f"The database schema is at {revision or 'base'}, this version wants {SCHEMA_REVISION}.",

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 
 metadata = MetaData(
     naming_convention={
@@ -150,6 +150,8 @@ outbox = Table(
     _moment("published_at"),
     # How often NATS refused it for what it is.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Refused too often, so not tried again.
+    _moment("set_aside_at"),
     UniqueConstraint("event_id"),
     Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
 )

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, renumbered
-from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.events.material import Announced, differs_materially
 from perfopt_api.events.message import EventMessage, event_message
 from perfopt_api.store.database import Database
@@ -55,8 +54,7 @@ class PostgresWorkStore:
             row = (await connection.execute(statement)).one_or_none()
             if row is None:
                 return await _why_not(connection, job_id)
-        request = msgspec.convert(row.request, PerformanceAnalysisRequest)
-        return Claim(job_id=job_id, request=request, owner=owner, attempt=row.attempts)
+        return Claim(job_id=job_id, body=row.request, owner=owner, attempt=row.attempts)
 
     async def extend(self, claim: Claim, lease: timedelta) -> bool:
         """See WorkStore.extend."""
