@@ -90,3 +90,48 @@ def test_a_version_requirement_with_a_foreign_marker_does_not_count(install):
     install("good", {"good": GOOD}, requires='perfopt>=99; python_version < "3"')
     (info,) = found(probe_plugins(disabled=FIRST_PARTY), "good")
     assert info.status == "loaded"
+
+
+KIND = """from dataclasses import dataclass
+from perfopt.plugin import hookimpl
+
+@dataclass(frozen=True)
+class Kind:
+    kind: str
+    description: str = "load of a service"
+    setting: str | None = "load_model"
+    trainer: None = None
+
+    def load(self, content):
+        return content
+
+    def check(self, content):
+        return {}
+
+@hookimpl
+def perfopt_models():
+    return [Kind("flow"), Kind("load")]
+"""
+
+
+def test_the_kinds_of_models_that_a_plugin_brings_are_known():
+    (own,) = found(probe_plugins(disabled=FIRST_PARTY), "perfopt")
+    assert (own.status, "latency" in own.models, own.types) == ("loaded", True, ())
+
+
+def test_a_plugin_may_bring_kinds_of_models_only(install):
+    install("modeller", {"modeller": "modeller_plugin"}, files={"modeller_plugin.py": KIND})
+    registry = probe_plugins(disabled=FIRST_PARTY)
+    (info,) = found(registry, "modeller")
+    assert (info.status, info.models) == ("loaded", ("flow", "load"))
+    (load,) = [kind for kind in registry.models if kind.kind == "load"]
+    assert (load.plugin, load.setting, load.trainable) == ("modeller", "load_model", False)
+    assert [kind.kind for kind in registry.models] == sorted(kind.kind for kind in registry.models)
+
+
+def test_a_kind_of_model_that_another_plugin_brings_fails_the_second(install):
+    install("a-first", {"first": "first_plugin"}, files={"first_plugin.py": KIND})
+    install("b-second", {"second": "second_plugin"}, files={"second_plugin.py": KIND})
+    (info,) = found(probe_plugins(disabled=FIRST_PARTY), "second")
+    assert info.status == "failed"
+    assert "kind of model named 'flow'" in info.error

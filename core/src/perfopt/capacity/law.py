@@ -13,6 +13,7 @@ import numpy as np
 from perfopt.metrics.snapshot import Array
 
 LEVELS = (0.5, 0.9, 0.95, 0.99)
+INPUTS = 25  # of the surrogate: the columns of closed_forms
 CFS_PERIOD_SECONDS = 0.1  # cpu.cfs_period_us, which Kubernetes leaves at its default
 _IDLE = 0.04  # keeps 1/(1 - u) finite: a window of finite length does not diverge at full utilisation
 _LEAST = 1e-9

@@ -7,7 +7,7 @@ lose all plugins to one failing import and drop a second entry point of the same
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.metadata import Distribution, EntryPoint, distributions, version
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions, version
 from pathlib import Path
 
 import msgspec
@@ -16,12 +16,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.engine.kinds import ModelKindError, check_kinds
 from perfopt.engine.strategies import StrategyError, check_strategies
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, PROJECT, PluginSpec
+from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Prior, Strategy
 from perfopt.rules import check_pack
 
-_LISTS = {"perfopt_strategies": "strategies", "perfopt_rule_packs": "paths"}
+_LISTS = {
+    "perfopt_strategies": "strategies",
+    "perfopt_rule_packs": "paths",
+    "perfopt_models": "kinds of models",
+}
+# What perfopt brings itself, registered as what is installed is: an entry point of its own distribution.
+_BUILT_IN = EntryPoint(PROJECT, "perfopt.engine.builtin", ENTRY_POINT_GROUP)
 
 
 class PluginStatus(StrEnum):
@@ -40,6 +48,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
         distribution, version: the installed distribution that brings it.
         types: what its strategies propose, sorted.
         rule_packs: names of the rule packs it brings.
+        models: names of the kinds of models it brings.
         status: whether it takes part.
         error: one sentence on why it failed to load, or None.
     """
@@ -49,6 +58,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     types: tuple[OptimizationType, ...] = ()
     rule_packs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     status: PluginStatus = PluginStatus.LOADED
     error: str | None = None
 
@@ -78,17 +88,37 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.plugin}/{self.name}"
 
 
+class ModelKindInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine needs to know of a kind of model without importing its plugin.
+
+    Attributes:
+        kind: its name.
+        plugin: name of the plugin that brings it.
+        description: what it is for.
+        setting: field of the plugin's settings that names a file of it.
+        trainable: whether `perfopt train` can train one.
+    """
+
+    kind: str
+    plugin: str
+    description: str
+    setting: str | None
+    trainable: bool
+
+
 @dataclass(frozen=True)
 class Registry:
-    """The plugins found and the strategies they bring, sorted by name. Plain data, no plugin imported.
+    """The plugins found and what they bring, sorted by name. Plain data, no plugin imported.
 
     Attributes:
         pack_files: the files of the rule packs they bring.
+        models: the kinds of models they bring.
     """
 
     plugins: tuple[PluginInfo, ...]
     strategies: tuple[StrategyInfo, ...]
     pack_files: tuple[str, ...] = ()
+    models: tuple[ModelKindInfo, ...] = ()
 
     def of_types(self, types: Collection[OptimizationType]) -> tuple[StrategyInfo, ...]:
         """Returns the strategies of these types, in the registry's order."""
@@ -97,9 +127,20 @@ class Registry:
 
 @dataclass(frozen=True)
 class LoadedRegistry(Registry):
-    """A registry in a process that imported the plugins: `instances` by strategy key."""
+    """A registry in a process that imported the plugins.
+
+    Attributes:
+        instances: strategies by key.
+        kinds: of models, by name.
+    """
 
     instances: Mapping[str, Strategy] = field(default_factory=dict)
+    kinds: Mapping[str, ModelKind] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> Registry:
+        """What another process is told of it."""
+        return Registry(self.plugins, self.strategies, self.pack_files, self.models)
 
 
 @dataclass(frozen=True)
@@ -118,16 +159,17 @@ class Candidate:
         self,
         status: PluginStatus,
         error: str | None = None,
-        types: Iterable[OptimizationType] = (),
-        rule_packs: Iterable[str] = (),
+        brought: "_Brought | None" = None,
     ) -> PluginInfo:
         """Describes it."""
+        brought = brought if brought is not None else _Brought()
         return PluginInfo(
             name=self.point.name,
             distribution=self.distribution.name,
             version=self.distribution.version,
-            types=tuple(sorted(set(types))),
-            rule_packs=tuple(sorted(rule_packs)),
+            types=tuple(sorted({strategy.optimization_type for strategy in brought.strategies})),
+            rule_packs=tuple(sorted(brought.packs)),
+            models=tuple(kind.kind for kind in brought.kinds),
             status=status,
             error=error,
         )
@@ -148,45 +190,53 @@ def load_plugins(
     strategies: list[StrategyInfo] = []
     instances: dict[str, Strategy] = {}
     files: list[str] = []
+    models: list[ModelKindInfo] = []
+    kinds: dict[str, ModelKind] = {}
     taken: dict[str, str] = {}
     for candidate in candidates():
         if only is not None and candidate.identity not in only:
             continue
-        info, brought = _load(candidate, disabled, taken)
+        info, brought = _load(candidate, disabled, taken, kinds)
         taken.setdefault(candidate.point.name, candidate.distribution.name)
         plugins.append(info)
         files += brought.pack_files
+        models += (_described_kind(kind, info) for kind in brought.kinds)
+        kinds |= {kind.kind: kind for kind in brought.kinds}
         for strategy in brought.strategies:
             described = _describe(strategy, info)
             strategies.append(described)
             instances[described.key] = strategy
     strategies.sort(key=lambda info: (info.plugin, info.name))
-    return LoadedRegistry(tuple(plugins), tuple(strategies), tuple(files), instances)
+    models.sort(key=lambda info: info.kind)
+    return LoadedRegistry(
+        tuple(plugins), tuple(strategies), tuple(files), tuple(models), instances=instances, kinds=kinds
+    )
 
 
 def candidates() -> list[Candidate]:
-    """Returns the entry points of all installed distributions, sorted by name, then distribution."""
+    """Returns the entry points of perfopt itself, then of what is installed by name, then distribution."""
     found = {(*candidate.identity, candidate.point.value): candidate for candidate in _walk()}
-    return [found[key] for key in sorted(found)]
+    return [Candidate(_BUILT_IN, distribution(PROJECT)), *(found[key] for key in sorted(found))]
 
 
 def _walk() -> Iterator[Candidate]:
     seen: set[str] = set()
-    for distribution in distributions():
-        name = distribution.metadata["Name"]
+    for installed in distributions():
+        name = installed.metadata["Name"]
         if not name or canonicalize_name(name) in seen:
             continue  # a broken dist-info, or one shadowed by an earlier path entry
         seen.add(canonicalize_name(name))
-        for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
-            yield Candidate(point, distribution)
+        for point in installed.entry_points.select(group=ENTRY_POINT_GROUP):
+            yield Candidate(point, installed)
 
 
 @dataclass(frozen=True)
 class _Brought:
-    """What one plugin brings: strategies, and rule packs by name with their files."""
+    """What one plugin brings: strategies, rule packs by name with their files, and kinds of models."""
 
     strategies: tuple[Strategy, ...] = ()
     packs: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[ModelKind, ...] = ()
 
     @property
     def pack_files(self) -> tuple[str, ...]:
@@ -194,7 +244,7 @@ class _Brought:
 
 
 def _load(
-    candidate: Candidate, disabled: Collection[str], taken: Mapping[str, str]
+    candidate: Candidate, disabled: Collection[str], taken: Mapping[str, str], kinds: Collection[str]
 ) -> tuple[PluginInfo, _Brought]:
     name = candidate.point.name
     if name in disabled:
@@ -207,15 +257,18 @@ def _load(
         return candidate.info(PluginStatus.FAILED, unmet), _Brought()
     try:
         brought = _ask(candidate.point)
-    except StrategyError as error:
+    except (StrategyError, ModelKindError) as error:
         return candidate.info(PluginStatus.FAILED, str(error)), _Brought()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         text = f"Loading {candidate.point.value} raised {type(error).__name__}: {error}"
         return candidate.info(PluginStatus.FAILED, text), _Brought()
-    types = (strategy.optimization_type for strategy in brought.strategies)
-    return candidate.info(PluginStatus.LOADED, None, types, brought.packs), brought
+    for kind in brought.kinds:
+        if kind.kind in kinds:
+            twice = f"Another plugin already brings a kind of model named {kind.kind!r}."
+            return candidate.info(PluginStatus.FAILED, twice), _Brought()
+    return candidate.info(PluginStatus.LOADED, None, brought), brought
 
 
 def _unmet_requirement(distribution: Distribution) -> str | None:
@@ -252,13 +305,15 @@ def _ask(point: EntryPoint) -> _Brought:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from None
-    hooks = (manager.hook.perfopt_strategies, manager.hook.perfopt_rule_packs)
+    hooks = (manager.hook.perfopt_strategies, manager.hook.perfopt_rule_packs, manager.hook.perfopt_models)
     if not any(hook.get_hookimpls() for hook in hooks):
         raise StrategyError(
             "It implements no hook of perfopt; mark a function with @perfopt.plugin.hookimpl."
         )
-    strategies, packs = ([one for result in hook() for one in _listed(hook.name, result)] for hook in hooks)
-    return _Brought(check_strategies(strategies), _packs(packs))
+    strategies, packs, kinds = (
+        [one for result in hook() for one in _listed(hook.name, result)] for hook in hooks
+    )
+    return _Brought(check_strategies(strategies), _packs(packs), check_kinds(kinds))
 
 
 def _listed(hook: str, result: object) -> Iterable[object]:
@@ -281,6 +336,16 @@ def _packs(files: Iterable[object]) -> dict[str, str]:
             raise StrategyError(f"It brings two rule packs named {pack.name!r}.")
         found[pack.name] = str(file)
     return found
+
+
+def _described_kind(kind: ModelKind, info: PluginInfo) -> ModelKindInfo:
+    return ModelKindInfo(
+        kind=kind.kind,
+        plugin=info.name,
+        description=kind.description,
+        setting=kind.setting,
+        trainable=kind.trainer is not None,
+    )
 
 
 def _describe(strategy: Strategy, info: PluginInfo) -> StrategyInfo:

@@ -15,7 +15,7 @@ from perfopt.engine.channel import Channel, end_after, end_never
 from perfopt.engine.models import ConsultedModels
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
-from perfopt.engine.registry import Registry, load_plugins
+from perfopt.engine.registry import load_plugins
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Strategy
 from perfopt.rules import RuleBook, default_book
@@ -30,7 +30,7 @@ def main() -> None:
     setup = messages.decode_request(channel.receive())
     assert isinstance(setup, messages.Setup)
     loaded = load_plugins(setup.disabled, setup.only)
-    channel.send(messages.encode(Registry(loaded.plugins, loaded.strategies, loaded.pack_files)))
+    channel.send(messages.encode(loaded.plain))
     book = default_book() if setup.rules is None else RuleBook(setup.rules)
     subject = b""
     while True:

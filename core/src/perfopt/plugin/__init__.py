@@ -6,11 +6,13 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK, NodeType, PriceBook
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.domain.recommendation import Coverage, Declined, Reason
 from perfopt.domain.workload import CONCEALED, Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.errors import InvalidInputError
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.latency import missed_share, realised_latency
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, hookimpl
+from perfopt.plugin.models import ModelKind, TrainedModel, Trainer, TrainingRequest
 from perfopt.plugin.strategy import (
     SEPARATE_CONTAINERS,
     Claim,
@@ -40,8 +42,10 @@ __all__ = [
     "Forecast",
     "HpaState",
     "ImageChange",
+    "InvalidInputError",
     "MergeHints",
     "Metric",
+    "ModelKind",
     "NodeType",
     "OptimizationType",
     "PodSeries",
@@ -54,6 +58,9 @@ __all__ = [
     "Slo",
     "Strategy",
     "TimeGrid",
+    "TrainedModel",
+    "Trainer",
+    "TrainingRequest",
     "Workload",
     "WorkloadId",
     "WorkloadSnapshot",

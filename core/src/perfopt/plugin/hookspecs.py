@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pluggy
 
+from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
 
 ENTRY_POINT_GROUP = "perfopt.plugins"
@@ -26,3 +27,7 @@ class PluginSpec:
     @hookspec
     def perfopt_rule_packs(self) -> list[Path]:  # type: ignore[empty-body]  # a specification
         """Returns the files of the rule packs this plugin brings (docs/reference/rules.md)."""
+
+    @hookspec
+    def perfopt_models(self) -> list[ModelKind]:  # type: ignore[empty-body]  # a specification
+        """Returns the kinds of models this plugin brings: how each is read, checked and trained."""

@@ -28,5 +28,15 @@ def _table(plugins: "tuple[PluginInfo, ...]") -> str:
 
     if not plugins:
         return "No plugin is installed. Install one, for example perfopt-resource.\n"
-    rows = [(p.name, p.version, p.status.value, ", ".join(p.types) or "-", p.error or "") for p in plugins]
-    return table(("NAME", "VERSION", "STATUS", "TYPES", "ERROR"), rows)
+    rows = [
+        (
+            p.name,
+            p.version,
+            p.status.value,
+            ", ".join(p.types) or "-",
+            ", ".join(p.models) or "-",
+            p.error or "",
+        )
+        for p in plugins
+    ]
+    return table(("NAME", "VERSION", "STATUS", "TYPES", "MODELS", "ERROR"), rows)
