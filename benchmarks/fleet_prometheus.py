@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,6 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.prometheus_server import Exposition, backfill, running_prometheus
 
+from perfopt.metrics.snapshot import Array
+
 PERFOPT = Path(sys.executable).parent / "perfopt"
 END = 1_795_392_000  # 2026-11-23T00:00:00Z
 UNTIL = "2026-11-23T00:00:00Z"
@@ -38,6 +41,8 @@ TICK_SECONDS = 0.05
 KRR_STEP = "75s"
 KRR_PODS_PER_QUERY = 50
 KRR_THREADS = 10
+SLICE = 2 * DAY
+IMAGE = "registry.example/app:1"
 NODE = {"node": "n1"}
 KSM = {"job": "kube-state-metrics", "instance": "10.0.0.1:8080"}
 CADVISOR = {"job": "kubelet", "metrics_path": "/metrics/cadvisor", "instance": "n1:10250", **NODE}
@@ -85,72 +90,69 @@ def fleet(workloads: int, days: int) -> list[Workload]:
     return found
 
 
-def write(workloads: Sequence[Workload], path: Path, scrape: int) -> tuple[Exposition, int]:
-    """Writes all samples; returns them and how many pods there ever were."""
-    out, rng, pods = Exposition(path), np.random.default_rng(8), 0
+def write(workloads: Sequence[Workload], path: Path, scrape: int, begin: int, end: int) -> Exposition:
+    """Writes the samples of some days: of all at once promtool would need tens of gigabytes."""
+    out = _Cut(path, begin, end)
     for workload in workloads:
         own = {**KSM, "namespace": "shop"}
-        for rs, begin, end in workload.revisions:
-            times = np.arange(begin, end, scrape, dtype=float).tolist()
+        for rs, first, last in workload.revisions:
             owner = {"owner_kind": "Deployment", "owner_name": workload.name, "owner_is_controller": "true"}
-            out.add("kube_replicaset_owner", {**own, "replicaset": rs, **owner}, times, [1.0] * len(times))
-        times = np.arange(workload.revisions[0][1], END, scrape, dtype=float).tolist()
-        replicas = [float(workload.replicas)] * len(times)
+            out.constant("kube_replicaset_owner", {**own, "replicaset": rs, **owner}, first, last, scrape, 1)
         for metric in ("kube_deployment_status_replicas", "kube_deployment_spec_replicas"):
-            out.add(metric, {**own, "deployment": workload.name}, times, replicas)
-        for pod, rs, begin, end in workload.pods():
-            pods += 1
-            times = np.arange(begin, end, scrape, dtype=float).tolist()
-            write_pod(out, rng, workload, pod, rs, times, scrape)
-    return out, pods
+            first, replicas = workload.revisions[0][1], workload.replicas
+            out.constant(metric, {**own, "deployment": workload.name}, first, END, scrape, replicas)
+        for pod, rs, first, last in workload.pods():
+            if first < end and begin < last:
+                write_pod(out, workload, pod, rs, np.arange(first, last, scrape, dtype=float))
+    return out.exposition
 
 
-def write_pod(
-    out: Exposition,
-    rng: np.random.Generator,
-    workload: Workload,
-    pod: str,
-    rs: str,
-    times: list[float],
-    scrape: int,
-) -> None:
+class _Cut:
+    """Writes of each series the samples in [begin, end)."""
+
+    def __init__(self, path: Path, begin: int, end: int) -> None:
+        self.exposition, self._begin, self._end = Exposition(path), begin, end
+
+    def add(self, name: str, labels: Mapping[str, str], times: Array, values: Array) -> None:
+        mine = (times >= self._begin) & (times < self._end)
+        if mine.any():
+            self.exposition.add(name, labels, times[mine].tolist(), values[mine].tolist())
+
+    def constant(
+        self, name: str, labels: Mapping[str, str], first: int, last: int, scrape: int, value: float
+    ) -> None:
+        times = np.arange(first, last, scrape, dtype=float)
+        self.add(name, labels, times, np.full(len(times), float(value)))
+
+
+def write_pod(out: _Cut, workload: Workload, pod: str, rs: str, times: Array) -> None:
     """Writes what kube-state-metrics and cAdvisor show of one pod."""
-    ones = [1.0] * len(times)
+    ones = np.ones(len(times))
+    rng = np.random.default_rng(zlib.crc32(pod.encode()))
     own = {**KSM, "namespace": "shop", "pod": pod, "uid": f"uid-{pod}"}
     owner = {"owner_kind": "ReplicaSet", "owner_name": rs, "owner_is_controller": "true"}
     out.add("kube_pod_owner", {**own, **owner}, times, ones)
-    out.add("kube_pod_created", own, times, [times[0]] * len(times))
-    hours = (np.array(times) % DAY) / 3600
-    shape = 0.5 * (1 + np.sin((hours - 8) / 24 * 2 * np.pi))
+    out.add("kube_pod_created", own, times, times[0] * ones)
+    scrape = times[1] - times[0]
+    shape = 0.5 * (1 + np.sin(((times % DAY) / 3600 - 8) / 24 * 2 * np.pi))
     for container in workload.containers:
         low = 0.05 if container == "app" else 0.01
         cpu = (low + 6 * low * shape) * rng.uniform(0.7, 1.3, len(times))
         memory = np.round(2e8 * (1 + 0.3 * shape) * rng.uniform(0.97, 1.03, len(times)))
         labels = {**own, "container": container}
-        out.add("kube_pod_container_info", {**labels, "image": "registry.example/app:1"}, times, ones)
+        out.add("kube_pod_container_info", {**labels, "image": IMAGE}, times, ones)
         for kind, cores, size in (("requests", 0.5, 5e8), ("limits", 1.0, 1e9)):
             for resource, unit, value in (("cpu", "core", cores), ("memory", "byte", size)):
                 more = {**labels, "resource": resource, "unit": unit, **NODE}
-                out.add(f"kube_pod_container_resource_{kind}", more, times, [value] * len(times))
-        out.add("kube_pod_container_status_restarts_total", labels, times, [0.0] * len(times))
-        seen = {
-            **CADVISOR,
-            "namespace": "shop",
-            "pod": pod,
-            "container": container,
-            "image": "registry.example/app:1",
-            "name": f"id-{pod}-{container}",
-            "id": f"/kubepods/{pod}/{container}",
-        }
-        out.add(
-            "container_cpu_usage_seconds_total", seen, times, np.round(np.cumsum(cpu * scrape), 6).tolist()
-        )
-        out.add("container_memory_working_set_bytes", seen, times, memory.tolist())
-        periods = np.cumsum(np.full(len(times), scrape * 10.0))
-        out.add("container_cpu_cfs_periods_total", seen, times, periods.tolist())
-        busy = workload.name.endswith("7")
-        throttled = np.cumsum((cpu > 0.25) * scrape * 1.0) if busy else np.zeros(len(times))
-        out.add("container_cpu_cfs_throttled_periods_total", seen, times, throttled.tolist())
+                out.add(f"kube_pod_container_resource_{kind}", more, times, value * ones)
+        out.add("kube_pod_container_status_restarts_total", labels, times, 0 * ones)
+        cgroup = {"image": IMAGE, "name": f"id-{pod}-{container}", "id": f"/kubepods/{pod}/{container}"}
+        seen = {**CADVISOR, "namespace": "shop", "pod": pod, "container": container, **cgroup}
+        out.add("container_cpu_usage_seconds_total", seen, times, np.round(np.cumsum(cpu * scrape), 6))
+        out.add("container_memory_working_set_bytes", seen, times, memory)
+        out.add("container_cpu_cfs_periods_total", seen, times, np.cumsum(scrape * 10 * ones))
+        throttled = (cpu > 0.25) * scrape if workload.name.endswith("7") else 0 * ones
+        out.add("container_cpu_cfs_throttled_periods_total", seen, times, np.cumsum(throttled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +265,13 @@ def served(given: argparse.Namespace, workloads: Sequence[Workload]) -> Iterator
         folder = Path(given.data or scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "data").exists():
-            out, pods = write(workloads, folder / "samples.om", given.scrape)
-            print(
-                f"{len(workloads)} workloads, {pods} pods ever, {out.samples / 1e6:.1f} M samples", flush=True
-            )
-            backfill(out, folder)
+            samples, first = 0, END - given.days * DAY
+            for begin in range(first, END, SLICE):
+                part = write(workloads, folder / "samples.om", given.scrape, begin, min(begin + SLICE, END))
+                samples += part.samples
+                backfill(part, folder)
+            pods = sum(len(workload.pods()) for workload in workloads)
+            print(f"{len(workloads)} workloads, {pods} pods ever, {samples / 1e6:.1f} M samples", flush=True)
         with running_prometheus(folder / "data", Path(scratch)) as (url, server):
             yield url, server
 

@@ -68,7 +68,7 @@ def backfill(exposition: Exposition, directory: Path) -> Path:
     """
     exposition.close()
     data = directory / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     command = [
         "promtool",
         "tsdb",

@@ -26,6 +26,7 @@ from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError, SourceError
 from perfopt.metrics.catalogue import METRICS
+from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.prometheus.promql import load_catalogue
 from perfopt.sources.prometheus.source import PrometheusSource
@@ -326,3 +327,36 @@ async def test_the_latest_end_is_a_step_boundary_in_the_past(prometheus_url):
     age = datetime.now(UTC) - latest
     assert timedelta(minutes=1) <= age <= timedelta(minutes=6, seconds=5)
     assert latest.timestamp() % 300 == 0
+
+
+async def test_the_next_batch_is_read_while_one_is_analysed(prometheus_url):
+    source = PrometheusSource("prom", PrometheusConfig(url=prometheus_url, workloads_per_query=1))
+    known = await source.inventory(END)
+    found = source.snapshots(known, END - timedelta(hours=2), END, {"cpu_cores"})
+    await anext(found)
+    first = source.queries
+    async with asyncio.timeout(30):
+        while source.queries < first + 3:
+            await asyncio.sleep(0.01)
+    assert len([snapshot async for snapshot in found]) == len(known) - 1
+    await source.close()
+
+
+async def test_an_outage_midway_keeps_what_was_read_and_names_itself_for_the_rest(prometheus_url):
+    class GoesAway(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
+            if request.url.path.endswith("query_range") and b"payments" in await request.aread():
+                raise httpx.ConnectError("connection refused")
+            return await super().handle_async_request(request)
+
+    async def no_wait(seconds):
+        return None
+
+    config = PrometheusConfig(url=prometheus_url, workloads_per_query=1, retry_seconds=1)
+    source = PrometheusSource("prom", config, transport=GoesAway(), sleep=no_wait)
+    known = await source.inventory(END)
+    found = [s async for s in source.snapshots(known, END - timedelta(hours=3), END, {"cpu_cores"})]
+    await source.close()
+    assert [type(one) for one in found] == [WorkloadSnapshot, FailedSnapshot, FailedSnapshot]
+    assert all("did not answer" in str(one.error) for one in found[1:])
+    assert [one.workload.id.name for one in found] == [workload.id.name for workload in known]

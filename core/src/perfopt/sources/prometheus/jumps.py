@@ -24,15 +24,18 @@ class WithoutJumps:
 def spikes(series: RangeSeries) -> Flags:
     """Returns which values are out of all proportion to the median of those around them."""
     values = series.values
-    if not values.size:
-        return np.zeros(0, dtype=bool)
-    padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)
-    known = np.isfinite(values)
     found: Flags = np.zeros(values.size, dtype=bool)
-    if known.any():
-        filled = np.where(np.isnan(around), values[:, None], around)
-        found = known & (values > _OUT_OF_PROPORTION * np.median(filled, axis=1))
+    if not np.isfinite(values).any():
+        return found
+    # A value that is not out of proportion to the smallest one is not to any median.
+    odd = np.flatnonzero(values > _OUT_OF_PROPORTION * np.nanmin(values))
+    padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)[odd]
+    around = np.where(np.isnan(around), values[odd, None], around)
+    lowest = around.min(axis=1)  # most are not to the smallest one around them either
+    close = values[odd] > _OUT_OF_PROPORTION * lowest
+    odd, around = odd[close], around[close]
+    found[odd] = values[odd] > _OUT_OF_PROPORTION * np.median(around, axis=1)
     return found
 
 

@@ -1,9 +1,22 @@
 """Metrics and state from a Prometheus API: a few queries by metric for many workloads at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import httpx
 import msgspec
@@ -95,20 +108,9 @@ class PrometheusSource:
             return
         names = sorted(name for name in {*metrics, *_judged_by(metrics)} if name in METRICS)
         current = await self._current(workloads, grid)
-        done = False
-        lost: SourceUnavailableError | None = None
-        for batch in _batches(current, self._config.workloads_per_query):
-            if lost is None:
-                try:
-                    results = await self._batch(batch, grid, names)
-                except SourceUnavailableError as error:
-                    if not done:
-                        raise
-                    lost = error  # what was read is kept; those that are left fail for this reason
-            if lost is not None:
-                results = [FailedSnapshot(workload, lost) for workload in batch]
-            for result in results:
-                done = True
+        batches = _batches(current, self._config.workloads_per_query)
+        async with aclosing(_in_order(batches, lambda batch: self._batch(batch, grid, names))) as results:
+            async for result in results:
                 yield result
 
     async def _current(self, workloads: Sequence[Workload], grid: TimeGrid) -> list[Workload]:
@@ -169,6 +171,43 @@ class PrometheusSource:
             warnings=(*(("source_note", note) for note in self._client.notes), *notes, *slow),
         )
         return assemble(with_last_state(workload, rows), grid, rows, names, around)
+
+
+type _Results = list[WorkloadSnapshot | FailedSnapshot]
+
+
+async def _in_order(
+    batches: Iterable[Sequence[Workload]],
+    read: Callable[[Sequence[Workload]], Coroutine[None, None, _Results]],
+) -> AsyncGenerator[WorkloadSnapshot | FailedSnapshot]:
+    """Reads a batch while the one before is analysed.
+
+    What was read before the server stopped answering is kept; what is left fails for that reason.
+
+    Raises:
+        SourceUnavailableError: it did not answer the first batch.
+    """
+    left = iter(batches)
+    task: asyncio.Task[_Results] | None = None
+    batch, ahead, answered = next(left, None), next(left, None), False
+    try:
+        while batch is not None:
+            try:
+                results = await (task or read(batch))
+            except SourceUnavailableError as error:
+                if not answered:
+                    raise
+                for workload in chain(batch, ahead or (), *left):
+                    yield FailedSnapshot(workload, error)
+                return
+            answered = True
+            task = None if ahead is None else asyncio.ensure_future(read(ahead))
+            for result in results:
+                yield result
+            batch, ahead = ahead, next(left, None)
+    finally:
+        if task is not None:
+            task.cancel()
 
 
 def _with_state(workload: Workload, known: Workload | None) -> Workload:
