@@ -32,7 +32,7 @@ def calls(name: str) -> Iterator[ast.Call]:
 def written_codes(name: str) -> set[str]:
     """Returns the codes that the source gives to calls of NAME as text."""
     return {
-        keyword.value.value
+        str(keyword.value.value)
         for call in calls(name)
         for keyword in call.keywords
         if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
