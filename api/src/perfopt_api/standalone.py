@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import structlog
 import uvloop
 import yaml
 
-from perfopt.config.loading import PREFIX, Config
+from perfopt.config.loading import Config, written
+from perfopt.config.overrides import PREFIX
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import ChildServer
 from perfopt_api.embedded import Servers, embedded_servers
@@ -141,11 +140,8 @@ def run_worker_child() -> None:
 @contextlib.contextmanager
 def config_file(config: Config) -> Iterator[Path]:
     """Gives a file, readable by this user only, from which another process loads the same configuration."""
-    data: dict[str, Any] = msgspec.to_builtins(config)
-    sections = data.pop("sections")
-    del data["origin"]
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="perfopt-", encoding="utf-8") as file:
-        yaml.safe_dump({**data, **sections}, file)
+        yaml.safe_dump(written(config), file)
         file.flush()
         yield Path(file.name)
 

@@ -102,7 +102,7 @@ def test_services_or_all_must_be_named(run, traces, tmp_path):
     ("content", "said"),
     [
         (b"not a model", "not a sizing model of this version. Train it again with `perfopt train`."),
-        (None, "can't be read: No such file or directory. Check the path and its mode."),
+        (None, "can't be read: No such file or directory. (--model) Check the path and its mode."),
     ],
 )
 def test_a_model_that_can_not_be_used_is_said_in_one_line(run, traces, tmp_path, content, said):

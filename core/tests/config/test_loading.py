@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from perfopt.config.documents import Document
 from perfopt.config.loading import REDACTED, Config, EngineConfig, FilesConfig, load_config, redact, show
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
@@ -115,7 +116,7 @@ def test_a_mistake_names_the_key_the_file_and_the_line(tmp_path, text, message):
 
 
 def test_a_mistake_in_a_variable_names_the_field():
-    with pytest.raises(InvalidInputError, match=r"deadline_seconds: Expected `float`.*\(environment\)"):
+    with pytest.raises(InvalidInputError, match=r"deadline_seconds: Expected `float`.*\(PERFOPT_ENG"):
         load_config(None, {"PERFOPT_ENGINE__DEADLINE_SECONDS": "soon"})
     with pytest.raises(InvalidInputError, match="engin: There is no section 'engin'"):
         load_config(None, {"PERFOPT_ENGIN__DEADLINE_SECONDS": "1"})
@@ -129,14 +130,15 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def test_a_section_of_an_extension():
-    config = Config(sections={"service": {"port": "9000"}}, origin="perfopt.yaml")
+    document = Document("perfopt.yaml", {}, {("service",): 3, ("service", "prot"): 4})
+    config = Config(sections={"service": {"port": "9000"}}, document=document)
     assert config.section("service", Section) == Section(port=9000)
     assert config.section("other", Section) == Section()
-    wrong = Config(sections={"service": {"prot": 1}}, origin="perfopt.yaml")
+    wrong = Config(sections={"service": {"prot": 1}}, document=document)
     with pytest.raises(InvalidInputError) as caught:
         wrong.section("service", Section)
     assert str(caught.value) == (
-        "service.prot: There is no field 'prot' here. (perfopt.yaml) Did you mean 'port'?"
+        "service.prot: There is no field 'prot' here. (perfopt.yaml:4) Did you mean 'port'?"
     )
 
 

@@ -16,7 +16,16 @@ from perfopt.testing import make_snapshot
 
 SOURCE = """
 from perfopt.learn.model import read_model
-from perfopt.plugin import OptimizationType, Proposal, hookimpl
+from typing import Annotated
+import msgspec
+from perfopt.plugin import OptimizationType, Proposal, SettingsFile, hookimpl
+
+class Settings(msgspec.Struct, frozen=True):
+    model: Annotated[SettingsFile | None, msgspec.Meta(extra={"model": "sizing"})] = None
+
+@hookimpl
+def perfopt_settings():
+    return Settings
 
 class Strategy:
     metrics, forecasts = ("cpu_cores",), ()
@@ -50,8 +59,9 @@ def engine(install, tmp_path):
     install("reader", {"reader": "reader_plugin"}, files={"reader_plugin.py": SOURCE})
     path = tmp_path / "configured.npz"
     path.write_bytes(model("configured"))
-    limits = EngineConfig(processes=1, deadline_seconds=20, sizing_model=str(path))
-    with Engine(probe_plugins(disabled=FIRST_PARTY), Config(engine=limits)) as opened:
+    limits = EngineConfig(processes=1, deadline_seconds=20)
+    config = Config(engine=limits, models={"sizing": str(path)})
+    with Engine(probe_plugins(disabled=FIRST_PARTY), config) as opened:
         yield opened
 
 

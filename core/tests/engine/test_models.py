@@ -8,14 +8,24 @@ from first_party import FIRST_PARTY
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
-from perfopt.learn.model import ModelError, shipped_model
+from perfopt.errors import InvalidInputError
+from perfopt.learn.model import shipped_model
 from perfopt.testing import make_snapshot
 
 WEEK = timedelta(days=7)
 RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
 SOURCE = """
 from perfopt.learn.model import read_model
-from perfopt.plugin import OptimizationType, Prior, Proposal, hookimpl
+from typing import Annotated
+import msgspec
+from perfopt.plugin import OptimizationType, Prior, Proposal, SettingsFile, hookimpl
+
+class Settings(msgspec.Struct, frozen=True):
+    model: Annotated[SettingsFile | None, msgspec.Meta(extra={"model": "sizing"})] = None
+
+@hookimpl
+def perfopt_settings():
+    return Settings
 
 class Sure:
     name, optimization_type = "sure", OptimizationType.RESOURCE_OPTIMIZATION
@@ -37,7 +47,8 @@ def perfopt_strategies():
 
 def analyse(install, mean, **settings):
     install("sure", {"sure": "sure_plugin"}, files={"sure_plugin.py": SOURCE.replace("MEAN", mean)})
-    config = Config(engine=EngineConfig(processes=1, deadline_seconds=20, **settings))
+    plugins = {"sure": settings} if settings else {}
+    config = Config(engine=EngineConfig(processes=1, deadline_seconds=20), plugins=plugins)
     with Engine(probe_plugins(disabled=FIRST_PARTY), config) as engine:
         return engine.analyze(make_snapshot(), RESOURCE, WEEK)
 
@@ -57,10 +68,10 @@ def test_a_prior_that_is_no_probability_costs_the_proposal(install):
 
 def test_the_configured_model_reaches_strategies_in_their_processes(install, tmp_path):
     shipped_model().save(tmp_path / "model.npz")
-    (made,) = analyse(install, "0.5", sizing_model=str(tmp_path / "model.npz")).recommendations
+    (made,) = analyse(install, "0.5", model=str(tmp_path / "model.npz")).recommendations
     assert made.confidence_detail.prior_source.endswith("models: sizing sizing")
 
 
 def test_an_engine_with_a_model_that_can_not_be_read_does_not_start(install, tmp_path):
-    with pytest.raises(ModelError, match=r"none\.npz can't be read: No such file"):
-        analyse(install, "0.5", sizing_model=str(tmp_path / "none.npz"))
+    with pytest.raises(InvalidInputError, match=r"none\.npz can't be read: No such file"):
+        analyse(install, "0.5", model=str(tmp_path / "none.npz"))

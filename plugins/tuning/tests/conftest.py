@@ -20,7 +20,7 @@ class Bench:
         self.strategy = KnobTuning()
 
     def context(
-        self, *, metrics=None, service=None, annotations=None, slo=None, models=None, hpa=None, replicas=2,
+        self, *, metrics=None, service=None, annotations=None, slo=None, settings=None, hpa=None, replicas=2,
         memory_peak=None, cpu=0.3, steps=STEPS, **container,
     ):  # fmt: skip
         given = {"env": {}, "args": ()} | container
@@ -40,7 +40,7 @@ class Bench:
         )
         workload = msgspec.structs.replace(snapshot.workload, annotations=annotations or {}, slo=slo)
         context = make_context(replace(snapshot, workload=workload))
-        return replace(context, models=models or {})
+        return replace(context, settings=settings or {})
 
     def ask(self, **given):
         return self.strategy.propose(self.context(**given))

@@ -2,10 +2,11 @@
 
 import pytest
 
-from perfopt.plugin import METRICS, Declined
+from perfopt.plugin import METRICS, SettingsFile
 from perfopt.plugin.documents import InvalidInputError
 from perfopt_tuning.knobs.command import main
 from perfopt_tuning.knobs.read import extended_catalogue, metrics_of, read_catalogue, shipped_catalogue
+from perfopt_tuning.settings import TuningSettings
 
 OWN = """\
 runtimes:
@@ -33,7 +34,7 @@ def test_a_users_knob_is_decided_like_the_shipped_ones(bench):
     knobs = bench.knobs(
         args=("celery", "-A", "app", "worker", "--concurrency", "16"),
         cpu_limit_cores=1.5,
-        models={"knobs": OWN.encode()},
+        settings={"knob_catalogue": {"path": "own.yaml", "content": OWN.encode()}},
     )
     assert knobs == {"celery_concurrency": 2}
 
@@ -45,10 +46,9 @@ def test_a_users_entry_takes_the_place_of_the_shipped_one(bench):
     assert len(catalogue.knobs) == len(shipped_catalogue().knobs)
 
 
-def test_a_wrong_catalogue_of_the_users_is_a_reason_and_not_a_crash(bench):
-    made = bench.ask(models={"knobs": b"knobs: {x: {title: X}}"})
-    assert isinstance(made, Declined)
-    assert "knob_catalogue:1" in made.reason
+def test_settings_refuse_a_wrong_catalogue_of_the_users():
+    with pytest.raises(InvalidInputError, match=r"own\.yaml:1"):
+        TuningSettings(knob_catalogue=SettingsFile(path="own.yaml", content=b"knobs: {x: {title: X}}"))
 
 
 @pytest.mark.parametrize(

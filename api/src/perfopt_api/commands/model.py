@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load
+from perfopt.cli.options import config_option, format_option, load, settings_option
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -94,6 +94,7 @@ def show(version: int, kind: str, config_file: Path | None) -> None:
 @replay_options
 @format_option("table", "json")
 @config_option
+@settings_option
 def compare(
     version: int, against: int | None, kind: str, form: str, config_file: Path | None, **asked: Any
 ) -> None:
@@ -118,6 +119,7 @@ def compare(
 @replay_options
 @by_option
 @config_option
+@settings_option
 def promote(version: int, kind: str, by: str | None, config_file: Path | None, **asked: Any) -> None:
     """Replays a model against the active one, and makes it active when it is better.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, load
+from perfopt.cli.options import config_option, load, settings_option
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("serve")
 @config_option
+@settings_option
 @click.option("--host", help="Address to listen on; the setting service.host otherwise.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 @click.option("--migrate", is_flag=True, help="Bring the database to this version's schema first.")

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from perfopt.cli.options import config_option, load
+from perfopt.cli.options import config_option, load, settings_option
 
 
 @click.command("worker")
 @config_option
+@settings_option
 def worker(config_file: Path | None) -> None:
     """Analyses what is asked of the API, and publishes the events. Run as many as you need.
 

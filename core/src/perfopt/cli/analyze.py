@@ -19,6 +19,7 @@ from perfopt.cli.options import (
     named_services,
     parse_types,
     service_options,
+    settings_option,
     source_options,
     with_engine,
     writable,
@@ -124,6 +125,7 @@ class Destination:
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @model_option
 @config_option
+@settings_option
 def analyze(
     source: str | None,
     services: Path | None,

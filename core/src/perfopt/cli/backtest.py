@@ -17,6 +17,7 @@ from perfopt.cli.options import (
     model_option,
     named_services,
     service_options,
+    settings_option,
     source_options,
     with_engine,
 )
@@ -88,6 +89,7 @@ class Asked:
 @click.option("--loop", is_flag=True, help="For scaling: a second table by the autoscaler's 15-second loop.")
 @model_option
 @config_option
+@settings_option
 @click.pass_context
 def backtest(
     context: click.Context,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load
+from perfopt.cli.options import config_option, format_option, load, settings_option
 
 
 @click.group()
@@ -14,6 +14,7 @@ def config() -> None:
 
 @config.command("show")
 @config_option
+@settings_option
 @format_option("yaml", "json")
 def show_config(config_file: Path | None, form: str) -> None:
     """Prints the effective configuration: defaults filled in, secrets redacted."""

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, parse_types, source_options, with_engine
+from perfopt.cli.options import (
+    config_option,
+    format_option,
+    load,
+    parse_types,
+    settings_option,
+    source_options,
+    with_engine,
+)
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
 @format_option("table", "json")
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @config_option
+@settings_option
 def fleet(
     source: str | None,
     services: Path | None,

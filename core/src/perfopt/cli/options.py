@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
 
+_SETTINGS = "perfopt.cli.options.settings"
+
 config_option = click.option(
     "--config",
     "config_file",
@@ -55,11 +57,25 @@ def named_services(names: tuple[str, ...], everything: bool) -> tuple[str, ...] 
     return None if everything else names
 
 
+def _keep_settings(context: click.Context, _: click.Parameter, given: tuple[str, ...]) -> None:
+    context.meta[_SETTINGS] = given
+
+
+settings_option = click.option(
+    "--set",
+    multiple=True,
+    metavar="PLUGIN.KEY=VALUE",
+    expose_value=False,
+    callback=_keep_settings,
+    help="Setting of a plugin, before file and environment; may be given again.",
+)
+
+
 def load(config_file: Path | None) -> "Config":
-    """Reads the configuration from a file and the environment."""
+    """Reads the configuration from a file, the environment and the option `--set` of the command."""
     from perfopt.config import load_config
 
-    return load_config(config_file, os.environ)
+    return load_config(config_file, os.environ, click.get_current_context().meta.get(_SETTINGS, ()))
 
 
 def lookup_options[F: Callable[..., Any]](command: F) -> F:
@@ -95,9 +111,9 @@ def with_engine(config: "Config", *, processes: int | None, model: Path | None) 
     """Returns the configuration with the engine options of the command line, if any."""
     from msgspec.structs import replace
 
-    given = {"processes": processes, "sizing_model": None if model is None else str(model)}
-    changed = {name: value for name, value in given.items() if value is not None}
-    return replace(config, engine=replace(config.engine, **changed))
+    if processes is not None:
+        config = replace(config, engine=replace(config.engine, processes=processes))
+    return config if model is None else replace(config, models={**config.models, "sizing": str(model)})
 
 
 def format_option[F: Callable[..., Any]](*formats: str) -> Callable[[F], F]:

@@ -28,18 +28,27 @@ class Document:
         name: the file as the user knows it.
         data: the top-level mapping.
         lines: path of a key to the line it stands on, from 1.
+        overrides: path of a key to what set it in place of the file: a variable or an option.
     """
 
     name: str
     data: dict[str, Any]
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """Returns "file:line" of a path, or of the nearest key above it that stands in the file."""
+        """Returns "file:line" or what overrode it, of a path or of the nearest key above it that is set."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.lines:
-                return f"{self.name}:{self.lines[path[:length]]}"
+            found = self.origin(path[:length])
+            if found is not None:
+                return found
         return self.name
+
+    def origin(self, path: KeyPath) -> str | None:
+        """Returns "file:line" of exactly this path, or what overrode it; None where it is not set."""
+        if path in self.overrides:
+            return self.overrides[path]
+        return f"{self.name}:{self.lines[path]}" if path in self.lines else None
 
     def fail(self, path: KeyPath, problem: str, remedy: str) -> NoReturn:
         """Raises InvalidInputError that names the file, the line and the path."""

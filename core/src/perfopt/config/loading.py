@@ -6,8 +6,9 @@ that stand at the top are `PERFOPT_DEFAULT_SOURCE` and `PERFOPT_PRICE_BOOK`. Oth
 the prefix are left alone: Kubernetes sets such (`PERFOPT_PORT`) for a Service of that name.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,16 +17,14 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.config.documents import Document, read_yaml, suggestion
+from perfopt.config.overrides import PLUGINS, SCALARS, with_environment, with_options
 from perfopt.config.prices import price_book
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
-from perfopt.errors import InvalidInputError
 
 SECTION_GROUP = "perfopt.config_sections"
-PREFIX = "PERFOPT_"
-_SCALARS = ("default_source", "price_book")
-_MAPPINGS = ("sources", "price_books", "engine", "rules")
+_MAPPINGS = ("sources", "price_books", "engine", "rules", PLUGINS)
 _SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
 _URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
     (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
@@ -66,8 +65,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         memory_limit_mib: resident memory of one process; over it, it is killed.
         processes: how many; None is one for each core.
         disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
-        knob_catalogue: YAML file of runtime knobs that is added to those that perfopt-tuning ships.
-        sizing_model: file that `perfopt train` wrote; without one the model that comes with perfopt sizes.
         under_provisioning_penalties: service class to the penalty of a violated recommendation, where a
             request of twice what is needed costs 1; a class that is not named has its default,
             `perfopt.domain.service_class.UNDER_PROVISIONING_PENALTIES`.
@@ -78,8 +75,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
     disabled_plugins: str | tuple[str, ...] = ()
-    knob_catalogue: str | None = None
-    sizing_model: str | None = None
     under_provisioning_penalties: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
 
@@ -140,7 +135,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         engine: limits of strategies.
         rules: declarative rules.
         sections: sections of installed extensions as written; read one with `section`.
-        origin: where the file part came from.
+        plugins: name of a plugin to its settings as written; `perfopt.engine.configure` checks them.
+        models: kind of model to a file that takes the place of the plugin's setting (`--model`).
+        unclaimed: settings of the engine as written that only a plugin may know, by an old name.
+        document: what all of it was read from, for errors.
     """
 
     sources: dict[str, SourceConfig] = {}
@@ -152,7 +150,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineConfig = EngineConfig()
     rules: RulesConfig = RulesConfig()
     sections: dict[str, dict[str, Any]] = {}
-    origin: str = "environment"
+    plugins: dict[str, dict[str, Any]] = {}
+    models: dict[str, str] = {}
+    unclaimed: dict[str, Any] = {}
+    document: Document = msgspec.field(default_factory=lambda: Document("environment", {}))
 
     def section(self, name: str, into: type[S]) -> S:
         """Returns an extension's section as its struct, with defaults for what is not set.
@@ -160,7 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InvalidInputError: an unknown field or a wrong value; names the key and the file.
         """
-        return Document(self.origin, {}).convert(self.sections.get(name, {}), into, (name,), lax=True)
+        return self.document.convert(self.sections.get(name, {}), into, (name,), lax=True)
 
     def book_for(self, named: str | None, measured: PriceBook | None = None) -> PriceBook:
         """Returns the price book of a workload.
@@ -179,53 +180,30 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.price_books.get(self.price_book, DEFAULT_PRICE_BOOK)
 
 
-def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+def load_config(path: Path | None, environ: Mapping[str, str], given: Sequence[str] = ()) -> Config:
     """Reads the configuration.
 
     Args:
         path: the YAML file; None takes PERFOPT_CONFIG, and without that there is no file.
         environ: the environment.
+        given: settings of plugins from the command line, each "plugin.key=value"; they go before both.
 
     Raises:
         InvalidInputError: unreadable, unknown key, wrong type or a reference to nothing.
     """
     named = path or (Path(environ["PERFOPT_CONFIG"]) if environ.get("PERFOPT_CONFIG") else None)
-    document = read_yaml(named, what="configuration file") if named else Document("environment", {})
-    data = _overridden(document.data, environ)
-    known = (*_SCALARS, *_MAPPINGS, *section_names())
-    for key in data:
+    read = read_yaml(named, what="configuration file") if named else Document("environment", {})
+    document = with_options(with_environment(read, environ), given)
+    known = (*SCALARS, *_MAPPINGS, *section_names())
+    for key in document.data:
         if key not in known:
             document.fail((key,), f"There is no section {key!r}.", suggestion(key, known))
-    return _build(Document(document.name, data, document.lines))
+    return _build(document)
 
 
 def section_names() -> tuple[str, ...]:
     """Returns the names of the sections that installed extensions add, without importing them."""
     return tuple(sorted({point.name for point in entry_points(group=SECTION_GROUP)}))
-
-
-def _overridden(data: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    merged: dict[str, Any] = dict(data)
-    for variable, text in sorted(environ.items()):
-        keys = variable.removeprefix(PREFIX).lower().split("__")
-        if not variable.startswith(PREFIX) or (len(keys) == 1 and keys[0] not in _SCALARS):
-            continue
-        merged = _put(merged, keys, text, variable)
-    return merged
-
-
-def _put(data: dict[str, Any], keys: list[str], text: str, variable: str) -> dict[str, Any]:
-    head, rest = keys[0], keys[1:]
-    if not rest:
-        return {**data, head: text}
-    below = data.get(head) or {}
-    if not isinstance(below, dict):
-        raise InvalidInputError(
-            f"{head!r} holds no further fields.",
-            field=variable,
-            remedy="Unset the variable or correct its name.",
-        )
-    return {**data, head: _put(below, rest, text, variable)}
 
 
 def _build(document: Document) -> Config:
@@ -238,26 +216,45 @@ def _build(document: Document) -> Config:
         name: price_book(document, value, ("price_books", name), name, lax=True)
         for name, value in parts["price_books"].items()
     }
+    engine, unclaimed = _engine(parts["engine"])
     config = Config(
         sources=sources,
         default_source=_text(document, "default_source"),
         price_books={DEFAULT_PRICE_BOOK.name: DEFAULT_PRICE_BOOK, **books},
         price_book=_text(document, "price_book") or DEFAULT_PRICE_BOOK.name,
-        engine=document.convert(parts["engine"], EngineConfig, ("engine",), lax=True),
+        engine=document.convert(engine, EngineConfig, ("engine",), lax=True),
         rules=document.convert(parts["rules"], RulesConfig, ("rules",), lax=True),
         sections={name: parts[name] for name in section_names()},
-        origin=document.name,
+        plugins={name: _mapping(document, PLUGINS, name) for name in parts[PLUGINS]},
+        unclaimed=unclaimed,
+        document=document,
     )
     _check_references(document, config)
     return config
 
 
-def _mapping(document: Document, key: str) -> dict[str, Any]:
-    value = document.data.get(key)
+def _engine(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parts the engine's settings from those that a plugin may claim as an old name of one of its own.
+
+    What resembles a setting of the engine is taken for a slip, and refused before plugins are known.
+    """
+    known = EngineConfig.__struct_encode_fields__
+    unclaimed = {
+        key: value
+        for key, value in written.items()
+        if key not in known and not difflib.get_close_matches(key, known, n=1)
+    }
+    return {key: value for key, value in written.items() if key not in unclaimed}, unclaimed
+
+
+def _mapping(document: Document, *path: str) -> dict[str, Any]:
+    value: Any = document.data
+    for key in path:
+        value = value.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        document.fail((key,), "This is not a mapping.", "Write `name: value` lines below it.")
+        document.fail(path, "This is not a mapping.", "Write `name: value` lines below it.")
     return value
 
 
@@ -274,11 +271,17 @@ def _check_references(document: Document, config: Config) -> None:
             document.fail((key,), f"{value!r} is not configured.", suggestion(value, tuple(known)))
 
 
+def written(config: Config) -> dict[str, Any]:
+    """Returns a configuration as plain data that `load_config` reads the same from, defaults filled in."""
+    names = ("sources", "default_source", "price_books", "price_book", "engine", "rules", PLUGINS)
+    data = {name: msgspec.to_builtins(getattr(config, name)) for name in names}
+    data["engine"] |= config.unclaimed
+    return data | config.sections
+
+
 def show(config: Config) -> dict[str, Any]:
     """Returns the effective configuration as plain data, defaults filled in and secrets redacted."""
-    data: dict[str, Any] = msgspec.to_builtins(config)
-    sections = data.pop("sections")
-    del data["origin"]
+    data, sections = written(config), {}
     for point in entry_points(group=SECTION_GROUP):
         sections[point.name] = msgspec.to_builtins(config.section(point.name, point.load()))
     shown: dict[str, Any] = redact(data | sections)

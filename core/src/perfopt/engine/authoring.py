@@ -66,15 +66,16 @@ def find_strategy(text: str) -> tuple[str, Strategy]:
 
 
 def run_in_process(
-    strategy: Strategy, snapshot: WorkloadSnapshot, validity: timedelta, engine: Engine
+    strategy: Strategy, plugin: str, snapshot: WorkloadSnapshot, validity: timedelta, engine: Engine
 ) -> Proposal | Declined:
     """Runs a strategy on a workload as an analysis does, without isolation, rules and backtest.
 
     Args:
         strategy: any; whatever it raises is raised.
+        plugin: name of the plugin that brings it, whose settings it gets.
         snapshot: the history.
         validity: how long its proposal must hold.
-        engine: holds the prices, calendars and models.
+        engine: holds the prices, calendars, models and settings.
 
     Raises:
         ProposalError: the result breaks the contract of proposals.
@@ -82,7 +83,8 @@ def run_in_process(
     read_only(snapshot)
     context, _ = engine.context(snapshot, validity)
     context, _ = engine.rules_for(snapshot.workload).prepared(context)
-    context = with_forecasts(strategy, replace(context, models=engine.models))
+    settings = engine.settings.values.get(plugin, {})
+    context = with_forecasts(strategy, replace(context, models=engine.models, settings=settings))
     return checked(strategy.propose(context), strategy, context)
 
 

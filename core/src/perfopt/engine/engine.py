@@ -4,13 +4,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from perfopt.config.documents import read_yaml
-from perfopt.config.loading import Config, EngineConfig
+from perfopt.config.loading import Config
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
@@ -18,6 +16,7 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import Breaker
+from perfopt.engine.configure import PluginSettings, configure
 from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import Answers, Merge, Outcome
 from perfopt.engine.models import read_checked
@@ -25,7 +24,7 @@ from perfopt.engine.probe import probe_plugins
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
 from perfopt.engine.sessions import sessions_of
-from perfopt.learn.model import SizingModel
+from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.rules import RuleBook, RuleSet, RuleSources
@@ -51,13 +50,15 @@ class Engine:
 
     Args:
         registry: what is installed, from `probe_plugins`.
-        config: limits of the worker processes, price books, and the sizing model and rule packs, which are
+        config: limits of the worker processes, price books, settings of plugins, and rule packs, which are
             read here.
         breaker: sets plugins aside that fail in a row.
 
+    Attributes:
+        settings: of the plugins, effective.
+
     Raises:
-        ModelError: the configured sizing model can't be used.
-        InvalidInputError: a rule pack, or what is configured of rules, is wrong.
+        InvalidInputError: a setting of a plugin, a model or a rule pack is wrong.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Engine:
         self._config = config if config is not None else Config()
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
-        self._configured = _models(limits)
+        self.settings = configure(registry, self._config)
+        self._configured = _models(self.settings)
         self._records: Mapping[str, StrategyRecord] = {}
         self.processes = limits.processes or cores()
         rules = RuleSources.read(self._config.rules, registry.pack_files)
@@ -79,6 +81,7 @@ class Engine:
             limits.memory_limit_mib,
             self._configured,
             rules,
+            self.settings.values,
         )
 
     @classmethod
@@ -191,7 +194,7 @@ class Engine:
             snapshot, validity, book, sessions=sessions, under_provisioning_penalties=penalties
         )
         warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot)]
-        warnings += _config_warnings(self._config, workload, book)
+        warnings += [*self.settings.warnings, *_config_warnings(self._config, workload, book)]
         warnings += [*self._rules.warnings_for(workload), *unknown, *_not_loaded(self.registry)]
         return context, warnings
 
@@ -274,18 +277,14 @@ def _with_record(info: StrategyInfo, outcome: Outcome, records: Mapping[str, Str
     return msgspec.structs.replace(outcome, proposal=msgspec.structs.replace(outcome.proposal, prior=known))
 
 
-def _models(limits: EngineConfig) -> dict[str, bytes]:
-    """Reads the files that the configuration names; they are checked here, where the user is told."""
-    models = {}
-    if limits.sizing_model is not None:
-        path = Path(limits.sizing_model)
-        SizingModel.load(path)  # its message names the file
-        models["sizing"] = path.read_bytes()
-    if limits.knob_catalogue is not None:
-        path = Path(limits.knob_catalogue)
-        read_yaml(path, what="catalogue of knobs")  # what it says, the plugin that reads it checks
-        models["knobs"] = path.read_bytes()
-    return models
+def _models(settings: PluginSettings) -> dict[str, bytes]:
+    """Returns the models that settings name; they are checked here, where the user is told."""
+    for kind, file in settings.models.items():
+        try:
+            read_checked(kind, file.content)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{file.path}: {error.message}", remedy=error.remedy) from error
+    return {kind: file.content for kind, file in settings.models.items()}
 
 
 _SET_ASIDE = Outcome(

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -47,9 +47,8 @@ class _Equipment:
     digests: Mapping[str, str]
 
     @classmethod
-    def of(cls, only: frozenset[tuple[str, str]], models: Mapping[str, bytes], rules: RuleSources) -> Self:
-        digests = {kind: sha256(content) for kind, content in models.items()}
-        return cls(Setup(only=only, models=dict(models), rules=rules), digests)
+    def of(cls, setup: Setup) -> Self:
+        return cls(setup, {kind: sha256(content) for kind, content in setup.models.items()})
 
 
 class StrategyPool:
@@ -65,6 +64,7 @@ class StrategyPool:
         memory_limit_mib: resident memory of a worker.
         models: put into every context.
         rules: that proposals pass.
+        settings: name of a plugin to its settings, put into the contexts of its strategies.
     """
 
     def __init__(
@@ -75,10 +75,12 @@ class StrategyPool:
         memory_limit_mib: int,
         models: Mapping[str, bytes],
         rules: RuleSources,
+        settings: Mapping[str, Mapping[str, Any]],
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
-        self._identities = frozenset((info.name, info.distribution) for info in loaded)
-        self._equipment = _Equipment.of(self._identities, models, rules)
+        only = frozenset((info.name, info.distribution) for info in loaded)
+        plain = {name: dict(values) for name, values in settings.items()}
+        self._equipment = _Equipment.of(Setup(only=only, models=dict(models), rules=rules, settings=plain))
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
@@ -92,9 +94,8 @@ class StrategyPool:
 
         A task that is under way ends with those it began with; workers set up with them end after it.
         """
-        rules = self._equipment.setup.rules
-        assert rules is not None
-        equipment = _Equipment.of(self._identities, models, rules)
+        setup = msgspec.structs.replace(self._equipment.setup, models=dict(models))
+        equipment = _Equipment.of(setup)
         with self._lock:
             if equipment.digests == self._equipment.digests:
                 return

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from perfopt.config.documents import Document
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisResult,
@@ -66,12 +67,16 @@ class Setup(msgspec.Struct, frozen=True):
     """First message to a worker: what to load, as in `load_plugins`, the models of every context, the rules.
 
     Without rules only what is installed is asked for.
+
+    Attributes:
+        settings: name of a plugin to its effective settings.
     """
 
     disabled: tuple[str, ...] = ()
     only: frozenset[tuple[str, str]] | None = None
     models: dict[str, bytes] = {}
     rules: RuleSources | None = None
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -136,11 +141,36 @@ class Merge:
     deadline_seconds: float
 
 
-Request = Setup | Subject | Run | Merge
+@dataclass(frozen=True)
+class CheckSettings:
+    """Check the settings of one plugin.
+
+    Attributes:
+        plugin: its name.
+        values: as written, with `SettingsFile` as plain data in place of paths.
+        document: where they stand, for errors.
+    """
+
+    plugin: str
+    values: dict[str, Any]
+    document: Document
+
+
+class CheckedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of checking settings: effective values as plain data, or an error."""
+
+    values: dict[str, Any] = {}
+    error: str | None = None
+    field: str | None = None
+    remedy: str | None = None
+
+
+Request = Setup | Subject | Run | Merge | CheckSettings
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _outcome = msgspec.msgpack.Decoder(Outcome)
 _registry = msgspec.msgpack.Decoder(Registry)
 _merge = msgspec.msgpack.Decoder(MergeAnswer)
+_settings = msgspec.msgpack.Decoder(CheckedSettings)
 _predictions = msgspec.msgpack.Decoder(Predictions)
 
 
@@ -162,6 +192,11 @@ def decode_registry(data: bytes) -> Registry:
 def decode_merge(data: bytes) -> MergeAnswer:
     """Decodes what came of merging; raises msgspec.MsgspecError where it can't be read."""
     return _merge.decode(data)
+
+
+def decode_settings(data: bytes) -> CheckedSettings:
+    """Decodes what came of checking settings; raises msgspec.MsgspecError where it can't be read."""
+    return _settings.decode(data)
 
 
 def decode_predictions(data: bytes) -> Predictions:

@@ -15,6 +15,7 @@ import pluggy
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from perfopt.config.describe import SettingField, describe, settings_problem
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine.kinds import ModelKindError, check_kinds
 from perfopt.engine.strategies import StrategyError, check_strategies
@@ -49,6 +50,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
         types: what its strategies propose, sorted.
         rule_packs: names of the rule packs it brings.
         models: names of the kinds of models it brings.
+        settings: what users may set of it.
         status: whether it takes part.
         error: one sentence on why it failed to load, or None.
     """
@@ -59,6 +61,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[OptimizationType, ...] = ()
     rule_packs: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    settings: tuple[SettingField, ...] = ()
     status: PluginStatus = PluginStatus.LOADED
     error: str | None = None
 
@@ -132,10 +135,12 @@ class LoadedRegistry(Registry):
     Attributes:
         instances: strategies by key.
         kinds: of models, by name.
+        settings: name of a plugin to the type of its settings.
     """
 
     instances: Mapping[str, Strategy] = field(default_factory=dict)
     kinds: Mapping[str, ModelKind] = field(default_factory=dict)
+    settings: Mapping[str, type[msgspec.Struct]] = field(default_factory=dict)
 
     @property
     def plain(self) -> Registry:
@@ -159,10 +164,10 @@ class Candidate:
         self,
         status: PluginStatus,
         error: str | None = None,
-        brought: "_Brought | None" = None,
+        brought: "Brought | None" = None,
     ) -> PluginInfo:
         """Describes it."""
-        brought = brought if brought is not None else _Brought()
+        brought = brought if brought is not None else Brought()
         return PluginInfo(
             name=self.point.name,
             distribution=self.distribution.name,
@@ -170,6 +175,7 @@ class Candidate:
             types=tuple(sorted({strategy.optimization_type for strategy in brought.strategies})),
             rule_packs=tuple(sorted(brought.packs)),
             models=tuple(kind.kind for kind in brought.kinds),
+            settings=() if brought.settings is None else describe(brought.settings),
             status=status,
             error=error,
         )
@@ -192,6 +198,7 @@ def load_plugins(
     files: list[str] = []
     models: list[ModelKindInfo] = []
     kinds: dict[str, ModelKind] = {}
+    settings: dict[str, type[msgspec.Struct]] = {}
     taken: dict[str, str] = {}
     for candidate in candidates():
         if only is not None and candidate.identity not in only:
@@ -202,6 +209,8 @@ def load_plugins(
         files += brought.pack_files
         models += (_described_kind(kind, info) for kind in brought.kinds)
         kinds |= {kind.kind: kind for kind in brought.kinds}
+        if brought.settings is not None:
+            settings[info.name] = brought.settings
         for strategy in brought.strategies:
             described = _describe(strategy, info)
             strategies.append(described)
@@ -209,7 +218,13 @@ def load_plugins(
     strategies.sort(key=lambda info: (info.plugin, info.name))
     models.sort(key=lambda info: info.kind)
     return LoadedRegistry(
-        tuple(plugins), tuple(strategies), tuple(files), tuple(models), instances=instances, kinds=kinds
+        tuple(plugins),
+        tuple(strategies),
+        tuple(files),
+        tuple(models),
+        instances=instances,
+        kinds=kinds,
+        settings=settings,
     )
 
 
@@ -231,43 +246,52 @@ def _walk() -> Iterator[Candidate]:
 
 
 @dataclass(frozen=True)
-class _Brought:
-    """What one plugin brings: strategies, rule packs by name with their files, and kinds of models."""
+class Brought:
+    """What one plugin brings.
+
+    Attributes:
+        strategies: checked.
+        packs: name of a rule pack to its file.
+        kinds: of models.
+        settings: the type of its settings; None where nothing can be set.
+    """
 
     strategies: tuple[Strategy, ...] = ()
     packs: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[ModelKind, ...] = ()
+    settings: type[msgspec.Struct] | None = None
 
     @property
     def pack_files(self) -> tuple[str, ...]:
+        """The files of its rule packs."""
         return tuple(self.packs.values())
 
 
 def _load(
     candidate: Candidate, disabled: Collection[str], taken: Mapping[str, str], kinds: Collection[str]
-) -> tuple[PluginInfo, _Brought]:
+) -> tuple[PluginInfo, Brought]:
     name = candidate.point.name
     if name in disabled:
-        return candidate.info(PluginStatus.DISABLED), _Brought()
+        return candidate.info(PluginStatus.DISABLED), Brought()
     if name in taken:
         error = f"The name {name!r} is already taken by the distribution {taken[name]}."
-        return candidate.info(PluginStatus.FAILED, error), _Brought()
+        return candidate.info(PluginStatus.FAILED, error), Brought()
     unmet = _unmet_requirement(candidate.distribution)
     if unmet is not None:
-        return candidate.info(PluginStatus.FAILED, unmet), _Brought()
+        return candidate.info(PluginStatus.FAILED, unmet), Brought()
     try:
-        brought = _ask(candidate.point)
+        brought = bring(candidate.point)
     except (StrategyError, ModelKindError) as error:
-        return candidate.info(PluginStatus.FAILED, str(error)), _Brought()
+        return candidate.info(PluginStatus.FAILED, str(error)), Brought()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         text = f"Loading {candidate.point.value} raised {type(error).__name__}: {error}"
-        return candidate.info(PluginStatus.FAILED, text), _Brought()
+        return candidate.info(PluginStatus.FAILED, text), Brought()
     for kind in brought.kinds:
         if kind.kind in kinds:
             twice = f"Another plugin already brings a kind of model named {kind.kind!r}."
-            return candidate.info(PluginStatus.FAILED, twice), _Brought()
+            return candidate.info(PluginStatus.FAILED, twice), Brought()
     return candidate.info(PluginStatus.LOADED, None, brought), brought
 
 
@@ -292,11 +316,19 @@ def load_strategies(point: EntryPoint) -> tuple[Strategy, ...]:
         StrategyError: it is no plugin, or brings something that is no strategy.
         BaseException: whatever its import raises.
     """
-    return _ask(point).strategies
+    return bring(point).strategies
 
 
-def _ask(point: EntryPoint) -> _Brought:
-    """Imports one plugin and asks it for what it brings; a manager each, so that none can stop another."""
+def bring(point: EntryPoint) -> Brought:
+    """Imports one plugin into this process and returns what it brings.
+
+    It has a plugin manager of its own, so that no other plugin can stop it.
+
+    Raises:
+        StrategyError: it is no plugin, or what it brings is wrong.
+        ModelKindError: a kind of model that it brings is wrong.
+        BaseException: whatever its import raises.
+    """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(PluginSpec)
     plugin = point.load()
@@ -306,14 +338,24 @@ def _ask(point: EntryPoint) -> _Brought:
     except pluggy.PluginValidationError as error:
         raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from None
     hooks = (manager.hook.perfopt_strategies, manager.hook.perfopt_rule_packs, manager.hook.perfopt_models)
-    if not any(hook.get_hookimpls() for hook in hooks):
+    if not any(hook.get_hookimpls() for hook in (*hooks, manager.hook.perfopt_settings)):
         raise StrategyError(
             "It implements no hook of perfopt; mark a function with @perfopt.plugin.hookimpl."
         )
     strategies, packs, kinds = (
         [one for result in hook() for one in _listed(hook.name, result)] for hook in hooks
     )
-    return _Brought(check_strategies(strategies), _packs(packs), check_kinds(kinds))
+    return Brought(check_strategies(strategies), _packs(packs), check_kinds(kinds), _settings(manager))
+
+
+def _settings(manager: pluggy.PluginManager) -> type[msgspec.Struct] | None:
+    if not manager.hook.perfopt_settings.get_hookimpls():
+        return None
+    found: type[msgspec.Struct] = manager.hook.perfopt_settings()
+    problem = settings_problem(found)
+    if problem is not None:
+        raise StrategyError(problem)
+    return found
 
 
 def _listed(hook: str, result: object) -> Iterable[object]:

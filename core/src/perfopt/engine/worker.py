@@ -12,6 +12,7 @@ import msgspec
 from perfopt.engine import messages
 from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import Channel, end_after, end_never
+from perfopt.engine.checking import check_settings
 from perfopt.engine.models import ConsultedModels
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
@@ -39,7 +40,7 @@ def main() -> None:
             subject = request.context
         elif isinstance(request, messages.Run):
             end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances, setup.models, book)
+            answer = _run(request.key, subject, loaded.instances, setup, book)
             end_never()
             channel.send(answer)
         elif isinstance(request, messages.Merge):
@@ -47,21 +48,24 @@ def main() -> None:
             answer = _merge(request, subject, book)
             end_never()
             channel.send(answer)
+        elif isinstance(request, messages.CheckSettings):
+            channel.send(messages.encode(check_settings(loaded.settings[request.plugin], request)))
 
 
 def _run(
     key: str | None,
     subject: bytes,
     strategies: Mapping[str, Strategy],
-    models: Mapping[str, bytes],
+    setup: messages.Setup,
     book: RuleBook,
 ) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
-    given = ConsultedModels(models)
+    given = ConsultedModels(setup.models)
     context = replace(context, models=given)
     if key is None:
         return messages.encode(predict(context))
+    context = replace(context, settings=setup.settings.get(key.partition("/")[0], {}))
     try:
         rules = book.rules_for(context.snapshot.workload)
         outcome = run_strategy(strategies[key], context, rules)

@@ -1,5 +1,6 @@
 """The public API for plugin authors: everything a strategy needs is imported from here."""
 
+from perfopt.config.describe import SettingsFile
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, NodeType, PriceBook
@@ -55,6 +56,7 @@ __all__ = [
     "Proposal",
     "Reason",
     "ServiceClass",
+    "SettingsFile",
     "Slo",
     "Strategy",
     "TimeGrid",

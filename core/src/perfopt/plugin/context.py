@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
@@ -41,13 +44,13 @@ class AnalysisContext:
         forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
             for the metrics named in the strategy's `forecasts`; absent where none could be made.
         models: kind of model to the content of its file, where the user gave one in place of what a
-            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`; "knobs" is a catalogue of
-            runtime knobs in YAML.
+            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`.
         sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and
             the one that the workload follows (`snapshot.workload.exchange`), which
             `perfopt.forecast.calendar_of` makes a calendar of.
         under_provisioning_penalties: configured penalties of a violated recommendation by class of service,
             where a request of twice what is needed costs 1; `under_provisioning_penalty` is the one to use.
+        settings: of the strategy's plugin, as plain data; `settings_as` gives them typed.
     """
 
     snapshot: WorkloadSnapshot
@@ -57,6 +60,15 @@ class AnalysisContext:
     models: Mapping[str, bytes] = field(default_factory=dict)
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
     under_provisioning_penalties: Mapping[ServiceClass, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings_as[S: msgspec.Struct](self, struct: type[S]) -> S:
+        """Returns the settings of the strategy's plugin, with defaults for what is not set.
+
+        Args:
+            struct: what the plugin's hook `perfopt_settings` returns.
+        """
+        return msgspec.convert(self.settings, struct)
 
     @property
     def under_provisioning_penalty(self) -> float:

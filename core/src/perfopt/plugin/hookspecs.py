@@ -5,6 +5,7 @@ A plugin is a module or object named by an entry point in the group `perfopt.plu
 
 from pathlib import Path
 
+import msgspec
 import pluggy
 
 from perfopt.plugin.models import ModelKind
@@ -31,3 +32,11 @@ class PluginSpec:
     @hookspec
     def perfopt_models(self) -> list[ModelKind]:  # type: ignore[empty-body]  # a specification
         """Returns the kinds of models this plugin brings: how each is read, checked and trained."""
+
+    @hookspec(firstresult=True)
+    def perfopt_settings(self) -> type[msgspec.Struct]:  # type: ignore[empty-body]  # a specification
+        """Returns the type of this plugin's settings: a frozen msgspec struct with defaults for all fields.
+
+        Users set them as `plugins.<plugin>.<field>` in the configuration file, by a variable of the
+        environment or by `--set plugin.field=value`. Strategies read them with `AnalysisContext.settings_as`.
+        """

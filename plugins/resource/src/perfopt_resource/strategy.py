@@ -36,7 +36,7 @@ class ResourceStrategy:
     """Sizes each container by a model learnt across a fleet.
 
     Attributes:
-        model: where the user names none (`--model`, engine.sizing_model); the one that comes with perfopt.
+        model: where the user names none (`--model`, plugins.resource.model); the one that comes with perfopt.
     """
 
     name: str = "resource"

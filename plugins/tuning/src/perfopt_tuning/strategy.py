@@ -19,16 +19,16 @@ from perfopt.plugin import (
     WorkloadState,
     decline,
 )
-from perfopt.plugin.documents import InvalidInputError
 from perfopt_tuning import text
 from perfopt_tuning.history import History
 from perfopt_tuning.knobs.decide import ContainerFacts, Decision, decide
 from perfopt_tuning.knobs.detect import Version, runtimes_of
-from perfopt_tuning.knobs.read import extended_catalogue, metrics_of, shipped_catalogue
+from perfopt_tuning.knobs.manifest import Settings
+from perfopt_tuning.knobs.read import metrics_of, shipped_catalogue
 from perfopt_tuning.knobs.schema import Catalogue
-from perfopt_tuning.knobs.settings import Settings
 from perfopt_tuning.knobs.values import plain
 from perfopt_tuning.search.step import search
+from perfopt_tuning.settings import TuningSettings
 
 SEARCH_ANNOTATION = "perfopt.io/search"
 _TYPE = OptimizationType.PERFORMANCE_TUNING
@@ -61,7 +61,7 @@ def _metrics() -> Sequence[str]:
 class KnobTuning:
     """Decides the knobs of each container; see docs/reference/tuning.md.
 
-    A catalogue that the user names (engine.knob_catalogue) is added to the shipped one.
+    The catalogue that the user names (plugins.tuning.knob_catalogue) is added to the shipped one.
 
     Attributes:
         catalogue: the shipped one.
@@ -76,10 +76,7 @@ class KnobTuning:
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns values for the knobs that are wrong, or that all are right, or why nothing can be said."""
-        try:
-            catalogue = self._catalogue(context)
-        except InvalidInputError as error:
-            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, str(error))
+        catalogue = context.settings_as(TuningSettings).catalogue(self.catalogue)
         workload = context.snapshot.workload
         containers = [one for one in workload.state.containers if not one.sidecar]
         found = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
@@ -100,10 +97,6 @@ class KnobTuning:
         if judged:
             return decline(_TYPE, DeclineCode.NO_DATA, text.nothing_judged(judged))
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, text.nothing_known(workload.service_name))
-
-    def _catalogue(self, context: AnalysisContext) -> Catalogue:
-        content = context.models.get("knobs")
-        return self.catalogue if content is None else extended_catalogue("knob_catalogue", content)
 
 
 def _judge(

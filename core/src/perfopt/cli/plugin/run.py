@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perfopt.cli.options import config_option, format_option, load, source_options
+from perfopt.cli.options import config_option, format_option, load, settings_option, source_options
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -48,6 +48,7 @@ class RunRequest:
 @click.option("--period", default="14d", show_default=True, help="Length of the history: 14d or P14D.")
 @click.option("--validity", default="7d", show_default=True, help="How long the proposal must hold.")
 @config_option
+@settings_option
 @format_option("text", "json")
 def run_strategy(
     strategy: str,
@@ -119,7 +120,9 @@ async def _run(
         with await asyncio.to_thread(Engine.open, priced) as engine:
             metrics = engine.metrics(()) | {*strategy.metrics, *strategy.forecasts}
             async for snapshot in _snapshots(source, request, metrics):
-                result = None if snapshot is None else _result(strategy, snapshot, request.validity, engine)
+                result = None
+                if snapshot is not None:
+                    result = _result(key, strategy, snapshot, request.validity, engine)
                 if snapshot is None or result is None:
                     succeeded = False
                     continue
@@ -148,7 +151,7 @@ async def _snapshots(
 
 
 def _result(
-    strategy: "Strategy", snapshot: "WorkloadSnapshot", validity: timedelta, engine: "Engine"
+    key: str, strategy: "Strategy", snapshot: "WorkloadSnapshot", validity: timedelta, engine: "Engine"
 ) -> "Proposal | Declined | None":
     """Returns what the strategy gives; None where it failed, which is printed with its traceback."""
     from perfopt.engine.authoring import run_in_process
@@ -156,7 +159,7 @@ def _result(
 
     service = snapshot.workload.service_name
     try:
-        return run_in_process(strategy, snapshot, validity, engine)
+        return run_in_process(strategy, key.partition("/")[0], snapshot, validity, engine)
     except KeyboardInterrupt:
         raise
     except ProposalError as error:

@@ -1,0 +1,245 @@
+"""Settings of plugins: what was written becomes what is in force, checked by the plugins' own types.
+
+The types stand in the code of plugins, which may hang or crash. So values are checked in a process that
+can be killed; without any setting in the configuration there is nothing to check.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from perfopt.config.describe import SettingField, SettingsFile, plain
+from perfopt.config.documents import Document, KeyPath, dotted, suggestion
+from perfopt.config.loading import Config, EngineConfig
+from perfopt.config.overrides import PLUGINS, spelled
+from perfopt.domain.recommendation import AnalysisWarning
+from perfopt.engine import messages
+from perfopt.engine.child import ChildError, ChildProcess
+from perfopt.engine.messages import CheckSettings
+from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
+from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.errors import InvalidInputError
+
+MAX_FILE_BYTES = 32 * 2**20
+_EMPTY = Document("", {})
+
+
+@dataclass(frozen=True)
+class PluginSettings:
+    """The settings of all plugins that loaded.
+
+    Attributes:
+        values: name of a plugin to its effective settings as plain data, without files that are models.
+        models: kind of model to the file that a setting names.
+        document: the configuration with each setting below the plugin it belongs to, for origins.
+        warnings: deprecated names that were used.
+    """
+
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, SettingsFile] = field(default_factory=dict)
+    document: Document = _EMPTY
+    warnings: tuple[AnalysisWarning, ...] = ()
+
+
+def configure(registry: Registry, config: Config, deadline_seconds: float = LOAD_SECONDS) -> PluginSettings:
+    """Returns the effective settings of the installed plugins.
+
+    Args:
+        registry: what is installed.
+        config: holds the settings as written.
+        deadline_seconds: for a process to load the plugins, and for one plugin to check its settings.
+
+    Raises:
+        InvalidInputError: a setting that no plugin has, a wrong value or a file that can't be read; names
+            the setting and where it is set.
+    """
+    known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
+    document = Document(config.document.name, {}, config.document.lines, config.document.overrides)
+    given = _Given(document, dict(config.unclaimed))
+    for name, settings in config.plugins.items():
+        given.take(name, settings, known, tuple(info.name for info in registry.plugins))
+    for name, fields in known.items():
+        given.claim(name, fields)
+    given.refuse_unclaimed()
+    for kind, path in config.models.items():
+        given.take_model(kind, path, known)
+    checked = _checked(registry, given, known, deadline_seconds)
+    return _effective(known, checked, given)
+
+
+class _Given:
+    """The settings that were written, sorted by plugin; `document` says where each stands."""
+
+    def __init__(self, document: Document, unclaimed: dict[str, Any]) -> None:
+        self.document = document
+        self.values: dict[str, dict[str, Any]] = {}
+        self.warnings: list[AnalysisWarning] = []
+        self._unclaimed = unclaimed
+
+    def take(
+        self,
+        written: str,
+        settings: Mapping[str, Any],
+        known: Mapping[str, tuple[SettingField, ...]],
+        installed: tuple[str, ...],
+    ) -> None:
+        """Takes the settings below the name of a plugin; those of one that did not load can't be checked."""
+        name = spelled(written, dict.fromkeys(installed))
+        if name not in installed:
+            problem = f"There is no plugin {written!r}, so it has no settings."
+            self.document.fail((PLUGINS, written), problem, suggestion(written, installed))
+        if name not in known:
+            return
+        old = {one.deprecated for one in known[name]}
+        names = tuple(one.name for one in known[name])
+        for key in settings:
+            if key not in names and dotted((PLUGINS, name, key)) not in old:
+                self._unknown(name, (PLUGINS, written, key), names)
+        self._move((PLUGINS, written), (PLUGINS, name))
+        self.values[name] = dict(settings)
+
+    def _unknown(self, plugin: str, path: KeyPath, names: tuple[str, ...]) -> NoReturn:
+        remedy = f"It has: {', '.join(names)}." if names else "It has no settings: remove it."
+        self.document.fail(path, f"The plugin {plugin!r} has no setting {path[-1]!r}.", remedy)
+
+    def claim(self, plugin: str, fields: tuple[SettingField, ...]) -> None:
+        """Reads settings by their old names: the new name goes first where both are given."""
+        for one in fields:
+            if one.deprecated is None:
+                continue
+            old = tuple(one.deprecated.split("."))
+            section = self.values.get(plugin, {}) if old[:-1] == (PLUGINS, plugin) else self._unclaimed
+            if old[-1] not in section or old[:-1] not in {(PLUGINS, plugin), ("engine",)}:
+                continue
+            value, new = section.pop(old[-1]), (PLUGINS, plugin, one.name)
+            self._warn(one.deprecated, new)
+            if one.name not in self.values.setdefault(plugin, {}):
+                self.values[plugin][one.name] = value
+                self._move(old, new)
+
+    def _warn(self, old: str, new: KeyPath) -> None:
+        place = self.document.where(tuple(old.split(".")))
+        text = (
+            f"The setting {old} ({place}) is deprecated and will be removed with the next minor version;"
+            f" rename it to {dotted(new)}."
+        )
+        self.warnings.append(AnalysisWarning(code="deprecated_setting", message=text))
+
+    def refuse_unclaimed(self) -> None:
+        """Raises InvalidInputError for a setting of the engine that is no plugin's old name either."""
+        for key in self._unclaimed:
+            known = EngineConfig.__struct_encode_fields__
+            self.document.fail(
+                ("engine", key), f"There is no field {key!r} here.", f"Known: {', '.join(known)}."
+            )
+
+    def take_model(self, kind: str, path: str, known: Mapping[str, tuple[SettingField, ...]]) -> None:
+        """Puts a model's file in the place of each setting that holds a model of its kind."""
+        owners = [
+            (plugin, one.name) for plugin, fields in known.items() for one in fields if one.model == kind
+        ]
+        if not owners:
+            raise InvalidInputError(
+                f"No installed plugin takes a model of the kind {kind!r}.",
+                field="--model",
+                remedy="`perfopt plugin list` shows what is installed.",
+            )
+        for plugin, name in owners:
+            self.values.setdefault(plugin, {})[name] = path
+            overrides = {**self.document.overrides, (PLUGINS, plugin, name): "--model"}
+            self.document = replace(self.document, overrides=overrides)
+
+    def _move(self, old: KeyPath, new: KeyPath) -> None:
+        """Has what was written at one path count as written at another."""
+        if old == new:
+            return
+        lines = {**self.document.lines, **_below(self.document.lines, old, new)}
+        overrides = {**self.document.overrides, **_below(self.document.overrides, old, new)}
+        self.document = replace(self.document, lines=lines, overrides=overrides)
+
+
+def _below[V](places: Mapping[KeyPath, V], old: KeyPath, new: KeyPath) -> dict[KeyPath, V]:
+    size = len(old)
+    return {(*new, *path[size:]): place for path, place in places.items() if path[:size] == old}
+
+
+def _checked(
+    registry: Registry,
+    given: _Given,
+    known: Mapping[str, tuple[SettingField, ...]],
+    deadline_seconds: float,
+) -> dict[str, dict[str, Any]]:
+    """Has each plugin's own type check what is set of it, in a process of its own."""
+    wanted = {name: values for name, values in given.values.items() if values}
+    if not wanted:
+        return {}
+    only = frozenset((info.name, info.distribution) for info in registry.plugins if info.name in wanted)
+    child = ChildProcess(WORKER)
+    try:
+        set_up(child, messages.Setup(only=only), deadline_seconds)
+        found = {}
+        for name, values in wanted.items():
+            read = _with_files(given.document, name, values, known[name])
+            child.send(messages.encode_request(CheckSettings(name, read, _without_secrets(given.document))))
+            answer = messages.decode_settings(child.receive(deadline_seconds))
+            if answer.error is not None:
+                raise InvalidInputError(answer.error, field=answer.field, remedy=answer.remedy)
+            found[name] = answer.values
+        return found
+    except ChildError as error:
+        names = ", ".join(wanted)
+        raise InvalidInputError(
+            f"The settings of plugins can't be checked: checking {names} {error}.",
+            field=PLUGINS,
+            remedy="`perfopt plugin check` may say more.",
+        ) from error
+    finally:
+        child.kill()
+
+
+def _without_secrets(document: Document) -> Document:
+    """Returns where the settings of plugins stand, and nothing else: foreign code is to see it."""
+    lines = {path: line for path, line in document.lines.items() if path[0] == PLUGINS}
+    overrides = {path: origin for path, origin in document.overrides.items() if path[0] == PLUGINS}
+    return Document(document.name, {}, lines, overrides)
+
+
+def _with_files(
+    document: Document, plugin: str, values: Mapping[str, Any], fields: tuple[SettingField, ...]
+) -> dict[str, Any]:
+    """Puts the content of files in the place of their paths."""
+    read = dict(values)
+    for one in fields:
+        if one.file and read.get(one.name) is not None:
+            read[one.name] = plain(_file(document, (PLUGINS, plugin, one.name), read[one.name]))
+    return read
+
+
+def _file(document: Document, path: KeyPath, written: Any) -> SettingsFile:
+    if not isinstance(written, str):
+        document.fail(path, "Expected the path of a file.", "Correct the value.")
+    file = Path(written)
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            document.fail(path, f"The file {file} is over 32 MiB.", "Name a smaller one.")
+        return SettingsFile(path=written, content=file.read_bytes())
+    except OSError as error:
+        document.fail(path, f"{file} can't be read: {error.strerror}.", "Check the path and its mode.")
+
+
+def _effective(
+    known: Mapping[str, tuple[SettingField, ...]], checked: Mapping[str, dict[str, Any]], given: _Given
+) -> PluginSettings:
+    models: dict[str, SettingsFile] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for name, fields in known.items():
+        if not fields:
+            continue
+        values[name] = {one.name: one.default for one in fields} | checked.get(name, {})
+        for one in fields:
+            if one.model is not None and values[name][one.name] is not None:
+                models[one.model] = msgspec.convert(values[name].pop(one.name), SettingsFile)
+    return PluginSettings(values, models, given.document, tuple(given.warnings))
