@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+SCRIPT = re.compile(r"python ((?:benchmarks|tests)/[\w/]+\.py)")
 SAVED_AS = re.compile(r"# (\w+\.(?:yaml|py))\n")
 SERVICE = "http://127.0.0.1:8080"
 DATABASE = "postgresql://perfopt@localhost:5432/perfopt"
@@ -207,3 +208,9 @@ def test_links_lead_somewhere(document):
         if not (document.parent / link).exists()
     ]
     assert not broken
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_named_are_there(document):
+    named = SCRIPT.findall(document.read_text(encoding="utf-8"))
+    assert [script for script in named if not (ROOT / script).exists()] == []
