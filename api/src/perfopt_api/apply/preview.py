@@ -73,7 +73,7 @@ def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[Analys
             "A KEDA ScaledObject owns the replicas: they stay as they are.",
         ),
         (
-            str(state.get("vpa_mode") or "Off") not in ("Off", "Initial"),
+            str(state.get("vpa_mode") or "Off") != "Off",
             "vpa_owned",
             "A VerticalPodAutoscaler owns the requests and will overwrite the change.",
         ),

@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import structlog
 
-from perfopt.capacity.throughput import running_replicas, total_cores
+from perfopt.capacity.throughput import total_cores
 from perfopt.domain.workload import Workload
 from perfopt.errors import NotFoundError, PerfoptError, SourceError, SourceUnavailableError
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
+from perfopt.plugin.history import running_replicas
 from perfopt.sources.base import FailedSnapshot, MetricSource
 
 STEP_SECONDS = 60

@@ -5,7 +5,7 @@ production variation (perfopt.capacity.identify) and predicts quantiles; `outloo
 `fit_usl` is the Universal Scalability Law. docs/reference/latency.md has the formulas and their sources.
 """
 
-from perfopt.capacity.history import History, Missing, read_history
+from perfopt.capacity.history import History, read_history
 from perfopt.capacity.identify import NotIdentified, identify
 from perfopt.capacity.latency import LatencyModel
 from perfopt.capacity.law import LEVELS, Load, Service
@@ -20,7 +20,6 @@ __all__ = [
     "History",
     "LatencyModel",
     "Load",
-    "Missing",
     "NotIdentified",
     "Observations",
     "Outlook",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfopt.capacity.latency import UNLIMITED_CORES
 from perfopt.capacity.law import LEVELS
@@ -11,19 +12,10 @@ from perfopt.capacity.observations import Observations, observe
 from perfopt.domain.enums import DeclineCode
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.history import InsufficientHistory, check_history, running_replicas
 
-MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-MIN_COVERAGE = 0.5
 _QUANTILES = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")
 _HEADROOM = 1.5  # of the most CPU used, where no limit is set
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Why the history of a service can't be used."""
-
-    code: DeclineCode
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +64,20 @@ class History:
         return found
 
 
-def read_history(context: AnalysisContext) -> History | Missing:
-    """Reads the history of a service, or says what it lacks."""
+def read_history(context: AnalysisContext) -> History | InsufficientHistory:
+    """Reads the history of a service, or what it lacks."""
     snapshot = context.snapshot
     service = snapshot.service
     for names, what in ((_QUANTILES, "latency quantiles"), (("requests_per_second",), "requests per second")):
         if not any(name in service and np.isfinite(service[name]).any() for name in names):
-            return Missing(DeclineCode.NO_DATA, f"The source has no {what} for this service.")
+            return InsufficientHistory(DeclineCode.NO_DATA, f"The source has no {what} for this service.")
     name = _busiest(snapshot)
     if name is None:
-        return Missing(DeclineCode.NO_DATA, "The source has no CPU use for this service.")
-    short = _too_short(context)
-    if short is not None:
-        return short
-    replicas = _replicas(snapshot, name)
+        return InsufficientHistory(DeclineCode.NO_DATA, "The source has no CPU use for this service.")
+    begin = check_history(context, _known(snapshot), snapshot.workload.service_name, "requests and latency")
+    if isinstance(begin, InsufficientHistory):
+        return begin
+    replicas = running_replicas(snapshot)
     cpu = _mean(snapshot.series(name, "cpu_cores"), snapshot.grid.size)
     limit, limited = _limit(snapshot, name, cpu)
     return History(
@@ -111,48 +103,16 @@ def _busiest(snapshot: WorkloadSnapshot) -> str | None:
     return max(used, key=lambda name: (used[name], name)) if used else None
 
 
-def _too_short(context: AnalysisContext) -> Missing | None:
-    snapshot = context.snapshot
+def _known(snapshot: WorkloadSnapshot) -> NDArray[np.bool_]:
+    """Returns the steps that say what latency was at what rate: without requests there is none."""
     rate = snapshot.service["requests_per_second"]
-    known = np.isfinite(rate) & np.isfinite(_latency(snapshot)).any(axis=1) | (rate == 0)
-    first = int(known.argmax())
-    parts, of = MIN_HISTORY
-    least = -(-context.validity * parts // (of * snapshot.grid.step))
-    if known.size - first < least:
-        hours, needed = ((known.size - first), least)
-        seconds = snapshot.grid.step_seconds
-        return Missing(
-            DeclineCode.SHORT_HISTORY,
-            f"There are {hours * seconds / 3600:.1f} h of requests and latency,"
-            f" {needed * seconds / 3600:.1f} h (3/7 of the validity) are needed.",
-        )
-    covered = float(known[first:].mean())
-    if covered < MIN_COVERAGE:
-        return Missing(
-            DeclineCode.LOW_COVERAGE,
-            f"{covered:.0%} of the steps have both requests and latency, {MIN_COVERAGE:.0%} are needed.",
-        )
-    return None
+    known: NDArray[np.bool_] = np.isfinite(rate) & np.isfinite(_latency(snapshot)).any(axis=1) | (rate == 0)
+    return known
 
 
 def _latency(snapshot: WorkloadSnapshot) -> Array:
     none = np.full(snapshot.grid.size, np.nan)
     return np.stack([snapshot.service.get(name, none) for name in _QUANTILES], -1) / 1000
-
-
-def _replicas(snapshot: WorkloadSnapshot, container: str) -> Array:
-    """Returns how many replicas there were at each step: as recorded, else the pods seen, else as stated."""
-    recorded = snapshot.service.get("replicas")
-    stated = float(snapshot.workload.state.replicas or 1)
-    if recorded is None:
-        series = snapshot.series(container, "cpu_cores")
-        pods = series is not None and len(series.pods) > 1
-        recorded = (
-            np.isfinite(series.values).sum(axis=0).astype(float) if series is not None and pods else None
-        )
-    if recorded is None:
-        return np.full(snapshot.grid.size, max(stated, 1.0))
-    return np.where(np.isfinite(recorded) & (recorded >= 1), recorded, max(stated, 1.0))
 
 
 def _mean(series: PodSeries | None, size: int) -> Array:

@@ -11,12 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from perfopt.capacity.history import Missing, read_history
+from perfopt.capacity.history import read_history
 from perfopt.capacity.identify import NotIdentified, identify
 from perfopt.capacity.outlook import BUSIEST, Outlook, outlook
 from perfopt.domain.workload import Slo
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.history import InsufficientHistory
 
 _PARTS = 10
 _MIN_STEPS = 200
@@ -50,7 +51,7 @@ def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> Throu
     Args:
         context: of the analysis.
         cores: of `total_cores`.
-        replicas: of `running_replicas`.
+        replicas: of `perfopt.plugin.running_replicas`.
     """
     snapshot = context.snapshot
     each, slo = _requests_per_core(snapshot, cores), snapshot.workload.slo
@@ -63,19 +64,6 @@ def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> Throu
     if seen is None:
         return Throughput(each)
     return Throughput(each, seen, None if each is None else seen * each, "seen")
-
-
-def running_replicas(snapshot: WorkloadSnapshot) -> Array:
-    """Returns how many replicas ran, shape (steps,), at least 1.
-
-    Gaps of the record are carried forward; where nothing was recorded it is as many as run now.
-    """
-    now = float(max(snapshot.workload.state.replicas or 1, 1))
-    recorded = snapshot.service.get("replicas")
-    if recorded is None:
-        return np.full(snapshot.grid.size, now)
-    last = np.maximum.accumulate(np.where(np.isfinite(recorded), np.arange(recorded.size), -1))
-    return np.maximum(np.where(last >= 0, recorded[last], now), 1.0)
 
 
 def total_cores(snapshot: WorkloadSnapshot, replicas: Array) -> Array:
@@ -116,8 +104,8 @@ def _requests_per_core(snapshot: WorkloadSnapshot, cores: Array) -> float | None
 def _modelled(context: AnalysisContext, slo: Slo) -> float | None:
     """Returns the rate of a replica up to which the latency model keeps an objective, if it can tell."""
     history = read_history(context)
-    observed = None if isinstance(history, Missing) else history.observations()
-    if observed is None or isinstance(history, Missing):
+    observed = None if isinstance(history, InsufficientHistory) else history.observations()
+    if observed is None or isinstance(history, InsufficientHistory):
         return None
     model = identify(observed)
     found = None if isinstance(model, NotIdentified) else outlook(history, model, slo.quantile, slice(None))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.plugin import AnalysisContext, Array, HpaState
-from perfopt_cost.demand import Need, running_replicas
+from perfopt.plugin import AnalysisContext, Array, HpaState, running_replicas, unseen_triggers
+from perfopt_cost.demand import Need
 from perfopt_cost.freedom import Freedom
 
 MIN_SAVING = 0.05
@@ -41,11 +41,15 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
     """
     state = context.snapshot.workload.state
     hpa, request = state.hpa, state.total("cpu_request_cores")
-    if hpa is None or hpa.other_metrics or hpa.target_memory_utilization_percent is not None:
+    if (
+        hpa is None
+        or unseen_triggers(context.snapshot.workload)
+        or hpa.target_memory_utilization_percent is not None
+    ):
         return None
     if hpa.target_cpu_utilization_percent is None or not request or hpa.min_replicas <= freedom.floor:
         return None
-    ran = running_replicas(context)
+    ran = running_replicas(context.snapshot)
     used = _total(context, ran)
     if used is None or not all(need.cpu for need in needs):
         return None

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perfopt.plugin import (
     CPU_FLOOR_CORES,
@@ -11,16 +10,18 @@ from perfopt.plugin import (
     AnalysisContext,
     Array,
     DeclineCode,
-    PodSeries,
+    InsufficientHistory,
+    check_history,
+    running_replicas,
+    steps_with_samples,
+    throttling,
+    validity_steps,
 )
 from perfopt_cost.calibration import Bound, BoundModel, Calibration
 from perfopt_cost.hours import HOURS, KINDS, Cells
 
-MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-MIN_COVERAGE = 0.6
 IDLE_CORES = CPU_FLOOR_CORES / 2  # a P99 of half the floor stays within the floor
 OVER_LIMIT = 1.1
-_THROTTLED_FRACTION, _THROTTLED_SHARE = 0.05, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +50,36 @@ class Need:
         return self.cpu is not None and self.cpu.value <= CPU_FLOOR_CORES
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """Why there is no saying what a container needs."""
-
-    code: DeclineCode
-    reason: str
-
-
-def running_replicas(context: AnalysisContext) -> Array:
-    """Returns how many replicas ran at each step, at least 1, shape (steps,)."""
-    now = float(max(context.snapshot.workload.state.replicas or 1, 1))
-    recorded = context.snapshot.service.get("replicas")
-    if recorded is None:
-        return np.full(context.snapshot.grid.size, now)
-    return np.maximum(np.where(np.isfinite(recorded), recorded, now), 1.0)
-
-
-def needs(context: AnalysisContext, calibration: Calibration, cells: Cells) -> list[Need] | Unusable:
+def needs(
+    context: AnalysisContext, calibration: Calibration, cells: Cells
+) -> list[Need] | InsufficientHistory:
     """Returns what each container needs, or why that can't be said of one of them."""
     names = [container.name for container in context.snapshot.workload.state.containers]
-    load = running_replicas(context)
+    load = running_replicas(context.snapshot)
     load = load / max(context.snapshot.workload.state.replicas or 1, 1)
     found = []
     for name in names:
         need = _need(context, calibration, cells, name, load)
-        if isinstance(need, Unusable):
+        if isinstance(need, InsufficientHistory):
             return need
         found.append(need)
     if not any(need.cpu or need.memory for need in found):
-        return Unusable(DeclineCode.NO_DATA, "Neither cpu nor memory of this workload is measured.")
+        return InsufficientHistory(
+            DeclineCode.NO_DATA, "Neither cpu nor memory of this workload is measured."
+        )
     return found
 
 
 def _need(
     context: AnalysisContext, calibration: Calibration, cells: Cells, name: str, load: Array
-) -> Need | Unusable:
+) -> Need | InsufficientHistory:
     kind = context.snapshot.workload.service_class
     shape = np.ones((KINDS, HOURS))
     bounds: dict[str, Bound | None] = {}
     seen = least = 0.0
     for metric, model in (("cpu_cores", calibration.cpu[kind]), ("memory_bytes", calibration.memory[kind])):
         used = _usable(context, name, metric)
-        if isinstance(used, Unusable):
+        if isinstance(used, InsufficientHistory):
             return used
         bounds[metric] = None
         if used is None:
@@ -110,8 +98,7 @@ def _need(
 
 def _bounded(context: AnalysisContext, name: str, metric: str, values: Array, model: BoundModel) -> Bound:
     """Returns the bound, no higher than a limit that use never passed lets it be, and idle use as idle."""
-    steps = max(-(-context.validity // context.snapshot.grid.step), 1)
-    made = model.bound(values, steps)
+    made = model.bound(values, validity_steps(context))
     container = context.snapshot.workload.state.container(name)
     limit = getattr(container, "cpu_limit_cores" if metric == "cpu_cores" else "memory_limit_bytes", None)
     peak = float(np.nanmax(values))
@@ -124,32 +111,18 @@ def _bounded(context: AnalysisContext, name: str, metric: str, values: Array, mo
     return Bound(max(value, floor), made.reference, made.held)
 
 
-def _usable(context: AnalysisContext, name: str, metric: str) -> tuple[Array, int] | Unusable | None:
+def _usable(
+    context: AnalysisContext, name: str, metric: str
+) -> tuple[Array, int] | InsufficientHistory | None:
     """Returns the values from the first sample on and where they begin; None without such a metric."""
     series = context.snapshot.series(name, metric)
-    present = _present(series)
-    if series is None or not present.any():
+    if series is None:
         return None
-    first = int(present.argmax())
-    hours = (present.size - first) * context.snapshot.grid.step_seconds / 3600
-    parts, of = MIN_HISTORY
-    least = context.validity.total_seconds() / 3600 * parts / of
-    if hours < least:
-        text = f"{name} has {hours:.1f} h of {metric}; {least:.1f} h (3/7 of the validity) are needed."
-        return Unusable(DeclineCode.SHORT_HISTORY, text)
-    covered = float(present[first:].mean())
-    if covered < MIN_COVERAGE:
-        text = f"{name} has {covered:.0%} of its samples of {metric}; {MIN_COVERAGE:.0%} are needed."
-        return Unusable(DeclineCode.LOW_COVERAGE, text)
-    values = series.values[:, first:]
-    return np.where(np.isfinite(values), values, np.nan), first
-
-
-def _present(series: PodSeries | None) -> NDArray[np.bool_]:
-    if series is None or not series.values.size:
-        return np.zeros(0, dtype=np.bool_)
-    found: NDArray[np.bool_] = np.isfinite(series.values).any(axis=0)
-    return found
+    values = np.where(np.isfinite(series.values), series.values, np.nan)
+    begin = check_history(context, steps_with_samples(values), name, metric)
+    if isinstance(begin, InsufficientHistory):
+        return None if begin.code is DeclineCode.NO_DATA else begin
+    return values[:, begin:], begin
 
 
 def _p99(values: Array) -> float:
@@ -164,8 +137,7 @@ def shortage(context: AnalysisContext) -> str | None:
         kills = metrics.get("oom_kills")
         if kills is not None and np.nansum(kills.values) > 0:
             return f"{name} was killed for lack of memory in this period."
-        throttled = metrics.get("cpu_throttled_fraction")
-        known = throttled.values[np.isfinite(throttled.values)] if throttled is not None else np.empty(0)
-        if known.size and (known > _THROTTLED_FRACTION).mean() >= _THROTTLED_SHARE:
+        throttled = throttling(context.snapshot, name)
+        if throttled is not None and throttled.considerable:
             return f"{name} was throttled in more than 5 % of its periods at times."
     return None

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from perfopt.plugin import AnalysisContext, Reason, ServiceClass
+from perfopt.plugin import (
+    AnalysisContext,
+    Reason,
+    ServiceClass,
+    Workload,
+    WorkloadState,
+    replicas_owner,
+    requests_owner,
+    utilization_target,
+)
 from perfopt_cost.availability import Availability, availability_of, reasons
 from perfopt_cost.demand import Need
 from perfopt_cost.objective import Room, room
@@ -45,9 +54,8 @@ class Freedom:
 def freedom_of(context: AnalysisContext) -> Freedom:
     """Returns what may be changed of the workload."""
     workload, state = context.snapshot.workload, context.snapshot.workload.state
-    hpa, running = state.hpa, max(state.replicas or 1, 1)
-    vpa = state.vpa_mode is not None and state.vpa_mode != "Off"
-    owned = hpa is not None or state.keda is not None
+    running = max(state.replicas or 1, 1)
+    owned = replicas_owner(state) is not None
     scaled = workload.id.kind.lower() in _SCALABLE and state.replicas is not None
     scalable = scaled and not owned
     wanted = availability_of(workload, running)
@@ -55,8 +63,8 @@ def freedom_of(context: AnalysisContext) -> Freedom:
     movable = scalable and workload.id.kind.lower() != "statefulset"
     floor = max(wanted.floor, running if left.held else 1)
     return Freedom(
-        cpu=not vpa and (hpa is None or hpa.target_cpu_utilization_percent is None),
-        memory=not vpa and (hpa is None or hpa.target_memory_utilization_percent is None),
+        cpu=_free(workload, "cpu"),
+        memory=_free(workload, "memory"),
         replicas=scalable,
         running=running,
         floor=floor,
@@ -66,21 +74,26 @@ def freedom_of(context: AnalysisContext) -> Freedom:
         load=left.load,
         availability=wanted,
         reasons=(
-            *_owners(context, vpa=vpa),
+            *_owners(state),
             *left.reasons,
             *(reasons(workload.service_class, wanted) if scaled else ()),
         ),
     )
 
 
-def _owners(context: AnalysisContext, *, vpa: bool) -> list[Reason]:
-    state, found = context.snapshot.workload.state, []
-    if vpa:
-        text = f"A VerticalPodAutoscaler in mode {state.vpa_mode} owns the requests: they stay as they are."
+def _free(workload: Workload, resource: str) -> bool:
+    """Returns whether a request may change: nothing sets it, and no autoscaler may measure use against it."""
+    owned = requests_owner(workload.state) or utilization_target(workload.state, resource)
+    return not owned and not workload.unknown_autoscalers
+
+
+def _owners(state: WorkloadState) -> list[Reason]:
+    found = []
+    owner = requests_owner(state)
+    if owner:
+        text = f"A {owner} owns the requests: they stay as they are."
         found.append(Reason(code="vpa_owned", text=text))
-    owner = (
-        "HorizontalPodAutoscaler" if state.hpa else f"KEDA ScaledObject {state.keda}" if state.keda else None
-    )
+    owner = replicas_owner(state)
     if owner:
         text = f"A {owner} owns the replicas: their number is left to it."
         found.append(Reason(code="replicas_owned", text=text))

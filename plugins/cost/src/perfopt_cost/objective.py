@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.capacity import Missing, NotIdentified, Outlook, identify, outlook, read_history
-from perfopt.plugin import AnalysisContext, Reason, Slo, missed_share, realised_latency
+from perfopt.capacity import NotIdentified, Outlook, identify, outlook, read_history
+from perfopt.plugin import AnalysisContext, InsufficientHistory, Reason, Slo, missed_share, realised_latency
 
 Bools = NDArray[np.bool_]
 
@@ -58,7 +58,7 @@ def room(context: AnalysisContext, running: int) -> Room:
 def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook | str:
     """Returns the service under the load of its history at today's replicas, or why there is no saying."""
     history = read_history(context)
-    if isinstance(history, Missing):
+    if isinstance(history, InsufficientHistory):
         return history.reason
     observed = history.observations()
     if observed is None:

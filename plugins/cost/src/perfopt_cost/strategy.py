@@ -14,6 +14,7 @@ from perfopt.plugin import (
     Claim,
     DeclineCode,
     Declined,
+    InsufficientHistory,
     MergeHints,
     OptimizationType,
     Prior,
@@ -26,7 +27,7 @@ from perfopt_cost import text
 from perfopt_cost.autoscaler import lower_minimum
 from perfopt_cost.availability import CONSTRAINTS, constraints
 from perfopt_cost.calibration import Calibration, shipped_calibration
-from perfopt_cost.demand import Need, Unusable, needs, shortage
+from perfopt_cost.demand import Need, needs, shortage
 from perfopt_cost.freedom import Freedom, freedom_of
 from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
 from perfopt_cost.idle import idle_reasons
@@ -106,8 +107,8 @@ class CostStrategy:
             return decline(_TYPE, DeclineCode.UNSTABLE, reason)
         cells = cells_of(context)
         needed = needs(context, self.calibration, cells)
-        if isinstance(needed, Unusable):
-            return decline(_TYPE, needed.code, needed.reason)
+        if isinstance(needed, InsufficientHistory):
+            return needed.declined(_TYPE)
         freedom = freedom_of(context)
         plan = self._cheapest(context, needed, freedom, cells)
         return _answer(context, needed, freedom, plan, cost)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from perfopt.capacity import History, Outlook, fit_usl
-from perfopt.plugin import Array, Reason, WorkloadSnapshot
+from perfopt.plugin import Array, Reason, Throttling, WorkloadSnapshot
 
-THROTTLED = 0.05  # of the periods: what counts as throttling elsewhere in perfopt
 _OFTEN = 0.05  # of the steps
 _GC_PAUSES = 0.05  # of the time
 _NEAR_LIMIT = 0.95
@@ -50,7 +49,7 @@ class Bottleneck:
         return Reason(code=f"bottleneck_{self.cause}", text=self.text, data=self.data)
 
 
-def inferred(found: Outlook, history: History) -> Bottleneck:
+def inferred(found: Outlook, history: History, throttled: Throttling | None) -> Bottleneck:
     """Returns what the model says adds most to the busy latency: quota, threads, or what remains alone."""
     now, free = found.now_and_with_any_cpu_ms()
     without_both, alone = found.with_any_threads().without_quota_and_alone_ms()
@@ -67,7 +66,7 @@ def inferred(found: Outlook, history: History) -> Bottleneck:
     if parts[largest] < _CONSIDERABLE * now:
         return _alone(found, data, alone)
     if largest == "quota":
-        return _cpu(found, history, data, now, free)
+        return _cpu(found, throttled, data, now, free)
     return _threads(found, data, (now, free, without_both))
 
 
@@ -83,23 +82,22 @@ def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, fl
     )
 
 
-def _cpu(found: Outlook, history: History, data: dict[str, Any], now: float, free: float) -> Bottleneck:
-    recent = history.throttled[np.isfinite(history.throttled)]
-    throttled = float(np.quantile(recent, 0.95)) if recent.size else float("nan")
+def _cpu(
+    found: Outlook, throttled: Throttling | None, data: dict[str, Any], now: float, free: float
+) -> Bottleneck:
     used = float(found.utilisation(np.array([found.limit_cores]))[0])
     data = data | {"busy_utilisation": round(used, 3), "limit_cores": found.limit_cores}
-    if recent.size:
-        data["throttled_fraction_p95"] = round(throttled, 3)
-    if recent.size and throttled < THROTTLED:
-        text = f"Its CPU is busy: at the busy load {used:.0%} of its limit is used"
-        cause = Cause.CPU
-    else:
-        seen = (
-            f"stopped by its CPU quota in {throttled:.0%} of the 100 ms periods"
-            if recent.size
-            else "short of CPU"
-        )
-        text, cause = f"It is {seen} at its busiest, at {used:.0%} of the limit", Cause.THROTTLING
+    text, cause = f"It is short of CPU at its busiest, at {used:.0%} of the limit", Cause.THROTTLING
+    if throttled is not None:
+        busiest = float(np.nanquantile(throttled.fractions, 0.95))
+        data["throttled_fraction_p95"] = round(busiest, 3)
+        if throttled.considerable:
+            text = (
+                f"It is stopped by its CPU quota in {busiest:.0%} of the 100 ms periods at its busiest, at"
+                f" {used:.0%} of the limit"
+            )
+        else:
+            text, cause = f"Its CPU is busy: at the busy load {used:.0%} of its limit is used", Cause.CPU
     return Bottleneck(cause, f"{text}; that is {now - free:.0f} of its {now:.0f} ms.", data)
 
 

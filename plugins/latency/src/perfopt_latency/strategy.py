@@ -7,12 +7,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from perfopt.capacity import MARGIN, History, Missing, NotIdentified, Outlook, identify, outlook, read_history
+from perfopt.capacity import MARGIN, History, NotIdentified, Outlook, identify, outlook, read_history
 from perfopt.plugin import (
     AnalysisContext,
     Claim,
     DeclineCode,
     Declined,
+    InsufficientHistory,
     MergeHints,
     OptimizationType,
     Prior,
@@ -20,6 +21,10 @@ from perfopt.plugin import (
     Slo,
     WorkloadState,
     decline,
+    replicas_owner,
+    requests_owner,
+    throttling,
+    validity_steps,
 )
 from perfopt_latency import bottleneck, text
 from perfopt_latency.claims import Usual, claim, usual
@@ -83,12 +88,12 @@ class LatencyStrategy:
         workload = context.snapshot.workload
         if workload.slo is None:
             return decline(_TYPE, DeclineCode.NOT_APPLICABLE, text.no_objective(workload.annotations))
-        vpa = workload.state.vpa_mode
-        if vpa is not None and vpa != "Off":
-            return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_by_vpa(vpa))
+        owner = requests_owner(workload.state)
+        if owner is not None:
+            return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_requests(owner))
         history = read_history(context)
-        if isinstance(history, Missing):
-            return decline(_TYPE, history.code, history.reason)
+        if isinstance(history, InsufficientHistory):
+            return history.declined(_TYPE)
         missed = _missed(history, workload.slo)
         exhausted = bottleneck.measured(context.snapshot, history.container)
         observed = history.observations()
@@ -108,9 +113,11 @@ class LatencyStrategy:
             context.snapshot.service,
             workload.slo.quantile,
             context.snapshot.grid.size,
-            _validity_steps(context),
+            validity_steps(context),
         )
-        cause = exhausted or bottleneck.inferred(found, history)
+        cause = exhausted or bottleneck.inferred(
+            found, history, throttling(context.snapshot, history.container)
+        )
         case = _Case(context, workload.slo, history, found, cause, moves, missed)
         return _improve(case) if missed > TOLERATED else _keep(case)
 
@@ -125,11 +132,7 @@ def _missed(history: History, slo: Slo) -> float:
 
 
 def _recent(context: AnalysisContext) -> slice:
-    return slice(max(context.snapshot.grid.size - _validity_steps(context), 0), None)
-
-
-def _validity_steps(context: AnalysisContext) -> int:
-    return max(-(-context.validity // context.snapshot.grid.step), 1)
+    return slice(max(context.snapshot.grid.size - validity_steps(context), 0), None)
 
 
 def _keep(case: _Case) -> Proposal:
@@ -161,7 +164,7 @@ def _improve(case: _Case) -> Proposal | Declined:
     replicas = more_replicas(case.found, case.slo.latency_ms)
     if replicas is None:
         return _not_by_resources(case)
-    if state.hpa is not None or state.keda is not None:
+    if replicas_owner(state) is not None:
         return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, text.owned_replicas(case.cause, replicas))
     return _proposed(case, replicas, msgspec.structs.replace(state, replicas=replicas.replicas))
 

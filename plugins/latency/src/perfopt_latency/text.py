@@ -36,11 +36,10 @@ def objective(slo: Slo) -> str:
     return f"p{100 * slo.quantile:g} below {slo.latency_ms:g} ms"
 
 
-def owned_by_vpa(mode: str) -> str:
+def owned_requests(owner: str) -> str:
     """Says that limits are not ours to set."""
     return (
-        f"A VerticalPodAutoscaler in mode {mode} sets requests and limits of this workload; what is"
-        f" recommended here"
+        f"A {owner} sets requests and limits of this workload; what is recommended here"
         " it would undo. Put it in mode Off to have a recommendation."
     )
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from perfopt.learn.features import Features, History, extract
-from perfopt.plugin import AnalysisContext, Container
-from perfopt_resource.usage import OomKills, Throttling, Unusable, Usage, oom_kills, throttling, usage
+from perfopt.plugin import AnalysisContext, Container, InsufficientHistory
+from perfopt_resource.usage import HiddenDemand, OomKills, Usage, hidden_demand, oom_kills, usage
 
 METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}
 
@@ -20,8 +20,8 @@ class Observed:
         features: of what is usable.
     """
 
-    use: dict[str, Usage | Unusable]
-    throttled: Throttling | None
+    use: dict[str, Usage | InsufficientHistory]
+    throttled: HiddenDemand | None
     killed: OomKills | None
     features: Features
 
@@ -45,7 +45,7 @@ def observe(context: AnalysisContext, container: Container) -> Observed:
     """
     use = {resource: usage(context, container.name, metric) for resource, metric in METRICS.items()}
     cpu, memory = use["cpu"], use["memory"]
-    throttled = throttling(context, container.name, cpu) if isinstance(cpu, Usage) else None
+    throttled = hidden_demand(context, container.name, cpu) if isinstance(cpu, Usage) else None
     killed = None
     if isinstance(memory, Usage):
         killed = oom_kills(context, container.name, memory.begin, container.memory_limit_bytes)

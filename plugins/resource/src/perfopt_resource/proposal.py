@@ -11,6 +11,7 @@ from perfopt.plugin import (
     AnalysisContext,
     Basis,
     Container,
+    InsufficientHistory,
     OptimizationType,
     Prior,
     Proposal,
@@ -21,7 +22,6 @@ from perfopt_resource import text
 from perfopt_resource.belief import in_sample
 from perfopt_resource.frontier import frontier
 from perfopt_resource.observed import Observed
-from perfopt_resource.usage import Unusable
 
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 _FIELDS = {
@@ -81,10 +81,10 @@ def _reasons(context: AnalysisContext, made: Sequence[Made], target: WorkloadSta
     state = context.snapshot.workload.state
     reasons = [reason for one in made for reason in one.reasons]
     reasons += [
-        Reason(code="not_sized", text=f"{used.reason}; it stays as it is.")
+        text.not_sized(used)
         for one in made
         for used in one.seen.use.values()
-        if isinstance(used, Unusable)
+        if isinstance(used, InsufficientHistory)
     ]
     if state.keda is not None:
         reasons.append(text.keda(state.keda))

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from perfopt.plugin import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES, AnalysisContext, Container, Reason
+from perfopt.plugin import (
+    CPU_FLOOR_CORES,
+    MEMORY_FLOOR_BYTES,
+    AnalysisContext,
+    Container,
+    Reason,
+    utilization_target,
+    validity_steps,
+)
 from perfopt_resource import text
 from perfopt_resource.leak import leak_peak
 from perfopt_resource.observed import Observed
-from perfopt_resource.usage import validity_steps
 
 MEMORY_LIMIT_HEADROOM = 1.25
 SMALL_MOVE = 0.10
@@ -144,8 +151,7 @@ def hold_for_autoscaler(
     Its target is a share of the request: a smaller request makes the same use look like more, so it adds
     replicas, each of which then uses less, and the next recommendation is smaller again.
     """
-    hpa = context.snapshot.workload.state.hpa
-    target = getattr(hpa, f"target_{resource}_utilization_percent", None)
+    target = utilization_target(context.snapshot.workload.state, resource)
     if target is None or current is None:
         return wanted, ()
     if wanted < current:

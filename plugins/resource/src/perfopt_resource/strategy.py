@@ -13,18 +13,19 @@ from perfopt.plugin import (
     Container,
     DeclineCode,
     Declined,
+    InsufficientHistory,
     OptimizationType,
     Prior,
     Proposal,
     Reason,
     decline,
+    requests_owner,
 )
 from perfopt_resource import text
 from perfopt_resource.belief import fleet_prior, not_sure, prior
 from perfopt_resource.observed import METRICS, Observed, observe
 from perfopt_resource.proposal import Made, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory
-from perfopt_resource.usage import Unusable
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
 # What stopped most is what the user can do something about.
@@ -58,12 +59,12 @@ class ResourceStrategy:
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns requests and limits for [now, now + validity), or why there are none."""
-        state = context.snapshot.workload.state
-        if state.vpa_mode is not None and state.vpa_mode != "Off":
+        owner = requests_owner(context.snapshot.workload.state)
+        if owner is not None:
             return decline(
                 _TYPE,
                 DeclineCode.OWNED_BY_CONTROLLER,
-                f"A VerticalPodAutoscaler in mode {state.vpa_mode} sets the requests of this workload;"
+                f"A {owner} sets the requests of this workload;"
                 " what is recommended here it would undo. Put it in mode Off to have a recommendation.",
             )
         given = context.models.get("sizing")
@@ -77,7 +78,9 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     containers = [state.container(name) or Container(name=name) for name in names]
     seen = [observe(context, container) for container in containers]
     if not any(one.features.references for one in seen):
-        return _declined([use for one in seen for use in one.use.values() if isinstance(use, Unusable)])
+        return _declined(
+            [use for one in seen for use in one.use.values() if isinstance(use, InsufficientHistory)]
+        )
     # The word is kept only if all containers of a pod hold, while the slack of one is but its share of the
     # pod's: so of many, each is sized more surely.
     cost = context.under_provisioning_penalty * sum(bool(one.features.references) for one in seen)
@@ -116,7 +119,7 @@ def _apply(context: AnalysisContext, container: Container, seen: Observed, sizin
     wanted = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
     for resource, size in (("cpu", size_cpu), ("memory", size_memory)):
         value, used = wanted[resource], seen.use[resource]
-        if value is None or isinstance(used, Unusable):
+        if value is None or isinstance(used, InsufficientHistory):
             continue
         sized = size(context, container, seen, value)
         container, requests[resource] = sized.container, sized.request
@@ -126,10 +129,9 @@ def _apply(context: AnalysisContext, container: Container, seen: Observed, sizin
     return Made(seen, container, reasons, sizing, sizing.outlook.confidence(requests))
 
 
-def _declined(skipped: list[Unusable]) -> Declined:
+def _declined(skipped: list[InsufficientHistory]) -> Declined:
     if not skipped:
         return decline(_TYPE, DeclineCode.NO_DATA, "No container of this workload is known.")
-    codes = {unusable.code for unusable in skipped}
+    codes = {lacking.code for lacking in skipped}
     code = next(code for code in _WORST_FIRST if code in codes)
-    reason = "; ".join(unusable.reason for unusable in skipped if unusable.code is code)
-    return decline(_TYPE, code, f"{reason}.")
+    return decline(_TYPE, code, " ".join(lacking.reason for lacking in skipped if lacking.code is code))

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from perfopt.learn.features import Ceiling
-from perfopt.plugin import AnalysisContext, Array, Container, Reason
+from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
 from perfopt_resource.observed import Observed
-from perfopt_resource.usage import OomKills, Throttling, Unusable
+from perfopt_resource.usage import HiddenDemand, OomKills
 
 
 def quantity(field: str, value: float | None) -> str:
@@ -86,7 +86,7 @@ def mebibytes(size: float) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def throttled(name: str, seen: Throttling, value: float) -> Reason:
+def throttled(name: str, seen: HiddenDemand, value: float) -> Reason:
     """Says that throttling hid demand."""
     return Reason(
         code="cpu_throttled",
@@ -200,6 +200,6 @@ def keda(scaled_object: str) -> Reason:
     )
 
 
-def not_sized(unusable: Unusable) -> Reason:
+def not_sized(lacking: InsufficientHistory) -> Reason:
     """Says why a resource of a container stays as it is."""
-    return Reason(code="not_sized", text=f"{unusable.reason}; what it has stays as it is.")
+    return Reason(code="not_sized", text=f"{lacking.reason} It stays as it is.")

@@ -6,13 +6,19 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.plugin import AnalysisContext, Array, DeclineCode, PodSeries, WorkloadSnapshot
+from perfopt.plugin import (
+    AnalysisContext,
+    Array,
+    InsufficientHistory,
+    PodSeries,
+    check_history,
+    enough_since,
+    steps_with_samples,
+    throttling,
+)
 
 Flags = NDArray[np.bool_]
 
-MIN_HISTORY = (3, 7)  # parts of the validity (DESIGN.md section 3)
-MIN_COVERAGE = 0.6
-THROTTLED_FRACTION = 0.05
 OOM_FACTOR = 1.2  # VPA's bump after an OOM kill: a fifth more,
 OOM_MIN_BYTES = 100 * 2**20  # and at least 100 MiB
 
@@ -32,74 +38,34 @@ class Usage:
     image_change: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """Why a container's use of a resource can't be sized."""
-
-    code: DeclineCode
-    reason: str
-
-
-def usage(context: AnalysisContext, container: str, metric: str) -> Usage | Unusable:
+def usage(context: AnalysisContext, container: str, metric: str) -> Usage | InsufficientHistory:
     """Returns the history of a metric that counts, or why it is not enough."""
     snapshot = context.snapshot
     series = snapshot.series(container, metric)
-    present = _present(series)
-    if series is None or not present.any():
-        return Unusable(DeclineCode.NO_DATA, f"{container} has no {metric}")
-    first = int(present.argmax())
-    least = least_steps(context)
-    if present.size - first < least:
-        hours = (present.size - first) * snapshot.grid.step_seconds / 3600
-        needed = least * snapshot.grid.step_seconds / 3600
-        return Unusable(
-            DeclineCode.SHORT_HISTORY,
-            f"{container} has {hours:.1f} h of {metric}, {needed:.1f} h (3/7 of the validity) are needed",
-        )
-    covered = snapshot.covered(present[first:], first)
-    if covered < MIN_COVERAGE:
-        return Unusable(
-            DeclineCode.LOW_COVERAGE,
-            f"{container} has {covered:.0%} of its samples of {metric}, {MIN_COVERAGE:.0%} are needed",
-        )
-    return _since_image_change(snapshot, container, series, present, first, least)
+    values = np.zeros((1, 0)) if series is None else _finite(series.values)
+    present = steps_with_samples(values)
+    begin = check_history(context, present, container, metric)
+    if isinstance(begin, InsufficientHistory):
+        return begin
+    changed = _image_change(context, container, present, begin)
+    if changed is None:
+        return Usage(values[:, begin:], begin, None)
+    begin, at = changed
+    return Usage(values[:, begin:], begin, at)
 
 
-def least_steps(context: AnalysisContext) -> int:
-    """Returns how many steps of history are needed at least."""
-    parts, of = MIN_HISTORY
-    return -(-validity_steps(context) * parts // of)
-
-
-def validity_steps(context: AnalysisContext) -> int:
-    """Returns the steps of the validity window, at least one."""
-    return max(-(-context.validity // context.snapshot.grid.step), 1)
-
-
-def _present(series: PodSeries | None) -> Flags:
-    if series is None:
-        return np.zeros(0, dtype=np.bool_)
-    found: Flags = np.isfinite(series.values).any(axis=0)
-    return found
-
-
-def _since_image_change(
-    snapshot: WorkloadSnapshot,
-    container: str,
-    series: PodSeries,
-    present: Flags,
-    first: int,
-    least: int,
-) -> Usage:
-    """Leaves out what another image did, where enough remains without it."""
-    changes = [change.at for change in snapshot.image_changes if change.container == container]
-    if changes:
-        since = -(-(changes[-1] - snapshot.grid.start) // snapshot.grid.step)
-        rest = present[since:]
-        if first < since <= present.size - least and snapshot.covered(rest, since) >= MIN_COVERAGE:
-            begin = since + int(rest.argmax())
-            return Usage(_finite(series.values[:, begin:]), begin, changes[-1])
-    return Usage(_finite(series.values[:, first:]), first, None)
+def _image_change(
+    context: AnalysisContext, container: str, present: Flags, first: int
+) -> tuple[int, datetime] | None:
+    """Returns where the history of the latest image begins, where that is history enough, and since when."""
+    grid = context.snapshot.grid
+    changes = [change.at for change in context.snapshot.image_changes if change.container == container]
+    if not changes:
+        return None
+    since = -(-(changes[-1] - grid.start) // grid.step)
+    if since <= first or not enough_since(context, present, since):
+        return None
+    return since + int(present[since:].argmax()), changes[-1]
 
 
 def _finite(values: Array) -> Array:
@@ -107,11 +73,11 @@ def _finite(values: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttling:
-    """CPU throttling that was seen.
+class HiddenDemand:
+    """CPU demand that throttling hid.
 
     Attributes:
-        share: share of steps with more than 5 % throttled periods.
+        share: share of throttled steps.
         worst: the P99 of the throttled fraction.
         demand: use as it would have been, at least, without throttling; shape of the use.
     """
@@ -121,24 +87,17 @@ class Throttling:
     demand: Array
 
 
-def throttling(context: AnalysisContext, container: str, used: Usage) -> Throttling | None:
-    """Returns what throttling hid, or None where 5-minute steps were throttled in less than 1 %.
+def hidden_demand(context: AnalysisContext, container: str, used: Usage) -> HiddenDemand | None:
+    """Returns what throttling hid, or None where a container was not throttled.
 
     A container throttled in a fraction f of its periods wanted more in each of them; taking its demand
     as use * (1 + f) is what Kruize does. It never lowers use.
     """
-    series = context.snapshot.series(container, "cpu_throttled_fraction")
-    if series is None or not series.values.size:
+    seen = throttling(context.snapshot, container, used.begin)
+    if seen is None or not seen.considerable:
         return None
-    fractions = np.fmax.reduce(series.values[:, used.begin :], axis=0)
-    known = np.isfinite(fractions)
-    if not known.any():
-        return None
-    share = float((fractions[known] > THROTTLED_FRACTION).mean())
-    if share < 0.01:
-        return None
-    fractions = np.where(known, np.clip(fractions, 0.0, 1.0), 0.0)
-    return Throttling(share, float(np.quantile(fractions[known], 0.99)), used.values * (1 + fractions))
+    worst = float(np.nanquantile(seen.fractions, 0.99))
+    return HiddenDemand(seen.share, worst, used.values * (1 + np.nan_to_num(seen.fractions)))
 
 
 @dataclass(frozen=True, slots=True)

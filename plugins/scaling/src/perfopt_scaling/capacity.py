@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.capacity.throughput import Throughput, running_replicas, throughput
-from perfopt.plugin import AnalysisContext, Array
+from perfopt.capacity.throughput import Throughput, throughput
+from perfopt.plugin import AnalysisContext, Array, running_replicas
 from perfopt_scaling.demand import Demand
 from perfopt_scaling.startup import Startup, startup
 

@@ -43,12 +43,6 @@ def hpa(
     )
 
 
-def held_by(workload: Workload) -> tuple[str, ...]:
-    """Returns what may hold replicas beside CPU utilisation: other metrics, autoscalers shown in part."""
-    others = workload.state.hpa.other_metrics if workload.state.hpa is not None else ()
-    return tuple(dict.fromkeys((*others, *workload.unknown_autoscalers)))
-
-
 def behavior(largest: int, window_seconds: int) -> dict[str, Any]:
     """Returns the behaviour: up at once, down after a window and by at most half a minute."""
     return {

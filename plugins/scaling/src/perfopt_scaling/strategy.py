@@ -19,14 +19,14 @@ from perfopt.plugin import (
     Proposal,
     ServiceClass,
     WorkloadState,
-    decline,
+    unseen_triggers,
 )
 from perfopt_scaling import text
 from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, Capacity, capacity
-from perfopt_scaling.demand import Demand, Unknown, total_demand
+from perfopt_scaling.demand import Demand, total_demand
 from perfopt_scaling.forecast import Need, foretell, windows_need
 from perfopt_scaling.joint import Joint, solve
-from perfopt_scaling.settings import held_by, hpa, scaled_object, schedule
+from perfopt_scaling.settings import hpa, scaled_object, schedule
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
 
@@ -106,8 +106,8 @@ class ScalingStrategy:
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Proposes HPA settings, a schedule and a ScaledObject, or says why replicas can't be planned."""
         demand = total_demand(context)
-        if isinstance(demand, Unknown):
-            return decline(_TYPE, demand.code, demand.reason)
+        if isinstance(demand, Declined):
+            return demand
         workload = context.snapshot.workload
         stance = STANCES[workload.service_class]
         need = foretell(demand.cores, context.snapshot.grid, context.validity)
@@ -136,7 +136,7 @@ class ScalingStrategy:
         if state.keda is None:  # KEDA takes one ScaledObject for a workload, and that has triggers of its own
             extra["keda_scaled_object"] = scaled_object(workload, settings)
         running = float(demand.replicas[-_recent(context) :].mean())
-        held = held_by(workload)
+        held = unseen_triggers(workload)
         expected = max(float(plan.expected.mean()), running) if held else float(plan.expected.mean())
         replicas = max(round(expected), 1)
         target = msgspec.structs.replace(

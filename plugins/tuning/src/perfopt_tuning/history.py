@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from perfopt.plugin import METRICS, AnalysisContext, Array
+from perfopt.plugin import METRICS, AnalysisContext, Array, InsufficientHistory, check_history
 
-MIN_HISTORY = 3 / 7  # of the validity (DESIGN.md section 3)
-MIN_COVERAGE = 0.6
 _LATENCIES = (
     (0.5, "latency_p50_ms"),
     (0.9, "latency_p90_ms"),
@@ -39,7 +38,7 @@ class History:
     def measured(self, container: str, function: str, metric: str) -> float | None:
         """Returns last, p99, peak or mean of a metric.
 
-        What is demand (all but `last`) needs 3/7 of the validity as history, covered to 60 %.
+        What is demand (all but `last`) needs history enough (`perfopt.plugin.check_history`).
         """
         key = container, function, metric
         if key not in self._known:
@@ -48,8 +47,9 @@ class History:
         return self._known[key]
 
     def _summary(self, function: str, values: Array) -> float | None:
-        finite = values[np.isfinite(values)]
-        if not finite.size or (function != "last" and finite.size < self.least_samples()):
+        present = np.isfinite(values)
+        finite = values[present]
+        if not finite.size or (function != "last" and not self._enough(present)):
             return None
         match function:
             case "last":
@@ -61,10 +61,8 @@ class History:
             case _:
                 return quantile(finite, 0.99)
 
-    def least_samples(self) -> int:
-        """Returns how many samples make a history."""
-        steps = self.context.validity / self.context.snapshot.grid.step
-        return max(math.ceil(MIN_HISTORY * MIN_COVERAGE * steps), 1)
+    def _enough(self, present: NDArray[np.bool_]) -> bool:
+        return not isinstance(check_history(self.context, present, "", ""), InsufficientHistory)
 
     def requests_in_flight(self) -> float | None:
         """Returns L = λW of one replica, its P99 over time (Little 1961); None without rate or latency."""
