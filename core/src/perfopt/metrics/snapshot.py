@@ -57,10 +57,11 @@ class TimeGrid:
 
 @dataclass(frozen=True, slots=True)
 class PodSeries:
-    """One metric of one container, a row for each pod that ran it.
+    """One metric of one container, a row for each pod that ran it at the same time as others.
 
     Attributes:
-        pods: names, sorted; file sources have one row named "".
+        pods: names, sorted; pods that came one after another may share a row, named for the first of them.
+            File sources have one row named "".
         values: shape (len(pods), grid.size), NaN where a pod did not exist or no sample was there.
     """
 

@@ -17,9 +17,9 @@ from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
 from perfopt.metrics.plausibility import Capacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.packing import Lifetime, in_rows
 from perfopt.sources.prometheus.rows import Row
 
-Lifetime = tuple[int, int]
 Flags = NDArray[np.bool_]
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
 _EVERY_CONTAINER_HAS = ("cpu_cores", "memory_bytes")  # absence is a gap, not something it goes without
@@ -73,7 +73,7 @@ def assemble(
     for (container, name), mine in reports.items():
         coverage[f"{container}/{name}"] = merge_reports([*mine, _absence(lacking[container])])
     containers: dict[str, dict[str, PodSeries]] = defaultdict(dict)
-    for (container, name), one in series.items():
+    for (container, name), one in in_rows(series, lifetimes).items():
         containers[container][name] = one
     for container in containers:
         for name in _EVERY_CONTAINER_HAS:
