@@ -10,7 +10,7 @@ from perfopt.errors import UnavailableError
 from perfopt_api.events.nats import Nats, ensure_stream, event_stream, job_stream
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.database import Database
-from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.readiness import DatabaseReadiness
 
 _RETRY_SECONDS = 0.25
 # Commands of jobs and requests take far less than a second: who asks should not wait long for a hung server.
@@ -23,6 +23,7 @@ class Backends:
 
     database: Database
     nats: Nats
+    readiness: DatabaseReadiness
 
 
 @contextlib.asynccontextmanager
@@ -39,8 +40,10 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
         InvalidInputError: an address or a stream is not usable.
     """
     database = Database(settings.database_url, pool_size=pool_size, command_seconds=_COMMAND_SECONDS)
+    spare = Database(settings.database_url, pool_size=1, command_seconds=_COMMAND_SECONDS)
+    readiness = DatabaseReadiness(spare)
     try:
-        await _reached(database, settings.startup_seconds)
+        await _reached(readiness, settings.startup_seconds)
         connection = await Nats.connect(settings.nats_url, name=name, within=settings.startup_seconds)
         try:
             for stream in (
@@ -48,19 +51,19 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
                 job_stream(settings.job_stream, settings.stream_replicas),
             ):
                 await ensure_stream(connection, stream)
-            yield Backends(database, connection)
+            yield Backends(database, connection, readiness)
         finally:
             await connection.close()
     finally:
+        await spare.close()
         await database.close()
 
 
-async def _reached(database: Database, within: float) -> None:
+async def _reached(readiness: DatabaseReadiness, within: float) -> None:
     deadline = time.monotonic() + within
-    store = PostgresStore(database)
     while True:
         try:
-            return await store.ping()
+            return await readiness.check()
         except UnavailableError:
             if time.monotonic() >= deadline:
                 raise

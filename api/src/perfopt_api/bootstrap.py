@@ -47,11 +47,13 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
 async def _ports(config: Config, backends: Backends, live: LiveDemand) -> Ports:
     settings = service_settings(config)
     store = PostgresStore(backends.database)
-    waiter = NatsJobWaiter(store, backends.nats)
+    queue = JetStreamJobQueue(backends.nats, settings.job_stream)
+    waiter = NatsJobWaiter(store, backends.nats, max_waiters=settings.max_waiters)
     await waiter.start()
     return Ports(
+        checks={"postgresql": backends.readiness.check, "nats": queue.ping},
         store=store,
-        queue=JetStreamJobQueue(backends.nats, settings.job_stream),
+        queue=queue,
         waiter=waiter,
         models=PostgresModels(backends.database),
         live=live,

@@ -2,38 +2,37 @@
 
 import asyncio
 import contextlib
-import signal
+import resource
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import structlog
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
+from litestar import Litestar
 
 from perfopt.config import Config
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.bootstrap import open_app
-from perfopt_api.settings import service_settings
+from perfopt_api.http.ports import Checks
+from perfopt_api.http.workerhealth import create_worker_app
+from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.database import Database
 from perfopt_api.store.schema import migrate
+from perfopt_api.supervision import Supervisor
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 8.0
+"""For requests that run when the process is stopped; it leaves after ten seconds whatever they do."""
+_BACKLOG = 1024
+_OTHER_FILES = 256
 _LISTEN_SECONDS = 10.0
 _RETRY_SECONDS = 0.25
 _log = structlog.get_logger("perfopt_api.serving")
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Returns an event that SIGINT and SIGTERM set, in place of what they did before."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
 async def serve_api(config: Config, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    """Serves until told to stop; requests that run then get ten seconds to finish.
+    """Serves until told to stop; requests that run then get eight seconds to finish, and waits end at once.
 
     A stop while PostgreSQL or NATS is still waited for ends it at once.
 
@@ -90,19 +89,68 @@ async def _serve(config: Config, stop: asyncio.Event, ready: Callable[[str], Non
     address, port = _listenable(settings.host, settings.port)
     if not settings.api_keys:
         _log.warning("the API is open to everyone who can reach it", remedy="Set service.api_keys.")
-    async with open_app(config) as app:
-        server = Server(
-            app, address=address, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False
-        )
-        serving = asyncio.create_task(server.serve())
-        try:
-            await _listening(address, port, serving)
-            ready(f"http://{settings.host}:{port}")
-            await _until(stop, serving)
-        finally:
-            server.stop()  # type: ignore[no-untyped-call]  # granian leaves it without types
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(serving, GRACE_SECONDS)
+    async with open_app(config) as app, http_server(app, address, port, settings) as serving:
+        ready(f"http://{settings.host}:{port}")
+        await _until(stop, serving)
+        app.state.stop_waiting()
+
+
+@contextlib.asynccontextmanager
+async def http_server(
+    app: Litestar, address: str, port: int, settings: ServiceSettings
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Serves an application while the context is open; gives the task that ends with the server.
+
+    Raises:
+        UnavailableError: the server did not start.
+    """
+    _allow_files(settings.max_connections + _OTHER_FILES)
+    server = Server(
+        app,
+        address=address,
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+        backlog=_BACKLOG,
+        backpressure=settings.max_connections,
+        http1_settings=HTTP1Settings(header_read_timeout=int(settings.header_seconds * 1000)),
+    )
+    serving = asyncio.create_task(server.serve())
+    try:
+        await _listening(address, port, serving)
+        yield serving
+    finally:
+        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it without types
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(serving, GRACE_SECONDS)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raises the limit of open files as far as this process may: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+@contextlib.asynccontextmanager
+async def serve_worker_health(
+    settings: ServiceSettings, checks: Checks, supervisor: Supervisor
+) -> AsyncIterator[None]:
+    """Serves health and metrics of a worker while the context is open, where the settings name a port.
+
+    Raises:
+        InvalidInputError: the address cannot be listened on.
+    """
+    if settings.worker_port is None:
+        yield
+        return
+    address, port = _listenable(settings.host, settings.worker_port)
+    async with http_server(create_worker_app(checks, supervisor), address, port, settings):
+        _log.info("worker_health", url=f"http://{settings.host}:{port}/health/ready")
+        yield
 
 
 def _listenable(host: str, port: int) -> tuple[str, int]:

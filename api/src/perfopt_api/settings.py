@@ -35,10 +35,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         host, port: where the API listens.
         base_url: the public address of the API, put before links in events (`details_url`); None
             leaves those links out.
+        max_connections: clients connected at once; further ones wait to be accepted.
+        header_seconds: a connection that sends no complete headers for so long is closed, as is an idle one.
+        body_seconds: a request whose body takes longer is refused with 408.
+        max_waiters: requests that wait by `Prefer: wait=N` at once; further ones get their 202 at once.
         max_body_bytes: a larger request body is refused with 413.
         max_wait_seconds: the most that `Prefer: wait=N` waits.
         startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
         worker_concurrency: jobs that one worker analyses at once.
+        worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
         model_poll_seconds: from one look of a worker at the registry of models to the next.
@@ -59,10 +64,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     base_url: str | None = None
+    max_connections: Annotated[int, Meta(ge=16, le=65536)] = 4096
+    header_seconds: Annotated[float, Meta(ge=1, le=600)] = 75.0
+    body_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    max_waiters: Annotated[int, Meta(ge=0, le=10_000)] = 200
     max_body_bytes: Annotated[int, Meta(ge=1024, le=16 * 2**20)] = 64 * 1024
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0
     worker_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
+    worker_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     model_poll_seconds: Seconds = 5.0

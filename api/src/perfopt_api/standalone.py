@@ -20,8 +20,9 @@ from perfopt.config.overrides import PREFIX
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import ChildServer
 from perfopt_api.embedded import Servers, embedded_servers
-from perfopt_api.serving import serve_api, stop_on_signals
+from perfopt_api.serving import serve_api
 from perfopt_api.settings import with_service
+from perfopt_api.shutdown import stop_on_signals
 from perfopt_api.store.schema import migrate_now
 
 _RESTART_SECONDS = 0.5

@@ -217,6 +217,9 @@ class FakeWaiter:
     def __init__(self, store: FakeStore):
         self.store, self.finishes, self.asked = store, True, []
 
+    def stop(self):
+        self.finishes = True
+
     async def wait_for_job(self, job_id, timeout):
         self.asked.append(timeout)
         if job_id not in self.store.jobs:
@@ -299,6 +302,7 @@ class World:
         self.probes = 0
         self.app = create_app(
             Ports(
+                checks={"postgresql": self.store.ping, "nats": self.queue.ping},
                 store=self.store,
                 queue=self.queue,
                 waiter=self.waiter,

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import httpx
 import psutil
 import pytest
 
+API = "/api/v1/optimization"
 HEAVY = ("pyarrow", "pandas", "scipy", "sklearn", "tensorflow", "statsmodels", "perfopt_resource")
 
 
@@ -207,11 +209,21 @@ def test_a_stop_is_heard_while_the_database_is_still_waited_for():
         assert waiting.wait(20) == 0
 
 
-def test_migrate_makes_an_empty_database_ready(empty_database_url, nats_server):
-    port = free_port()
+def ask_and_wait(port):
+    body, headers = {"service_name": "vm-1"}, {"Prefer": "wait=60"}
+    return httpx.post(
+        f"http://127.0.0.1:{port}{API}/analyze", json=body, headers=headers, timeout=70
+    ).status_code
+
+
+def test_migrate_makes_an_empty_database_ready_and_a_stop_ends_waits(
+    empty_database_url, nats_server, tmp_path
+):
+    port, config = free_port(), tmp_path / "perfopt.yaml"
+    config.write_text("sources: {files: {type: files, paths: samples.csv}}\n")
     settings = environment(database_url=empty_database_url, nats_url=nats_server.url, port=port)
     with subprocess.Popen(
-        command("serve", "--migrate"),
+        command("serve", "--migrate", "--config", str(config)),
         env=settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -219,5 +231,11 @@ def test_migrate_makes_an_empty_database_ready(empty_database_url, nats_server):
     ) as serving:
         assert serving.stdout.readline() == f"The API listens on http://127.0.0.1:{port}.\n"
         assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
-        serving.send_signal(signal.SIGINT)
-        assert serving.wait(20) == 0
+        with ThreadPoolExecutor() as pool, contextlib.closing(socket.create_connection(("127.0.0.1", port))):
+            waiting = [pool.submit(ask_and_wait, port) for _ in range(3)]
+            eventually(lambda: len(httpx.get(f"http://127.0.0.1:{port}{API}/jobs").json()) == 3)
+            began = time.monotonic()
+            serving.send_signal(signal.SIGTERM)
+            assert [answer.result() for answer in waiting] == [202, 202, 202]
+            assert serving.wait(20) == 0
+        assert time.monotonic() - began < 10

@@ -227,7 +227,19 @@ def test_the_openapi_document_describes_bodies_problems_headers_and_examples(cli
     analyze = api["paths"]["/api/v1/optimization/analyze"]["post"]
     content = analyze["requestBody"]["content"]["application/json"]
     assert content["examples"]
-    assert set(analyze["responses"]) == {"200", "202", "400", "401", "406", "409", "413", "415", "422", "503"}
+    assert set(analyze["responses"]) == {
+        "200",
+        "202",
+        "400",
+        "401",
+        "406",
+        "408",
+        "409",
+        "413",
+        "415",
+        "422",
+        "503",
+    }
     assert "Location" in analyze["responses"]["202"]["headers"]
     assert "application/problem+json" in analyze["responses"]["409"]["content"]
     model = api["components"]["schemas"]["PerformanceAnalysisRequest"]

@@ -115,7 +115,7 @@ async def test_postgresql_away_in_the_middle_of_a_job_loses_nothing(
             await eventually(lambda: started)
             own_postgres.stop()
             go_on.set()
-            message = await unavailable_soon(api.store.ping)
+            message = await unavailable_soon(api.backends.readiness.check)
             assert "PostgreSQL at 127.0.0.1" in message
             assert "database_url" in message
             with pytest.raises(UnavailableError):
@@ -129,7 +129,7 @@ async def test_postgresql_away_in_the_middle_of_a_job_loses_nothing(
 
 async def _answers(api):
     try:
-        await api.store.ping()
+        await api.backends.readiness.check()
     except UnavailableError:
         return False
     return True

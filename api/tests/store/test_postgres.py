@@ -9,10 +9,8 @@ from sqlalchemy import event, select, text
 from perfopt.domain import recommendation as domain
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.errors import ConflictError, InvalidInputError, UnavailableError
-from perfopt_api.store.database import Database
+from perfopt.errors import ConflictError, InvalidInputError
 from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
-from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outbox
 
 LEASE = timedelta(seconds=30)
@@ -368,18 +366,6 @@ async def test_a_released_job_is_free_at_once_and_its_attempt_is_not_counted(sto
     assert again.attempt == 1
     await work.release(again, retry_in=timedelta(0), count_attempt=True)
     assert (await work.claim(claim.job_id, owner="third", lease=LEASE)).attempt == 2
-
-
-async def test_ping_wants_the_schema_of_this_version(store, database, empty_database_url):
-    await store.ping()
-    async with database.transaction() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(UnavailableError, match=r"is at 0000.*perfopt migrate"):
-        await store.ping()
-    empty = Database(empty_database_url)
-    with pytest.raises(UnavailableError, match=r"lacks the schema of this version\. Run `perfopt migrate`"):
-        await PostgresStore(empty).ping()
-    await empty.close()
 
 
 async def test_a_character_that_cannot_be_stored_is_a_clear_error(store):

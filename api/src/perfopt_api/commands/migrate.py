@@ -28,12 +28,13 @@ def migrate(config_file: Path | None, revision: str, down: str | None, check: bo
 
 async def _check(url: str) -> None:
     from perfopt_api.store.database import Database
-    from perfopt_api.store.postgres import PostgresStore
+    from perfopt_api.store.readiness import check_schema
     from perfopt_api.store.tables import SCHEMA_REVISION
 
     database = Database(url, pool_size=1)
     try:
-        await PostgresStore(database).ping()
+        async with database.transaction() as connection:
+            await check_schema(connection)
     finally:
         await database.close()
     click.echo(f"The schema is at {SCHEMA_REVISION}, as this version wants it.")

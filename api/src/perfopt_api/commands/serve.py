@@ -55,12 +55,14 @@ def serve(
 def _serve(config: "Config", migrate: bool) -> None:
     import uvloop
 
-    from perfopt_api.serving import migrate_first, serve_api, stop_on_signals
+    from perfopt_api.serving import migrate_first, serve_api
+    from perfopt_api.shutdown import EXIT_SECONDS, stop_on_signals
 
     async def run() -> None:
         if migrate:
             await migrate_first(config)
-        await serve_api(config, stop_on_signals(), lambda api: click.echo(f"The API listens on {api}."))
+        stop = stop_on_signals(exit_within=EXIT_SECONDS)
+        await serve_api(config, stop, lambda api: click.echo(f"The API listens on {api}."))
 
     uvloop.run(run())
 

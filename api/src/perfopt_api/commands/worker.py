@@ -1,5 +1,6 @@
 """`perfopt worker`: takes jobs off the queue."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,14 +14,22 @@ from perfopt.cli.options import config_option, load, settings_option
 def worker(config_file: Path | None) -> None:
     """Analyses what is asked of the API, and publishes the events. Run as many as you need.
 
-    It stops on SIGTERM: running jobs get ten seconds, and what is left goes to another worker.
+    It stops on SIGTERM within ten seconds: what is not finished goes to another worker.
     """
     import uvloop
 
     from perfopt_api.jobs.wiring import run_worker
     from perfopt_api.logs import configure_logging
+    from perfopt_api.serving import serve_worker_health
     from perfopt_api.settings import service_settings
+    from perfopt_api.shutdown import EXIT_SECONDS, stop_on_signals
 
     config = load(config_file)
-    configure_logging(service_settings(config))
-    uvloop.run(run_worker(config))
+    settings = service_settings(config)
+    configure_logging(settings)
+
+    async def run() -> None:
+        stop = stop_on_signals(exit_within=EXIT_SECONDS)
+        await run_worker(config, stop, partial(serve_worker_health, settings))
+
+    uvloop.run(run())

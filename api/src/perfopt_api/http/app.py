@@ -27,6 +27,7 @@ from perfopt_api.http import (
 )
 from perfopt_api.http.auth import require_requester
 from perfopt_api.http.body import body_of
+from perfopt_api.http.bodytime import BodyTimeout
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
 from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import Ports
@@ -61,13 +62,13 @@ def create_app(ports: Ports, lifespan: Sequence[Lifespan] = ()) -> Litestar:
         middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
         openapi_config=openapi.openapi_config(),
         request_max_body_size=ports.settings.max_body_bytes,
-        state=State({"settings": ports.settings}),
+        state=State({"settings": ports.settings, "stop_waiting": ports.waiter.stop}),
         lifespan=list(lifespan),
         logging_config=None,
         debug=False,
     )
     # Around everything, unknown paths included; middleware of the framework runs for known ones only.
-    app.asgi_handler = RequestLog(app.asgi_handler)
+    app.asgi_handler = RequestLog(BodyTimeout(app.asgi_handler, ports.settings.body_seconds))
     return app
 
 

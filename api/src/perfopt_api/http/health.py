@@ -1,7 +1,7 @@
 """Whether the process lives, and whether it can work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 
 from perfopt.errors import PerfoptError
 from perfopt_api.http.errors import problem_response
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import Checks, Ports
 from perfopt_api.http.problems import FieldError, Problem
 
 CHECK_SECONDS = 2.0
@@ -35,10 +35,16 @@ async def live() -> Health:
 
 @get("/health/ready", operation_id="ready", summary="Can it work?", tags=["Health"])
 async def ready(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[Health | Problem]:
-    """Answers 200 while PostgreSQL (with its schema up to date) and NATS are reachable, else 503."""
-    checks = {"postgresql": ports.store.ping, "nats": ports.queue.ping}
+    """Answers 200 while PostgreSQL takes writes, its schema fits and NATS answers, else 503."""
+    return await readiness(request, ports.checks)
+
+
+async def readiness(
+    request: Request[Any, Any, Any], checks: Checks, failing: Sequence[FieldError] = ()
+) -> Response[Health | Problem]:
+    """Returns 200 where all checks answer and nothing fails, else 503 with each reason."""
     found = await asyncio.gather(*(_check(name, ping) for name, ping in checks.items()))
-    down = tuple(error for error in found if error is not None)
+    down = (*(error for error in found if error is not None), *failing)
     if down:
         detail = " ".join(error.message for error in down)
         return problem_response(request, "unavailable", detail, errors=down)  # type: ignore[return-value]

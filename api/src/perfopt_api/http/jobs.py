@@ -1,5 +1,6 @@
 """Analyses: asking for one, and looking at the jobs."""
 
+import contextlib
 import hashlib
 import re
 from datetime import timedelta
@@ -45,7 +46,8 @@ async def new_job(
         await _enqueue(ports, job.job_id)
     wait = preferred_wait(prefer, timedelta(seconds=ports.settings.max_wait_seconds))
     if wait is not None and job.status is OptimizationStatus.ANALYZING:
-        job = await ports.waiter.wait_for_job(job.job_id, wait)
+        with contextlib.suppress(UnavailableError):  # the job is stored, so the answer is 202
+            job = await ports.waiter.wait_for_job(job.job_id, wait)
     if wait is not None and job.status is not OptimizationStatus.ANALYZING:
         headers["Preference-Applied"] = f"wait={int(wait.total_seconds())}"
         return Response(job, status_code=200, headers=headers)

@@ -1,6 +1,6 @@
 """What the controllers work with, put together in bootstrap.py."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.models import RegisteredModel
 from perfopt_api.store.port import Store
+
+Checks = Mapping[str, Callable[[], Awaitable[None]]]
+"""What must answer before a process counts as ready, by name; each raises UnavailableError."""
 
 
 def utc_now() -> datetime:
@@ -31,6 +34,7 @@ class Ports:
     """The ports of the API.
 
     Attributes:
+        checks: what readiness looks at.
         store, queue, waiter: jobs and recommendations, and who works on them.
         plugins: the installed plugins.
         models: the registry of models.
@@ -43,6 +47,7 @@ class Ports:
     def __init__(
         self,
         *,
+        checks: Checks,
         store: Store,
         queue: JobQueue,
         waiter: JobWaiter,
@@ -53,6 +58,7 @@ class Ports:
         settings: ServiceSettings,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        self.checks = checks
         self.store = store
         self.queue = queue
         self.waiter = waiter

@@ -59,6 +59,7 @@ KINDS: dict[str, Kind] = {
     "no_such_path": Kind(404, "No such path", "The API has no such path; see /docs."),
     "method_not_allowed": Kind(405, "Method not allowed", "The header Allow lists the methods of this path."),
     "not_acceptable": Kind(406, "Not acceptable", "The API answers in JSON only: accept application/json."),
+    "request_timeout": Kind(408, "Request timeout", "The body did not arrive in time: send it at once."),
     "ambiguous": Kind(409, "Ambiguous name", "Several things match: name one of the candidates in full."),
     "conflict": Kind(409, "Conflict", "The request is right, but the present state does not allow it."),
     "executor_not_configured": Kind(

@@ -16,6 +16,6 @@ class WorkerPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     lease_seconds: float = 15.0
     max_attempts: int = 5
-    grace_seconds: float = 10.0
+    grace_seconds: float = 6.0
     stranded_seconds: float = 10.0
     backoff_seconds: float = 1.0

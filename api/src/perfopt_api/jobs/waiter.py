@@ -1,4 +1,4 @@
-"""Waiting for a job to finish, with no polling storm."""
+"""Waiting for a job to finish, by a bounded number of callers, with no polling storm."""
 
 import asyncio
 import contextlib
@@ -19,15 +19,20 @@ _LOOK_SECONDS = 2.0
 
 
 class JobWaiter(Protocol):
-    """Tells when a job is finished."""
+    """Waits for finished jobs."""
 
     async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:
         """Returns the job as soon as it is no longer ANALYZING, or as it stands when the time is over.
+
+        Where too many wait already, or the process stops, the job is returned as it stands at once.
 
         Raises:
             NotFoundError: there is no such job.
             UnavailableError: PostgreSQL is not reachable.
         """
+
+    def stop(self) -> None:
+        """Ends all waits, now and from now on."""
 
 
 class NatsJobWaiter:
@@ -36,11 +41,14 @@ class NatsJobWaiter:
     Args:
         store: holds the jobs.
         connection: to NATS.
+        max_waiters: callers that may wait at the same time.
     """
 
-    def __init__(self, store: Store, connection: Nats) -> None:
+    def __init__(self, store: Store, connection: Nats, *, max_waiters: int = 200) -> None:
         self._store = store
         self._connection = connection
+        self._free = max_waiters
+        self._stopped = False
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def start(self) -> None:
@@ -56,9 +64,18 @@ class NatsJobWaiter:
         for event in self._waiting.get(message.subject.rpartition(".")[2], ()):
             event.set()
 
+    def stop(self) -> None:
+        """See JobWaiter.stop."""
+        self._stopped = True
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
+
     async def wait_for_job(self, job_id: str, timeout: timedelta) -> OptimizationJob:
         """See JobWaiter.wait_for_job."""
-        deadline = time.monotonic() + timeout.total_seconds()
+        seconds = timeout.total_seconds() if self._free > 0 else 0.0
+        deadline = time.monotonic() + seconds
+        self._free -= 1
         event = asyncio.Event()
         self._waiting[job_id].add(event)  # before the first look: a job that finishes in between is heard
         try:
@@ -67,12 +84,13 @@ class NatsJobWaiter:
                 job = await self._store.get_job(job_id)
                 if job is None:
                     raise NotFoundError(f"There is no job {job_id}.", field="job_id")
-                left = deadline - time.monotonic()
+                left = 0.0 if self._stopped else deadline - time.monotonic()
                 if job.status is not OptimizationStatus.ANALYZING or left <= 0:
                     return job
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(event.wait(), min(left, _LOOK_SECONDS))
         finally:
+            self._free += 1
             self._waiting[job_id].discard(event)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]

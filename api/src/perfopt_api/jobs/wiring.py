@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 import msgspec
@@ -33,23 +33,27 @@ from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.supervision import BackgroundTask, Supervisor
 
+_LAST_EVENTS_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
 BackgroundTasks = Callable[[Backends], Sequence[BackgroundTask]]
+Checks = Mapping[str, Callable[[], Awaitable[None]]]
+ServeHealth = Callable[[Checks, Supervisor], AbstractAsyncContextManager[None]]
 
 
-async def run_worker(config: Config) -> None:
-    """Runs the worker of a configuration until SIGTERM or SIGINT.
+async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHealth) -> None:
+    """Runs the worker of a configuration until told to stop.
+
+    Args:
+        config: the effective configuration.
+        stop: ends it.
+        serve_health: shows while the worker runs whether it can work.
 
     Raises:
         UnavailableError: PostgreSQL or NATS was not reachable at start.
     """
     settings = service_settings(config)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     books = msgspec.structs.replace(config, price_books=services_price_books(config))
     with await asyncio.to_thread(Engine.open, books) as engine:
         analyzer = SourceAnalyzer(config, engine)
@@ -60,6 +64,7 @@ async def run_worker(config: Config) -> None:
                 stop,
                 policy_of(settings),
                 engine_tasks(settings, engine, analyzer.source),
+                serve_health,
             )
         finally:
             await analyzer.close()
@@ -107,6 +112,7 @@ async def serve_jobs(
     stop: asyncio.Event,
     policy: WorkerPolicy,
     tasks: BackgroundTasks = lambda _: (),
+    serve_health: ServeHealth = lambda *_: contextlib.nullcontext(),
 ) -> None:
     """Answers jobs, relays events and sweeps until told to stop.
 
@@ -115,6 +121,7 @@ async def serve_jobs(
         analyse: answers a request.
         stop: ends it.
         policy: leases and attempts.
+        serve_health: shows while the worker runs whether it can work.
         tasks: what else runs beside the jobs, on the same backends.
 
     Raises:
@@ -123,11 +130,13 @@ async def serve_jobs(
     pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
-        async with Supervisor((relay, sweeper, *tasks(backends))).running():
+        supervisor = Supervisor((relay, sweeper, *tasks(backends)))
+        checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
+        async with supervisor.running(), serve_health(checks, supervisor):
             _log.info("worker_ready", concurrency=settings.worker_concurrency)
             await worker.run(stop)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(relay.flush(), policy.grace_seconds)
+            await asyncio.wait_for(relay.flush(), _LAST_EVENTS_SECONDS)
         _log.info("worker_stopped")
 
 

@@ -112,13 +112,6 @@ class Store(Protocol):
     ) -> tuple[ReplayedAccuracy, ...]:
         """Adds up the evidence of the current recommendations, one summary a type that has any."""
 
-    async def ping(self) -> None:
-        """Returns when PostgreSQL answers and its schema is the one this code was written for.
-
-        Raises:
-            UnavailableError: not reachable within two seconds, or the schema is behind or ahead.
-        """
-
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that this owner may work on until the lease runs out.

@@ -1,6 +1,5 @@
 """The store of the API on PostgreSQL."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,16 +17,15 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.resolve import full_name_pattern
-from perfopt.errors import ConflictError, UnavailableError
+from perfopt.errors import ConflictError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import job_of, recommendation_of
 from perfopt_api.store.port import DEFAULT_LIMIT, Created, Page
-from perfopt_api.store.tables import SCHEMA_REVISION, idempotency_keys, jobs, recommendations
+from perfopt_api.store.tables import idempotency_keys, jobs, recommendations
 
 KEY_LIFETIME = timedelta(hours=24)
-PING_SECONDS = 2.0
 # What a listing shows: predictions are for who asks for the job or the recommendation itself.
 _LISTED = tuple(column for column in recommendations.c if column.name != "predictions")
 
@@ -154,22 +152,6 @@ class PostgresStore:
     ) -> tuple[ReplayedAccuracy, ...]:
         """See Store.accuracy."""
         return await replayed_accuracy(self._database, service_name, optimization_type)
-
-    async def ping(self) -> None:
-        """See Store.ping."""
-        try:
-            async with asyncio.timeout(PING_SECONDS), self._database.transaction() as connection:
-                revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"PostgreSQL at {self._database.place} did not answer within {PING_SECONDS:g} s.",
-                remedy="Check that it runs and that the setting database_url is right.",
-            ) from error
-        if revision != SCHEMA_REVISION:
-            raise UnavailableError(
-                f"The database schema is at {revision or 'base'}, this version wants {SCHEMA_REVISION}.",
-                remedy="Run `perfopt migrate` of this version.",
-            )
 
 
 def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict[str, Any]:
