@@ -47,9 +47,6 @@ def main() -> None:
     run("fleet.py", "--source", fleet, "--until", FLEET_UNTIL)
     run("service.py")
     from_prometheus()
-    if traces:
-        run("scaling_plans.py", "--traces", traces, "--split", "report")
-        run("resource_accuracy.py", "--traces", traces)
 
 
 if __name__ == "__main__":

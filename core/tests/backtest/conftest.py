@@ -2,18 +2,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perfopt.backtest import Trial, Use
+from perfopt.backtest import EvaluatedRecommendation, ResourceUse
+from perfopt.domain.enums import OptimizationType
 
 MADE = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def _use(recommended, needed, used=0.5):
-    return Use(safe=recommended >= needed, recommended=recommended, needed=needed, used=used)
+    return ResourceUse(safe=recommended >= needed, recommended=recommended, needed=needed, used=used)
 
 
 @pytest.fixture
-def trial():
-    """Makes a scored trial: trial("svc", cpu=(recommended, needed), memory=(...), week=0, **fields)."""
+def evaluated():
+    """Makes a scored recommendation: evaluated("svc", cpu=(recommended, needed), memory=(...), **fields)."""
 
     def make(service="svc", *, policy="p", cpu=None, memory=None, week=0, **fields):
         uses = {name: _use(*given) for name, given in (("cpu", cpu), ("memory", memory)) if given is not None}
@@ -23,10 +24,11 @@ def trial():
             "service_class": "standard",
             "made_at": MADE + timedelta(weeks=week),
             "policy": policy,
+            "optimization_type": OptimizationType.RESOURCE_OPTIMIZATION,
             "outcome": "accurate" if safe else "inaccurate",
             **uses,
             **fields,
         }
-        return Trial(**values)
+        return EvaluatedRecommendation(**values)
 
     return make

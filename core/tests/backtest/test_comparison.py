@@ -4,23 +4,27 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perfopt.backtest import Trial, Use, compare
+from perfopt.backtest import EvaluatedRecommendation, ResourceUse, compare
+from perfopt.domain.enums import OptimizationType
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def trial(service, week, granted=2.0, *, accurate=True, declined=False):
+def evaluated(service, week, granted=2.0, *, accurate=True, declined=False):
     fields = {"service": f"s{service}", "service_class": "standard", "policy": "perfopt"}
+    fields["optimization_type"] = OptimizationType.RESOURCE_OPTIMIZATION
     at = START + timedelta(weeks=week)
     if declined:
-        return Trial(**fields, made_at=at, outcome="declined")
-    use = Use(safe=accurate, recommended=granted, needed=1.0, used=0.5)
-    return Trial(**fields, made_at=at, outcome="accurate" if accurate else "inaccurate", cpu=use, memory=use)
+        return EvaluatedRecommendation(**fields, made_at=at, outcome="declined")
+    use = ResourceUse(safe=accurate, recommended=granted, needed=1.0, used=0.5)
+    return EvaluatedRecommendation(
+        **fields, made_at=at, outcome="accurate" if accurate else "inaccurate", cpu=use, memory=use
+    )
 
 
 def fleet(granted=2.0, services=10, weeks=4, wrong=(), declined=()):
     return [
-        trial(
+        evaluated(
             s,
             w,
             granted,
@@ -97,14 +101,15 @@ def test_what_is_granted_is_compared_on_windows_that_both_were_scored_on():
 def test_cpu_and_memory_weigh_the_same_whatever_their_units():
     def grants(cpu, memory):
         return [
-            Trial(
+            EvaluatedRecommendation(
                 service=f"s{s}",
                 service_class="standard",
                 made_at=START,
                 policy="perfopt",
+                optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
                 outcome="accurate",
-                cpu=Use(safe=True, recommended=cpu, needed=0.1, used=0.1),
-                memory=Use(safe=True, recommended=memory, needed=1e6, used=1e6),
+                cpu=ResourceUse(safe=True, recommended=cpu, needed=0.1, used=0.1),
+                memory=ResourceUse(safe=True, recommended=memory, needed=1e6, used=1e6),
             )
             for s in range(20)
         ]
@@ -118,6 +123,6 @@ def test_two_sets_of_other_instants_are_not_compared():
         compare(fleet(), fleet(weeks=3))
 
 
-def test_the_order_of_the_trials_is_no_matter():
+def test_the_order_of_the_rows_does_not_matter():
     one, other = fleet(2.0, wrong=misses(1)), fleet(1.5)
     assert compare(one, other) == compare(one[::-1], other[::-1])

@@ -1,22 +1,24 @@
-"""The figures of DESIGN.md section 5 on trials small enough to work out by hand."""
+"""The accuracy figures on recommendations few enough to work out by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.backtest import Trial, Use, summarise
+from perfopt.backtest import EvaluatedRecommendation, ResourceUse, summarise
 from perfopt.backtest.columns import Columns
 from perfopt.backtest.report import worst_misses
 from perfopt.backtest.summary import figures
+from perfopt.domain.enums import OptimizationType
+from perfopt.evaluation.savings import Amount
 
 
 @pytest.fixture
-def three(trial):
+def three(evaluated):
     return [
-        trial("a", cpu=(1.5, 1.0), memory=(30.0, 10.0)),
-        trial("b", cpu=(40.0, 2.0), memory=(10.0, 10.0)),
-        trial("c", cpu=(1.0, 4.0), memory=(11.0, 10.0)),
+        evaluated("a", cpu=(1.5, 1.0), memory=(30.0, 10.0)),
+        evaluated("b", cpu=(40.0, 2.0), memory=(10.0, 10.0)),
+        evaluated("c", cpu=(1.0, 4.0), memory=(11.0, 10.0)),
     ]
 
 
@@ -37,19 +39,19 @@ def test_the_total_is_over_all_and_the_shortage_over_the_unsafe(three):
     assert found.memory.shortage_median is None
 
 
-def test_slack_is_what_stands_unused(trial):
-    found = summarise([trial(cpu=(2.0, 1.0, 0.5)), trial(cpu=(1.0, 1.0, 0.5))])[0].all
+def test_slack_is_what_stands_unused(evaluated):
+    found = summarise([evaluated(cpu=(2.0, 1.0, 0.5)), evaluated(cpu=(1.0, 1.0, 0.5))])[0].all
     assert found.cpu.slack == pytest.approx((0.75 + 0.5) / 2)
     assert found.memory.slack is None
 
 
-def test_declined_and_not_scored_are_counted_apart(trial):
+def test_declined_and_not_scored_are_counted_apart(evaluated):
     summary = summarise(
         [
-            trial("a", cpu=(1.0, 1.0)),
-            trial("b", outcome="declined", code="short_history"),
-            trial("c", outcome="declined", code="short_history"),
-            trial("d", outcome="not_scored", reason="thin"),
+            evaluated("a", cpu=(1.0, 1.0)),
+            evaluated("b", outcome="declined", code="short_history"),
+            evaluated("c", outcome="declined", code="short_history"),
+            evaluated("d", outcome="not_scored", reason="thin"),
         ]
     )[0]
     assert (summary.made, summary.not_scored, summary.all.scored) == (2, 1, 1)
@@ -58,60 +60,122 @@ def test_declined_and_not_scored_are_counted_apart(trial):
     assert summary.all.accuracy == 1
 
 
-def test_terciles_are_by_load_and_the_same_for_all_policies(trial):
+def test_terciles_are_by_load_and_the_same_for_all_policies(evaluated):
     levels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    trials = [trial(f"s{n}", cpu=(1.0, 1.0), level=level) for n, level in enumerate(levels)]
-    trials += [trial("s0", cpu=(1.0, 2.0), level=0.1, policy="other")]
-    ours, other = summarise(trials)
+    rows = [evaluated(f"s{n}", cpu=(1.0, 1.0), level=level) for n, level in enumerate(levels)]
+    rows += [evaluated("s0", cpu=(1.0, 2.0), level=0.1, policy="other")]
+    ours, other = summarise(rows)
     assert [ours.terciles[name].scored for name in ("low", "middle", "high")] == [2, 2, 2]
     assert [other.terciles[name].scored for name in ("low", "middle", "high")] == [1, 0, 0]
     assert other.terciles["high"].accuracy is None
 
 
-def test_classes_have_figures_of_their_own(trial):
-    found = summarise([trial("a", cpu=(1.0, 2.0), service_class="critical"), trial("b", cpu=(1.0, 1.0))])[
-        0
-    ].classes
+def test_classes_have_figures_of_their_own(evaluated):
+    found = summarise(
+        [evaluated("a", cpu=(1.0, 2.0), service_class="critical"), evaluated("b", cpu=(1.0, 1.0))]
+    )[0].classes
     assert {name: one.accuracy for name, one in found.items()} == {"critical": 0, "standard": 1}
 
 
-def test_a_saving_is_kept_when_no_more_than_ten_points_are_lost(trial):
+def costs(current, recommended, minimum):
+    return Amount(current, recommended, minimum)
+
+
+def test_realised_saving_is_what_the_accurate_save_over_what_all_could(evaluated):
     found = summarise(
         [
-            trial("a", cpu=(1.0, 1.0), claimed_saving=0.5, realised_saving=0.5),
-            trial("b", cpu=(1.0, 1.05), claimed_saving=0.5, realised_saving=0.41),
-            trial("c", cpu=(1.0, 9.0), claimed_saving=0.8, realised_saving=-1.0),
-            trial("d", cpu=(1.0, 1.0)),
+            evaluated("a", cpu=(1.0, 1.0), cost=costs(100.0, 40.0, 20.0)),
+            evaluated("b", cpu=(1.0, 9.0), cost=costs(10.0, 1.0, 5.0)),  # inaccurate: it saves nothing
+            evaluated("c", cpu=(1.0, 1.0), cost=costs(10.0, 12.0, 8.0)),
+            evaluated("d", cpu=(1.0, 1.0)),  # its cost is not known
         ]
     )[0].all
-    assert found.claimed_saving == pytest.approx(0.6)
-    assert found.realised_saving == pytest.approx(-0.03)
-    assert found.saving_kept == pytest.approx(2 / 3, abs=1e-6)
+    assert found.realised_saving == pytest.approx((60 - 2) / (80 + 5 + 2), abs=1e-6)
+    assert found.realised_saving_by_service == pytest.approx((0.6 + 0 - 0.2) / (0.8 + 0.5 + 0.2), abs=1e-6)
+    assert found.realised_memory_saving is None
+    assert found.cost_over_minimum == pytest.approx(0.75)  # the median of 40 / 20 - 1 and 12 / 8 - 1
 
 
-def test_the_worst_misses_are_the_largest_relative_shortages_one_a_service(trial):
-    trials = [
-        trial("a", cpu=(1.0, 2.0)),
-        trial("a", cpu=(1.0, 8.0), week=1, confidence=0.9),
-        trial("b", cpu=(2.0, 1.0), memory=(1.0, 5.0)),
-        trial("c", cpu=(2.0, 1.0)),
-        trial("d", cpu=(1.0, 99.0), policy="other"),
+def test_each_service_weighs_the_same_however_many_origins_it_has(evaluated):
+    found = summarise(
+        [
+            *(evaluated("a", cpu=(1.0, 1.0), week=k, memory_amount=costs(4.0, 2.0, 1.0)) for k in range(3)),
+            evaluated("b", cpu=(1.0, 1.0), memory_amount=costs(8.0, 8.0, 4.0)),
+        ]
+    )[0].all
+    assert found.realised_memory_saving == pytest.approx((0.5 + 0.0) / (0.75 + 0.5))
+
+
+def test_a_service_drawn_twice_weighs_twice(evaluated):
+    columns = Columns.of(
+        [
+            *(evaluated("a", cpu=(1.0, 1.0), week=k, cost=costs(4.0, 2.0, 1.0)) for k in range(3)),
+            evaluated("b", cpu=(1.0, 1.0), cost=costs(8.0, 8.0, 4.0)),
+        ]
+    )
+    drawn = np.array([0, 1, 2, 0, 1, 2, 3])
+    assert columns.realised_saving_by_service(drawn) == pytest.approx((0.5 + 0.5) / (0.75 + 0.75 + 0.5))
+
+
+def test_nothing_to_save_has_no_realised_saving(evaluated):
+    found = summarise([evaluated("a", cpu=(1.0, 1.0), cost=costs(5.0, 5.0, 5.0))])[0].all
+    assert (found.realised_saving, found.realised_saving_by_service) == (None, None)
+
+
+def test_no_change_and_met_claims_are_shares_of_the_scored(evaluated):
+    found = summarise(
+        [
+            evaluated("a", cpu=(1.0, 1.0), no_change=True, claim_met=True, expected_saving=0.0),
+            evaluated("b", cpu=(1.0, 1.0), claim_met=False, expected_saving=0.5, confidence=0.9),
+            evaluated("c", cpu=(1.0, 1.0), confidence=0.7),
+            evaluated("d", outcome="not_scored", no_change=True),
+        ]
+    )[0].all
+    assert found.no_change == pytest.approx(1 / 3, abs=1e-6)
+    assert (found.claims_met, found.expected_saving, found.confidence) == (0.5, 0.25, 0.8)
+
+
+def test_policies_stand_by_type_with_the_plan_last(evaluated):
+    scaling = OptimizationType.SCALING_OPTIMIZATION
+    rows = [
+        evaluated("a", policy="plan", optimization_type=None, cpu=(1.0, 1.0)),
+        evaluated("a", policy="resource/resource", cpu=(1.0, 1.0)),
+        evaluated("a", policy="live", optimization_type=scaling, cpu=(1.0, 1.0)),
+        evaluated("a", policy="max", cpu=(1.0, 1.0)),
     ]
-    first, second = worst_misses(trials, "p")
+    assert [(one.policy, one.baseline) for one in summarise(rows)] == [
+        ("resource/resource", False),
+        ("max", True),
+        ("live", False),
+        ("plan", False),
+    ]
+
+
+def test_the_worst_misses_are_the_largest_relative_shortages_one_a_service(evaluated):
+    rows = [
+        evaluated("a", cpu=(1.0, 2.0)),
+        evaluated("a", cpu=(1.0, 8.0), week=1, confidence=0.9),
+        evaluated("b", cpu=(2.0, 1.0), memory=(1.0, 5.0)),
+        evaluated("c", cpu=(2.0, 1.0)),
+        evaluated("d", cpu=(1.0, 99.0), policy="max"),
+    ]
+    first, second = worst_misses(rows, summarise(rows), dict.fromkeys("abcd", "7d"))
     assert (first.service, first.shortage, first.confidence) == ("a", 0.875, 0.9)
     assert (second.service, second.resource) == ("b", "memory")
 
 
-def test_intervals_come_from_services_and_are_the_same_each_time(three, trial):
+def test_intervals_come_from_services_and_are_the_same_each_time(three, evaluated):
     once, again = summarise(three)[0].intervals, summarise(three)[0].intervals
     assert once == again
     assert once["accuracy"].low <= once["accuracy"].value <= once["accuracy"].high
-    alone = summarise([trial("a", cpu=(1.0, 1.0)), trial("a", cpu=(1.0, 2.0), week=1)])[0]
+    alone = summarise([evaluated("a", cpu=(1.0, 1.0)), evaluated("a", cpu=(1.0, 2.0), week=1)])[0]
     assert alone.intervals["accuracy"].low is None  # one service says nothing of others
 
 
 uses = st.builds(
-    lambda recommended, needed, used: Use(recommended >= needed, recommended, needed, min(used, needed)),
+    lambda recommended, needed, used: ResourceUse(
+        recommended >= needed, recommended, needed, min(used, needed)
+    ),
     *[st.floats(0.01, 100)] * 3,
 )
 
@@ -122,11 +186,12 @@ def test_figures_do_not_depend_on_the_order_and_stay_in_their_range(found, rando
         return figures(
             Columns.of(
                 [
-                    Trial(
+                    EvaluatedRecommendation(
                         service=str(use.needed),
                         service_class="standard",
                         made_at=np.datetime64(0, "s").item(),
                         policy="p",
+                        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
                         outcome="accurate" if use.safe else "inaccurate",
                         cpu=use,
                     )

@@ -11,13 +11,12 @@ import msgspec
 import structlog
 
 from perfopt.domain.fields import parse_state
-from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.records import strategy_records
 from perfopt.errors import NoDataError, PerfoptError, UnavailableError
 from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
+from perfopt.evaluation.proposals import proposal_of
 from perfopt.metrics.snapshot import WorkloadSnapshot
-from perfopt.plugin.strategy import Claim, Proposal
 from perfopt.sources.base import FailedSnapshot, MetricSource
 from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, Outcome
 from perfopt_api.supervision import BackgroundTask
@@ -205,10 +204,10 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
     state = parse_state(due.made[0].current_state)
     window = replace(found, workload=msgspec.structs.replace(found.workload, state=state))
     if due.together is None:
-        scored = score_outcome(_proposal(due.made[0]), window, applied=due.applied)
+        scored = score_outcome(proposal_of(due.made[0]), window, applied=due.applied)
     else:
         # What one promised it promised of all its changes: who lost one promises nothing.
-        parts = [_proposal(made, promises=not made.conflicts) for made in due.made]
+        parts = [proposal_of(made, with_claim=not made.conflicts) for made in due.made]
         scored = score_plan_outcome(parts, parse_state(due.together), window, applied=due.applied)
     score = scored.score
     if not score.scored:
@@ -223,14 +222,4 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
         cpu_waste=score.cpu_waste,
         memory_waste=score.memory_waste,
         censored=scored.censored,
-    )
-
-
-def _proposal(made: OptimizationRecommendation, *, promises: bool = True) -> Proposal:
-    return Proposal(
-        optimization_type=made.optimization_type,
-        target=parse_state(made.recommended_state),
-        description=made.description,
-        claim=msgspec.convert(made.claim, Claim) if promises else Claim(),
-        already_right=made.already_right,
     )

@@ -9,8 +9,17 @@ from typing import Any
 
 import msgspec
 
-from perfopt.backtest import Comparison, Plan, backtest_registry, compare, make_plan, open_engine, walk_both
+from perfopt.backtest import (
+    Comparison,
+    OriginSchedule,
+    backtest_pair,
+    backtest_registry,
+    compare,
+    make_schedule,
+    open_engine,
+)
 from perfopt.config import Config
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.period import format_duration, format_instant, parse_instant
 from perfopt.domain.resolve import resolve_workload
 from perfopt.domain.workload import Workload
@@ -20,6 +29,8 @@ from perfopt.errors import InvalidInputError, NoDataError
 from perfopt.sources.base import MetricSource
 
 DEFAULT_CUTS = "4"
+REPLAYED = (OptimizationType.RESOURCE_OPTIMIZATION,)
+"""Types whose strategies use the models that can be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class Question:
     Attributes:
         names: of services; None is all of the source.
         begin, until: of the data; None is as early as the cuts need, and the last sample.
-        history, validity, cuts: see `perfopt.backtest.make_plan`.
+        history, validity, cuts: see `perfopt.backtest.make_schedule`.
     """
 
     names: tuple[str, ...] | None
@@ -104,19 +115,20 @@ async def replay(
         NotFoundError: no service of a name.
         NoDataError: there was nothing to replay.
     """
-    plan = make_plan(
+    plan = make_schedule(
         question.until if question.until is not None else await source.latest(),
         begin=question.begin,
         history=question.history,
         validity=question.validity,
-        cuts=question.cuts,
+        origins=question.cuts,
     )
     _require_unseen(candidate, plan)
     workloads = _workloads(question, await source.inventory(plan.end), source)
     walks = []
     async with _engines(config, incumbent, candidate) as engines:
         processes = config.engine.processes or cores()
-        async for walk in walk_both(source, workloads, plan, config, *engines, processes=processes):
+        found = backtest_pair(source, workloads, plan, config, *engines, types=REPLAYED, processes=processes)
+        async for walk in found:
             if walk.error is not None:
                 say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
             walks.append(walk)
@@ -124,9 +136,9 @@ async def replay(
         at=at,
         source=source.name,
         incumbent_version=incumbent.version,
-        first_cut=plan.cuts[0],
-        last_cut=plan.cuts[-1],
-        cuts=len(plan.cuts),
+        first_cut=plan.origins[0],
+        last_cut=plan.origins[-1],
+        cuts=len(plan.origins),
         history=format_duration(plan.history),
         validity=format_duration(plan.validity),
         failed=sum(walk.error is not None for walk in walks),
@@ -137,13 +149,13 @@ async def replay(
     )
 
 
-def _require_unseen(candidate: Contender, plan: Plan) -> None:
+def _require_unseen(candidate: Contender, plan: OriginSchedule) -> None:
     """Refuses to judge a model on what it learnt from."""
     trained = candidate.card.get("trained_until")
     until = None if trained is None else parse_instant(str(trained), field="trained_until")
-    if until is not None and plan.cuts[0] < until:
+    if until is not None and plan.origins[0] < until:
         raise InvalidInputError(
-            f"The replay begins at {format_instant(plan.cuts[0])}, and the model learnt from data until"
+            f"The replay begins at {format_instant(plan.origins[0])}, and the model learnt from data until"
             f" {format_instant(until)}: it would be judged on what it has seen.",
             field="from",
             remedy="Replay later instants (--from, --cuts), or train with an earlier --until.",

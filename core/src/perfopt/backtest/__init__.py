@@ -1,39 +1,43 @@
-"""Replays policies on history: what each would have recommended, and how that did (DESIGN.md section 5)."""
+"""Evaluates policies on history at rolling origins: what each would have recommended, and how that did."""
 
 from perfopt.backtest.bootstrap import Interval
 from perfopt.backtest.comparison import Comparison, compare
-from perfopt.backtest.engines import backtest_registry, open_engine, scorable
+from perfopt.backtest.engines import backtest_registry, open_engine
+from perfopt.backtest.evaluated import EvaluatedRecommendation, OriginCase, PolicyDecision, ResourceUse
 from perfopt.backtest.misses import MissSeries, read_miss_series
-from perfopt.backtest.paired import PairedWalk, walk_both
-from perfopt.backtest.plan import Plan, make_plan
-from perfopt.backtest.policies import OURS, choose_policies
+from perfopt.backtest.paired import PairedBacktest, backtest_pair
+from perfopt.backtest.policies import OURS, Policy, choose_policies, engine_policies
 from perfopt.backtest.report import Backtest, Miss, report
-from perfopt.backtest.run import Walk, walk_fleet
+from perfopt.backtest.run import ServiceBacktest, backtest_services
+from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest, make_schedule
 from perfopt.backtest.summary import PolicySummary, summarise
-from perfopt.backtest.trial import Trial, Use
 
 __all__ = [
     "OURS",
     "Backtest",
     "Comparison",
+    "EvaluatedRecommendation",
     "Interval",
     "Miss",
     "MissSeries",
-    "PairedWalk",
-    "Plan",
+    "OriginCase",
+    "OriginSchedule",
+    "PairedBacktest",
+    "Policy",
+    "PolicyDecision",
     "PolicySummary",
-    "Trial",
-    "Use",
-    "Walk",
+    "ResourceUse",
+    "ScheduleRequest",
+    "ServiceBacktest",
+    "backtest_pair",
     "backtest_registry",
+    "backtest_services",
     "choose_policies",
     "compare",
-    "make_plan",
+    "engine_policies",
+    "make_schedule",
     "open_engine",
     "read_miss_series",
     "report",
-    "scorable",
     "summarise",
-    "walk_both",
-    "walk_fleet",
 ]

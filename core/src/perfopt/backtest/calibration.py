@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from perfopt.metrics.snapshot import Array
 
 BINS = 10
+MIN_CALIBRATION = 1000
+"""Recommendations from which on the reliability of a confidence is shown: with fewer it is mostly chance."""
 Bools = NDArray[np.bool_]
 
 
@@ -68,16 +70,16 @@ def reliability(confidence: Array, accurate: Bools, bins: int = BINS) -> tuple[R
     order of the input.
     """
     order = np.argsort(confidence, kind="stable")
-    sure, right = confidence[order], accurate[order]
+    stated, right = confidence[order], accurate[order]
     return tuple(
         ReliabilityBin(
             count=end - begin,
-            low=float(sure[begin]),
-            high=float(sure[end - 1]),
-            confidence=float(sure[begin:end].mean()),
+            low=float(stated[begin]),
+            high=float(stated[end - 1]),
+            confidence=float(stated[begin:end].mean()),
             accuracy=float(right[begin:end].mean()),
         )
-        for begin, end in _parts(sure, bins)
+        for begin, end in _parts(stated, bins)
     )
 
 
@@ -94,10 +96,10 @@ def _parts(ordered: Array, bins: int) -> list[tuple[int, int]]:
 def expected_calibration_error(confidence: Array, accurate: Bools, bins: int = BINS) -> float:
     """Returns the mean over recommendations of their bin's |mean confidence - share accurate|."""
     order = np.argsort(confidence, kind="stable")
-    sure, right = confidence[order], accurate[order]
-    parts = _parts(sure, bins)
-    gaps = [abs(float(sure[b:e].sum()) - float(np.count_nonzero(right[b:e]))) for b, e in parts]
-    return sum(gaps) / sure.size
+    stated, right = confidence[order], accurate[order]
+    parts = _parts(stated, bins)
+    gaps = [abs(float(stated[b:e].sum()) - float(np.count_nonzero(right[b:e]))) for b, e in parts]
+    return sum(gaps) / stated.size
 
 
 def brier_skill(confidence: Array, accurate: Bools) -> float | None:

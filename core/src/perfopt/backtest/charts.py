@@ -7,15 +7,15 @@ import numpy as np
 
 from perfopt.backtest.bootstrap import Interval
 from perfopt.backtest.calibration import Calibration
+from perfopt.backtest.evaluated import ReplicaTrace
+from perfopt.backtest.labels import Dot, labels
 from perfopt.backtest.misses import MissSeries
-from perfopt.backtest.policies import OURS
 from perfopt.backtest.summary import PolicySummary
 from perfopt.charts import svg
 from perfopt.charts.units import amount, unit
 from perfopt.metrics.snapshot import Array
 
 WASTE_TICKS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-LABEL_GAP = 13.0
 MISS_COLUMNS = 360
 
 
@@ -26,11 +26,12 @@ def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
         return ""
     wastes = [interval.value for summary in shown if (interval := _waste(summary, resource))]
     most = next((tick for tick in WASTE_TICKS if tick >= max(*wastes, 0.25) * 1.05), 10.0)
-    frame = svg.Frame.of(560, 380, (0.0, most), (0.0, 1.0), math.log1p)
+    low = _lowest([summary.intervals["accuracy"] for summary in shown])
+    frame = svg.Frame.of(640, 420, (0.0, most), (low, 1.0), math.log1p)
     ticks = [(tick, f"{tick:.0%}") for tick in WASTE_TICKS if tick <= most]
     parts = frame.axes(
         ticks,
-        [(k / 5, f"{k * 20} %") for k in range(6)],
+        [(tick, f"{tick:.0%}") for tick in svg.nice_ticks(low, 1.0, 5)],
         f"{resource} waste, median over the safe ones",
         "accuracy",
     )
@@ -40,13 +41,19 @@ def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
         accuracy, waste = summary.intervals["accuracy"], _waste(summary, resource)
         assert waste is not None
         x, y = frame.x.at(waste.value), frame.y.at(accuracy.value)
-        kind = "ours" if summary.policy.startswith(OURS) else "baseline"
+        kind = "baseline" if summary.baseline else "ours"
         parts += _whiskers(frame, accuracy, waste, kind)
         tip = f"{summary.policy}: accuracy {accuracy.value:.1%}, {resource} waste {waste.value:.0%}"
-        parts.append(svg.circle(x, y, 5.5 if kind == "ours" else 4.0, kind, tip))
-        dots.append((x, y, summary.policy, kind))
-    parts += _labels(dots, frame)
-    return svg.picture(560, 380, f"Accuracy against {resource} waste by policy", parts)
+        parts.append(svg.circle(x, y, 4.0 if summary.baseline else 5.5, kind, tip))
+        dots.append(Dot(x, y, summary.policy, kind))
+    parts += labels(dots, frame)
+    return svg.picture(640, 420, f"Accuracy against {resource} waste by policy", parts)
+
+
+def _lowest(accuracies: Sequence[Interval]) -> float:
+    """Returns where the axis of accuracy begins: below every value and interval, in tenths."""
+    low = min(one.value if one.low is None else one.low for one in accuracies)
+    return max(math.floor(low * 10 - 1e-9) / 10, 0.0)
 
 
 def _waste(summary: PolicySummary, resource: str) -> Interval | None:
@@ -86,21 +93,27 @@ def _staircase(
     return points
 
 
-def _labels(dots: Sequence[tuple[float, float, str, str]], frame: svg.Frame) -> list[str]:
-    """Writes the names beside the dots, moved down where they would lie on each other."""
-    parts, taken = [], list[tuple[float, float, float]]()
-    for x, y, name, kind in sorted(dots, key=lambda dot: (dot[1], dot[0])):
-        width = 6.2 * len(name)
-        left = x + 9 if x + 9 + width < frame.width else x - 9 - width
-        at = y + 4
-        while any(abs(at - other) < LABEL_GAP and left < right and begin < left + width
-                  for begin, right, other in taken):  # fmt: skip
-            at += LABEL_GAP / 2
-        taken.append((left, left + width, at))
-        if at - y - 4 > LABEL_GAP:
-            parts.append(svg.line(x, y, left, at - 4, "leader"))
-        parts.append(svg.text(left, at, name, f"name {kind}"))
-    return parts
+def replicas(trace: ReplicaTrace, policy: str) -> str:
+    """Draws the replicas of a policy over a window, and what the demand needed."""
+    most = max(*trace.demand, *trace.replicas, 1.0) * 1.1
+    frame = svg.Frame.of(540, 220, (0.0, trace.hours), (0.0, most))
+    every = next((hours for hours in (1, 2, 6, 12, 24, 48, 168) if trace.hours / hours <= 8), 336)
+    x_ticks = [(float(at), f"{at} h") for at in range(0, int(trace.hours) + 1, every)]
+    y_ticks = [(tick, f"{tick:g}") for tick in svg.nice_ticks(0.0, most, 4)]
+    parts = frame.axes(x_ticks, y_ticks, "", "replicas")
+    parts.append(svg.path(_stairs(frame, trace.replicas, trace.hours), "scheduled"))
+    parts.append(svg.path(_stairs(frame, trace.demand, trace.hours), "use"))
+    return svg.picture(540, 220, f"Demand against the replicas of {policy}", parts)
+
+
+def _stairs(frame: svg.Frame, values: Sequence[float], hours: float) -> list[tuple[float, float] | None]:
+    """Returns a line that holds each value over its stretch."""
+    width = hours / len(values)
+    points: list[tuple[float, float] | None] = []
+    for number, value in enumerate(values):
+        y = frame.y.at(value)
+        points += [(frame.x.at(number * width), y), (frame.x.at((number + 1) * width), y)]
+    return points
 
 
 def reliability(calibration: Calibration) -> str:
@@ -138,28 +151,30 @@ def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]
 def miss(found: MissSeries) -> str:
     """Draws what was known, what was recommended and what came."""
     values, grid = found.values, found.grid
-    cut = grid.index(found.miss.made_at)
+    origin = grid.index(found.miss.made_at)
     most = max(float(np.nanmax(values, initial=0.0)), found.miss.recommended, found.miss.needed) * 1.08
     frame = svg.Frame.of(540, 200, (0.0, float(grid.size)), (0.0, most))
     days = grid.size * grid.step_seconds / 86_400
     every = max(round(days / 6), 1)
-    first = -(-cut * grid.step_seconds // 86_400 // every) * every
-    marks = [(cut + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)]
-    x_ticks = [(at, f"{day:+d} d" if day else "made") for at, day in marks if 0 <= at <= grid.size]
+    first = -(-origin * grid.step_seconds // 86_400 // every) * every
+    marks = [
+        (origin + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)
+    ]
+    x_ticks = [(at, f"{day:+d} d" if day else "origin") for at, day in marks if 0 <= at <= grid.size]
     size = unit(most, found.miss.resource)
     ticks = [tick * size for tick in svg.nice_ticks(0.0, most / size, 4)]
     y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in ticks]
     parts = [
         svg.rectangle(
-            frame.x.at(cut), svg.TOP, frame.x.end - frame.x.at(cut), frame.y.begin - svg.TOP, "came"
+            frame.x.at(origin), svg.TOP, frame.x.end - frame.x.at(origin), frame.y.begin - svg.TOP, "came"
         )
     ]
     parts += frame.axes(x_ticks, y_ticks, "", "")
-    parts.append(svg.path(_line(frame, values[:cut], 0), "known"))
-    parts.append(svg.path(_line(frame, values[cut:], cut), "after"))
+    parts.append(svg.path(_line(frame, values[:origin], 0), "known"))
+    parts.append(svg.path(_line(frame, values[origin:], origin), "after"))
     for value, kind in ((found.miss.needed, "needed"), (found.miss.recommended, "recommended")):
         y = frame.y.at(value)
-        parts.append(svg.line(frame.x.at(cut), y, frame.x.end, y, kind))
+        parts.append(svg.line(frame.x.at(origin), y, frame.x.end, y, kind))
     label = f"{found.miss.service}: {found.miss.resource} before and after {found.miss.made_at:%Y-%m-%d}"
     return svg.picture(540, 200, label, parts)
 

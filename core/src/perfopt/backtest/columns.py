@@ -1,4 +1,4 @@
-"""The scored trials of one policy as arrays, and the figures of DESIGN.md section 5 on any rows. Pure."""
+"""The scored recommendations of one policy as arrays, and the accuracy figures of any of their rows. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 
 from perfopt.backtest.bootstrap import Rows
 from perfopt.backtest.calibration import Bools
-from perfopt.backtest.trial import Trial, Use
+from perfopt.backtest.evaluated import EvaluatedRecommendation, ResourceUse
+from perfopt.evaluation.savings import Amount
 from perfopt.metrics.snapshot import Array
 
 MAX_WASTE = 10.0
-SAVING_TOLERANCE = 0.10  # rule 3 of DESIGN.md section 5: realised at least claimed - 10 points
 Resource = Literal["cpu", "memory"]
 
 
@@ -62,37 +62,109 @@ class UseColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class AmountColumns:
+    """One quantity that is paid for; rows where it is unknown are NaN. All of shape (n,)."""
+
+    current: Array
+    recommended: Array
+    minimum: Array
+
+    @classmethod
+    def of(cls, amounts: Sequence[Amount | None]) -> "AmountColumns":
+        """Builds them; None is unknown."""
+        columns = [
+            _numbers([None if one is None else getattr(one, name) for one in amounts])
+            for name in ("current", "recommended", "minimum")
+        ]
+        return cls(*columns)
+
+    def over_minimum(self, rows: Rows, safe: Bools) -> float | None:
+        """Returns the median of recommended / minimum - 1 over the safe ones."""
+        chosen = self._known(rows[safe[rows]])
+        chosen = chosen[self.minimum[chosen] > 0]
+        over = self.recommended[chosen] / self.minimum[chosen] - 1
+        return float(np.median(over)) if over.size else None
+
+    def saved_share(self, rows: Rows, accurate: Bools) -> float | None:
+        """Returns what the accurate ones save over what the smallest accurate values of all would save.
+
+        Every unit counts alike, so that large services weigh most. None where nothing could be saved.
+        """
+        chosen = self._known(rows)
+        saved = (self.current - self.recommended)[chosen] * accurate[chosen]
+        possible = float((self.current - self.minimum)[chosen].sum())
+        return float(saved.sum()) / possible if possible > 0 else None
+
+    def saved_share_by_service(self, rows: Rows, accurate: Bools, group: Rows) -> float | None:
+        """Returns the mean over services of the relative saving over the mean of the possible one.
+
+        Args:
+            rows: those that count.
+            accurate: outcome, shape (n,).
+            group: number of the service of each row, shape (n,).
+        """
+        chosen = self._known(rows)
+        chosen = chosen[self.current[chosen] > 0]
+        if not chosen.size:
+            return None
+        current = self.current[chosen]
+        saved = (current - self.recommended[chosen]) / current * accurate[chosen]
+        possible = (current - self.minimum[chosen]) / current
+        # Each row counts by the rows of its service, so that a service drawn twice weighs twice.
+        weight = 1 / np.bincount(group[self._known(np.arange(group.size))])[group[chosen]]
+        reachable = float(weight @ possible)
+        return float(weight @ saved) / reachable if reachable > 0 else None
+
+    def _known(self, rows: Rows) -> Rows:
+        known = np.isfinite(self.current[rows]) & np.isfinite(self.recommended[rows])
+        chosen: Rows = rows[known & np.isfinite(self.minimum[rows])]
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
-    """The scored trials of one policy; all of shape (n,).
+    """The scored recommendations of one policy; all of shape (n,).
 
     Attributes:
-        services: of each row.
+        services: of each row; group: number of each row's service.
         accurate: outcome.
+        no_change: no change was needed.
         confidence: NaN where none was stated.
-        claimed, realised: savings as shares of the current cost, NaN where unknown.
+        claim_met: 1 or 0, NaN where no latency or saving was expected.
+        expected_saving: share of the current cost, NaN where unknown.
+        cost, memory_amount: what is paid for.
         cpu, memory: by resource.
     """
 
     services: tuple[str, ...]
+    group: Rows
     accurate: Bools
+    no_change: Bools
     confidence: Array
-    claimed: Array
-    realised: Array
+    claim_met: Array
+    expected_saving: Array
+    cost: AmountColumns
+    memory_amount: AmountColumns
     cpu: UseColumns
     memory: UseColumns
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> "Columns":
-        """Builds them from trials; those that were not scored are left out."""
-        scored = [trial for trial in trials if trial.scored]
+    def of(cls, evaluated: Sequence[EvaluatedRecommendation]) -> "Columns":
+        """Builds them; recommendations that were not scored are left out."""
+        scored = [one for one in evaluated if one.scored]
+        services = tuple(one.service for one in scored)
         return cls(
-            services=tuple(trial.service for trial in scored),
-            accurate=np.array([trial.outcome == "accurate" for trial in scored], dtype=np.bool_),
-            confidence=_numbers([trial.confidence for trial in scored]),
-            claimed=_numbers([trial.claimed_saving for trial in scored]),
-            realised=_numbers([trial.realised_saving for trial in scored]),
-            cpu=_use([trial.cpu for trial in scored]),
-            memory=_use([trial.memory for trial in scored]),
+            services=services,
+            group=np.unique(np.array(services), return_inverse=True)[1].astype(np.intp),
+            accurate=np.array([one.outcome == "accurate" for one in scored], dtype=np.bool_),
+            no_change=np.array([one.no_change for one in scored], dtype=np.bool_),
+            confidence=_numbers([one.confidence for one in scored]),
+            claim_met=_numbers([one.claim_met for one in scored]),
+            expected_saving=_numbers([one.expected_saving for one in scored]),
+            cost=AmountColumns.of([one.cost for one in scored]),
+            memory_amount=AmountColumns.of([one.memory_amount for one in scored]),
+            cpu=_use([one.cpu for one in scored]),
+            memory=_use([one.memory for one in scored]),
         )
 
     def rows(self) -> Rows:
@@ -103,19 +175,37 @@ class Columns:
         """Returns accurate / made."""
         return _mean(self.accurate[rows])
 
-    def claimed_saving(self, rows: Rows) -> float | None:
-        """Returns the mean of the claimed savings."""
-        return _mean(_known(self.claimed[rows]))
+    def no_change_share(self, rows: Rows) -> float | None:
+        """Returns the share that needed no change."""
+        return _mean(self.no_change[rows])
+
+    def claims_met(self, rows: Rows) -> float | None:
+        """Returns the share whose expected latency or saving was realised, of those that state one."""
+        return _mean(_known(self.claim_met[rows]))
+
+    def mean_expected_saving(self, rows: Rows) -> float | None:
+        """Returns the mean of the expected savings."""
+        return _mean(_known(self.expected_saving[rows]))
 
     def realised_saving(self, rows: Rows) -> float | None:
-        """Returns the mean of the realised savings."""
-        return _mean(_known(self.realised[rows]))
+        """Returns the realised saving weighted by cost: see AmountColumns.saved_share."""
+        return self.cost.saved_share(rows, self.accurate)
 
-    def saving_kept(self, rows: Rows) -> float | None:
-        """Returns the share whose realised saving is at least the claimed one less 10 points."""
-        claimed, realised = self.claimed[rows], self.realised[rows]
-        known = np.isfinite(claimed)
-        return _mean(realised[known] >= claimed[known] - SAVING_TOLERANCE)
+    def realised_saving_by_service(self, rows: Rows) -> float | None:
+        """Returns the realised saving with each service weighing the same."""
+        return self.cost.saved_share_by_service(rows, self.accurate, self.group)
+
+    def realised_memory_saving(self, rows: Rows) -> float | None:
+        """Returns the realised saving of memory alone with each service weighing the same."""
+        return self.memory_amount.saved_share_by_service(rows, self.accurate, self.group)
+
+    def cost_over_minimum(self, rows: Rows) -> float | None:
+        """Returns the median of recommended / minimum cost - 1 over the accurate ones."""
+        return self.cost.over_minimum(rows, self.accurate)
+
+    def mean_confidence(self, rows: Rows) -> float | None:
+        """Returns the mean of the stated confidence."""
+        return _mean(_known(self.confidence[rows]))
 
     def stated(self, rows: Rows) -> Rows:
         """Returns those of the rows that state a confidence."""
@@ -123,7 +213,7 @@ class Columns:
         return chosen
 
 
-def _use(found: Sequence[Use | None]) -> UseColumns:
+def _use(found: Sequence[ResourceUse | None]) -> UseColumns:
     return UseColumns(
         present=np.array([use is not None for use in found], dtype=np.bool_),
         safe=np.array([use is not None and use.safe for use in found], dtype=np.bool_),

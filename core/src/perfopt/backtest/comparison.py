@@ -8,8 +8,8 @@ import numpy as np
 
 from perfopt.backtest.bootstrap import Interval, Rows, interval, resamples
 from perfopt.backtest.calibration import Bools
+from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.summary import rounded
-from perfopt.backtest.trial import Trial
 from perfopt.metrics.snapshot import Array
 
 MIN_SERVICES, MIN_WINDOWS = 5, 20
@@ -29,7 +29,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         made, scored: recommendations, and those of them whose window could be judged.
-        accuracy: share of the scored ones that kept their word.
+        accuracy: accurate / scored.
         abstention: declined / (declined + made).
         cpu_waste_median, memory_waste_median: over the safe ones.
     """
@@ -71,8 +71,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = RULE
 
 
-def compare(incumbent: Sequence[Trial], candidate: Sequence[Trial]) -> Comparison:
-    """Compares two sets of trials made at the same instants for the same services.
+def compare(
+    incumbent: Sequence[EvaluatedRecommendation], candidate: Sequence[EvaluatedRecommendation]
+) -> Comparison:
+    """Compares two sets of recommendations of the same origins for the same services.
 
     Raises:
         ValueError: they are not of the same instants and services.
@@ -109,7 +111,9 @@ class _Pairs:
     log_ratio: Array
 
     @classmethod
-    def of(cls, incumbent: Sequence[Trial], candidate: Sequence[Trial]) -> "_Pairs":
+    def of(
+        cls, incumbent: Sequence[EvaluatedRecommendation], candidate: Sequence[EvaluatedRecommendation]
+    ) -> "_Pairs":
         before, after = _by_case(incumbent), _by_case(candidate)
         if before.keys() != after.keys():
             raise ValueError("the two were not asked at the same instants for the same services")
@@ -117,7 +121,7 @@ class _Pairs:
         first, second = [before[key] for key in keys], [after[key] for key in keys]
         ratios = [_log_ratio(one, other) for one, other in zip(first, second, strict=True)]
         return cls(
-            services=tuple(trial.service for trial in first),
+            services=tuple(row.service for row in first),
             first=_Outcomes.of(first),
             second=_Outcomes.of(second),
             log_ratio=np.array(ratios, dtype=np.float64),
@@ -145,11 +149,11 @@ class _Outcomes:
     declined: Bools
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> "_Outcomes":
+    def of(cls, rows: Sequence[EvaluatedRecommendation]) -> "_Outcomes":
         return cls(
-            scored=np.array([trial.scored for trial in trials], dtype=np.bool_),
-            accurate=np.array([trial.outcome == "accurate" for trial in trials], dtype=np.bool_),
-            declined=np.array([trial.outcome == "declined" for trial in trials], dtype=np.bool_),
+            scored=np.array([row.scored for row in rows], dtype=np.bool_),
+            accurate=np.array([row.outcome == "accurate" for row in rows], dtype=np.bool_),
+            declined=np.array([row.outcome == "declined" for row in rows], dtype=np.bool_),
         )
 
     def accuracy(self, rows: Rows) -> float | None:
@@ -160,11 +164,11 @@ class _Outcomes:
         return float(self.declined[rows].mean()) if rows.size else None
 
 
-def _by_case(trials: Sequence[Trial]) -> dict[tuple[str, str, str], Trial]:
-    return {(trial.service, trial.made_at.isoformat(), trial.policy): trial for trial in trials}
+def _by_case(rows: Sequence[EvaluatedRecommendation]) -> dict[tuple[str, str, str], EvaluatedRecommendation]:
+    return {(row.service, row.made_at.isoformat(), row.policy): row for row in rows}
 
 
-def _log_ratio(one: Trial, other: Trial) -> float:
+def _log_ratio(one: EvaluatedRecommendation, other: EvaluatedRecommendation) -> float:
     """Returns the mean over resources of log(other's grant / one's); NaN unless both were scored."""
     pairs = [
         (before.recommended, after.recommended)
@@ -183,14 +187,14 @@ def _difference(
     return None if before is None or after is None else after - before
 
 
-def _side(trials: Sequence[Trial]) -> Side:
-    made = [trial for trial in trials if trial.outcome != "declined"]
-    scored = [trial for trial in trials if trial.scored]
+def _side(rows: Sequence[EvaluatedRecommendation]) -> Side:
+    made = [row for row in rows if row.outcome != "declined"]
+    scored = [row for row in rows if row.scored]
     return Side(
         made=len(made),
         scored=len(scored),
-        accuracy=_mean([trial.outcome == "accurate" for trial in scored]),
-        abstention=(len(trials) - len(made)) / len(trials) if trials else None,
+        accuracy=_mean([row.outcome == "accurate" for row in scored]),
+        abstention=(len(rows) - len(made)) / len(rows) if rows else None,
         cpu_waste_median=_median([t.cpu.waste for t in scored if t.cpu is not None and t.cpu.safe]),
         memory_waste_median=_median(
             [t.memory.waste for t in scored if t.memory is not None and t.memory.safe]

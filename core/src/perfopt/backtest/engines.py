@@ -3,20 +3,24 @@
 import sys
 from collections.abc import Sequence
 
-from perfopt.backtest.walk import TYPE
 from perfopt.config import Config
+from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.engine.breaker import Breaker
 from perfopt.engine.registry import PluginStatus, Registry
 from perfopt.errors import InvalidInputError, NotFoundError
 
 
-def backtest_registry(config: Config, plugins: Sequence[str] = ()) -> Registry:
+def backtest_registry(
+    config: Config,
+    plugins: Sequence[str] = (),
+    types: Sequence[OptimizationType] = tuple(OptimizationType),
+) -> Registry:
     """Returns what is installed, cut down to the plugins named; all where none is named.
 
     Raises:
         NotFoundError: a name is no plugin that loaded; lists them.
-        InvalidInputError: none of those named brings a strategy that a replay can score.
+        InvalidInputError: none of those named brings a strategy of the types.
     """
     found = probe_plugins(config.engine.disabled())
     loaded = tuple(info.name for info in found.plugins if info.status is PluginStatus.LOADED)
@@ -34,22 +38,17 @@ def backtest_registry(config: Config, plugins: Sequence[str] = ()) -> Registry:
         tuple(info for info in found.plugins if info.name in plugins),
         tuple(info for info in found.strategies if info.plugin in plugins),
     )
-    if not scorable(chosen):
+    if not chosen.of_types(types):
         raise InvalidInputError(
-            f"{', '.join(plugins)} makes no {TYPE}, and a backtest can score nothing else.",
+            f"{', '.join(plugins)} has no strategy of {', '.join(types)}.",
             field="plugin",
-            remedy="Name another plugin.",
+            remedy="Name another plugin or other --types.",
         )
     return chosen
 
 
-def scorable(registry: Registry) -> bool:
-    """Tells whether any strategy recommends what a replay can score."""
-    return bool(registry.of_types((TYPE,)))
-
-
 def open_engine(registry: Registry, config: Config) -> Engine:
-    """Returns an engine that tries every strategy at every cut.
+    """Returns an engine that runs every strategy at every origin.
 
     None is set aside after failures in a row: what a row is would depend on the number of processes.
     """

@@ -36,10 +36,9 @@ async def read_miss_series(source: MetricSource, result: Backtest) -> tuple[Miss
         SourceError: the source refused or stopped answering.
     """
     history = parse_duration(result.history)
-    validity = parse_duration(result.validity)
     found: list[MissSeries] = []
     for miss in result.misses:
-        start, end = miss.made_at - history, miss.made_at + validity
+        start, end = miss.made_at - history, miss.made_at + parse_duration(miss.validity)
         workload = resolve_workload(miss.service, await source.inventory(end))
         async for one in source.snapshots([workload], start, end, {_METRIC[miss.resource]}):
             if not isinstance(one, FailedSnapshot):

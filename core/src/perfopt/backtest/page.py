@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from html import escape
 
 from perfopt.backtest import charts
+from perfopt.backtest.calibration import MIN_CALIBRATION
 from perfopt.backtest.misses import MissSeries
-from perfopt.backtest.policies import OURS, about
+from perfopt.backtest.policies import about
 from perfopt.backtest.report import Backtest
 from perfopt.backtest.summary import TERCILES, Figures, PolicySummary, ResourceFigures
 from perfopt.charts.page import document
 from perfopt.charts.units import amount
+from perfopt.domain.enums import OptimizationType
+
+_HEADER = (
+    "policy", "scored of made", "abstained", "no change", "accuracy", "cpu safe", "memory safe",
+    "claims met", "by load", "cpu waste", "memory waste", "cost over minimum", "saving by cost",
+    "by service", "memory alone", "confidence",
+)  # fmt: skip
 
 
 def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
@@ -24,8 +32,9 @@ def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
         (
             _head(result, title),
             _cards(result),
-            _frontiers(result),
             _tables(result),
+            _frontiers(result),
+            _replicas(result),
             _confidence(result),
             _misses(misses),
             _notes(result),
@@ -35,44 +44,43 @@ def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
 
 
 def _head(result: Backtest, title: str) -> str:
-    first, last = result.cuts[0], result.cuts[-1]
     return (
-        f"<h1>{escape(title)}</h1><p>{result.services} services at {len(result.cuts)} instants from"
-        f" {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC. Each recommendation was made from the"
-        f" {result.history} before its instant and scored on the {result.validity} after it. It is accurate"
-        " when 99 % of the 5-minute means of cpu stay within the request and no sample of memory is"
-        f" above request or limit ({escape(result.definition)}).</p>"
+        f"<h1>{escape(title)}</h1><p>{result.services} services at {result.origins} origins from"
+        f" {result.first_origin:%Y-%m-%d %H:%M} to {result.last_origin:%Y-%m-%d %H:%M} UTC. Each"
+        f" recommendation was made from the {result.history} before its origin and scored on the"
+        f" {result.validity} after it."
+        f" Accurate means: {escape(result.definition)}.</p>"
     )
 
 
 def _cards(result: Backtest) -> str:
-    ours = next((summary for summary in result.policies if summary.policy.startswith(OURS)), None)
-    if ours is None:
-        return ""
-    baselines = [summary for summary in result.policies if not summary.policy.startswith(OURS)]
-    best = max(baselines, key=lambda summary: summary.all.accuracy or 0.0, default=None)
-    cards = [
-        (_percent(ours.all.accuracy, 1), f"accuracy of {ours.policy}"),
-        (_percent(ours.all.cpu.waste_median), "median cpu waste, safe ones"),
-        (_percent(ours.all.memory.waste_median), "median memory waste, safe ones"),
-        (_percent(ours.all.realised_saving), "cost saved after shortage"),
-        (_percent(ours.abstention), "abstention"),
-    ]
-    if best is not None:
-        cards.append((_percent(best.all.accuracy, 1), f"accuracy of the best baseline, {best.policy}"))
-    inner = "".join(f'<div class="card"><b>{b}</b><span>{escape(t)}</span></div>' for b, t in cards)
-    return f'<div class="cards">{inner}</div>'
+    """Shows the accuracy and the saving of each policy of perfopt, with interval and count."""
+    cards = []
+    for summary in result.policies:
+        if summary.baseline or not summary.all.scored:
+            continue
+        saving = summary.all.realised_saving
+        saved = "" if saving is None else f"; {_percent(saving)} of the possible saving"
+        of = f"accuracy of {escape(summary.policy)} ({_between(summary, 'accuracy')}n {summary.all.scored})"
+        accuracy = _percent(summary.all.accuracy, 1)
+        cards.append(f'<div class="card"><b>{accuracy}</b><span>{of}{saved}</span></div>')
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
 def _frontiers(result: Backtest) -> str:
-    drawn = [
-        _figure(charts.frontier(result.policies, resource), f"<b>{resource}</b>")
-        for resource in ("cpu", "memory")
-        if any(f"{resource}_waste_median" in summary.intervals for summary in result.policies)
+    sizes = [
+        one for one in result.policies if one.optimization_type is OptimizationType.RESOURCE_OPTIMIZATION
     ]
+    drawn = [
+        _figure(charts.frontier(sizes, resource), f"<b>{resource}</b>")
+        for resource in ("cpu", "memory")
+        if any(f"{resource}_waste_median" in summary.intervals for summary in sizes)
+    ]
+    if not drawn:
+        return ""
     return (
-        "<h2>Accuracy against waste</h2><p>Up and to the left is better. Bars are 95 % intervals from"
-        " resampling services; the dashed line joins the policies that no other beats in both.</p>"
+        "<h2>Accuracy against waste of sizes</h2><p>Up and to the left is better. Bars are 95 % intervals"
+        " from resampling services; the dashed line joins the policies that no other beats in both.</p>"
         f'<div class="row">{"".join(drawn)}</div>'
     )
 
@@ -82,20 +90,25 @@ def _figure(drawing: str, caption: str) -> str:
 
 
 def _tables(result: Backtest) -> str:
-    header = (
-        "policy", "made / declined / unscored", "accuracy", "cpu safe", "mem safe", "by load",
-        "cpu waste", "mem waste", "cpu total", "mem total", "slack cpu / mem", "saving",
-    )  # fmt: skip
-    rows = "".join(_row(summary) for summary in result.policies)
+    parts = [f"<tr>{_cells('th', _HEADER)}</tr>"]
+    kinds = dict.fromkeys(summary.optimization_type for summary in result.policies)
+    for kind in kinds:
+        name = "merged plan" if kind is None else kind.value
+        parts.append(f'<tr class="kind"><th colspan="{len(_HEADER)}">{name}</th></tr>')
+        parts += [_row(summary) for summary in result.policies if summary.optimization_type is kind]
     whole = (
-        "<h2>Figures</h2><p>Waste: median / mean clipped at 10, over the safe ones. Total: what was"
-        " recommended over what was needed, less 1, over all. By load: accuracy by tercile of the history's"
-        " P99. Slack: 1 - mean use / recommended. Saving: cost of requests claimed, and kept after what was"
-        " short was added.</p>"
-        f'<div class="wide"><table><tr>{_cells("th", header)}</tr>{rows}</table></div>'
+        "<h2>Figures</h2><p>In small print the 95 % interval from resampling services, and the count where"
+        " it is not that of the scored. Waste: median of recommended / smallest safe value - 1 over the safe"
+        " ones. By load: accuracy by tercile of the history's P99. Saving: what the accurate recommendations"
+        " save, as a share of what the smallest accurate values would save.</p>"
+        f'<div class="wide"><table>{"".join(parts)}</table></div>'
     )
+    return whole + _classes(result)
+
+
+def _classes(result: Backtest) -> str:
     if all(len(summary.classes) < 2 for summary in result.policies):
-        return whole
+        return ""
     parts = [
         f"<tr{_kind(summary)}>{_cells('td', _class_row(summary, name, figures))}</tr>"
         for summary in result.policies
@@ -103,34 +116,53 @@ def _tables(result: Backtest) -> str:
     ]
     titles = _cells("th", ("policy", "class", "scored", "accuracy", "cpu waste", "memory waste"))
     body = f"<tr>{titles}</tr>{''.join(parts)}"
-    return f'{whole}<h2>By service class</h2><div class="wide"><table>{body}</table></div>'
+    return f'<h2>By service class</h2><div class="wide"><table>{body}</table></div>'
 
 
 def _kind(summary: PolicySummary) -> str:
-    return ' class="ours"' if summary.policy.startswith(OURS) else ""
+    return "" if summary.baseline else ' class="ours"'
 
 
 def _row(summary: PolicySummary) -> str:
-    whole = summary.all
-    found = summary.intervals.get("accuracy")
-    interval = ""
-    if found is not None and found.low is not None and found.high is not None:
-        interval = f" <small>{found.low:.0%} to {found.high:.0%}</small>"
+    whole, title = summary.all, about(summary.optimization_type, summary.policy)
     cells = (
-        f'<span title="{escape(about(summary.policy))}">{escape(summary.policy)}</span>',
-        f"{summary.made} / {sum(summary.declined.values())} / {summary.not_scored}",
-        f"{_percent(whole.accuracy, 1)}{interval}",
-        _percent(whole.cpu.safe),
-        _percent(whole.memory.safe),
+        f'<span title="{escape(title)}">{escape(summary.policy)}</span>'
+        + (" IN-SAMPLE" if summary.in_sample else ""),
+        f"{whole.scored} of {summary.made}",
+        str(sum(summary.declined.values())),
+        _percent(whole.no_change),
+        _with_interval(summary, "accuracy", whole.accuracy, digits=1),
+        _with_interval(summary, "cpu_safe", whole.cpu.safe, count=whole.cpu.count),
+        _with_interval(summary, "memory_safe", whole.memory.safe, count=whole.memory.count),
+        _percent(whole.claims_met),
         " / ".join(_percent(f.accuracy) if (f := summary.terciles.get(n)) else "-" for n in TERCILES),
-        _waste(whole.cpu),
-        _waste(whole.memory),
-        _percent(whole.cpu.weighted_waste),
-        _percent(whole.memory.weighted_waste),
-        f"{_percent(whole.cpu.slack)} / {_percent(whole.memory.slack)}",
-        f"{_percent(whole.claimed_saving)} → {_percent(whole.realised_saving)}",
+        _with_interval(summary, "cpu_waste_median", whole.cpu.waste_median, count=whole.cpu.count),
+        _with_interval(summary, "memory_waste_median", whole.memory.waste_median, count=whole.memory.count),
+        _with_interval(summary, "cost_over_minimum", whole.cost_over_minimum),
+        _with_interval(summary, "realised_saving", whole.realised_saving),
+        _with_interval(summary, "realised_saving_by_service", whole.realised_saving_by_service),
+        _with_interval(summary, "realised_memory_saving", whole.realised_memory_saving),
+        "-" if whole.confidence is None else f"{whole.confidence:.2f}",
     )
     return f"<tr{_kind(summary)}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _with_interval(
+    summary: PolicySummary, name: str, value: float | None, *, digits: int = 0, count: int | None = None
+) -> str:
+    """Prints a share with its interval, and its count where that is not the number of the scored."""
+    if value is None:
+        return "-"
+    own = count is not None and count != summary.all.scored
+    small = _between(summary, name).rstrip(", ") + (f" n {count}" if own else "")
+    return f"{_percent(value, digits)}" + (f"<br><small>{small.strip()}</small>" if small.strip() else "")
+
+
+def _between(summary: PolicySummary, name: str) -> str:
+    found = summary.intervals.get(name)
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"{100 * found.low:.0f} to {100 * found.high:.0f}, "
 
 
 def _class_row(summary: PolicySummary, name: str, figures: Figures) -> tuple[str, ...]:
@@ -156,11 +188,32 @@ def _waste(figures: ResourceFigures) -> str:
     return f"{_percent(figures.waste_median)} / {_percent(figures.waste_mean10)}"
 
 
+def _replicas(result: Backtest) -> str:
+    if not result.replicas:
+        return ""
+    drawn = [
+        _figure(
+            charts.replicas(one.trace, one.policy),
+            f"<b>{escape(one.service)}</b>, {escape(one.policy)}, {one.made_at:%Y-%m-%d %H:%M}:"
+            f" {one.outcome}",
+        )
+        for one in result.replicas
+    ]
+    return (
+        "<h2>Demand against replicas</h2><p>"
+        '<span class="key" style="color:var(--ink)"></span>replicas that the demand needs at the recommended'
+        " request"
+        '<span class="key" style="color:var(--ours)"></span>replicas that would have run. Of each stretch the'
+        " largest demand and the fewest replicas are drawn.</p>"
+        f'<div class="row">{"".join(drawn)}</div>'
+    )
+
+
 def _confidence(result: Backtest) -> str:
     parts = []
     for summary in result.policies:
         found = summary.calibration
-        if found is None:
+        if found is None or found.count < MIN_CALIBRATION:
             continue
         skill = "-" if found.brier_skill is None else f"{found.brier_skill:.2f}"
         area = "-" if found.auc is None else f"{found.auc:.2f}"
@@ -172,7 +225,7 @@ def _confidence(result: Backtest) -> str:
     if not parts:
         return ""
     return (
-        "<h2>Does confidence mean what it says?</h2><p>Bins of equal mass: on the diagonal, of those"
+        "<h2>Reliability of confidence</h2><p>Bins of equal mass: on the diagonal, of those"
         " stated at 90 %, 90 in 100 were accurate. The bars below show how many lie in each.</p>"
         f'<div class="row">{"".join(parts)}</div>'
     )
@@ -184,16 +237,16 @@ def _misses(misses: Sequence[MissSeries]) -> str:
     drawn = []
     for found in misses:
         miss = found.miss
-        sure = "" if miss.confidence is None else f", confidence {miss.confidence:.2f}"
+        stated = "" if miss.confidence is None else f", confidence {miss.confidence:.2f}"
         given, needed = (amount(v, miss.resource) for v in (miss.recommended, miss.needed))
         caption = (
-            f"<b>{escape(miss.service)}</b>, {miss.resource}, {miss.made_at:%Y-%m-%d %H:%M}:"
-            f" {given} recommended, {needed} needed{sure}"
+            f"<b>{escape(miss.service)}</b>, {escape(miss.policy)}, {miss.resource},"
+            f" {miss.made_at:%Y-%m-%d %H:%M}: {given} recommended, {needed} needed{stated}"
         )
         drawn.append(_figure(charts.miss(found), caption))
     return (
-        f"<h2>The worst misses of {escape(misses[0].miss.policy)}</h2><p>"
-        '<span class="key" style="color:var(--baseline)"></span>known then'
+        "<h2>Worst misses</h2><p>"
+        '<span class="key" style="color:var(--baseline)"></span>known at the origin'
         '<span class="key" style="color:var(--ink)"></span>what came'
         '<span class="key" style="color:var(--ours)"></span>recommended'
         '<span class="key" style="color:var(--bad)"></span>needed. One a service, by shortage;'
@@ -203,6 +256,6 @@ def _misses(misses: Sequence[MissSeries]) -> str:
 
 
 def _notes(result: Backtest) -> str:
-    failed = [f"{one.service} could not be walked: {one.message}" for one in result.failed]
+    failed = [f"{one.service} could not be evaluated: {one.message}" for one in result.failed]
     items = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *failed))
     return f"<h2>Notes</h2><ul>{items}</ul>" if items else ""

@@ -1,13 +1,15 @@
-"""Walks two engines through the same history: each service is read once and walked by both."""
+"""Evaluates two engines at the same origins: each service is read once for both."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from perfopt.backtest.evaluate import evaluate_policies
+from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.orderly import in_order
-from perfopt.backtest.plan import Plan
-from perfopt.backtest.trial import Trial
-from perfopt.backtest.walk import TYPE, walk_engine
+from perfopt.backtest.policies import StrategyPolicy
+from perfopt.backtest.schedule import OriginSchedule
 from perfopt.config import Config
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.workload import Workload
 from perfopt.engine import Engine
 from perfopt.errors import PerfoptError
@@ -16,60 +18,71 @@ from perfopt.sources.base import FailedSnapshot, MetricSource
 
 
 @dataclass(frozen=True, slots=True)
-class PairedWalk:
+class PairedBacktest:
     """What came of one service.
 
     Attributes:
         workload: the service.
-        incumbent, candidate: trials at the same instants; empty where it had no history at any cut.
-        error: why it could not be walked, or None.
+        incumbent, candidate: rows of the same origins; empty where it had no history at any.
+        error: why it could not be evaluated, or None.
     """
 
     workload: Workload
-    incumbent: tuple[Trial, ...] = ()
-    candidate: tuple[Trial, ...] = ()
+    incumbent: tuple[EvaluatedRecommendation, ...] = ()
+    candidate: tuple[EvaluatedRecommendation, ...] = ()
     error: PerfoptError | None = None
 
 
-async def walk_both(
+async def backtest_pair(
     source: MetricSource,
     workloads: Sequence[Workload],
-    plan: Plan,
+    schedule: OriginSchedule,
     config: Config,
     incumbent: Engine,
     candidate: Engine,
     *,
+    types: Sequence[OptimizationType],
     processes: int,
-) -> AsyncIterator[PairedWalk]:
-    """Walks services through their history with two engines.
+) -> AsyncIterator[PairedBacktest]:
+    """Evaluates every strategy of some types on the history of services, with two engines.
 
     Args:
-        source: where the metrics are; each service is read once, over the whole plan.
+        source: where the metrics are; each service is read once, over the whole schedule.
         workloads: the services.
-        plan: when.
+        schedule: when to recommend.
         config: price books.
         incumbent: one engine.
         candidate: the other; the two differ in their models.
-        processes: services walked at once; what is found does not depend on it.
+        types: of the strategies that are compared.
+        processes: services evaluated at once; the results do not depend on it.
 
     Yields:
-        One walk a service, in their order.
+        One result a service, in their order.
 
     Raises:
         SourceUnavailableError: the source stopped answering.
     """
-    metrics = incumbent.metrics((TYPE,)) | candidate.metrics((TYPE,))
+    metrics = incumbent.metrics(types) | candidate.metrics(types)
 
-    def walk(found: WorkloadSnapshot | FailedSnapshot) -> PairedWalk:
+    def evaluate(found: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
         if isinstance(found, FailedSnapshot):
-            return PairedWalk(found.workload, error=found.error)
+            return PairedBacktest(found.workload, error=found.error)
         book = config.book_for(found.workload.price_book, found.price_book)
         try:
-            first, second = (walk_engine(found, plan, engine, book) for engine in (incumbent, candidate))
+            first, second = (
+                evaluate_policies(found, schedule, _strategies(engine, types), book)
+                for engine in (incumbent, candidate)
+            )
         except PerfoptError as error:
-            return PairedWalk(found.workload, error=error)
-        return PairedWalk(found.workload, tuple(first), tuple(second))
+            return PairedBacktest(found.workload, error=error)
+        return PairedBacktest(found.workload, tuple(first), tuple(second))
 
-    found = source.snapshots(workloads, plan.start, plan.end, metrics)
-    async for walked in in_order(found, walk, at_once=processes):
-        yield walked
+    found = source.snapshots(workloads, schedule.start, schedule.end, metrics)
+    async for result in in_order(found, evaluate, at_once=processes):
+        yield result
+
+
+def _strategies(engine: Engine, types: Sequence[OptimizationType]) -> list[StrategyPolicy]:
+    return [
+        StrategyPolicy(engine, info.key, info.optimization_type) for info in engine.registry.of_types(types)
+    ]

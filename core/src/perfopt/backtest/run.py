@@ -1,94 +1,127 @@
-"""Runs a backtest: reads each service once, walks it, and gives the trials in the order of the services."""
+"""Runs a backtest: reads each service once, evaluates all policies on it, in the order of the services."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from perfopt.backtest.evaluate import evaluate_policies
+from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.orderly import in_order
-from perfopt.backtest.plan import Plan
-from perfopt.backtest.policies import OURS
-from perfopt.backtest.trial import Trial
-from perfopt.backtest.walk import TYPE, walk_engine
-from perfopt.backtest.walkers import Walkers
-from perfopt.backtest.worker import Task
+from perfopt.backtest.policies import BaselinePolicy, Policy
+from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
+from perfopt.backtest.worker import BaselineTask
+from perfopt.backtest.worker_pool import BaselinePool
 from perfopt.config import Config
 from perfopt.domain.workload import Workload
-from perfopt.engine import Engine
-from perfopt.engine.engine import BASE_METRICS
-from perfopt.errors import PerfoptError
-from perfopt.evaluation.baselines import BASELINE_METRICS
+from perfopt.errors import NoDataError, PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
-from perfopt.sources.base import FailedSnapshot, MetricSource
+from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource
+
+
+class AbsentServiceError(NoDataError):
+    """A service that the source has no sample of at all, such as one of a services file of other sources."""
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ServiceBacktest:
     """What came of one service.
 
     Attributes:
         workload: the service.
-        trials: by cut, then by policy; empty where it had no history at any cut.
-        error: why it could not be walked, or None.
+        schedule: its origins; None where none fits.
+        rows: by origin, then by policy; empty where it had no history at any origin.
+        error: why it could not be evaluated, or None.
     """
 
     workload: Workload
-    trials: tuple[Trial, ...] = ()
+    schedule: OriginSchedule | None = None
+    rows: tuple[EvaluatedRecommendation, ...] = ()
     error: PerfoptError | None = None
 
 
-async def walk_fleet(
+async def backtest_services(
     source: MetricSource,
     workloads: Sequence[Workload],
-    plan: Plan,
-    policies: Sequence[str],
+    request: ScheduleRequest,
+    policies: Sequence[Policy],
     config: Config,
-    engine: Engine | None,
+    metrics: frozenset[str],
     *,
     processes: int,
-) -> AsyncIterator[Walk]:
-    """Walks services through their history.
+) -> AsyncIterator[ServiceBacktest]:
+    """Evaluates policies on the history of services.
 
     Args:
-        source: where the metrics are; each service is read once, over the whole plan.
+        source: where the metrics are; each service is read once, over its whole schedule.
         workloads: the services.
-        plan: when.
-        policies: names; `perfopt` needs an engine.
+        request: when to recommend.
+        policies: what is evaluated.
         config: price books.
-        engine: runs the installed strategies; None without `perfopt`.
-        processes: services walked at once; what is found does not depend on it.
+        metrics: names to read.
+        processes: services evaluated at once; the results do not depend on it.
 
     Yields:
-        One walk a service, in their order.
+        One result a service, in their order.
 
     Raises:
         SourceUnavailableError: the source stopped answering.
+        InvalidInputError: the request is malformed, or fits no service of a source without extents.
     """
-    metrics = BASELINE_METRICS | BASE_METRICS | (engine.metrics((TYPE,)) if engine is not None else set())
-    with Walkers() as walkers:
-        walker = _Walker(plan, tuple(policies), config, engine, walkers)
-        found = source.snapshots(workloads, plan.start, plan.end, metrics)
-        async for walked in in_order(found, walker.walk, at_once=processes):
-            yield walked
+    planned = [(workload, await _schedule(source, workload, request)) for workload in workloads]
+    with BaselinePool() as pool:
+        evaluator = _ServiceEvaluator(tuple(policies), config, pool)
+        for schedule, group in groupby(planned, key=lambda one: one[1]):
+            members = [workload for workload, _ in group]
+            if isinstance(schedule, PerfoptError):
+                for workload in members:
+                    yield ServiceBacktest(workload, error=schedule)
+                continue
+            found = source.snapshots(members, schedule.start, schedule.end, metrics)
+            async for result in in_order(found, evaluator.on(schedule), at_once=processes):
+                yield result
+
+
+async def _schedule(
+    source: MetricSource, workload: Workload, request: ScheduleRequest
+) -> OriginSchedule | PerfoptError:
+    if not isinstance(source, KnowsExtent):
+        return request.shared(request.until if request.until is not None else await source.latest())
+    extent = await source.extent(workload)
+    if extent is None:
+        name = workload.service_name
+        return AbsentServiceError(f"{name} has no samples in {source.name}.", field="service")
+    try:
+        return request.for_extent(*extent)
+    except PerfoptError as error:
+        return error
 
 
 @dataclass(frozen=True, slots=True)
-class _Walker:
-    plan: Plan
-    policies: tuple[str, ...]
+class _ServiceEvaluator:
+    policies: tuple[Policy, ...]
     config: Config
-    engine: Engine | None
-    walkers: Walkers
+    pool: BaselinePool
 
-    def walk(self, found: WorkloadSnapshot | FailedSnapshot) -> Walk:
-        if isinstance(found, FailedSnapshot):
-            return Walk(found.workload, error=found.error)
+    def on(self, schedule: OriginSchedule) -> Callable[[WorkloadSnapshot | FailedSnapshot], ServiceBacktest]:
+        """Returns what evaluates one service at the origins of a schedule; it blocks."""
+
+        def evaluate(found: WorkloadSnapshot | FailedSnapshot) -> ServiceBacktest:
+            if isinstance(found, FailedSnapshot):
+                return ServiceBacktest(found.workload, schedule, error=found.error)
+            try:
+                rows = self._rows(found, schedule)
+            except PerfoptError as error:
+                return ServiceBacktest(found.workload, schedule, error=error)
+            return ServiceBacktest(found.workload, schedule, tuple(rows))
+
+        return evaluate
+
+    def _rows(self, found: WorkloadSnapshot, schedule: OriginSchedule) -> list[EvaluatedRecommendation]:
         book = self.config.book_for(found.workload.price_book, found.price_book)
-        baselines = tuple(name for name in self.policies if name != OURS)
-        trials: list[Trial] = []
-        try:
-            if self.engine is not None and OURS in self.policies:
-                trials += walk_engine(found, self.plan, self.engine, book)
-            if baselines:
-                trials += self.walkers.walk(Task(found, self.plan, baselines, book))
-        except PerfoptError as error:
-            return Walk(found.workload, error=error)
-        return Walk(found.workload, tuple(trials))
+        baselines = [one for one in self.policies if isinstance(one, BaselinePolicy)]
+        ours = [one for one in self.policies if not isinstance(one, BaselinePolicy)]
+        rows = evaluate_policies(found, schedule, ours, book)
+        if baselines:
+            names = tuple((one.optimization_type, one.name) for one in baselines)
+            rows += self.pool.evaluate(BaselineTask(found, schedule, names, book))
+        return rows

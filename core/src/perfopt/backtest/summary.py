@@ -1,4 +1,4 @@
-"""From trials to the figures by policy: all, by tercile of load and by service class. Pure."""
+"""From evaluated recommendations to the figures by policy: all, by load and by service class. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,9 @@ from perfopt.backtest.calibration import (
     expected_calibration_error,
 )
 from perfopt.backtest.columns import Columns, UseColumns
-from perfopt.backtest.trial import Trial
+from perfopt.backtest.evaluated import EvaluatedRecommendation
+from perfopt.backtest.policies import is_baseline
+from perfopt.domain.enums import OptimizationType
 from perfopt.metrics.snapshot import Array
 
 TERCILES = ("low", "middle", "high")
@@ -29,6 +31,7 @@ class ResourceFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One resource; all shares. None where there is nothing to take it of.
 
     Attributes:
+        count: how many set the resource and were measured.
         safe: share that is safe.
         waste_median, waste_mean10: over the safe ones; the mean counts each as at most 10.
         weighted_waste: sum recommended / sum needed - 1, over all.
@@ -36,6 +39,7 @@ class ResourceFigures(msgspec.Struct, frozen=True, kw_only=True):
         slack: mean of 1 - mean use / recommended.
     """
 
+    count: int
     safe: float | None
     waste_median: float | None
     waste_mean10: float | None
@@ -45,33 +49,48 @@ class ResourceFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of a group of trials.
+    """The figures of a group of recommendations; all but `scored` are shares, None where not defined.
 
     Attributes:
         scored: how many the figures are of.
         accuracy: accurate / scored.
-        claimed_saving, realised_saving: means; saving_kept: share with realised >= claimed - 10 points.
+        no_change: share that needed no change.
+        claims_met: share whose expected latency or saving was realised, of those that state one.
+        expected_saving: mean fall of the cost of requests.
+        realised_saving: sum over the accurate of (current - recommended cost) / sum over all of (current -
+            cost of the smallest accurate value).
+        realised_saving_by_service: mean of each service's relative saving / mean of the possible one.
+        realised_memory_saving: the same of requested memory alone.
+        cost_over_minimum: median of recommended / minimum cost - 1, over the accurate ones.
+        confidence: mean of the stated.
     """
 
     scored: int
     accuracy: float | None
+    no_change: float | None
+    claims_met: float | None
     cpu: ResourceFigures
     memory: ResourceFigures
-    claimed_saving: float | None
+    expected_saving: float | None
     realised_saving: float | None
-    saving_kept: float | None
+    realised_saving_by_service: float | None
+    realised_memory_saving: float | None
+    cost_over_minimum: float | None
+    confidence: float | None
 
 
 class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """How one policy did.
+    """The results of one policy.
 
     Attributes:
         policy: its name.
+        optimization_type: of its recommendations; None is the merged plan.
+        baseline: it is not of an installed plugin.
         made: recommendations made; not_scored: of these, without enough of a window.
         declined: how many were not made, by reason code.
         abstention: declined / (declined + made).
-        already_right: how many recommended the current state.
         in_sample: how many of those scored a model made that was trained on what they are judged on.
+        assumed: how many of those scored start from requests that were taken from limits.
         all: over everything scored.
         intervals: 95 % intervals of figures, by name, from resampling services.
         terciles: by the P99 of the cpu history, "low", "middle", "high".
@@ -80,12 +99,14 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     policy: str
+    optimization_type: OptimizationType | None
+    baseline: bool
     made: int
     not_scored: int
     declined: dict[str, int]
     abstention: float | None
-    already_right: int
     in_sample: int
+    assumed: int
     all: Figures
     intervals: dict[str, Interval]
     terciles: dict[str, Figures]
@@ -93,21 +114,22 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
 
 
-def summarise(trials: Sequence[Trial]) -> tuple[PolicySummary, ...]:
-    """Returns the figures of each policy, in the order in which the policies first appear."""
-    bounds = tercile_bounds(trials)
-    names = dict.fromkeys(trial.policy for trial in trials)
-    return tuple(
-        _summary(name, [trial for trial in trials if trial.policy == name], bounds) for name in names
-    )
+def summarise(evaluated: Sequence[EvaluatedRecommendation]) -> tuple[PolicySummary, ...]:
+    """Returns the figures of each policy, by type, in the order in which the policies first appear."""
+    bounds = tercile_bounds(evaluated)
+    rows: dict[tuple[OptimizationType | None, str], list[EvaluatedRecommendation]] = {}
+    for one in evaluated:
+        rows.setdefault((one.optimization_type, one.policy), []).append(one)
+    types = list(dict.fromkeys(kind for kind, _ in rows if kind is not None))
+    order = {kind: place for place, kind in enumerate([*types, None])}
+    keys = sorted(rows, key=lambda key: order[key[0]])
+    return tuple(_summary(*key, rows[key], bounds) for key in keys)
 
 
-def tercile_bounds(trials: Sequence[Trial]) -> tuple[float, float] | None:
-    """Returns what parts the terciles of load, over services and instants of which anything was scored."""
+def tercile_bounds(evaluated: Sequence[EvaluatedRecommendation]) -> tuple[float, float] | None:
+    """Returns what parts the terciles of load, over services and origins of which anything was scored."""
     levels = {
-        (trial.service, trial.made_at): trial.level
-        for trial in trials
-        if trial.scored and trial.level is not None
+        (one.service, one.made_at): one.level for one in evaluated if one.scored and one.level is not None
     }
     if not levels:
         return None
@@ -115,22 +137,29 @@ def tercile_bounds(trials: Sequence[Trial]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _summary(name: str, trials: Sequence[Trial], bounds: tuple[float, float] | None) -> PolicySummary:
-    made = [trial for trial in trials if trial.outcome != "declined"]
-    columns = Columns.of(trials)
+def _summary(
+    kind: OptimizationType | None,
+    name: str,
+    rows: Sequence[EvaluatedRecommendation],
+    bounds: tuple[float, float] | None,
+) -> PolicySummary:
+    made = [one for one in rows if one.outcome != "declined"]
+    columns = Columns.of(rows)
     stated = columns.stated(columns.rows())
     summary = PolicySummary(
         policy=name,
+        optimization_type=kind,
+        baseline=kind is not None and is_baseline(kind, name),
         made=len(made),
-        not_scored=sum(not trial.scored for trial in made),
-        declined=dict(sorted(Counter(t.code or "" for t in trials if t.outcome == "declined").items())),
-        abstention=(len(trials) - len(made)) / len(trials) if trials else None,
-        already_right=sum(trial.already_right for trial in made),
-        in_sample=sum(trial.in_sample for trial in made),
+        not_scored=sum(not one.scored for one in made),
+        declined=dict(sorted(Counter(one.code or "" for one in rows if one.outcome == "declined").items())),
+        abstention=(len(rows) - len(made)) / len(rows) if rows else None,
+        in_sample=sum(one.in_sample for one in made),
+        assumed=sum(one.assumed for one in made if one.scored),
         all=figures(columns),
         intervals=_intervals(columns),
-        terciles=_groups(_by_tercile(trials, bounds)),
-        classes=_groups(_by_class(trials)),
+        terciles=_groups(_by_tercile(rows, bounds)),
+        classes=_groups(_by_class(rows)),
         calibration=calibrate(columns.confidence[stated], columns.accurate[stated]),
     )
     return rounded(summary)
@@ -142,16 +171,22 @@ def figures(columns: Columns) -> Figures:
     return Figures(
         scored=rows.size,
         accuracy=columns.accuracy(rows),
+        no_change=columns.no_change_share(rows),
+        claims_met=columns.claims_met(rows),
         cpu=_resource(columns.cpu, rows),
         memory=_resource(columns.memory, rows),
-        claimed_saving=columns.claimed_saving(rows),
+        expected_saving=columns.mean_expected_saving(rows),
         realised_saving=columns.realised_saving(rows),
-        saving_kept=columns.saving_kept(rows),
+        realised_saving_by_service=columns.realised_saving_by_service(rows),
+        realised_memory_saving=columns.realised_memory_saving(rows),
+        cost_over_minimum=columns.cost_over_minimum(rows),
+        confidence=columns.mean_confidence(rows),
     )
 
 
 def _resource(use: UseColumns, rows: Rows) -> ResourceFigures:
     return ResourceFigures(
+        count=int(np.count_nonzero(use.present[rows])),
         safe=use.safe_share(rows),
         waste_median=use.waste_median(rows),
         waste_mean10=use.waste_mean10(rows),
@@ -166,6 +201,9 @@ def _intervals(columns: Columns) -> dict[str, Interval]:
     statistics: dict[str, Callable[[Rows], float | None]] = {
         "accuracy": columns.accuracy,
         "realised_saving": columns.realised_saving,
+        "realised_saving_by_service": columns.realised_saving_by_service,
+        "realised_memory_saving": columns.realised_memory_saving,
+        "cost_over_minimum": columns.cost_over_minimum,
     }
     for name, use in (("cpu", columns.cpu), ("memory", columns.memory)):
         statistics |= {
@@ -189,22 +227,26 @@ def _of_confidence(columns: Columns, rows: Rows, statistic: ConfidenceStatistic)
     return statistic(columns.confidence[stated], columns.accurate[stated]) if stated.size else None
 
 
-def _by_tercile(trials: Sequence[Trial], bounds: tuple[float, float] | None) -> dict[str, list[Trial]]:
-    groups: dict[str, list[Trial]] = {name: [] for name in TERCILES} if bounds is not None else {}
-    for trial in trials:
-        if bounds is not None and trial.level is not None:
-            groups[TERCILES[sum(trial.level >= bound for bound in bounds)]].append(trial)
+def _by_tercile(
+    rows: Sequence[EvaluatedRecommendation], bounds: tuple[float, float] | None
+) -> dict[str, list[EvaluatedRecommendation]]:
+    groups: dict[str, list[EvaluatedRecommendation]] = (
+        {name: [] for name in TERCILES} if bounds is not None else {}
+    )
+    for one in rows:
+        if bounds is not None and one.level is not None:
+            groups[TERCILES[sum(one.level >= bound for bound in bounds)]].append(one)
     return groups
 
 
-def _by_class(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    groups: dict[str, list[Trial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.service_class):
-        groups.setdefault(trial.service_class, []).append(trial)
+def _by_class(rows: Sequence[EvaluatedRecommendation]) -> dict[str, list[EvaluatedRecommendation]]:
+    groups: dict[str, list[EvaluatedRecommendation]] = {}
+    for one in sorted(rows, key=lambda one: one.service_class):
+        groups.setdefault(one.service_class, []).append(one)
     return groups
 
 
-def _groups(parts: Mapping[str, Sequence[Trial]]) -> dict[str, Figures]:
+def _groups(parts: Mapping[str, Sequence[EvaluatedRecommendation]]) -> dict[str, Figures]:
     return {name: figures(Columns.of(part)) for name, part in parts.items()}
 
 

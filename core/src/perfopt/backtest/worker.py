@@ -1,38 +1,40 @@
-"""The process that walks services through the baselines' policies: one request, one service."""
+"""The process that evaluates baselines: one request, one service."""
 
 import pickle
 from dataclasses import dataclass
 
 import msgspec
 
-from perfopt.backtest.plan import Plan
-from perfopt.backtest.trial import Trial
-from perfopt.backtest.walk import walk_baselines
+from perfopt.backtest.evaluate import evaluate_policies
+from perfopt.backtest.evaluated import EvaluatedRecommendation
+from perfopt.backtest.policies import baseline_policy
+from perfopt.backtest.schedule import OriginSchedule
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.engine.channel import Channel
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
 WORKER = "perfopt.backtest.worker:main"
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Trial])
+_decoder = msgspec.msgpack.Decoder(list[EvaluatedRecommendation])
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One service to walk; see walk_baselines."""
+class BaselineTask:
+    """One service to evaluate baselines on, by type and name; see evaluate_policies."""
 
     snapshot: WorkloadSnapshot
-    plan: Plan
-    policies: tuple[str, ...]
+    schedule: OriginSchedule
+    policies: tuple[tuple[OptimizationType, str], ...]
     book: PriceBook
 
 
-def encode_task(task: Task) -> bytes:
+def encode_task(task: BaselineTask) -> bytes:
     """Encodes a task for the worker."""
     return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
 
 
-def decode_trials(data: bytes) -> list[Trial]:
+def decode_rows(data: bytes) -> list[EvaluatedRecommendation]:
     """Decodes a worker's answer."""
     return _decoder.decode(data)
 
@@ -41,5 +43,6 @@ def main() -> None:
     """Runs until the parent closes the connection."""
     channel = Channel()
     while True:
-        task: Task = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this process
-        channel.send(_encoder.encode(walk_baselines(task.snapshot, task.plan, task.policies, task.book)))
+        task: BaselineTask = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this
+        policies = [baseline_policy(kind, name) for kind, name in task.policies]
+        channel.send(_encoder.encode(evaluate_policies(task.snapshot, task.schedule, policies, task.book)))

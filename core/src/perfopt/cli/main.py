@@ -17,7 +17,7 @@ from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
 COMMAND_GROUP = "perfopt.commands"
 _OWN = {
     "analyze": "perfopt.cli.analyze:analyze",
-    "backtest": "perfopt.cli.backtest:backtest",
+    "backtest": "perfopt.cli.backtest.command:backtest",
     "config": "perfopt.cli.config:config",
     "explain": "perfopt.cli.explain:explain",
     "fleet": "perfopt.cli.fleet:fleet",

@@ -9,11 +9,15 @@ import numpy as np
 
 from perfopt.domain.fields import container_path, only_quantities
 from perfopt.domain.workload import HpaState, WorkloadState
+from perfopt.evaluation.autoscaler import SteppedAutoscaler
+from perfopt.evaluation.keda import cron_minimum, hpa_of
 from perfopt.evaluation.resources import WindowScore, changed_quantities, score_resources, unscored
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
 
-_HPA_TOLERANCE = 0.1
+SCALED_OBJECT = "keda_scaled_object"
+_SCALING_KEYS = ("schedule", SCALED_OBJECT)
+_EDGE = 1e-9  # of a replica: rounding must not need one more
 
 
 def score_scaling(proposal: Proposal, window: WorkloadSnapshot, planned: Array | None = None) -> WindowScore:
@@ -55,10 +59,11 @@ def recorded_replicas(window: WorkloadSnapshot) -> Array | None:
 
 
 def planned_replicas(target: WorkloadState, window: WorkloadSnapshot) -> Array | None:
-    """Returns how many replicas a target would have run at each step; None where it can't be said.
+    """Returns how many replicas a target would have run at each step; None where that is not known.
 
-    What does not touch replicas leaves them as they were. An autoscaler on CPU is stepped with the demand
-    of the step before; a schedule sets its floor, or, without an autoscaler, the replicas themselves.
+    What does not touch replicas leaves them as they were. An autoscaler on CPU, or the one that KEDA makes
+    of a ScaledObject, is stepped with the demand of the step before and limited by its `behavior`; a
+    schedule or cron trigger sets its minimum, or, without an autoscaler, the replicas themselves.
     """
     current = window.workload.state
     recorded = recorded_replicas(window)
@@ -67,11 +72,39 @@ def planned_replicas(target: WorkloadState, window: WorkloadSnapshot) -> Array |
     floor = _schedule(target.extra.get("schedule"), window)
     if target.hpa is not None:
         return _autoscaled(target, target.hpa, window, recorded, floor)
-    if target.keda is not None:
+    scaled_object = target.extra.get(SCALED_OBJECT)
+    if scaled_object is not None:
+        floor = np.fmax(floor, cron_minimum(scaled_object, window.grid))
+        return _autoscaled(target, hpa_of(scaled_object), window, recorded, floor)
+    if target.keda is not None:  # its triggers are not known, and go on as they did
         return np.fmax(recorded, floor)
     if target.replicas is None:
         return None
     return np.where(np.isfinite(floor), np.maximum(floor, 1.0), float(max(target.replicas, 1)))
+
+
+def smallest_replicas(state: WorkloadState, window: WorkloadSnapshot) -> Array | None:
+    """Returns the fewest replicas that carry the total demand at each step, shape (steps,), at least one.
+
+    Args:
+        state: for the CPU request of a replica.
+        window: for the demand; a step without a sample needs one replica.
+
+    Returns:
+        None where the request, the replicas that ran or the demand are not known.
+    """
+    request, ran = _request(state), recorded_replicas(window)
+    if not request or ran is None or not _with_cpu(window):
+        return None
+    return np.maximum(np.ceil(total_demand(window, ran) / request - _EDGE), 1.0)
+
+
+def total_demand(window: WorkloadSnapshot, ran: Array) -> Array:
+    """Returns the CPU of all containers and replicas in cores at each step; 0 where there is no sample."""
+    return sum(
+        (np.nan_to_num(_total(metrics["cpu_cores"], ran)) for metrics in _with_cpu(window)),
+        start=np.zeros(window.grid.size),
+    )
 
 
 def spread_evenly(window: WorkloadSnapshot, planned: Array) -> WorkloadSnapshot:
@@ -128,7 +161,8 @@ def _total(series: PodSeries, ran: Array | None) -> Array:
 
 def _same_scaling(target: WorkloadState, current: WorkloadState) -> bool:
     same = (target.replicas, target.hpa, target.keda) == (current.replicas, current.hpa, current.keda)
-    same = same and target.extra.get("schedule") == current.extra.get("schedule")
+    keys = _SCALING_KEYS if target.hpa is None else _SCALING_KEYS[:1]  # an HPA decides over what KEDA would
+    same = same and all(target.extra.get(key) == current.extra.get(key) for key in keys)
     on_cpu = target.hpa is not None and target.hpa.target_cpu_utilization_percent is not None
     return same and not (on_cpu and _request(target) != _request(current))
 
@@ -141,35 +175,13 @@ def _autoscaled(
     target: WorkloadState, hpa: HpaState, window: WorkloadSnapshot, recorded: Array, floor: Array
 ) -> Array:
     """Steps an autoscaler through the window: desired = ceil(total use / (target utilisation × request))."""
-    least = np.where(np.isfinite(floor), floor, float(hpa.min_replicas))
+    maximum = float(hpa.max_replicas)
+    minimum = np.clip(np.where(np.isfinite(floor), floor, float(hpa.min_replicas)), 1.0, maximum)
     percent, request = hpa.target_cpu_utilization_percent, _request(target)
     if percent is None or not request:
-        return np.clip(np.fmax(recorded, least), 1.0, float(hpa.max_replicas))
-    used = sum(
-        (np.nan_to_num(_total(metrics["cpu_cores"], recorded)) for metrics in _with_cpu(window)),
-        start=np.zeros(window.grid.size),
-    )
-    wanted = used / (request * percent / 100)
-    bounds = np.clip(least, 1.0, float(hpa.max_replicas))
-    return np.array(_stepped(wanted, bounds, float(hpa.max_replicas), float(recorded[0])))
-
-
-def _stepped(wanted: Array, least: Array, most: float, running: float) -> list[float]:
-    """Returns the replicas at each step, from what was wanted in the step before."""
-    before = np.concatenate(([running], wanted[:-1]))  # at first it runs what it ran
-    fresh = np.clip(np.ceil(before), least, most)
-    below, above = 1 - _HPA_TOLERANCE, 1 + _HPA_TOLERANCE
-    low, high = below * running, above * running
-    replicas: list[float] = []
-    for demand, moved, bound in zip(before.tolist(), fresh.tolist(), least.tolist(), strict=True):
-        if not low <= demand <= high:
-            after = moved
-        else:
-            after = bound if running < bound else most if running > most else running
-        if after != running:
-            running, low, high = after, below * after, above * after
-        replicas.append(running)
-    return replicas
+        return np.clip(np.fmax(recorded, minimum), 1.0, maximum)
+    needed = total_demand(window, recorded) / (request * percent / 100)
+    return SteppedAutoscaler.of(hpa, window.grid.step_seconds).replicas(needed, minimum, float(recorded[0]))
 
 
 def _with_cpu(window: WorkloadSnapshot) -> list[Mapping[str, PodSeries]]:

@@ -11,7 +11,7 @@ from perfopt_resource.text import duration, mebibytes, quantity
 
 # How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
 # likelihood over recommendations whose VMs the models had not seen, to which the record adds next to nothing.
-# `python benchmarks/resource_accuracy.py --traces DIR --record`
+# docs/research/sizing-model.md
 RECORD_STRENGTH = 63.0
 
 

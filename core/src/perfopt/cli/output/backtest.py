@@ -1,30 +1,27 @@
 """A backtest as a person reads it on a terminal."""
 
 from perfopt.backtest import Backtest, Interval, PolicySummary
-from perfopt.backtest.summary import TERCILES, Figures, ResourceFigures
+from perfopt.backtest.calibration import MIN_CALIBRATION
+from perfopt.backtest.summary import ResourceFigures
 from perfopt.cli.output.render import table
 
-_RIGHT = (
-    "MADE",
-    "DECLINED",
-    "NOT SCORED",
-    "ACCURACY",
-    "CPU SAFE",
-    "MEMORY SAFE",
-    "CPU TOTAL",
-    "MEMORY TOTAL",
-)
+_HEADER = (
+    "TYPE", "POLICY", "SCORED", "ABSTAINED", "NO CHANGE", "ACCURACY (95 %)", "CPU SAFE", "MEM SAFE",
+    "CLAIMS MET", "CPU WASTE", "MEM WASTE", "OVER MIN", "REALISED SAVING", "CONFIDENCE",
+)  # fmt: skip
 _LEGEND = (
-    "Accuracy with its 95 % interval (services resampled); waste over the safe ones, median / mean clipped at"
-    " 10;\ntotal: sum recommended / sum needed - 1 over all; saving: cost claimed -> kept after shortage.\n"
+    "SCORED of made. ACCURACY with its 95 % interval, services resampled. WASTE: recommended / smallest safe"
+    " value - 1,\nmedian / mean clipped at 10, over the safe ones. OVER MIN: the same of the cost, over the"
+    " accurate ones, median.\nREALISED SAVING over the possible one: by cost / by service / memory alone.\n"
 )
+PLAN_TYPE = "PLAN"
 
 
 def to_table(result: Backtest) -> str:
-    """Prints the figures of each policy, what is said of confidence, and what to know of the data."""
+    """Prints the figures of each policy, what confidence is worth, and what to know of the data."""
     parts = [
         _head(result),
-        _policies(result),
+        table(_HEADER, [_row(summary) for summary in result.policies], right=_HEADER[2:]),
         _LEGEND,
         _classes(result),
         _calibrations(result),
@@ -35,41 +32,38 @@ def to_table(result: Backtest) -> str:
 
 
 def _head(result: Backtest) -> str:
-    first, last = result.cuts[0], result.cuts[-1]
+    first, last = result.first_origin, result.last_origin
     when = f"{first:%Y-%m-%d %H:%M}" if first == last else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
-    cuts = "1 cut" if first == last else f"{len(result.cuts)} cuts"
     return (
-        f"{result.services} services, {cuts} ({when} UTC), history {result.history},"
-        f" scored on the {result.validity} after each.\n"
+        f"{result.services} services, {result.origins} origins ({when} UTC), history {result.history},"
+        f" scored on the {result.validity} after each.\nAccurate means: {result.definition}.\n"
     )
-
-
-def _policies(result: Backtest) -> str:
-    header = (
-        "POLICY", "MADE", "DECLINED", "NOT SCORED", "ACCURACY", "CPU SAFE", "MEMORY SAFE", "BY LOAD",
-        "CPU WASTE", "MEMORY WASTE", "CPU TOTAL", "MEMORY TOTAL", "SLACK CPU/MEM", "SAVING",
-    )  # fmt: skip
-    return table(header, [_row(summary) for summary in result.policies], right=_RIGHT)
 
 
 def _row(summary: PolicySummary) -> tuple[str, ...]:
     whole = summary.all
     return (
+        type_name(summary),
         f"{summary.policy} IN-SAMPLE" if summary.in_sample else summary.policy,
-        str(summary.made),
+        f"{whole.scored}/{summary.made}",
         str(sum(summary.declined.values())),
-        str(summary.not_scored),
-        _with_interval(summary.intervals.get("accuracy")),
+        percent(whole.no_change),
+        with_interval(summary.intervals.get("accuracy")),
         percent(whole.cpu.safe),
         percent(whole.memory.safe),
-        "/".join(_group(summary.terciles.get(name)) for name in TERCILES),
-        _waste(whole.cpu),
-        _waste(whole.memory),
-        percent(whole.cpu.weighted_waste),
-        percent(whole.memory.weighted_waste),
-        f"{percent(whole.cpu.slack)} / {percent(whole.memory.slack)}",
-        f"{percent(whole.claimed_saving)} -> {percent(whole.realised_saving)}",
+        percent(whole.claims_met),
+        waste(whole.cpu),
+        waste(whole.memory),
+        percent(whole.cost_over_minimum),
+        saving(summary),
+        number(whole.confidence),
     )
+
+
+def type_name(summary: PolicySummary) -> str:
+    """Returns the short name of a policy's type: RESOURCE, SCALING, ..., or PLAN."""
+    kind = summary.optimization_type
+    return PLAN_TYPE if kind is None else kind.value.removeprefix("PERFORMANCE_").partition("_")[0]
 
 
 def percent(share: float | None) -> str:
@@ -77,11 +71,8 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _group(figures: Figures | None) -> str:
-    return "-" if figures is None else percent(figures.accuracy)
-
-
-def _with_interval(found: Interval | None) -> str:
+def with_interval(found: Interval | None) -> str:
+    """Prints a share with its interval."""
     if found is None:
         return "-"
     if found.low is None or found.high is None:
@@ -89,8 +80,23 @@ def _with_interval(found: Interval | None) -> str:
     return f"{found.value:.1%} ({found.low:.0%}-{found.high:.0%})"
 
 
-def _waste(figures: ResourceFigures) -> str:
+def waste(figures: ResourceFigures) -> str:
+    """Prints median and mean of waste, "-" where there is none."""
+    if figures.waste_median is None:
+        return "-"
     return f"{percent(figures.waste_median)} / {percent(figures.waste_mean10)}"
+
+
+def saving(summary: PolicySummary) -> str:
+    """Prints the three forms of the realised saving, "-" where nothing could be saved."""
+    whole = summary.all
+    forms = (whole.realised_saving, whole.realised_saving_by_service, whole.realised_memory_saving)
+    return "-" if all(form is None for form in forms) else " / ".join(percent(form) for form in forms)
+
+
+def number(value: float | None) -> str:
+    """Prints two digits, "-" where there is no value."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _classes(result: Backtest) -> str:
@@ -98,25 +104,27 @@ def _classes(result: Backtest) -> str:
         return ""
     rows = [
         (
+            type_name(summary),
             summary.policy,
             name,
             str(figures.scored),
             percent(figures.accuracy),
-            _waste(figures.cpu),
-            _waste(figures.memory),
+            waste(figures.cpu),
+            waste(figures.memory),
         )
         for summary in result.policies
         for name, figures in summary.classes.items()
     ]
-    header = ("POLICY", "CLASS", "SCORED", "ACCURACY", "CPU WASTE", "MEMORY WASTE")
+    header = ("TYPE", "POLICY", "CLASS", "SCORED", "ACCURACY", "CPU WASTE", "MEM WASTE")
     return table(header, rows, right=("SCORED", "ACCURACY"))
 
 
 def _calibrations(result: Backtest) -> str:
+    """Prints the reliability of a confidence that enough recommendations stated."""
     parts = []
     for summary in result.policies:
         found = summary.calibration
-        if found is None:
+        if found is None or found.count < MIN_CALIBRATION:
             continue
         rows = [
             (
@@ -128,12 +136,8 @@ def _calibrations(result: Backtest) -> str:
             for one in found.bins
         ]
         parts.append(
-            f"Confidence of {summary.policy}: ECE {found.ece:.3f}, Brier skill {_number(found.brier_skill)},"
-            f" AUC {_number(found.auc)} over {found.count}\n"
+            f"Confidence of {summary.policy}: ECE {found.ece:.3f}, Brier skill {number(found.brier_skill)},"
+            f" AUC {number(found.auc)} over {found.count}\n"
             + table(("STATED", "COUNT", "MEAN", "ACCURATE"), rows, right=("COUNT", "MEAN", "ACCURATE"))
         )
     return "\n".join(parts)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from html import escape
 
-from perfopt.backtest.scaling.policies import CLASSES, OURS
-from perfopt.backtest.scaling.report import ALL, PolicyFigures, SameCost, ScalingBacktest
+from perfopt.backtest.simulation.autoscalers import CLASSES, OURS
+from perfopt.backtest.simulation.report import ALL, PolicyFigures, SameCost, Simulation
 from perfopt.charts import svg
 from perfopt.charts.page import document
 
 
-def render_scaling_page(result: ScalingBacktest) -> str:
+def render_simulation_page(result: Simulation) -> str:
     """Returns the page."""
     title = f"Backtest of scaling on {result.source}"
     groups = list(result.policies[0].groups)

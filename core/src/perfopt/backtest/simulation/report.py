@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from perfopt.backtest.scaling.policies import BASELINES, CLASSES
-from perfopt.backtest.scaling.run import Run, ServiceRun
+from perfopt.backtest.simulation.autoscalers import CLASSES
+from perfopt.backtest.simulation.run import Run, ServiceRun
 
 ALL = "all"
 _DIGITS = 6
 
 
-class ScalingFigures(msgspec.Struct, frozen=True, kw_only=True):
+class AutoscalerFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Means over services, each weighing the same.
 
     Attributes:
@@ -34,7 +34,7 @@ class PolicyFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One policy: all services, and by family (what stands before the first "/" of a name)."""
 
     policy: str
-    groups: dict[str, ScalingFigures]
+    groups: dict[str, AutoscalerFigures]
 
 
 class SameCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class ScalingBacktest(msgspec.Struct, frozen=True, kw_only=True):
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     """What a backtest of scaling found.
 
     Attributes:
@@ -95,12 +95,12 @@ NOTES = (
 )
 
 
-def summarise_scaling(source: str, runs: Sequence[ServiceRun], failed: Sequence[Failed]) -> ScalingBacktest:
+def summarise_simulation(source: str, runs: Sequence[ServiceRun], failed: Sequence[Failed]) -> Simulation:
     """Returns the figures of all services."""
     groups = _groups(runs)
     policies = _figures([run.runs for run in runs], groups)
     prices = _figures([run.prices for run in runs], groups)
-    return ScalingBacktest(
+    return Simulation(
         source=source,
         services=len(runs),
         policies=policies,
@@ -133,11 +133,11 @@ def _figures(runs: Sequence[Sequence[Run]], groups: dict[str, list[int]]) -> tup
     )
 
 
-def _mean(runs: Sequence[Run]) -> ScalingFigures:
+def _mean(runs: Sequence[Run]) -> AutoscalerFigures:
     def mean(field: str) -> float:
         return round(float(np.mean([getattr(run, field) for run in runs])), _DIGITS)
 
-    return ScalingFigures(
+    return AutoscalerFigures(
         services=len(runs),
         violated=mean("violated"),
         cost=mean("cost"),
@@ -149,7 +149,7 @@ def _mean(runs: Sequence[Run]) -> ScalingFigures:
 def _same_cost(policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures]) -> list[SameCost]:
     found = []
     for one in policies:
-        if one.policy in CLASSES or one.policy not in BASELINES:
+        if one.policy in CLASSES:
             continue
         for group, figures in one.groups.items():
             curve = sorted((price.groups[group].cost, price.groups[group].violated) for price in prices)

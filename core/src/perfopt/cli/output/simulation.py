@@ -1,16 +1,16 @@
-"""A backtest of scaling as a person reads it on a terminal."""
+"""A simulation of autoscalers as a person reads it on a terminal."""
 
 from collections.abc import Sequence
 
-from perfopt.backtest.scaling import ScalingBacktest
-from perfopt.backtest.scaling.report import ALL, PolicyFigures, SameCost, ScalingFigures
+from perfopt.backtest.simulation import Simulation
+from perfopt.backtest.simulation.report import ALL, AutoscalerFigures, PolicyFigures, SameCost
 from perfopt.cli.output.render import table
 
 MAX_FAMILIES = 8
 _LEGEND = "Violated minutes / cost; means over services, each weighing the same.\n"
 
 
-def to_scaling_table(result: ScalingBacktest) -> str:
+def to_simulation_table(result: Simulation) -> str:
     """Prints the policies, all and by family; ours at each baseline's cost; the 15-second loop."""
     parts = [
         f"{result.services} services of {result.source}, minute by minute.\n",
@@ -46,7 +46,7 @@ def _policies(policies: Sequence[PolicyFigures]) -> str:
     return table(header, rows, right=header[1:])
 
 
-def _cell(figures: ScalingFigures) -> str:
+def _cell(figures: AutoscalerFigures) -> str:
     return f"{figures.violated:.2%} / {figures.cost:.2f}"
 
 

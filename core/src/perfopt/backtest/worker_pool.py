@@ -1,35 +1,35 @@
-"""Worker processes for the baselines' policies, started when first needed."""
+"""Worker processes for the baselines, started when first needed."""
 
 import threading
 from typing import Self
 
-from perfopt.backtest.trial import Trial
-from perfopt.backtest.worker import WORKER, Task, decode_trials, encode_task
+from perfopt.backtest.evaluated import EvaluatedRecommendation
+from perfopt.backtest.worker import WORKER, BaselineTask, decode_rows, encode_task
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.errors import PerfoptError
 
-# All of it is our own code and takes some 10 ms a cut: longer than this is a fault of the machine.
+# All of it is our own code and takes some 10 ms an origin: longer than this is a fault of the machine.
 DEADLINE_SECONDS = 600.0
 
 
-class WalkError(PerfoptError):
+class BaselineError(PerfoptError):
     """A worker process of a backtest ended or hung: a fault of perfopt or of the machine."""
 
-    code = "walk_failed"
+    code = "baseline_failed"
 
 
-class Walkers:
+class BaselinePool:
     """Worker processes; as many as tasks are run at once. Thread-safe; use it as a context."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[ChildProcess] = []
 
-    def walk(self, task: Task) -> list[Trial]:
-        """Walks one service; blocks.
+    def evaluate(self, task: BaselineTask) -> list[EvaluatedRecommendation]:
+        """Evaluates the baselines on one service; blocks.
 
         Raises:
-            WalkError: the process ended or hung.
+            BaselineError: the process ended or hung.
         """
         with self._lock:
             child = self._idle.pop() if self._idle else None
@@ -39,12 +39,10 @@ class Walkers:
             answer = child.receive(DEADLINE_SECONDS)
         except ChildError as error:
             name = task.snapshot.workload.service_name
-            raise WalkError(
-                f"The process that replayed the baselines' policies on {name} {error}."
-            ) from error
+            raise BaselineError(f"The process that evaluated the baselines on {name} {error}.") from error
         with self._lock:
             self._idle.append(child)
-        return decode_trials(answer)
+        return decode_rows(answer)
 
     def close(self) -> None:
         """Ends the processes."""

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from perfopt.backtest.scaling.demand import demand_of
-from perfopt.backtest.scaling.report import summarise_scaling
-from perfopt.backtest.scaling.run import Run, ServiceRun
+from perfopt.backtest.simulation.demand import demand_of
+from perfopt.backtest.simulation.report import summarise_simulation
+from perfopt.backtest.simulation.run import Run, ServiceRun
 from perfopt.cli.main import cli
 from perfopt.errors import NoDataError
 from perfopt.testing import make_snapshot
@@ -32,7 +32,8 @@ def shop(tmp_path_factory):
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli, ["backtest", "--type", "scaling", *map(str, arguments)])
+    given = () if "loop" in arguments else ("--simulate", "minutes")
+    return CliRunner().invoke(cli, ["backtest", *given, *map(str, arguments)])
 
 
 def test_the_table_compares_policies_all_and_by_family(shop):
@@ -51,8 +52,8 @@ def test_the_table_compares_policies_all_and_by_family(shop):
 def test_json_and_page_hold_the_same_figures_whatever_the_processes(shop, tmp_path):
     page = tmp_path / "page.html"
     options = ("--source", shop, "--all", "--policy", "hpa-50", "--policy", "perfopt-standard")
-    one = run(*options, "--format", "json", "--processes", "1", "--loop", "--html", page)
-    two = run(*options, "--format", "json", "--processes", "2", "--loop")
+    one = run(*options, "--format", "json", "--processes", "1", "--simulate", "loop", "--html", page)
+    two = run(*options, "--format", "json", "--processes", "2", "--simulate", "loop")
     assert one.exit_code == 0, one.stderr
     assert one.stdout == two.stdout
     found = json.loads(one.stdout)
@@ -76,13 +77,10 @@ def test_cpu_in_total_is_scaled_for_where_no_requests_are_measured(pytestconfig)
     assert service["minutes"] > 10 * 1440
 
 
-def test_options_of_the_other_type_are_refused(shop):
-    done = run("--source", shop, "--all", "--cuts", "3")
+def test_options_that_a_simulation_does_not_read_are_refused(shop):
+    done = run("--source", shop, "--all", "--origins", "3")
     assert done.exit_code == 2
-    assert "--cuts says nothing" in done.stderr
-    other = CliRunner().invoke(cli, ["backtest", "--source", str(shop), "--all", "--loop"])
-    assert other.exit_code == 2
-    assert "--loop says nothing" in other.stderr
+    assert "--origins has no effect with --simulate" in done.stderr
 
 
 def test_an_unknown_policy_is_answered_with_the_known_ones(shop):
@@ -144,7 +142,7 @@ def service(name, violated, cost, prices):
 
 
 def test_means_weigh_services_alike_and_costs_are_met_on_a_line():
-    result = summarise_scaling(
+    result = summarise_simulation(
         "s",
         [
             service("a/x", 0.10, 2.0, [(0.08, 1.0), (0.02, 3.0)]),
@@ -161,5 +159,5 @@ def test_means_weigh_services_alike_and_costs_are_met_on_a_line():
 
 
 def test_a_cost_below_our_cheapest_is_not_met():
-    (_, family) = summarise_scaling("s", [service("a/x", 0.1, 0.5, [(0.0, 1.0)])], ()).same_cost
+    (_, family) = summarise_simulation("s", [service("a/x", 0.1, 0.5, [(0.0, 1.0)])], ()).same_cost
     assert family.violated is None

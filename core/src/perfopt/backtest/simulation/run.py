@@ -18,8 +18,9 @@ from perfopt.autoscaling import (
     predictive,
     run_loop,
 )
-from perfopt.backtest.scaling.demand import Demand
-from perfopt.backtest.scaling.policies import BASELINES, CLASSES, LOOP_TARGETS, OURS, PRICES
+from perfopt.backtest.controllers import BASELINE_CONTROLLERS
+from perfopt.backtest.simulation.autoscalers import CLASSES, LOOP_TARGETS, OURS, PRICES
+from perfopt.backtest.simulation.demand import Demand
 from perfopt.forecast.short_term import Nowcasts
 from perfopt.metrics.snapshot import Array
 
@@ -95,7 +96,7 @@ def run_service(task: Task) -> ServiceRun:
 
 def _run(world: World, policy: str, expected: Nowcasts | None) -> Run:
     price = CLASSES.get(policy)
-    wanted = BASELINES[policy](world) if price is None else predictive(world, price, expected)
+    wanted = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
     return _named(policy, measure(world, wanted))
 
 

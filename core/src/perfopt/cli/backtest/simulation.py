@@ -1,4 +1,4 @@
-"""`perfopt backtest --type scaling`: policies of horizontal scaling on the demand of services."""
+"""`perfopt backtest --simulate`: autoscalers on the demand of services, minute by minute."""
 
 import asyncio
 import sys
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.backtest import Asked, chosen_workloads
+from perfopt.cli.backtest.selection import BacktestOptions, write_text
 
 if TYPE_CHECKING:
-    from perfopt.backtest.scaling import ScalingBacktest, ServiceRun
-    from perfopt.backtest.scaling.report import Failed
-    from perfopt.backtest.scaling.run import Task
+    from perfopt.backtest.simulation import ServiceRun
+    from perfopt.backtest.simulation.report import Failed
+    from perfopt.backtest.simulation.run import Task
     from perfopt.config import Config
 
 
-async def run_scaling(
-    asked: Asked,
+async def run_simulation(
+    options: BacktestOptions,
     spec: str | None,
     services: Path | None,
     config: "Config",
@@ -30,7 +30,7 @@ async def run_scaling(
     """Reads the demands, runs the policies and prints what came of it.
 
     Args:
-        asked: names, patterns, period and policies.
+        options: names, patterns, period and policies.
         spec: of the source, as the user wrote it.
         services: services file, if any.
         config: effective configuration.
@@ -38,42 +38,44 @@ async def run_scaling(
         html: where to write a page, if anywhere.
         loop: whether to run the autoscaler's 15-second loop too.
     """
-    from perfopt.backtest.scaling import summarise_scaling
-    from perfopt.cli.output.backtest_scaling import to_scaling_table
+    from perfopt.backtest.simulation import summarise_simulation
     from perfopt.cli.output.render import to_json
+    from perfopt.cli.output.simulation import to_simulation_table
     from perfopt.engine.engine import cores
     from perfopt.errors import NoDataError
 
-    name, tasks, failed = await _read(asked, spec, services, config, loop=loop)
+    name, tasks, failed = await _read(options, spec, services, config, loop=loop)
     for one in failed:
         click.echo(f"Error: {one.service}: {one.message}", err=True)
     if not tasks:
         raise NoDataError("No service has a demand to scale for.", remedy="See the errors above.")
     runs = await asyncio.to_thread(_run, tasks, config.engine.processes or cores())
-    result = summarise_scaling(name, runs, failed)
+    result = summarise_simulation(name, runs, failed)
     if html is not None:
-        _write(html, result)
-    click.echo(to_json(result) if form == "json" else to_scaling_table(result), nl=False)
+        from perfopt.backtest.simulation.page import render_simulation_page
+
+        write_text(html, render_simulation_page(result), "html")
+    click.echo(to_json(result) if form == "json" else to_simulation_table(result), nl=False)
 
 
 async def _read(
-    asked: Asked, spec: str | None, services: Path | None, config: "Config", *, loop: bool
+    options: BacktestOptions, spec: str | None, services: Path | None, config: "Config", *, loop: bool
 ) -> "tuple[str, list[Task], list[Failed]]":
-    from perfopt.backtest.scaling import choose_scaling_policies
-    from perfopt.backtest.scaling.read import STEP_SECONDS, Unread, read_demands
-    from perfopt.backtest.scaling.report import Failed
-    from perfopt.backtest.scaling.run import Task
+    from perfopt.backtest.simulation import choose_autoscalers
+    from perfopt.backtest.simulation.read import STEP_SECONDS, Unread, read_demands
+    from perfopt.backtest.simulation.report import Failed
+    from perfopt.backtest.simulation.run import Task
     from perfopt.domain.period import parse_instant
     from perfopt.sources.factory import open_source
 
-    policies = choose_scaling_policies(asked.policies)
-    begin = parse_instant(asked.begin, field="from") if asked.begin else None
-    until = parse_instant(asked.until, field="until") if asked.until else None
+    policies = choose_autoscalers(options.policies)
+    begin = parse_instant(options.begin, field="from") if options.begin else None
+    until = parse_instant(options.until, field="until") if options.until else None
     source = open_source(spec, config, services, step_seconds=STEP_SECONDS)
     tasks: list[Task] = []
     failed: list[Failed] = []
     try:
-        workloads = chosen_workloads(asked, await source.inventory(until or await source.latest()))
+        workloads = options.workloads(await source.inventory(until or await source.latest()))
         async for found in read_demands(source, workloads, begin, until):
             if isinstance(found, Unread):
                 failed.append(Failed(service=found.service, message=found.error.explained))
@@ -85,24 +87,12 @@ async def _read(
 
 
 def _run(tasks: "Sequence[Task]", processes: int) -> "list[ServiceRun]":
-    from perfopt.backtest.scaling import run_services
+    from perfopt.backtest.simulation import run_services
     from perfopt.cli.output.progress import progress_bar
 
     runs = []
-    with progress_bar(len(tasks), shown=sys.stderr.isatty(), label="scaling") as advance:
+    with progress_bar(len(tasks), shown=sys.stderr.isatty(), label="simulating") as advance:
         for run in run_services(tasks, processes):
             runs.append(run)
             advance()
     return runs
-
-
-def _write(path: Path, result: "ScalingBacktest") -> None:
-    from perfopt.backtest.scaling.page import render_scaling_page
-    from perfopt.errors import InvalidInputError
-
-    try:
-        path.write_text(render_scaling_page(result), encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} can't be written: {error.strerror}.", field="html", remedy="Name another file."
-        ) from None

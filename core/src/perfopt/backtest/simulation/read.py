@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from perfopt.backtest.scaling.demand import DEMAND_METRICS, Demand, demand_of
+from perfopt.backtest.simulation.demand import DEMAND_METRICS, Demand, demand_of
 from perfopt.domain.workload import Workload
 from perfopt.errors import PerfoptError
 from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource

@@ -2,17 +2,25 @@ from datetime import timedelta
 
 import pytest
 
-from perfopt.backtest import backtest_registry, make_plan, open_engine, summarise
-from perfopt.backtest.report import report
-from perfopt.backtest.run import Walk
-from perfopt.backtest.walk import walk_engine
+from perfopt.backtest import (
+    ServiceBacktest,
+    backtest_registry,
+    engine_policies,
+    make_schedule,
+    open_engine,
+    report,
+    summarise,
+)
+from perfopt.backtest.evaluate import evaluate_policies
 from perfopt.config.loading import Config, EngineConfig
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.errors import InvalidInputError
 from perfopt.testing import daily_usage, make_snapshot
 
 CONFIG = Config(engine=EngineConfig(processes=1, disabled_plugins=("resource",)))
 GIB = 2**30
+SIZES = (OptimizationType.RESOURCE_OPTIMIZATION,)
 PLUGIN = """
 from perfopt.domain.enums import OptimizationType
 from perfopt.plugin import hookimpl
@@ -56,32 +64,35 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def walked(*plugins):
+def evaluated(*plugins, types=SIZES):
     cpu = daily_usage(14)
     snapshot = make_snapshot({"main": {"cpu_cores": cpu, "memory_bytes": cpu * GIB}})
-    plan = make_plan(snapshot.grid.end, history=timedelta(days=7), validity=timedelta(days=3), cuts="2")
-    with open_engine(backtest_registry(CONFIG, plugins), CONFIG) as engine:
-        return snapshot, plan, walk_engine(snapshot, plan, engine, DEFAULT_PRICE_BOOK)
+    schedule = make_schedule(
+        snapshot.grid.end, history=timedelta(days=7), validity=timedelta(days=3), origins="2"
+    )
+    with open_engine(backtest_registry(CONFIG, plugins, types), CONFIG) as engine:
+        rows = evaluate_policies(snapshot, schedule, engine_policies(engine, types), DEFAULT_PRICE_BOOK)
+    return ServiceBacktest(snapshot.workload, schedule, tuple(rows))
 
 
-def test_one_strategy_is_perfopt_and_several_go_by_their_names():
-    assert {trial.policy for trial in walked("peak")[2]} == {"perfopt"}
-    both = walked("peak", "double")[2]
-    assert [trial.policy for trial in both] == ["perfopt:double/double", "perfopt:peak/peak"] * 2
-    peak, double = (next(t.cpu.recommended for t in both if name in t.policy) for name in ("peak", "double"))
-    assert double == pytest.approx(peak * 2 / 1.1, abs=0.001)
+def test_each_strategy_is_a_policy_and_several_have_a_plan():
+    assert {row.policy for row in evaluated("peak").rows} == {"peak/peak"}
+    both = evaluated("peak", "double").rows
+    assert [row.policy for row in both] == ["double/double", "peak/peak", "plan"] * 2
+    of = {row.policy: row.cpu.recommended for row in both}
+    assert of["double/double"] == pytest.approx(of["peak/peak"] * 2 / 1.1, abs=0.001)
 
 
-def test_a_strategy_that_fails_is_tried_at_every_cut_and_counted_apart():
-    snapshot, plan, trials = walked("broken", "peak")
-    broken, peak = summarise(trials)
+def test_a_strategy_that_fails_is_tried_at_every_origin_and_counted_apart():
+    result = evaluated("broken", "peak")
+    broken, peak, _ = summarise(result.rows)
     assert broken.declined == {"strategy_failed": 2}
     assert (broken.made, peak.made) == (0, 2)
-    result = report("here", plan, [Walk(snapshot.workload, tuple(trials))])
-    assert any("RuntimeError: no luck" in note for note in result.notes)
-    assert result.misses == ()
+    found = report("here", "7d", [result])
+    assert any("RuntimeError: no luck" in note for note in found.notes)
+    assert found.misses == ()
 
 
-def test_a_plugin_that_makes_nothing_a_replay_can_score_is_refused():
-    with pytest.raises(InvalidInputError, match="latency makes no RESOURCE_OPTIMIZATION"):
-        backtest_registry(CONFIG, ("latency",))
+def test_a_plugin_without_a_strategy_of_the_types_is_refused():
+    with pytest.raises(InvalidInputError, match="latency has no strategy of RESOURCE_OPTIMIZATION"):
+        backtest_registry(CONFIG, ("latency",), SIZES)
