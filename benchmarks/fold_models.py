@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from train_sizing import series_of
 
-from perfopt.learn.build import judge, short_histories, thin, whole_histories
-from perfopt.learn.examples import Examples, collect
-from perfopt.learn.model import ModelCard, SizingModel
-from perfopt.learn.train import GRID, fold_of, offered, train_trees
+from perfopt_resource.model.sizing_model import ModelCard, SizingModel
+from perfopt_resource.training.build import judge, short_histories, thin, whole_histories
+from perfopt_resource.training.examples import Examples, collect
+from perfopt_resource.training.train import GRID, fold_of, offered, train_trees
 
 Kind = Literal["later", "series"]
 FOLDS = 5

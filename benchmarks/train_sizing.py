@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perfopt.learn.build import build
-from perfopt.learn.examples import Series, collect
 from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt_resource.training.build import build
+from perfopt_resource.training.examples import Series, collect
 
 _STEP = 300
 _DATA = (

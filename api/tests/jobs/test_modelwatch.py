@@ -13,13 +13,13 @@ from perfopt.config.loading import Config, EngineConfig, FilesConfig
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, UnavailableError
-from perfopt.learn.model import shipped_model
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.wiring import engine_tasks
 from perfopt_api.store import tables
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.supervision import Supervisor
+from perfopt_resource.model.sizing_model import shipped_model
 
 SOON = timedelta(seconds=30)
 FIGURES = {"better": True}

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from perfopt.cli.main import cli
-from perfopt.learn.model import shipped_model
 from perfopt_api.store.database import Database
 from perfopt_api.store.models import PostgresModels
+from perfopt_resource.model.sizing_model import shipped_model
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 4

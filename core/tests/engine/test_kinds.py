@@ -31,7 +31,6 @@ class Training:
 class Kind:
     kind: str = "load"
     description: str = "load of a service"
-    setting: str | None = None
     trainer: object = field(default_factory=Training)
 
     def load(self, content):
@@ -53,7 +52,6 @@ def test_kinds_are_given_back_by_name():
         (3, "lacks kind, description"),
         (Kind("Load!"), "not of the form"),
         (Kind(description=None), "description that is text"),
-        (Kind(setting=3), "a name or None"),
         (Kind(trainer=3), "lacks metrics"),
         (Kind(trainer=Training(frozenset({"happiness"}))), "does not have: happiness"),
         (Kind(trainer=Training(options=Needy)), "training options"),

@@ -4,24 +4,23 @@ from datetime import timedelta
 
 import pytest
 from first_party import FIRST_PARTY
+from note_kind import NOTE_KIND, note
 
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
 from perfopt.errors import InvalidInputError
-from perfopt.learn.model import shipped_model
 from perfopt.testing import make_snapshot
 
 WEEK = timedelta(days=7)
 RESOURCE = (OptimizationType.RESOURCE_OPTIMIZATION,)
-SOURCE = """
-from perfopt.learn.model import read_model
+SOURCE = f"""{NOTE_KIND}
 from typing import Annotated
 import msgspec
 from perfopt.plugin import OptimizationType, Prior, Proposal, SettingsFile, hookimpl
 
 class Settings(msgspec.Struct, frozen=True):
-    model: Annotated[SettingsFile | None, msgspec.Meta(extra={"model": "sizing"})] = None
+    model: Annotated[SettingsFile | None, msgspec.Meta(extra={{"model": "note"}})] = None
 
 @hookimpl
 def perfopt_settings():
@@ -32,16 +31,20 @@ class Sure:
     metrics, forecasts, prior = ("cpu_cores",), (), Prior()
 
     def propose(self, context):
-        named = sorted(f"{kind} {read_model(data).card.name}" for kind, data in context.models.items())
+        named = sorted(f"{{kind}} {{NoteKind().load(data)}}" for kind, data in context.models.items())
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
             description="Keep.", already_right=True,
-            prior=Prior(mean=MEAN, strength=1e6, source=f"this very proposal; models: {', '.join(named)}"),
+            prior=Prior(mean=MEAN, strength=1e6, source=f"this very proposal; models: {{', '.join(named)}}"),
         )
 
 @hookimpl
 def perfopt_strategies():
     return [Sure()]
+
+@hookimpl
+def perfopt_models():
+    return [NoteKind()]
 """
 
 
@@ -67,9 +70,9 @@ def test_a_prior_that_is_no_probability_costs_the_proposal(install):
 
 
 def test_the_configured_model_reaches_strategies_in_their_processes(install, tmp_path):
-    shipped_model().save(tmp_path / "model.npz")
-    (made,) = analyse(install, "0.5", model=str(tmp_path / "model.npz")).recommendations
-    assert made.confidence_detail.prior_source.endswith("models: sizing sizing")
+    (tmp_path / "model.note").write_bytes(note("hello"))
+    (made,) = analyse(install, "0.5", model=str(tmp_path / "model.note")).recommendations
+    assert made.confidence_detail.prior_source.endswith("models: note hello")
 
 
 def test_an_engine_with_a_model_that_can_not_be_read_does_not_start(install, tmp_path):

@@ -99,7 +99,6 @@ from perfopt.plugin import hookimpl
 class Kind:
     kind: str
     description: str = "load of a service"
-    setting: str | None = "load_model"
     trainer: None = None
 
     def load(self, content):
@@ -125,7 +124,7 @@ def test_a_plugin_may_bring_kinds_of_models_only(install):
     (info,) = found(registry, "modeller")
     assert (info.status, info.models) == ("loaded", ("flow", "load"))
     (load,) = [kind for kind in registry.models if kind.kind == "load"]
-    assert (load.plugin, load.setting, load.trainable) == ("modeller", "load_model", False)
+    assert (load.plugin, load.trainable) == ("modeller", False)
     assert [kind.kind for kind in registry.models] == sorted(kind.kind for kind in registry.models)
 
 

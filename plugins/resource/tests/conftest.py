@@ -1,12 +1,14 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import Container, WorkloadState
+from perfopt.plugin import Container, TimeGrid, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_resource.strategy import ResourceStrategy
+from perfopt_resource.training.build import build
+from perfopt_resource.training.examples import Sampling, Series, collect
 
 GIB = 2**30
 DAY = 288
@@ -55,3 +57,37 @@ class Bench:
 @pytest.fixture
 def bench():
     return Bench()
+
+
+HOUR = 3600
+SAMPLINGS = (
+    Sampling(24 * HOUR, 24 * HOUR, 1.0, aligned=True),
+    Sampling(6 * HOUR, 24 * HOUR, 0.3, aligned=False),
+)
+
+
+def make_series(name, rng, restless, days=8):
+    """A container whose daily peak varies by as much as it is restless."""
+    grid = TimeGrid(datetime(2026, 1, 5, tzinfo=UTC), timedelta(seconds=300), days * 288)
+    peaks = np.repeat(np.exp(rng.normal(0, restless, days)), 288)
+    shape = 0.3 + 0.7 * np.sin(np.linspace(0, np.pi * days, grid.size)) ** 2
+    cpu = 0.5 * peaks * shape * rng.uniform(0.9, 1.0, grid.size)
+    memory = 5e8 * (1 + 0.2 * cpu + 0.02 * rng.random(grid.size))
+    return Series(name, grid, cpu[None], memory[None], np.full(grid.size, 4.0), np.full(grid.size, 4e9))
+
+
+@pytest.fixture(scope="session")
+def fleet():
+    rng = np.random.default_rng(1)
+    return [make_series(f"s{i}", rng, 0.05 if i % 2 else 0.5) for i in range(24)]
+
+
+@pytest.fixture(scope="session")
+def examples(fleet):
+    return collect(fleet, SAMPLINGS)
+
+
+@pytest.fixture(scope="session")
+def model(examples):
+    pytest.importorskip("sklearn")
+    return build(examples, name="test", version="1", data=("made for this test",), command="none")

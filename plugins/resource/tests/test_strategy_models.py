@@ -5,9 +5,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.learn.model import hashed, shipped_model
 from perfopt.plugin import Container, DeclineCode, Declined, ServiceClass, WorkloadState
 from perfopt.testing import make_context, make_snapshot
+from perfopt_resource.model.sizing_model import hashed, shipped_model
 from perfopt_resource.strategy import ResourceStrategy, recommend
 
 GIB = 2**30

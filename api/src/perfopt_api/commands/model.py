@@ -14,9 +14,11 @@ from perfopt.cli.options import config_option, format_option, load, settings_opt
 if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt_api.registry.replay import Question, Replay
-    from perfopt_api.store.models import PostgresModels
+    from perfopt_api.store.models import PostgresModels, RegisteredModel
 
-kind_option = click.option("--kind", default="sizing", show_default=True, help="What the model is for.")
+kind_option = click.option(
+    "--kind", help="Kind of model, needed where models of several kinds are registered."
+)
 by_option = click.option(
     "--by", default=None, metavar="NAME", help="Who does it, for the record; the system's user otherwise."
 )
@@ -48,19 +50,21 @@ def model() -> None:
 
 @model.command("register")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@kind_option
+@click.option("--kind", help="Kind of model; the first installed one that accepts the file otherwise.")
 @by_option
 @config_option
-def register(file: Path, kind: str, by: str | None, config_file: Path | None) -> None:
+def register(file: Path, kind: str | None, by: str | None, config_file: Path | None) -> None:
     """Stores a model file as a candidate. The same content again is the same version."""
-    import msgspec
+    from perfopt.engine import Engine
+    from perfopt.engine.models import read_model_file
 
-    from perfopt.engine.models import read_checked
-
-    content = _read(file)
-    card = msgspec.to_builtins(read_checked(kind, content).card)
-    made = _with_registry(config_file, lambda models: models.register(kind, content, card, by or _user()))
-    click.echo(f"{kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
+    content = read_model_file(file)
+    with Engine.open(load(config_file)) as engine:
+        found = engine.check_model(content, kind)
+    made = _with_registry(
+        config_file, lambda models: models.register(found.kind, content, found.card, by or _user())
+    )
+    click.echo(f"{found.kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
 
 
 @model.command("list")
@@ -80,11 +84,14 @@ def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
 @click.argument("version", type=int)
 @kind_option
 @config_option
-def show(version: int, kind: str, config_file: Path | None) -> None:
+def show(version: int, kind: str | None, config_file: Path | None) -> None:
     """Prints one model with its card and the figures of its last replay, as JSON."""
     from perfopt.cli.output.render import to_json
 
-    click.echo(to_json(_with_registry(config_file, lambda models: models.get(kind, version))), nl=False)
+    async def run(models: "PostgresModels") -> "RegisteredModel":
+        return await models.get(await _kind(models, kind), version)
+
+    click.echo(to_json(_with_registry(config_file, run)), nl=False)
 
 
 @model.command("compare")
@@ -96,7 +103,7 @@ def show(version: int, kind: str, config_file: Path | None) -> None:
 @config_option
 @settings_option
 def compare(
-    version: int, against: int | None, kind: str, form: str, config_file: Path | None, **asked: Any
+    version: int, against: int | None, kind: str | None, form: str, config_file: Path | None, **asked: Any
 ) -> None:
     """Replays a model against the active one, and changes nothing."""
     from perfopt.cli.output.render import to_json
@@ -106,7 +113,7 @@ def compare(
     config = load(config_file)
 
     async def run(models: "PostgresModels") -> "Replay":
-        _, incumbent, candidate = await contenders(models, kind, version, against)
+        _, incumbent, candidate = await contenders(models, await _kind(models, kind), version, against)
         return await _replay(incumbent, candidate, config, asked)
 
     found = _with_registry(config_file, run)
@@ -120,7 +127,7 @@ def compare(
 @by_option
 @config_option
 @settings_option
-def promote(version: int, kind: str, by: str | None, config_file: Path | None, **asked: Any) -> None:
+def promote(version: int, kind: str | None, by: str | None, config_file: Path | None, **asked: Any) -> None:
     """Replays a model against the active one, and makes it active when it is better.
 
     Better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %
@@ -134,39 +141,50 @@ def promote(version: int, kind: str, by: str | None, config_file: Path | None, *
     config = load(config_file)
 
     async def run(models: "PostgresModels") -> Promoted:
-        candidate_model, incumbent, candidate = await contenders(models, kind, version)
+        candidate_model, incumbent, candidate = await contenders(models, await _kind(models, kind), version)
         found = await _replay(incumbent, candidate, config, asked)
         return await decide(models, candidate_model, found, by or _user())
 
     done = _with_registry(config_file, run)
     click.echo(replay_table(done.replay), nl=False)
     if not done.replay.comparison.better:
-        raise ConflictError(f"{kind} model {version} is not promoted. {done.replay.comparison.verdict}")
-    click.echo(f"{kind} model {version} is active.")
+        raise ConflictError(
+            f"{done.model.kind} model {version} is not promoted. {done.replay.comparison.verdict}"
+        )
+    click.echo(f"{done.model.kind} model {version} is active.")
 
 
 @model.command("rollback")
 @kind_option
 @by_option
 @config_option
-def rollback(kind: str, by: str | None, config_file: Path | None) -> None:
+def rollback(kind: str | None, by: str | None, config_file: Path | None) -> None:
     """Makes active again what was active before the last promotion; again, the one before that."""
-    left, back = _with_registry(config_file, lambda models: models.rollback(kind, by or _user()))
-    now = (
-        "what is configured or shipped is used" if back is None else f"{kind} model {back.version} is active"
+
+    async def run(models: "PostgresModels") -> "tuple[RegisteredModel, RegisteredModel | None]":
+        return await models.rollback(await _kind(models, kind), by or _user())
+
+    left, back = _with_registry(config_file, run)
+    in_use = (
+        "what is configured or shipped is used"
+        if back is None
+        else f"{back.kind} model {back.version} is active"
     )
-    click.echo(f"{kind} model {left.version} is retired; {now}.")
+    click.echo(f"{left.kind} model {left.version} is retired; {in_use}.")
 
 
-def _read(file: Path) -> bytes:
+async def _kind(models: "PostgresModels", kind: str | None) -> str:
+    """Returns the kind given, or the only one that is registered."""
     from perfopt.errors import InvalidInputError
 
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(
-            f"{file} can't be read: {error.strerror}.", field="file", remedy="Name a model file."
-        ) from None
+    if kind is not None:
+        return kind
+    kinds = sorted({model.kind for model in await models.list_models(kind=None)})
+    if len(kinds) == 1:
+        return kinds[0]
+    message = "Models of several kinds are registered." if kinds else "No model is registered."
+    remedy = f"Name one of: {', '.join(kinds)}." if kinds else "Register one with `perfopt model register`."
+    raise InvalidInputError(message, field="kind", remedy=remedy)
 
 
 def _user() -> str:

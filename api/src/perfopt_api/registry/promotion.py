@@ -2,7 +2,6 @@
 
 import msgspec
 
-from perfopt.engine.models import read_checked
 from perfopt.errors import ConflictError
 from perfopt_api.registry.replay import Contender, Replay
 from perfopt_api.store.models import PostgresModels, RegisteredModel
@@ -48,7 +47,6 @@ async def contenders(
 
 async def _contender(registry: PostgresModels, model: RegisteredModel) -> Contender:
     content = await registry.content(model)
-    read_checked(model.kind, content)
     return Contender(version=model.version, kind=model.kind, content=content, card=model.card)
 
 

@@ -19,7 +19,6 @@ class LatencyKind:
 
     kind: str = "latency"
     description: str = "latency of a service under a CPU quota"
-    setting: str | None = None
     trainer: Trainer | None = None
 
     def load(self, content: bytes) -> Surrogate:

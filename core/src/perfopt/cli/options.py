@@ -103,7 +103,7 @@ def writable(path: Path, option: str) -> IO[str]:
 
 
 model_option = click.option(
-    "--model", type=click.Path(path_type=Path), help="A sizing model that `perfopt train` wrote."
+    "--model", type=click.Path(path_type=Path), help="A model that `perfopt train` wrote, of any kind."
 )
 
 
@@ -113,7 +113,7 @@ def with_engine(config: "Config", *, processes: int | None, model: Path | None) 
 
     if processes is not None:
         config = replace(config, engine=replace(config.engine, processes=processes))
-    return config if model is None else replace(config, models={**config.models, "sizing": str(model)})
+    return config if model is None else replace(config, model=str(model))
 
 
 def format_option[F: Callable[..., Any]](*formats: str) -> Callable[[F], F]:

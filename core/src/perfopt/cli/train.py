@@ -1,140 +1,216 @@
-"""`perfopt train`: a sizing model learnt from the user's own fleet."""
+"""`perfopt train`: a model of an installed kind, learnt from the user's own services."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from perfopt.cli.options import config_option, load, named_services, service_options, source_options
+from perfopt.cli.options import config_option, load, source_options
 
 if TYPE_CHECKING:
-    from perfopt.learn.examples import Series
-    from perfopt.learn.model import SizingModel
-    from perfopt.sources.base import MetricSource
+    from perfopt.config import Config
+    from perfopt.plugin import ModelKind, TrainedModel, Trainer, WorkloadSnapshot
+
+# What differs from machine to machine, or stands in the model's card beside the command.
+_NOT_IN_COMMAND = ("out", "config_file", "data", "source", "services")
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is learnt from.
+class TrainingData:
+    """What to learn from.
 
     Attributes:
+        source, services: as given to `--source` and `--services`.
         names: of services; None is all.
+        without: names of services that are left out.
         until: nothing at or after it is read; None is the source's own end.
         history: how far before it is read.
-        validity: how long sizes must mostly hold.
     """
 
+    source: str | None
+    services: Path | None
     names: tuple[str, ...] | None
+    without: tuple[str, ...]
     until: datetime | None
     history: timedelta
-    validity: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedExamples:
+    """What was read: examples in order of the services' names, and what they are of."""
+
+    examples: Sequence[Any]
+    until: datetime | None
+    data: tuple[str, ...]
 
 
 @click.command()
+@click.option("--what", required=True, metavar="KIND", help="Kind of model; `perfopt plugin list` has them.")
 @source_options
-@service_options("learn from")
+@click.option("--all", "everything", is_flag=True, help="Learn from all services of the source.")
+@click.option("--service", "names", multiple=True, help="Service to learn from; may be given again.")
+@click.option("--without", multiple=True, help="Service to leave out; may be given again.")
 @click.option("--until", help="Learn from what was known before it; the last sample otherwise.")
 @click.option("--history", default="90d", show_default=True, help="How far before that: 90d, P90D.")
-@click.option("--validity", default="7d", show_default=True, help="How long sizes must mostly hold.")
+@click.option("--validity", default="7d", show_default=True, help="How long recommendations must hold.")
+@click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="Option of the kind's training.")
+@click.option("--name", default="fleet", show_default=True, help="Name of the model.")
+@click.option("--model-version", help="Version of the model; the day until which it learnt otherwise.")
+@click.option("--data", multiple=True, help="Source, licence and citation of the data, for the model's card.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Model file.")
 @config_option
 def train(
+    what: str,
     source: str | None,
     services: Path | None,
     names: tuple[str, ...],
     everything: bool,
+    without: tuple[str, ...],
     until: str | None,
     history: str,
     validity: str,
+    given: tuple[str, ...],
+    name: str,
+    model_version: str | None,
+    data: tuple[str, ...],
     out: Path,
     config_file: Path | None,
 ) -> None:
-    """Learns from a fleet how much room a history calls for, and writes a sizing model.
+    """Trains a model of an installed kind and writes it to a file.
 
-    Prints how the model does on services it did not see, and the file's SHA-256: the same samples give the
-    same bytes. Needs the extra perfopt[learn]; using the model does not.
+    Prints how the model does on what it was not trained on, and the file's SHA-256: the same samples give
+    the same bytes. Needs the extra perfopt[train]; using the model does not.
     """
     from perfopt.domain.period import parse_duration, parse_instant
-    from perfopt.errors import PerfoptError
+    from perfopt.engine.training import load_kind, require_modules, training_options
+    from perfopt.plugin.models import TrainingRequest
 
-    services_asked = named_services(names, everything)
-    if not _can_train():
-        raise PerfoptError(
-            "Training needs scikit-learn, which is not installed.",
-            remedy="Install it with `pip install perfopt[learn]`.",
-        )
-    lesson = Lesson(
-        names=services_asked,
+    config = load(config_file)
+    kind, trainer = load_kind(what, config.engine.disabled())
+    require_modules(kind, trainer)
+    options = training_options(trainer, given)
+    asked = TrainingData(
+        source=source,
+        services=services,
+        names=_selected(trainer, names, everything),
+        without=without,
         until=None if until is None else parse_instant(until, field="until"),
         history=parse_duration(history, field="history"),
-        validity=parse_duration(validity, field="validity"),
     )
-    model = asyncio.run(_train(lesson, source, services, config_file))
-    digest = model.save(out)
-    click.echo(_shown(model, digest, out), nl=False)
+    fetched = _fetched(trainer, asked, config)
+    trained = trainer.train(
+        fetched.examples,
+        TrainingRequest(
+            name=name,
+            version=model_version or (f"{fetched.until:%Y%m%d}" if fetched.until else "1"),
+            data=data or fetched.data,
+            command=_command(),
+            trained_until=fetched.until,
+            validity=parse_duration(validity, field="validity"),
+            options=options,
+        ),
+    )
+    _write(out, trained)
+    click.echo(_shown(kind, trained, fetched, out), nl=False)
 
 
-def _can_train() -> bool:
-    """Returns whether scikit-learn is installed, without importing it: that takes a second."""
-    try:
-        return find_spec("sklearn") is not None
-    except ValueError:  # a name that was blocked has no specification
-        return False
+def _selected(trainer: "Trainer", names: tuple[str, ...], everything: bool) -> tuple[str, ...] | None:
+    from perfopt.cli.options import named_services
+
+    if trainer.metrics:
+        return named_services(names, everything)
+    if names or everything:
+        raise click.UsageError("This kind learns from no service: leave out --service and --all.")
+    return None
 
 
-async def _train(
-    lesson: Lesson, spec: str | None, services: Path | None, config_file: Path | None
-) -> "SizingModel":
-    from perfopt.domain.period import format_instant
-    from perfopt.learn.build import build
-    from perfopt.learn.examples import collect, samplings
+def _command() -> str:
+    """Returns the command without what differs from machine to machine: where files are."""
+    context = click.get_current_context()
+    parts = ["perfopt train"]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name in ("out", "config_file", "data", "source", "services") or value in (
+            None,
+            (),
+            False,
+        ):
+            continue
+        flag = parameter.opts[0]
+        if value is True:
+            parts.append(flag)
+        elif value != parameter.get_default(context):
+            parts += [f"{flag} {one}" for one in (value if isinstance(value, tuple) else (value,))]
+    return " ".join(parts)
+
+
+def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
+    if not trainer.metrics:
+        return FetchedExamples((), asked.until, ())
+    return asyncio.run(_fetch(trainer, asked, config))
+
+
+async def _fetch(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
     from perfopt.sources.factory import open_source
 
-    source = open_source(spec, load(config_file), services)
+    source = open_source(asked.source, config, asked.services)
     try:
-        end = lesson.until if lesson.until is not None else await source.latest()
-        series = [one async for one in _series(source, lesson, end)]
+        end = asked.until if asked.until is not None else await source.latest()
+        snapshots = await _snapshots(trainer, source, asked, end)
     finally:
         await source.close()
-    return build(
-        collect(series, samplings(lesson.validity)),
-        name="fleet",
-        version=f"{end:%Y%m%d}",
-        data=(f"{len(series)} containers of the source {source.name}",),
-        command=f"perfopt train --until {format_instant(end)}",
-        trained_until=format_instant(end),
-    )
+    snapshots.sort(key=lambda one: str(one.workload.id))
+    examples = [example for snapshot in snapshots for example in trainer.examples(snapshot)]
+    return FetchedExamples(examples, end, (f"{len(snapshots)} services of the source {source.name}",))
 
 
-async def _series(source: "MetricSource", lesson: Lesson, end: datetime) -> "AsyncIterator[Series]":
-    """Yields the containers of the services; those without samples are named on standard error."""
+async def _snapshots(
+    trainer: "Trainer", source: Any, asked: TrainingData, end: datetime
+) -> list["WorkloadSnapshot"]:
+    """Returns the histories of the services; those that can't be read are named on standard error."""
     from perfopt.domain.resolve import resolve_workload
-    from perfopt.learn.fleet import METRICS, containers_of
     from perfopt.sources.base import FailedSnapshot
 
     inventory = await source.inventory(end)
-    workloads = inventory if lesson.names is None else [resolve_workload(n, inventory) for n in lesson.names]
-    async for found in source.snapshots(workloads, end - lesson.history, end, METRICS):
-        if isinstance(found, FailedSnapshot):
-            click.echo(f"Left out: {found.workload.service_name}: {found.error.explained}", err=True)
-            continue
-        for series in containers_of(found):
-            yield series
+    workloads = inventory if asked.names is None else [resolve_workload(n, inventory) for n in asked.names]
+    left_out = {resolve_workload(name, inventory).id for name in asked.without}
+    kept = [workload for workload in workloads if workload.id not in left_out]
+    found = []
+    async for one in source.snapshots(kept, end - asked.history, end, trainer.metrics):
+        if isinstance(one, FailedSnapshot):
+            click.echo(f"Left out: {one.workload.service_name}: {one.error.explained}", err=True)
+        else:
+            found.append(one)
+    return found
 
 
-def _shown(model: "SizingModel", digest: str, out: Path) -> str:
-    card = model.card
-    lines = [
-        f"{'learnt from':<27}{card.series} containers, {card.examples} examples, until {card.trained_until}",
-        f"{'figures of':<27}{card.split}",
-        *(f"{name:<27}{value:g}" for name, value in card.figures.items()),
-        *(f"{f'least worth at cost {cost:g}':<27}{floor:g}" for cost, floor in card.floors),
-        f"{'sha256':<27}{digest}",
-        f"{'written to':<27}{out}",
+def _write(out: Path, trained: "TrainedModel") -> None:
+    from perfopt.errors import InvalidInputError
+
+    try:
+        out.write_bytes(trained.content)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{out} can't be written: {error.strerror}.", field="--out", remedy="Name a file in a folder."
+        ) from error
+
+
+def _shown(kind: "ModelKind", trained: "TrainedModel", fetched: FetchedExamples, out: Path) -> str:
+    from perfopt.domain.period import format_instant
+    from perfopt.engine.models import sha256
+
+    until = "-" if fetched.until is None else format_instant(fetched.until)
+    rows = [
+        ("kind", f"{kind.kind}: {kind.description}"),
+        ("learnt until", until),
+        ("figures measured on", trained.measured),
+        *((name, f"{value:g}") for name, value in trained.figures.items()),
+        ("sha256", sha256(trained.content)),
+        ("written to", str(out)),
     ]
-    return "\n".join(lines) + "\n"
+    width = max(len(name) for name, _ in rows) + 2
+    return "".join(f"{name:<{width}}{value}\n" for name, value in rows)

@@ -136,7 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         rules: declarative rules.
         sections: sections of installed extensions as written; read one with `section`.
         plugins: name of a plugin to its settings as written; `perfopt.engine.configure` checks them.
-        models: kind of model to a file that takes the place of the plugin's setting (`--model`).
+        model: file of a model of any installed kind, in place of what a plugin's setting names (`--model`).
         unclaimed: settings of the engine as written that only a plugin may know, by an old name.
         document: what all of it was read from, for errors.
     """
@@ -151,7 +151,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesConfig = RulesConfig()
     sections: dict[str, dict[str, Any]] = {}
     plugins: dict[str, dict[str, Any]] = {}
-    models: dict[str, str] = {}
+    model: str | None = None
     unclaimed: dict[str, Any] = {}
     document: Document = msgspec.field(default_factory=lambda: Document("environment", {}))
 

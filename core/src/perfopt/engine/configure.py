@@ -64,8 +64,6 @@ def configure(registry: Registry, config: Config, deadline_seconds: float = LOAD
     for name, fields in known.items():
         given.claim(name, fields)
     given.refuse_unclaimed()
-    for kind, path in config.models.items():
-        given.take_model(kind, path, known)
     checked = _checked(registry, given, known, deadline_seconds)
     return _effective(known, checked, given)
 
@@ -135,22 +133,6 @@ class _Given:
             self.document.fail(
                 ("engine", key), f"There is no field {key!r} here.", f"Known: {', '.join(known)}."
             )
-
-    def take_model(self, kind: str, path: str, known: Mapping[str, tuple[SettingField, ...]]) -> None:
-        """Puts a model's file in the place of each setting that holds a model of its kind."""
-        owners = [
-            (plugin, one.name) for plugin, fields in known.items() for one in fields if one.model == kind
-        ]
-        if not owners:
-            raise InvalidInputError(
-                f"No installed plugin takes a model of the kind {kind!r}.",
-                field="--model",
-                remedy="`perfopt plugin list` shows what is installed.",
-            )
-        for plugin, name in owners:
-            self.values.setdefault(plugin, {})[name] = path
-            overrides = {**self.document.overrides, (PLUGINS, plugin, name): "--model"}
-            self.document = replace(self.document, overrides=overrides)
 
     def _move(self, old: KeyPath, new: KeyPath) -> None:
         """Has what was written at one path count as written at another."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -16,10 +17,10 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import Breaker
-from perfopt.engine.configure import PluginSettings, configure
+from perfopt.engine.configure import configure
 from perfopt.engine.isolation import StrategyPool
-from perfopt.engine.messages import Answers, Merge, Outcome
-from perfopt.engine.models import read_checked
+from perfopt.engine.messages import Answers, CheckedModel, Merge, Outcome
+from perfopt.engine.models import read_model_file, wanted_kinds
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
@@ -69,7 +70,6 @@ class Engine:
         self._breaker = breaker if breaker is not None else Breaker()
         limits = self._config.engine
         self.settings = configure(registry, self._config)
-        self._configured = _models(self.settings)
         self._records: Mapping[str, StrategyRecord] = {}
         self.processes = limits.processes or cores()
         rules = RuleSources.read(self._config.rules, registry.pack_files)
@@ -79,16 +79,35 @@ class Engine:
             self.processes,
             limits.deadline_seconds,
             limits.memory_limit_mib,
-            self._configured,
+            {},
             rules,
             self.settings.values,
         )
+        self._configured = self._checked_models()
+        self._pool.use(self._configured)
 
     @classmethod
     def open(cls, config: Config | None = None) -> "Engine":
         """Finds the installed plugins and returns an engine that runs them."""
         config = config if config is not None else Config()
         return cls(probe_plugins(config.engine.disabled()), config)
+
+    def _checked_models(self) -> dict[str, bytes]:
+        """Returns the models that settings and `--model` name; checked here, where the user is told."""
+        models = {kind: file.content for kind, file in self.settings.models.items()}
+        for kind, file in self.settings.models.items():
+            self._checked(file.path, file.content, kind)
+        if self._config.model is not None:
+            content = read_model_file(Path(self._config.model))
+            models[self._checked(self._config.model, content, None)] = content
+        return models
+
+    def _checked(self, path: str, content: bytes, kind: str | None) -> str:
+        try:
+            return self.check_model(content, kind).kind
+        except InvalidInputError as error:
+            self._pool.close()
+            raise InvalidInputError(f"{path}: {error.message}", field="model", remedy=error.remedy) from error
 
     def use_models(self, models: Mapping[str, bytes]) -> None:
         """Has strategies use models from now on, each in place of the configured one of its kind.
@@ -100,8 +119,24 @@ class Engine:
             InvalidInputError: an unknown kind, or content that can't be used; nothing is changed then.
         """
         for kind, content in models.items():
-            read_checked(kind, content)
+            self.check_model(content, kind)
         self._pool.use({**self._configured, **models})
+
+    def check_model(self, content: bytes, kind: str | None = None) -> CheckedModel:
+        """Returns the kind and the card of a model's content, which may be anything; blocks.
+
+        Args:
+            content: of a file; it is read in a worker process, which may hang or crash over it.
+            kind: that it must be of; None is the first that accepts it, in order of their names.
+
+        Raises:
+            InvalidInputError: there is no such kind, or the content is no model of it.
+        """
+        installed = [one.kind for one in self.registry.models]
+        found = self._pool.check_model(content, wanted_kinds(kind, installed))
+        if found.error is not None:
+            raise InvalidInputError(found.error, field="model", remedy=found.remedy)
+        return found
 
     def use_records(self, records: Mapping[str, StrategyRecord]) -> None:
         """Has confidence follow recorded outcomes from now on.
@@ -275,16 +310,6 @@ def _with_record(info: StrategyInfo, outcome: Outcome, records: Mapping[str, Str
     prior = outcome.proposal.prior or info.prior
     known = msgspec.structs.replace(prior, record=records.get(info.key))
     return msgspec.structs.replace(outcome, proposal=msgspec.structs.replace(outcome.proposal, prior=known))
-
-
-def _models(settings: PluginSettings) -> dict[str, bytes]:
-    """Returns the models that settings name; they are checked here, where the user is told."""
-    for kind, file in settings.models.items():
-        try:
-            read_checked(kind, file.content)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{file.path}: {error.message}", remedy=error.remedy) from error
-    return {kind: file.content for kind, file in settings.models.items()}
 
 
 _SET_ASIDE = Outcome(

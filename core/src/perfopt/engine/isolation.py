@@ -17,7 +17,17 @@ from perfopt.engine.child import (
     ChildProcess,
     ChildTimedOutError,
 )
-from perfopt.engine.messages import Answers, Merge, MergeAnswer, Outcome, Run, Setup, Subject
+from perfopt.engine.messages import (
+    Answers,
+    CheckedModel,
+    CheckModel,
+    Merge,
+    MergeAnswer,
+    Outcome,
+    Run,
+    Setup,
+    Subject,
+)
 from perfopt.engine.models import sha256
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
 from perfopt.engine.registry import PluginStatus, Registry
@@ -150,6 +160,25 @@ class StrategyPool:
         except msgspec.MsgspecError as error:
             return MergeAnswer(error=f"gave a result that can't be read: {error}")
 
+    def check_model(self, content: bytes, kinds: tuple[str, ...]) -> CheckedModel:
+        """Has a worker process say which of some kinds of models content is of; blocks.
+
+        Raises:
+            EngineClosedError: the pool was closed before or meanwhile.
+        """
+        with self._borrow() as seat:
+            answer = seat.ask(
+                CheckModel(content, kinds, self._deadline), messages.encode_request(Subject(b""))
+            )
+        if self._closed:
+            raise EngineClosedError("The engine was closed while it checked a model.")
+        if isinstance(answer, ChildError):
+            return CheckedModel(error=f"Checking the model {answer}.")
+        try:
+            return messages.decode_model(answer)
+        except msgspec.MsgspecError as error:
+            return CheckedModel(error=f"Checking the model gave a result that can't be read: {error}")
+
     @contextmanager
     def _borrow(self) -> Iterator["_Seat"]:
         with self._slots:
@@ -210,7 +239,7 @@ class _Seat:
         self._informed = False
         self._stopped = False
 
-    def ask(self, request: Run | Merge, subject: bytes) -> bytes | ChildError:
+    def ask(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes | ChildError:
         """Has a worker answer a request; a ChildError where it went away during it."""
         try:
             return self._ask(request, subject)
@@ -221,14 +250,14 @@ class _Seat:
         except ChildError as error:
             return self._gone(error)
 
-    def _again(self, request: Run | Merge, subject: bytes) -> bytes | ChildError:
+    def _again(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes | ChildError:
         self.leave()
         try:
             return self._ask(request, subject)
         except ChildError as error:
             return self._gone(error)
 
-    def _ask(self, request: Run | Merge, subject: bytes) -> bytes:
+    def _ask(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes:
         if self.child is None:
             self.child = ChildProcess(WORKER)
             if self._stopped:  # looked at after the child can be seen, so that `stop` misses none

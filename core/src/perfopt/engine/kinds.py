@@ -10,7 +10,7 @@ from perfopt.metrics.catalogue import METRICS
 from perfopt.plugin.models import ModelKind, Trainer
 
 _NAME = re.compile(r"[a-z0-9_-]+")
-_ATTRIBUTES = ("kind", "description", "setting", "trainer", "load", "check")
+_ATTRIBUTES = ("kind", "description", "trainer", "load", "check")
 
 
 class ModelKindError(Exception):
@@ -43,8 +43,8 @@ def kind_problem(kind: Any) -> str | None:
         return f"{label} lacks {', '.join(missing)}."
     if not isinstance(kind.kind, str) or not _NAME.fullmatch(kind.kind):
         return f"{label} has a name that is not of the form [a-z0-9_-]+."
-    if not isinstance(kind.description, str) or not isinstance(kind.setting, str | None):
-        return f"{label} needs a description that is text, and a setting that is a name or None."
+    if not isinstance(kind.description, str):
+        return f"{label} needs a description that is text."
     return None if kind.trainer is None else _trainer_problem(kind.trainer, label)
 
 

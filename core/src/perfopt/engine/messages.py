@@ -165,13 +165,32 @@ class CheckedSettings(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
 
-Request = Setup | Subject | Run | Merge | CheckSettings
+@dataclass(frozen=True)
+class CheckModel:
+    """Say which of some kinds of models content is of, tried in order."""
+
+    content: bytes
+    kinds: tuple[str, ...]
+    deadline_seconds: float
+
+
+class CheckedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The kind and the card of a model's content, or an error of one sentence and its remedy."""
+
+    kind: str = ""
+    card: dict[str, Any] = {}
+    error: str | None = None
+    remedy: str | None = None
+
+
+Request = Setup | Subject | Run | Merge | CheckSettings | CheckModel
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _outcome = msgspec.msgpack.Decoder(Outcome)
 _registry = msgspec.msgpack.Decoder(Registry)
 _merge = msgspec.msgpack.Decoder(MergeAnswer)
 _settings = msgspec.msgpack.Decoder(CheckedSettings)
 _predictions = msgspec.msgpack.Decoder(Predictions)
+_model = msgspec.msgpack.Decoder(CheckedModel)
 
 
 def encode(answer: Any) -> bytes:
@@ -197,6 +216,11 @@ def decode_merge(data: bytes) -> MergeAnswer:
 def decode_settings(data: bytes) -> CheckedSettings:
     """Decodes what came of checking settings; raises msgspec.MsgspecError where it can't be read."""
     return _settings.decode(data)
+
+
+def decode_model(data: bytes) -> CheckedModel:
+    """Decodes what came of checking a model; raises msgspec.MsgspecError where it can't be read."""
+    return _model.decode(data)
 
 
 def decode_predictions(data: bytes) -> Predictions:

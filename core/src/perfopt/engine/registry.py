@@ -98,14 +98,12 @@ class ModelKindInfo(msgspec.Struct, frozen=True, kw_only=True):
         kind: its name.
         plugin: name of the plugin that brings it.
         description: what it is for.
-        setting: field of the plugin's settings that names a file of it.
         trainable: whether `perfopt train` can train one.
     """
 
     kind: str
     plugin: str
     description: str
-    setting: str | None
     trainable: bool
 
 
@@ -385,7 +383,6 @@ def _described_kind(kind: ModelKind, info: PluginInfo) -> ModelKindInfo:
         kind=kind.kind,
         plugin=info.name,
         description=kind.description,
-        setting=kind.setting,
         trainable=kind.trainer is not None,
     )
 

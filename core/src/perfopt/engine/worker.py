@@ -1,11 +1,9 @@
 """What runs in a worker process: loads the plugins, then answers one request after the other."""
 
 import pickle
-import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 
@@ -13,15 +11,15 @@ from perfopt.engine import messages
 from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import Channel, end_after, end_never
 from perfopt.engine.checking import check_settings
-from perfopt.engine.models import ConsultedModels
+from perfopt.engine.foreign import describe
+from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
 from perfopt.engine.registry import load_plugins
 from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
 from perfopt.rules import RuleBook, default_book
-
-_ERROR_LENGTH = 500
 
 
 def main() -> None:
@@ -41,6 +39,11 @@ def main() -> None:
         elif isinstance(request, messages.Run):
             end_after(request.deadline_seconds)
             answer = _run(request.key, subject, loaded.instances, setup, book)
+            end_never()
+            channel.send(answer)
+        elif isinstance(request, messages.CheckModel):
+            end_after(request.deadline_seconds)
+            answer = _checked(request, loaded.kinds)
             end_never()
             channel.send(answer)
         elif isinstance(request, messages.Merge):
@@ -76,6 +79,13 @@ def _run(
         return messages.encode(messages.Outcome(status="failed", error=describe(error)))
 
 
+def _checked(request: messages.CheckModel, kinds: Mapping[str, ModelKind]) -> bytes:
+    try:
+        return messages.encode(check_content(request, kinds))
+    except TypeError as error:  # a card is what a plugin made
+        return messages.encode(messages.CheckedModel(error=f"Its card can't be read: {error}."))
+
+
 def _merge(request: messages.Merge, subject: bytes, book: RuleBook) -> bytes:
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
     try:
@@ -93,16 +103,3 @@ def _merge(request: messages.Merge, subject: bytes, book: RuleBook) -> bytes:
         return messages.encode(messages.MergeAnswer(result=result))
     except Exception as error:
         return messages.encode(messages.MergeAnswer(error=describe(error)))
-
-
-def describe(error: BaseException) -> str:
-    """Says in one line what foreign code raised, and where."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    text = " ".join(f"raised {type(error).__name__}: {error}".split())
-    return _storable(text[:_ERROR_LENGTH] + where)
-
-
-def _storable(text: str) -> str:
-    """Spells out what PostgreSQL or UTF-8 can't hold: NUL and lone surrogates."""
-    return text.replace("\0", r"\x00").encode(errors="backslashreplace").decode()

@@ -13,7 +13,7 @@ import numpy as np
 from perfopt.domain.fields import QUANTITIES, Path, container_path, get, only_quantities, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
+from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
 
 
@@ -77,7 +77,7 @@ def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowSc
     parts: dict[str, list[_Part]] = {"cpu": [], "memory": []}
     for container, resource, series in _measured(target, window):
         share = _coverage(series)
-        if share < MINIMUM_COVERAGE:
+        if share < SCORED_COVERAGE:
             return unscored(f"{container.name} has {share:.0%} of its {resource} samples, 50% are needed")
         part = _cpu(container, series, window.grid) if resource == "cpu" else _memory(container, series)
         parts[resource].append(part)

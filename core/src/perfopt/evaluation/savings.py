@@ -9,7 +9,7 @@ from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.price import HOURS_PER_MONTH, PriceBook
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.evaluation.scaling import recorded_replicas, smallest_replicas
-from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
+from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 
 _REPLICAS_ONLY = (OptimizationType.SCALING_OPTIMIZATION,)
@@ -124,7 +124,7 @@ def _covered(series: PodSeries | None) -> PodSeries | None:
     """Returns the series where it has enough samples to be scored by."""
     if series is None or not series.values.size:
         return None
-    return series if np.isfinite(series.values).any(axis=0).mean() >= MINIMUM_COVERAGE else None
+    return series if np.isfinite(series.values).any(axis=0).mean() >= SCORED_COVERAGE else None
 
 
 def _mean(replicas: Array | None, state: WorkloadState) -> float:

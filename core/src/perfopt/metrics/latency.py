@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perfopt.metrics.need import MINIMUM_COVERAGE
+from perfopt.metrics.need import SCORED_COVERAGE
 from perfopt.metrics.snapshot import Array
 
 _MEASURED = {0.5: "latency_p50_ms", 0.9: "latency_p90_ms", 0.95: "latency_p95_ms", 0.99: "latency_p99_ms"}
@@ -44,7 +44,7 @@ def realised_latency(service: Mapping[str, Array], quantile: float) -> float | N
     rate = service.get("requests_per_second")
     weights = np.ones(values.size) if rate is None else np.where(np.isfinite(rate), rate, 0.0)
     idle = np.zeros(values.size, dtype=bool) if rate is None else rate == 0
-    if (present | idle).mean() < MINIMUM_COVERAGE:
+    if (present | idle).mean() < SCORED_COVERAGE:
         return None
     present &= weights > 0
     return _weighted_median(values[present], weights[present]) if present.any() else None

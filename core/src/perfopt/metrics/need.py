@@ -8,7 +8,7 @@ from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 CPU_SAFE_PERCENT = 99
-MINIMUM_COVERAGE = 0.5
+SCORED_COVERAGE = 0.5
 _MEAN_SECONDS = 300
 
 

@@ -6,10 +6,12 @@ from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, NodeType, PriceBook
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.domain.recommendation import Coverage, Declined, Reason
+from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
 from perfopt.domain.workload import CONCEALED, Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.latency import missed_share, realised_latency
+from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Forecast
 from perfopt.plugin.history import (
@@ -52,9 +54,11 @@ __all__ = [
     "METRICS",
     "MIN_COVERAGE",
     "MIN_HISTORY",
+    "SCORED_COVERAGE",
     "SEPARATE_CONTAINERS",
     "THROTTLED_PERIODS",
     "THROTTLED_STEPS",
+    "UNDER_PROVISIONING_PENALTIES",
     "AnalysisContext",
     "Array",
     "Basis",
@@ -106,6 +110,8 @@ __all__ = [
     "replicas_owner",
     "requests_owner",
     "running_replicas",
+    "smallest_cpu_request",
+    "smallest_memory_request",
     "steps_with_samples",
     "throttling",
     "unseen_triggers",

@@ -44,7 +44,7 @@ class AnalysisContext:
         forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
             for the metrics named in the strategy's `forecasts`; absent where none could be made.
         models: kind of model to the content of its file, where the user gave one in place of what a
-            plugin ships: "sizing" is read by `perfopt.learn.model.read_model`.
+            plugin ships; `load` of the plugin's own `ModelKind` reads it.
         sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and
             the one that the workload follows (`snapshot.workload.exchange`), which
             `perfopt.forecast.calendar_of` makes a calendar of.

@@ -40,10 +40,12 @@ class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         content: of the model file; the same examples and request give the same bytes.
         figures: how the model does on what it was not trained on, by name; printed to the user.
+        measured: how the figures were measured, a phrase.
     """
 
     content: bytes
     figures: Mapping[str, float]
+    measured: str
 
 
 @runtime_checkable
@@ -90,7 +92,11 @@ class Trainer(Protocol):
 
 @runtime_checkable
 class ModelKind(Protocol):
-    """One kind of model. Stateless."""
+    """One kind of model. Stateless.
+
+    A plugin that has a setting for files of this kind says so on the setting itself:
+    `Meta(extra={"model": kind})`, see `perfopt_settings`.
+    """
 
     @property
     def kind(self) -> str:
@@ -103,10 +109,6 @@ class ModelKind(Protocol):
     @property
     def description(self) -> str:
         """What it is for, a phrase."""
-
-    @property
-    def setting(self) -> str | None:
-        """The field of the plugin's settings that names a file of this kind; None where there is none."""
 
     @property
     def trainer(self) -> Trainer | None:

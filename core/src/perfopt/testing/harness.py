@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from perfopt.engine.channel import Channel
+from perfopt.engine.foreign import describe
 from perfopt.engine.messages import encode
 from perfopt.engine.proposals import ProposalError, checked
-from perfopt.engine.worker import describe
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Strategy
 

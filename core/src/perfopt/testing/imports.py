@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PUBLIC = ("perfopt.plugin", "perfopt.testing", "perfopt.forecast", "perfopt.capacity", "perfopt.learn")
+PUBLIC = ("perfopt.plugin", "perfopt.testing", "perfopt.forecast", "perfopt.capacity")
 
 
 def private_imports(strategy: object) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from perfopt.learn.model import ModelCard, Sizing, SizingModel
 from perfopt.plugin import AnalysisContext, Container, Prior, Reason
+from perfopt_resource.model.sizing_model import ModelCard, Sizing, SizingModel
 from perfopt_resource.text import duration, mebibytes, quantity
 
 # How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
@@ -54,7 +54,11 @@ def _record(card: ModelCard) -> str:
 def in_sample(context: AnalysisContext, model: SizingModel) -> list[Reason]:
     """Says so where the model was trained on this service at a time that the history reaches back to."""
     workload, card = context.snapshot.workload, model.card
-    names = {workload.service_name, *(f"{workload.id}/{name}" for name in context.snapshot.containers)}
+    names = {
+        workload.service_name,
+        str(workload.id),
+        *(f"{workload.id}/{name}" for name in context.snapshot.containers),
+    }
     if card.trained_until is None or not any(card.saw(name) for name in names):
         return []
     if datetime.fromisoformat(card.trained_until) <= context.snapshot.grid.start:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from perfopt.learn.model import Choice, Sizing
 from perfopt.plugin import Container, PriceBook, Reason, WorkloadState
+from perfopt_resource.model.sizing_model import Choice, Sizing
 
 _SENTENCE_POINTS = 3
 

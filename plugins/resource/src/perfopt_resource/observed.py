@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from perfopt.learn.features import Features, History, extract
 from perfopt.plugin import AnalysisContext, Container, InsufficientHistory
+from perfopt_resource.model.features import Features, History, extract
 from perfopt_resource.usage import HiddenDemand, OomKills, Usage, hidden_demand, oom_kills, usage
 
 METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from perfopt.learn.model import Sizing, SizingModel
 from perfopt.plugin import (
     SEPARATE_CONTAINERS,
     AnalysisContext,
@@ -21,6 +20,7 @@ from perfopt.plugin import (
 from perfopt_resource import text
 from perfopt_resource.belief import in_sample
 from perfopt_resource.frontier import frontier
+from perfopt_resource.model.sizing_model import Sizing, SizingModel
 from perfopt_resource.observed import Observed
 
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from perfopt.learn.model import Sizing, SizingModel, read_model, shipped_model
-from perfopt.learn.policy import worth
 from perfopt.plugin import (
     AnalysisContext,
     Container,
@@ -23,6 +21,8 @@ from perfopt.plugin import (
 )
 from perfopt_resource import text
 from perfopt_resource.belief import fleet_prior, not_sure, prior
+from perfopt_resource.model.policy import worth
+from perfopt_resource.model.sizing_model import Sizing, SizingModel, read_model, shipped_model
 from perfopt_resource.observed import METRICS, Observed, observe
 from perfopt_resource.proposal import Made, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory

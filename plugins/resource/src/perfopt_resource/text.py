@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from perfopt.learn.features import Ceiling
 from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
+from perfopt_resource.model.features import Ceiling
 from perfopt_resource.observed import Observed
 from perfopt_resource.usage import HiddenDemand, OomKills
 

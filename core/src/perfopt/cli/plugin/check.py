@@ -45,8 +45,8 @@ def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
 def _loaded(package: str) -> tuple[dict[str, object], str | None]:
     """Returns the strategies of a package, or why it can't be loaded."""
     from perfopt.engine.authoring import find_strategies
+    from perfopt.engine.foreign import describe
     from perfopt.engine.strategies import StrategyError
-    from perfopt.engine.worker import describe
     from perfopt.errors import PerfoptError
 
     try:

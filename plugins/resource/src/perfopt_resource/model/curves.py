@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.learn.features import NAMES
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import Array
+from perfopt_resource.model.features import NAMES
 
 Indices = NDArray[np.int32]
 _SPREAD_FLOOR, _SPREAD_MORE = 0.01, 0.03  # a constant history must not divide by zero

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfopt.learn.features import NAMES, History, extract
+from perfopt_resource.model.features import NAMES, History, extract
 
 WEEK = 7 * 86400.0
 

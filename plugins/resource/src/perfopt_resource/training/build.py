@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.domain.enums import ServiceClass
-from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
-from perfopt.errors import InvalidInputError
-from perfopt.learn.calibrate import Calibration, fit, fit_lack, reliability
-from perfopt.learn.candidates import Candidates
-from perfopt.learn.examples import Examples
-from perfopt.learn.features import RESOURCES
-from perfopt.learn.model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
-from perfopt.learn.policy import choose_each, worth
-from perfopt.learn.train import GRID, out_of_fold, train_trees
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
+from perfopt_resource.model.calibrate import Calibration, fit, fit_lack, reliability
+from perfopt_resource.model.candidates import Candidates
+from perfopt_resource.model.features import RESOURCES
+from perfopt_resource.model.policy import choose_each, worth
+from perfopt_resource.model.sizing_model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
+from perfopt_resource.training.examples import Examples
+from perfopt_resource.training.train import GRID, out_of_fold, train_trees
 
 ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MAX_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time

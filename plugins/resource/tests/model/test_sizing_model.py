@@ -3,11 +3,11 @@ import pytest
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
-from perfopt.learn.build import build
-from perfopt.learn.examples import collect
-from perfopt.learn.features import History, extract
-from perfopt.learn.model import ModelError, SizingModel, shipped_model
-from perfopt.learn.train import train_trees
+from perfopt_resource.model.features import History, extract
+from perfopt_resource.model.sizing_model import ModelError, SizingModel, shipped_model
+from perfopt_resource.training.build import build
+from perfopt_resource.training.examples import collect
+from perfopt_resource.training.train import train_trees
 
 
 def features_of(series, **changed):
@@ -105,7 +105,7 @@ def test_another_file_is_refused_in_plain_words(content, tmp_path):
 
 def test_a_model_of_other_features_is_refused(model, tmp_path, monkeypatch):
     model.save(tmp_path / "model.npz")
-    monkeypatch.setattr("perfopt.learn.model.NAMES", ("other",))
+    monkeypatch.setattr("perfopt_resource.model.sizing_model.NAMES", ("other",))
     with pytest.raises(ModelError, match="other features"):
         SizingModel.load(tmp_path / "model.npz")
 

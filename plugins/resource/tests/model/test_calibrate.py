@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.learn.calibrate import Calibration, fit, fit_lack, reliability
+from perfopt_resource.model.calibrate import Calibration, fit, fit_lack, reliability
 
 
 def test_overconfident_probabilities_are_brought_back():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import Array
 
 _ROOM = 0.5  # of the need: what a size may be larger before the cost of slack jumps
 _SHARPNESS = 0.05  # in log(size / need), of that jump

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from perfopt.learn.examples import example
+from perfopt_resource.training.examples import example
 
 DAY = 86400
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from perfopt.learn.candidates import candidates, probability
-from perfopt.learn.features import Ceiling, History, extract
+from perfopt_resource.model.candidates import candidates, probability
+from perfopt_resource.model.features import Ceiling, History, extract
 
 WEEK = 7 * 86400.0
 GIB = 2.0**30

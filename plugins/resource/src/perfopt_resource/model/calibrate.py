@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import Array
 
 _CLIP = 1e-6
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.learn.policy import choose_each, expected_slack, slack_cost, worth
+from perfopt_resource.model.policy import choose_each, expected_slack, slack_cost, worth
 
 AT = np.arange(0, 3, 0.1)
 

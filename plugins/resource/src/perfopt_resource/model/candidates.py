@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.learn.curves import Curve
-from perfopt.learn.features import FLOORS, Ceiling
-from perfopt.learn.policy import expected_slack
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import Array
+from perfopt_resource.model.curves import Curve
+from perfopt_resource.model.features import FLOORS, Ceiling
+from perfopt_resource.model.policy import expected_slack
 
 _PART = 1e-9
 _UNITS = {"cpu": 1e-3, "memory": 1.0}

@@ -15,15 +15,12 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from perfopt.domain.enums import ServiceClass
-from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
-from perfopt.errors import InvalidInputError
-from perfopt.learn.calibrate import Calibration
-from perfopt.learn.candidates import Candidates, candidates, probability
-from perfopt.learn.curves import TREE_ARRAYS, Columns, Curve, Trees
-from perfopt.learn.features import FLOORS, NAMES, RESOURCES, Features
-from perfopt.learn.policy import choose_each
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
+from perfopt_resource.model.calibrate import Calibration
+from perfopt_resource.model.candidates import Candidates, candidates, probability
+from perfopt_resource.model.curves import TREE_ARRAYS, Columns, Curve, Trees
+from perfopt_resource.model.features import FLOORS, NAMES, RESOURCES, Features
+from perfopt_resource.model.policy import choose_each
 
 FORMAT = 3
 SHIPPED = "sizing-3.npz"
@@ -325,7 +322,7 @@ class _OtherVersionError(ValueError):
 @lru_cache(maxsize=1)
 def shipped_model() -> SizingModel:
     """Returns the model that comes with perfopt, read once."""
-    return SizingModel.loads((files("perfopt.learn") / "models" / SHIPPED).read_bytes())
+    return SizingModel.loads((files("perfopt_resource.model") / SHIPPED).read_bytes())
 
 
 @lru_cache(maxsize=4)

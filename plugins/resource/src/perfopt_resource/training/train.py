@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.errors import InvalidInputError
-from perfopt.learn.candidates import Candidates, candidates
-from perfopt.learn.curves import Columns, Trees, flatten
-from perfopt.learn.examples import Examples
-from perfopt.learn.features import NAMES, RESOURCES, Features
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import Array, InvalidInputError
+from perfopt_resource.model.candidates import Candidates, candidates
+from perfopt_resource.model.curves import Columns, Trees, flatten
+from perfopt_resource.model.features import NAMES, RESOURCES, Features
+from perfopt_resource.training.examples import Examples
 
 GRID: Array = np.unique(
     np.round(

@@ -4,31 +4,29 @@ import numpy as np
 import pytest
 
 from perfopt.errors import InvalidInputError
-from perfopt.learn.examples import Sampling, collect, samplings
-from perfopt.learn.fleet import containers_of
-from perfopt.learn.train import train_trees
 from perfopt.testing import make_snapshot
+from perfopt_resource.training.examples import Sampling, collect, samplings
+from perfopt_resource.training.fleet import containers_of
+from perfopt_resource.training.train import train_trees
 
 HOUR = 3600
 
 
-def test_containers_run_from_their_first_sample_to_their_last():
+def test_containers_that_measure_use_are_learnt_from_by_the_name_of_their_workload():
     cpu = np.full(1000, np.nan)
     cpu[100:900] = 0.5
-    snapshot = make_snapshot(
-        {
-            "app": {"cpu_cores": cpu, "cpu_limit_cores": np.full(1000, 2.0)},
-            "idle": {"cpu_cores": np.full(1000, np.nan)},
-        },
-        name="svc",
-    )
-    (series,) = containers_of(snapshot)
-    assert series.name == "svc/app"
-    assert series.grid.size == 800
-    assert series.grid.start == snapshot.grid.start + timedelta(minutes=500)
-    assert np.isfinite(series.cpu_cores).all()
+    measured = {"cpu_cores": cpu, "cpu_limit_cores": np.full(1000, 2.0)}
+    (series,) = containers_of(make_snapshot({"app": measured}, name="svc"))
+    assert series.name == "svc"
+    assert np.isfinite(series.cpu_cores).sum() == 800
     assert series.memory_bytes is None
-    assert series.cpu_limit_cores.tolist() == [2.0] * 800
+    assert series.cpu_limit_cores.tolist() == [2.0] * 1000
+
+
+def test_of_several_containers_each_has_its_own_name_and_idle_ones_are_left_out():
+    busy, idle = {"cpu_cores": np.full(1000, 0.5)}, {"cpu_cores": np.full(1000, np.nan)}
+    found = containers_of(make_snapshot({"web": busy, "app": busy, "idle": idle}, name="svc"))
+    assert [series.name for series in found] == ["svc/app", "svc/web"]
 
 
 def test_a_week_is_learnt_from_every_second_day_and_shorter_times_in_between():

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
-from perfopt.metrics.snapshot import Array
+from perfopt.plugin import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES, Array
 
 RESOURCES = ("cpu", "memory")
 FLOORS = {"cpu": CPU_FLOOR_CORES, "memory": float(MEMORY_FLOOR_BYTES)}

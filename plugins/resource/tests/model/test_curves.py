@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from perfopt.learn import train
-from perfopt.learn.curves import flatten
+from perfopt_resource.model.curves import flatten
+from perfopt_resource.training import train
 
 sklearn = pytest.importorskip("sklearn")
 

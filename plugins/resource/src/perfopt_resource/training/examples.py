@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from perfopt.learn.features import (
+from perfopt.plugin import SCORED_COVERAGE, Array, TimeGrid, smallest_cpu_request, smallest_memory_request
+from perfopt_resource.model.features import (
     FLOORS,
     MINIMUM_HISTORY,
     NAMES,
@@ -17,8 +18,6 @@ from perfopt.learn.features import (
     History,
     extract,
 )
-from perfopt.metrics.need import MINIMUM_COVERAGE, smallest_cpu_request, smallest_memory_request
-from perfopt.metrics.snapshot import Array, TimeGrid
 
 _HOUR = 3600
 
@@ -197,8 +196,8 @@ def example(
         if values is None:
             continue
         before, after = values[:, begin:index], values[:, index : index + horizon]
-        least = MINIMUM_HISTORY * horizon * MINIMUM_COVERAGE
-        if np.isfinite(before).any(axis=0).sum() < least or _coverage(after) < MINIMUM_COVERAGE:
+        least = MINIMUM_HISTORY * horizon * SCORED_COVERAGE
+        if np.isfinite(before).any(axis=0).sum() < least or _coverage(after) < SCORED_COVERAGE:
             return None
         needs[resource] = _need(resource, after, series.grid)
     if not needs:

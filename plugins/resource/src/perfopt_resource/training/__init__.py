@@ -1,0 +1,1 @@
+"""Training of the sizing model; needs scikit-learn, the extra perfopt[train]."""
