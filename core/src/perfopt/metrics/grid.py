@@ -12,6 +12,7 @@ from perfopt.metrics.catalogue import Aggregation, Metric
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 Times = NDArray[np.int64]
+_FINITE = float(np.finfo(np.float64).max)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,12 +109,17 @@ def _clean(
     times: Times, values: Array, grid: TimeGrid, ceiling: float
 ) -> tuple[Times, Array, dict[str, int]]:
     dropped: dict[str, int] = {}
+    end = _milliseconds(grid.end)
+    with np.errstate(invalid="ignore"):
+        plain = bool(((values >= 0) & (values <= min(ceiling, _FINITE)) & (times < end)).all())
+    if plain and bool((times[1:] > times[:-1]).all()):
+        return times, values, dropped  # what a server answers, nearly always
     keep = np.ones(len(values), dtype=bool)
     for reason, bad in (
         ("nan", ~np.isfinite(values)),
         ("negative", values < 0),
         ("implausible", values > ceiling),
-        ("future", times >= _milliseconds(grid.end)),
+        ("future", times >= end),
     ):
         if count := int(np.count_nonzero(keep & bad)):
             dropped[reason] = count
@@ -135,7 +141,11 @@ def _aggregate(steps: Times, values: Array, size: int, how: Aggregation) -> tupl
     result = np.full(size, np.nan)
     if not len(steps):
         return result, 0
-    starts = np.flatnonzero(np.append(True, steps[1:] != steps[:-1]))
+    new = steps[1:] != steps[:-1]
+    if new.all():
+        result[steps] = values
+        return result, len(steps)
+    starts = np.flatnonzero(np.append(True, new))
     ends = np.append(starts[1:], len(steps))
     if how == "last":
         reduced = values[ends - 1]

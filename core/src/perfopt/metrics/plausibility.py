@@ -103,6 +103,9 @@ def _in_force(limit: Array) -> Array:
     known = np.isfinite(limit) & (limit > 0)
     if not known.any():
         return np.full(limit.shape, np.inf)
+    values = limit[known]
+    if (values == values[0]).all():
+        return np.full(limit.shape, values[0])
     held = np.where(known, limit, np.nan)
     places = np.flatnonzero(known)
     nearest = places[np.clip(np.searchsorted(places, np.arange(limit.size), side="right") - 1, 0, None)]

@@ -127,7 +127,7 @@ def _spread(row: Row, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[T
     if len(begins):
         kept = _within(times, int(begins[0]), int(begins[-1]), step * width, life, step)
         if sampled and _is_measured(row):
-            kept &= np.isin(times, np.concatenate(sampled))
+            kept &= _among(times, np.concatenate(sampled), step)
         kept &= times >= int(grid.start.timestamp()) * 1000
         times, values = times[kept], values[kept]
     return replace(row, series=RangeSeries(row.series.labels, times, values), coarse=None)
@@ -138,6 +138,15 @@ def _within(times: Times, begin: int, end: int, width: int, life: Lifetime | Non
     first, last = life or (begin + width - step, end)
     first = min(max(first, begin), begin + width - step)
     return (times >= first) & (times <= max(last, end, first))
+
+
+def _among(times: Times, sampled: Times, step: int) -> Flags:
+    """Returns which times are among others; all are at whole steps of a grid."""
+    first, last = int(times[0]), int(times[-1])
+    there: Flags = np.zeros((last - first) // step + 1, dtype=bool)
+    inside = sampled[(sampled >= first) & (sampled <= last)]
+    there[(inside - first) // step] = True
+    return there[(times - first) // step]
 
 
 def _is_measured(row: Row) -> bool:

@@ -27,14 +27,14 @@ def spikes(series: RangeSeries) -> Flags:
     found: Flags = np.zeros(values.size, dtype=bool)
     if not np.isfinite(values).any():
         return found
-    # A value that is not out of proportion to the smallest one is not to any median.
-    odd = np.flatnonzero(values > _OUT_OF_PROPORTION * np.nanmin(values))
+    # A value that is not out of proportion to the smallest one around it is not to their median.
     padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
+    size, lowest = values.size, values
+    for shift in range(2 * _NEIGHBOURS + 1):
+        lowest = np.fmin(lowest, padded[shift : shift + size])
+    odd = np.flatnonzero(values > _OUT_OF_PROPORTION * lowest)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)[odd]
     around = np.where(np.isnan(around), values[odd, None], around)
-    lowest = around.min(axis=1)  # most are not to the smallest one around them either
-    close = values[odd] > _OUT_OF_PROPORTION * lowest
-    odd, around = odd[close], around[close]
     found[odd] = values[odd] > _OUT_OF_PROPORTION * np.median(around, axis=1)
     return found
 
