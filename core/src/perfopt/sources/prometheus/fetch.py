@@ -3,20 +3,24 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-
-import numpy as np
 
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS, STARTUP
-from perfopt.metrics.grid import Times
 from perfopt.metrics.plausibility import Capacity
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
 from perfopt.sources.prometheus.answer import RangeSeries, Sample
+from perfopt.sources.prometheus.batch import (
+    Batch,
+    appears_in,
+    copy_placeholders,
+    is_settled,
+    pods_of,
+    times_of,
+)
 from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.combine import added, divided, grouped, varies
@@ -24,7 +28,7 @@ from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
 from perfopt.sources.prometheus.kube_state import Pod, image_name
 from perfopt.sources.prometheus.naming import ANY_POD, groups, pod_pattern
-from perfopt.sources.prometheus.promql import Alternative, Catalogue, names_in, quote, render
+from perfopt.sources.prometheus.promql import Alternative, Catalogue, quote, render
 from perfopt.sources.prometheus.ranges import Limits, RangeReader, coarser, pieces
 from perfopt.sources.prometheus.rows import Fetched, Row
 from perfopt.sources.prometheus.state import StateReader
@@ -39,30 +43,6 @@ _KEPT = 4  # names of metrics of as many periods
 _ADD_UP = ("requests/s", "bytes/s", "events/s", "units/s")
 _NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
 _NOT_RELAYED = 'exported_job=""'  # a collector's or gateway's series of other targets
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Some workloads that are read together.
-
-    Attributes:
-        pods: of theirs, in the whole period.
-        names: of the metrics that the server has in the period; None where it does not list them.
-        fine: reads at the steps of the grid.
-        coarse: reads at longer steps; None where the grid's are as long.
-    """
-
-    pods: dict[Pod, WorkloadId]
-    names: frozenset[str] | None
-    grid: TimeGrid
-    fetched: Fetched
-    fine: RangeReader
-    coarse: RangeReader | None
-
-    def may_answer(self, query: str) -> bool:
-        """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""
-        wanted = names_in(query)
-        return self.names is None or not wanted or not wanted.isdisjoint(self.names)
 
 
 class Fetcher:
@@ -103,7 +83,7 @@ class Fetcher:
                 fine = self._reader(grid, self._limits, copies, group)
                 longer = coarser(grid, _COARSE)
                 coarse = None if longer is None else self._reader(longer, self._coarse_limits, copies, group)
-                batch = _Batch(pods, names, grid, fetched, fine, coarse)
+                batch = Batch(pods, names, grid, fetched, fine, coarse)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
                 if STARTUP in metrics:
@@ -122,7 +102,7 @@ class Fetcher:
     ) -> RangeReader:
         window = int(max(grid.step, self._scrapes).total_seconds())
         values = {"step": f"{grid.step_seconds}s", "window": f"{window}s", "wide": f"{2 * window}s"}
-        return RangeReader(self._client, grid, limits, group, values | _labels(copies))
+        return RangeReader(self._client, grid, limits, group, values | copy_placeholders(copies))
 
     async def seen(self, workload: Workload, grid: TimeGrid) -> list[Sample]:
         """Returns how many series there are of a workload's pods, by the label `what`."""
@@ -154,7 +134,7 @@ class Fetcher:
             cluster: Capacity(amounts.get("cpu"), amounts.get("memory")) for cluster, amounts in found.items()
         }
 
-    async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: _Batch) -> None:
+    async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: Batch) -> None:
         missing = set(identities)
         for alternative in self._catalogue.metrics[metric]:
             wanted = [
@@ -172,9 +152,9 @@ class Fetcher:
                     missing.discard(identity)
 
     async def _by_container(
-        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
+        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
     ) -> list[tuple[WorkloadId, Row]]:
-        mine = _pods_of(wanted, batch.pods)
+        mine = pods_of(wanted, batch.pods)
 
         def key(series: RangeSeries) -> tuple[Pod, str] | None:
             pod, container = self._pod(series.labels, alternative), series.labels.get("container")
@@ -203,8 +183,8 @@ class Fetcher:
                 pod.name,
                 alternative.counter,
                 one.series,
-                where=None if counts is None else _times(counts.get((pod, container))),
-                from_zero=pod in born or (alternative.appears and _appears(one.series, batch.grid)),
+                where=None if counts is None else times_of(counts.get((pod, container))),
+                from_zero=pod in born or (alternative.appears and appears_in(one.series, batch.grid)),
                 implausible=one.count,
             )
             found.append((mine[pod], row))
@@ -214,7 +194,7 @@ class Fetcher:
         return found
 
     async def _fine_where_needed(
-        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], batch: _Batch
+        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], batch: Batch
     ) -> tuple[list[RangeSeries], list[RangeSeries]]:
         """Returns series at the steps of the grid, and at longer steps those of pods that change nothing."""
         if not alternative.rarely or batch.coarse is None:
@@ -222,7 +202,7 @@ class Fetcher:
         of: dict[tuple[Pod, str], list[RangeSeries]] = defaultdict(list)
         for series in await self._series(alternative, mine, batch.coarse):
             of[self._pod(series.labels, alternative), series.labels.get("container", "")].append(series)
-        changing = {pod for (pod, _), parts in of.items() if not _is_settled(parts, alternative)}
+        changing = {pod for (pod, _), parts in of.items() if not is_settled(parts, alternative)}
         settled = [one for (pod, _), parts in of.items() if pod not in changing for one in parts]
         some = {pod: identity for pod, identity in mine.items() if pod in changing}
         return await self._series(alternative, some, batch.fine), settled
@@ -234,7 +214,7 @@ class Fetcher:
         return [series for series in answer if alternative.only.items() <= series.labels.items()]
 
     async def _born(
-        self, alternative: Alternative, rows: Mapping[tuple[Pod, str], RangeSeries], batch: _Batch
+        self, alternative: Alternative, rows: Mapping[tuple[Pod, str], RangeSeries], batch: Batch
     ) -> frozenset[Pod]:
         """Returns the pods, of those whose counter begins above zero, that were created in the period."""
         if alternative.appears:
@@ -249,7 +229,7 @@ class Fetcher:
         )
 
     async def _divided(
-        self, alternative: Alternative, per: str, results: Sequence[RangeSeries], batch: _Batch
+        self, alternative: Alternative, per: str, results: Sequence[RangeSeries], batch: Batch
     ) -> list[RangeSeries]:
         """Divides what is not zero throughout; what is would stay so."""
         zero = [series for series in results if not series.values.any()]
@@ -260,7 +240,7 @@ class Fetcher:
         return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch.fine))]
 
     async def _by_workload(
-        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
+        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
     ) -> list[tuple[WorkloadId, Row]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
         groups_of = groups(wanted, batch.pods, by_pod=alternative.match == "pod")
@@ -297,7 +277,7 @@ class Fetcher:
         return [series for answer in answers for series in answer]
 
     async def _of_workloads(
-        self, alternative: Alternative, wanted: Sequence[WorkloadId], batch: _Batch
+        self, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
     ) -> list[RangeSeries]:
         """Returns the series of workloads of one kind; parts of one workload where its pods fill a query."""
         if alternative.match == "workload":
@@ -309,7 +289,7 @@ class Fetcher:
 
             answers = await batch.fine.read(wanted, named)
             return [series for answer in answers for series in answer]
-        mine = _pods_of(wanted, batch.pods)
+        mine = pods_of(wanted, batch.pods)
 
         def of_pods(some: Sequence[Pod]) -> str:
             selector = self._selector(alternative, some, _NOT_RELAYED)
@@ -329,7 +309,7 @@ class Fetcher:
         return await self._together(alternative, wanted, of_pods(sorted(mine)), batch)
 
     async def _together(
-        self, alternative: Alternative, wanted: Sequence[WorkloadId], promql: str, batch: _Batch
+        self, alternative: Alternative, wanted: Sequence[WorkloadId], promql: str, batch: Batch
     ) -> list[RangeSeries]:
         answers = await batch.fine.read([tuple(wanted)], lambda _: promql)
         return [series for answer in answers for series in answer]
@@ -354,7 +334,7 @@ class Fetcher:
         }
         return render(query, values)
 
-    async def _images(self, batch: _Batch) -> None:
+    async def _images(self, batch: Batch) -> None:
         """Reads which containers templates had, and when images ran where the index knows several."""
         plain = Alternative(name="images", query=self._catalogue.state["images"])
         seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
@@ -368,7 +348,7 @@ class Fetcher:
                 if not init:
                     seen[batch.pods[pod], container].add(image_name(labels))
         released = {identity for (identity, _), images in seen.items() if len(images) > 1}
-        mine = _pods_of(released, batch.pods)
+        mine = pods_of(released, batch.pods)
 
         def key(series: RangeSeries) -> tuple[Pod, str, str] | None:
             pod, labels = self._pod(series.labels, plain), series.labels
@@ -378,7 +358,7 @@ class Fetcher:
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
 
-    async def _ended(self, batch: _Batch) -> None:
+    async def _ended(self, batch: Batch) -> None:
         """Reads which pods failed or succeeded, and when; they stay in kube-state-metrics."""
         plain = Alternative(name="pods_ended", query=self._catalogue.state["pods_ended"])
         for sample in await self._at_end(plain, sorted(batch.pods), batch):
@@ -386,7 +366,7 @@ class Fetcher:
             if pod in batch.pods:
                 batch.fetched.ended[batch.pods[pod]][pod.name] = int(sample.value * 1000)
 
-    async def _starts(self, batch: _Batch) -> None:
+    async def _starts(self, batch: Batch) -> None:
         """Reads how long the pods of the period took to be ready."""
         plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
         samples = await self._at_end(plain, sorted(batch.pods), batch)
@@ -394,7 +374,7 @@ class Fetcher:
             if pod in batch.pods:
                 batch.fetched.starts[batch.pods[pod]].append(start)
 
-    async def _at_end(self, plain: Alternative, pods: Sequence[Pod], batch: _Batch) -> list[Sample]:
+    async def _at_end(self, plain: Alternative, pods: Sequence[Pod], batch: Batch) -> list[Sample]:
         """Evaluates a state query over the period for some pods, at its end."""
         if not pods or not batch.may_answer(plain.query):
             return []
@@ -411,28 +391,3 @@ class Fetcher:
     def _pod(self, labels: Mapping[str, str], alternative: Alternative) -> Pod:
         cluster = labels.get(self._cluster_label, "")
         return Pod(cluster, labels.get(alternative.namespace_label, ""), labels.get(alternative.label, ""))
-
-
-def _pods_of(wanted: Iterable[WorkloadId], pods: Mapping[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
-    identities = set(wanted)
-    return {pod: identity for pod, identity in pods.items() if identity in identities}
-
-
-def _is_settled(parts: Sequence[RangeSeries], alternative: Alternative) -> bool:
-    """Returns whether longer steps tell all of a value: always zero, or constant and no count or quotient."""
-    values = np.concatenate([series.values for series in parts])
-    if not values.any():
-        return True
-    return alternative.per is None and not alternative.counter and not (values != values[0]).any()
-
-
-def _times(series: RangeSeries | None) -> Times:
-    return np.empty(0, dtype=np.int64) if series is None else series.times
-
-
-def _appears(series: RangeSeries, grid: TimeGrid) -> bool:
-    return bool(len(series.times)) and int(series.times[0]) > int(grid.start.timestamp()) * 1000
-
-
-def _labels(copies: CopyLabels) -> dict[str, str]:
-    return {"replicas": ", ".join(copies.replicas), "target": ", ".join(copies.targets)}
