@@ -30,8 +30,8 @@ from forecast_traces import DAY, HORIZONS, LONGEST_HISTORY, Trace, load_traces
 
 from perfopt.forecast import SessionCalendar
 from perfopt.forecast.changes import climb, relevant
-from perfopt.forecast.folding import weekend
 from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.plugin.calendar import weekend
 
 ORIGINS = DATASETS | {"bitbrains_memory": 24}
 CALIBRATED_AT = DATASETS | {"bitbrains_cpu": 6}

@@ -23,7 +23,7 @@ def manifests(make):
         grid=snapshot.grid,
         containers=snapshot.containers,
     )
-    proposal = ScalingStrategy().propose(make_context(snapshot))
+    proposal = ScalingStrategy().propose(make_context(snapshot, strategy=ScalingStrategy()))
     made = make(
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
         current_state=state.to_map(),

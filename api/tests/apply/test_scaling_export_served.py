@@ -22,7 +22,8 @@ REPLICAS = 10
 def stored(make):
     """A recommendation for a service with a daily wave of 1 to 6 cores, as it is after it was stored."""
     state = WorkloadState(containers=(Container(name="app", cpu_request_cores=1.0),), replicas=REPLICAS)
-    context = make_context(make_snapshot({"app": {"cpu_cores": daily_usage()}}, state=state))
+    snapshot = make_snapshot({"app": {"cpu_cores": daily_usage()}}, state=state)
+    context = make_context(snapshot, strategy=ScalingStrategy())
     proposal = ScalingStrategy().propose(context)
     made = make(
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,

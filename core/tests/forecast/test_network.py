@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from perfopt.forecast import forecast_batch, forecast_metric
 from perfopt.forecast.experts import LEVELS as OWN_LEVELS
-from perfopt.forecast.folding import Folded, Scaling, weekend
-from perfopt.forecast.interface import MINIMUM_SAMPLES
+from perfopt.forecast.folding import Folded, Scaling
+from perfopt.forecast.interface import MIN_SAMPLES
 from perfopt.forecast.network import fleet_network
 from perfopt.metrics.snapshot import TimeGrid
+from perfopt.plugin.calendar import weekend
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -49,7 +50,7 @@ def test_quantiles_never_cross_and_are_finite_whatever_is_missing(days, step, se
     values = np.cumsum(rng.standard_cauchy(days * 86_400 // step))
     values[rng.random(values.size) < missing] = np.nan
     made = forecast_metric(values, grid(values.size, step), timedelta(days=2), "1", sorted(levels))
-    assert (made is None) == (np.isfinite(values).sum() < MINIMUM_SAMPLES)
+    assert (made is None) == (np.isfinite(values).sum() < MIN_SAMPLES)
     if made is not None:
         assert np.isfinite(made.values).all()
         assert (np.diff(made.values, axis=0) >= 0).all()

@@ -35,7 +35,8 @@ class Bench:
     def ask(self, snapshot=None, *, validity=timedelta(days=7), **given):
         """Returns the strategy's answer."""
         asked = self.snapshot(**given) if snapshot is None else snapshot
-        return ScalingStrategy().propose(make_context(asked, validity))
+        strategy = ScalingStrategy()
+        return strategy.propose(make_context(asked, validity, strategy))
 
 
 @pytest.fixture

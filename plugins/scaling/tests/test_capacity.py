@@ -33,7 +33,9 @@ def asked(slo, low=0.2):
         state=WorkloadState(containers=(main,), replicas=REPLICAS),
     )
     workload = msgspec.structs.replace(found.workload, slo=None if slo is None else Slo(latency_ms=slo))
-    return ScalingStrategy().propose(make_context(replace(found, workload=workload)))
+    return ScalingStrategy().propose(
+        make_context(replace(found, workload=workload), strategy=ScalingStrategy())
+    )
 
 
 def learnt(proposal):

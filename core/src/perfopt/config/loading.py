@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -69,6 +69,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             request of twice what is needed costs 1; a class that is not named has its default,
             `perfopt.domain.service_class.UNDER_PROVISIONING_PENALTIES`.
         shortage_costs: deprecated name of under_provisioning_penalties.
+        forecasters: names of the forecasters to use in all strategies, the first that can forecast a series
+            before the others (`perfopt plugin list` shows them): a list, or names with commas. Empty leaves
+            the choice to each strategy.
+        forecast_weighting: "first" uses the first forecaster that can forecast a series; "rolling_origins"
+            weights those named, or all fast ones, by their loss on the series' own past.
     """
 
     deadline_seconds: Seconds = 10.0
@@ -77,6 +82,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     disabled_plugins: str | tuple[str, ...] = ()
     under_provisioning_penalties: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
+    forecasters: str | tuple[str, ...] = ()
+    forecast_weighting: Literal["first", "rolling_origins"] = "first"
 
     @property
     def penalties(self) -> dict[ServiceClass, float]:
@@ -85,9 +92,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def disabled(self) -> tuple[str, ...]:
         """Returns the names of the disabled plugins."""
-        given = self.disabled_plugins
-        names = given.split(",") if isinstance(given, str) else given
-        return tuple(name.strip() for name in names if name.strip())
+        return _names(self.disabled_plugins)
+
+    def chosen_forecasters(self) -> tuple[str, ...]:
+        """Returns the names of the forecasters to use, in order of preference."""
+        return _names(self.forecasters)
+
+
+def _names(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in names if name.strip())
 
 
 class NamespaceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -75,6 +75,7 @@ class StrategyPool:
         models: put into every context.
         rules: that proposals pass.
         settings: name of a plugin to its settings, put into the contexts of its strategies.
+        forecasters, forecasters_weighted: as in `Setup`.
     """
 
     def __init__(
@@ -86,11 +87,21 @@ class StrategyPool:
         models: Mapping[str, bytes],
         rules: RuleSources,
         settings: Mapping[str, Mapping[str, Any]],
+        forecasters: Sequence[str] = (),
+        forecasters_weighted: bool = False,
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
         only = frozenset((info.name, info.distribution) for info in loaded)
         plain = {name: dict(values) for name, values in settings.items()}
-        self._equipment = _Equipment.of(Setup(only=only, models=dict(models), rules=rules, settings=plain))
+        setup = Setup(
+            only=only,
+            models=dict(models),
+            rules=rules,
+            settings=plain,
+            forecasters=tuple(forecasters),
+            forecasters_weighted=forecasters_weighted,
+        )
+        self._equipment = _Equipment.of(setup)
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)

@@ -64,11 +64,14 @@ class MergeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """First message to a worker: what to load, as in `load_plugins`, the models of every context, the rules.
-
-    Without rules only what is installed is asked for.
+    """First message to a worker: what to load, as in `load_plugins`, and what every analysis uses.
 
     Attributes:
+        disabled, only: as in `load_plugins`.
+        models: of every context.
+        rules: that proposals pass; without them only what is installed is asked for.
+        forecasters: names of those that the user chose.
+        forecasters_weighted: whether they are weighted by their loss on the past of a series.
         settings: name of a plugin to its effective settings.
     """
 
@@ -76,6 +79,8 @@ class Setup(msgspec.Struct, frozen=True):
     only: frozenset[tuple[str, str]] | None = None
     models: dict[str, bytes] = {}
     rules: RuleSources | None = None
+    forecasters: tuple[str, ...] = ()
+    forecasters_weighted: bool = False
     settings: dict[str, dict[str, Any]] = {}
 
 

@@ -1,19 +1,19 @@
 """From a snapshot to one strategy's proposal with its evidence. Pure; runs in a worker process."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from perfopt.domain.recommendation import Declined, PredictionSeries
+from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import Outcome
 from perfopt.engine.proposals import checked
 from perfopt.evaluation.rolling import walk
-from perfopt.forecast import calendar_of, forecast_metric
-from perfopt.metrics.catalogue import METRICS
+from perfopt.forecast import Forecasters
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
-from perfopt.plugin.context import AnalysisContext, Forecast
+from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.forecasting import Forecast
 from perfopt.plugin.strategy import Proposal, Strategy
 from perfopt.rules import Ruled, RuleSet, default_book
 
@@ -21,27 +21,33 @@ _PREDICTED = ("cpu_cores", "memory_bytes", "requests_per_second")
 _SIGNIFICANT_DIGITS = 6  # far more than a forecast knows, and a third of the bytes of a full float
 
 
-def run_strategy(strategy: Strategy, context: AnalysisContext, rules: RuleSet | None = None) -> Outcome:
+def run_strategy(
+    strategy: Strategy,
+    context: AnalysisContext,
+    rules: RuleSet | None = None,
+    forecasters: Forecasters | None = None,
+) -> Outcome:
     """Asks a strategy, applies the rules and replays both on the workload's own past.
 
     Args:
         strategy: not trusted: its result is checked, and whatever it raises is raised.
         context: without forecasts; those that the strategy declares are made here.
         rules: what every proposal passes; None is those shipped, for the workload.
+        forecasters: make the forecasts; None is what perfopt brings.
 
     Raises:
         ProposalError: the strategy broke the contract of proposals.
     """
     read_only(context.snapshot)
     rules = rules if rules is not None else default_book().rules_for(context.snapshot.workload)
-    ruled = _propose(strategy, context, rules)
+    ruled = _propose(strategy, context, rules, forecasters)
     if isinstance(ruled, Declined):
         return Outcome(status="declined", declined=ruled)
 
     replays: list[Proposal | None] = []
 
     def again(snapshot: WorkloadSnapshot) -> Proposal | Declined:
-        made = _propose(strategy, replace(context, snapshot=snapshot), rules)
+        made = _propose(strategy, replace(context, snapshot=snapshot), rules, forecasters)
         replays.append(None if isinstance(made, Declined) else _without_texts(made.proposal))
         return made if isinstance(made, Declined) else made.proposal
 
@@ -60,50 +66,36 @@ def _without_texts(proposal: Proposal) -> Proposal:
     return msgspec.structs.replace(proposal, description="", reasons=())
 
 
-def _propose(strategy: Strategy, context: AnalysisContext, rules: RuleSet) -> Ruled | Declined:
+def _propose(
+    strategy: Strategy, context: AnalysisContext, rules: RuleSet, forecasters: Forecasters | None
+) -> Ruled | Declined:
     context, fired = rules.prepared(context)
-    context = with_forecasts(strategy, context)
+    context = with_forecasts(strategy, context, forecasters)
     result = checked(strategy.propose(context), strategy, context)
     ruled = result if isinstance(result, Declined) else rules.apply(result, context)
     return ruled if isinstance(ruled, Declined) else replace(ruled, rules=(*fired, *ruled.rules))
 
 
-def with_forecasts(strategy: Strategy, context: AnalysisContext) -> AnalysisContext:
-    """Returns the context with the forecasts that a strategy declares, where they can be made."""
+def with_forecasts(
+    strategy: Strategy, context: AnalysisContext, forecasters: Forecasters | None = None
+) -> AnalysisContext:
+    """Returns the context with the forecasts that a strategy declares, where they can be made.
+
+    Args:
+        strategy: declares them.
+        context: of the analysis.
+        forecasters: that are asked; None is what perfopt brings.
+    """
     if not strategy.forecasts:
         return context
-    return replace(context, forecasts=forecasts(context, strategy.forecasts))
+    made = DeclaredForecasts(context, strategy.forecasts, forecasters or Forecasters())
+    return replace(context, forecasts=made)
 
 
-def predict(context: AnalysisContext) -> dict[str, PredictionSeries]:
+def predict(context: AnalysisContext, forecasters: Forecasters | None = None) -> dict[str, PredictionSeries]:
     """Returns the forecasts that a user asked for: use of each container, and the rate of requests."""
-    return {name: _shown(made) for name, made in forecasts(context, _PREDICTED).items()}
-
-
-def forecasts(context: AnalysisContext, metrics: Collection[str]) -> Mapping[str, Forecast]:
-    """Forecasts metrics over the validity, by "container/metric" or "metric"; hottest pod of each step.
-
-    Where the workload follows an exchange, its sessions are known over the validity too.
-    """
-    snapshot = context.snapshot
-    series: dict[str, tuple[str, Array]] = {}
-    for metric in sorted(set(metrics)):
-        if METRICS[metric].scope == "workload":
-            if metric in snapshot.service:
-                series[metric] = (metric, snapshot.service[metric])
-            continue
-        for container in sorted(snapshot.containers):
-            found = snapshot.series(container, metric)
-            if found is not None:
-                series[f"{container}/{metric}"] = (metric, found.hottest())
-    calendar = calendar_of(context)
-    made = {
-        name: forecast_metric(
-            values, snapshot.grid, context.validity, METRICS[metric].unit, calendar=calendar
-        )
-        for name, (metric, values) in series.items()
-    }
-    return {name: forecast for name, forecast in made.items() if forecast is not None}
+    made = DeclaredForecasts(context, _PREDICTED, forecasters or Forecasters())
+    return {name: _shown(forecast) for name, forecast in made.items()}
 
 
 def _shown(forecast: Forecast) -> PredictionSeries:

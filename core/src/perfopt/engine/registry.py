@@ -17,8 +17,10 @@ from packaging.utils import canonicalize_name
 
 from perfopt.config.describe import SettingField, describe, settings_problem
 from perfopt.domain.enums import OptimizationType
+from perfopt.engine.forecasters import ForecasterError, check_forecasters
 from perfopt.engine.kinds import ModelKindError, check_kinds
 from perfopt.engine.strategies import StrategyError, check_strategies
+from perfopt.plugin.forecasting import Forecaster, metric_of
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP, PROJECT, PluginSpec
 from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Prior, Strategy
@@ -28,6 +30,7 @@ _LISTS = {
     "perfopt_strategies": "strategies",
     "perfopt_rule_packs": "paths",
     "perfopt_models": "kinds of models",
+    "perfopt_forecasters": "forecasters",
 }
 # What perfopt brings itself, registered as what is installed is: an entry point of its own distribution.
 _BUILT_IN = EntryPoint(PROJECT, "perfopt.engine.builtin", ENTRY_POINT_GROUP)
@@ -50,6 +53,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
         types: what its strategies propose, sorted.
         rule_packs: names of the rule packs it brings.
         models: names of the kinds of models it brings.
+        forecasters: names of the forecasters it brings.
         settings: what users may set of it.
         status: whether it takes part.
         error: one sentence on why it failed to load, or None.
@@ -61,6 +65,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[OptimizationType, ...] = ()
     rule_packs: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    forecasters: tuple[str, ...] = ()
     settings: tuple[SettingField, ...] = ()
     status: PluginStatus = PluginStatus.LOADED
     error: str | None = None
@@ -73,7 +78,7 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
         plugin: name of the plugin's entry point.
         name: of the strategy, unique within its plugin.
         version: of the plugin's distribution.
-        metrics, forecasts: names from the metric catalogue it reads, and wants forecast.
+        metrics, forecasts: names from the metric catalogue that it reads, and of which it wants forecasts.
         prior: what is believed of it before a service's own record.
     """
 
@@ -133,11 +138,13 @@ class LoadedRegistry(Registry):
     Attributes:
         instances: strategies by key.
         kinds: of models, by name.
+        forecasters: by name.
         settings: name of a plugin to the type of its settings.
     """
 
     instances: Mapping[str, Strategy] = field(default_factory=dict)
     kinds: Mapping[str, ModelKind] = field(default_factory=dict)
+    forecasters: Mapping[str, Forecaster] = field(default_factory=dict)
     settings: Mapping[str, type[msgspec.Struct]] = field(default_factory=dict)
 
     @property
@@ -173,6 +180,7 @@ class Candidate:
             types=tuple(sorted({strategy.optimization_type for strategy in brought.strategies})),
             rule_packs=tuple(sorted(brought.packs)),
             models=tuple(kind.kind for kind in brought.kinds),
+            forecasters=tuple(forecaster.name for forecaster in brought.forecasters),
             settings=() if brought.settings is None else describe(brought.settings),
             status=status,
             error=error,
@@ -196,17 +204,19 @@ def load_plugins(
     files: list[str] = []
     models: list[ModelKindInfo] = []
     kinds: dict[str, ModelKind] = {}
+    forecasters: dict[str, Forecaster] = {}
     settings: dict[str, type[msgspec.Struct]] = {}
     taken: dict[str, str] = {}
     for candidate in candidates():
         if only is not None and candidate.identity not in only:
             continue
-        info, brought = _load(candidate, disabled, taken, kinds)
+        info, brought = _load(candidate, disabled, taken, kinds, forecasters)
         taken.setdefault(candidate.point.name, candidate.distribution.name)
         plugins.append(info)
         files += brought.pack_files
         models += (_described_kind(kind, info) for kind in brought.kinds)
         kinds |= {kind.kind: kind for kind in brought.kinds}
+        forecasters |= {forecaster.name: forecaster for forecaster in brought.forecasters}
         if brought.settings is not None:
             settings[info.name] = brought.settings
         for strategy in brought.strategies:
@@ -222,6 +232,7 @@ def load_plugins(
         tuple(models),
         instances=instances,
         kinds=kinds,
+        forecasters=forecasters,
         settings=settings,
     )
 
@@ -251,12 +262,14 @@ class Brought:
         strategies: checked.
         packs: name of a rule pack to its file.
         kinds: of models.
+        forecasters: checked.
         settings: the type of its settings; None where nothing can be set.
     """
 
     strategies: tuple[Strategy, ...] = ()
     packs: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[ModelKind, ...] = ()
+    forecasters: tuple[Forecaster, ...] = ()
     settings: type[msgspec.Struct] | None = None
 
     @property
@@ -266,7 +279,11 @@ class Brought:
 
 
 def _load(
-    candidate: Candidate, disabled: Collection[str], taken: Mapping[str, str], kinds: Collection[str]
+    candidate: Candidate,
+    disabled: Collection[str],
+    taken: Mapping[str, str],
+    kinds: Collection[str],
+    forecasters: Collection[str],
 ) -> tuple[PluginInfo, Brought]:
     name = candidate.point.name
     if name in disabled:
@@ -279,18 +296,28 @@ def _load(
         return candidate.info(PluginStatus.FAILED, unmet), Brought()
     try:
         brought = bring(candidate.point)
-    except (StrategyError, ModelKindError) as error:
+    except (StrategyError, ModelKindError, ForecasterError) as error:
         return candidate.info(PluginStatus.FAILED, str(error)), Brought()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         text = f"Loading {candidate.point.value} raised {type(error).__name__}: {error}"
         return candidate.info(PluginStatus.FAILED, text), Brought()
+    twice = _taken_name(brought, kinds, forecasters)
+    if twice is not None:
+        return candidate.info(PluginStatus.FAILED, twice), Brought()
+    return candidate.info(PluginStatus.LOADED, None, brought), brought
+
+
+def _taken_name(brought: Brought, kinds: Collection[str], forecasters: Collection[str]) -> str | None:
+    """Returns a sentence on what another plugin already brings by the same name, or None."""
     for kind in brought.kinds:
         if kind.kind in kinds:
-            twice = f"Another plugin already brings a kind of model named {kind.kind!r}."
-            return candidate.info(PluginStatus.FAILED, twice), Brought()
-    return candidate.info(PluginStatus.LOADED, None, brought), brought
+            return f"Another plugin already brings a kind of model named {kind.kind!r}."
+    for forecaster in brought.forecasters:
+        if forecaster.name in forecasters:
+            return f"Another plugin already brings a forecaster named {forecaster.name!r}."
+    return None
 
 
 def _unmet_requirement(distribution: Distribution) -> str | None:
@@ -335,15 +362,21 @@ def bring(point: EntryPoint) -> Brought:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from None
-    hooks = (manager.hook.perfopt_strategies, manager.hook.perfopt_rule_packs, manager.hook.perfopt_models)
+    hooks = tuple(getattr(manager.hook, name) for name in _LISTS)
     if not any(hook.get_hookimpls() for hook in (*hooks, manager.hook.perfopt_settings)):
         raise StrategyError(
             "It implements no hook of perfopt; mark a function with @perfopt.plugin.hookimpl."
         )
-    strategies, packs, kinds = (
+    strategies, packs, kinds, forecasters = (
         [one for result in hook() for one in _listed(hook.name, result)] for hook in hooks
     )
-    return Brought(check_strategies(strategies), _packs(packs), check_kinds(kinds), _settings(manager))
+    return Brought(
+        check_strategies(strategies),
+        _packs(packs),
+        check_kinds(kinds),
+        check_forecasters(forecasters),
+        _settings(manager),
+    )
 
 
 def _settings(manager: pluggy.PluginManager) -> type[msgspec.Struct] | None:
@@ -394,6 +427,6 @@ def _describe(strategy: Strategy, info: PluginInfo) -> StrategyInfo:
         version=info.version,
         optimization_type=strategy.optimization_type,
         metrics=tuple(strategy.metrics),
-        forecasts=tuple(strategy.forecasts),
+        forecasts=tuple(metric_of(wanted) for wanted in strategy.forecasts),
         prior=strategy.prior,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.metrics.catalogue import METRICS
+from perfopt.plugin.forecasting import ForecastSpec
 from perfopt.plugin.strategy import Prior, Strategy
 
 _NAME = re.compile(r"[a-z0-9_-]+")
@@ -52,13 +53,18 @@ def strategy_problem(strategy: Any) -> str | None:
 
 def _metrics_problem(strategy: Strategy, label: str) -> str | None:
     for attribute in ("metrics", "forecasts"):
-        names = getattr(strategy, attribute)
+        given = getattr(strategy, attribute)
+        names = given if isinstance(given, str) else [_metric(one) for one in given]
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             return f"{label} has {attribute} that are not a sequence of names."
         unknown = sorted(set(names) - set(METRICS))
         if unknown:
             return f"{label} names {attribute} that the metric catalogue does not have: {', '.join(unknown)}."
     return None
+
+
+def _metric(wanted: Any) -> Any:
+    return wanted.metric if isinstance(wanted, ForecastSpec) else wanted
 
 
 def _pickle_problem(strategy: Strategy, label: str) -> str | None:

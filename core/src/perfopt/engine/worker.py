@@ -16,6 +16,7 @@ from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
 from perfopt.engine.registry import load_plugins
+from perfopt.forecast import Forecasters
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
@@ -31,6 +32,7 @@ def main() -> None:
     loaded = load_plugins(setup.disabled, setup.only)
     channel.send(messages.encode(loaded.plain))
     book = default_book() if setup.rules is None else RuleBook(setup.rules)
+    forecasters = Forecasters(loaded.forecasters, setup.forecasters, setup.forecasters_weighted)
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
@@ -38,7 +40,7 @@ def main() -> None:
             subject = request.context
         elif isinstance(request, messages.Run):
             end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances, setup, book)
+            answer = _run(request.key, subject, loaded.instances, setup, book, forecasters)
             end_never()
             channel.send(answer)
         elif isinstance(request, messages.CheckModel):
@@ -61,17 +63,18 @@ def _run(
     strategies: Mapping[str, Strategy],
     setup: messages.Setup,
     book: RuleBook,
+    forecasters: Forecasters,
 ) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
     given = ConsultedModels(setup.models)
     context = replace(context, models=given)
     if key is None:
-        return messages.encode(predict(context))
+        return messages.encode(predict(context, forecasters))
     context = replace(context, settings=setup.settings.get(key.partition("/")[0], {}))
     try:
         rules = book.rules_for(context.snapshot.workload)
-        outcome = run_strategy(strategies[key], context, rules)
+        outcome = run_strategy(strategies[key], context, rules, forecasters)
         return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
         return messages.encode(messages.Outcome(status="failed", error=str(error)))

@@ -1,19 +1,42 @@
 """Predictive quantiles of series over a horizon, and what changed in their history. Pure, numpy only."""
 
 from perfopt.forecast.changes import Changes, LevelShift, find_changes
-from perfopt.forecast.interface import DEFAULT_LEVELS, forecast_batch, forecast_metric
+from perfopt.forecast.interface import (
+    BUILT_IN,
+    Forecasters,
+    forecast_batch,
+    forecast_metric,
+    forecast_series,
+)
 from perfopt.forecast.quantiles import weighted_quantiles
-from perfopt.forecast.sessions import SessionCalendar, calendar_of, exchange_sessions
+from perfopt.forecast.sessions import calendar_of, exchange_sessions
+from perfopt.plugin.calendar import SessionCalendar
+from perfopt.plugin.forecasting import (
+    DEFAULT_LEVELS,
+    CostClass,
+    Forecast,
+    Forecaster,
+    ForecastRequest,
+    Prediction,
+)
 
 __all__ = [
+    "BUILT_IN",
     "DEFAULT_LEVELS",
     "Changes",
+    "CostClass",
+    "Forecast",
+    "ForecastRequest",
+    "Forecaster",
+    "Forecasters",
     "LevelShift",
+    "Prediction",
     "SessionCalendar",
     "calendar_of",
     "exchange_sessions",
     "find_changes",
     "forecast_batch",
     "forecast_metric",
+    "forecast_series",
     "weighted_quantiles",
 ]

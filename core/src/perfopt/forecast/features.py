@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.forecast.experts import LEVELS, experts, sorted_quantiles
-from perfopt.forecast.folding import Bools, Folded
+from perfopt.forecast.folding import Folded
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.calendar import Bools
 
 Steps = NDArray[np.int64]
 HALF_LIFE_DAYS = 5.0

@@ -8,12 +8,11 @@ and spikes do not drown the rest.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.metrics.snapshot import Array
+from perfopt.plugin.calendar import DAY_SECONDS as DAY
+from perfopt.plugin.calendar import Bools
 
-Bools = NDArray[np.bool_]
-DAY = 86_400
 MAX_DAYS = 28
 MIN_DAYS = 2
 _MIN_SAMPLES = 24
@@ -87,10 +86,3 @@ class Folded:
     def before(self, days: int) -> "Folded":
         """Returns what was known `days` days earlier, scaled alike."""
         return Folded(self.z[:-days], self.rest[:-days], self.scaling, self.step)
-
-
-def weekend(grid: TimeGrid) -> Bools:
-    """Returns which steps begin on a Saturday or Sunday (UTC), shape (grid.size,)."""
-    day = grid.epoch_seconds().astype(np.int64) // DAY
-    result: Bools = (day + 3) % 7 >= 5  # 1 January 1970 was a Thursday
-    return result

@@ -1,83 +1,162 @@
 """One way to ask for a forecast: of one series, or of many on one grid."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Protocol
 
 import numpy as np
 
-from perfopt.forecast.changes import climb, relevant
-from perfopt.forecast.folding import Bools, Folded, weekend
-from perfopt.forecast.network import fleet_network
-from perfopt.forecast.seasonal import seasonal_quantiles
-from perfopt.forecast.sessions import SessionCalendar
+from perfopt.forecast.blocks import highest_in_blocks
+from perfopt.forecast.daily_profile import DailyProfileForecaster
+from perfopt.forecast.members import FleetForecaster, SeasonalForecaster
+from perfopt.forecast.rolling import combined, past_quantiles, pinball_loss, weights_of
 from perfopt.metrics.snapshot import Array, TimeGrid
-from perfopt.plugin import Forecast
+from perfopt.plugin.calendar import SessionCalendar
+from perfopt.plugin.forecasting import (
+    DEFAULT_LEVELS,
+    CostClass,
+    Forecast,
+    Forecaster,
+    ForecastRequest,
+    Prediction,
+)
 
-DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-MINIMUM_SAMPLES = 24
-NETWORK_FROM = timedelta(days=3)
+MIN_SAMPLES = 24
+RECENT = timedelta(days=2)
+JUDGED_LEVEL, TOLERANCE = 0.98, 1.1
+BUILT_IN: tuple[Forecaster, ...] = (FleetForecaster(), SeasonalForecaster(), DailyProfileForecaster())
+# The first that can forecast a series is asked alone: no mixture of the two was better
+# (docs/research/forecasts.md).
+DEFAULT_ORDER = ("fleet", "seasonal")
+LAST_RESORT = "seasonal"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a forecaster is asked.
+class Forecasters:
+    """The forecasters that are installed, and which of them the user wants.
 
     Attributes:
-        values: shape (grid.size,), NaN where missing, at least MINIMUM_SAMPLES known.
-        grid: of the history.
-        ahead: the steps to forecast, right after the grid.
-        levels: increasing, in (0, 1).
-        rest, rest_ahead: known in advance: which steps of the grid and ahead lie on a weekend, or with an
-            exchange calendar where the market is closed that is open on other days.
+        installed: by name.
+        chosen: names in order of preference; empty leaves the choice to who asks.
+        weighted: whether all that can forecast a series are weighted by their loss on its past, in place of
+            the first alone. Those that are slow take part where they are chosen by name.
     """
 
-    values: Array
-    grid: TimeGrid
-    ahead: TimeGrid
-    levels: tuple[float, ...]
-    rest: Bools
-    rest_ahead: Bools
+    installed: Mapping[str, Forecaster] = field(
+        default_factory=lambda: {forecaster.name: forecaster for forecaster in BUILT_IN}
+    )
+    chosen: tuple[str, ...] = ()
+    weighted: bool = False
 
+    def forecast(
+        self, request: ForecastRequest, wanted: Sequence[str] = (), *, past: bool = False
+    ) -> "Answer | None":
+        """Returns a prediction, or None where no forecaster can make one.
 
-class Forecaster(Protocol):
-    """A way to forecast. Pure and deterministic."""
-
-    name: str
-
-    def quantiles(self, question: Question) -> Array | None:
-        """Returns quantiles of shape (len(levels), ahead.size), or None where it can't answer."""
-        ...
-
-
-class FleetForecaster:
-    """The network trained over a fleet, calibrated; for three days of history or more."""
-
-    name = "fleet"
-
-    def quantiles(self, question: Question) -> Array | None:
-        """Returns quantiles, or None for short, constant or oddly spaced histories."""
-        if question.grid.size * question.grid.step < NETWORK_FROM:
+        Args:
+            request: the series.
+            wanted: names to ask where the user chose none; empty is DEFAULT_ORDER.
+            past: whether quantiles of past steps are needed; a forecaster that does not give them is asked
+                at origins in the past.
+        """
+        predictions: dict[str, Prediction] = {}
+        failed: dict[str, str] = {}
+        for forecaster in self._asked(wanted):
+            try:
+                prediction = _asked_once(forecaster, request, past=past or self.weighted)
+            except Exception as error:  # a third party's may raise anything; the next one is asked
+                failed[forecaster.name] = f"{type(error).__name__}: {error}"
+                continue
+            if prediction is not None:
+                predictions[forecaster.name] = prediction
+                if not self.weighted:
+                    break
+        if not predictions:
             return None
-        folded = Folded.fold(question.values, question.rest, question.grid.step_seconds)
-        if folded is None:
-            return None
-        return fleet_network().forecast(folded, question.rest_ahead, question.levels)
+        weights = dict.fromkeys(predictions, 1.0) if len(predictions) == 1 else _weights(predictions, request)
+        return Answer(combined(predictions, weights), weights, failed)
+
+    def _asked(self, wanted: Sequence[str]) -> Iterator[Forecaster]:
+        names = [*(self.chosen or wanted or DEFAULT_ORDER), LAST_RESORT]
+        if self.weighted and not self.chosen:
+            names += [name for name, one in self.installed.items() if one.cost is CostClass.FAST]
+        return (self.installed[name] for name in dict.fromkeys(names) if name in self.installed)
 
 
-class SeasonalForecaster:
-    """Decayed seasonal quantiles: needs no fleet, and answers everything that the network can't."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction, the weight of each forecaster in it, and why others were left out."""
 
-    name = "seasonal"
-
-    def quantiles(self, question: Question) -> Array | None:
-        """Returns quantiles; never None."""
-        return seasonal_quantiles(question.values, question.grid, question.ahead, question.levels)
+    prediction: Prediction
+    weights: Mapping[str, float]
+    failed: Mapping[str, str]
 
 
-# The first that answers is asked alone: no mixture of the two was better (docs/reference/forecasts.md).
-FORECASTERS: tuple[Forecaster, ...] = (FleetForecaster(), SeasonalForecaster())
+def _asked_once(forecaster: Forecaster, request: ForecastRequest, *, past: bool) -> Prediction | None:
+    prediction = forecaster.forecast(request)
+    if prediction is None:
+        return None
+    shape = (len(request.levels), request.ahead.size)
+    if prediction.quantiles.shape != shape or not np.isfinite(prediction.quantiles).all():
+        raise ValueError(f"its quantiles are not {shape[0]} by {shape[1]} finite values")
+    if not past or prediction.past is not None:
+        return prediction
+    return replace(prediction, past=past_quantiles(forecaster, request))
+
+
+def _weights(predictions: Mapping[str, Prediction], request: ForecastRequest) -> dict[str, float]:
+    """Weighs forecasters by their loss on the past steps that all of those know which know any."""
+    past = {name: one.past for name, one in predictions.items() if one.past is not None}
+    steps = min((quantiles.shape[1] for quantiles in past.values()), default=0)
+    values = request.values[request.grid.size - steps :]
+    losses = dict.fromkeys(predictions, float("nan"))
+    for name, quantiles in past.items():
+        losses[name] = pinball_loss(values, quantiles[:, quantiles.shape[1] - steps :], request.levels)
+    return weights_of(losses)
+
+
+def forecast_series(
+    values: Array,
+    grid: TimeGrid,
+    horizon: timedelta,
+    unit: str,
+    levels: Sequence[float] = DEFAULT_LEVELS,
+    *,
+    block: timedelta | None = None,
+    calendar: SessionCalendar | None = None,
+    forecasters: Forecasters | None = None,
+    wanted: Sequence[str] = (),
+    past: bool = False,
+) -> Forecast | None:
+    """Forecasts one series from the end of its grid.
+
+    Args:
+        values: shape (grid.size,), NaN where missing.
+        grid: the grid of the values.
+        horizon: how far; rounded up to whole steps.
+        unit: of the values.
+        levels: increasing quantile levels in (0, 1).
+        block: length of the steps forecast, whose values are the highest in each; None is the grid's step.
+        calendar: of the exchange whose sessions the series follows, known over the horizon too.
+        forecasters: what is installed and chosen; None is what perfopt brings.
+        wanted: names of forecasters to ask where none is chosen.
+        past: whether quantiles of past steps are needed.
+
+    Returns:
+        Quantiles on [grid.end, grid.end + horizon), non-crossing and, for a series that never was
+        negative, never negative; None with fewer than 24 samples or an empty horizon.
+    """
+    known = values[np.isfinite(values)]
+    scale = float(known.mean()) if known.size else 0.0
+    if block is not None:
+        values, grid = highest_in_blocks(values, grid, block)
+    steps = -(-horizon // grid.step)
+    if known.size < MIN_SAMPLES or steps <= 0 or not np.isfinite(values).any():
+        return None
+    ahead = TimeGrid(grid.end, grid.step, steps)
+    request = ForecastRequest(values, grid, ahead, tuple(levels), scale, calendar)
+    found = (forecasters or Forecasters()).forecast(request, wanted, past=past)
+    return None if found is None else _finished(found, request, unit)
 
 
 def forecast_metric(
@@ -89,35 +168,8 @@ def forecast_metric(
     *,
     calendar: SessionCalendar | None = None,
 ) -> Forecast | None:
-    """Forecasts one series from the end of its grid.
-
-    Args:
-        values: shape (grid.size,), NaN where missing.
-        grid: the grid of the values.
-        horizon: how far; rounded up to whole steps.
-        unit: of the values.
-        levels: increasing quantile levels in (0, 1).
-        calendar: of the exchange whose sessions the series follows, known over the horizon too.
-
-    Returns:
-        Quantiles on [grid.end, grid.end + horizon), non-crossing and, for a series that never was
-        negative, never negative; None with fewer than 24 samples or an empty horizon.
-    """
-    steps = -(-horizon // grid.step)
-    finite = np.isfinite(values)
-    if finite.sum() < MINIMUM_SAMPLES or steps <= 0:
-        return None
-    # a steady climb is taken out of the history and goes on in the forecast
-    slope, levelling = climb(values, grid)
-    question = _question(
-        values + levelling, grid, TimeGrid(grid.end, grid.step, steps), tuple(levels), calendar
-    )
-    answers = (forecaster.quantiles(question) for forecaster in FORECASTERS)
-    quantiles = next(answer for answer in answers if answer is not None) + slope * np.arange(1, steps + 1)
-    low = 0.0 if values[finite].min() >= 0 else -np.inf
-    # shifted levels may cross; sorting them is never worse (Chernozhukov et al. 2010)
-    quantiles = np.sort(np.maximum(quantiles, low), axis=0)
-    return Forecast(unit=unit, grid=question.ahead, levels=question.levels, values=quantiles)
+    """Forecasts one series at its own step by what perfopt brings, as `forecast_series` does."""
+    return forecast_series(values, grid, horizon, unit, levels, calendar=calendar)
 
 
 def forecast_batch(
@@ -133,15 +185,33 @@ def forecast_batch(
     return [forecast_metric(values, grid, horizon, unit, levels, calendar=calendar) for values in batch]
 
 
-def _question(
-    values: Array,
-    grid: TimeGrid,
-    ahead: TimeGrid,
-    levels: tuple[float, ...],
-    calendar: SessionCalendar | None,
-) -> Question:
-    living = relevant(values, grid)
-    if calendar is None:
-        return Question(living, grid, ahead, levels, weekend(grid), weekend(ahead))
-    aligned = calendar.align(living, grid)
-    return Question(aligned, grid, ahead, levels, calendar.closed(grid), calendar.closed(ahead))
+def _finished(answer: Answer, request: ForecastRequest, unit: str) -> Forecast:
+    prediction = answer.prediction
+    low = 0.0 if np.nanmin(request.values) >= 0 else -np.inf
+    # shifted levels may cross; sorting them is never worse (Chernozhukov et al. 2010)
+    quantiles = np.sort(np.maximum(prediction.quantiles, low), axis=0)
+    recent = prediction.recent_exceedance
+    if recent is None and prediction.past is not None:
+        recent = _exceedance(prediction.past, request)
+    return Forecast(
+        unit=unit,
+        grid=request.ahead,
+        levels=request.levels,
+        values=quantiles,
+        center=prediction.expected,
+        past=prediction.past,
+        recent_exceedance=recent,
+        weights=answer.weights,
+        failed=answer.failed,
+    )
+
+
+def _exceedance(past: Array, request: ForecastRequest) -> float:
+    """Returns the share of recent steps a tenth or more above what 98 in 100 should stay below."""
+    steps = min(past.shape[1], max(RECENT // request.grid.step, 1))
+    bound = np.array(
+        [np.interp(JUDGED_LEVEL, request.levels, at) for at in past[:, past.shape[1] - steps :].T]
+    )
+    values = request.values[request.grid.size - steps :]
+    known = np.isfinite(values) & np.isfinite(bound)
+    return float((values[known] > TOLERANCE * bound[known]).mean()) if known.any() else 0.0

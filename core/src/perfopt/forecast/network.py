@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from perfopt.forecast.conformal import mixing, probits
 from perfopt.forecast.experts import LEVELS
 from perfopt.forecast.features import Inputs, Steps, features
-from perfopt.forecast.folding import Bools, Folded
+from perfopt.forecast.folding import Folded
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.calendar import Bools
 
 Singles = NDArray[np.float32]
 _CLIP = 4.0  # standard deviations: what was never seen in training counts as the farthest that was

@@ -1,4 +1,4 @@
-"""Known in advance: when an exchange trades. Pure data; `exchange_sessions` reads exchange-calendars.
+"""Reads when an exchange trades from exchange-calendars, or from what an analysis was given.
 
 A session calendar marks steps at which the market is closed although it is open at that time on other
 days (weekends, holidays, after an early close), and moves past days so that their opens fall on the time
@@ -6,71 +6,12 @@ of day of the coming session: an exchange that observes daylight saving time ope
 """
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
-import numpy as np
-
 from perfopt.errors import InvalidInputError
-from perfopt.forecast.folding import DAY, Bools
-from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.plugin.calendar import SessionCalendar
 from perfopt.plugin.context import AnalysisContext
-
-
-@dataclass(frozen=True, slots=True)
-class SessionCalendar:
-    """Sessions of one exchange.
-
-    Attributes:
-        sessions: UTC day to (open, close) in seconds since the epoch; days without a session are absent.
-    """
-
-    sessions: Mapping[date, tuple[int, int]]
-
-    def closed(self, grid: TimeGrid) -> Bools:
-        """Returns which steps lie on a day without session, or after a close earlier than usual."""
-        seconds = grid.epoch_seconds().astype(np.int64)
-        lengths = [close - opened for opened, close in self.sessions.values()]
-        usual = int(np.median(lengths)) if lengths else DAY
-        result = np.ones(grid.size, dtype=np.bool_)
-        day = seconds // DAY
-        for number in np.unique(day):
-            session = self._session(int(number))
-            if session is not None:
-                steps = day == number
-                early = session[1] - session[0] < usual - 1800
-                result[steps] = early & (seconds[steps] >= session[1])
-        return result
-
-    def align(self, values: Array, grid: TimeGrid) -> Array:
-        """Moves the samples of past days so that their opens fall on the next session's time of day.
-
-        Returns:
-            A copy of shape (grid.size,); the edge of a moved day repeats.
-        """
-        target = self._next_open(grid.end)
-        if target is None:
-            return values.copy()
-        seconds = grid.epoch_seconds().astype(np.int64)
-        day = seconds // DAY
-        source = np.arange(grid.size)
-        for number in np.unique(day):
-            session = self._session(int(number))
-            moved = 0 if session is None else (session[0] % DAY - target) // grid.step_seconds
-            if moved:
-                steps = np.flatnonzero(day == number)
-                source[steps] = np.clip(steps + moved, steps[0], steps[-1])
-        return values[source]
-
-    def _session(self, day: int) -> tuple[int, int] | None:
-        return self.sessions.get(datetime.fromtimestamp(day * DAY, UTC).date())
-
-    def _next_open(self, instant: datetime) -> int | None:
-        """Returns the time of day, in seconds, of the first open at or after an instant."""
-        later = [opened for opened, _ in self.sessions.values() if opened >= instant.timestamp()]
-        return min(later) % DAY if later else None
 
 
 def calendar_of(context: AnalysisContext) -> SessionCalendar | None:

@@ -13,7 +13,16 @@ from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.latency import missed_share, realised_latency
 from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
-from perfopt.plugin.context import AnalysisContext, Forecast
+from perfopt.plugin.calendar import SessionCalendar
+from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.forecasting import (
+    CostClass,
+    Forecast,
+    Forecaster,
+    ForecastRequest,
+    ForecastSpec,
+    Prediction,
+)
 from perfopt.plugin.history import (
     MIN_COVERAGE,
     MIN_HISTORY,
@@ -64,10 +73,14 @@ __all__ = [
     "Basis",
     "Claim",
     "Container",
+    "CostClass",
     "Coverage",
     "DeclineCode",
     "Declined",
     "Forecast",
+    "ForecastRequest",
+    "ForecastSpec",
+    "Forecaster",
     "HpaState",
     "ImageChange",
     "InsufficientHistory",
@@ -79,11 +92,13 @@ __all__ = [
     "OptimizationType",
     "PodSeries",
     "PodStart",
+    "Prediction",
     "PriceBook",
     "Prior",
     "Proposal",
     "Reason",
     "ServiceClass",
+    "SessionCalendar",
     "SettingsFile",
     "Slo",
     "Strategy",

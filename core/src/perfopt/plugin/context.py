@@ -10,27 +10,11 @@ import msgspec
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
 from perfopt.domain.service_class import under_provisioning_penalty
-from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
+from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.forecasting import Forecast
 
 Sessions = tuple[tuple[datetime, datetime], ...]
 """(open, close) of an exchange's sessions in UTC, in order, over the history and the validity."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Predictive quantiles of one metric on a regular future grid.
-
-    Attributes:
-        unit: of the values.
-        grid: the steps forecast; grid.start is the end of the history it was made from.
-        levels: quantile levels, increasing, in (0, 1).
-        values: shape (len(levels), grid.size), non-decreasing along the first axis.
-    """
-
-    unit: str
-    grid: TimeGrid
-    levels: tuple[float, ...]
-    values: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +25,9 @@ class AnalysisContext:
         snapshot: history up to `now`.
         validity: how long the recommendation must hold: [now, now + validity).
         price_book: the prices to cost by.
-        forecasts: "container/metric" or "metric" (workload scope) to its forecast over the validity,
-            for the metrics named in the strategy's `forecasts`; absent where none could be made.
+        forecasts: what the strategy's `forecasts` ask for, over the validity: by the name of a
+            `ForecastSpec`, or for a metric's name by "container/metric", or "metric" where that is one of the
+            workload. Each is made when it is first read; absent where none could be made.
         models: kind of model to the content of its file, where the user gave one in place of what a
             plugin ships; `load` of the plugin's own `ModelKind` reads it.
         sessions: ISO 10383 code of an exchange to its sessions, for the exchanges that rules ask for and

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pluggy
 
+from perfopt.plugin.forecasting import Forecaster
 from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
 
@@ -40,3 +41,7 @@ class PluginSpec:
         Users set them as `plugins.<plugin>.<field>` in the configuration file, by a variable of the
         environment or by `--set plugin.field=value`. Strategies read them with `AnalysisContext.settings_as`.
         """
+
+    @hookspec
+    def perfopt_forecasters(self) -> list[Forecaster]:  # type: ignore[empty-body]  # a specification
+        """Returns the forecasters this plugin brings: stateless, picklable objects."""

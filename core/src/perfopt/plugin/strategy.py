@@ -11,6 +11,7 @@ from perfopt.domain.recommendation import Declined, Reason
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import WorkloadState
 from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.forecasting import ForecastSpec
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,15 +125,17 @@ class Strategy(Protocol):
         name: unique within its plugin, [a-z0-9_-]+.
         optimization_type: what it proposes.
         metrics: names from the metric catalogue it reads.
-        forecasts: names from the metric catalogue it wants forecast.
         prior: what is believed of it before a service's own record.
     """
 
     name: str
     optimization_type: OptimizationType
     metrics: Sequence[str]
-    forecasts: Sequence[str]
     prior: Prior
+
+    @property
+    def forecasts(self) -> Sequence[str | ForecastSpec]:
+        """What it wants forecast: names from the metric catalogue, or a `ForecastSpec` each."""
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns a proposal, or a reason why there is none. Must not raise for any snapshot."""

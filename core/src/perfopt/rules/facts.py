@@ -15,7 +15,8 @@ from perfopt.domain.workload import Container, Workload, WorkloadState
 from perfopt.forecast import forecast_metric
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
-from perfopt.plugin.context import AnalysisContext, Forecast, Sessions
+from perfopt.plugin.context import AnalysisContext, Sessions
+from perfopt.plugin.forecasting import Forecast
 from perfopt.plugin.strategy import Proposal
 
 _FIELDS = tuple(QUANTITY_OF_NAME.items())
@@ -118,7 +119,7 @@ class Facts:
         self.current = self.workload.state
         self.target = self.current if self.proposal is None else self.proposal.target
         self.history = History(self.context.snapshot)
-        self._forecasts: dict[str, Forecast | None] = dict(self.context.forecasts)
+        self._forecasts: dict[str, Forecast | None] = {}
 
     @property
     def latency_ms(self) -> float | None:
@@ -216,6 +217,9 @@ class Facts:
         return float(made.values[made.levels.index(level)].max())
 
     def _forecast(self, name: str) -> Forecast | None:
+        declared = self.context.forecasts.get(name)
+        if declared is not None:
+            return declared
         snapshot = self.context.snapshot
         container, _, metric = name.rpartition("/")
         series = snapshot.series(container, metric) if container else None

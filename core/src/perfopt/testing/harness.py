@@ -13,6 +13,7 @@ import msgspec
 from perfopt.engine.channel import Channel
 from perfopt.engine.foreign import describe
 from perfopt.engine.messages import encode
+from perfopt.engine.pipeline import with_forecasts
 from perfopt.engine.proposals import ProposalError, checked
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Strategy
@@ -86,8 +87,9 @@ def main() -> None:
 def _try(strategy: Strategy, context: AnalysisContext, watch: _Watch) -> Report:
     before = pickle.dumps(context)
     try:
+        given = with_forecasts(strategy, context)
         with watch.watching():
-            result = strategy.propose(context)
+            result = strategy.propose(given)
     except BaseException as error:  # foreign code may raise anything
         return Report(raised=describe(error), touched=tuple(watch.seen))
     mutated = pickle.dumps(context) != before

@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
+from perfopt.engine.pipeline import with_forecasts
 from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
+from perfopt.plugin.strategy import Strategy
 
 END = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 STEP = timedelta(minutes=5)
@@ -85,12 +87,20 @@ def make_snapshot(
 
 
 def make_context(
-    snapshot: WorkloadSnapshot | None = None, validity: timedelta = timedelta(days=7)
+    snapshot: WorkloadSnapshot | None = None,
+    validity: timedelta = timedelta(days=7),
+    strategy: Strategy | None = None,
 ) -> AnalysisContext:
-    """Returns a context with the default price book and no forecasts."""
-    return AnalysisContext(
-        snapshot if snapshot is not None else make_snapshot(), validity, DEFAULT_PRICE_BOOK
-    )
+    """Returns a context with the default price book.
+
+    Args:
+        snapshot: the history; None is `make_snapshot`'s.
+        validity: how long a recommendation must hold.
+        strategy: its forecasts are in the context; None leaves it without forecasts.
+    """
+    history = snapshot if snapshot is not None else make_snapshot()
+    context = AnalysisContext(history, validity, DEFAULT_PRICE_BOOK)
+    return context if strategy is None else with_forecasts(strategy, context)
 
 
 def cases() -> dict[str, WorkloadSnapshot]:

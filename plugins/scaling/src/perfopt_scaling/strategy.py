@@ -12,19 +12,22 @@ from perfopt.plugin import (
     AnalysisContext,
     Claim,
     Container,
+    DeclineCode,
     Declined,
+    ForecastSpec,
     MergeHints,
     OptimizationType,
     Prior,
     Proposal,
     ServiceClass,
     WorkloadState,
+    decline,
     unseen_triggers,
 )
 from perfopt_scaling import text
 from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, Capacity, capacity
 from perfopt_scaling.demand import Demand, total_demand
-from perfopt_scaling.forecast import Need, foretell, windows_need
+from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import Joint, solve
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 
@@ -96,7 +99,7 @@ class ScalingStrategy:
         "latency_p99_ms",
         "startup_seconds",
     )
-    forecasts: Sequence[str] = ()
+    forecasts: Sequence[str | ForecastSpec] = (TOTAL_DEMAND,)
     prior = Prior(
         mean=0.95,
         strength=4.0,
@@ -110,15 +113,18 @@ class ScalingStrategy:
             return demand
         workload = context.snapshot.workload
         stance = STANCES[workload.service_class]
-        need = foretell(demand.cores, context.snapshot.grid, context.validity)
+        made = context.forecasts.get(TOTAL_DEMAND.name)
+        if made is None:
+            return decline(_TYPE, DeclineCode.NO_DATA, "The total CPU demand can't be forecast.")
+        need = DemandForecast.of(made, demand.cores, context.snapshot.grid)
         size = demand.cores.size
-        held = need.held(stance.need, size) if need.trusted else np.zeros(size)
+        held = need.planned_past(stance.need, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, stance.growth, held)
         plan = _plan(context, demand, learnt, need)
         return self._proposal(context, demand, learnt, need, plan)
 
     def _proposal(
-        self, context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need, plan: Plan
+        self, context: AnalysisContext, demand: Demand, learnt: Capacity, need: DemandForecast, plan: Plan
     ) -> Proposal:
         workload, now = context.snapshot.workload, context.now
         stance, state = STANCES[workload.service_class], workload.state
@@ -169,7 +175,7 @@ def _plans_replicas(state: WorkloadState, target: WorkloadState) -> bool:
     return state.replicas != target.replicas or floors[0] != floors[1] or schedules[0] != schedules[1]
 
 
-def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Need) -> Plan:
+def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: DemandForecast) -> Plan:
     state, stance = context.snapshot.workload.state, STANCES[context.snapshot.workload.service_class]
     now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)

@@ -7,7 +7,7 @@ from typing import Any
 from perfopt.plugin import HpaState, Reason, format_cpu
 from perfopt_scaling.capacity import FULL, Capacity
 from perfopt_scaling.demand import Demand
-from perfopt_scaling.forecast import Need
+from perfopt_scaling.forecast import DemandForecast
 from perfopt_scaling.joint import Joint
 
 
@@ -28,7 +28,7 @@ def description(
 
 
 def reasons(
-    demand: Demand, learnt: Capacity, need: Need, joint: Joint, level: float, settings: HpaState
+    demand: Demand, learnt: Capacity, need: DemandForecast, joint: Joint, level: float, settings: HpaState
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
     found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
@@ -46,10 +46,13 @@ def reasons(
         found.append(
             Reason(
                 code="forecast_not_trusted",
-                text=f"In the last two days {need.wrong_lately:.0%} of the half-hours were above what 98 in"
-                " 100 should stay below, or the errors are wider than threefold: the HPA reacts with more"
+                text=f"In the last two days {need.recent_exceedance:.0%} of the half-hours were above what 98"
+                " in 100 should stay below, or the errors are wider than threefold: the HPA reacts with more"
                 " headroom in place of a schedule.",
-                data={"wrong_lately": round(need.wrong_lately, 4), "margin": round(need.margin(0.98), 4)},
+                data={
+                    "recent_exceedance": round(need.recent_exceedance, 4),
+                    "margin": round(math.log(need.width(0.98)), 4),
+                },
             )
         )
     return tuple(found)
@@ -88,9 +91,9 @@ def _served(learnt: Capacity) -> str:
     return found
 
 
-def _forecast(need: Need, level: float) -> Reason:
+def _forecast(need: DemandForecast, level: float) -> Reason:
     least, most = (format_cpu(float(value)) for value in (need.expected.min(), need.expected.max()))
-    margin = math.exp(need.margin(level))
+    margin = need.width(level)
     return Reason(
         code="demand_forecast",
         text=f"{level:.1%} of past half-hours stayed below {margin:.2f} times the need that the days before"
@@ -99,7 +102,7 @@ def _forecast(need: Need, level: float) -> Reason:
             "median_cores": [round(float(value), 4) for value in need.expected],
             "block_seconds": need.block.total_seconds(),
             "log_margins": {
-                f"{at:g}": round(need.margin(at), 4) for at in (0.05, 0.25, 0.5, 0.75, 0.95, level)
+                f"{at:g}": round(math.log(need.width(at)), 4) for at in (0.05, 0.25, 0.5, 0.75, 0.95, level)
             },
         },
     )

@@ -35,8 +35,9 @@ def _table(plugins: "tuple[PluginInfo, ...]") -> str:
             p.status.value,
             ", ".join(p.types) or "-",
             ", ".join(p.models) or "-",
+            ", ".join(p.forecasters) or "-",
             p.error or "",
         )
         for p in plugins
     ]
-    return table(("NAME", "VERSION", "STATUS", "TYPES", "MODELS", "ERROR"), rows)
+    return table(("NAME", "VERSION", "STATUS", "TYPES", "MODELS", "FORECASTERS", "ERROR"), rows)

@@ -111,6 +111,7 @@ async def _run(
 ) -> bool:
     """Runs on one service after the other; returns whether nothing failed."""
     from perfopt.engine import Engine
+    from perfopt.plugin.forecasting import metric_of
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source = open_source(spec, config, services)
@@ -118,7 +119,7 @@ async def _run(
     succeeded = True
     try:
         with await asyncio.to_thread(Engine.open, priced) as engine:
-            metrics = engine.metrics(()) | {*strategy.metrics, *strategy.forecasts}
+            metrics = engine.metrics(()) | {*strategy.metrics, *map(metric_of, strategy.forecasts)}
             async for snapshot in _snapshots(source, request, metrics):
                 result = None
                 if snapshot is not None:

@@ -1,0 +1,65 @@
+"""Forecasters for any metric: the fleet network, and decayed seasonal quantiles for the rest."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+
+from perfopt.forecast.changes import climb, relevant
+from perfopt.forecast.folding import Folded
+from perfopt.forecast.network import fleet_network
+from perfopt.forecast.seasonal import seasonal_quantiles
+from perfopt.metrics.snapshot import Array
+from perfopt.plugin.forecasting import CostClass, ForecastRequest, Prediction
+
+NETWORK_FROM = timedelta(days=3)
+
+
+class FleetForecaster:
+    """The network trained over a fleet, calibrated; for three days of history or more."""
+
+    name = "fleet"
+    cost = CostClass.FAST
+
+    def forecast(self, request: ForecastRequest) -> Prediction | None:
+        """Returns quantiles, or None for short, constant or oddly spaced histories."""
+        if request.grid.size * request.grid.step < NETWORK_FROM:
+            return None
+        steady, slope = without_changes(request)
+        folded = Folded.fold(steady.values, request.closed, request.grid.step_seconds)
+        if folded is None:
+            return None
+        quantiles = fleet_network().forecast(folded, request.closed_ahead, request.levels)
+        return Prediction(quantiles + climbing(slope, request))
+
+
+class SeasonalForecaster:
+    """Decayed seasonal quantiles: needs no fleet, and forecasts everything that the network can't."""
+
+    name = "seasonal"
+    cost = CostClass.FAST
+
+    def forecast(self, request: ForecastRequest) -> Prediction | None:
+        """Returns quantiles; never None."""
+        steady, slope = without_changes(request)
+        quantiles = seasonal_quantiles(steady.values, request.grid, request.ahead, request.levels)
+        return Prediction(quantiles + climbing(slope, request))
+
+
+def without_changes(request: ForecastRequest) -> tuple[ForecastRequest, float]:
+    """Returns the history as if what holds now had always held, and what a leak adds in a step.
+
+    A steady climb is taken out, dead periods that are over are left out, what was before a level shift that
+    is for good is brought to the level of after, and days are moved to the coming session's time of day.
+    """
+    slope, levelling = climb(request.values, request.grid)
+    values = relevant(request.values + levelling, request.grid)
+    if request.calendar is not None:
+        values = request.calendar.align(values, request.grid)
+    return replace(request, values=values), slope
+
+
+def climbing(slope: float, request: ForecastRequest) -> Array:
+    """Returns what a steady climb adds at each step ahead, shape (ahead.size,)."""
+    added: Array = slope * np.arange(1.0, request.ahead.size + 1)
+    return added
