@@ -334,7 +334,7 @@ def settings() -> ServiceSettings:
 @pytest.fixture
 def config() -> Config:
     return Config(
-        sources={"traces": FilesConfig(paths="traces"), "edge": FilesConfig(paths="edge")},
+        sources={"traces": FilesConfig(paths="traces"), "edge": FilesConfig(paths="edge", step_seconds=1)},
         default_source="traces",
     )
 

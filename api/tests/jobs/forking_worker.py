@@ -18,7 +18,9 @@ from perfopt_api.settings import ServiceSettings
 
 settings = msgspec.json.decode(sys.argv[1], type=ServiceSettings)
 template = msgspec.json.decode(sys.argv[2], type=AnalysisResult)
-policy = WorkerPolicy(lease_seconds=1.0, max_attempts=50, stranded_seconds=0.5, backoff_seconds=0.05)
+policy = WorkerPolicy(
+    lease_seconds=1.0, max_attempts=50, max_lost_workers=50, stranded_seconds=0.5, backoff_seconds=0.05
+)
 
 configure_logging(settings)  # on standard error: standard output is for pids
 

@@ -330,7 +330,7 @@ async def test_only_one_of_many_workers_gets_the_lease(store, work):
 
 async def test_who_lost_the_lease_cannot_finish(store, work, recommendation, result):
     slow = await claimed(store, work, lease=timedelta(seconds=-1))
-    assert await work.take_stranded(older_than=LEASE, max_attempts=5, limit=10) == (slow.job_id,)
+    assert await work.take_stranded(older_than=LEASE, max_attempts=5, max_lost=2, limit=10) == (slow.job_id,)
     quick = await work.claim(slow.job_id, owner="quick", lease=LEASE)
     assert quick.attempt == 2
     assert await work.extend(slow, LEASE) is False
@@ -343,20 +343,39 @@ async def test_who_lost_the_lease_cannot_finish(store, work, recommendation, res
 async def test_a_job_whose_message_was_lost_is_found_but_not_one_just_asked_for(store, work, database):
     job = (await store.create_job(REQUEST)).job
     wait = timedelta(seconds=5)
-    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == ()
+    assert await work.take_stranded(older_than=wait, max_attempts=5, max_lost=2, limit=10) == ()
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE optimization_jobs SET queued_at = now() - interval '6 s'"))
-    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == (job.job_id,)
-    assert await work.take_stranded(older_than=wait, max_attempts=5, limit=10) == ()
+    assert await work.take_stranded(older_than=wait, max_attempts=5, max_lost=2, limit=10) == (job.job_id,)
+    assert await work.take_stranded(older_than=wait, max_attempts=5, max_lost=2, limit=10) == ()
 
 
 async def test_exhausted_attempts_end_as_failed_with_the_reason(store, work):
     claim = await claimed(store, work, lease=timedelta(seconds=-1))
-    assert await work.take_stranded(older_than=LEASE, max_attempts=1, limit=10) == ()
+    assert await work.take_stranded(older_than=LEASE, max_attempts=1, max_lost=2, limit=10) == ()
     job = await store.get_job(claim.job_id)
     assert job.status is OptimizationStatus.FAILED
     assert job.error["code"] == "attempts_exhausted"
     assert "1 time" in job.error["message"]
+
+
+async def test_a_job_that_two_workers_were_lost_with_is_not_tried_on_a_third(store, work):
+    claim = await claimed(store, work, lease=timedelta(seconds=-1))
+    again = await work.claim(claim.job_id, owner="second", lease=timedelta(seconds=-1))
+    assert (again.attempt, again.lost) == (2, 1)
+    assert await work.take_stranded(older_than=LEASE, max_attempts=9, max_lost=2, limit=10) == ()
+    job = await store.get_job(claim.job_id)
+    assert (job.status, job.error["code"]) == (OptimizationStatus.FAILED, "workers_lost")
+    assert "2 workers" in job.error["message"]
+
+
+async def test_a_worker_lost_once_is_counted_when_the_job_is_queued_again(store, work):
+    claim = await claimed(store, work, lease=timedelta(seconds=-1))
+    assert await work.take_stranded(older_than=LEASE, max_attempts=9, max_lost=2, limit=10) == (claim.job_id,)
+    again = await work.claim(claim.job_id, owner="second", lease=LEASE)
+    assert again.lost == 1
+    await work.release(again, retry_in=timedelta(0), count_attempt=True)
+    assert (await work.claim(claim.job_id, owner="third", lease=LEASE)).lost == 1
 
 
 async def test_a_released_job_is_free_at_once_and_its_attempt_is_not_counted(store, work):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from perfopt.domain.enums import OptimizationType
-from perfopt.domain.period import AnalysisPeriod, format_duration, parse_duration
+from perfopt.domain.period import AnalysisPeriod, format_duration, parse_validity
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.resolve import resolve_workload
@@ -51,7 +51,7 @@ async def analyze_request(
         SourceError: the source is down or answers nonsense.
     """
     period = AnalysisPeriod.parse(request.analysis_period)
-    validity = parse_duration(request.validity, field="validity")
+    validity = parse_validity(request.validity)
     end = period.end if period.end is not None else await source.latest()
     workload = resolve_workload(request.service_name, await source.inventory(end))
     types = requested_types(request)

@@ -11,6 +11,7 @@ from perfopt.domain.period import (
     format_instant,
     parse_duration,
     parse_instant,
+    parse_validity,
 )
 from perfopt.errors import InvalidInputError
 
@@ -75,11 +76,23 @@ def test_a_period_with_both_ends():
         ("2026-11-01/2026-11-15", "names no time zone"),
         ("2026-11-01T00:00:00Z/", "is not an instant"),
         ("P14D/P14D", "is not an instant"),
+        ("1999-12-31T00:00:00Z/P14D", "is not within 2000 and 2100"),
+        ("2099-12-31T00:00:00Z/P14D", "is not within 2000 and 2100"),
+        ("P14D/2101-01-01T00:00:00Z", "is not within 2000 and 2100"),
+        ("P14D/0001-01-01T00:00:00+01:00", "is not an instant"),
+        ("401d", "is longer than 400 days"),
+        ("2020-01-01T00:00:00Z/2026-01-01T00:00:00Z", "is longer than 400 days"),
     ],
 )
 def test_a_wrong_pair_of_ends_is_explained(text, says):
     with pytest.raises(InvalidInputError, match=says):
         AnalysisPeriod.parse(text)
+
+
+def test_400_days_are_a_period_and_a_validity():
+    assert AnalysisPeriod.parse("400d").length == parse_validity("400d") == timedelta(days=400)
+    with pytest.raises(InvalidInputError, match="is longer than 400 days"):
+        parse_validity("401d")
 
 
 def test_instants_are_utc_and_naive_ones_are_refused():

@@ -1,16 +1,31 @@
 """What a history covers is counted over the time in which the workload ran."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from perfopt.errors import InvalidInputError
+from perfopt.metrics.snapshot import TimeGrid
 from perfopt.testing import make_snapshot
 
 
 def snapshot(running=None):
     one = make_snapshot({"main": {"cpu_cores": np.ones(8)}})
     return replace(one, running=None if running is None else np.array(running, dtype=bool))
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(1_000_000, True), (1_000_001, False)])
+def test_a_grid_has_at_most_a_million_steps(seconds, fits):
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    if fits:
+        grid = TimeGrid.covering(start, start + timedelta(seconds=seconds), timedelta(seconds=1))
+        assert grid.size == seconds
+        return
+    with pytest.raises(InvalidInputError, match="at most 1,000,000 are analysed") as caught:
+        TimeGrid.covering(start, start + timedelta(seconds=seconds), timedelta(seconds=1))
+    assert "step_seconds" in caught.value.remedy
 
 
 def test_without_knowing_when_it_ran_every_step_counts():

@@ -13,11 +13,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 
 from perfopt.config import Config
+from perfopt.config.loading import SourceConfig
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.period import AnalysisPeriod, parse_duration
+from perfopt.domain.period import AnalysisPeriod, parse_validity
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt.metrics.snapshot import check_steps
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.errors import IdempotencyKeyReusedError
 from perfopt_api.http.links import PREFIX, next_link, public_url
@@ -59,15 +61,16 @@ def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None
     """Refuses what no worker could carry out, before anything is stored.
 
     Raises:
-        InvalidInputError: malformed period or validity, or a source that is not configured.
+        InvalidInputError: a period or validity that is malformed or out of bounds, or an unknown source.
         ConflictError: auto_apply, which needs an executor.
     """
     require_plain(analysis.service_name, "service_name")
     if not analysis.service_name.strip():
         raise InvalidInputError("The name is blank.", field="service_name", remedy="Give a plain name.")
-    AnalysisPeriod.parse(analysis.analysis_period)
-    parse_duration(analysis.validity, field="validity")
-    _check_source(analysis.source, config)
+    period = AnalysisPeriod.parse(analysis.analysis_period)
+    parse_validity(analysis.validity)
+    source = _source_config(analysis.source, config)
+    check_steps(period.length, timedelta(seconds=source.step_seconds))
     if analysis.auto_apply:
         raise ConflictError(
             "This service has no executor, so nothing can be applied automatically.",
@@ -76,12 +79,13 @@ def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None
         )
 
 
-def _check_source(source: str | None, config: Config) -> None:
+def _source_config(source: str | None, config: Config) -> SourceConfig:
     names = tuple(config.sources)
-    if source in names or (source is None and (config.default_source or len(names) == 1)):
-        return
+    name = source or config.default_source or (names[0] if len(names) == 1 else None)
+    if name in names:
+        return config.sources[name]
     remedy = f"Configured: {', '.join(names)}." if names else "Configure one under `sources`."
-    problem = "No metric source is named." if source is None else f"There is no metric source {source!r}."
+    problem = "No metric source is named." if name is None else f"There is no metric source {name!r}."
     raise InvalidInputError(problem, field="source", remedy=remedy)
 
 

@@ -15,7 +15,7 @@ from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.policy import WorkerPolicy
-from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, WorkStore
+from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, WorkStore, why_not_again
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
@@ -105,8 +105,11 @@ class Execution:
         started = time.monotonic()
         service = claim.body.get("service_name")
         log = _log.bind(job_id=claim.job_id, service_name=service, attempt=claim.attempt)
-        if claim.attempt > self._policy.max_attempts:
-            return await self._end(claim, None, _exhausted(claim.attempt - 1))
+        hopeless = why_not_again(
+            claim.attempt, claim.lost, self._policy.max_attempts, self._policy.max_lost_workers
+        )
+        if hopeless is not None:
+            return await self._end(claim, None, hopeless)
         try:
             request = claim.request
         except msgspec.ValidationError as error:
@@ -185,14 +188,6 @@ def _unreadable(error: msgspec.ValidationError) -> JobError:
         code="unreadable_request",
         message=f"No worker can read the stored request: {error}.",
         remedy="Run workers of the version of the API, then ask again.",
-    )
-
-
-def _exhausted(attempts: int) -> JobError:
-    return JobError(
-        code="attempts_exhausted",
-        message=f"The analysis was started {attempts} times and no worker finished it.",
-        remedy="Look at the worker's log for why it stopped, then ask again.",
     )
 
 

@@ -41,6 +41,7 @@ class Sweeper(BackgroundTask):
         stranded = await self._store.take_stranded(
             older_than=timedelta(seconds=self._policy.stranded_seconds),
             max_attempts=self._policy.max_attempts,
+            max_lost=self._policy.max_lost_workers,
             limit=_LIMIT,
         )
         for job_id in stranded:

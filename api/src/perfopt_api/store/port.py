@@ -120,12 +120,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         body: the request as it is stored; another version may have written it.
         owner: the token of this claim; no two claims share one.
         attempt: 1 at the first.
+        lost: how often a worker that had it was lost.
     """
 
     job_id: str
     body: dict[str, Any]
     owner: str
     attempt: int
+    lost: int = 0
 
     @property
     def request(self) -> PerformanceAnalysisRequest:
@@ -162,6 +164,30 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     candidates: tuple[str, ...] = ()
 
 
+def why_not_again(attempt: int, lost: int, max_attempts: int, max_lost: int) -> JobError | None:
+    """Returns why a job is not worked on once more; None where it is.
+
+    Args:
+        attempt: which attempt it would be; the first is 1.
+        lost: workers that were lost with the job.
+        max_attempts: attempts in all.
+        max_lost: workers that may be lost.
+    """
+    if lost >= max_lost:
+        return JobError(
+            code="workers_lost",
+            message=f"{lost} workers that analysed it ended, perhaps killed for lack of memory.",
+            remedy="Ask for a shorter period, or give the workers more memory.",
+        )
+    if attempt > max_attempts:
+        return JobError(
+            code="attempts_exhausted",
+            message=f"The analysis was started {attempt - 1} times and no worker finished it.",
+            remedy="Look at the worker's log for why it stopped, then ask again.",
+        )
+    return None
+
+
 class WorkStore(Protocol):
     """What the worker needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
@@ -180,10 +206,12 @@ class WorkStore(Protocol):
     async def fail_job(self, claim: Claim, error: JobError, result: AnalysisResult | None = None) -> Finish:
         """Ends a job as FAILED; warnings and declined of the result are kept. Idempotent by job id."""
 
-    async def take_stranded(self, *, older_than: timedelta, max_attempts: int, limit: int) -> tuple[str, ...]:
+    async def take_stranded(
+        self, *, older_than: timedelta, max_attempts: int, max_lost: int, limit: int
+    ) -> tuple[str, ...]:
         """Finds jobs whose lease ran out or whose message may be lost, and marks them as queued now.
 
-        Those whose attempts are exhausted become FAILED instead and are not returned.
+        Those whose attempts are exhausted, or that lost too many workers, become FAILED and are not returned.
         """
 
     async def forget_expired(self) -> int:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 
 metadata = MetaData(
     naming_convention={
@@ -72,6 +72,8 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("lease_owner", String(100)),
     _moment("lease_expires_at"),
+    # How often its lease ran out under a worker, which may have been killed for what the job takes.
+    Column("lost_leases", Integer, nullable=False, server_default=text("0")),
     # When its message was last put on the queue, or is due there again after a failed attempt.
     Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # What its recommendations make together.

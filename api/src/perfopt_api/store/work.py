@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +16,7 @@ from perfopt_api.events.material import Announced, differs_materially
 from perfopt_api.events.message import EventMessage, event_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_row
-from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable
+from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, why_not_again
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -47,14 +47,19 @@ class PostgresWorkStore:
         statement = (
             update(jobs)
             .where(jobs.c.job_id == job_id, jobs.c.status == _ANALYZING, _unleased())
-            .values(lease_owner=owner, lease_expires_at=func.now() + lease, attempts=jobs.c.attempts + 1)
-            .returning(jobs.c.request, jobs.c.attempts)
+            .values(
+                lease_owner=owner,
+                lease_expires_at=func.now() + lease,
+                attempts=jobs.c.attempts + 1,
+                lost_leases=_lost(),
+            )
+            .returning(jobs.c.request, jobs.c.attempts, jobs.c.lost_leases)
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
             if row is None:
                 return await _why_not(connection, job_id)
-        return Claim(job_id=job_id, body=row.request, owner=owner, attempt=row.attempts)
+        return Claim(job_id=job_id, body=row.request, owner=owner, attempt=row.attempts, lost=row.lost_leases)
 
     async def extend(self, claim: Claim, lease: timedelta) -> bool:
         """See WorkStore.extend."""
@@ -95,12 +100,14 @@ class PostgresWorkStore:
                 await _complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
             return state
 
-    async def take_stranded(self, *, older_than: timedelta, max_attempts: int, limit: int) -> tuple[str, ...]:
+    async def take_stranded(
+        self, *, older_than: timedelta, max_attempts: int, max_lost: int, limit: int
+    ) -> tuple[str, ...]:
         """See WorkStore.take_stranded."""
         # A lease that ran out is stranded at once; a job never claimed only after its message had time.
         due = or_(jobs.c.lease_owner.is_not(None), jobs.c.queued_at < func.now() - older_than)
         stranded = (
-            select(jobs.c.job_id, jobs.c.attempts)
+            select(jobs.c.job_id, jobs.c.attempts, _lost().label("lost"))
             .where(jobs.c.status == _ANALYZING, _unleased(), due)
             .order_by(jobs.c.queued_at)
             .limit(limit)
@@ -108,12 +115,20 @@ class PostgresWorkStore:
         )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(stranded)).all()
-            spent = [row.job_id for row in rows if row.attempts >= max_attempts]
-            again = [row.job_id for row in rows if row.attempts < max_attempts]
-            for job_id in spent:
-                await _complete(connection, job_id, OptimizationStatus.FAILED, None, _exhausted(max_attempts))
+            again: list[str] = []
+            for row in rows:
+                error = why_not_again(row.attempts + 1, row.lost, max_attempts, max_lost)
+                if error is None:
+                    again.append(row.job_id)
+                else:
+                    await _complete(connection, row.job_id, OptimizationStatus.FAILED, None, error)
             if again:
-                freed = {"queued_at": func.now(), "lease_owner": None, "lease_expires_at": None}
+                freed = {
+                    "queued_at": func.now(),
+                    "lease_owner": None,
+                    "lease_expires_at": None,
+                    "lost_leases": _lost(),
+                }
                 await connection.execute(update(jobs).where(jobs.c.job_id.in_(again)).values(freed))
         return tuple(again)
 
@@ -197,12 +212,9 @@ def _unleased() -> ColumnElement[bool]:
     return or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < func.now())
 
 
-def _exhausted(max_attempts: int) -> JobError:
-    return JobError(
-        code="attempts_exhausted",
-        message=f"The analysis was started {max_attempts} times and no worker finished it.",
-        remedy="Look at the worker's log for why it stopped, then ask again.",
-    )
+def _lost() -> ColumnElement[int]:
+    """How many workers were lost with the job, the one whose lease ran out just now included."""
+    return jobs.c.lost_leases + case((jobs.c.lease_owner.is_not(None), 1), else_=0)
 
 
 async def _why_not(connection: AsyncConnection, job_id: str) -> Unclaimable:

@@ -150,7 +150,7 @@ def analyze(
     reason why nothing is recommended. Exit code 1 where a service named could not be analysed, or with --all
     any failed for another reason than having no samples in the period; the others are printed all the same.
     """
-    from perfopt.domain.period import parse_duration
+    from perfopt.domain.period import parse_validity
 
     selected = named_services(names, everything)
     length, end = _period(period, until)
@@ -158,7 +158,7 @@ def analyze(
         names=selected,
         until=end,
         period=length,
-        validity=parse_duration(validity, field="validity"),
+        validity=parse_validity(validity),
         types=parse_types(type_names),
         include_predictions=include_predictions,
     )

@@ -20,6 +20,9 @@ _ISO = re.compile(
     re.ASCII,
 )
 MAX_DURATION = timedelta(days=3660)
+MAX_PERIOD = timedelta(days=400)
+"""Of history that one analysis reads: a year and what a yearly pattern needs beside it."""
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _REMEDY = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."
 
 
@@ -55,15 +58,25 @@ def parse_instant(text: str, *, field: str | None = None) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(text.strip())
-    except ValueError:
+        in_utc = instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
         raise InvalidInputError(
             f"{text!r} is not an instant.", field=field, remedy="Write ISO 8601 such as 2026-11-23T10:00:00Z."
         ) from None
-    if instant.tzinfo is None:
+    if in_utc is None:
         raise InvalidInputError(
             f"{text!r} names no time zone.", field=field, remedy="Add Z for UTC, or an offset such as +01:00."
         )
-    return instant.astimezone(UTC)
+    return in_utc
+
+
+def parse_validity(text: str) -> timedelta:
+    """Parses how long a recommendation must hold.
+
+    Raises:
+        InvalidInputError: malformed, or longer than MAX_PERIOD.
+    """
+    return _short_enough(parse_duration(text, field="validity"), text, "validity")
 
 
 class AnalysisPeriod(msgspec.Struct, frozen=True):
@@ -79,22 +92,51 @@ class AnalysisPeriod(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str, *, field: str = "analysis_period") -> "AnalysisPeriod":
-        """Parses "14d", "P14D" or "start/end" (each of the two an instant, or one of them a duration)."""
+        """Parses "14d", "P14D" or "start/end" (each of the two an instant, or one of them a duration).
+
+        Raises:
+            InvalidInputError: malformed, longer than MAX_PERIOD, or not within EARLIEST and LATEST.
+        """
+        period = cls._parse(text, field)
+        _short_enough(period.length, text, field)
+        return period
+
+    @classmethod
+    def _parse(cls, text: str, field: str) -> "AnalysisPeriod":
         if "/" not in text:
             return cls(parse_duration(text, field=field))
         first, _, second = text.partition("/")
         if second.strip().startswith("P"):
             length = parse_duration(second, field=field)
-            return cls(length, parse_instant(first, field=field) + length)
-        end = parse_instant(second, field=field)
+            start = _in_range(parse_instant(first, field=field), field)
+            return cls(length, _in_range(start + length, field))
+        end = _in_range(parse_instant(second, field=field), field)
         if first.strip().startswith("P"):
             return cls(parse_duration(first, field=field), end)
-        start = parse_instant(first, field=field)
+        start = _in_range(parse_instant(first, field=field), field)
         if start >= end:
             raise InvalidInputError(
                 f"{text!r} ends before it starts.", field=field, remedy="Put the earlier instant first."
             )
         return cls(end - start, end)
+
+
+def _short_enough(length: timedelta, text: str, field: str) -> timedelta:
+    if length > MAX_PERIOD:
+        raise InvalidInputError(
+            f"{text!r} is longer than {MAX_PERIOD.days} days.", field=field, remedy="Ask for less."
+        )
+    return length
+
+
+def _in_range(instant: datetime, field: str) -> datetime:
+    if not EARLIEST <= instant <= LATEST:
+        raise InvalidInputError(
+            f"{instant.isoformat()} is not within {EARLIEST.year} and {LATEST.year}.",
+            field=field,
+            remedy="Check the year.",
+        )
+    return instant
 
 
 def format_duration(duration: timedelta) -> str:

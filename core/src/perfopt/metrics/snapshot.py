@@ -7,11 +7,31 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from perfopt.domain.period import format_duration
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Workload
+from perfopt.errors import InvalidInputError
 
+MAX_STEPS = 1_000_000
+"""Steps of a grid: 400 days at 35 s. A metric of one pod takes 8 MB then."""
 Array = NDArray[np.float64]
+
+
+def check_steps(period: timedelta, step: timedelta, *, field: str = "analysis_period") -> None:
+    """Refuses a period that is too long for its step, before anything is read.
+
+    Raises:
+        InvalidInputError: it has more than MAX_STEPS steps.
+    """
+    steps = period // step
+    if steps > MAX_STEPS:
+        raise InvalidInputError(
+            f"{format_duration(period)} at a step of {format_duration(step)} are {steps:,} steps;"
+            f" at most {MAX_STEPS:,} are analysed.",
+            field=field,
+            remedy="Ask for a shorter period, or set a longer `step_seconds` of the source.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +68,12 @@ class TimeGrid:
 
     @classmethod
     def covering(cls, start: datetime, end: datetime, step: timedelta) -> "TimeGrid":
-        """Returns the aligned grid of the whole steps that lie in [start, end)."""
+        """Returns the aligned grid of the whole steps that lie in [start, end).
+
+        Raises:
+            InvalidInputError: these are more than MAX_STEPS.
+        """
+        check_steps(end - start, step)
         seconds = int(step.total_seconds())
         first = -(-int(start.timestamp()) // seconds)
         last = int(end.timestamp()) // seconds
