@@ -79,6 +79,15 @@ def test_each_service_has_the_origins_that_its_own_samples_allow(run, pytestconf
     assert "4 services are scored on 6h after each origin." in found["notes"]
 
 
+def test_each_evaluated_recommendation_is_written_as_a_row(run, tmp_path):
+    path = tmp_path / "rows.csv"
+    done = run("--all", *SHORT, *MAX, "--origins", "2", "--rows", path)
+    assert done.exit_code == 0, done.stderr
+    header, *rows = path.read_text().splitlines()
+    assert header.startswith('"service","service_class","made_at","policy"')
+    assert len(rows) == 6
+
+
 def test_services_without_samples_are_one_line(run, pytestconfig):
     folder = pytestconfig.rootpath / "api/src/perfopt_api/demo/data"
     options = ("--types", "resource", "--policy", "max", "--services", folder / "services.yaml")
@@ -195,6 +204,7 @@ def test_names_of_services_are_escaped_in_the_page(run, jump, tmp_path):
             ("--all", "--until", "2012-01-01T00:00:00Z", "--policy", "max"),
             "Nothing could be scored: 3 services failed, first: The samples from 2013-07-01T00:00:00.000Z",
         ),
+        (("--all", "--rows", "r.txt"), "rows: r.txt is neither CSV nor Parquet by its name."),
         (("--all", "--html", "/nowhere/r.html"), "html: There is no folder /nowhere."),
         (("--all", "--origins", "1", *MAX, "--html", "/proc/r.html", *SHORT), "can't be written"),
     ],

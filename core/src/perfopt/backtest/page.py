@@ -13,6 +13,7 @@ from perfopt.charts.page import document
 from perfopt.charts.units import amount
 from perfopt.domain.enums import OptimizationType
 
+_EMPTY = ("-", "- / - / -")
 _HEADER = (
     "policy", "scored of made", "abstained", "no change", "accuracy", "cpu safe", "memory safe",
     "claims met", "by load", "cpu waste", "memory waste", "cost over minimum", "saving by cost",
@@ -90,12 +91,18 @@ def _figure(drawing: str, caption: str) -> str:
 
 
 def _tables(result: Backtest) -> str:
-    parts = [f"<tr>{_cells('th', _HEADER)}</tr>"]
+    rows = [_row(summary) for summary in result.policies]
+    shown = [at for at in range(len(_HEADER)) if any(cells[at] not in _EMPTY for cells in rows)]
+    parts = [f"<tr>{_cells('th', [_HEADER[at] for at in shown])}</tr>"]
     kinds = dict.fromkeys(summary.optimization_type for summary in result.policies)
     for kind in kinds:
         name = "merged plan" if kind is None else kind.value
-        parts.append(f'<tr class="kind"><th colspan="{len(_HEADER)}">{name}</th></tr>')
-        parts += [_row(summary) for summary in result.policies if summary.optimization_type is kind]
+        parts.append(f'<tr class="kind"><th colspan="{len(shown)}">{name}</th></tr>')
+        parts += [
+            f"<tr{_kind(summary)}>{''.join(f'<td>{cells[at]}</td>' for at in shown)}</tr>"
+            for summary, cells in zip(result.policies, rows, strict=True)
+            if summary.optimization_type is kind
+        ]
     whole = (
         "<h2>Figures</h2><p>In small print the 95 % interval from resampling services, and the count where"
         " it is not that of the scored. Waste: median of recommended / smallest safe value - 1 over the safe"
@@ -123,9 +130,10 @@ def _kind(summary: PolicySummary) -> str:
     return "" if summary.baseline else ' class="ours"'
 
 
-def _row(summary: PolicySummary) -> str:
+def _row(summary: PolicySummary) -> tuple[str, ...]:
+    """Returns the cells of one policy as HTML, in the order of the header."""
     whole, title = summary.all, about(summary.optimization_type, summary.policy)
-    cells = (
+    return (
         f'<span title="{escape(title)}">{escape(summary.policy)}</span>'
         + (" IN-SAMPLE" if summary.in_sample else ""),
         f"{whole.scored} of {summary.made}",
@@ -144,7 +152,6 @@ def _row(summary: PolicySummary) -> str:
         _with_interval(summary, "realised_memory_saving", whole.realised_memory_saving),
         "-" if whole.confidence is None else f"{whole.confidence:.2f}",
     )
-    return f"<tr{_kind(summary)}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _with_interval(

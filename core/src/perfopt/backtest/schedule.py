@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from perfopt.domain.period import format_duration, format_instant, parse_duration
 from perfopt.errors import InvalidInputError
+from perfopt.plugin.history import MIN_HISTORY
 
 DEFAULT_ORIGINS = 4
 MAX_ORIGINS = 1000
 DEFAULT_HISTORY, DEFAULT_VALIDITY = timedelta(days=14), timedelta(days=7)
-HISTORY_PARTS, VALIDITY_PARTS = 3, 7  # of the validity that is needed as history
 SHORT_SHARE = 0.3  # of the data of a service that is too short for the default validity
 
 
@@ -69,7 +69,7 @@ class ScheduleRequest:
             return self.shared(until)
         validity = self.validity if self.validity is not None else _validity(until - first)
         wanted = make_schedule(until, history=self.history, validity=validity, origins=self.origins)
-        oldest = first + validity * HISTORY_PARTS / VALIDITY_PARTS
+        oldest = first + validity * MIN_HISTORY[0] / MIN_HISTORY[1]
         fitting = tuple(origin for origin in wanted.origins if origin >= oldest)
         if not fitting:
             raise InvalidInputError(
@@ -97,7 +97,7 @@ class ScheduleRequest:
 
 def _validity(extent: timedelta) -> timedelta:
     """Returns seven days, or 3/10 of the data in whole hours where those are too short for seven."""
-    if extent >= DEFAULT_VALIDITY * (HISTORY_PARTS + VALIDITY_PARTS) / VALIDITY_PARTS:
+    if extent >= DEFAULT_VALIDITY * sum(MIN_HISTORY) / MIN_HISTORY[1]:
         return DEFAULT_VALIDITY
     hours = extent * SHORT_SHARE // timedelta(hours=1)
     return timedelta(hours=max(hours, 1))

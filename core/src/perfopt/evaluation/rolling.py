@@ -12,10 +12,9 @@ from perfopt.evaluation.known import known_at
 from perfopt.evaluation.resources import WindowScore
 from perfopt.evaluation.score import score
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.history import MIN_HISTORY
 from perfopt.plugin.strategy import Proposal
 
-# A recommendation needs at least 3/7 of its validity as history (DESIGN.md section 3).
-HISTORY_PARTS, VALIDITY_PARTS = 3, 7
 MAXIMUM_ORIGINS = 12
 _DAY = timedelta(days=1)
 
@@ -46,8 +45,8 @@ def origins(snapshot: WorkloadSnapshot, validity: timedelta) -> tuple[int, ...]:
     validity remain as history; of more than 12, twelve evenly spread, the newest always.
     """
     horizon = _steps(snapshot, validity)
-    stride = max(_steps(snapshot, max(_DAY, validity / VALIDITY_PARTS)), 1)
-    oldest = _begin(snapshot) + -(-horizon * HISTORY_PARTS // VALIDITY_PARTS)
+    stride = max(_steps(snapshot, max(_DAY, validity / MIN_HISTORY[1])), 1)
+    oldest = _begin(snapshot) + -(-horizon * MIN_HISTORY[0] // MIN_HISTORY[1])
     found = range(snapshot.grid.size - horizon, oldest - 1, -stride)
     if len(found) > MAXIMUM_ORIGINS:
         kept = np.linspace(0, len(found) - 1, MAXIMUM_ORIGINS).round().astype(int)

@@ -1,20 +1,22 @@
-"""A backtest of scaling as one self-contained HTML page: no script, nothing loaded from elsewhere."""
+"""A simulation of autoscalers as one self-contained HTML page: no script, nothing loaded from elsewhere."""
 
 from collections.abc import Sequence
 from html import escape
 
-from perfopt.backtest.simulation.autoscalers import CLASSES, OURS
-from perfopt.backtest.simulation.report import ALL, PolicyFigures, SameCost, Simulation
+from perfopt.backtest.labels import Dot, labels
+from perfopt.backtest.simulation.autoscalers import CLASSES
+from perfopt.backtest.simulation.report import ALL, PolicyFigures, SameCost, Simulation, shown_groups
 from perfopt.charts import svg
 from perfopt.charts.page import document
 
 
 def render_simulation_page(result: Simulation) -> str:
     """Returns the page."""
-    title = f"Backtest of scaling on {result.source}"
-    groups = list(result.policies[0].groups)
+    title = f"Simulation of autoscalers on {result.source}"
+    groups = shown_groups(tuple(result.policies[0].groups))
     charts = "".join(
-        f"<figure><figcaption><b>{escape(name)}</b></figcaption>{_chart(result.policies, name)}</figure>"
+        f"<figure><figcaption><b>{escape(name)}</b>, {_services(result, name)}</figcaption>"
+        f"{_chart(result.policies, name)}</figure>"
         for name in groups
     )
     parts = [
@@ -22,37 +24,42 @@ def render_simulation_page(result: Simulation) -> str:
         "<h2>Violated minutes against cost</h2><p>Down and to the left is better.</p>",
         f'<div class="row">{charts}</div>',
         "<h2>Figures</h2><p>Violated minutes / cost; means over services, each weighing the same.</p>",
-        _table(result.policies),
+        _table(result.policies, groups),
     ]
     if result.same_cost:
         parts += ["<h2>At each baseline's cost</h2><p>Violated minutes: baseline → perfopt.</p>"]
         parts += [_same_cost(result.same_cost, groups)]
     if result.loop and result.loop[0].groups:
-        parts += ["<h2>By the autoscaler's 15-second loop</h2>", _table(result.loop)]
+        parts += ["<h2>By the autoscaler's 15-second loop</h2>", _table(result.loop, groups)]
     failed = [f"{one.service} could not be run: {one.message}" for one in result.failed]
     items = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *failed))
     parts.append(f"<h2>Notes</h2><ul>{items}</ul>")
     return document(title, "".join(parts))
 
 
+def _services(result: Simulation, group: str) -> str:
+    count = result.policies[0].groups[group].services
+    return "1 service" if count == 1 else f"{count} services"
+
+
 def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
     dots = [(one.policy, one.groups[group].cost, one.groups[group].violated) for one in policies]
     costs = [cost for _, cost, _ in dots]
     most = max(violated for _, _, violated in dots) * 1.1 or 0.01
-    frame = svg.Frame.of(460, 320, (min(costs) * 0.9, max(costs) * 1.1), (0.0, most))
+    frame = svg.Frame.of(560, 380, (min(costs) * 0.9, max(costs) * 1.1), (0.0, most))
     x_ticks = [(tick, f"{tick:g}") for tick in svg.nice_ticks(frame.x.low, frame.x.high, 5)]
     y_ticks = [(tick, f"{tick:.1%}") for tick in svg.nice_ticks(0.0, most, 5)]
     parts = frame.axes(x_ticks, y_ticks, "cost over the oracle's", "violated")
+    placed = []
     for policy, cost, violated in dots:
-        kind = "ours" if policy.startswith(OURS) else "baseline"
+        kind = "ours" if policy in CLASSES else "baseline"
         x, y = frame.x.at(cost), frame.y.at(violated)
         parts.append(svg.circle(x, y, 5.0, kind, f"{policy}: {violated:.2%} at {cost:.2f}"))
-        parts.append(svg.text(min(x + 8, frame.width - 8 - 6.2 * len(policy)), y - 6, policy, f"name {kind}"))
-    return svg.picture(460, 320, f"Violated minutes against cost, {group}", parts)
+        placed.append(Dot(x, y, policy, kind))
+    return svg.picture(560, 380, f"Violated minutes against cost, {group}", [*parts, *labels(placed, frame)])
 
 
-def _table(policies: Sequence[PolicyFigures]) -> str:
-    groups = list(policies[0].groups)
+def _table(policies: Sequence[PolicyFigures], groups: Sequence[str]) -> str:
     rows = "".join(
         f"<tr{_kind(one.policy)}>"
         + _cells(
@@ -74,6 +81,8 @@ def _table(policies: Sequence[PolicyFigures]) -> str:
 def _same_cost(found: Sequence[SameCost], groups: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {}
     for one in found:
+        if one.group not in groups:
+            continue
         ours = "-" if one.violated is None else f"{one.violated:.2%}"
         rows.setdefault(one.baseline, []).append(f"{one.baseline_violated:.2%} → {ours} at {one.cost:.2f}")
     body = "".join(f"<tr>{_cells('td', (baseline, *cells))}</tr>" for baseline, cells in rows.items())

@@ -9,6 +9,7 @@ from perfopt.backtest.simulation.autoscalers import CLASSES
 from perfopt.backtest.simulation.run import Run, ServiceRun
 
 ALL = "all"
+MAX_FAMILIES = 8
 _DIGITS = 6
 
 
@@ -171,3 +172,9 @@ def _at(cost: float, curve: Sequence[tuple[float, float]]) -> float | None:
         return None
     costs, violated = zip(*curve, strict=True)
     return round(float(np.interp(cost, costs, violated)), _DIGITS)
+
+
+def shown_groups(groups: Sequence[str]) -> list[str]:
+    """Returns the families to show beside all; none where they are many, or only one."""
+    families = [name for name in groups if name != ALL]
+    return [ALL, *(families if 1 < len(families) <= MAX_FAMILIES else ())]

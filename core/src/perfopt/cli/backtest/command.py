@@ -71,6 +71,12 @@ if TYPE_CHECKING:
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with charts."
 )
+@click.option(
+    "--rows",
+    "rows_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write each evaluated recommendation to this .csv or .parquet file.",
+)
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one a core.")
 @click.option(
     "--simulate",
@@ -99,6 +105,7 @@ def backtest(
     plugins: tuple[str, ...],
     form: str,
     html: Path | None,
+    rows_file: Path | None,
     processes: int | None,
     simulate: str | None,
     model: Path | None,
@@ -112,6 +119,7 @@ def backtest(
     """
     named_services(names, everything)
     check_writable(html, "html")
+    _check_rows(rows_file)
     kinds = parse_types(tuple(text for text in types if text.strip().lower() != "all"))
     options = BacktestOptions(
         names, match, exclude, begin, until, history, validity, origins, kinds, policies, plugins
@@ -123,14 +131,23 @@ def backtest(
 
         asyncio.run(run_simulation(options, source, services, config, form, html, loop=simulate == "loop"))
         return
-    asyncio.run(_run(options, source, services, config, form, html))
+    asyncio.run(_run(options, source, services, config, form, html, rows_file))
+
+
+def _check_rows(path: Path | None) -> None:
+    if path is not None:
+        from perfopt.backtest.export import check_format
+
+        check_writable(path, "rows")
+        check_format(path, "rows")
 
 
 def _check_simulation(context: click.Context) -> None:
     """Refuses options that a simulation does not read."""
-    for name in ("history", "validity", "origins", "plugins", "model"):
+    options = {"plugins": "plugin", "rows_file": "rows"}
+    for name in ("history", "validity", "origins", "plugins", "model", "rows_file"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = "plugin" if name == "plugins" else name
+            option = options.get(name, name)
             raise click.UsageError(f"--{option} has no effect with --simulate.")
 
 
@@ -141,6 +158,7 @@ async def _run(
     config: "Config",
     form: str,
     html: Path | None,
+    rows_file: Path | None,
 ) -> None:
     from perfopt.backtest import report
     from perfopt.cli.output.backtest import to_table
@@ -157,6 +175,8 @@ async def _run(
             if engine is not None:
                 engine.close()
         result = report(source.name, options.history, results)
+        if rows_file is not None:
+            _write_rows(rows_file, results)
         if html is not None:
             await _write_page(html, result, source)
     finally:
@@ -229,6 +249,18 @@ async def _evaluate(
             results.append(result)
             advance()
     return results
+
+
+def _write_rows(path: Path, results: "list[ServiceBacktest]") -> None:
+    from perfopt.backtest.export import write_rows
+    from perfopt.errors import InvalidInputError
+
+    try:
+        write_rows([row for result in results for row in result.rows], path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} can't be written: {error.strerror}.", field="rows", remedy="Name another file."
+        ) from error
 
 
 async def _write_page(path: Path, result: "Backtest", source: "MetricSource") -> None:

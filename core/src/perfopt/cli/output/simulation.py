@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from perfopt.backtest.simulation import Simulation
-from perfopt.backtest.simulation.report import ALL, AutoscalerFigures, PolicyFigures, SameCost
+from perfopt.backtest.simulation.report import ALL, AutoscalerFigures, PolicyFigures, SameCost, shown_groups
 from perfopt.cli.output.render import table
 
-MAX_FAMILIES = 8
 _LEGEND = "Violated minutes / cost; means over services, each weighing the same.\n"
 
 
@@ -23,12 +22,6 @@ def to_simulation_table(result: Simulation) -> str:
     parts.append("".join(f"Note: {note}\n" for note in result.notes))
     parts.append("".join(f"Failed: {failed.service}: {failed.message}\n" for failed in result.failed))
     return "\n".join(part for part in parts if part)
-
-
-def shown_groups(groups: Sequence[str]) -> list[str]:
-    """Returns the families to show beside all; none where they are many, or only one."""
-    families = [name for name in groups if name != ALL]
-    return [ALL, *(families if 1 < len(families) <= MAX_FAMILIES else ())]
 
 
 def _policies(policies: Sequence[PolicyFigures]) -> str:

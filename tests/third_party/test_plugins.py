@@ -1,4 +1,4 @@
-"""A plugin that shares no code with ours, from its own wheel in a clean environment."""
+"""Plugins that share no code with ours, from their own wheels in a clean environment."""
 
 import json
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGIN = Path(__file__).parent / "pool-sizer"
+PLUGINS = [Path(__file__).parent / name for name in ("pool-sizer", "peak-replicas")]
 CONTRACT = """
 import json
 from perfopt.testing import check_strategy
+from peak_replicas.strategy import PeakReplicas
 from pool_sizer.strategy import PoolSizer
-print(json.dumps([str(found) for found in check_strategy(PoolSizer())]))
+print(json.dumps([str(found) for one in (PoolSizer(), PeakReplicas()) for found in check_strategy(one)]))
 """
 
 
@@ -54,7 +55,7 @@ def install(environment: Path, pins: Path, *wheels: Path) -> None:
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("third-party")
-    for project in (ROOT / "core", PLUGIN):
+    for project in (ROOT / "core", *PLUGINS):
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, project)
     install(folder / "venv", constraints(folder), *folder.glob("*.whl"))
     return folder / "venv/bin"
@@ -75,7 +76,8 @@ def samples(tmp_path_factory) -> Path:
 
 
 def test_it_is_listed_with_its_version_and_type(commands):
-    (plugin,) = json.loads(run(commands / "perfopt", "plugin", "list", "--format", "json"))
+    plugins = json.loads(run(commands / "perfopt", "plugin", "list", "--format", "json"))
+    plugin = next(one for one in plugins if one["name"] == "pool-sizer")
     assert (plugin["name"], plugin["version"], plugin["status"]) == ("pool-sizer", "0.3.0", "loaded")
     assert plugin["types"] == ["PERFORMANCE_TUNING"]
     assert plugin["rule_packs"] == ["pool-sizer"]
@@ -103,5 +105,36 @@ def test_its_recommendation_appears(commands, samples):
     assert declined["RESOURCE_OPTIMIZATION"] == "no_strategy"
 
 
-def test_it_keeps_the_contract(commands):
+def test_they_pass_the_contract_suite(commands):
     assert json.loads(run(commands / "python", "-c", CONTRACT)) == []
+
+
+@pytest.fixture(scope="module")
+def scaled_service(tmp_path_factory) -> Path:
+    """Three weeks of four replicas of one core that need between one and three, as a source of files."""
+    folder = tmp_path_factory.mktemp("scaled")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = ["series_id,timestamp,metric,value"]
+    for step in range(21 * 288):
+        at = (start + timedelta(minutes=5 * step)).isoformat()
+        busy = 96 <= step % 288 < 240
+        rows.append(f"checkout,{at},cpu_cores,{0.7 if busy else 0.2}")
+    (folder / "samples.csv").write_text("\n".join(rows) + "\n")
+    services = "services: {checkout: {requests: {cpu: '1', memory: 1Gi}, replicas: 4}}\n"
+    (folder / "services.yaml").write_text(services)
+    return folder
+
+
+def test_a_strategy_of_scaling_stands_in_the_table_of_the_backtest(commands, scaled_service):
+    source = ("--source", scaled_service / "samples.csv", "--services", scaled_service / "services.yaml")
+    output = run(commands / "perfopt", "backtest", "--types", "scaling", "--all", *source, "--format", "json")
+    policies = {one["policy"]: one for one in json.loads(output)["policies"]}
+    assert {"peak-replicas/peak", "live", "hpa-70", "current"} <= policies.keys()
+    peak, kept = policies["peak-replicas/peak"], policies["current"]
+    assert (peak["optimization_type"], peak["baseline"]) == ("SCALING_OPTIMIZATION", False)
+    assert peak["all"]["scored"] == peak["made"] == 2
+    # 2.8 cores at busy times: three replicas of a core where four run and 12/24 of the time one would do
+    assert (peak["all"]["accuracy"], kept["all"]["accuracy"]) == (1, 1)
+    assert peak["all"]["realised_saving"] == pytest.approx((4 - 3) / (4 - (3 + 1) / 2), abs=1e-6)
+    assert kept["all"]["realised_saving"] == 0
+    assert "peak-replicas" in run(commands / "perfopt", "backtest", "--types", "all", "--all", *source)
