@@ -16,7 +16,7 @@ from perfopt.domain.enums import OptimizationType
 _EMPTY = ("-", "- / - / -")
 _HEADER = (
     "policy", "scored of made", "abstained", "no change", "accuracy", "cpu safe", "memory safe",
-    "claims met", "by load", "cpu waste", "memory waste", "cost over minimum", "saving by cost",
+    "claims met", "by load, %", "cpu waste", "memory waste", "cost over minimum", "saving by cost",
     "by service", "memory alone", "confidence",
 )  # fmt: skip
 
@@ -143,7 +143,7 @@ def _row(summary: PolicySummary) -> tuple[str, ...]:
         _with_interval(summary, "cpu_safe", whole.cpu.safe, count=whole.cpu.count),
         _with_interval(summary, "memory_safe", whole.memory.safe, count=whole.memory.count),
         _percent(whole.claims_met),
-        " / ".join(_percent(f.accuracy) if (f := summary.terciles.get(n)) else "-" for n in TERCILES),
+        " / ".join(_load(summary.terciles.get(name)) for name in TERCILES),
         _with_interval(summary, "cpu_waste_median", whole.cpu.waste_median, count=whole.cpu.count),
         _with_interval(summary, "memory_waste_median", whole.memory.waste_median, count=whole.memory.count),
         _with_interval(summary, "cost_over_minimum", whole.cost_over_minimum),
@@ -152,6 +152,11 @@ def _row(summary: PolicySummary) -> tuple[str, ...]:
         _with_interval(summary, "realised_memory_saving", whole.realised_memory_saving),
         "-" if whole.confidence is None else f"{whole.confidence:.2f}",
     )
+
+
+def _load(figures: Figures | None) -> str:
+    """Returns the accuracy of one tercile of load in per cent, without the sign."""
+    return "-" if figures is None or figures.accuracy is None else f"{100 * figures.accuracy:.0f}"
 
 
 def _with_interval(
