@@ -312,3 +312,30 @@ def test_explain_prints_a_recommendation_in_full_and_draws_it(run, traces, tmp_p
     assert "No rule changed it or held it back." in done.stdout or "RULE" in done.stdout
     assert "recommended request" in page.read_text(encoding="utf-8")
     assert run("explain", "opt_none", "--input", printed).exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "html"])
+def test_a_run_without_data_says_so_and_not_that_nothing_is_to_be_changed(run, traces, answers, form):
+    answers(NO_DATA)
+    shown = run("analyze", "--source", traces, "--all", "--types", "resource", "--format", form).stdout
+    assert "Nothing could be analysed: 1 service without usable data" in shown
+    assert "No change" not in shown
+
+
+def test_strategies_that_all_abstain_recommend_nothing(run, traces, answers, result):
+    answers(result("api", [], [DECLINED]))
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert "No recommendation: all strategies abstained for 1 service" in shown
+
+
+def test_types_name_their_plugin_where_two_bring_one(run, traces, answers, recommendation, result):
+    made = recommendation("web")
+    other = msgspec.structs.replace(
+        DECLINED, optimization_type=made.optimization_type, plugin="acme/sizes", reason="Not this one."
+    )
+    answers(result("web", [made]), result("db", [], [other]))
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert f"resource ({made.plugin.partition('/')[0]})" in shown
+    assert "resource (acme)" in shown
+    answers(result("web", [made]))
+    assert "resource (" not in run("analyze", "--source", traces, "--all").stdout

@@ -581,28 +581,85 @@ def test_parts_whose_windows_never_meet_make_no_plan_and_keep_their_own():
     assert by_type(result)[RESOURCE].allowed_windows == windows((2, 8))
 
 
-@pytest.mark.parametrize(("over", "planned"), [("approve", True), ("refuse", False)])
-def test_what_is_within_the_budget_by_parts_may_not_be_together(over, planned):
+def budgeted(over, *strategies):
+    """Assembles strategies under a budget of 1.3 times the current cost that each of them keeps alone."""
     now = make_context(steady()).price_book.monthly_cost(STATE)
     config = RulesConfig(enable=("budget",), parameters={"budget": {"monthly": now * 1.3, "over": over}})
     rules = RuleBook(RuleSources.read(config)).rules_for(steady().workload)
-    cpu = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25, "memory_request_bytes": 1000 * MIB})
-    replicas = Wanting(SCALING, state={"replicas": 5})
-    outcomes = [(one, run_strategy(one, make_context(steady()), rules)) for one in (cpu, replicas)]
+    outcomes = [(one, run_strategy(one, make_context(steady()), rules)) for one in strategies]
     assert not any(outcome.conditions.requires_approval for _, outcome in outcomes)
-    result = merged(*outcomes, rules=rules)
-    assert (result.plan is not None) is planned
-    if planned:
-        assert result.plan.requires_approval
-        assert "over_budget" in result.plan.rules_fired
-    else:
-        (warning,) = result.warnings
-        assert warning.code == "plan_vetoed"
-        assert "budget/budget_refused" in warning.message
+    return merged(*outcomes, rules=rules)
 
 
-# It breaks its word in each replay, where staying does not: by far more than it saves.
-RECKLESS = Wanting(COST, quantities={"cpu_request_cores": 0.3}, prior=Prior(mean=0.5, strength=1.0))
+LARGER = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25, "memory_request_bytes": 1000 * MIB})
+MORE = Wanting(SCALING, state={"replicas": 5})
+
+
+def test_what_is_within_the_budget_by_parts_needs_approval_together():
+    result = budgeted("approve", LARGER, MORE)
+    assert result.plan.requires_approval
+    assert "over_budget" in result.plan.rules_fired
+
+
+def test_rules_that_refuse_the_whole_leave_a_plan_of_what_they_accept():
+    result = budgeted("refuse", LARGER, MORE, LIMITED)
+    assert result.warnings == ()
+    assert result.plan.recommended_state["cpu_limit"] == "1500m"  # only one of the others is too much
+    (made, _) = sorted(by_type(result), key=lambda kind: kind is TUNING)
+    (lost,) = {RESOURCE, SCALING} - {made}
+    reasons = [one.reason for one in result.plan.conflicts]
+    assert {one.code for one in result.plan.conflicts} == {"refused_by_rules"}
+    assert all("Rules refuse the plan with it" in one and "budget_refused" in one for one in reasons)
+    (declined,) = [one for one in result.declined if one.optimization_type is lost]
+    assert declined.code is DeclineCode.CONFLICT
+    assert declined.plugin == next(one.lost_by for one in result.plan.conflicts)
+
+
+def test_an_objective_stays_where_rules_refuse_the_whole():
+    claim = Claim(latency_ms=80.0, latency_now_ms=140.0)
+    snapshot = steady(slo=Slo(latency_ms=100.0), latency_p99_ms=140.0)
+    faster = Wanting(LATENCY, quantities={"cpu_request_cores": 1.25}, claim=claim)
+    context = make_context(snapshot)
+    now = context.price_book.monthly_cost(STATE)
+    config = RulesConfig(enable=("budget",), parameters={"budget": {"monthly": now * 1.3, "over": "refuse"}})
+    rules = RuleBook(RuleSources.read(config)).rules_for(snapshot.workload)
+    strategies = (MORE, faster)
+    outcomes = Answers(tuple(run_strategy(one, context, rules) for one in strategies))
+    infos = [info(one) for one in strategies]
+    result = assemble(context, tuple(OptimizationType), infos, outcomes, (), "None.", rules)
+    assert by_type(result).keys() == {LATENCY}
+    assert (result.plan.recommended_state["cpu_request"], result.plan.recommended_state["replicas"]) == (
+        "1250m",
+        4,
+    )
+
+
+def test_two_that_would_take_each_others_place_are_both_left_out():
+    # Both set the same field: without one of them the other takes its place, and is violated as often.
+    reckless = Wanting(COST, quantities={"cpu_request_cores": 0.3}, prior=Prior(mean=0.5, strength=1.0))
+    second = Wanting(TUNING, quantities={"cpu_request_cores": 0.31}, prior=Prior(mean=0.5, strength=1.0))
+    result = analysed(reckless, second)
+    assert (result.plan, result.recommendations) == (None, ())
+    assert {one.code for one in result.declined if one.plugin is not None} == {DeclineCode.NO_NET_BENEFIT}
+
+
+def test_a_proposal_does_not_fall_with_another_of_a_lower_prior():
+    good = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
+    result = analysed(good, RECKLESS, Wanting(TUNING, quantities={"cpu_request_cores": 0.31}, prior=LOW))
+    assert by_type(result).keys() == {RESOURCE}
+    assert result.plan.confidence_detail.prior == SURE.mean
+
+
+def test_every_abstention_names_its_strategy():
+    (declined,) = [one for one in analysed(Refusing(RESOURCE)).declined if one.optimization_type is RESOURCE]
+    assert declined.plugin == "resource/it"
+    missing = [one for one in analysed(Refusing(RESOURCE)).declined if one.optimization_type is COST]
+    assert [one.plugin for one in missing] == [None]
+
+
+# Violated at each origin, where staying is not: by far more than it saves.
+LOW = Prior(mean=0.5, strength=1.0)
+RECKLESS = Wanting(COST, quantities={"cpu_request_cores": 0.3}, prior=LOW)
 
 
 def test_what_is_worth_less_than_staying_does_not_change_the_plan():

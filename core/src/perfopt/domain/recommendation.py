@@ -145,11 +145,16 @@ class AnalysisWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
-    """No recommendation, as a value with a reason."""
+    """No recommendation, as a value with a reason.
+
+    Attributes:
+        plugin: key of the strategy; the engine sets it. None where no strategy makes the type.
+    """
 
     optimization_type: OptimizationType
     code: DeclineCode
     reason: str
+    plugin: str | None = None
 
 
 _OLD_CODES = {
@@ -168,7 +173,8 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
             "knobs.main.GOMAXPROCS".
         code: "same_field", "dependent_field" (it makes sense only with a value that is rejected),
             "joint_violation" (accurate alone, violated together with the plan in the backtest), "redundant"
-            (the capacity that the plan adds is enough), or "no_net_benefit" (it lowers the plan's value).
+            (the capacity that the plan adds is enough), "no_net_benefit" (it lowers the plan's value), or
+            "refused_by_rules" (rules refuse the plan with it).
             Codes of older versions are read as these, for one minor version.
         wanted, kept: the value rejected and the plan's, as state maps print them; None is unset.
         lost_by, won_by: keys of the strategies, and their types; None where nothing is taken.

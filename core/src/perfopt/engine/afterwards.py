@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import msgspec
 
-from perfopt.domain.fields import KNOBS, REQUEST_LIMIT_PAIRS, diff, is_knob, parse_quantities, with_fields
+from perfopt.domain.fields import (
+    KNOBS,
+    REQUEST_LIMIT_PAIRS,
+    container_path,
+    diff,
+    is_knob,
+    label,
+    parse_quantities,
+    with_fields,
+)
 from perfopt.domain.recommendation import AnalysisResult, Plan
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.messages import Outcome
@@ -53,11 +62,15 @@ def _recomputed(first: Outcome, again: Outcome, now: WorkloadState, then: Worklo
     knobs = {path: value for path, value in diff(then, again.proposal.target).items() if is_knob(path)}
     if not knobs:
         return first
-    limits = {c.name: {limit: getattr(c, limit) for limit in _LIMITS} for c in then.containers}
+    limits = {
+        label(container_path(container.name, limit)): getattr(container, limit)
+        for container in then.containers
+        for limit in _LIMITS
+    }
     proposal = msgspec.structs.replace(
         again.proposal,
         target=with_fields(now, knobs),
-        data=again.proposal.data | {"computed_for": limits},
+        merge=msgspec.structs.replace(again.proposal.merge, computed_for=limits),
         prior=first.proposal.prior,
     )
     return msgspec.structs.replace(first, proposal=proposal, rules=again.rules, conditions=again.conditions)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.domain.record import StrategyRecord
@@ -116,7 +118,8 @@ def _out_of_plan(part: MergedProposal, rejected: Sequence[Conflict]) -> Declined
     own = [one for one in rejected if one.lost_by == part.scored.key]
     no_benefit = any(one.code == NO_NET_BENEFIT for one in own)
     code = DeclineCode.NO_NET_BENEFIT if no_benefit else DeclineCode.CONFLICT
-    return _decline(part.scored.proposal.optimization_type, code, text.rejection(own))
+    kind = part.scored.proposal.optimization_type
+    return _decline(kind, code, text.rejection(own), part.scored.key)
 
 
 def _no_plan(merged: MergedPlan | None, made: Collection[str]) -> list[AnalysisWarning]:
@@ -140,17 +143,22 @@ def _declined(kind: OptimizationType, results: Results, no_strategy: str) -> lis
     own = [(info, outcome) for info, outcome in results if info.optimization_type is kind]
     if any(outcome.status == "ok" for _, outcome in own):
         return []
-    given = [outcome.declined for _, outcome in own if outcome.declined is not None]
+    given = [
+        msgspec.structs.replace(outcome.declined, plugin=info.key)
+        for info, outcome in own
+        if outcome.declined is not None
+    ]
     if given:
-        return list(dict.fromkeys(given))
+        return given
     if not own:
         return [_decline(kind, DeclineCode.NO_STRATEGY, f"No installed plugin makes {kind}. {no_strategy}")]
     failed = "; ".join(f"{info.key} {outcome.error}" for info, outcome in own)
-    return [_decline(kind, DeclineCode.STRATEGY_FAILED, f"All strategies failed: {failed}.")]
+    plugin = own[0][0].key if len(own) == 1 else None
+    return [_decline(kind, DeclineCode.STRATEGY_FAILED, f"All strategies failed: {failed}.", plugin)]
 
 
-def _decline(kind: OptimizationType, code: DeclineCode, reason: str) -> Declined:
-    return Declined(optimization_type=kind, code=code, reason=reason)
+def _decline(kind: OptimizationType, code: DeclineCode, reason: str, plugin: str | None = None) -> Declined:
+    return Declined(optimization_type=kind, code=code, reason=reason, plugin=plugin)
 
 
 def _failures(results: Results) -> list[AnalysisWarning]:

@@ -1,10 +1,11 @@
 """Replays replicas: how many a target would have run on a window, and whether they carried its demand."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from perfopt.domain.fields import container_path, only_quantities
@@ -54,6 +55,8 @@ def recorded_replicas(window: WorkloadSnapshot) -> Array | None:
     recorded = window.service.get("replicas")
     if recorded is None:
         return None if known is None else np.full(window.grid.size, float(max(known, 1)))
+    if np.isfinite(recorded).all():
+        return np.maximum(recorded, 1.0)
     filled = _carried(recorded, float(known) if known is not None else np.nan)
     return np.maximum(filled, 1.0) if np.isfinite(filled).all() else None
 
@@ -105,6 +108,26 @@ def total_demand(window: WorkloadSnapshot, ran: Array) -> Array:
         (np.nan_to_num(_total(metrics["cpu_cores"], ran)) for metrics in _with_cpu(window)),
         start=np.zeros(window.grid.size),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSimulation:
+    """The replicas that targets would have run on one window, computed once for each way of scaling.
+
+    Attributes:
+        window: the data, with the state as it was known at its start.
+    """
+
+    window: WorkloadSnapshot
+    _known: dict[bytes, Array | None] = field(default_factory=dict)
+
+    def planned(self, target: WorkloadState) -> Array | None:
+        """Returns what `planned_replicas` returns for a target."""
+        settings = (target.replicas, target.hpa, target.keda, target.extra.get("schedule"), _request(target))
+        key = msgspec.msgpack.encode(settings)
+        if key not in self._known:
+            self._known[key] = planned_replicas(target, self.window)
+        return self._known[key]
 
 
 def spread_evenly(window: WorkloadSnapshot, planned: Array) -> WorkloadSnapshot:

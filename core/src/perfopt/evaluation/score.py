@@ -16,7 +16,7 @@ from perfopt.evaluation.resources import (
     score_resources,
     unscored,
 )
-from perfopt.evaluation.scaling import planned_replicas, recorded_replicas, rescaled, score_scaling
+from perfopt.evaluation.scaling import ReplicaSimulation, recorded_replicas, rescaled, score_scaling
 from perfopt.metrics.latency import realised_latency
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.strategy import Claim, Proposal
@@ -30,7 +30,9 @@ _MEMORY = tuple(name for name in QUANTITIES if name.startswith("memory"))
 _NOTHING = "nothing that the window measures is changed, and nothing is claimed"
 
 
-def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
+def score(
+    proposal: Proposal, window: WorkloadSnapshot, simulation: ReplicaSimulation | None = None
+) -> WindowScore:
     """Scores a proposal on data that was not seen when it was made.
 
     RESOURCE: rules 1 and 2 per pod on all that it sets. SCALING: total demand against replicas × request.
@@ -40,17 +42,18 @@ def score(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
     Args:
         proposal: made at the start of the window.
         window: the data that followed, with the workload's state as it was known at its start.
+        simulation: of replicas on the window, where others are scored on it too.
 
     Returns:
         Not scored, with a reason, where the proposal changes nothing that the window measures and claims
         nothing, where it measures too little, or where a claim can't be checked.
     """
-    score_type = _SCORERS[proposal.optimization_type]
-    rules = score_type(proposal, window)
+    simulation = simulation or ReplicaSimulation(window)
+    rules = _SCORERS[proposal.optimization_type](proposal, simulation)
     if rules is not None and not rules.scored:
         return rules
     checked = _with_latency(rules, proposal.claim, window)
-    checked = _with_saving(checked, proposal.claim, window, lambda: planned_replicas(proposal.target, window))
+    checked = _with_saving(checked, proposal.claim, window, lambda: simulation.planned(proposal.target))
     if checked is None:
         return unscored(_NOTHING)
     return checked
@@ -61,6 +64,7 @@ def score_together(
     merged: WorkloadState,
     window: WorkloadSnapshot,
     quantities: Collection[Path] = (),
+    simulation: ReplicaSimulation | None = None,
 ) -> WindowScore:
     """Scores the state that several proposals make together: all that any of them answers for must hold.
 
@@ -69,12 +73,13 @@ def score_together(
         merged: the state, whatever of them went into it.
         window: the data that followed, with the workload's state as it was known at its start.
         quantities: that are scored although the state leaves them as they were.
+        simulation: of replicas on the window, where others are scored on it too.
     """
     kinds = {part.optimization_type for part in parts}
     cost = [part for part in parts if part.optimization_type is OptimizationType.COST_OPTIMIZATION]
     whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.already_right for part in cost)
     state = Proposal(optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=merged, description="")
-    planned = planned_replicas(merged, window)
+    planned = (simulation or ReplicaSimulation(window)).planned(merged)
     rules = _score_under_own_load(merged, window, planned, whole=whole, quantities=quantities)
     if OptimizationType.SCALING_OPTIMIZATION in kinds and (rules is None or rules.scored):
         rules = _both(rules, score_scaling(state, window, planned))
@@ -88,7 +93,9 @@ def score_together(
     return rules if rules is not None else unscored(_NOTHING)
 
 
-def score_staying(proposal: Proposal, window: WorkloadSnapshot) -> bool | None:
+def score_staying(
+    proposal: Proposal, window: WorkloadSnapshot, simulation: ReplicaSimulation | None = None
+) -> bool | None:
     """Tells whether the state of a window's start would have done where a proposal wants another.
 
     What is scored is what the proposal answers for, at the values that it changes; an objective for latency
@@ -96,7 +103,9 @@ def score_staying(proposal: Proposal, window: WorkloadSnapshot) -> bool | None:
     """
     current, kind = window.workload.state, proposal.optimization_type
     if kind in (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION):
-        found = _SCORERS[kind](msgspec.structs.replace(proposal, target=current), window)
+        found = _SCORERS[kind](
+            msgspec.structs.replace(proposal, target=current), simulation or ReplicaSimulation(window)
+        )
     else:
         changed = changed_quantities(current, proposal.target)
         found = score_resources(changed, window) if changed and measures(changed, window) else None
@@ -108,17 +117,17 @@ def score_staying(proposal: Proposal, window: WorkloadSnapshot) -> bool | None:
     return kept if realised is None else realised <= slo.latency_ms and kept is not False
 
 
-def _score_all(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
-    return score_resources(proposal.target, window)
+def _score_all(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore:
+    return score_resources(proposal.target, simulation.window)
 
 
-def _score_scaling(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore:
-    return score_scaling(proposal, window)
+def _score_scaling(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore:
+    return score_scaling(proposal, simulation.window, simulation.planned(proposal.target))
 
 
-def _score_changes(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+def _score_changes(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore | None:
     target = proposal.target
-    return _score_under_own_load(target, window, planned_replicas(target, window), whole=False)
+    return _score_under_own_load(target, simulation.window, simulation.planned(target), whole=False)
 
 
 def _score_under_own_load(
@@ -151,12 +160,13 @@ def _score_under_own_load(
     return score_resources(scored, window)
 
 
-def _score_cost(proposal: Proposal, window: WorkloadSnapshot) -> WindowScore | None:
+def _score_cost(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore | None:
     # A state that stays as it is because nothing cheaper would do has been recommended, and is scored so.
-    return _score_all(proposal, window) if proposal.already_right else _score_changes(proposal, window)
+    scorer = _score_all if proposal.already_right else _score_changes
+    return scorer(proposal, simulation)
 
 
-_SCORERS: dict[OptimizationType, Callable[[Proposal, WorkloadSnapshot], WindowScore | None]] = {
+_SCORERS: dict[OptimizationType, Callable[[Proposal, ReplicaSimulation], WindowScore | None]] = {
     OptimizationType.RESOURCE_OPTIMIZATION: _score_all,
     OptimizationType.SCALING_OPTIMIZATION: _score_scaling,
     OptimizationType.COST_OPTIMIZATION: _score_cost,

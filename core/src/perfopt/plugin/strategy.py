@@ -71,6 +71,10 @@ class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             Changes in no group go together.
         yields: a group of changes with no field outside these gives way to what other proposals want.
         holds: fields of the target that the proposal was computed with: less of any breaks what it claims.
+        depends_on: limits that runtime knobs were computed from, such as "main.memory_limit": knobs are not
+            taken where the plan sets another limit. None is all limits of their container.
+        computed_for: field to the limit that knobs were computed for, where it is not the target's; set by
+            the engine, which asks once more for knobs where the plan moves a limit.
         serves_objective: the proposal is made to meet the latency objective. While that is missed, or
             predicted to be, it goes before all others, and only then `holds` counts.
     """
@@ -79,6 +83,8 @@ class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     yields: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     serves_objective: bool = False
+    depends_on: tuple[str, ...] | None = None
+    computed_for: dict[str, float | None] = {}
 
 
 SEPARATE_CONTAINERS = MergeHints(

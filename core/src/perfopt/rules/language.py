@@ -77,6 +77,8 @@ class Expression:
             facts: to read variables from.
             parameters: name, with "params." before it, to value.
         """
+        if len(self.reads) == 1 and self.text.strip() == self.reads[0].name:  # most bounds are one variable
+            return _number(self.reads[0].read(facts))
         data = self._given(parameters)
         for variable in self.reads:
             found = variable.read(facts)
@@ -96,8 +98,12 @@ class Expression:
             found = self.compiled.eval(data=data).value()
         except RuntimeError:  # the library's only exception
             return UNKNOWN
-        # Most errors come as values, whose text stands where a truth value or a number would.
-        return found if isinstance(found, bool | int | float) else UNKNOWN
+        return _number(found)
+
+
+def _number(found: Any) -> Any:
+    """Returns a truth value or number; most errors come as values, whose text stands where one would."""
+    return found if isinstance(found, bool | int | float) else UNKNOWN
 
 
 class Language:

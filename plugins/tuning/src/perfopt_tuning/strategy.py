@@ -43,7 +43,7 @@ _ALWAYS = (
     "latency_p95_ms",
     "latency_p99_ms",
 )
-_LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
+_LIMITS = {"cpu_limit_cores": "cpu_limit", "memory_limit_bytes": "memory_limit"}  # variable to field
 SEARCH_PRIOR = Prior(
     mean=0.83,
     strength=8.0,
@@ -147,8 +147,8 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
         reasons=tuple(decision.reason for _, decision in judged),
         claim=claim,
         prior=SEARCH_PRIOR if claim.latency_ms is not None and _steps(changed) else None,
-        data={"rests_on": _rests_on(changed), "knob_templates": _templates(workload.state, changed)},
-        merge=SEPARATE_CONTAINERS,
+        data={"knob_templates": _templates(workload.state, changed)},
+        merge=msgspec.structs.replace(SEPARATE_CONTAINERS, depends_on=_limits_read(changed)),
     )
 
 
@@ -157,13 +157,14 @@ def _steps(changed: Judged) -> bool:
     return any(decision.reason.code == "search_step" for _, decision in changed)
 
 
-def _rests_on(changed: Judged) -> dict[str, list[str]]:
-    """Returns the limits that the formulas of each container's knobs read: other limits, other knobs."""
-    found: dict[str, list[str]] = {}
-    for name, decision in changed:
-        text = "" if decision.knob.formula is None else decision.knob.formula.text
-        found.setdefault(name, []).extend(limit for limit in _LIMITS if limit in text)
-    return {name: sorted(set(limits)) for name, limits in found.items()}
+def _limits_read(changed: Judged) -> tuple[str, ...]:
+    """Returns the limits that the formulas of the knobs read, such as "main.memory_limit"."""
+    texts = [(name, decision.knob.formula.text) for name, decision in changed if decision.knob.formula]
+    return tuple(
+        dict.fromkeys(
+            f"{name}.{label}" for name, text in texts for limit, label in _LIMITS.items() if limit in text
+        )
+    )
 
 
 def _templates(state: WorkloadState, changed: Judged) -> dict[str, dict[str, object]]:

@@ -23,7 +23,8 @@ class Change:
 
     Attributes:
         container: "" for a field of the workload.
-        kind: the type for short, as on the command line: "resource".
+        kind: the type for short, as on the command line: "resource"; where several plugins bring the type,
+            with the plugin.
         what: the field in words: "cpu request", "replicas".
         current, recommended: printed values; "-" is unset.
         severity: "raise" (too little now), "lower" (more than needed now) or "setting".
@@ -77,6 +78,36 @@ def short_type(kind: str) -> str:
     return kind.removesuffix("_OPTIMIZATION").removeprefix("PERFORMANCE_").lower()
 
 
+@dataclass(frozen=True, slots=True)
+class TypeLabels:
+    """Names types for short; where several plugins bring one type, with the plugin.
+
+    Attributes:
+        shared: types that several strategies of a report are of.
+    """
+
+    shared: frozenset[str]
+
+    @classmethod
+    def of_results(cls, results: Iterable[AnalysisResult]) -> "TypeLabels":
+        """Returns the labels of a report."""
+        strategies: dict[str, set[str]] = {}
+        for result in results:
+            for made in result.recommendations:
+                strategies.setdefault(made.optimization_type, set()).add(made.plugin)
+            for declined in result.declined:
+                own = strategies.setdefault(declined.optimization_type, set())
+                own |= {declined.plugin} if declined.plugin is not None else set()
+        return cls(frozenset(kind for kind, plugins in strategies.items() if len(plugins) > 1))
+
+    def label(self, kind: str, plugin: str | None) -> str:
+        """Returns "resource", or "resource (acme)" where others are of the type."""
+        short = short_type(kind)
+        if kind not in self.shared or plugin is None:
+            return short
+        return f"{short} ({plugin.partition('/')[0]})"
+
+
 def backtested(evidence: Evidence) -> tuple[int, int]:
     """Returns how many past windows were accurate, and how many were scored."""
     known = [window.accurate for window in evidence.windows if window.accurate is not None]
@@ -85,7 +116,9 @@ def backtested(evidence: Evidence) -> tuple[int, int]:
 
 def service_changes(results: Iterable[AnalysisResult]) -> list[ServiceChanges]:
     """Returns the services with changes, those worth most first; unknown worth comes last."""
-    found = [changes for result in results if (changes := _of_result(result)) is not None]
+    results = list(results)
+    labels = TypeLabels.of_results(results)
+    found = [changes for result in results if (changes := _of_result(result, labels)) is not None]
     return sorted(
         found,
         key=lambda one: (one.expected_value is None, -(one.expected_value or 0.0), one.service),
@@ -110,7 +143,7 @@ def changed_fields(current: dict[str, Any], recommended: dict[str, Any]) -> dict
     }
 
 
-def _of_result(result: AnalysisResult) -> ServiceChanges | None:
+def _of_result(result: AnalysisResult, labels: TypeLabels) -> ServiceChanges | None:
     changing = [
         one for one in result.recommendations if changed_fields(one.current_state, one.recommended_state)
     ]
@@ -118,7 +151,7 @@ def _of_result(result: AnalysisResult) -> ServiceChanges | None:
         return None
     changing.sort(key=lambda one: -(one.expected_value.total if one.expected_value else 0.0))
     whole: Priced = result.plan or changing[0]
-    rows = tuple(row for one in changing for row in _rows(one, _own_fields(one, result.plan), whole))
+    rows = tuple(row for one in changing for row in _rows(one, _own_fields(one, result.plan), whole, labels))
     if not rows:
         return None
     values = [one.expected_value.total for one in changing if one.expected_value is not None]
@@ -143,7 +176,7 @@ def _own_fields(recommendation: OptimizationRecommendation, plan: Plan | None) -
 
 
 def _rows(
-    recommendation: OptimizationRecommendation, own: set[str] | None, whole: Priced
+    recommendation: OptimizationRecommendation, own: set[str] | None, whole: Priced, labels: TypeLabels
 ) -> Iterator[Change]:
     changed = changed_fields(whole.current_state, whole.recommended_state)
     if own is not None:
@@ -152,7 +185,7 @@ def _rows(
     for container, what, current, recommended, severity in _described(changed):
         yield Change(
             container=container,
-            kind=short_type(recommendation.optimization_type),
+            kind=labels.label(recommendation.optimization_type, recommendation.plugin),
             what=what,
             current=current,
             recommended=recommended,
@@ -189,9 +222,12 @@ def _autoscaler(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str,
     main = [f"hpa.{part}" for part in _HPA_PARTS]
     if all(before is None for before, _ in changed.values()):
         least, most, target = (changed.get(label, (None, None))[1] for label in main)
-        at = "" if target is None else f" at {target:g}% cpu"
-        yield "", _HPA, "-", f"{least or 1}-{most}{at}", SETTING
-        return
+        bounds = f"{least or 1}-{most}" if most is not None else None if least is None else f"min {least}"
+        at = None if target is None else f"at {target:g}% cpu"
+        shown = " ".join(part for part in (bounds, at) if part is not None)
+        if shown:
+            yield "", _HPA, "-", shown, SETTING
+            return
     for label, (before, after) in changed.items():
         what = label.replace("hpa.", "hpa ").replace("_utilization_percent", " %").replace("_", " ")
         severity = _severity(fields.parse_label(label), before, after)

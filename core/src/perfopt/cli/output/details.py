@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
-from perfopt.cli.output.changes import Priced, backtested, short_type
+from perfopt.cli.output.changes import Priced, TypeLabels, backtested, short_type
 from perfopt.cli.output.notes import conditions, listed_types
 from perfopt.cli.output.terminal import Screen
 from perfopt.domain.period import format_instant
@@ -23,28 +23,32 @@ _LABEL = 18
 def details(results: Iterable[AnalysisResult], screen: Screen) -> str:
     """Prints each service in full."""
     lines: list[str] = []
+    results = list(results)
+    labels = TypeLabels.of_results(results)
     for result in results:
         lines += ["", f"── {result.service_name} ".ljust(screen.width, "─")]
-        for label, text in _service(result):
+        for label, text in _service(result, labels):
             lines += wrapped(label, text, screen.width)
     return screen.printable("".join(f"{line}\n" for line in lines))
 
 
-def _service(result: AnalysisResult) -> Iterator[tuple[str, str]]:
+def _service(result: AnalysisResult, labels: TypeLabels) -> Iterator[tuple[str, str]]:
     for recommendation in result.recommendations:
         yield from recommendation_lines(recommendation)
     if result.plan is not None:
         yield from _plan(result.plan)
-    for (code, reason), kinds in _reasons(result.declined).items():
+    for (code, reason), kinds in _reasons(result.declined, labels).items():
         yield ("abstained", f"{listed_types(kinds)} ({code}): {reason}")
     for warning in result.warnings:
         yield ("warning", f"{warning.message} ({warning.code})")
 
 
-def _reasons(declined: Iterable[Declined]) -> dict[tuple[str, str], list[str]]:
+def _reasons(declined: Iterable[Declined], labels: TypeLabels) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for one in declined:
-        found.setdefault((one.code.value, one.reason), []).append(one.optimization_type)
+        found.setdefault((one.code.value, one.reason), []).append(
+            labels.label(one.optimization_type, one.plugin)
+        )
     return found
 
 

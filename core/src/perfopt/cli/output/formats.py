@@ -11,7 +11,7 @@ from perfopt.cli.output.page import SeriesOf, to_page
 from perfopt.cli.output.render import Report, to_json, to_yaml
 from perfopt.cli.output.terminal import Screen
 from perfopt.cli.output.text import to_text
-from perfopt.cli.output.totals import NO_CHANGES, totals
+from perfopt.cli.output.totals import totals, without_changes
 
 _CSV = (
     "service", "container", "type", "field", "current", "recommended", "severity", "confidence",
@@ -76,7 +76,7 @@ def _csv_rows(of: ServiceChanges) -> Iterator[tuple[object, ...]]:
 def to_markdown(report: Report) -> str:
     """Prints the table, the total and the notes as GitHub's Markdown, for a merge request or a chat."""
     found = service_changes(report.results)
-    lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if found else [NO_CHANGES]
+    lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if found else [without_changes(report)]
     lines += [_line(row) for of in found for row in _markdown_rows(of)]
     lines += [f"\n{total}" for total in totals(found)]
     lines += [""] if (noted := notes(report)) else []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from perfopt.cli.output.changes import Priced, short_type, unchanged
+from perfopt.cli.output.changes import Priced, TypeLabels, short_type, unchanged
 from perfopt.cli.output.render import Report
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Conflict
@@ -39,10 +39,11 @@ class Note:
 def notes(report: Report) -> list[Note]:
     """Returns all notes of a report, in the order to print them in."""
     results = report.results
+    labels = TypeLabels.of_results(results)
     return [
-        *_grouped(NO_CHANGE, _unchanged(results)),
-        *_rejected(results),
-        *_grouped(ABSTAINED, _abstained(results)),
+        *_grouped(NO_CHANGE, _unchanged(results, labels)),
+        *_rejected(results, labels),
+        *_grouped(ABSTAINED, _abstained(results, labels)),
         *_grouped(APPLY, _conditions(results)),
         *_grouped(WARNING, ((r.service_name, "", w.code, w.message) for r in results for w in r.warnings)),
         *(
@@ -67,25 +68,26 @@ def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[Note]:
         yield Note(label, kinds, services, code, shown)
 
 
-def _unchanged(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
+def _unchanged(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[_Entry]:
     kinds: dict[str, list[str]] = {}
     for service, recommendation in unchanged(results):
-        kinds.setdefault(service, []).append(recommendation.optimization_type)
+        label = labels.label(recommendation.optimization_type, recommendation.plugin)
+        kinds.setdefault(service, []).append(label)
     for service, own in kinds.items():
         yield service, listed_types(own), "", ""
 
 
-def _rejected(results: Iterable[AnalysisResult]) -> Iterator[Note]:
+def _rejected(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[Note]:
     """One line for each proposal of which the plan takes less than it asked for."""
     for result in results:
         lost: dict[tuple[str, str], list[Conflict]] = {}
         for one in result.plan.conflicts if result.plan is not None else ():
             lost.setdefault((one.lost_by, one.lost_by_type), []).append(one)
-        for (_, kind), conflicts in lost.items():
+        for (plugin, kind), conflicts in lost.items():
             wanted = ", ".join(f"{one.field} {_wanted(one)}" for one in conflicts)
             yield Note(
                 REJECTED,
-                short_type(kind),
+                labels.label(kind, plugin),
                 (result.service_name,),
                 conflicts[0].code,
                 f"{wanted}: {conflicts[0].reason}",
@@ -98,22 +100,23 @@ def _wanted(one: Conflict) -> str:
     return f"({len(one.wanted)} entries)" if isinstance(one.wanted, list | dict) else str(one.wanted)
 
 
-def _abstained(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
+def _abstained(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[_Entry]:
     for result in results:
         shown = {one.lost_by_type for one in result.plan.conflicts} if result.plan is not None else set()
         reasons: dict[tuple[str, str], list[str]] = {}
         for declined in result.declined:
             if declined.optimization_type not in shown:
                 key = (declined.code.value, declined.reason)
-                reasons.setdefault(key, []).append(declined.optimization_type)
+                label = labels.label(declined.optimization_type, declined.plugin)
+                reasons.setdefault(key, []).append(label)
         for (code, reason), kinds in reasons.items():
             yield result.service_name, listed_types(kinds), code, reason
 
 
-def listed_types(kinds: Sequence[str]) -> str:
-    """Returns types for short, with commas; "all" where they are all."""
-    unique = list(dict.fromkeys(kinds))
-    return "all" if len(unique) == len(OptimizationType) else ", ".join(short_type(kind) for kind in unique)
+def listed_types(labels: Sequence[str]) -> str:
+    """Returns labels of types with commas; "all" where they are all types."""
+    unique = list(dict.fromkeys(labels))
+    return "all" if set(unique) == {short_type(kind) for kind in OptimizationType} else ", ".join(unique)
 
 
 def _conditions(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:

@@ -9,7 +9,7 @@ from perfopt.cli.output.layout import MARKS, backtest, cost
 from perfopt.cli.output.notes import Note, notes
 from perfopt.cli.output.pictures import pictures
 from perfopt.cli.output.render import Report
-from perfopt.cli.output.totals import NO_CHANGES, totals
+from perfopt.cli.output.totals import totals, without_changes
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
 SeriesOf = Mapping[str, WorkloadSnapshot]
@@ -34,7 +34,7 @@ def to_page(report: Report, series: SeriesOf) -> str:
     """
     found = service_changes(report.results)
     parts = ["<h1>Recommendations</h1>", *(f"<p><b>{escape(total)}</b></p>" for total in totals(found))]
-    parts.append(_table(found) if found else f"<p>{NO_CHANGES}</p>")
+    parts.append(_table(found) if found else f"<p>{escape(without_changes(report))}</p>")
     parts.append(_notes(notes(report)))
     if series:
         parts.append(_LEGEND)

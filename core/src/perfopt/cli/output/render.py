@@ -48,16 +48,11 @@ def _dumper() -> Any:
 def to_lines(result: AnalysisResult) -> str:
     """Prints one recommendation a line, then one line for each type that was declined."""
     lines = [msgspec.json.encode(recommendation) for recommendation in result.recommendations]
-    lines += [
-        msgspec.json.encode(
-            {
-                "service_name": result.service_name,
-                "optimization_type": declined.optimization_type,
-                "declined": {"code": declined.code, "reason": declined.reason},
-            }
-        )
-        for declined in result.declined
-    ]
+    for declined in result.declined:
+        why = {"code": declined.code, "reason": declined.reason}
+        why |= {} if declined.plugin is None else {"plugin": declined.plugin}
+        kind = {"service_name": result.service_name, "optimization_type": declined.optimization_type}
+        lines.append(msgspec.json.encode(kind | {"declined": why}))
     return "".join(f"{line.decode()}\n" for line in lines)
 
 

@@ -11,7 +11,7 @@ from perfopt.cli.output.layout import LEGEND, changes_table, notes_table, printe
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.render import Report
 from perfopt.cli.output.terminal import Screen
-from perfopt.cli.output.totals import NO_CHANGES, totals
+from perfopt.cli.output.totals import totals, without_changes
 
 NOTHING = "Nothing was analysed: the source holds no service.\n"
 
@@ -27,7 +27,7 @@ def to_text(report: Report, screen: Screen, *, verbose: bool = False) -> str:
     found, noted = service_changes(report.results), notes(report)
     if not found and not noted:
         return NOTHING
-    parts: list[RenderableType] = [*changes_table(found, screen)] if found else [NO_CHANGES]
+    parts: list[RenderableType] = [*changes_table(found, screen)] if found else [without_changes(report)]
     parts += [Text(total, style="bold") for total in totals(found)]
     if found:
         parts += [Text(line, style="dim") for line in _legend(screen)]

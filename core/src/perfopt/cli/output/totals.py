@@ -4,8 +4,26 @@ from collections.abc import Iterable, Iterator
 
 from perfopt.cli.output.changes import ServiceChanges
 from perfopt.cli.output.layout import cost_change
+from perfopt.cli.output.render import Report
+from perfopt.domain.enums import DeclineCode
+from perfopt.domain.recommendation import AnalysisResult
 
-NO_CHANGES = "No change is recommended."
+
+def without_changes(report: Report) -> str:
+    """Returns what stands where a table of changes would, of a report without any."""
+    results = report.results
+    if any(result.recommendations for result in results):
+        return "No change is recommended."
+    without_data = sum(_all_without_data(result) for result in results)
+    number = len(results) + len(report.failed)
+    services = "1 service" if number == 1 else f"{number} services"
+    if without_data + len(report.failed) == number:
+        return f"Nothing could be analysed: {services} without usable data, see below."
+    return f"No recommendation: all strategies abstained for {services}, see below."
+
+
+def _all_without_data(result: AnalysisResult) -> bool:
+    return all(one.code is DeclineCode.NO_DATA for one in result.declined)
 
 
 def totals(found: Iterable[ServiceChanges]) -> Iterator[str]:

@@ -120,10 +120,11 @@ def window_of(
         claims: the strategies whose claims count, from `claiming`.
         quantities: that are scored although the state leaves them as they were.
     """
-    window = origin.window
-    assert window is not None
+    simulation = origin.simulation
+    assert simulation is not None
     parts = [_part(scored, claims=scored.key in claims) for scored in origin.proposals]
-    return scored_window(score_together(parts, made.state, window, quantities), made.state, window)
+    result = score_together(parts, made.state, simulation.window, quantities, simulation)
+    return scored_window(result, made.state, simulation.window)
 
 
 def staying_of(origin: Origin, quantities: Collection[Path]) -> bool | None:
@@ -132,7 +133,7 @@ def staying_of(origin: Origin, quantities: Collection[Path]) -> bool | None:
     parts = [_part(scored, claims=False) for scored in origin.proposals]
     if not parts:
         return None
-    found = score_together(parts, origin.state, origin.window, quantities)
+    found = score_together(parts, origin.state, origin.window, quantities, origin.simulation)
     return found.accurate if found.scored else None
 
 

@@ -16,10 +16,11 @@ from perfopt.engine.plan.reconcile import (
     JOINT_VIOLATION,
     NO_NET_BENEFIT,
     REDUNDANT,
+    REFUSED_BY_RULES,
     reject_all,
 )
 from perfopt.engine.plan.scored import ScoredProposal
-from perfopt.engine.plan.search import PlanSearch, ScoredPlan
+from perfopt.engine.plan.search import PlanSearch, ScoredPlan, contributing
 from perfopt.evaluation.rolling import scored_window
 from perfopt.evaluation.score import score, score_staying
 from perfopt.plugin.context import AnalysisContext
@@ -93,11 +94,15 @@ def merge(
     for scored in search.left_out(plan):
         _explain(scored, plan, search)
     proposals = tuple(_merged_proposal(one, plan, analysis, origins) for one in strategies)
-    return MergedPlan(plan.state, proposals, plan.evidence, search.prior_of(_owners(plan)))
+    return MergedPlan(plan.state, proposals, plan.evidence, search.prior_of(contributing(plan.state)))
 
 
 def _explain(scored: ScoredProposal, plan: ScoredPlan, search: PlanSearch) -> None:
-    """Notes why a proposal is left out: by the difference that it would make."""
+    """Notes why a proposal is left out: by the difference that it makes, or by the refusal of rules."""
+    refused = search.vetoed_with(scored, plan)
+    if refused is not None:
+        reject_all(plan.state.merged, scored, REFUSED_BY_RULES, None, refusal=refused.reason)
+        return
     difference = search.difference(scored, plan)
     winner = max(
         (one for one in search.analysis.proposals if one.key in plan.keys and one.changes_something),
@@ -110,12 +115,6 @@ def _explain(scored: ScoredProposal, plan: ScoredPlan, search: PlanSearch) -> No
     elif winner is not None and scored.additions:
         code = REDUNDANT
     reject_all(plan.state.merged, scored, code, None if code == NO_NET_BENEFIT else winner, difference)
-
-
-def _owners(plan: ScoredPlan) -> frozenset[str]:
-    """Returns the keys of the strategies that a value of the plan is from."""
-    merged = plan.state.merged
-    return frozenset(one.key for owned in merged.owners.values() for one in owned if merged.owned_by(one))
 
 
 def _merged_proposal(
@@ -136,7 +135,7 @@ def _stayed(key: str, origin: Origin) -> bool | None:
     scored = origin.proposal_of(key)
     if scored is None or origin.window is None:
         return None
-    return score_staying(scored.proposal, origin.window)
+    return score_staying(scored.proposal, origin.window, origin.simulation)
 
 
 def _own_target(
@@ -163,4 +162,4 @@ def _own_window(key: str, origin: Origin, made: MergedState, tested: ReplayWindo
     if target is scored.proposal.target:
         return tested
     adjusted = msgspec.structs.replace(scored.proposal, target=target)
-    return scored_window(score(adjusted, origin.window), target, origin.window)
+    return scored_window(score(adjusted, origin.window, origin.simulation), target, origin.window)

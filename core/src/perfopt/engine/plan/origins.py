@@ -13,6 +13,7 @@ from perfopt.engine.messages import Outcome
 from perfopt.engine.plan.scored import ScoredProposal, misses_objective
 from perfopt.engine.plan.utility import expected_utility, preferred
 from perfopt.evaluation.known import state_at
+from perfopt.evaluation.scaling import ReplicaSimulation
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Prior, Proposal
@@ -53,13 +54,18 @@ class Origin:
         context: of the strategies.
         fields: of the state that the workload had.
         proposals: by key.
-        window: the data that followed; None for the analysis itself.
+        simulation: of replicas on the data that followed; None for the analysis itself.
     """
 
     context: AnalysisContext
     fields: Values
     proposals: tuple[ScoredProposal, ...]
-    window: WorkloadSnapshot | None = None
+    simulation: ReplicaSimulation | None = None
+
+    @property
+    def window(self) -> WorkloadSnapshot | None:
+        """The data that followed; None for the analysis itself."""
+        return None if self.simulation is None else self.simulation.window
 
     @property
     def state(self) -> WorkloadState:
@@ -107,7 +113,7 @@ def _origin(
             # Only what was scored by then: nothing learnt later decides between two at that time.
             past = tuple(w for w in one.evidence.windows if w.scored_until <= tested.made_at)
             scored.append(_scored(one, proposal, known, fields, Evidence(windows=past)))
-    return Origin(known, fields, tuple(sorted(scored, key=lambda one: one.key)), window)
+    return Origin(known, fields, tuple(sorted(scored, key=lambda one: one.key)), ReplicaSimulation(window))
 
 
 def _scored(

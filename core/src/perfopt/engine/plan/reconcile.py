@@ -11,6 +11,7 @@ from perfopt.domain.fields import (
     Values,
     container_path,
     is_knob,
+    label,
     more_is_safer,
     print_value,
 )
@@ -20,6 +21,7 @@ from perfopt.engine.plan.scored import BY_UTILITY, MEMORY_SAFETY, FieldGroup, Sc
 
 SAME_FIELD, DEPENDENT_FIELD = "same_field", "dependent_field"
 JOINT_VIOLATION, REDUNDANT, NO_NET_BENEFIT = "joint_violation", "redundant", "no_net_benefit"
+REFUSED_BY_RULES = "refused_by_rules"
 _REQUEST_OF_LIMIT = {limit: request for request, limit in REQUEST_LIMIT_PAIRS}
 
 
@@ -35,6 +37,7 @@ class RejectedField:
         rank: what the winner stands for; owner_rank: what the owner stands for.
         contested: the field that decided, another one where the code is DEPENDENT_FIELD.
         difference: what the plan would be worth more with it, where that decided.
+        refusal: why rules refuse the plan with it, where that decided.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class RejectedField:
     contested: Path
     owner_rank: int = BY_UTILITY
     difference: ExpectedValue | None = None
+    refusal: str | None = None
 
 
 @dataclass(slots=True)
@@ -159,11 +163,12 @@ def reject_all(
     scored: ScoredProposal,
     code: str,
     winner: ScoredProposal | None,
-    difference: ExpectedValue | None,
+    difference: ExpectedValue | None = None,
+    refusal: str | None = None,
 ) -> None:
-    """Notes that a proposal is not in the plan because the plan is worth more without it."""
+    """Notes that a proposal is not in the plan: it is worth more, or accepted by the rules, without it."""
     merged.rejected += [
-        RejectedField(path, value, code, scored, winner, group.rank, path, group.rank, difference)
+        RejectedField(path, value, code, scored, winner, group.rank, path, group.rank, difference, refusal)
         for group in scored.groups
         for path, value in group.values.items()
     ]
@@ -172,9 +177,7 @@ def reject_all(
 def reject_stale_knobs(merged: MergedFields, state: WorkloadState) -> bool:
     """Takes out knobs that were computed for other limits than there will be; tells whether there were any.
 
-    A proposal may say in its data which limits the knobs of a container rest on: {"rests_on": {container:
-    [field, ...]}}. Otherwise it is both. The engine asks once more for knobs for the limits that there will
-    be, and notes in "computed_for" which these are.
+    See `perfopt.plugin.MergeHints.depends_on` and `computed_for`.
     """
     stale = [path for path in merged.values if is_knob(path) and _moved_limit(merged, path, state)]
     for path in stale:
@@ -194,14 +197,15 @@ def _moved_limit(merged: MergedFields, knob: Path, state: WorkloadState) -> Path
     """Returns the field whose move made a container's limit another one than a knob was computed for."""
     scored, container = merged.owners[knob][0], knob[1]
     meant, there = scored.proposal.target.container(container), state.container(container)
-    data = scored.proposal.data
-    rests_on = data.get("rests_on", {}).get(container, _REQUEST_OF_LIMIT)
-    computed_for = data.get("computed_for", {}).get(container, {})
+    hints = scored.proposal.merge
     for limit, request in _REQUEST_OF_LIMIT.items():
-        place = container_path(container, limit)
-        wanted = print_value(place, computed_for.get(limit, getattr(meant, limit, None)))
-        moved = limit in rests_on and wanted != print_value(place, getattr(there, limit, None))
-        for path in (place, container_path(container, request)):
-            if moved and path in merged.owners:
-                return path
+        path = container_path(container, limit)
+        if hints.depends_on is not None and label(path) not in hints.depends_on:
+            continue
+        wanted = hints.computed_for.get(label(path), getattr(meant, limit, None))
+        if print_value(path, wanted) == print_value(path, getattr(there, limit, None)):
+            continue
+        for cause in (path, container_path(container, request)):
+            if cause in merged.owners:
+                return cause
     return None

@@ -1,8 +1,9 @@
 """The plan is the subset of proposals with the highest expected utility under the rules.
 
-Starting with all, the proposal without which the plan is worth most is left out, as long as the plan is worth
-more; a bound tells which subsets need not be scored. A subset is admissible where none is left out that must
-be in:
+Starting with all, the plan gives way to the best admissible plan without some of its proposals, as long
+as one is worth more. All subsets are looked at, not only those without one proposal: two may help only
+together. A bound tells which of them need not be scored. A subset is admissible where none is left out that
+must be in:
 
 - who wins a contested field is decided by rank and utility (`reconcile`), so a proposal gives a field up to
   another only where the backtest is violated with it;
@@ -10,15 +11,18 @@ be in:
 - what adds capacity is in, unless it is the cause of violations together with the rest, or the rest adds
   replicas and is accurate as often without it: that staying held in a few windows says little against what a
   strategy forecasts, and under-provisioning costs more than capacity.
+
+Where rules refuse a plan, as few proposals are left out as make them accept it, whatever these are.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import SCHEDULE, Values, all_fields, is_knob
-from perfopt.domain.recommendation import Evidence, ExpectedValue, ReplayWindow
+from perfopt.domain.recommendation import Declined, Evidence, ExpectedValue, ReplayWindow
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.plan.decide import (
     MergedState,
@@ -37,6 +41,7 @@ from perfopt.plugin.strategy import Claim, Prior, Proposal
 from perfopt.rules import RuleSet
 
 Keys = frozenset[str]
+_MAX_SUBSETS = 128  # all of 7 proposals; of more, those without the fewest
 _TOLERANCE = 1e-6  # money: less is no difference
 _UNKNOWN_COST = ExpectedValue(saving=0.0, risk=0.0, total=0.0)
 
@@ -76,6 +81,7 @@ class PlanSearch:
     rules: RuleSet
     record: StrategyRecord | None
     _states: dict[Keys, MergedState] = field(default_factory=dict)
+    _states_at: dict[tuple[int, Keys], MergedState] = field(default_factory=dict)
     _plans: dict[Keys, ScoredPlan] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,31 +106,78 @@ class PlanSearch:
         return frozenset(one.key for one in self.strategies)
 
     def best(self) -> ScoredPlan:
-        """Returns the plan from which leaving out one more makes it worth no more."""
-        best = self.plan(self.all_keys)
-        while best.state.vetoed is None and (fewer := self._better(best)) is not None:
+        """Returns the plan from which leaving out any more proposals makes it worth no more."""
+        best = self._accepted(self.plan(self.all_keys))
+        while (fewer := self._better(best)) is not None:
             best = fewer
         return best
 
-    def _better(self, plan: ScoredPlan) -> ScoredPlan | None:
-        """Returns the best admissible plan without one of the strategies; None where none is worth more.
-
-        All are valued with the prior of the plan, so that only cost and record tell them apart.
-        """
+    def _accepted(self, plan: ScoredPlan) -> ScoredPlan:
+        """Returns the plan that rules accept with as many proposals as they do; of several the best."""
+        if plan.state.vetoed is None:
+            return plan
         prior = self.prior_of(plan.keys)
-        found, most = None, self.value(plan.state, plan.evidence, prior).total + _TOLERANCE
-        for scored in self._inside(plan):
-            keys = plan.keys - {scored.key}
-            if scored.for_objective or not scored.changes_something or self._bound(keys, prior) <= most:
-                continue
-            fewer = self.plan(keys)
-            total = self.value(fewer.state, fewer.evidence, prior).total
-            if total > most and self._admissible(fewer):
-                found, most = fewer, total + _TOLERANCE
-        return found
+        for without in _groups([scored.key for scored in self._inside(plan)]):
+            accepted = [keys for group in without if self._state(keys := plan.keys - group).vetoed is None]
+            if accepted:
+                plans = [self.plan(keys) for keys in accepted]
+                return max(plans, key=lambda one: self._preference(one, prior))
+        return self.plan(frozenset())
+
+    def _preference(self, plan: ScoredPlan, prior: Prior) -> tuple[int, float]:
+        needed = sum(scored.for_objective for scored in self._inside(plan))
+        return needed, self.value(plan.state, plan.evidence, prior).total
+
+    def _better(self, plan: ScoredPlan) -> ScoredPlan | None:
+        """Returns the best admissible plan without some of the proposals; None where none is worth more.
+
+        Two are valued with the prior of all that contributes to either, so that only cost and record tell
+        them apart: a proposal does not lose its value because another, of a lower prior, is left out with it.
+        """
+        best = plan
+        optional = [one for one in self._inside(plan) if one.changes_something and not one.for_objective]
+        for groups in _groups([scored.key for scored in optional]):
+            for without in groups:
+                keys = plan.keys - without
+                prior = self._common_prior(keys, best.keys)
+                most = self.value(best.state, best.evidence, prior).total + _TOLERANCE
+                if not self._may_be_better(keys, plan, prior, most):
+                    continue
+                fewer = self.plan(keys)
+                total = self.value(fewer.state, fewer.evidence, prior).total
+                if total > most and self._admissible(fewer):
+                    best = fewer
+        return None if best is plan else best
+
+    def _common_prior(self, one: Keys, other: Keys) -> Prior:
+        both = [contributing(self._state(keys)) for keys in (one, other)]
+        return self.prior_of(frozenset().union(*both))
+
+    def _may_be_better(self, keys: Keys, plan: ScoredPlan, prior: Prior, most: float) -> bool:
+        """Tells, before it is scored, whether a plan without some of the proposals of another can be better.
+
+        What adds capacity, and what sets a field that others set then, is left out for violations only.
+
+        Args:
+            keys: of the proposals that stay.
+            plan: the other.
+            prior: of both.
+            most: what the plan must be worth.
+        """
+        violated = [number for number, one in enumerate(plan.evidence.windows) if one.accurate is False]
+        adds_replicas = any(one.adds_replicas for one in self._inside(plan) if one.key in keys)
+        without = [scored for scored in self._inside(plan) if scored.key not in keys]
+        needed = any(one.additions and not (one.raises_cpu_only and adds_replicas) for one in without)
+        if needed and not violated:
+            return False
+        state = self._state(keys)
+        if state.vetoed is not None or self._bound(keys, prior) <= most:
+            return False
+        needed = needed or any(_gives_up_a_field(one, plan.state, state) for one in without)
+        return not needed or any(self._window(number, keys).accurate for number in violated)
 
     def _bound(self, keys: Keys, prior: Prior) -> float:
-        """Returns what a plan is worth at most: were it accurate in all windows."""
+        """Returns what a plan is worth at most: if it were accurate in all windows."""
         return self.value(self._state(keys), Evidence(windows=self._accurate), prior).total
 
     def prior_of(self, keys: Keys) -> Prior:
@@ -150,14 +203,19 @@ class PlanSearch:
         return self._plans[keys]
 
     def _scored(self, keys: Keys) -> ScoredPlan:
-        state = self._state(keys)
-        states = tuple(decide(origin, keys, self.rules) for origin in self.origins)
-        windows = tuple(self._window(index, made, keys) for index, made in enumerate(states))
-        return ScoredPlan(keys, state, states, Evidence(windows=windows))
+        indices = range(len(self.origins))
+        states = tuple(self._state_at(index, keys) for index in indices)
+        evidence = Evidence(windows=tuple(self._window(index, keys) for index in indices))
+        return ScoredPlan(keys, self._state(keys), states, evidence)
 
-    def _window(self, index: int, made: MergedState, keys: Keys) -> ReplayWindow:
-        """Scores a state; a single strategy's own window is known already."""
-        origin = self.origins[index]
+    def _state_at(self, index: int, keys: Keys) -> MergedState:
+        if (index, keys) not in self._states_at:
+            self._states_at[index, keys] = decide(self.origins[index], keys, self.rules)
+        return self._states_at[index, keys]
+
+    def _window(self, index: int, keys: Keys) -> ReplayWindow:
+        """Returns the score of a state; a single strategy's own window is known already."""
+        origin, made = self.origins[index], self._state_at(index, keys)
         nothing = unscored_window(origin, made, keys)
         if nothing is not None:
             return nothing
@@ -199,7 +257,7 @@ class PlanSearch:
         """Tells whether a plan without a proposal is admissible."""
         fuller = self.plan(plan.keys | {scored.key})
         pairs = list(zip(fuller.evidence.windows, plan.evidence.windows, strict=True))
-        if self._gives_up_a_field(scored, fuller, plan) and not any(
+        if _gives_up_a_field(scored, fuller.state, plan.state) and not any(
             more.accurate is False and fewer.accurate for more, fewer in pairs
         ):
             return False
@@ -211,10 +269,6 @@ class PlanSearch:
             scored.raises_cpu_only and any(one.adds_replicas for one in self._inside(plan))
         )
 
-    def _gives_up_a_field(self, scored: ScoredProposal, fuller: ScoredPlan, plan: ScoredPlan) -> bool:
-        """Tells whether another proposal sets a field that this one sets where it is in the plan."""
-        return any(path in plan.state.merged.values for path in fuller.state.merged.owned_by(scored))
-
     def violates_jointly(self, scored: ScoredProposal, plan: ScoredPlan) -> bool:
         """Tells whether a proposal is accurate by itself in a window in which it makes a plan violated."""
         fuller = self.plan(plan.keys | {scored.key})
@@ -224,6 +278,10 @@ class PlanSearch:
             more.accurate is False and fewer.accurate is True and own.accurate is not False
             for more, fewer, own in windows
         )
+
+    def vetoed_with(self, scored: ScoredProposal, plan: ScoredPlan) -> Declined | None:
+        """Returns why rules refuse a plan with a proposal that it leaves out; None where they accept it."""
+        return self._state(plan.keys | {scored.key}).vetoed
 
     def difference(self, scored: ScoredProposal, plan: ScoredPlan) -> ExpectedValue:
         """Returns what a plan would be worth more with a proposal that it leaves out."""
@@ -236,6 +294,27 @@ class PlanSearch:
 
     def _inside(self, plan: ScoredPlan) -> list[ScoredProposal]:
         return [scored for scored in self.analysis.proposals if scored.key in plan.keys]
+
+
+def contributing(state: MergedState) -> Keys:
+    """Returns the keys of the strategies that a value of a merged state is from."""
+    merged = state.merged
+    return frozenset(one.key for owned in merged.owners.values() for one in owned if merged.owned_by(one))
+
+
+def _gives_up_a_field(scored: ScoredProposal, fuller: MergedState, fewer: MergedState) -> bool:
+    """Tells whether another proposal sets a field that this one sets where it is in the plan."""
+    return any(path in fewer.merged.values for path in fuller.merged.owned_by(scored))
+
+
+def _groups(keys: Sequence[str]) -> Iterator[list[Keys]]:
+    """Yields the groups that may be left out, by their size, until there are more than can be tried."""
+    tried = 0
+    for size in range(1, len(keys) + 1):
+        tried += math.comb(len(keys), size)
+        if size > 1 and tried > _MAX_SUBSETS:
+            return
+        yield [frozenset(group) for group in combinations(keys, size)]
 
 
 def plan_cost(state: MergedState, context: AnalysisContext) -> float | None:

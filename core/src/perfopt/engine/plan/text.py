@@ -50,6 +50,8 @@ def conflict(rejected: RejectedField, values: Values, slo: Slo | None, currency:
 
 
 def _why(rejected: RejectedField, slo: Slo | None, currency: str) -> str:
+    if rejected.refusal is not None:
+        return f"Rules refuse the plan with it: {rejected.refusal}"
     if rejected.winner is None or rejected.code == NO_NET_BENEFIT:
         return f"Negative net value: {_difference(rejected.difference, currency)}."
     winner, contested = rejected.winner.key, label(rejected.contested)
