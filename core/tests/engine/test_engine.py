@@ -96,9 +96,23 @@ def test_unknown_requests_give_no_saving_and_say_so(engine):
     )
     made = only(engine.analyze(snapshot, RESOURCE, WEEK))
     assert made.monthly_cost_current is None
-    assert made.expected_improvement.cost_reduction_percent == 0
+    assert made.expected_improvement.cost_reduction_percent is None
     assert "cost_unknown" in reasons(made)
     assert "cpu_request" not in made.current_state
+
+
+def test_requests_of_zero_claim_no_percentage(engine):
+    usage = daily_usage()
+    snapshot = make_snapshot(
+        {"main": {"cpu_cores": usage, "memory_bytes": usage * GIB}},
+        state=WorkloadState(
+            containers=(Container(name="main", cpu_request_cores=0.0, memory_request_bytes=0),), replicas=1
+        ),
+    )
+    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert (made.monthly_cost_current, made.expected_improvement.cost_reduction_percent) == (0.0, None)
+    text = next(reason.text for reason in made.reasons if reason.code == "cost_unknown")
+    assert text == "No cost reduction is stated: nothing is requested now."
 
 
 def test_a_baseline_assumed_from_limits_says_so(engine):

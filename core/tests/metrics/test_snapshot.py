@@ -47,3 +47,12 @@ def test_what_never_ran_covers_nothing():
 def test_a_part_of_a_history_knows_when_it_ran():
     part = snapshot([0, 1, 1, 0, 0, 0, 0, 0]).slice(1, 4)
     assert part.running.tolist() == [True, True, False]
+
+
+def test_replicas_recorded_as_zero_are_time_in_which_it_did_not_run():
+    used = np.array([1.0, np.nan, np.nan, 1.0])
+    snapshot = make_snapshot({"main": {"cpu_cores": used}}, service={"replicas": [2.0, 0.0, np.nan, 1.0]})
+    assert snapshot.stopped().tolist() == [False, True, False, False]
+    assert snapshot.covered(np.isfinite(used), 0) == pytest.approx(2 / 3)
+    assert snapshot.slice(1, 3).stopped().tolist() == [True, False]
+    assert make_snapshot({"main": {"cpu_cores": used}}).stopped().tolist() == [False] * 4

@@ -142,6 +142,28 @@ def test_an_hpa_is_read_with_its_targets_and_keda_is_recognised():
     assert state.keda == "orders"
 
 
+def test_several_autoscalers_of_one_workload_are_named():
+    def metrics(*names):
+        labels = [{"horizontalpodautoscaler": name} for name in names]
+        target = {"scaletargetref_kind": "Deployment", "scaletargetref_name": "api"}
+        return {
+            "hpa": [gauge(**target, **one) for one in labels],
+            "hpa_min": [gauge(2 + number, **one) for number, one in enumerate(labels)],
+            "hpa_max": [gauge(9, **one) for one in labels],
+            "hpa_targets": [
+                gauge(70 - number, metric_name="cpu", metric_target_type="utilization", **one)
+                for number, one in enumerate(labels)
+            ],
+        }
+
+    found = workloads(replicas=[gauge(2, deployment="api")], **metrics("one", "two"))
+    both = found["trading/deployment/api"]
+    assert both.unknown_autoscalers == ("one", "two")
+    assert (both.state.hpa.min_replicas, both.state.hpa.target_cpu_utilization_percent) == (3, 69)
+    alone = workloads(replicas=[gauge(2, deployment="api")], **metrics("one"))["trading/deployment/api"]
+    assert alone.unknown_autoscalers == ()
+
+
 def test_a_vpa_is_read_with_its_mode():
     found = workloads(
         replicas=[gauge(2, statefulset="db")],

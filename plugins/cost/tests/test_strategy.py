@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import DEFAULT_PRICE_BOOK, Declined, HpaState, ServiceClass
+from perfopt.plugin import DEFAULT_PRICE_BOOK, DeclineCode, Declined, HpaState, ServiceClass
 
 GIB = 2**30
 END = datetime(2026, 3, 2, tzinfo=UTC)  # of the histories; a Monday
@@ -292,3 +292,9 @@ def test_an_owner_keeps_what_it_owns(bench):
     keda = bench.ask(keda="web")
     assert keda.target.replicas == 6
     assert "replicas_owned" in codes(keda)
+
+
+def test_what_is_scaled_to_zero_has_no_cost_to_lower(bench):
+    answer = bench.ask(replicas=0)
+    assert answer.code is DeclineCode.NOT_APPLICABLE
+    assert answer.reason == "It is scaled to zero, so there is no cost to lower."

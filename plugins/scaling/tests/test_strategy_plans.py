@@ -176,3 +176,61 @@ def test_replicas_that_another_metric_may_hold_are_not_lowered(bench, keda):
     reason = next(one for one in held.reasons if one.code == "held_by_other_metrics")
     assert "s0-kafka-orders" in reason.text
     assert ("keda_scaled_object" in held.target.extra) == (keda is None)
+
+
+def with_hpa(bench, snapshot, *, unknown=(), **hpa):
+    scaled = HpaState(**({"min_replicas": 3, "max_replicas": 40} | hpa))
+    state = msgspec.structs.replace(snapshot.workload.state, hpa=scaled)
+    return with_workload(snapshot, state=state, unknown_autoscalers=unknown)
+
+
+def test_the_minimum_is_not_lowered_where_another_metric_may_hold_it(bench):
+    quiet = bench.snapshot(bench.wave(low=0.2, high=0.8))
+    free = bench.ask(with_hpa(bench, quiet, min_replicas=5))
+    held = bench.ask(with_hpa(bench, quiet, min_replicas=5, other_metrics=("lag",)))
+    assert free.target.hpa.min_replicas < 5 == held.target.hpa.min_replicas
+
+
+def test_the_request_falls_with_the_target_only_where_all_autoscalers_are_seen(bench):
+    snapshot = bench.snapshot()
+    seen = bench.ask(with_hpa(bench, snapshot, target_cpu_utilization_percent=30))
+    assert seen.target.containers[0].cpu_request_cores < 0.9
+    unseen = bench.ask(with_hpa(bench, snapshot, target_cpu_utilization_percent=30, unknown=("second",)))
+    assert unseen.target.containers == snapshot.workload.state.containers
+    assert unseen.target.hpa.target_cpu_utilization_percent == 30
+    assert {one.code for one in unseen.reasons} >= {"held_by_other_metrics"}
+
+
+def office_hours(bench, *, replicas=2, hpa=None, days=14):
+    """Returns a service that runs from 08:00 to 18:00 on weekdays and is scaled to zero otherwise."""
+    steps = np.arange(days * DAY)
+    ran = np.where((steps // DAY % 7 < 5) & (steps % DAY >= 96) & (steps % DAY < 216), 2.0, 0.0)
+    total = np.where(ran > 0, 1.1 + 0.1 * np.random.default_rng(3).random(steps.size), np.nan)
+    snapshot = bench.snapshot(total, replicas=replicas, recorded=np.maximum(ran, 1))
+    state = msgspec.structs.replace(snapshot.workload.state, hpa=hpa)
+    recorded = {**snapshot.service, "replicas": ran}
+    return with_workload(replace(snapshot, service=recorded), state=state)
+
+
+def test_a_service_scaled_to_zero_is_planned_by_the_hours_in_which_it_runs(bench):
+    hpa = HpaState(min_replicas=1, max_replicas=4, other_metrics=("s0-cron-office",))
+    proposal = bench.ask(office_hours(bench, hpa=hpa))
+    now = bench.snapshot().grid.end
+    for day in range(7):
+        at = now + timedelta(days=day, hours=12)
+        assert minimum_at(proposal, at) == (2 if day < 5 else 0)
+        assert minimum_at(proposal, at + timedelta(hours=8)) == 0
+    assert proposal.target.hpa.min_replicas == 1
+    reason = next(one for one in proposal.reasons if one.code == "scaled_to_zero")
+    assert reason.data == {"stopped_share": 0.6951, "planned_share": 0.7024}
+    assert proposal.claim.saving_percent is None
+
+
+def test_hours_without_replicas_are_no_saving(bench):
+    proposal = bench.ask(office_hours(bench))
+    assert proposal.claim.saving_percent is None
+    assert proposal.target.hpa.min_replicas == 1
+
+
+def test_a_service_that_sleeps_now_is_left_asleep(bench):
+    assert bench.ask(office_hours(bench, replicas=0)).target.replicas == 0

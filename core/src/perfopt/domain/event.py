@@ -30,7 +30,7 @@ class ExpectedImprovementData(msgspec.Struct, frozen=True, kw_only=True):
     """The claim as events carry it."""
 
     performance_gain_percent: float
-    cost_reduction_percent: float
+    cost_reduction_percent: float | None
     confidence: float
 
 

@@ -15,13 +15,14 @@ class ExpectedImprovement(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         performance_gain_percent: relative fall of predicted p99 latency; 0 where there is no latency data.
-        cost_reduction_percent: fall of the monthly cost of requests by the named price book.
+        cost_reduction_percent: fall of the monthly cost of requests by the named price book; None where the
+            current cost is 0 or unknown.
         latency_reduction_ms: at the SLO's quantile.
         confidence: probability that the recommendation is accurate.
     """
 
     performance_gain_percent: float
-    cost_reduction_percent: float
+    cost_reduction_percent: float | None
     latency_reduction_ms: float
     confidence: float
 

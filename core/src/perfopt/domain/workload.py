@@ -149,7 +149,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         price_book: the name of the price book to cost it by, if it names one.
         zones: names of the availability zones that it has nodes in; empty where that is not known.
         unknown_autoscalers: names of autoscalers that may be for it and of which the source does not show
-            what they scale, or by what.
+            what they scale, or by what; and of several that scale it at once.
         limits: what its cluster takes of it, where that is known.
     """
 

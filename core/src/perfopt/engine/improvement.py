@@ -23,12 +23,17 @@ def expected_improvement(
         probability: the confidence.
     """
     reasons: list[Reason] = []
-    cost = 0.0
-    if current is None or recommended is None or current <= 0:
-        text = "Cost reduction is 0: the current requests are unknown, so there is no cost to compare with."
+    cost = None
+    if current is None or recommended is None:
+        text = (
+            "No cost reduction is stated: the current requests are unknown, so there is no cost to compare."
+        )
+        reasons.append(Reason(code="cost_unknown", text=text))
+    elif current <= 0:
+        text = "No cost reduction is stated: nothing is requested now."
         reasons.append(Reason(code="cost_unknown", text=text))
     else:
-        cost = 100 * (current - recommended) / current
+        cost = round(100 * (current - recommended) / current, 2) + 0.0  # never -0.0
     if snapshot.workload.state.basis is Basis.ASSUMED_FROM_LIMIT:
         text = "Saving assumed from limits: the source has no requests, they are taken to equal the limits."
         reasons.append(Reason(code="baseline_assumed_from_limit", text=text))
@@ -39,7 +44,7 @@ def expected_improvement(
         reasons.append(_no_latency(snapshot))
     improvement = ExpectedImprovement(
         performance_gain_percent=round(claim.performance_gain_percent or 0.0, 2),
-        cost_reduction_percent=round(cost, 2) + 0.0,  # never -0.0
+        cost_reduction_percent=cost,
         latency_reduction_ms=round(fall or 0.0, 3),
         confidence=probability,
     )

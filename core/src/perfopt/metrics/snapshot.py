@@ -168,10 +168,18 @@ class WorkloadSnapshot:
         Returns:
             0 where it did not run.
         """
-        if self.running is None:
-            return float(present.mean()) if present.size else 0.0
-        ran = self.running[begin : begin + present.size] | present
+        ran = ~self.stopped()[begin : begin + present.size] | present
         return float(present[ran].mean()) if ran.any() else 0.0
+
+    def stopped(self) -> NDArray[np.bool_]:
+        """Returns the steps in which no pod ran on purpose, as far as the source says so, shape (grid.size,).
+
+        It was scaled to zero, or is a job between two runs: by `running`, or by replicas recorded as 0.
+        """
+        if self.running is not None:
+            return ~self.running
+        recorded = self.service.get("replicas")
+        return np.zeros(self.grid.size, dtype=np.bool_) if recorded is None else recorded == 0
 
     def slice(self, begin: int, end: int) -> "WorkloadSnapshot":
         """Returns the steps [begin, end) only. Arrays are views; coverage is that of the whole.

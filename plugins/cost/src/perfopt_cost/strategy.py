@@ -96,9 +96,12 @@ class CostStrategy:
         """Returns the cheapest state for [now, now + validity), or why there is none."""
         state = context.snapshot.workload.state
         cost = context.price_book.monthly_cost(state)
-        if cost is None or cost <= 0:
+        if cost is None:
             reason = "What it requests now is not known, so there is no cost to lower."
             return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
+        if cost <= 0:
+            why = "It is scaled to zero" if state.replicas == 0 else "Its requests or their prices are 0"
+            return decline(_TYPE, DeclineCode.NOT_APPLICABLE, f"{why}, so there is no cost to lower.")
         if not context.snapshot.grid.size:
             return decline(_TYPE, DeclineCode.NO_DATA, "There is no history.")
         short = shortage(context)

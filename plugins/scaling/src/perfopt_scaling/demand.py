@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfopt.capacity.throughput import total_cores
 from perfopt.plugin import (
@@ -30,13 +31,15 @@ class Demand:
 
     Attributes:
         cores: CPU of all replicas from the first sample on, shape (n,), NaN where missing.
-        replicas: how many ran at each step, shape (n,).
+        replicas: how many ran at each step, 0 where it was stopped, shape (n,).
+        stopped: steps in which it was scaled to zero, shape (n,).
         request_cores: of one replica.
         begin: step of the snapshot's grid at which the arrays begin.
     """
 
     cores: Array
     replicas: Array
+    stopped: NDArray[np.bool_]
     request_cores: float
     begin: int
 
@@ -64,4 +67,11 @@ def total_demand(context: AnalysisContext) -> Demand | Declined:
     begin = check_history(context, np.isfinite(cores), workload.service_name, "cpu_cores", least=MIN_HISTORY)
     if isinstance(begin, InsufficientHistory):
         return begin.declined(_TYPE)
-    return Demand(cores[begin:], replicas[begin:], request, begin)
+    stopped = snapshot.stopped()[begin:] & ~np.isfinite(cores[begin:])
+    return Demand(
+        cores=cores[begin:],
+        replicas=np.where(stopped, 0.0, replicas[begin:]),
+        stopped=stopped,
+        request_cores=request,
+        begin=begin,
+    )

@@ -30,7 +30,12 @@ class Joint:
 
 
 def solve(
-    request_cores: float, target_now: float | None, target_wanted: float, most_load_cores: float | None = None
+    request_cores: float,
+    target_now: float | None,
+    target_wanted: float,
+    most_load_cores: float | None = None,
+    *,
+    hold_request: bool = False,
 ) -> Joint:
     """Returns the request and target to set.
 
@@ -42,11 +47,12 @@ def solve(
         target_now: of the HPA, or None where there is none on CPU.
         target_wanted: the highest at which demand can still grow while a replica starts.
         most_load_cores: what a replica carries within its latency objective; None is no bound.
+        hold_request: another autoscaler may measure use against the request, which then must not fall.
     """
     load = request_cores * (target_wanted if target_now is None else min(target_now, target_wanted))
     if most_load_cores is not None:
         load = min(load, most_load_cores)
     smaller = load / target_wanted
-    if target_now is None or smaller > request_cores * (1 - SMALL_MOVE):
+    if hold_request or target_now is None or smaller > request_cores * (1 - SMALL_MOVE):
         return Joint(request_cores, load / request_cores)
     return Joint(smaller, target_wanted)

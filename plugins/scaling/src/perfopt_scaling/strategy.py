@@ -30,6 +30,7 @@ from perfopt_scaling.demand import Demand, total_demand
 from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import Joint, solve
 from perfopt_scaling.settings import hpa, scaled_object, schedule
+from perfopt_scaling.stopped import stopped_blocks
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
 
@@ -74,12 +75,14 @@ class Plan:
     Attributes:
         floors: minimum by block, shape (blocks,).
         expected: replicas that are expected to run, by block.
+        stopped: whether nothing is expected to run in a block: floors and expected are 0 there.
         joint: request and target.
         trusted: whether the forecast is; without it the minimum is one number.
     """
 
     floors: NDArray[np.int64]
     expected: NDArray[np.int64]
+    stopped: NDArray[np.bool_]
     joint: Joint
     trusted: bool
 
@@ -128,27 +131,31 @@ class ScalingStrategy:
     ) -> Proposal:
         workload, now = context.snapshot.workload, context.now
         stance, state = STANCES[workload.service_class], workload.state
+        stops, held = bool(plan.stopped.any()), unseen_triggers(workload)
         settings = hpa(
-            int(plan.floors.min()),
+            _minimum(state, plan, held=bool(held)),
             int(plan.floors.max()),
             plan.joint,
             state.hpa,
             window_seconds=stance.window_seconds,
         )
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
-        if plan.trusted:
+        if plan.trusted or stops:
             end = now + context.validity
             extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup.time)
         if state.keda is None:  # KEDA takes one ScaledObject for a workload, and that has triggers of its own
             extra["keda_scaled_object"] = scaled_object(workload, settings)
         running = float(demand.replicas[-_recent(context) :].mean())
-        held = unseen_triggers(workload)
         expected = max(float(plan.expected.mean()), running) if held else float(plan.expected.mean())
         replicas = max(round(expected), 1)
+        if state.replicas == 0:  # who stopped it starts it
+            replicas = 0
+        elif held:
+            replicas = max(replicas, state.replicas or 1)
         target = msgspec.structs.replace(
             state,
             containers=_resized(state, plan.joint.request_cores / demand.request_cores),
-            replicas=max(replicas, state.replicas or 1) if held else replicas,
+            replicas=replicas,
             hpa=settings,
             extra=extra,
         )
@@ -156,16 +163,29 @@ class ScalingStrategy:
             optimization_type=_TYPE,
             target=target,
             description=text.description(
-                workload.service_name, settings, plan.trusted, extra.get("schedule")
+                workload.service_name, settings, plan.trusted or stops, extra.get("schedule")
             ),
             reasons=(
                 *text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
                 *((text.held(held),) if held else ()),
+                *((text.stops(demand, plan.stopped),) if stops else ()),
             ),
             claim=Claim(saving_percent=_saving(running, expected)),
             already_right=target == state,
             merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )
+
+
+def _minimum(state: WorkloadState, plan: Plan, *, held: bool) -> int:
+    """Returns the minimum of the autoscaler: the least of the plan, no lower where other metrics hold it.
+
+    A service that stops at times keeps the minimum it has: a higher one would not let it stop.
+    """
+    current = state.hpa.min_replicas if state.hpa is not None else 1
+    if plan.stopped.any():
+        return current
+    least = int(plan.floors.min())
+    return max(least, current) if held else least
 
 
 def _plans_replicas(state: WorkloadState, target: WorkloadState) -> bool:
@@ -181,7 +201,8 @@ def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Dema
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
     within = learnt.serves.cores_within
     most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
-    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most)
+    unseen = bool(context.snapshot.workload.unknown_autoscalers)
+    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most, hold_request=unseen)
     least = min(stance.least, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
@@ -191,7 +212,9 @@ def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: Dema
         floor = math.ceil(max(float(np.nanquantile(demand.cores, stance.need)), high) / carries - 1e-9)
         floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
-    return Plan(floors, expected, joint, need.trusted)
+    stopped = stopped_blocks(demand.stopped, context.snapshot.grid, need.steps, floors.size)
+    floors, expected = np.where(stopped, 0, floors), np.where(stopped, 0, expected)
+    return Plan(floors, expected, stopped, joint, need.trusted)
 
 
 def _replicas(cores: NDArray[np.float64], each: float) -> NDArray[np.int64]:
@@ -219,5 +242,7 @@ def _recent(context: AnalysisContext) -> int:
 
 def _saving(running: float, expected: float) -> float | None:
     """Returns the share of replica-hours saved, less some caution; None where it is not worth a claim."""
+    if not running:
+        return None
     saved = 100 * (1 - expected / running)
     return round(saved - CAUTION_POINTS, 1) if saved - CAUTION_POINTS >= MIN_SAVING_PERCENT else None

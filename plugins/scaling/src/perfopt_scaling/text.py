@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perfopt.plugin import HpaState, Reason, format_cpu
 from perfopt_scaling.capacity import FULL, Capacity
 from perfopt_scaling.demand import Demand
@@ -104,6 +107,22 @@ def _forecast(need: DemandForecast, level: float) -> Reason:
             "log_margins": {
                 f"{at:g}": round(math.log(need.width(at)), 4) for at in (0.05, 0.25, 0.5, 0.75, 0.95, level)
             },
+        },
+    )
+
+
+def stops(demand: Demand, stopped: NDArray[np.bool_]) -> Reason:
+    """Returns the reason why the plan has hours without a replica."""
+    return Reason(
+        code="scaled_to_zero",
+        text=(
+            f"It was scaled to zero in {demand.stopped.mean():.0%} of the history, at the same hours of each"
+            f" weekday or weekend day: the plan expects no replica in {stopped.mean():.0%} of the validity,"
+            " and the minimum of its autoscaler is left as it is."
+        ),
+        data={
+            "stopped_share": round(float(demand.stopped.mean()), 4),
+            "planned_share": round(float(stopped.mean()), 4),
         },
     )
 

@@ -220,7 +220,7 @@ def _described(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str, 
 def _autoscaler(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str, str, str, str]]:
     """Describes a new autoscaler in one row, and changes to one that is there in a row each."""
     main = [f"hpa.{part}" for part in _HPA_PARTS]
-    if all(before is None for before, _ in changed.values()):
+    if main[1] in changed and all(before is None for before, _ in changed.values()):
         least, most, target = (changed.get(label, (None, None))[1] for label in main)
         bounds = f"{least or 1}-{most}" if most is not None else None if least is None else f"min {least}"
         at = None if target is None else f"at {target:g}% cpu"

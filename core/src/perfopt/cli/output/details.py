@@ -97,7 +97,8 @@ def _expected(priced: Priced) -> str:
         parts = ["no saving is expected: costs are unknown"]
     else:
         change = f"{before:,.2f} → {after:,.2f} {priced.currency} a month by price book {priced.price_book}"
-        parts = [f"{change}, {priced.expected_improvement.cost_reduction_percent:.1f} % saved"]
+        saved = priced.expected_improvement.cost_reduction_percent
+        parts = [change if saved is None else f"{change}, {saved:.1f} % saved"]
     if priced.current_state.get("basis") == "assumed_from_limit":
         parts.append("current requests are assumed from limits")
     if priced.expected_improvement.latency_reduction_ms:

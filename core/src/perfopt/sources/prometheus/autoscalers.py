@@ -24,12 +24,15 @@ class Autoscaling:
     Attributes:
         hpa: its HorizontalPodAutoscalers put together; None without one.
         keda: the ScaledObject behind it, if any.
-        unknown: names of autoscalers that may be for it and whose target or metrics are not shown.
+        unknown: names of autoscalers that may be for it and whose target or metrics are not shown, and of
+            several that scale it at once: each measures for itself what the others change.
+        name: of the one autoscaler.
     """
 
     hpa: HpaState | None = None
     keda: str | None = None
     unknown: tuple[str, ...] = ()
+    name: str = ""
 
 
 Key = tuple[str, str, str]
@@ -80,7 +83,8 @@ class Autoscalers:
     def _known(self, key: Key) -> Autoscaling:
         metrics = [s for s in self.samples.get("hpa_targets", ()) if self._key(s) == key]
         hpa = self._state(key, metrics)
-        return Autoscaling(hpa, self._keda(key), () if hpa is not None and metrics else (key[2],))
+        unknown = () if hpa is not None and metrics else (key[2],)
+        return Autoscaling(hpa, self._keda(key), unknown, key[2])
 
     def _unknown(
         self, identities: Iterable[WorkloadId], known: set[Key]
@@ -94,7 +98,7 @@ class Autoscalers:
             names = {key[2], match[1] if match else key[2]}
             own = [i for i in near if i.name in names]
             for identity in own:
-                found[identity].append(Autoscaling(self._state(key, ()), self._keda(key), (key[2],)))
+                found[identity].append(Autoscaling(self._state(key, ()), self._keda(key), (key[2],), key[2]))
             for identity in () if own else near:
                 found[identity].append(Autoscaling(unknown=(key[2],)))
         return found
@@ -150,7 +154,7 @@ def _together(several: Sequence[Autoscaling]) -> Autoscaling:
             other_metrics=tuple(sorted({name for state in states for name in state.other_metrics})),
         ),
         keda,
-        unknown,
+        tuple(dict.fromkeys((*unknown, *(one.name for one in several if one.name)))),
     )
 
 

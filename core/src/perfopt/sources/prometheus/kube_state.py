@@ -283,7 +283,8 @@ class KubeState(msgspec.Struct, kw_only=True):
             return ()
         text = (
             f"What the autoscalers {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''} scale, or"
-            " by what, is not in the metrics: no request is lowered where one may be in force. Let"
+            " by what, is not in the metrics, or several scale one workload: no request is lowered where one"
+            " may be in force. Use one autoscaler a workload, and let"
             " kube_horizontalpodautoscaler_info and kube_horizontalpodautoscaler_spec_target_metric of"
             " kube-state-metrics through."
         )

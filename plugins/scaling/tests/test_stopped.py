@@ -1,0 +1,70 @@
+"""When a service that is scaled to zero will not run."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from perfopt.plugin import TimeGrid
+from perfopt_scaling.stopped import stopped_blocks
+
+STEPS, A_DAY = 6, 48  # half-hours of five-minute steps
+
+
+def grid_of(days, end=datetime(2026, 3, 2, tzinfo=UTC)):  # a Monday
+    step = timedelta(minutes=5)
+    return TimeGrid(end - days * timedelta(days=1), step, round(days * 288))
+
+
+def office(grid):
+    """Returns the steps outside of 08:00 to 18:00 on weekdays."""
+    seconds = grid.epoch_seconds()
+    hour, weekday = seconds % 86_400 // 3600, (seconds // 86_400 + 3) % 7
+    return ~((weekday < 5) & (hour >= 8) & (hour < 18))
+
+
+@pytest.mark.parametrize("days", range(14, 21))
+def test_office_hours_are_known_on_each_day_of_analysis(days):
+    grid = grid_of(14, datetime(2026, 3, days, tzinfo=UTC))
+    found = stopped_blocks(office(grid), grid, STEPS, 7 * A_DAY)
+    ahead = TimeGrid(grid.end, timedelta(minutes=30), 7 * A_DAY)
+    np.testing.assert_array_equal(found, office(ahead))
+
+
+def test_blocks_follow_the_time_of_day_of_an_analysis_within_a_block():
+    grid = grid_of(14, datetime(2026, 3, 2, 10, 5, tzinfo=UTC))
+    found = stopped_blocks(office(grid), grid, STEPS, A_DAY)
+    # From 10:05: 15 whole blocks and the one in which it stops at 18:00, 28 without a replica to 07:35.
+    assert found.tolist() == [False] * 16 + [True] * 27 + [False] * 5
+
+
+def test_one_step_with_a_replica_opens_its_block_on_days_of_its_kind():
+    grid = grid_of(14)
+    stopped = np.ones(grid.size, bool)
+    stopped[5] = False  # Monday 00:25, two weeks before
+    found = stopped_blocks(stopped, grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
+    assert not found[:5, 0].any()
+    assert found[5:, 0].all()
+    assert found[:, 1:].all()
+
+
+@pytest.mark.parametrize(("days", "known"), [(2, False), (3, True)])
+def test_three_weekdays_must_have_stopped(days, known):
+    grid = grid_of(days, datetime(2026, 3, 7, tzinfo=UTC))  # a Saturday
+    monday = slice(2 * A_DAY, 3 * A_DAY)
+    found = stopped_blocks(np.ones(grid.size, bool), grid, STEPS, 3 * A_DAY)
+    assert found[monday].all() == known
+    assert not found[: 2 * A_DAY].any()  # no weekend was seen
+
+
+def test_two_weekend_days_must_have_stopped():
+    for end, known in ((datetime(2026, 3, 8, tzinfo=UTC), False), (datetime(2026, 3, 9, tzinfo=UTC), True)):
+        grid = grid_of(5, end)
+        found = stopped_blocks(np.ones(grid.size, bool), grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
+        assert found[(7 - (end.day - 7)) % 7].all() == known  # the next Saturday
+
+
+def test_a_first_part_of_a_block_is_left_out():
+    grid = grid_of(14)
+    stopped = np.ones(grid.size, bool)
+    assert stopped_blocks(stopped[4:], grid, STEPS, 7 * A_DAY).all()
