@@ -46,7 +46,7 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
 
 async def _ports(config: Config, backends: Backends, live: LiveDemand) -> Ports:
     settings = service_settings(config)
-    store = PostgresStore(backends.database)
+    store = PostgresStore(backends.database, max_open_jobs=settings.max_open_jobs)
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     waiter = NatsJobWaiter(store, backends.nats, max_waiters=settings.max_waiters)
     await waiter.start()

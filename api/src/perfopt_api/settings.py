@@ -39,10 +39,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         header_seconds: a connection that sends no complete headers for so long is closed, as is an idle one.
         body_seconds: a request whose body takes longer is refused with 408.
         max_waiters: requests that wait by `Prefer: wait=N` at once; further ones get their 202 at once.
+        max_open_jobs: unfinished jobs of one requester; a further one is refused with 429. Without api_keys
+            all callers are one requester.
         max_body_bytes: a larger request body is refused with 413.
         max_wait_seconds: the most that `Prefer: wait=N` waits.
         startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
-        worker_concurrency: jobs that one worker analyses at once.
+        worker_concurrency: jobs that one worker analyses at once; of two and more, one is never a fleet job.
         worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
@@ -68,6 +70,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     header_seconds: Annotated[float, Meta(ge=1, le=600)] = 75.0
     body_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     max_waiters: Annotated[int, Meta(ge=0, le=10_000)] = 200
+    max_open_jobs: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
     max_body_bytes: Annotated[int, Meta(ge=1024, le=16 * 2**20)] = 64 * 1024
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0

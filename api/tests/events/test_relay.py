@@ -45,9 +45,9 @@ def commit(database, recommendation, result):
     """Finishes one job for a service, which leaves one event in the outbox."""
 
     async def one(service, **state):
-        job = (await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name=service))).job
+        await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name=service))
         work = PostgresWorkStore(database)
-        claim = await work.claim(job.job_id, owner="w", lease=timedelta(seconds=30))
+        claim = await work.claim(owner="w", lease=timedelta(seconds=30))
         await work.finish_job(claim, result(recommendation(service, **state)))
 
     return one

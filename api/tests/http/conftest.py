@@ -86,6 +86,7 @@ class FakeStore:
         self.keys: dict[tuple[Any, ...], tuple[str, str]] = {}
         self.requesters: list[str | None] = []
         self.down = self.hangs = False
+        self.error: Exception | None = None
         self.source: str | None = None
 
     def add(
@@ -103,6 +104,8 @@ class FakeStore:
         self.made |= {item.recommendation_id: (item, job_id) for item in made}
 
     def _check(self):
+        if self.error is not None:
+            raise self.error
         if self.down:
             raise UnavailableError("PostgreSQL is not reachable.", remedy="Try again later.")
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from perfopt.config.loading import Config, FilesConfig
+from perfopt_api.errors import OverloadedError, QuotaExceededError
 
 PATH = "/api/v1/optimization/analyze"
 BODY = {"service_name": "portfolio_management_service"}
@@ -176,6 +177,20 @@ def test_a_body_over_the_limit_is_refused(client, world):
     assert response.status_code == 413
     assert "65536 bytes" in response.json()["detail"]
     assert world.store.jobs == {}
+
+
+def test_too_many_unfinished_jobs_are_a_429_that_says_when_to_come_back(client, world):
+    world.store.error = QuotaExceededError("5 of your jobs are not finished, and 5 may be.", remedy="Wait.")
+    response = client.post(PATH, json=BODY)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "5")
+    assert response.json()["type"] == "/problems/quota_exceeded"
+
+
+def test_an_overloaded_database_is_a_503_of_its_own(client, world):
+    world.store.error = OverloadedError("All connections of this process are in use.")
+    response = client.post(PATH, json=BODY)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["type"] == "/problems/overloaded"
 
 
 def test_a_lost_queue_loses_no_job(client, world):

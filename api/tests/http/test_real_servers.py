@@ -49,7 +49,7 @@ def finish(database, make_recommendation):
 
     async def run(job_id, workload="n/deployment/w"):
         work = PostgresWorkStore(database)
-        claim = await work.claim(job_id, owner="test", lease=timedelta(seconds=30))
+        claim = await work.claim(owner="test", lease=timedelta(seconds=30))
         assert isinstance(claim, Claim)
         result = AnalysisResult(
             service_name=BODY["service_name"],

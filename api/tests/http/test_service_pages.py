@@ -238,6 +238,7 @@ def test_the_openapi_document_describes_bodies_problems_headers_and_examples(cli
         "413",
         "415",
         "422",
+        "429",
         "503",
     }
     assert "Location" in analyze["responses"]["202"]["headers"]

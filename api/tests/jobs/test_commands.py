@@ -87,7 +87,7 @@ async def test_a_source_that_is_not_configured_is_never_opened(api, settings, co
 async def test_a_job_that_another_worker_holds_is_left_alone(api, settings, config_file):
     job = (await api.store.create_job(PerformanceAnalysisRequest(service_name="vm-1"))).job
     work = PostgresWorkStore(api.backends.database)
-    held = await work.claim(job.job_id, owner="elsewhere", lease=timedelta(seconds=60))
+    held = await work.claim(owner="elsewhere", lease=timedelta(seconds=60))
     assert isinstance(held, Claim)
     await api.queue.enqueue(job.job_id)
     process = start_worker(config_file, database_url=settings.database_url, nats_url=settings.nats_url)

@@ -118,7 +118,7 @@ def made(database, recommendation):
         request = PerformanceAnalysisRequest(service_name=service, source="edge")
         job = (await PostgresStore(database).create_job(request)).job
         work = PostgresWorkStore(database)
-        claim = await work.claim(job.job_id, owner=job.job_id, lease=timedelta(minutes=1))
+        claim = await work.claim(owner=job.job_id, lease=timedelta(minutes=1))
         result = AnalysisResult(
             service_name=service, workload=given.workload, recommendations=(given,), declined=(), warnings=()
         )
@@ -411,7 +411,7 @@ def planned(database, recommendation):
         )
         job = (await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name=service))).job
         work = PostgresWorkStore(database)
-        claim = await work.claim(job.job_id, owner=job.job_id, lease=timedelta(minutes=1))
+        claim = await work.claim(owner=job.job_id, lease=timedelta(minutes=1))
         result = AnalysisResult(
             service_name=service,
             workload=parts[0].workload,

@@ -28,7 +28,7 @@ def finished(database, recommendation, result):
     async def store(service="web", at=OLD, scored=True, cpu="300m"):
         api, work = PostgresStore(database), PostgresWorkStore(database)
         job = (await api.create_job(PerformanceAnalysisRequest(service_name=service))).job
-        claim = await work.claim(job.job_id, owner="test", lease=timedelta(minutes=1))
+        claim = await work.claim(owner="test", lease=timedelta(minutes=1))
         await work.finish_job(claim, result(recommendation(service, cpu_request=cpu)))
         mine = recommendations.c.job_id == job.job_id
         async with database.transaction() as connection:

@@ -24,8 +24,9 @@ REQUEST = PerformanceAnalysisRequest(service_name="vm-1")
 SOON = timedelta(seconds=10)
 
 
-async def ask(api):
-    job = (await api.store.create_job(REQUEST)).job
+async def ask(api, name="vm-1", priority="interactive"):
+    request = msgspec.structs.replace(REQUEST, service_name=name, priority=priority)
+    job = (await api.store.create_job(request)).job
     await api.queue.enqueue(job.job_id)
     return job.job_id
 
@@ -73,7 +74,7 @@ async def test_many_jobs_at_once_are_each_answered_once(api, settings, worker, r
         return result(recommendation(request.service_name))
 
     async with worker(settings, analyse):
-        ids = await asyncio.gather(*(ask(api) for _ in range(40)))
+        ids = await asyncio.gather(*(ask(api, f"vm-{number}") for number in range(40)))
         done = await asyncio.gather(*(api.waiter.wait_for_job(each, SOON) for each in ids))
     assert len(seen) == 40
     assert all(job.status is OptimizationStatus.RECOMMENDATIONS_READY for job in done)
@@ -284,6 +285,44 @@ async def test_waiting_ends_with_the_job_as_it_stands(api):
     assert job.status is OptimizationStatus.ANALYZING
     with pytest.raises(NotFoundError, match="There is no job nonsense"):
         await api.waiter.wait_for_job("nonsense", timedelta(seconds=1))
+
+
+async def test_equal_requests_in_the_queue_are_analysed_once(api, settings, worker, recommendation, result):
+    seen = []
+
+    async def analyse(request):
+        seen.append(request)
+        return result(recommendation(request.service_name))
+
+    ids = {await ask(api) for _ in range(5)}
+    async with worker(settings, analyse):
+        [job] = [await api.waiter.wait_for_job(job_id, SOON) for job_id in ids]
+    assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
+    assert len(seen) == 1
+
+
+async def test_an_interactive_job_starts_within_a_second_beside_long_jobs_of_a_fleet(
+    api, settings, worker, recommendation, result, eventually
+):
+    started, go_on = [], asyncio.Event()
+
+    async def analyse(request):
+        started.append(request.service_name)
+        if request.service_name.startswith("fleet/"):
+            await go_on.wait()
+        return result(recommendation(request.service_name))
+
+    loop = asyncio.get_running_loop()
+    async with worker(settings, analyse):
+        for number in range(20):
+            await ask(api, f"fleet/s{number}", "fleet")
+        await eventually(lambda: started)
+        began = loop.time()
+        job = await api.waiter.wait_for_job(await ask(api, "mine"), SOON)
+        assert loop.time() - began < 1.5
+        assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
+        assert len(started) == 2  # one slot of two works for the fleet
+        go_on.set()
 
 
 async def test_an_answer_is_quick(api, settings, worker, recommendation, result):

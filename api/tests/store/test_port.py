@@ -16,7 +16,7 @@ def stored(store, work, recommendation, result):
     async def run(workload, source=None):
         asked = PerformanceAnalysisRequest(service_name="gateway", source=source)
         created = await store.create_job(asked)
-        claim = await work.claim(created.job.job_id, owner="test", lease=timedelta(seconds=30))
+        claim = await work.claim(owner="test", lease=timedelta(seconds=30))
         assert isinstance(claim, Claim)
         made = msgspec.structs.replace(recommendation(), workload=workload)
         outcome = msgspec.structs.replace(result(made), workload=workload)

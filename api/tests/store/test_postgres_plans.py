@@ -55,7 +55,7 @@ def planned(recommendation, result):
 
 async def stored_job(store, work, result, lease):
     created = await store.create_job(PerformanceAnalysisRequest(service_name="vm-1"))
-    claim = await work.claim(created.job.job_id, owner="me", lease=lease)
+    claim = await work.claim(owner="me", lease=lease)
     await work.finish_job(claim, result)
     return await store.get_job(created.job.job_id)
 

@@ -81,7 +81,7 @@ def problem_response(
     """
     kind = KINDS[code]
     headers: dict[str, str] = more.pop("headers", {})
-    if kind.status == 503:
+    if kind.status in (429, 503):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS), **headers}
     problem = Problem(
         type=f"{TYPE_PREFIX}{code}",

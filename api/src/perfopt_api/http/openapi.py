@@ -68,7 +68,7 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
 }
 _LISTING = (400, 401, 406, 503)
 _PROBLEMS: dict[str, tuple[int, ...]] = {
-    "analyze": (400, 401, 406, 408, 409, 413, 415, 422, 503),
+    "analyze": (400, 401, 406, 408, 409, 413, 415, 422, 429, 503),
     "listJobs": _LISTING,
     "getJob": (*_LISTING, 404),
     "listRecommendations": _LISTING,

@@ -71,6 +71,9 @@ KINDS: dict[str, Kind] = {
     "idempotency_key_reused": Kind(
         422, "Idempotency-Key was used before", "The key came with another body before: take a new key."
     ),
+    "quota_exceeded": Kind(
+        429, "Quota exceeded", "Too many of your jobs are not finished: try again when some are."
+    ),
     "internal_error": Kind(500, "Internal error", "A fault of this service; its log has the error_id."),
     "source_error": Kind(502, "Metric source failed", "The metric source refused or answered nonsense."),
     "source_unavailable": Kind(

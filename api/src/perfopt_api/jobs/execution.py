@@ -15,7 +15,7 @@ from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.policy import WorkerPolicy
-from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, WorkStore, why_not_again
+from perfopt_api.store.port import Claim, Finish, JobClass, JobError, WorkStore, why_not_again
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
@@ -24,6 +24,7 @@ _RETRIED = (SourceUnavailableError, UnavailableError)
 _DID_NOT_RUN = frozenset({DeclineCode.NO_STRATEGY, DeclineCode.STRATEGY_FAILED})
 _STORE_RETRY_SECONDS = 0.25
 _LONGEST_BACKOFF = 60.0
+_WAKE_LATER_SECONDS = 0.05  # than the job may be claimed
 _log = structlog.get_logger(__name__)
 
 
@@ -38,7 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Execution:
-    """Does the job of one message, as often as it is asked: a finished job is left alone.
+    """Does the next job each time it is woken.
 
     Args:
         store: claims and results.
@@ -60,27 +61,29 @@ class Execution:
         self._policy = policy
         self._lease = timedelta(seconds=policy.lease_seconds)
 
-    async def run(self, job_id: str, working: Working) -> Outcome:
-        """Claims the job, works on it under the lease, and stores what came of it.
+    async def run(self, working: Working, lowest: JobClass = JobClass.FLEET) -> Outcome | None:
+        """Claims the next job, works on it under the lease, and stores what came of it.
 
         Args:
-            job_id: of the job.
             working: called now and then while the work goes on.
+            lowest: no job of a lower class is taken.
+
+        Returns:
+            None where no job waits.
 
         Raises:
             UnavailableError: PostgreSQL is not reachable; the job stays as it is.
         """
-        claim = await self._store.claim(job_id, owner=uuid4().hex, lease=self._lease)
-        if isinstance(claim, Unclaimable):
-            wait = claim.retry_after
-            return Outcome(again_after=None if wait is None else wait.total_seconds() + 0.1)
+        claim = await self._store.claim(owner=uuid4().hex, lease=self._lease, lowest=lowest)
+        if claim is None:
+            return None
         work = asyncio.create_task(self._work(claim))
         beat = asyncio.create_task(self._keep(claim, working))
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            _log.warning("lease_lost", job_id=job_id, attempt=claim.attempt)
+            _log.warning("lease_lost", job_id=claim.job_id, attempt=claim.attempt)
             return Outcome(again_after=self._policy.lease_seconds)
         except asyncio.CancelledError:
             work.cancel()
@@ -139,7 +142,7 @@ class Execution:
             return await self._end(claim, None, msgspec.structs.replace(error, message=tried))
         delay = min(self._policy.backoff_seconds * 2 ** (claim.attempt - 1), _LONGEST_BACKOFF)
         await self._store.release(claim, retry_in=timedelta(seconds=delay), count_attempt=True)
-        return Outcome(again_after=delay)
+        return Outcome(again_after=delay + _WAKE_LATER_SECONDS)
 
     async def _end(self, claim: Claim, result: AnalysisResult | None, error: JobError | None) -> Outcome:
         """Stores the end of a job, trying for as long as the lease while PostgreSQL is away."""

@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, Nats, ensure_stream
+from perfopt_api.store.port import JobClass
 from perfopt_api.telemetry import SET_ASIDE
 
 CONSUMER = "workers"
@@ -53,14 +54,17 @@ class JetStreamDelivery:
     An answer that NATS never gets costs time, never a job: it delivers again, and the job's row is the truth.
     """
 
-    def __init__(self, message: Msg, job_id: str) -> None:
+    def __init__(self, message: Msg) -> None:
         self._message = message
-        self.job_id = job_id
 
     async def done(self) -> None:
         """Takes the message off the queue."""
         with contextlib.suppress(nats.errors.Error):
             await self._message.ack()
+
+    async def nothing(self) -> None:
+        """Takes it off the queue too: whoever holds the job keeps it, or the sweeper queues it again."""
+        await self.done()
 
     async def again(self, delay: float) -> None:
         """Has it delivered again after so many seconds."""
@@ -81,6 +85,8 @@ class JetStreamDeliveries:
         stream: of the work queue; created when it is not there.
         ack_wait: seconds after which an unanswered message is delivered again.
     """
+
+    lowest = JobClass.FLEET
 
     def __init__(self, connection: Nats, stream: StreamConfig, ack_wait: float) -> None:
         self._connection = connection
@@ -103,7 +109,7 @@ class JetStreamDeliveries:
                 raise
         job_id = message.data.decode("ascii", "replace")
         if _JOB_ID.fullmatch(job_id):
-            return JetStreamDelivery(message, job_id)
+            return JetStreamDelivery(message)
         _log.error("job_message_set_aside", subject=message.subject, data=job_id[:200])
         SET_ASIDE.labels("job_message").inc()
         with contextlib.suppress(nats.errors.Error):

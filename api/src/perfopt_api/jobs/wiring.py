@@ -20,6 +20,7 @@ from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStr
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.outcomes import OpenSource, OutcomeScorer
 from perfopt_api.jobs.policy import WorkerPolicy
+from perfopt_api.jobs.reserved import ReservedDeliveries
 from perfopt_api.jobs.retention import Retention
 from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.sweeper import Sweeper
@@ -155,9 +156,13 @@ def build_worker(
         await announcements.announce(job_id)
 
     execution = Execution(store, analyse, finished, policy)
+    # Of several slots one never works for the fleet, so that whoever waits is not behind long jobs.
+    reserved = settings.worker_concurrency > 1
     slots: list[Deliveries] = [
         JetStreamDeliveries(backends.nats, waiting, policy.lease_seconds)
-        for _ in range(settings.worker_concurrency)
+        for _ in range(settings.worker_concurrency - reserved)
     ]
+    if reserved:
+        slots.append(ReservedDeliveries(backends.nats))
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     return Worker(slots, execution, policy.grace_seconds), relay, Sweeper(store, queue, policy)

@@ -1,4 +1,4 @@
-"""The worker: takes jobs off the queue, claims, analyses, stores, and only then answers the queue."""
+"""The worker: woken by the queue it claims, analyses, stores, and only then answers the queue."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import structlog
 
 from perfopt.errors import UnavailableError
 from perfopt_api.jobs.execution import Execution, Outcome
+from perfopt_api.store.port import JobClass
 from perfopt_api.telemetry import BACKGROUND_FAILURES
 
 _PULL_SECONDS = 2.0
@@ -18,12 +19,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery(Protocol):
-    """A message of the queue."""
-
-    job_id: str
+    """A wake-up: some job waits. Which one is done first is for PostgreSQL to say."""
 
     async def done(self) -> None:
-        """Takes it off the queue."""
+        """Takes it off the queue: a job was done."""
+
+    async def nothing(self) -> None:
+        """Takes it off the queue: no job waited."""
 
     async def again(self, delay: float) -> None:
         """Has it delivered again after so many seconds."""
@@ -33,7 +35,13 @@ class Delivery(Protocol):
 
 
 class Deliveries(Protocol):
-    """The worker's end of the queue."""
+    """The worker's end of the queue.
+
+    Attributes:
+        lowest: no job of a lower class is done for its wake-ups.
+    """
+
+    lowest: JobClass
 
     async def next(self, within: float) -> Delivery | None:
         """Returns the next message, or None when none came in so many seconds."""
@@ -71,7 +79,7 @@ class Worker:
                 delivery = await _unless(stop, deliveries.next(_PULL_SECONDS))
                 reachable = True
                 if delivery is not None:
-                    await self._handle(delivery)
+                    await self._handle(delivery, deliveries.lowest)
             except UnavailableError as error:
                 if reachable:
                     _log.warning("queue_unreachable", reason=error.message)
@@ -82,20 +90,25 @@ class Worker:
                 BACKGROUND_FAILURES.labels("queue", "unexpected").inc()
                 await _unless(stop, asyncio.sleep(_CRASH_SECONDS))
 
-    async def _handle(self, delivery: Delivery) -> None:
+    async def _handle(self, delivery: Delivery, lowest: JobClass) -> None:
         try:
-            outcome = await self._execution.run(delivery.job_id, delivery.working)
+            outcome = await self._execution.run(delivery.working, lowest)
         except asyncio.CancelledError:
             with contextlib.suppress(UnavailableError):
                 await delivery.again(0)
             raise
         except UnavailableError as error:
-            _log.warning("job_waits", job_id=delivery.job_id, reason=error.message)
+            _log.warning("job_waits", reason=error.message)
             outcome = Outcome(again_after=_RETRY_SECONDS)
         except Exception:
-            _log.exception("job_stopped", job_id=delivery.job_id)
+            _log.exception("job_stopped")
             outcome = Outcome(again_after=_CRASH_SECONDS)
-        await (delivery.done() if outcome.again_after is None else delivery.again(outcome.again_after))
+        if outcome is None:
+            await delivery.nothing()
+        elif outcome.again_after is None:
+            await delivery.done()
+        else:
+            await delivery.again(outcome.again_after)
 
 
 async def _unless[T](stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:

@@ -11,6 +11,9 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
 
 MAX_SERVICE_NAME = 100
+_KINDS = frozenset(
+    {"deployment", "statefulset", "daemonset", "job", "cronjob", "rollout", "deploymentconfig"}
+)
 _OWN_COLUMNS = (
     "recommendation_id",
     "service_name",
@@ -40,6 +43,14 @@ _JOB_FIELDS = (
     "parent_job_id",
     "plan",
 )
+
+
+def namespace_of(service_name: str) -> str:
+    """Returns the namespace in a name `[cluster/]namespace/[kind/]name`; "" in a name without one."""
+    *before, _ = service_name.split("/")
+    if len(before) > 1 and (len(before) > 2 or before[-1].lower() in _KINDS):
+        before.pop()
+    return before[-1] if before else ""
 
 
 def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The ports of the store: what the API and the worker need of it, with no word of SQL."""
 
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +14,14 @@ from perfopt.domain.request import PerformanceAnalysisRequest
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+
+
+class JobClass(IntEnum):
+    """In which order jobs are claimed: changes of a cluster, what somebody waits for, the rest."""
+
+    APPLY = 0
+    INTERACTIVE = 1
+    FLEET = 2
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +59,8 @@ class Store(Protocol):
     ) -> Created:
         """Stores a job in status ANALYZING; enqueueing it is the caller's next step.
 
+        Where an equal request is not finished yet, its job is returned, in the higher of the two classes.
+
         Args:
             request: what to analyse.
             idempotency_key: of the requester; kept for a day.
@@ -59,6 +69,7 @@ class Store(Protocol):
 
         Raises:
             ConflictError: the key was used with another body.
+            QuotaExceededError: the requester has too many unfinished jobs.
         """
 
     async def get_job(self, job_id: str) -> OptimizationJob | None:
@@ -135,17 +146,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(self.body, PerformanceAnalysisRequest)
 
 
-class Unclaimable(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job was not claimed.
-
-    Attributes:
-        retry_after: another owner's lease has that long to live; None when there is nothing left to do
-            (finished, or never there).
-    """
-
-    retry_after: timedelta | None
-
-
 class Finish(Enum):
     """What became of an attempt to finish a job."""
 
@@ -191,8 +191,17 @@ def why_not_again(attempt: int, lost: int, max_attempts: int, max_lost: int) -> 
 class WorkStore(Protocol):
     """What the worker needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
-    async def claim(self, job_id: str, *, owner: str, lease: timedelta) -> Claim | Unclaimable:
-        """Takes the lease of an ANALYZING job that nobody holds, and counts the attempt."""
+    async def claim(self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET) -> Claim | None:
+        """Takes the lease of the next ANALYZING job that nobody holds, and counts the attempt.
+
+        The next is of the highest class; then of the namespace with the fewest jobs that are worked on; then
+        the oldest.
+
+        Args:
+            owner: a token of this claim alone.
+            lease: how long it is held.
+            lowest: no job of a lower class is taken.
+        """
 
     async def extend(self, claim: Claim, lease: timedelta) -> bool:
         """Holds the lease for longer; False when it is no longer this claim's."""

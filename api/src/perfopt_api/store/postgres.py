@@ -1,13 +1,29 @@
 """The store of the API on PostgreSQL."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Row, Select, String, func, literal, or_, select, text, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    RowMapping,
+    Select,
+    String,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,11 +34,12 @@ from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.resolve import full_name_pattern
 from perfopt.errors import ConflictError
+from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
-from perfopt_api.store.mapping import job_of, recommendation_of
-from perfopt_api.store.port import DEFAULT_LIMIT, Created, Page
+from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
+from perfopt_api.store.port import DEFAULT_LIMIT, Created, JobClass, Page
 from perfopt_api.store.tables import idempotency_keys, jobs, recommendations
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -33,8 +50,9 @@ _LISTED = tuple(column for column in recommendations.c if column.name != "predic
 class PostgresStore:
     """Implements perfopt_api.store.port.Store."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, max_open_jobs: int = 2000) -> None:
         self._database = database
+        self._max_open_jobs = max_open_jobs
 
     async def create_job(
         self,
@@ -51,10 +69,25 @@ class PostgresStore:
                 earlier = await _earlier(connection, requester or "", idempotency_key, body_hash or "")
                 if earlier is not None:
                     return Created(job=await _job(connection, earlier), replayed=True)
-            stored = await connection.execute(insert(jobs).values(row).returning(jobs))
+            stored = await _open_equal(connection, row)
+            if stored is None:
+                await self._check_quota(connection, requester)
+                inserted = await connection.execute(insert(jobs).values(row).returning(jobs))
+                stored = inserted.mappings().one()
             if idempotency_key is not None:
-                await _remember(connection, requester or "", idempotency_key, body_hash or "", row["job_id"])
-            return Created(job=job_of(stored.mappings().one()), replayed=False)
+                key = (requester or "", idempotency_key)
+                await _remember(connection, *key, body_hash or "", stored["job_id"])
+            return Created(job=job_of(stored), replayed=False)
+
+    async def _check_quota(self, connection: AsyncConnection, requester: str | None) -> None:
+        mine = jobs.c.requester.is_not_distinct_from(requester)
+        query = select(func.count()).where(mine, jobs.c.status == OptimizationStatus.ANALYZING.value)
+        count = await connection.scalar(query) or 0
+        if count >= self._max_open_jobs:
+            raise QuotaExceededError(
+                f"{count} of your jobs are not finished, and {self._max_open_jobs} may be.",
+                remedy="Wait until some are.",
+            )
 
     async def get_job(self, job_id: str) -> OptimizationJob | None:
         """See Store.get_job."""
@@ -154,8 +187,22 @@ class PostgresStore:
         return await replayed_accuracy(self._database, service_name, optimization_type)
 
 
+async def _open_equal(connection: AsyncConnection, row: Mapping[str, Any]) -> RowMapping | None:
+    """Returns the unfinished job of an equal request, in the higher of both classes; None without one."""
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(row["fingerprint"], 1))
+    await connection.execute(select(lock))  # two equal requests at once are one job as well
+    same = and_(jobs.c.fingerprint == row["fingerprint"], jobs.c.status == OptimizationStatus.ANALYZING.value)
+    statement = (
+        update(jobs).where(same).values(priority=func.least(jobs.c.priority, row["priority"])).returning(jobs)
+    )
+    found: RowMapping | None = (await connection.execute(statement)).mappings().first()
+    return found
+
+
 def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict[str, Any]:
     types = requested_types(request)
+    body = msgspec.to_builtins(request)
+    del body["priority"]  # has a column, and workers of the version before do not know it
     return {
         "job_id": str(uuid4()),
         "service_name": request.service_name,
@@ -163,7 +210,10 @@ def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict
         "optimization_types": [kind.value for kind in types],
         "status": OptimizationStatus.ANALYZING.value,
         "analysis_period": request.analysis_period,
-        "request": msgspec.to_builtins(request),
+        "request": body,
+        "priority": int(JobClass[request.priority.upper()]),
+        "namespace": namespace_of(request.service_name),
+        "fingerprint": hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest(),
         "requester": requester,
     }
 

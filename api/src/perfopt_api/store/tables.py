@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 
 metadata = MetaData(
     naming_convention={
@@ -76,6 +77,11 @@ jobs = Table(
     Column("lost_leases", Integer, nullable=False, server_default=text("0")),
     # When its message was last put on the queue, or is due there again after a failed attempt.
     Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # By what it is claimed, see JobClass.
+    Column("priority", SmallInteger, nullable=False, server_default=text("1")),
+    Column("namespace", String(100), nullable=False, server_default=text("''")),
+    # Hash of the request: an equal one that is asked for meanwhile is this job.
+    Column("fingerprint", String(64)),
     # What its recommendations make together.
     Column("plan", JSON(none_as_null=True)),
     UniqueConstraint("job_id"),
@@ -87,6 +93,8 @@ jobs = Table(
         text("id DESC"),
     ),
     Index("ix_optimization_jobs_status", "status", text("created_at DESC"), text("id DESC")),
+    Index("ix_optimization_jobs_fingerprint", "fingerprint", postgresql_where=text("status = 'ANALYZING'")),
+    Index("ix_optimization_jobs_requester", "requester", postgresql_where=text("status = 'ANALYZING'")),
     Index("ix_optimization_jobs_open", "queued_at", postgresql_where=text("status = 'ANALYZING'")),
 )
 

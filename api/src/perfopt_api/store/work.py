@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +16,7 @@ from perfopt_api.events.material import Announced, differs_materially
 from perfopt_api.events.message import EventMessage, event_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_row
-from perfopt_api.store.port import Claim, Finish, JobError, Unclaimable, why_not_again
+from perfopt_api.store.port import Claim, Finish, JobClass, JobError, why_not_again
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -42,24 +42,26 @@ class PostgresWorkStore:
         self._database = database
         self._base_url = base_url
 
-    async def claim(self, job_id: str, *, owner: str, lease: timedelta) -> Claim | Unclaimable:
+    async def claim(self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET) -> Claim | None:
         """See WorkStore.claim."""
         statement = (
             update(jobs)
-            .where(jobs.c.job_id == job_id, jobs.c.status == _ANALYZING, _unleased())
+            .where(jobs.c.job_id == _next_job(lowest))
             .values(
                 lease_owner=owner,
                 lease_expires_at=func.now() + lease,
                 attempts=jobs.c.attempts + 1,
                 lost_leases=_lost(),
             )
-            .returning(jobs.c.request, jobs.c.attempts, jobs.c.lost_leases)
+            .returning(jobs.c.job_id, jobs.c.request, jobs.c.attempts, jobs.c.lost_leases)
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
-            if row is None:
-                return await _why_not(connection, job_id)
-        return Claim(job_id=job_id, body=row.request, owner=owner, attempt=row.attempts, lost=row.lost_leases)
+        if row is None:
+            return None
+        return Claim(
+            job_id=row.job_id, body=row.request, owner=owner, attempt=row.attempts, lost=row.lost_leases
+        )
 
     async def extend(self, claim: Claim, lease: timedelta) -> bool:
         """See WorkStore.extend."""
@@ -217,11 +219,29 @@ def _lost() -> ColumnElement[int]:
     return jobs.c.lost_leases + case((jobs.c.lease_owner.is_not(None), 1), else_=0)
 
 
-async def _why_not(connection: AsyncConnection, job_id: str) -> Unclaimable:
-    remaining = jobs.c.lease_expires_at - func.now()
-    query = select(remaining).where(jobs.c.job_id == job_id, jobs.c.status == _ANALYZING)
-    left = await connection.scalar(query)
-    return Unclaimable(retry_after=None if left is None else max(left, timedelta(0)))
+def _next_job(lowest: JobClass) -> ScalarSelect[str]:
+    """The job to claim next; one that another worker is claiming just now is passed over."""
+    held = and_(jobs.c.status == _ANALYZING, jobs.c.lease_expires_at >= func.now())
+    running = (
+        select(jobs.c.namespace, func.count().label("count"))
+        .where(held)
+        .group_by(jobs.c.namespace)
+        .subquery("running")
+    )
+    return (
+        select(jobs.c.job_id)
+        .outerjoin(running, running.c.namespace == jobs.c.namespace)
+        .where(
+            jobs.c.status == _ANALYZING,
+            _unleased(),
+            jobs.c.queued_at <= func.now(),
+            jobs.c.priority <= int(lowest),
+        )
+        .order_by(jobs.c.priority, func.coalesce(running.c.count, 0), jobs.c.created_at, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=jobs)
+        .scalar_subquery()
+    )
 
 
 async def _lock(connection: AsyncConnection, claim: Claim) -> Finish:

@@ -1,6 +1,6 @@
 """Requests of the contract."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,7 @@ class PerformanceAnalysisRequest(msgspec.Struct, frozen=True, kw_only=True, forb
         include_predictions: put the forecast on each recommendation.
         auto_apply: apply what policy allows.
         validity: how long the recommendation must hold.
+        priority: interactive jobs go first; fleet is for what nobody waits for.
         source: the name of a configured metric source; None is the default one.
     """
 
@@ -29,6 +30,7 @@ class PerformanceAnalysisRequest(msgspec.Struct, frozen=True, kw_only=True, forb
     include_predictions: bool = False
     auto_apply: bool = False
     validity: Annotated[str, Meta(max_length=50)] = "7d"
+    priority: Literal["interactive", "fleet"] = "interactive"
     source: Annotated[str, Meta(max_length=100)] | None = None
 
 
