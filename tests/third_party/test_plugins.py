@@ -14,10 +14,12 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = [Path(__file__).parent / name for name in ("pool-sizer", "peak-replicas")]
 CONTRACT = """
 import json
-from perfopt.testing import check_strategy
+from perfopt.testing import check_forecaster, check_strategy
 from peak_replicas.strategy import PeakReplicas
+from pool_sizer.forecaster import LastWeek
 from pool_sizer.strategy import PoolSizer
-print(json.dumps([str(found) for one in (PoolSizer(), PeakReplicas()) for found in check_strategy(one)]))
+found = [violation for one in (PoolSizer(), PeakReplicas()) for violation in check_strategy(one)]
+print(json.dumps([str(one) for one in [*found, *check_forecaster(LastWeek())]]))
 """
 
 
@@ -75,12 +77,28 @@ def samples(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def weekly(tmp_path_factory) -> Path:
+    """Four weeks of a service whose requests go by the weekday and the hour."""
+    path = tmp_path_factory.mktemp("weekly") / "samples.csv"
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = ["series_id,timestamp,metric,value"]
+    for step in range(28 * 288):
+        at = start + timedelta(minutes=5 * step)
+        rate = 10 + 5 * at.weekday() + at.hour
+        rows.append(f"checkout,{at.isoformat()},requests_per_second,{rate}")
+        rows.append(f"checkout,{at.isoformat()},latency_p99_ms,250")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
 def test_it_is_listed_with_its_version_and_type(commands):
     plugins = json.loads(run(commands / "perfopt", "plugin", "list", "--format", "json"))
     plugin = next(one for one in plugins if one["name"] == "pool-sizer")
     assert (plugin["name"], plugin["version"], plugin["status"]) == ("pool-sizer", "0.3.0", "loaded")
     assert plugin["types"] == ["PERFORMANCE_TUNING"]
     assert plugin["rule_packs"] == ["pool-sizer"]
+    assert plugin["forecasters"] == ["last-week"]
 
 
 def test_its_recommendation_appears(commands, samples):
@@ -138,3 +156,37 @@ def test_a_strategy_of_scaling_stands_in_the_table_of_the_backtest(commands, sca
     assert peak["all"]["realised_saving"] == pytest.approx((4 - 3) / (4 - (3 + 1) / 2), abs=1e-6)
     assert kept["all"]["realised_saving"] == 0
     assert "peak-replicas" in run(commands / "perfopt", "backtest", "--types", "all", "--all", *source)
+
+
+@pytest.mark.parametrize(
+    ("settings", "used"),
+    [
+        ("", {"fleet"}),
+        ("  forecasters: [last-week]\n", {"last-week"}),
+        ("  forecasters: [seasonal, last-week]\n  forecast_weighting: rolling_origins\n", {"last-week"}),
+    ],
+    ids=["default", "chosen", "weighted"],
+)
+def test_its_forecaster_reaches_a_strategy_where_the_user_wants_it(
+    commands, weekly, tmp_path, settings, used
+):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"engine:\n  processes: 1\n{settings}")
+    options = ("--source", weekly, "--service", "checkout", "--format", "ndjson", "--config", config)
+    lines = [
+        json.loads(line)
+        for line in run(commands / "perfopt", "analyze", "--period", "28d", *options).splitlines()
+    ]
+    (made,) = [line for line in lines if "recommendation_id" in line]
+    (reason,) = [reason for reason in made["reasons"] if reason["code"] == "littles_law"]
+    assert used <= reason["data"]["forecasters"].keys()
+
+
+def test_a_forecaster_that_is_not_installed_is_named_with_those_that_are(commands, samples, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("engine:\n  forecasters: [next-year]\n")
+    command = [commands / "perfopt", "analyze", "--all", "--source", samples, "--config", config]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "next-year" in done.stderr
+    assert "last-week" in done.stderr

@@ -11,9 +11,10 @@ from perfopt.domain.recommendation import Declined
 from perfopt.engine.engine import Engine
 from perfopt.engine.pipeline import read_only, with_forecasts
 from perfopt.engine.proposals import checked
-from perfopt.engine.registry import candidates, load_strategies
+from perfopt.engine.registry import bring, candidates, load_strategies
 from perfopt.errors import NotFoundError
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.forecasting import Forecaster
 from perfopt.plugin.hookspecs import ENTRY_POINT_GROUP
 from perfopt.plugin.strategy import Proposal, Strategy
 
@@ -46,6 +47,23 @@ def find_strategies(text: str) -> dict[str, Strategy]:
             candidates=tuple(found),
         )
     return wanted
+
+
+def find_forecasters(text: str) -> dict[str, Forecaster]:
+    """Imports what `find_strategies` would and returns the forecasters that it brings, by key.
+
+    Raises:
+        BaseException: whatever its import raises.
+    """
+    name, _, wanted = text.partition("/")
+    points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
+    found = {
+        f"{point.name}/{one.name}": one
+        for point in points or [EntryPoint(name, name, ENTRY_POINT_GROUP)]
+        if points or _single(point) is None
+        for one in bring(point).forecasters
+    }
+    return {key: one for key, one in found.items() if not wanted or one.name == wanted}
 
 
 def find_strategy(text: str) -> tuple[str, Strategy]:

@@ -59,28 +59,40 @@ class Forecasters:
             past: whether quantiles of past steps are needed; a forecaster that does not give them is asked
                 at origins in the past.
         """
-        predictions: dict[str, Prediction] = {}
-        failed: dict[str, str] = {}
+        found = _Found({}, {})
         for forecaster in self._asked(wanted):
-            try:
-                prediction = _asked_once(forecaster, request, past=past or self.weighted)
-            except Exception as error:  # a third party's may raise anything; the next one is asked
-                failed[forecaster.name] = f"{type(error).__name__}: {error}"
-                continue
-            if prediction is not None:
-                predictions[forecaster.name] = prediction
-                if not self.weighted:
-                    break
-        if not predictions:
+            found.add(forecaster, request, past=past or self.weighted)
+            if found.predictions and not self.weighted:
+                break
+        if not found.predictions and LAST_RESORT in self.installed:
+            found.add(self.installed[LAST_RESORT], request, past=past)
+        if not found.predictions:
             return None
-        weights = dict.fromkeys(predictions, 1.0) if len(predictions) == 1 else _weights(predictions, request)
-        return Answer(combined(predictions, weights), weights, failed)
+        weights = _weights(found.predictions, request)
+        return Answer(combined(found.predictions, weights), weights, found.failed)
 
     def _asked(self, wanted: Sequence[str]) -> Iterator[Forecaster]:
-        names = [*(self.chosen or wanted or DEFAULT_ORDER), LAST_RESORT]
+        names = [*(self.chosen or wanted or DEFAULT_ORDER)]
         if self.weighted and not self.chosen:
             names += [name for name, one in self.installed.items() if one.cost is CostClass.FAST]
         return (self.installed[name] for name in dict.fromkeys(names) if name in self.installed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What forecasters gave so far, by name: predictions, and why there is none."""
+
+    predictions: dict[str, Prediction]
+    failed: dict[str, str]
+
+    def add(self, forecaster: Forecaster, request: ForecastRequest, *, past: bool) -> None:
+        try:
+            prediction = _asked_once(forecaster, request, past=past)
+        except Exception as error:  # a third party's may raise anything; the next one is asked
+            self.failed[forecaster.name] = f"{type(error).__name__}: {error}"
+            return
+        if prediction is not None:
+            self.predictions[forecaster.name] = prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,8 @@ def _asked_once(forecaster: Forecaster, request: ForecastRequest, *, past: bool)
 
 def _weights(predictions: Mapping[str, Prediction], request: ForecastRequest) -> dict[str, float]:
     """Weighs forecasters by their loss on the past steps that all of those know which know any."""
+    if len(predictions) == 1:
+        return dict.fromkeys(predictions, 1.0)
     past = {name: one.past for name, one in predictions.items() if one.past is not None}
     steps = min((quantiles.shape[1] for quantiles in past.values()), default=0)
     values = request.values[request.grid.size - steps :]

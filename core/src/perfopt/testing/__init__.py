@@ -1,4 +1,4 @@
-"""PUBLIC, for plugin authors: the contract suite of strategies, and snapshots to run one on.
+"""PUBLIC, for plugin authors: the contract suites of strategies and forecasters, and snapshots.
 
 In a plugin's own tests:
 
@@ -18,18 +18,22 @@ from perfopt.testing.contract import (
     check_results,
     check_strategy,
 )
+from perfopt.testing.forecasters import FORECASTER_CHECKS, check_forecaster, forecaster_results
 from perfopt.testing.imports import private_imports
 from perfopt.testing.snapshots import cases, daily_usage, make_context, make_snapshot
 
 __all__ = [
     "CHECKS",
+    "FORECASTER_CHECKS",
     "CheckResult",
     "StrategyContract",
     "Violation",
     "cases",
+    "check_forecaster",
     "check_results",
     "check_strategy",
     "daily_usage",
+    "forecaster_results",
     "make_context",
     "make_snapshot",
     "private_imports",

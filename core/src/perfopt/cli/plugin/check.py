@@ -21,20 +21,22 @@ _STATES = {True: "pass", False: "FAIL", None: "skip"}
 @click.option("--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Limit in MiB.")
 @format_option("table", "json")
 def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
-    """Runs the contract suite on the strategies of PACKAGE.
+    """Runs the contract suites on the strategies and forecasters of PACKAGE.
 
-    PACKAGE is an installed plugin, one of its strategies (plugin/strategy), a module, or what an entry point
-    would name (package.module:Class). Exit code 1 where a property is lacking or the plugin can't be loaded.
+    PACKAGE is an installed plugin, one of its strategies or forecasters (plugin/name), a module, or what an
+    entry point would name (package.module:Class). Exit code 1 where a property is lacking or the plugin can't
+    be loaded.
     """
     from perfopt.cli.output.render import to_json
-    from perfopt.testing import CheckResult, Violation, check_results
+    from perfopt.testing import CheckResult, Violation, check_results, forecaster_results
 
-    strategies, problem = _loaded(package)
+    strategies, forecasters, problem = _loaded(package)
     if problem is None:
         results = {
             key: check_results(strategy, deadline_seconds=deadline, memory_limit_mib=memory)
             for key, strategy in strategies.items()
         }
+        results |= {key: forecaster_results(forecaster) for key, forecaster in forecasters.items()}
     else:
         results = {package: (CheckResult("loads", False, (Violation("loads", problem),)),)}
     click.echo(to_json(_plain(results)) if form == "json" else _report(results), nl=False)
@@ -42,21 +44,28 @@ def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _loaded(package: str) -> tuple[dict[str, object], str | None]:
-    """Returns the strategies of a package, or why it can't be loaded."""
-    from perfopt.engine.authoring import find_strategies
+def _loaded(package: str) -> tuple[dict[str, object], dict[str, object], str | None]:
+    """Returns the strategies and the forecasters of a package, or why it can't be loaded."""
+    from perfopt.engine.authoring import find_forecasters, find_strategies
+    from perfopt.engine.forecasters import ForecasterError
     from perfopt.engine.foreign import describe
     from perfopt.engine.strategies import StrategyError
-    from perfopt.errors import PerfoptError
+    from perfopt.errors import NotFoundError, PerfoptError
 
     try:
-        return dict(find_strategies(package)), None
+        forecasters: dict[str, object] = dict(find_forecasters(package))
+        try:
+            return dict(find_strategies(package)), forecasters, None
+        except NotFoundError:
+            if not forecasters:
+                raise
+            return {}, forecasters, None
     except (PerfoptError, KeyboardInterrupt):
         raise
-    except StrategyError as error:
-        return {}, str(error)
+    except (StrategyError, ForecasterError) as error:
+        return {}, {}, str(error)
     except BaseException as error:  # foreign code may raise anything, SystemExit too
-        return {}, f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."
+        return {}, {}, f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."
 
 
 def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, object]]:
@@ -75,13 +84,14 @@ def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, obje
 
 
 def _report(results: "dict[str, tuple[CheckResult, ...]]") -> str:
-    from perfopt.testing import CHECKS
+    from perfopt.testing import CHECKS, FORECASTER_CHECKS
 
     lines = []
     for key, found in results.items():
         lines.append(key)
+        checks = CHECKS if len(found) == len(CHECKS) else FORECASTER_CHECKS
         for result in found:
-            meaning = CHECKS.get(result.check, "can be imported and registers strategies")
+            meaning = checks.get(result.check, "can be imported and registers strategies")
             lines.append(f"  {_STATES[result.passed]:<5} {result.check:<15} {meaning}")
             lines += [f"        {text}" for text in _reasons(result)]
     return "".join(f"{line}\n" for line in [*lines, _summary(results)])

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from perfopt.plugin import Strategy, hookimpl
+from perfopt.plugin import Forecaster, Strategy, hookimpl
+from pool_sizer.forecaster import LastWeek
 from pool_sizer.strategy import PoolSizer
 
 
@@ -10,6 +11,12 @@ from pool_sizer.strategy import PoolSizer
 def perfopt_strategies() -> list[Strategy]:
     """Returns the one strategy there is."""
     return [PoolSizer()]
+
+
+@hookimpl
+def perfopt_forecasters() -> list[Forecaster]:
+    """Returns the one forecaster there is."""
+    return [LastWeek()]
 
 
 @hookimpl

@@ -27,7 +27,7 @@ class PoolSizer:
     name = "littles-law"
     optimization_type = OptimizationType.PERFORMANCE_TUNING
     metrics: Sequence[str] = ("requests_per_second", "latency_p99_ms")
-    forecasts: Sequence[str] = ()
+    forecasts: Sequence[str] = ("requests_per_second",)
     prior = Prior()
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
@@ -40,6 +40,10 @@ class PoolSizer:
         if not in_flight.size:
             return self._decline("Request rate and latency were never measured together.")
         busy = float(np.quantile(in_flight, BUSY_QUANTILE))
+        ahead = context.forecasts.get("requests_per_second")
+        if ahead is not None:
+            seconds = float(np.nanquantile(service["latency_p99_ms"], 0.5)) / 1000
+            busy = max(busy, seconds * float(ahead.quantile(0.95).max()))
         size = max(math.ceil(SPARE * busy), 1)
         state = context.snapshot.workload.state
         target = msgspec.structs.replace(
@@ -53,7 +57,7 @@ class PoolSizer:
                 Reason(
                     code="littles_law",
                     text=f"{busy:.1f} requests are in flight at the 99th percentile of time.",
-                    data={"in_flight": round(busy, 3)},
+                    data={"in_flight": round(busy, 3), "forecasters": dict(ahead.weights) if ahead else {}},
                 ),
             ),
         )
