@@ -67,11 +67,11 @@ def test_more_accuracy_for_the_same_is_better():
         (
             fleet(2.0, wrong=misses(1)),
             fleet(1.9, declined=misses(1)),
-            "decline more often",
+            "abstain more often",
         ),
         (fleet(2.0, services=4, weeks=9), fleet(1.0, services=4, weeks=9), "of 5 are needed"),
         (fleet(2.0, services=9, weeks=2), fleet(1.0, services=9, weeks=2), "at least 20"),
-        (fleet(), fleet(declined={(s, w) for s in range(10) for w in range(4)}), "Too little"),
+        (fleet(), fleet(declined={(s, w) for s in range(10) for w in range(4)}), "Too few windows"),
     ],
     ids=[
         "the same",
@@ -79,10 +79,10 @@ def test_more_accuracy_for_the_same_is_better():
         "less accurate",
         "accuracy bought",
         "one miss",
-        "declines",
+        "abstains",
         "services",
         "windows",
-        "says nothing",
+        "abstains always",
     ],
 )
 def test_everything_else_is_not(incumbent, candidate, why):
@@ -118,8 +118,8 @@ def test_cpu_and_memory_weigh_the_same_whatever_their_units():
     assert found.granted_change.value == pytest.approx(0, abs=1e-9)
 
 
-def test_two_sets_of_other_instants_are_not_compared():
-    with pytest.raises(ValueError, match="same instants"):
+def test_two_sets_of_other_origins_are_not_compared():
+    with pytest.raises(ValueError, match="other origins"):
         compare(fleet(), fleet(weeks=3))
 
 

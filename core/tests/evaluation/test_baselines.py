@@ -226,8 +226,8 @@ samples = arrays(np.float64, st.integers(1, 200), elements=st.floats(0, 500))
 def test_a_histograms_percentile_is_at_least_the_exact_one_and_within_a_bucket(values, share):
     exact = np.sort(values)[max(int(np.ceil(share * values.size - 1e-9)), 1) - 1]
     for scale, width in (
-        (LinearScale(width=0.1, most=1000.0), 0.1),
-        (ExponentialScale(first=0.01, ratio=1.05, most=1000.0), 0.01 + 0.05 * exact),
+        (LinearScale(width=0.1, largest=1000.0), 0.1),
+        (ExponentialScale(first=0.01, ratio=1.05, largest=1000.0), 0.01 + 0.05 * exact),
     ):
         found = weighted_percentile(values, np.ones(values.size), share, scale)
         assert exact - 1e-9 <= found

@@ -72,7 +72,7 @@ def test_latency_is_held_against_the_claim_for_what_was_in_force(applied, realis
     )
     seen = window(service={"latency_p99_ms": np.full(WEEK, float(realised))})
     made = proposal(kind=OptimizationType.LATENCY_OPTIMIZATION, claim=claim)
-    assert score_outcome(made, seen, applied=applied).score.claim_kept is kept
+    assert score_outcome(made, seen, applied=applied).score.claim_met is kept
 
 
 quantities = st.none() | st.integers(1, 64000)
@@ -149,12 +149,12 @@ def test_a_plan_in_force_is_held_to_the_latency_of_its_target(applied, kept):
     )
     used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
     found = plan_outcome([proposal(), proposal(kind=LATENCY, claim=claim)], used, applied)
-    assert found.score.claim_kept is kept
-    assert score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=applied).score.claim_kept is kept
+    assert found.score.claim_met is kept
+    assert score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=applied).score.claim_met is kept
 
 
 def test_the_width_of_a_claimed_interval_is_taken_of_the_target():
     claim = Claim(latency_ms=80.0, latency_interval_ms=(70.0, 114.0), latency_now_ms=200.0)
     used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
     found = score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=True)
-    assert found.score.claim_kept is False  # 44 ms are more than half of 80, and less than half of 92
+    assert found.score.claim_met is False  # 44 ms are more than half of 80, and less than half of 92

@@ -12,7 +12,7 @@ from perfopt.domain.enums import Basis, DeclineCode
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.pipeline import run_strategy
 from perfopt.evaluation.known import known_at
-from perfopt.evaluation.rolling import origins, walk
+from perfopt.evaluation.rolling import backtest, origins
 from perfopt.metrics.snapshot import ImageChange
 from perfopt.plugin import decline
 from perfopt.testing import daily_usage, make_context, make_snapshot
@@ -82,7 +82,7 @@ def test_a_window_with_too_few_samples_is_not_scored_and_says_so():
 def test_a_strategy_that_declines_is_shown_as_declined():
     snapshot = make_snapshot()
     said = decline(PeakStrategy.optimization_type, DeclineCode.UNSTABLE, "It changed.")
-    assert {window.outcome for window in walk(lambda _: said, snapshot, WEEK).windows} == {"declined"}
+    assert {window.outcome for window in backtest(lambda _: said, snapshot, WEEK).windows} == {"declined"}
 
 
 @given(day=st.integers(3, 7), seed=st.integers(0, 99))

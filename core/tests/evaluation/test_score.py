@@ -169,10 +169,10 @@ def test_a_schedules_saving_may_miss_the_claim_by_ten_points():
         made = proposal(COST, extra={"schedule": [entry]}, claim=Claim(saving_percent=percent))
         return score(made, night)
 
-    assert claiming(60.0).claim_kept  # half of the replica-hours
+    assert claiming(60.0).claim_met  # half of the replica-hours
     assert claiming(60.0).realised_saving_percent == 50.0
     missed = claiming(60.1)
-    assert (missed.claim_kept, missed.accurate) == (False, False)
+    assert (missed.claim_met, missed.accurate) == (False, False)
 
 
 def latency_claim(low, high, now=None):
@@ -182,16 +182,16 @@ def latency_claim(low, high, now=None):
 def test_a_latency_claim_is_kept_inside_the_interval_of_the_unchanged_state():
     used = window(latency_p99_ms=np.full(100, 100.0))
     inside = score(proposal(LATENCY, claim=latency_claim(80.0, 120.0, 100.0)), used)
-    assert (inside.scored, inside.accurate, inside.claim_kept) == (True, True, True)
+    assert (inside.scored, inside.accurate, inside.claim_met) == (True, True, True)
     assert inside.realised_latency_ms == 100.0
-    assert not score(proposal(LATENCY, claim=latency_claim(101.0, 120.0, 110.0)), used).claim_kept
+    assert not score(proposal(LATENCY, claim=latency_claim(101.0, 120.0, 110.0)), used).claim_met
 
 
 def test_an_interval_wider_than_a_quarter_to_either_side_keeps_no_claim():
     used = window(latency_p99_ms=np.full(100, 100.0))
-    assert score(proposal(LATENCY, claim=latency_claim(75.0, 125.0, 100.0)), used).claim_kept
-    assert not score(proposal(LATENCY, claim=latency_claim(74.0, 125.0, 100.0)), used).claim_kept
-    assert not score(proposal(LATENCY, claim=latency_claim(70.0, 130.0)), used).claim_kept
+    assert score(proposal(LATENCY, claim=latency_claim(75.0, 125.0, 100.0)), used).claim_met
+    assert not score(proposal(LATENCY, claim=latency_claim(74.0, 125.0, 100.0)), used).claim_met
+    assert not score(proposal(LATENCY, claim=latency_claim(70.0, 130.0)), used).claim_met
 
 
 def test_the_objectives_quantile_is_looked_at():
@@ -200,7 +200,7 @@ def test_the_objectives_quantile_is_looked_at():
         latency_p50_ms=np.full(100, 100.0),
         slo=Slo(latency_ms=150.0, quantile=0.5),
     )
-    assert score(proposal(LATENCY, claim=latency_claim(80.0, 120.0)), used).claim_kept
+    assert score(proposal(LATENCY, claim=latency_claim(80.0, 120.0)), used).claim_met
 
 
 def test_a_claim_that_cannot_be_checked_leaves_the_window_unscored():
@@ -218,4 +218,4 @@ def test_rules_and_claim_must_both_hold():
     claim = latency_claim(80.0, 120.0)
     assert score(proposal(LATENCY, cpu_request_cores=0.4, claim=claim), used).accurate
     unsafe = score(proposal(LATENCY, cpu_request_cores=0.3, claim=claim), used)
-    assert (unsafe.accurate, unsafe.claim_kept, unsafe.cpu_safe) == (False, True, False)
+    assert (unsafe.accurate, unsafe.claim_met, unsafe.cpu_safe) == (False, True, False)

@@ -140,19 +140,19 @@ def test_every_claim_of_a_plan_must_be_met():
     merged = state(cpu_request_cores=0.45)
     right, wrong = latency(80.0, 120.0), latency(101.0, 120.0)
     both = together(merged, used, proposal(TUNING, merged), proposal(LATENCY, merged, claim=right))
-    assert (both.accurate, both.claim_kept, both.realised_latency_ms) == (True, True, 100.0)
+    assert (both.accurate, both.claim_met, both.realised_latency_ms) == (True, True, 100.0)
     for parts in ((right, wrong), (wrong, right)):
         found = together(merged, used, *(proposal(LATENCY, merged, claim=claim) for claim in parts))
-        assert (found.accurate, found.claim_kept) == (False, False)
+        assert (found.accurate, found.claim_met) == (False, False)
 
 
 def test_a_claim_without_rules_is_scored_alone():
     used = window(latency_p99_ms=np.full(100, 100.0))
     knobs = state(extra={"knobs": {"main": {"GOMAXPROCS": "2"}}})
     found = together(knobs, used, proposal(LATENCY, knobs, claim=latency(80.0, 120.0)))
-    assert (found.scored, found.accurate, found.claim_kept) == (True, True, True)
+    assert (found.scored, found.accurate, found.claim_met) == (True, True, True)
     missed = together(knobs, used, proposal(LATENCY, knobs, claim=latency(80.0, 99.0)))
-    assert (missed.scored, missed.accurate, missed.claim_kept) == (True, False, False)
+    assert (missed.scored, missed.accurate, missed.claim_met) == (True, False, False)
 
 
 def test_a_plan_whose_claim_can_not_be_checked_is_not_scored():
@@ -180,7 +180,7 @@ def test_a_saving_in_a_plan_is_held_against_the_replicas_of_the_plan(claimed, ke
     night = window(cpu=0.0)
     merged = schedule(night, 2)  # half of the four that ran
     found = together(merged, night, proposal(COST, merged, claim=Claim(saving_percent=claimed)))
-    assert (found.claim_kept, found.accurate, found.realised_saving_percent) == (kept, kept, 50.0)
+    assert (found.claim_met, found.accurate, found.realised_saving_percent) == (kept, kept, 50.0)
 
 
 def test_a_saving_is_not_scored_where_the_replicas_are_unknown():
@@ -205,21 +205,21 @@ def test_realised_figures_have_three_decimals():
 def test_latency_at_either_end_of_its_interval_is_inside():
     used = window(latency_p99_ms=np.full(100, 100.0))
     for low, high in ((100.0, 120.0), (80.0, 100.0)):
-        assert score(proposal(LATENCY, claim=latency(low, high, 100.0)), used).claim_kept
+        assert score(proposal(LATENCY, claim=latency(low, high, 100.0)), used).claim_met
 
 
 def test_the_width_of_an_interval_is_taken_of_the_prediction_where_one_is_stated():
     used = window(latency_p99_ms=np.full(100, 100.0))
-    assert score(proposal(LATENCY, claim=latency(70.0, 125.0, 120.0)), used).claim_kept
-    assert not score(proposal(LATENCY, claim=latency(70.0, 125.0, 100.0)), used).claim_kept
-    assert not score(proposal(LATENCY, claim=latency(70.0, 125.0)), used).claim_kept
+    assert score(proposal(LATENCY, claim=latency(70.0, 125.0, 120.0)), used).claim_met
+    assert not score(proposal(LATENCY, claim=latency(70.0, 125.0, 100.0)), used).claim_met
+    assert not score(proposal(LATENCY, claim=latency(70.0, 125.0)), used).claim_met
 
 
 def test_an_interval_alone_is_a_claim():
     used = window(latency_p99_ms=np.full(100, 100.0))
     claim = Claim(latency_now_interval_ms=(110.0, 130.0))
     found = score(proposal(LATENCY, claim=claim), used)
-    assert (found.scored, found.claim_kept) == (True, False)
+    assert (found.scored, found.claim_met) == (True, False)
 
 
 def test_staying_would_have_done_where_the_current_values_hold_what_the_proposal_changes():

@@ -131,8 +131,8 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
     """Replays a model against the active one, and makes it active when it is better.
 
     Better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %
-    interval over services, without declining more often. Otherwise it exits with 1 and the figures, which are
-    kept with the model either way. Workers take up the new model within seconds.
+    interval over services, without abstaining more often. Otherwise it exits with 1 and the figures, which
+    are kept with the model either way. Workers take up the new model within seconds.
     """
     from perfopt.errors import ConflictError
     from perfopt_api.registry.promotion import Promoted, contenders, decide

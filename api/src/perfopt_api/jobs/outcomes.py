@@ -218,7 +218,7 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
         accurate=score.accurate,
         cpu_safe=score.cpu_safe,
         memory_safe=score.memory_safe,
-        claim_kept=score.claim_kept,
+        claim_kept=score.claim_met,
         cpu_waste=score.cpu_waste,
         memory_waste=score.memory_waste,
         censored=scored.censored,

@@ -1,4 +1,4 @@
-"""Intervals by resampling services: the trials of one are not independent. Seeded: same bytes each time."""
+"""Intervals by resampling services: recommendations for one service depend on each other. Seeded."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ Rows = NDArray[np.intp]
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure with its 95 % interval; low and high are None where it can't be told (one service)."""
+    """A figure with its 95 % interval; low and high are None with fewer than two services."""
 
     value: float
     low: float | None = None

@@ -16,11 +16,11 @@ MIN_SERVICES, MIN_WINDOWS = 5, 20
 # Accuracy counts as not lower while the 95 % interval of its change stays above -1 point, waste as no more
 # while that of what is granted stays below +1 %: none at all could never be shown.
 ACCURACY_MARGIN, GRANTED_MARGIN = 0.01, 0.01
-# Declining what is hard is no way to be accurate.
+# Abstaining from what is hard does not count as accuracy.
 ABSTENTION_MARGIN = 0.02
 RULE = (
     "better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %"
-    " interval over services, without declining more often"
+    " interval over services, without abstaining more often"
 )
 
 
@@ -28,7 +28,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     """How one of the two did.
 
     Attributes:
-        made, scored: recommendations, and those of them whose window could be judged.
+        made, scored: recommendations, and those of them whose window was scored.
         accuracy: accurate / scored.
         abstention: declined / (declined + made).
         cpu_waste_median, memory_waste_median: over the safe ones.
@@ -77,7 +77,7 @@ def compare(
     """Compares two sets of recommendations of the same origins for the same services.
 
     Raises:
-        ValueError: they are not of the same instants and services.
+        ValueError: they are not of the same origins and services.
     """
     pairs = _Pairs.of(incumbent, candidate)
     rows, samples = pairs.rows(), resamples(pairs.services)
@@ -116,7 +116,7 @@ class _Pairs:
     ) -> "_Pairs":
         before, after = _by_case(incumbent), _by_case(candidate)
         if before.keys() != after.keys():
-            raise ValueError("the two were not asked at the same instants for the same services")
+            raise ValueError("the two have other origins or services")
         keys = sorted(before)
         first, second = [before[key] for key in keys], [after[key] for key in keys]
         ratios = [_log_ratio(one, other) for one, other in zip(first, second, strict=True)]
@@ -220,12 +220,12 @@ def _verdict(
     bounds = _bounds(accuracy, granted, abstention)
     if services < MIN_SERVICES or windows < MIN_WINDOWS or bounds is None:
         return False, (
-            f"Too little to judge by: {windows} windows of {services} services, and at least"
+            f"Too few windows to compare: {windows} windows of {services} services, and at least"
             f" {MIN_WINDOWS} of {MIN_SERVICES} are needed."
         )
     accuracy_low, granted_high, abstention_high = bounds
     if abstention_high > ABSTENTION_MARGIN:
-        return False, "The candidate may decline more often than the incumbent."
+        return False, "The candidate may abstain more often than the incumbent."
     if accuracy_low > 0 and granted_high <= GRANTED_MARGIN:
         return True, "The candidate is more accurate at no more waste."
     if accuracy_low >= -ACCURACY_MARGIN and granted_high < 0:

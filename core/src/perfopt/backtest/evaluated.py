@@ -196,7 +196,7 @@ class OriginCase:
             cpu=self._use(target, "cpu_cores", found),
             memory=self._use(target, "memory_bytes", found),
             in_sample=decision.in_sample,
-            claim_met=found.claim_kept,
+            claim_met=found.claim_met,
             expected_saving=self._expected_saving(target),
             cost=None if amounts is None else amounts.cost,
             memory_amount=None if amounts is None else amounts.memory,

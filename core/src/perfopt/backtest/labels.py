@@ -50,7 +50,7 @@ def labels(dots: Sequence[Dot], frame: svg.Frame) -> list[str]:
 
 
 def _joined(dots: Sequence[Dot]) -> list[Dot]:
-    """Joins dots that cannot be told apart: their names in one label."""
+    """Joins dots of one place: their names in one label."""
     places: dict[tuple[int, int, str], list[Dot]] = {}
     for dot in dots:
         places.setdefault((round(dot.x / 3), round(dot.y / 3), dot.kind), []).append(dot)

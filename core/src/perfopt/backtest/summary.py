@@ -89,7 +89,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
         made: recommendations made; not_scored: of these, without enough of a window.
         declined: how many were not made, by reason code.
         abstention: declined / (declined + made).
-        in_sample: how many of those scored a model made that was trained on what they are judged on.
+        in_sample: how many of those scored a model made that was trained on the services they are for.
         assumed: how many of those scored start from requests that were taken from limits.
         all: over everything scored.
         intervals: 95 % intervals of figures, by name, from resampling services.

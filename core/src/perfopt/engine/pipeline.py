@@ -9,7 +9,7 @@ from perfopt.domain.recommendation import Declined, PredictionSeries
 from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import Outcome
 from perfopt.engine.proposals import checked
-from perfopt.evaluation.rolling import walk
+from perfopt.evaluation.rolling import backtest
 from perfopt.forecast import Forecasters
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
@@ -51,7 +51,7 @@ def run_strategy(
         replays.append(None if isinstance(made, Declined) else _without_texts(made.proposal))
         return made if isinstance(made, Declined) else made.proposal
 
-    evidence = walk(again, context.snapshot, context.validity)
+    evidence = backtest(again, context.snapshot, context.validity)
     return Outcome(
         status="ok",
         proposal=ruled.proposal,

@@ -1,1 +1,1 @@
-"""Replays: what would have happened, and how DESIGN.md section 5 scores it. Pure."""
+"""Scores recommendations on data that came after them: what is safe, accurate and saved. Pure."""

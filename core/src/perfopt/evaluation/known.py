@@ -30,41 +30,41 @@ def known_at(snapshot: WorkloadSnapshot, index: int, begin: int = 0) -> Workload
 
 def state_at(snapshot: WorkloadSnapshot, index: int) -> WorkloadState:
     """Returns what the workload had at the start of step `index`, as far as it was recorded."""
-    past, now = snapshot.slice(0, index), snapshot.workload.state
-    containers = tuple(_container(past, c, now.basis, snapshot.image_changes) for c in now.containers)
-    replicas = now.replicas
+    past, current = snapshot.slice(0, index), snapshot.workload.state
+    containers = tuple(_container(past, c, current.basis, snapshot.image_changes) for c in current.containers)
+    replicas = current.replicas
     if "replicas" in past.service:
-        recorded = _last(past.service["replicas"])
-        replicas = None if recorded is None else round(recorded)
-    return msgspec.structs.replace(now, containers=containers, replicas=replicas)
+        last = _last(past.service["replicas"])
+        replicas = None if last is None else round(last)
+    return msgspec.structs.replace(current, containers=containers, replicas=replicas)
 
 
 def _container(
     past: WorkloadSnapshot, container: Container, basis: Basis, image_changes: tuple[ImageChange, ...]
 ) -> Container:
-    then: dict[str, Any] = {"image": _image(container, past.grid.end, image_changes)}
+    recorded: dict[str, Any] = {"image": _image(container, past.grid.end, image_changes)}
     for field in QUANTITIES:  # metrics of the same names
         series = past.series(container.name, field)
         if series is not None:
             value = _last(series.hottest())
-            then[field] = round(value) if value is not None and field.endswith("_bytes") else value
-    known = msgspec.structs.replace(container, **then)
+            recorded[field] = round(value) if value is not None and field.endswith("_bytes") else value
+    known = msgspec.structs.replace(container, **recorded)
     for request, limit in REQUEST_LIMIT_PAIRS:
-        if limit in then and (basis is Basis.ASSUMED_FROM_LIMIT or _above(known, request, limit)):
-            known = msgspec.structs.replace(known, **{request: then[limit]})
+        if limit in recorded and (basis is Basis.ASSUMED_FROM_LIMIT or _above(known, request, limit)):
+            known = msgspec.structs.replace(known, **{request: recorded[limit]})
     return known
 
 
 def _above(container: Container, request: str, limit: str) -> bool:
-    """Tells whether a request is above the limit: not recorded, it was not then what it is now."""
-    asked, allowed = getattr(container, request), getattr(container, limit)
-    return asked is not None and allowed is not None and asked > allowed
+    """Tells whether a request is above the limit: it was not recorded, and was another than it is now."""
+    requested, allowed = getattr(container, request), getattr(container, limit)
+    return requested is not None and allowed is not None and requested > allowed
 
 
-def _image(container: Container, then: datetime, changes: tuple[ImageChange, ...]) -> str | None:
+def _image(container: Container, at: datetime, changes: tuple[ImageChange, ...]) -> str | None:
     """Returns the image that ran at an instant; None where only a later change is known."""
     own = [change for change in changes if change.container == container.name]
-    before = [change.image for change in own if change.at < then]
+    before = [change.image for change in own if change.at < at]
     if before:
         return before[-1]
     return None if own else container.image

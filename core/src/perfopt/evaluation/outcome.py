@@ -1,4 +1,4 @@
-"""Scores what a recommendation came to, once its validity is over: DESIGN.md section 5, online."""
+"""Scores the outcome of a recommendation once its validity is over, applied or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,9 +51,9 @@ class OutcomeScore:
 def score_outcome(proposal: Proposal, window: WorkloadSnapshot, *, applied: bool) -> OutcomeScore:
     """Scores a recommendation on the window after it.
 
-    One that was not applied is scored as a replay is: would it have held what was used? One that was
-    applied shaped what was used, so an OOM kill or more than 5 % throttled periods of any container make
-    it inaccurate, and what was realised is held against the claim for the target.
+    One that was not applied is scored as a backtest is. One that was applied limited what could be used, so
+    an OOM kill or more than 5 % throttled periods of any container make it inaccurate, and what was realised
+    is compared with the claim for the target.
 
     Args:
         proposal: what was recommended.
@@ -68,10 +68,10 @@ def score_outcome(proposal: Proposal, window: WorkloadSnapshot, *, applied: bool
 def score_plan_outcome(
     parts: Sequence[Proposal], merged: WorkloadState, window: WorkloadSnapshot, *, applied: bool
 ) -> OutcomeScore:
-    """Scores a plan of several recommendations on the window after it, as its replays were scored.
+    """Scores a plan of several recommendations on the window after it, as its backtest was scored.
 
     Args:
-        parts: the recommendations that it was made of, for what they answer for and claim.
+        parts: the recommendations that it was made of, for what they set and claim.
         merged: the state that the plan recommended.
         window: [made, valid until), with the workload's state as it was known when it was made.
         applied: all of it was in force.
@@ -89,12 +89,12 @@ def _in_force(found: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
 
 
 def _for_target(proposal: Proposal) -> Proposal:
-    """Returns a proposal that claims for its target what a replay looks for in the present state."""
+    """Returns a proposal that claims of the current state what it claims of its target."""
     claim = proposal.claim
-    promised = msgspec.structs.replace(
+    claimed = msgspec.structs.replace(
         claim, latency_now_ms=claim.latency_ms, latency_now_interval_ms=claim.latency_interval_ms
     )
-    return msgspec.structs.replace(proposal, claim=promised)
+    return msgspec.structs.replace(proposal, claim=claimed)
 
 
 def _cut_off(containers: Mapping[str, Mapping[str, PodSeries]]) -> str | None:

@@ -1,4 +1,4 @@
-"""Scores resources on a window of data by rules 1 and 2 of DESIGN.md section 5.
+"""Scores sizes on a window of data: CPU-safe and memory-safe.
 
 CPU is compared in millicores and memory in bytes, as Kubernetes stores them: a request is the
 whole number of millicores that its quantity prints as, so no float noise decides a window.
@@ -23,7 +23,7 @@ class WindowScore:
 
     Attributes:
         scored: False where the window held too little data, or nothing the state speaks of.
-        accurate: CPU-safe and memory-safe, for what was measured; False where not scored.
+        accurate: CPU-safe, memory-safe and the claim met, for what was measured; False where not scored.
         cpu_safe, memory_safe: None where that resource was not measured or not recommended.
         cpu_waste, memory_waste: recommended / smallest accurate value - 1, summed over containers;
             negative is the relative shortage.
@@ -31,9 +31,9 @@ class WindowScore:
         cpu_recommended_cores, cpu_needed_cores: the two sums behind cpu_waste, for weighted totals.
         memory_recommended_bytes, memory_needed_bytes: the same for memory_waste.
         cpu_short_cores, memory_short_bytes: what the containers lacked, summed over those that did.
-        claim_kept: by rule 3; None where nothing was claimed.
-        realised_latency_ms: at the quantile of the objective, where latency was claimed.
-        realised_saving_percent: of a schedule, where one was claimed.
+        claim_met: the expected latency or saving was realised; None where none was expected.
+        realised_latency_ms: at the quantile of the objective, where latency was expected.
+        realised_saving_percent: of replica-hours, where a saving was expected.
     """
 
     scored: bool
@@ -49,7 +49,7 @@ class WindowScore:
     memory_needed_bytes: float | None = None
     cpu_short_cores: float | None = None
     memory_short_bytes: float | None = None
-    claim_kept: bool | None = None
+    claim_met: bool | None = None
     realised_latency_ms: float | None = None
     realised_saving_percent: float | None = None
 
@@ -72,7 +72,7 @@ def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowSc
 
     CPU: demand (5-minute means, pod-samples pooled) at most the request in at least 99 % of samples.
     Memory: no sample of any pod above the request or the limit. Floors of 10m and 16Mi apply to the
-    target and to the smallest accurate value. Only rules 1 and 2: `perfopt.evaluation.score` checks claims.
+    target and to the smallest accurate value. `perfopt.evaluation.score` checks latency and saving too.
     """
     parts: dict[str, list[_Part]] = {"cpu": [], "memory": []}
     for container, resource, series in _measured(target, window):

@@ -1,4 +1,4 @@
-"""Walks a strategy over a workload's own past: what it would have said then, and how that did."""
+"""Backtests a strategy on a workload's own history: what it would have recommended, and how that did."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,31 +15,31 @@ from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.history import MIN_HISTORY
 from perfopt.plugin.strategy import Proposal
 
-MAXIMUM_ORIGINS = 12
+MAX_ORIGINS = 12
 _DAY = timedelta(days=1)
 
 Propose = Callable[[WorkloadSnapshot], Proposal | Declined]
 
 
-def walk(propose: Propose, snapshot: WorkloadSnapshot, validity: timedelta) -> Evidence:
-    """Replays a strategy at past instants and scores what it says on the validity window after each.
+def backtest(propose: Propose, snapshot: WorkloadSnapshot, validity: timedelta) -> Evidence:
+    """Recommends at past origins and scores each recommendation on the validity window after it.
 
     Args:
-        propose: the strategy with its rules, from a snapshot as known at the instant.
+        propose: the strategy with its rules, from a snapshot as known at the origin.
         snapshot: the whole history.
         validity: length of the window that is scored.
 
     Returns:
-        One window an instant, oldest first; none where the history is too short for one.
+        One window an origin, oldest first; none where the history is too short for one.
     """
     horizon = _steps(snapshot, validity)
     return Evidence(
-        windows=tuple(_replay(propose, snapshot, origin, horizon) for origin in origins(snapshot, validity))
+        windows=tuple(_evaluate(propose, snapshot, origin, horizon) for origin in origins(snapshot, validity))
     )
 
 
 def origins(snapshot: WorkloadSnapshot, validity: timedelta) -> tuple[int, ...]:
-    """Returns the steps to replay at, increasing: from one validity before the end backwards.
+    """Returns the steps of the origins, increasing: from one validity before the end backwards.
 
     They are a day apart, or a seventh of the validity where that is more, as long as 3/7 of the
     validity remain as history; of more than 12, twelve evenly spread, the newest always.
@@ -48,8 +48,8 @@ def origins(snapshot: WorkloadSnapshot, validity: timedelta) -> tuple[int, ...]:
     stride = max(_steps(snapshot, max(_DAY, validity / MIN_HISTORY[1])), 1)
     oldest = _begin(snapshot) + -(-horizon * MIN_HISTORY[0] // MIN_HISTORY[1])
     found = range(snapshot.grid.size - horizon, oldest - 1, -stride)
-    if len(found) > MAXIMUM_ORIGINS:
-        kept = np.linspace(0, len(found) - 1, MAXIMUM_ORIGINS).round().astype(int)
+    if len(found) > MAX_ORIGINS:
+        kept = np.linspace(0, len(found) - 1, MAX_ORIGINS).round().astype(int)
         return tuple(found[i] for i in reversed(kept.tolist()))
     return tuple(reversed(found))
 
@@ -69,25 +69,25 @@ def _begin(snapshot: WorkloadSnapshot) -> int:
     return begin
 
 
-def _replay(propose: Propose, snapshot: WorkloadSnapshot, origin: int, horizon: int) -> ReplayWindow:
-    then = known_at(snapshot, origin)
-    window = window_after(snapshot, then, horizon)
+def _evaluate(propose: Propose, snapshot: WorkloadSnapshot, origin: int, horizon: int) -> ReplayWindow:
+    known = known_at(snapshot, origin)
+    window = window_after(snapshot, known, horizon)
     made_at, until = window.grid.start, window.grid.end
-    made = propose(then)
-    if isinstance(made, Declined):
-        return ReplayWindow(made_at=made_at, scored_until=until, outcome="declined", reason=made.reason)
-    return replay_window(made, window)
+    proposed = propose(known)
+    if isinstance(proposed, Declined):
+        return ReplayWindow(made_at=made_at, scored_until=until, outcome="declined", reason=proposed.reason)
+    return evaluated_window(proposed, window)
 
 
-def window_after(snapshot: WorkloadSnapshot, then: WorkloadSnapshot, horizon: int) -> WorkloadSnapshot:
+def window_after(snapshot: WorkloadSnapshot, known: WorkloadSnapshot, horizon: int) -> WorkloadSnapshot:
     """Returns the steps that follow what was known, with the state of the workload as it was known."""
-    origin = snapshot.grid.index(then.grid.end)
-    return replace(snapshot.slice(origin, origin + horizon), workload=then.workload)
+    origin = snapshot.grid.index(known.grid.end)
+    return replace(snapshot.slice(origin, origin + horizon), workload=known.workload)
 
 
-def replay_window(made: Proposal, window: WorkloadSnapshot) -> ReplayWindow:
+def evaluated_window(proposal: Proposal, window: WorkloadSnapshot) -> ReplayWindow:
     """Scores what was proposed at the start of a window on that window."""
-    return scored_window(score(made, window), made.target, window)
+    return scored_window(score(proposal, window), proposal.target, window)
 
 
 def scored_window(result: WindowScore, target: WorkloadState, window: WorkloadSnapshot) -> ReplayWindow:
@@ -104,7 +104,7 @@ def scored_window(result: WindowScore, target: WorkloadState, window: WorkloadSn
         recommended=_quantities(target),
         cpu_waste=result.cpu_waste,
         memory_waste=result.memory_waste,
-        claim_kept=result.claim_kept,
+        claim_kept=result.claim_met,
         realised_latency_ms=result.realised_latency_ms,
         realised_saving_percent=result.realised_saving_percent,
         reason=result.reason,

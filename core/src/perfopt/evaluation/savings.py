@@ -81,16 +81,16 @@ def requested_amounts(
     """
     current = window.workload.state
     ran = recorded_replicas(window)
-    now, then = _mean(ran, current), _mean(planned, target)
-    least: list[tuple[float, WorkloadState]] = []
+    mean_ran, mean_planned = _mean(ran, current), _mean(planned, target)
+    candidates: list[tuple[float, WorkloadState]] = []
     if optimization_type not in _REPLICAS_ONLY:
-        least.append((now, smallest_state(target, window)))
+        candidates.append((mean_ran, smallest_state(target, window)))
     fewest = None if optimization_type in _SIZES_ONLY else smallest_replicas(current, window)
     if fewest is not None:
-        least.append((_mean(fewest, current), current))
+        candidates.append((_mean(fewest, current), current))
     placement = min(book.placement(current), book.placement(target))
-    before, after = _amounts(current, now, book), _amounts(target, then, book)
-    found = [_amounts(state, count, book, placement) for count, state in least]
+    before, after = _amounts(current, mean_ran, book), _amounts(target, mean_planned, book)
+    found = [_amounts(state, count, book, placement) for count, state in candidates]
     smallest = [one for one in found if one is not None]
     if before is None or after is None or not smallest:
         return None

@@ -1,4 +1,4 @@
-"""Scores a proposal of any type on the window after it: DESIGN.md section 5, by what the type promises."""
+"""Scores a proposal of any type on the window after it: sizes, replicas, expected latency and saving."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from perfopt.plugin.strategy import Claim, Proposal
 __all__ = ["WindowScore", "score", "score_resources"]
 
 DEFAULT_QUANTILE = 0.99
-WIDEST_INTERVAL = 0.5  # of the prediction: ± 25 %
+MAX_INTERVAL = 0.5  # of the prediction: ± 25 %
 SAVING_TOLERANCE_POINTS = 10.0
 _MEMORY = tuple(name for name in QUANTITIES if name.startswith("memory"))
 _NOTHING = "nothing that the window measures is changed, and nothing is claimed"
@@ -35,9 +35,9 @@ def score(
 ) -> WindowScore:
     """Scores a proposal on data that was not seen when it was made.
 
-    RESOURCE: rules 1 and 2 per pod on all that it sets. SCALING: total demand against replicas × request.
-    COST: rules 1 and 2 on what it changes, under the load that its replicas would have had. LATENCY and
-    TUNING: rules 1 and 2 on what they change. All: rule 3 on what they claim.
+    RESOURCE: CPU and memory per pod, all that it sets. SCALING: total demand against replicas × request.
+    COST: CPU and memory of what it changes, under the load that its replicas would have had. LATENCY and
+    TUNING: CPU and memory of what they change. All: the latency and the saving that they claim.
 
     Args:
         proposal: made at the start of the window.
@@ -66,10 +66,10 @@ def score_together(
     quantities: Collection[Path] = (),
     simulation: ReplicaSimulation | None = None,
 ) -> WindowScore:
-    """Scores the state that several proposals make together: all that any of them answers for must hold.
+    """Scores the state that several proposals make together: all that any of them sets or claims must hold.
 
     Args:
-        parts: the proposals, for what they answer for and claim.
+        parts: the proposals, for what they set and claim.
         merged: the state, whatever of them went into it.
         window: the data that followed, with the workload's state as it was known at its start.
         quantities: that are scored although the state leaves them as they were.
@@ -98,8 +98,8 @@ def score_staying(
 ) -> bool | None:
     """Tells whether the state of a window's start would have done where a proposal wants another.
 
-    What is scored is what the proposal answers for, at the values that it changes; an objective for latency
-    is part of it for a proposal of type LATENCY. None where nothing of it was measured.
+    What is scored is what the proposal sets, at the values that it changes; of a proposal of type LATENCY the
+    objective for latency too. None where nothing of it was measured.
     """
     current, kind = window.workload.state, proposal.optimization_type
     if kind in (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION):
@@ -109,12 +109,12 @@ def score_staying(
     else:
         changed = changed_quantities(current, proposal.target)
         found = score_resources(changed, window) if changed and measures(changed, window) else None
-    kept = found.accurate if found is not None and found.scored else None
+    safe = found.accurate if found is not None and found.scored else None
     slo = window.workload.slo
     if slo is None or kind is not OptimizationType.LATENCY_OPTIMIZATION:
-        return kept
+        return safe
     realised = realised_latency(window.service, slo.quantile)
-    return kept if realised is None else realised <= slo.latency_ms and kept is not False
+    return safe if realised is None else realised <= slo.latency_ms and safe is not False
 
 
 def _score_all(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore:
@@ -176,7 +176,7 @@ _SCORERS: dict[OptimizationType, Callable[[Proposal, ReplicaSimulation], WindowS
 
 
 def _both(one: WindowScore | None, other: WindowScore | None) -> WindowScore | None:
-    """Joins two scores of one state: the wider of them tells of waste."""
+    """Joins two scores of one state: waste is that of the wider one."""
     if one is None or other is None:
         return one if other is None else other
     wide = one if one.memory_safe is not None else other
@@ -205,8 +205,8 @@ def _with_latency(rules: WindowScore | None, claim: Claim, window: WorkloadSnaps
         return unscored("latency is claimed and the window measures it in less than 50% of its steps")
     low, high = claim.latency_now_interval_ms
     predicted = claim.latency_now_ms if claim.latency_now_ms is not None else (low + high) / 2
-    kept = low <= realised <= high and high - low <= WIDEST_INTERVAL * predicted
-    return replace(_and_kept(rules, kept), realised_latency_ms=round(realised, 3))
+    met = low <= realised <= high and high - low <= MAX_INTERVAL * predicted
+    return replace(_with_claim(rules, met), realised_latency_ms=round(realised, 3))
 
 
 def _with_saving(
@@ -220,12 +220,12 @@ def _with_saving(
     if ran is None or planned is None:
         return unscored("a saving is claimed and how many replicas ran is not known")
     realised = 100 * (1 - float(planned.sum() / ran.sum()))
-    kept = realised >= claimed - SAVING_TOLERANCE_POINTS
-    return replace(_and_kept(checked, kept), realised_saving_percent=round(realised, 3))
+    met = realised >= claimed - SAVING_TOLERANCE_POINTS
+    return replace(_with_claim(checked, met), realised_saving_percent=round(realised, 3))
 
 
-def _and_kept(score: WindowScore | None, kept: bool) -> WindowScore:
+def _with_claim(score: WindowScore | None, met: bool) -> WindowScore:
     if score is None:
-        return WindowScore(scored=True, accurate=kept, claim_kept=kept)
-    both = kept and score.claim_kept is not False
-    return replace(score, accurate=score.accurate and kept, claim_kept=both)
+        return WindowScore(scored=True, accurate=met, claim_met=met)
+    both = met and score.claim_met is not False
+    return replace(score, accurate=score.accurate and met, claim_met=both)

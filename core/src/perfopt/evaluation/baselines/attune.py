@@ -85,6 +85,6 @@ def confidence(values: Array, step_seconds: int) -> float:
     return float(min(days, math.sqrt(count / 24), FULL_CONFIDENCE_DAYS) / FULL_CONFIDENCE_DAYS)
 
 
-def uncertainty_factor(sure: float) -> float:
+def uncertainty_factor(confidence: float) -> float:
     """Returns 1 + (1 - confidence)^2, the confidence being at least 0.1."""
-    return 1 + (1 - max(sure, MIN_CONFIDENCE)) ** 2
+    return 1 + (1 - max(confidence, MIN_CONFIDENCE)) ** 2

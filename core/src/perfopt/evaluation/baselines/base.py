@@ -136,7 +136,7 @@ def largest_of_pods(values: Array, percent: float) -> float:
 
 
 def blocks(values: Array, steps: int) -> tuple[Array, Array]:
-    """Returns (least, largest) of each block of steps over all pods; blocks without a sample are left out.
+    """Returns (smallest, largest) of each block of steps over all pods; blocks without a sample are left out.
 
     Args:
         values: shape (pods, steps).

@@ -11,8 +11,8 @@ HISTORY_SECONDS = 7 * 86_400
 SHARE = 0.99
 MARGIN = 1.15
 MIN_WEIGHT = 1e-5
-CPU_SCALE = LinearScale(width=0.1, most=100.0)
-MEMORY_SCALE = LinearScale(width=100.0 * MIB, most=1e12)
+CPU_SCALE = LinearScale(width=0.1, largest=100.0)
+MEMORY_SCALE = LinearScale(width=100.0 * MIB, largest=1e12)
 
 
 def percentile(history: History) -> Container:

@@ -34,12 +34,12 @@ class ExponentialScale:
     Attributes:
         first: width of the first bucket.
         ratio: of widths.
-        most: the largest value; what is above it counts into the last bucket.
+        largest: the largest value; what is above it counts into the last bucket.
     """
 
     first: float
     ratio: float
-    most: float
+    largest: float
 
     def bucket(self, values: Array) -> Buckets:
         """Returns the bucket of each value."""
@@ -53,7 +53,7 @@ class ExponentialScale:
 
     @property
     def _last(self) -> int:
-        return math.ceil(math.log(self.most * (self.ratio - 1) / self.first + 1) / math.log(self.ratio))
+        return math.ceil(math.log(self.largest * (self.ratio - 1) / self.first + 1) / math.log(self.ratio))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class LinearScale:
 
     Attributes:
         width: of each.
-        most: the largest value; what is above it counts into the last bucket.
+        largest: the largest value; what is above it counts into the last bucket.
     """
 
     width: float
-    most: float
+    largest: float
 
     def bucket(self, values: Array) -> Buckets:
         """Returns the bucket of each value."""
@@ -78,7 +78,7 @@ class LinearScale:
 
     @property
     def _last(self) -> int:
-        return math.ceil(self.most / self.width)
+        return math.ceil(self.largest / self.width)
 
 
 def weighted_percentile(values: Array, weights: Array, share: float, scale: Scale) -> float:

@@ -1,4 +1,4 @@
-"""Two policies without a tool: what was used at most, and its P99."""
+"""Two policies without a tool: the maximum of use, and its P99."""
 
 from perfopt.domain.workload import Container
 from perfopt.evaluation.baselines.base import History, Rule, largest_of_pods, with_requests

@@ -1,4 +1,4 @@
-"""The vertical pod autoscaler (kubernetes/autoscaler 55c37cd) and Goldilocks, which shows what it says.
+"""The vertical pod autoscaler (kubernetes/autoscaler 55c37cd), and Goldilocks, which shows its target.
 
 CPU: a decaying histogram of all samples. Memory: a decaying histogram of the peaks of days. Target P90,
 bounds P50 and P95, each with a margin of 15 %; the bounds widen where there is little history.
@@ -20,8 +20,8 @@ MEMORY_WINDOWS = 8
 MARGIN = 1.15
 CPU_FLOOR_CORES = 0.025
 MEMORY_FLOOR_BYTES = 250 * MIB
-CPU_SCALE = ExponentialScale(first=0.01, ratio=1.05, most=1000.0)
-MEMORY_SCALE = ExponentialScale(first=1e7, ratio=1.05, most=1e12)
+CPU_SCALE = ExponentialScale(first=0.01, ratio=1.05, largest=1000.0)
+MEMORY_SCALE = ExponentialScale(first=1e7, ratio=1.05, largest=1e12)
 OOM_MIN_BUMP_BYTES = 100 * MIB
 OOM_BUMP_RATIO = 1.2
 _LOWER, _TARGET, _UPPER = 0.5, 0.9, 0.95
