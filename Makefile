@@ -25,7 +25,7 @@ demo: .venv/.installed ## recommendations for real services, end to end, then st
 serve: .venv/.installed ## the service with an embedded PostgreSQL and NATS; stays up
 	@$(BIN)/perfopt serve --embedded
 
-test: .venv/.installed debian ## all tests
+test: .venv/.training debian ## all tests
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 check: .venv/.installed ## ruff, mypy (strict), import-linter
@@ -41,16 +41,17 @@ format: .venv/.installed ## rewrite the sources in the project's format
 bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> adds those on the full fleet
 	@$(BIN)/python benchmarks/run.py $(if $(TRACES),--traces $(TRACES))
 
-mutate: .venv/.installed ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others
+mutate: .venv/.training ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others
 	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS))
 
-# uv.lock names registry addresses, so only its export, with hashes, is kept.
-lock: $(UV) ## resolve all dependencies anew into requirements.lock
+# uv.lock names registry addresses, so only its exports, with hashes, are kept.
+lock: $(UV) ## resolve all dependencies anew into the two lock files
 	rm -f uv.lock
 	$(UV) lock -q
 	$(UV) export --no-emit-workspace --no-header --no-annotate -q -o requirements.lock
+	$(UV) export --no-emit-workspace --no-header --no-annotate -q --only-group train -o requirements-train.lock
 
-install: .venv/.installed ## the development environment
+install: .venv/.training ## the development environment
 
 clean: ## remove what was installed or generated
 	rm -rf .venv .tools .perfopt .mutmut uv.lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -68,6 +69,12 @@ $(UV):
 	@[ -x $(BIN)/python ] || $(UV) venv -q .venv
 	@$(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+# What trains models is installed beside the rest, and stays out of what shows and serves recommendations.
+.venv/.training: .venv/.installed requirements-train.lock
+	@echo "installing the training extra into .venv" >&2
+	@$(UV) pip install -q --require-hashes --compile-bytecode -r requirements-train.lock
 	@touch $@
 
 # Some tests need Debian packages; without the right to install them they are left out, and said so.

@@ -88,9 +88,11 @@ def test_a_file_becomes_a_candidate_that_is_listed_and_shown(run, model_file):
     ("arguments", "message"),
     [
         (("register", "none.npz"), "none.npz can't be read"),
-        (("register", __file__), "not a sizing model of this version"),
+        (("register", __file__), "No installed kind of model accepts the file. Known: "),
+        (("register", __file__, "--kind", "sizing"), "not a sizing model of this version"),
         (("register", __file__, "--kind", "oracle"), "no kind of model called 'oracle'"),
-        (("show", "3"), "There is no sizing model 3"),
+        (("show", "3"), "No model is registered"),
+        (("show", "3", "--kind", "sizing"), "There is no sizing model 3"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(run, arguments, message):

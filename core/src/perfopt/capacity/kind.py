@@ -1,7 +1,7 @@
 """The latency surrogate as a kind of model."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zipfile import BadZipFile
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from perfopt.capacity.law import INPUTS, LEVELS
 from perfopt.capacity.surrogate import Surrogate
+from perfopt.capacity.training.trainer import LatencyTrainer
 from perfopt.errors import InvalidInputError
 from perfopt.plugin.models import Trainer
 
@@ -19,7 +20,7 @@ class LatencyKind:
 
     kind: str = "latency"
     description: str = "latency of a service under a CPU quota"
-    trainer: Trainer | None = None
+    trainer: Trainer | None = field(default_factory=LatencyTrainer)
 
     def load(self, content: bytes) -> Surrogate:
         """Returns the surrogate of a file's content.

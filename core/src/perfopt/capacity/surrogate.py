@@ -1,6 +1,6 @@
 """The surrogate: latency quantiles and throttling of a simulated service, as a small network run in numpy.
 
-benchmarks/fit_latency_surrogate.py simulates services under CPU quota event by event and fits the network to
+`perfopt train --what latency` simulates services under CPU quota event by event and fits the network to
 what came out: log(quantile / (CPU + wait per request)) and the share of throttled periods, from the closed
 forms of law.py. A second network gives how far one window strays from that. No measured service is in them.
 """

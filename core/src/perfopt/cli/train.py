@@ -25,14 +25,16 @@ class TrainingData:
 
     Attributes:
         source, services: as given to `--source` and `--services`.
+        dataset: a published trace in place of a source.
         names: of services; None is all.
         without: names of services that are left out.
         until: nothing at or after it is read; None is the source's own end.
-        history: how far before it is read.
+        history: how far before it is read; a dataset is read from its beginning.
     """
 
     source: str | None
     services: Path | None
+    dataset: Path | None
     names: tuple[str, ...] | None
     without: tuple[str, ...]
     until: datetime | None
@@ -51,6 +53,11 @@ class FetchedExamples:
 @click.command()
 @click.option("--what", required=True, metavar="KIND", help="Kind of model; `perfopt plugin list` has them.")
 @source_options
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    help="A published trace in Parquet in place of a source, read as recorded.",
+)
 @click.option("--all", "everything", is_flag=True, help="Learn from all services of the source.")
 @click.option("--service", "names", multiple=True, help="Service to learn from; may be given again.")
 @click.option("--without", multiple=True, help="Service to leave out; may be given again.")
@@ -67,6 +74,7 @@ def train(
     what: str,
     source: str | None,
     services: Path | None,
+    dataset: Path | None,
     names: tuple[str, ...],
     everything: bool,
     without: tuple[str, ...],
@@ -87,15 +95,21 @@ def train(
     """
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.engine.training import load_kind, require_modules, training_options
+    from perfopt.errors import InvalidInputError
     from perfopt.plugin.models import TrainingRequest
 
     config = load(config_file)
     kind, trainer = load_kind(what, config.engine.disabled())
-    require_modules(kind, trainer)
+    require_modules(kind.kind, (*trainer.modules, *(("pandas",) if dataset else ())))
+    if dataset is not None and source is not None:
+        raise InvalidInputError(
+            "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
+        )
     options = training_options(trainer, given)
     asked = TrainingData(
         source=source,
         services=services,
+        dataset=dataset,
         names=_selected(trainer, names, everything),
         without=without,
         until=None if until is None else parse_instant(until, field="until"),
@@ -151,21 +165,39 @@ def _command() -> str:
 def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
     if not trainer.metrics:
         return FetchedExamples((), asked.until, ())
-    return asyncio.run(_fetch(trainer, asked, config))
+    if asked.dataset is not None:
+        snapshots, end, name = _loaded(asked.dataset, asked), asked.until, asked.dataset.name
+    else:
+        snapshots, end, name = asyncio.run(_fetch(trainer, asked, config))
+    snapshots.sort(key=lambda one: str(one.workload.id))
+    end = end or max((one.grid.end for one in snapshots), default=None)
+    examples = [example for snapshot in snapshots for example in trainer.examples(snapshot)]
+    return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 
-async def _fetch(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
+def _loaded(path: Path, asked: TrainingData) -> list["WorkloadSnapshot"]:
+    from perfopt.datasets import load_trace
+    from perfopt.domain.resolve import resolve_workload
+
+    snapshots = {one.workload.id: one for one in load_trace(path, until=asked.until)}
+    inventory = [one.workload for one in snapshots.values()]
+    names = [one.service_name for one in inventory] if asked.names is None else asked.names
+    left_out = {resolve_workload(name, inventory).id for name in asked.without}
+    kept = dict.fromkeys(resolve_workload(name, inventory).id for name in names)
+    return [snapshots[workload] for workload in kept if workload not in left_out]
+
+
+async def _fetch(
+    trainer: "Trainer", asked: TrainingData, config: "Config"
+) -> tuple[list["WorkloadSnapshot"], datetime, str]:
     from perfopt.sources.factory import open_source
 
     source = open_source(asked.source, config, asked.services)
     try:
         end = asked.until if asked.until is not None else await source.latest()
-        snapshots = await _snapshots(trainer, source, asked, end)
+        return await _snapshots(trainer, source, asked, end), end, f"the source {source.name}"
     finally:
         await source.close()
-    snapshots.sort(key=lambda one: str(one.workload.id))
-    examples = [example for snapshot in snapshots for example in trainer.examples(snapshot)]
-    return FetchedExamples(examples, end, (f"{len(snapshots)} services of the source {source.name}",))
 
 
 async def _snapshots(

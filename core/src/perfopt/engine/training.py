@@ -36,16 +36,20 @@ def load_kind(name: str, disabled: Collection[str] = ()) -> tuple[ModelKind, Tra
     return kind, kind.trainer
 
 
-def require_modules(kind: ModelKind, trainer: Trainer) -> None:
+def require_modules(kind: str, modules: Sequence[str]) -> None:
     """Checks that what training imports is installed, without importing it: that takes seconds.
+
+    Args:
+        kind: of the model.
+        modules: names of what is imported.
 
     Raises:
         PerfoptError: a module is missing.
     """
-    missing = [name for name in trainer.modules if not _installed(name)]
+    missing = [name for name in modules if not _installed(name)]
     if missing:
         raise PerfoptError(
-            f"Training a model of the kind {kind.kind} needs {', '.join(missing)}, which is not installed.",
+            f"Training a model of the kind {kind} needs {', '.join(missing)}, which is not installed.",
             remedy="Install it with `pip install perfopt[train]`.",
         )
 

@@ -28,7 +28,9 @@ class SizingTrainer:
         """
         from perfopt_resource.training.build import build
 
-        until = None if request.trained_until is None else request.trained_until.isoformat()
+        until = None
+        if request.trained_until is not None:
+            until = request.trained_until.isoformat().replace("+00:00", "Z")
         model = build(
             collect(examples, samplings(request.validity)),
             name=request.name,

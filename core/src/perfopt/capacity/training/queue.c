@@ -20,7 +20,7 @@
 enum { RATE, CPU, HEAVY_SHARE, HEAVY_RATIO, SPREAD, WAIT, WAIT_SPREAD, LIMIT, CORES, THREADS, WINDOW, INPUTS };
 enum { COMPLETED, USED, THROTTLED, P50, P90, P95, P99, OUTPUTS };
 
-static uint64_t state[2];
+static _Thread_local uint64_t state[2];
 
 static uint64_t rotate(uint64_t x, int by) { return (x << by) | (x >> (64 - by)); }
 

@@ -1,0 +1,84 @@
+"""Simulates services under a CPU quota, request by request, in C (queue.c)."""
+
+import ctypes
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from perfopt.errors import PerfoptError
+from perfopt.metrics.snapshot import Array
+
+INPUTS, OUTPUTS = 11, 7
+_FIRST_SEED = 21
+_PARTS = 2  # each of its own seed, so the number decides what is simulated; C runs outside the lock of Python
+
+
+def draw(count: int, rng: np.random.Generator) -> Array:
+    """Returns services and loads to simulate, shape (count, INPUTS), as queue.c reads them."""
+
+    def between(low: float, high: float) -> Array:
+        return np.exp(rng.uniform(np.log(low), np.log(high), count))
+
+    cores = rng.choice([1, 1, 2, 4, 8], count).astype(float)
+    limit = np.minimum(between(0.08, 3.0), cores * rng.uniform(0.5, 1.0, count))
+    cpu = between(3e-4, 0.08)
+    two_kinds = rng.random(count) < 0.45
+    share = np.where(two_kinds, rng.uniform(0.02, 0.3, count), 0)
+    ratio = np.where(two_kinds, between(2, 16), 1.0)
+    spread = np.where(two_kinds, rng.uniform(0.02, 0.5, count), rng.uniform(0.02, 1.8, count))
+    waits = rng.random(count) < 0.65
+    wait = np.where(waits, between(2e-3, 0.4), 0)
+    wait_spread = np.where(waits, rng.uniform(0.05, 0.9, count), 0)
+    threads = rng.choice([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64], count).astype(float)
+    rate = rng.uniform(0.02, 1.0, count) * limit / cpu
+    held = rate * (wait + cpu / np.minimum(limit, 1)) / threads
+    rate = np.where(held > 1.0, rate * rng.uniform(0.05, 1.0, count) / held, rate)
+    window = np.clip(np.minimum(between(5, 120), 6000 / rate), 2.0, None)
+    window = np.maximum(window, np.minimum(20 / rate, 120))
+    drawn: Array = np.c_[rate, cpu, share, ratio, spread, wait, wait_spread, limit, cores, threads, window]
+    return drawn
+
+
+def simulate(services: int) -> tuple[Array, Array]:
+    """Simulates services drawn at random, half of them with each of two seeds.
+
+    Returns:
+        What went in, shape (services, INPUTS), and what came out, shape (services, OUTPUTS): requests
+        completed, CPU used, share of throttled periods, latency at p50, p90, p95 and p99 in seconds.
+
+    Raises:
+        PerfoptError: there is no C compiler.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        library = ctypes.CDLL(_compiled(Path(folder)))
+        each = services // _PARTS
+        with ThreadPoolExecutor(_PARTS) as pool:
+            parts = list(pool.map(lambda part: _part(library, each, _FIRST_SEED + part), range(_PARTS)))
+    return np.concatenate([given for given, _ in parts]), np.concatenate([out for _, out in parts])
+
+
+def _compiled(folder: Path) -> str:
+    library = str(folder / "queue.so")
+    with resources.as_file(resources.files(__package__) / "queue.c") as source:
+        command = ["cc", "-O2", "-shared", "-fPIC", "-o", library, str(source), "-lm"]
+        try:
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603  the user's own compiler
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise PerfoptError(
+                "The simulation of services can't be compiled.", remedy="Install a C compiler (cc)."
+            ) from error
+    return library
+
+
+def _part(library: ctypes.CDLL, count: int, seed: int) -> tuple[Array, Array]:
+    inputs = np.ascontiguousarray(draw(count, np.random.default_rng(seed)))
+    outputs = np.zeros((count, OUTPUTS))
+    pointer = ctypes.POINTER(ctypes.c_double)
+    library.simulate(
+        count, inputs.ctypes.data_as(pointer), outputs.ctypes.data_as(pointer), ctypes.c_uint64(seed)
+    )
+    return inputs, outputs
