@@ -150,7 +150,7 @@ def _with_history_warning(snapshot: WorkloadSnapshot, question: _Question) -> Wo
     if first - question.start <= SHORT_BY * asked:
         return snapshot
     known = timedelta(seconds=round((question.end - first).total_seconds()))
-    text = f"{format_duration(asked)} of history were asked for and {format_duration(known)} are there."
+    text = f"The source has {format_duration(known)} of the {format_duration(asked)} of history requested."
     return replace(snapshot, warnings=(*snapshot.warnings, ("short_history", text)))
 
 

@@ -101,7 +101,7 @@ async def test_less_history_than_asked_is_a_warning():
     result = await ask(FakeSource("web", cpu=daily_usage(4)))
     (warning,) = result.warnings
     assert warning.code == "short_history"
-    assert warning.message == "14d of history were asked for and 4d are there."
+    assert warning.message == "The source has 4d of the 14d of history requested."
 
 
 async def test_no_history_is_an_error_that_says_what_to_do():

@@ -27,7 +27,7 @@ def test_a_load_that_does_not_vary_identifies_nothing(world):
     flat = np.full_like(rate, rate.mean())
     answer = identify(observe(flat, cpu.mean() + 0 * cpu, limit, latency, throttled, seconds))
     assert isinstance(answer, NotIdentified)
-    assert "hardly varied" in answer.reason
+    assert "varies too little" in answer.reason
 
 
 def test_few_requests_identify_nothing(world):

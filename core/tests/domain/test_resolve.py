@@ -88,9 +88,9 @@ def test_no_more_than_five_candidates_and_none_that_are_far():
     with pytest.raises(NotFoundError) as caught:
         resolve_workload("service-x", many)
     assert len(caught.value.candidates) == 5
-    with pytest.raises(NotFoundError, match="100 services, none with a similar name; some are service-0,"):
+    with pytest.raises(NotFoundError, match="None of the 100 services of the source"):
         resolve_workload("zzz", many)
-    with pytest.raises(NotFoundError, match="knows no service at all"):
+    with pytest.raises(NotFoundError, match="has no services"):
         resolve_workload("zzz", ())
 
 

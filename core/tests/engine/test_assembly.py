@@ -232,7 +232,7 @@ def test_sizes_by_themselves_are_the_resource_types_to_say():
     cheaper = Wanting(COST, quantities={"cpu_request_cores": 0.5})
     result = analysed(cheaper, size)
     assert result.plan.recommended_state["cpu_request"] == "600m"
-    assert "Sizes alone are set by resource/it" in result.plan.conflicts[0].reason
+    assert "resource/it sets requests and limits" in result.plan.conflicts[0].reason
     alone = analysed(cheaper)
     assert alone.plan.recommended_state["cpu_request"] == "500m"
     with_replicas = Wanting(COST, quantities={"cpu_request_cores": 0.5}, state={"replicas": 2})

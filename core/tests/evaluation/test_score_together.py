@@ -128,7 +128,7 @@ def test_a_plan_that_changes_nothing_measurable_is_not_scored():
     knobs = state(extra={"knobs": {"main": {"GOMAXPROCS": "2"}}})
     found = together(knobs, window(), proposal(TUNING, knobs))
     assert found.scored is False
-    assert found.reason == "nothing that the window measures is changed, and nothing is claimed"
+    assert found.reason == "the window measures nothing that is changed or claimed"
 
 
 def latency(low, high, current=None):

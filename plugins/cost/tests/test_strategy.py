@@ -27,10 +27,10 @@ def test_fewer_and_smaller_replicas_cost_less_and_the_sentence_says_how_much(ben
     assert made.target.replicas * container.cpu_request_cores >= 6 * 0.2
     assert container.memory_request_bytes >= 0.5 * GIB
     assert made.description.startswith(
-        f"Run {made.target.replicas} replicas in place of 6; set cpu_request 1 ->"
+        f"Run {made.target.replicas} replicas instead of 6; set cpu_request from 1 to"
     )
     then = DEFAULT_PRICE_BOOK.monthly_cost(made.target)
-    assert f"{then:,.2f} USD a month in place of 121.14" in made.description
+    assert f"121.14 to {then:,.2f} USD a month" in made.description
     assert "optimality gap 0.00%" in reason(made, "optimality").text
 
 
@@ -214,7 +214,7 @@ def test_the_latency_model_decides_how_few_replicas_keep_the_slo(bench):
 
 def test_without_a_latency_model_no_replica_goes_at_the_peak_and_it_says_what_is_assumed(bench):
     flat = {"latency_p99_ms": np.full(14 * DAY, 100.0), "requests_per_second": np.full(14 * DAY, 50.0)}
-    for service, why in (({}, "no latency is measured"), (flat, "the load hardly varied")):
+    for service, why in (({}, "no latency is measured"), (flat, "load varies too little")):
         made = bench.ask(slo=500.0, service=service)
         assert made.target.replicas == 6
         assert why in reason(made, "slo_unchecked").text
@@ -255,11 +255,11 @@ def test_idle_and_abandoned_services_are_called_so(bench):
     [
         ({"metrics": {"oom_kills": np.eye(1, 14 * DAY)}}, "unstable", "killed for lack of memory"),
         ({"metrics": {"cpu_throttled_fraction": np.full(14 * DAY, 0.4)}}, "unstable", "was throttled"),
-        ({"container": {"cpu_request_cores": None}}, "unknown_state", "not known"),
+        ({"container": {"cpu_request_cores": None}}, "unknown_state", "unknown"),
         (
             {"container": {"cpu_request_cores": 0.1, "memory_request_bytes": 2**28}, "replicas": 1},
             "not_applicable",
-            "may be too little",
+            "may be too small",
         ),
     ],
 )
@@ -281,7 +281,7 @@ def test_what_is_right_stays(bench):
         },
     )
     assert again.already_right
-    assert again.description.startswith("Keep what is set")
+    assert again.description.startswith("No change needed")
     assert "optimality" in codes(again)
 
 

@@ -72,7 +72,7 @@ def test_a_service_held_by_its_threads_is_told_so_and_not_given_cpu(bench):
     held = bench.service(wait=0.04, threads=4.0)
     proposal = bench.ask(service=held, cpu=0.003, limit=0.45, peak=80.0, slo=Slo(latency_ms=120.0))
     assert "bottleneck_thread_pool" in codes(proposal)
-    assert "not by CPU" in reason(proposal, "bottleneck_thread_pool").text
+    assert "not CPU" in reason(proposal, "bottleneck_thread_pool").text
     assert 3 < reason(proposal, "bottleneck_thread_pool").data["threads_inferred"] < 6
     assert proposal.target.containers[0].cpu_limit_cores == 0.45
     assert proposal.target.replicas > 1
@@ -106,13 +106,13 @@ def test_what_a_metric_shows_to_be_exhausted_is_named(bench, metrics, word):
     declined = bench.ask(extra={name: np.full(size, value) for name, value in metrics.items()})
     assert declined.code is DeclineCode.NOT_APPLICABLE
     assert word in declined.reason
-    assert "CPU and replicas are not what it lacks" in declined.reason
+    assert "CPU and replicas are not the bottleneck" in declined.reason
 
 
 def test_memory_at_its_limit_is_named(bench):
     snapshot = bench.snapshot()
     snapshot.series("main", "memory_bytes").values[:] = 2.0**30
-    assert "within 5 % of the limit" in bench.ask(snapshot).reason
+    assert "within 5 % of its limit" in bench.ask(snapshot).reason
 
 
 def test_several_replicas_share_the_load(bench):

@@ -68,8 +68,8 @@ def test_what_is_not_sure_enough_is_declined_with_what_would_be(bench):
     declined = recommend(make_context(bench.snapshot()), with_card(floors=DEMANDING))
     assert isinstance(declined, Declined)
     assert declined.code is DeclineCode.LOW_CONFIDENCE
-    assert "8 in 10: main cpu between " in declined.reason
-    assert "A longer or steadier history, a shorter validity" in declined.reason
+    assert "The 80 % interval of what the next 7 days need is too wide (main cpu " in declined.reason
+    assert "A longer history, a shorter validity" in declined.reason
 
 
 def test_a_service_that_a_lone_spike_made_unpredictable_is_declined_where_a_calm_one_is_sized(bench):

@@ -52,7 +52,7 @@ def test_the_model_says_how_many_requests_keep_the_objective(tight):
     assert found.data["objective_by"] == "model"
     assert 10 < found.data["requests_per_second_within_objective"] < 80
     assert found.data["requests_per_core"] == pytest.approx(1 / CPU, rel=0.05)
-    assert "By the latency model a replica keeps its objective up to" in found.text
+    assert "By the latency model a replica meets its objective up to" in found.text
 
 
 def test_a_tighter_objective_runs_more_replicas(tight):

@@ -89,7 +89,7 @@ def test_a_latency_objective_that_is_missed_when_busy_lowers_the_target(bench):
     proposal = bench.ask(asked)
     assert proposal.target.hpa.target_cpu_utilization_percent <= 50
     assert bench.ask(plain).target.hpa.target_cpu_utilization_percent > 60
-    assert any("latency objective was not kept above" in reason.text for reason in proposal.reasons)
+    assert any("the latency objective was missed" in reason.text for reason in proposal.reasons)
 
 
 def test_requests_per_core_are_told(bench):
@@ -104,7 +104,7 @@ def test_a_forecast_that_was_wrong_lately_falls_back_to_reacting_and_says_so(ben
     total[-2 * DAY :] *= 2.5
     proposal = bench.ask(bench.snapshot(total))
     assert "schedule" not in proposal.target.extra
-    assert "has been wrong lately" in proposal.description
+    assert "recent demand forecasts were inaccurate" in proposal.description
     assert any(reason.code == "forecast_not_trusted" for reason in proposal.reasons)
     assert (
         proposal.target.hpa.target_cpu_utilization_percent

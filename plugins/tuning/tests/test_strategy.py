@@ -33,7 +33,7 @@ def test_what_cannot_be_read_is_not_changed(bench):
 def test_a_missing_limit_is_named(bench):
     made = bench.ask(image="node:22")
     assert isinstance(made, Declined)
-    assert "its rule needs memory_limit_bytes, which is not known" in made.reason
+    assert "its rule needs memory_limit_bytes, which is unknown" in made.reason
 
 
 def test_demand_needs_three_sevenths_of_the_validity_as_history(bench):

@@ -123,7 +123,7 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     """Answers a fault of ours: an id for the caller, the stack trace for the log."""
     error_id = secrets.token_hex(8)
     _log.error("unexpected error", error_id=error_id, path=request.scope["path"], exc_info=error)
-    detail = f"Something went wrong inside the service. Its log tells what under error_id {error_id}."
+    detail = f"Internal error. The log of the service has the details under error_id {error_id}."
     return problem_response(request, "internal_error", detail, error_id=error_id)
 
 

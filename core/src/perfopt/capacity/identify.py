@@ -199,11 +199,11 @@ def _too_little(observed: Observations) -> str | None:
     varied = float(observed.load.rate.max() / max(observed.load.rate.min(), 1e-9))
     if varied < MIN_VARIATION:
         return (
-            f"the load hardly varied: its busiest windows had {varied:.2f} times the requests of its"
-            f" quietest, {MIN_VARIATION} times are needed to tell load from the rest"
+            f"load varies too little to fit the latency model: the busiest windows have {varied:.2f} times"
+            f" the requests of the quietest, {MIN_VARIATION} times are needed"
         )
     if not np.isfinite(observed.log_latency[:, 0]).all():
-        return "the median latency is not measured, and without it work can't be told from waiting"
+        return "the median latency is not measured, which the latency model needs"
     if np.isfinite(observed.log_latency[:, 1:]).all(axis=0).sum() < 1:
         return "no latency above the median is measured"
     return None

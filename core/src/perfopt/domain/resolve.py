@@ -98,9 +98,9 @@ def _not_found(name: str, workloads: Sequence[Workload]) -> NotFoundError:
         remedy = f"Nearest: {', '.join(candidates)}."
     elif workloads:
         some = ", ".join(workload.service_name for workload in workloads[:MAX_CANDIDATES])
-        remedy = f"The source knows {len(workloads)} services, none with a similar name; some are {some}."
+        remedy = f"None of the {len(workloads)} services of the source has a similar name. Some are {some}."
     else:
-        remedy = "The source knows no service at all."
+        remedy = "The source has no services."
     return NotFoundError(
         f"There is no service {name!r}.", field="service_name", remedy=remedy, candidates=candidates
     )

@@ -27,7 +27,7 @@ DEFAULT_QUANTILE = 0.99
 MAX_INTERVAL = 0.5  # of the prediction: ± 25 %
 SAVING_TOLERANCE_POINTS = 10.0
 _MEMORY = tuple(name for name in QUANTITIES if name.startswith("memory"))
-_NOTHING = "nothing that the window measures is changed, and nothing is claimed"
+_NOTHING = "the window measures nothing that is changed or claimed"
 
 
 def score(

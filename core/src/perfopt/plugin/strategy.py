@@ -26,7 +26,7 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True):
 
     mean: float = 0.5
     strength: float = 2.0
-    source: str = "uniform: nothing was measured for this strategy"
+    source: str = "uniform: this strategy was not measured"
     record: StrategyRecord | None = None
 
     @property

@@ -97,7 +97,7 @@ class CostStrategy:
         state = context.snapshot.workload.state
         cost = context.price_book.monthly_cost(state)
         if cost is None:
-            reason = "What it requests now is not known, so there is no cost to lower."
+            reason = "Current requests are unknown, so there is no cost to compare with."
             return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
         if cost <= 0:
             why = "It is scaled to zero" if state.replicas == 0 else "Its requests or their prices are 0"
@@ -106,7 +106,7 @@ class CostStrategy:
             return decline(_TYPE, DeclineCode.NO_DATA, "There is no history.")
         short = shortage(context)
         if short is not None:
-            reason = f"{short} What is short is not made cheaper: see RESOURCE_OPTIMIZATION first."
+            reason = f"{short} Resolve the shortage first: see RESOURCE_OPTIMIZATION."
             return decline(_TYPE, DeclineCode.UNSTABLE, reason)
         cells = cells_of(context)
         needed = needs(context, self.calibration, cells)
@@ -252,7 +252,7 @@ def _kept(
     """Recommends the state as it is where it is enough; where it may not be, another type has to say."""
     state = context.snapshot.workload.state
     if not _enough(state, needed):
-        reason = "Nothing cheaper is safe, and what it has may be too little: see RESOURCE_OPTIMIZATION."
+        reason = "No cheaper state is safe, and the current one may be too small: see RESOURCE_OPTIMIZATION."
         return decline(_TYPE, DeclineCode.NOT_APPLICABLE, reason)
     solution = plan.solution if plan is not None else None
     if solution is not None:

@@ -14,7 +14,7 @@ def description(context: AnalysisContext, target: WorkloadState, now: float, the
     """Says what to change and what it saves."""
     state = context.snapshot.workload.state
     book = context.price_book
-    money = f"{then:,.2f} {book.currency} a month in place of {now:,.2f}, by the price book {book.name}"
+    money = f"{now:,.2f} to {then:,.2f} {book.currency} a month by price book {book.name}"
     return f"{'; '.join(_changes(state, target))}: {money}."
 
 
@@ -22,19 +22,19 @@ def _changes(state: WorkloadState, target: WorkloadState) -> list[str]:
     said = []
     if target.extra.get("schedule") and target.extra.get("schedule") != state.extra.get("schedule"):
         counts = sorted({entry["min_replicas"] for entry in target.extra["schedule"]})
-        said.append(f"Run {counts[0]} to {counts[-1]} replicas by the schedule in place of {state.replicas}")
+        said.append(f"Run {counts[0]} to {counts[-1]} replicas by schedule instead of {state.replicas}")
     elif target.hpa is not None and state.hpa is not None and target.hpa != state.hpa:
         said.append(f"Lower the HPA's minimum from {state.hpa.min_replicas} to {target.hpa.min_replicas}")
     elif target.replicas != state.replicas:
-        said.append(f"Run {target.replicas} replicas in place of {state.replicas}")
+        said.append(f"Run {target.replicas} replicas instead of {state.replicas}")
     for new in target.containers:
         old = state.container(new.name)
         moves = []
         if old is not None and old.cpu_request_cores != new.cpu_request_cores:
-            moves.append(f"cpu_request {_cpu(old.cpu_request_cores)} -> {_cpu(new.cpu_request_cores)}")
+            moves.append(f"cpu_request from {_cpu(old.cpu_request_cores)} to {_cpu(new.cpu_request_cores)}")
         if old is not None and old.memory_request_bytes != new.memory_request_bytes:
-            memory = f"{_memory(old.memory_request_bytes)} -> {_memory(new.memory_request_bytes)}"
-            moves.append(f"memory_request {memory}")
+            memory = f"{_memory(old.memory_request_bytes)} to {_memory(new.memory_request_bytes)}"
+            moves.append(f"memory_request from {memory}")
         if moves:
             said.append(f"set {', '.join(moves)} on {new.name}")
     if target.extra.get("node_type") and target.extra.get("node_type") != state.extra.get("node_type"):
@@ -42,7 +42,7 @@ def _changes(state: WorkloadState, target: WorkloadState) -> list[str]:
     if target.extra.get("spot_share", 0.0) != state.extra.get("spot_share", 0.0):
         said.append(f"run {target.extra['spot_share']:.0%} of the replicas on spot")
     text = [part[0].upper() + part[1:] if not number else part for number, part in enumerate(said)]
-    return text or ["Keep what is set"]
+    return text or ["Change nothing"]
 
 
 def _cpu(cores: float | None) -> str:
@@ -56,22 +56,19 @@ def _memory(size: float | None) -> str:
 def kept(context: AnalysisContext, cost: float, solution: Solution | None) -> str:
     """Says that nothing is worth changing."""
     book = context.price_book
-    looked = f" of {solution.combinations} combinations" if solution is not None else ""
-    return (
-        f"Keep what is set ({cost:,.2f} {book.currency} a month): nothing{looked} that keeps the service's"
-        " promises is cheaper by as much as is worth a change."
-    )
+    compared = f" Combinations compared: {solution.combinations}." if solution is not None else ""
+    return f"No change needed ({cost:,.2f} {book.currency} a month): no safe alternative saves 5 %.{compared}"
 
 
 def solved(solution: Solution) -> Reason:
     """Says how good the combination is known to be."""
-    how = "by looking at each" if solution.method == "enumerated" else "by HiGHS"
+    how = "all compared" if solution.method == "enumerated" else "by HiGHS"
     proof = "proven cheapest" if solution.gap == 0 else f"within {solution.gap:.2%} of the cheapest"
     return Reason(
         code="optimality",
         text=(
-            f"Of {solution.combinations} feasible combinations of size and placement, each with the fewest"
-            f" replicas that carry each period, this is {proof} (optimality gap {solution.gap:.2%}, {how})."
+            f"Of {solution.combinations} feasible combinations of size, placement and replicas, this is"
+            f" {proof} (optimality gap {solution.gap:.2%}, {how})."
         ),
         data={
             "gap": round(solution.gap, 6),
@@ -88,21 +85,21 @@ def demand(context: AnalysisContext, need: Need) -> Reason:
     data: dict[str, float] = {}
     if need.cpu is not None:
         parts.append(
-            f"the P99 of cpu was {format_cpu(need.cpu.reference)} and is taken to stay within"
-            f" {format_cpu(need.cpu.value)} (such bounds held in {need.cpu.held:.0%} of windows)"
+            f"cpu P99 {format_cpu(need.cpu.reference)}, upper bound"
+            f" {format_cpu(need.cpu.value)} (coverage of such bounds {need.cpu.held:.0%})"
         )
         data |= {"cpu_p99_cores": round(need.cpu.reference, 6), "cpu_bound_cores": round(need.cpu.value, 6)}
     if need.memory is not None:
         parts.append(
-            f"memory peaked at {need.memory.reference / 2**20:,.0f} MiB and is taken to stay within"
-            f" {need.memory.value / 2**20:,.0f} MiB ({need.memory.held:.0%})"
+            f"memory peak {need.memory.reference / 2**20:,.0f} MiB, upper bound"
+            f" {need.memory.value / 2**20:,.0f} MiB (coverage {need.memory.held:.0%})"
         )
         data |= {"memory_peak_bytes": round(need.memory.reference)}
         data |= {"memory_bound_bytes": round(need.memory.value)}
     if not parts:
-        return Reason(code="not_measured", text=f"{need.name} is not measured; what it has stays as it is.")
+        return Reason(code="not_measured", text=f"{need.name} has no metrics: its requests stay.")
     said = "; ".join(parts)
-    text = f"{need.name}: over the next {days:.3g} days, for a replica at today's number of them, {said}."
+    text = f"{need.name}, per replica over the next {days:.3g} days: {said}."
     return Reason(code="demand", text=text, data=data)
 
 
@@ -113,9 +110,8 @@ def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: s
     return Reason(
         code="off_hours",
         text=(
-            f"The load follows the hours of {days}: {counts[-1]} replicas when it is high and {counts[0]}"
-            f" when it is low save {saving_percent:.0f} % of the replica-hours. More replicas start 15"
-            " minutes early."
+            f"The load follows the hours of {days}: {counts[-1]} replicas in busy and {counts[0]} in quiet"
+            f" hours save {saving_percent:.0f} % of the replica-hours. Replicas are added 15 minutes early."
         ),
         data={"saving_percent": round(saving_percent, 2), "calendar": calendar},
     )
@@ -124,9 +120,9 @@ def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: s
 def minimum(found: Minimum, before: int) -> Reason:
     """Says why an autoscaler's minimum can fall."""
     if found.orphaned:
-        why = "the load never called for more than the minimum, so the autoscaler never scaled"
+        why = "the load never needed more than the minimum, so the autoscaler never scaled"
     else:
-        why = "the load often called for fewer replicas than the minimum"
+        why = "the load often needed fewer replicas than the minimum"
     return Reason(
         code="orphaned_minimum" if found.orphaned else "overlarge_minimum",
         text=(
@@ -142,9 +138,7 @@ def zone_loss(wanted: Availability, replicas: tuple[int, ...]) -> Reason:
     zones = wanted.zones
     counts = sorted({*replicas}, reverse=True)
     left = " and ".join(f"{survivors(count, zones)} of {count}" for count in counts)
-    able = (
-        ", within their limits enough for the load of the hour or as many as today" if wanted.carries else ""
-    )
+    able = ", which carry the load within their limits, or are as many as today" if wanted.carries else ""
     known = "" if wanted.known else " (assumed)"
     return Reason(
         code="zone_loss",
@@ -162,7 +156,7 @@ def spot(book: PriceBook, node_type: str, share: float, steady: int) -> Reason:
     return Reason(
         code="spot",
         text=(
-            f"A spot {node_type} costs {less:.0%} less and may be taken back at short notice: at most"
+            f"A spot {node_type} costs {less:.0%} less and may be reclaimed at short notice: at most"
             f" {share:.0%} of the replicas run there, and at least {steady} on demand."
         ),
         data={"spot_price_hour": node.spot_price_hour, "price_hour": node.price_hour},

@@ -74,10 +74,10 @@ def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, fl
     now, free, without_both = milliseconds
     return Bottleneck(
         Cause.THREADS,
-        f"It is held by its own threads, not by CPU: about {data['threads_inferred']:.0f} requests are in"
-        f" service at once, each for {1000 * found.model.wait_seconds:.0f} ms of waiting and its own work."
-        f" Any CPU limit leaves {free:.0f} of {now:.0f} ms at the busy load; without the limit on threads it"
-        f" would be {without_both:.0f} ms. Give it more threads, or more replicas.",
+        f"Threads limit it, not CPU: about {data['threads_inferred']:.0f} requests are in service at once,"
+        f" each waiting {1000 * found.model.wait_seconds:.0f} ms. At the busy load {now:.0f} ms;"
+        f" {free:.0f} ms with any CPU limit, {without_both:.0f} ms without the limit on threads. Raise"
+        " threads or replicas.",
         data,
     )
 
@@ -87,18 +87,18 @@ def _cpu(
 ) -> Bottleneck:
     used = float(found.utilisation(np.array([found.limit_cores]))[0])
     data = data | {"busy_utilisation": round(used, 3), "limit_cores": found.limit_cores}
-    text, cause = f"It is short of CPU at its busiest, at {used:.0%} of the limit", Cause.THROTTLING
+    text, cause = f"CPU is short at the busy load, at {used:.0%} of the limit", Cause.THROTTLING
     if throttled is not None:
         busiest = float(np.nanquantile(throttled.fractions, 0.95))
         data["throttled_fraction_p95"] = round(busiest, 3)
         if throttled.considerable:
             text = (
-                f"It is stopped by its CPU quota in {busiest:.0%} of the 100 ms periods at its busiest, at"
+                f"The CPU quota throttles {busiest:.0%} of the 100 ms periods at the busy load, at"
                 f" {used:.0%} of the limit"
             )
         else:
-            text, cause = f"Its CPU is busy: at the busy load {used:.0%} of its limit is used", Cause.CPU
-    return Bottleneck(cause, f"{text}; that is {now - free:.0f} of its {now:.0f} ms.", data)
+            text, cause = f"CPU is saturated: {used:.0%} of the limit at the busy load", Cause.CPU
+    return Bottleneck(cause, f"{text}, which costs {now - free:.0f} of {now:.0f} ms.", data)
 
 
 def _alone(found: Outlook, data: dict[str, Any], alone: float) -> Bottleneck:
@@ -106,15 +106,14 @@ def _alone(found: Outlook, data: dict[str, Any], alone: float) -> Bottleneck:
     if wait > 1000 * found.model.cpu_seconds_per_request:
         return Bottleneck(
             Cause.DOWNSTREAM,
-            f"Most of it is waiting downstream, {wait:.0f} ms a request in the mean: a request that meets"
-            f" no other"
-            f" and no quota takes {alone:.0f} ms. That is not this service's to shorten by resources.",
+            f"Most of the latency is waiting downstream, {wait:.0f} ms a request on average; a request alone"
+            f" takes {alone:.0f} ms. Resources of this service do not shorten it.",
             data,
         )
     return Bottleneck(
         Cause.OWN_WORK,
-        f"It is the work of a request itself: one that meets no other and no quota takes {alone:.0f} ms."
-        " Only faster code or cores shorten it.",
+        f"The request's own work dominates: a request alone takes {alone:.0f} ms. Only faster code or cores"
+        " shorten it.",
         data,
     )
 
@@ -126,7 +125,7 @@ def measured(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
     if busy is not None and most is not None:
         full = _share(busy >= _NEAR_LIMIT * most, np.isfinite(busy) & np.isfinite(most))
         if full > _OFTEN:
-            text = f"Its thread pool is full in {full:.0%} of the steps; requests wait for threads, not CPU."
+            text = f"The thread pool is full in {full:.0%} of the steps: requests wait for threads, not CPU."
             return Bottleneck(Cause.THREADS, text, {"full_share": round(full, 3)}, measured=True)
     waiting = service.get("db_pool_waiting")
     if waiting is not None:
@@ -142,7 +141,7 @@ def _memory(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
     if pauses is not None and np.isfinite(pauses).any():
         worst = float(np.nanquantile(pauses, 0.95))
         if worst > _GC_PAUSES:
-            text = f"Garbage collection stops it for {worst:.0%} of the time at its worst (P95 of the steps)."
+            text = f"Garbage collection takes {worst:.0%} of the time (P95 of the steps)."
             return Bottleneck(
                 Cause.COLLECTOR, text, {"gc_pause_fraction_p95": round(worst, 3)}, measured=True
             )
@@ -152,9 +151,7 @@ def _memory(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
         hottest = used.hottest()
         near = _share(hottest > _NEAR_LIMIT * limit, np.isfinite(hottest))
         if near > _OFTEN:
-            text = (
-                f"Its memory is within 5 % of the limit in {near:.0%} of the steps, where reclaim slows it."
-            )
+            text = f"Memory is within 5 % of its limit in {near:.0%} of the steps, where reclaim slows it."
             return Bottleneck(Cause.MEMORY, text, {"near_limit_share": round(near, 3)}, measured=True)
     return None
 

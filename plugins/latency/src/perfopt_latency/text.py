@@ -15,9 +15,8 @@ NO_OBJECTIVE = (
 )
 _ANNOTATIONS = ("perfopt.io/slo-latency-ms", "perfopt.io/slo-quantile")
 TOO_FEW_WINDOWS = (
-    "Too few steps have requests, CPU and latency together to learn how latency follows load; a step"
-    " counts from"
-    " ten requests on."
+    "Too few steps have requests, CPU and latency together to fit the latency model; a step needs ten"
+    " requests."
 )
 NO_REQUESTS = "No request was served in the last validity window, so there is no load to plan for."
 
@@ -39,8 +38,8 @@ def objective(slo: Slo) -> str:
 def owned_requests(owner: str) -> str:
     """Says that limits are not ours to set."""
     return (
-        f"A {owner} sets requests and limits of this workload; what is recommended here"
-        " it would undo. Put it in mode Off to have a recommendation."
+        f"A {owner} sets requests and limits of this workload and would undo a change. Set its mode to Off"
+        " to get a recommendation."
     )
 
 
@@ -58,9 +57,9 @@ def share_missed(slo: Slo, missed: float) -> str:
 def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
     """Says that neither CPU nor replicas keep the objective, and what holds it."""
     if cause.measured:
-        return f"CPU and replicas are not what it lacks. {share_missed(slo, missed)} {cause.text}"
+        return f"CPU and replicas are not the bottleneck. {share_missed(slo, missed)} {cause.text}"
     return (
-        "No CPU limit and no number of replicas up to three times the present is predicted to keep"
+        "No CPU limit and no number of replicas up to three times the current is predicted to meet"
         f" {objective(slo)}. {share_missed(slo, missed)} {cause.text}"
     )
 
@@ -69,24 +68,23 @@ def unexplained(slo: Slo, missed: float, found: Outlook) -> str:
     """Says that load does not explain what missed the objective."""
     now, _ = found.now_and_with_any_cpu_ms()
     return (
-        f"{share_missed(slo, missed)} Load does not explain it: the model gives {now:.0f} ms at the busy"
-        " load, so no limit or number of replicas would change it. Look at what else happened in those steps."
+        f"{share_missed(slo, missed)} Load does not explain it: the model predicts {now:.0f} ms at the busy"
+        " load, so limits and replicas would not help. Look for other causes in those steps."
     )
 
 
 def owned_replicas(cause: Bottleneck, remedy: Remedy) -> str:
     """Says what replicas it would take where an autoscaler sets them."""
     return (
-        f"{cause.text} {remedy.replicas} replicas would keep the objective, but an autoscaler sets the"
-        f" replicas of"
-        " this workload: raise its minimum or lower its target, as SCALING_OPTIMIZATION recommends."
+        f"{cause.text} {remedy.replicas} replicas would meet the objective, but an autoscaler sets them:"
+        " raise its minimum or lower its target, as SCALING_OPTIMIZATION recommends."
     )
 
 
 def keep(slo: Slo, validity: timedelta) -> str:
     """Describes that nothing changes."""
     days = validity.total_seconds() / 86_400
-    return f"Keep what is set: it keeps {objective(slo)}, and is expected to for the next {days:g} days."
+    return f"No change needed: {objective(slo)} is met and expected to be for the next {days:g} days."
 
 
 def move(state: WorkloadState, history: History, remedy: Remedy, slo: Slo) -> str:
@@ -96,8 +94,8 @@ def move(state: WorkloadState, history: History, remedy: Remedy, slo: Slo) -> st
         before = None if container is None else container.cpu_limit_cores
         was = "" if before is None else f" from {format_cpu(before)}"
         limit = format_cpu(remedy.limit_cores)
-        return f"Raise cpu_limit of {history.container}{was} to {limit} to keep {objective(slo)}."
-    return f"Run {remedy.replicas} replicas in place of {state.replicas or 1} to keep {objective(slo)}."
+        return f"Raise cpu_limit of {history.container}{was} to {limit} to meet {objective(slo)}."
+    return f"Run {remedy.replicas} replicas instead of {state.replicas or 1} to meet {objective(slo)}."
 
 
 def kept(slo: Slo, missed_share: float) -> Reason:
@@ -120,11 +118,9 @@ def predicted(slo: Slo, found: Outlook, remedy: Remedy) -> Reason:
     return Reason(
         code="predicted_at_busy_load",
         text=(
-            f"At the busy load ({found.busy_rate:.3g} requests/s a replica, the P95 of the steps) the"
-            f" model gives"
-            f" {remedy.busy_ms:.0f} ms in place of {now:.0f} ms; a move is made to what is predicted to"
-            f" keep the"
-            f" objective with {MARGIN - 1:.0%} to spare."
+            f"At the busy load ({found.busy_rate:.3g} requests/s a replica, P95) the model predicts"
+            f" {remedy.busy_ms:.0f} ms instead of {now:.0f} ms: the smallest change that meets the objective"
+            f" with a margin of {MARGIN - 1:.0%}."
         ),
         data={"busy_latency_ms": round(remedy.busy_ms, 1), "busy_latency_now_ms": round(now, 1)},
     )
@@ -144,15 +140,14 @@ def slack(slo: Slo, found: Outlook, spare: Remedy | None) -> Reason:
     if spare is None or spare.limit_cores is None:
         return Reason(
             code="slo_slack",
-            text=f"The objective leaves no CPU to spare: at the busy load the model gives {now:.0f} ms.",
+            text=f"The objective needs all of the CPU: at the busy load the model predicts {now:.0f} ms.",
             data=data,
         )
     return Reason(
         code="slo_slack",
         text=(
-            f"The objective would be kept with a CPU limit of {format_cpu(spare.limit_cores)} in place of"
-            f" {format_cpu(found.limit_cores)}: at the busy load the model gives {spare.busy_ms:.0f} ms"
-            f" there."
+            f"A CPU limit of {format_cpu(spare.limit_cores)} instead of {format_cpu(found.limit_cores)} would"
+            f" meet the objective: at the busy load the model predicts {spare.busy_ms:.0f} ms."
         ),
         data=data,
     )

@@ -77,7 +77,7 @@ def in_sample(context: AnalysisContext, model: SizingModel) -> list[Reason]:
 
 
 def not_sure(context: AnalysisContext, model: SizingModel, sure: float, made: Sequence[Sized]) -> str:
-    """Says that what will be needed can't be told well enough, and what would make it sure."""
+    """Says that the interval of what is needed is too wide, and what would narrow it."""
     needs, sizes = [], []
     for one in made:
         if one.sizing is None:
@@ -86,13 +86,13 @@ def not_sure(context: AnalysisContext, model: SizingModel, sure: float, made: Se
         for resource, size in (("cpu", choice.cpu_cores), ("memory", choice.memory_bytes)):
             if size is not None:
                 low, high = (_shown(resource, edge) for edge in outlook.interval(resource, model.grid))
-                needs.append(f"{one.container.name} {resource} between {low} and {high}")
+                needs.append(f"{one.container.name} {resource} {low} to {high}")
                 sizes.append(f"{one.container.name} {resource} {_shown(resource, size)}")
     return (
-        f"What the next {duration(context.validity)} will need can't be told well enough (8 in 10:"
-        f" {'; '.join(needs)}): {', '.join(sizes)} would hold with a probability of {sure:.2f}, and much of"
-        " it would probably go unused. A longer or steadier history, a shorter validity, limits that use"
-        f" can't pass, or a model trained on this fleet in place of {label(model)} would make it surer."
+        f"The 80 % interval of what the next {duration(context.validity)} need is too wide"
+        f" ({'; '.join(needs)}). {', '.join(sizes)} would be safe with probability {sure:.2f}, mostly unused."
+        " A longer history, a shorter validity, or a model trained on this fleet instead of"
+        f" {label(model)} would narrow it."
     )
 
 

@@ -98,7 +98,7 @@ def _kept(context: AnalysisContext, containers: tuple[Container, ...]) -> str:
         f"{container.name} {', '.join(f'{key} {value}' for key, value in container.to_map().items())}"
         for container in containers
     )
-    return f"Keep what is set ({stated}): it is right for the next {text.duration(context.validity)}."
+    return f"No change needed ({stated}) for the next {text.duration(context.validity)}."
 
 
 def _changed(context: AnalysisContext, state: WorkloadState, containers: tuple[Container, ...]) -> str:

@@ -32,8 +32,8 @@ def cpu_bound(context: AnalysisContext, container: Container, seen: Observed, wa
     return Reason(
         code="cpu_bound",
         text=(
-            f"{container.name}: the P99 of cpu was {quantity('cpu', reference)} in {samples} samples;"
-            f" for the next {duration(context.validity)} the model asks for {quantity('cpu', wanted)}."
+            f"{container.name}: cpu P99 was {quantity('cpu', reference)} in {samples} samples;"
+            f" the model recommends {quantity('cpu', wanted)} for the next {duration(context.validity)}."
             f"{_capped(container.cpu_limit_cores, seen.features.ceilings.get('cpu'), wanted)}"
         ),
         data={"p99_cores": round(reference, 6), "bound_cores": round(wanted, 6), "samples": samples},
@@ -46,8 +46,8 @@ def idle(name: str, values: Array) -> Reason:
     return Reason(
         code="cpu_idle",
         text=(
-            f"{name}: cpu is close to idle (at most {quantity('cpu', peak)} in {samples} samples,"
-            " and nearly always far less); the least request there is, 10m, is enough."
+            f"{name}: cpu is idle (at most {quantity('cpu', peak)} in {samples} samples, 99 % within 5m);"
+            " the smallest request, 10m, is enough."
         ),
         data={"peak_cores": round(peak, 6), "samples": samples},
     )
@@ -60,8 +60,8 @@ def memory_bound(context: AnalysisContext, container: Container, seen: Observed,
     return Reason(
         code="memory_bound",
         text=(
-            f"{container.name}: memory peaked at {mebibytes(peak)} in {samples} samples; for the next"
-            f" {duration(context.validity)} the model asks for {mebibytes(wanted)}."
+            f"{container.name}: memory peak was {mebibytes(peak)} in {samples} samples; the model"
+            f" recommends {mebibytes(wanted)} for the next {duration(context.validity)}."
             f"{_capped(container.memory_limit_bytes, seen.features.ceilings.get('memory'), wanted)}"
         ),
         data={"peak_bytes": round(peak), "bound_bytes": round(wanted), "samples": samples},
@@ -77,8 +77,8 @@ def _capped(limit: float | None, ceiling: Ceiling | None, wanted: float) -> str:
     if limit is None or ceiling is None or wanted < ceiling.size:
         return ""
     if ceiling.size > limit:
-        return " It stops a tenth above the highest use seen, which the limit was meant to hold down."
-    return " It stops at the limit, which use can't pass."
+        return " Capped at 10 % above the highest observed use, because the limit restrained it."
+    return " Capped at the limit, which use cannot exceed."
 
 
 def mebibytes(size: float) -> str:
@@ -91,8 +91,8 @@ def throttled(name: str, seen: HiddenDemand, value: float) -> Reason:
     return Reason(
         code="cpu_throttled",
         text=(
-            f"{name}: in {seen.share:.0%} of the steps more than 5 % of the periods were throttled, so the"
-            f" use measured is less than was wanted; cpu is raised for a demand of {quantity('cpu', value)}."
+            f"{name}: over 5 % of the periods were throttled in {seen.share:.0%} of the steps, so demand was"
+            f" above the measured use; cpu is raised for a demand of {quantity('cpu', value)}."
         ),
         data={"throttled_share": round(seen.share, 4), "throttled_p99": round(seen.worst, 4)},
     )
@@ -104,7 +104,7 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
         code="oom_killed",
         text=(
             f"{name}: {seen.count} OOM kill{'s' if seen.count > 1 else ''} at {mebibytes(seen.held_bytes)};"
-            f" memory is at least {mebibytes(seen.least_bytes)} (a fifth and 100 MiB above it)."
+            f" memory is at least {mebibytes(seen.least_bytes)} (20 % or 100 MiB above, whichever is more)."
         ),
         data={"kills": seen.count, "held_bytes": round(seen.held_bytes)},
     )
@@ -115,8 +115,8 @@ def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
     return Reason(
         code="memory_leak",
         text=(
-            f"{name}: the peaks of memory rise on a straight line; at that pace they reach"
-            f" {mebibytes(peak)} in {duration(context.validity)}. A restart or a fix would need less."
+            f"{name}: daily memory peaks rise linearly and will reach {mebibytes(peak)} in"
+            f" {duration(context.validity)}: probably a leak. A fix or a restart needs less memory."
         ),
         data={"peak_bytes": round(peak)},
     )
@@ -125,9 +125,7 @@ def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
 def cpu_limit(name: str, current: float | None, limit: float) -> Reason:
     """Says what happens to the cpu limit."""
     if limit == current:
-        said = (
-            f"the cpu limit stays at {quantity('cpu', limit)}: it costs nothing, and a lower one throttles."
-        )
+        said = f"the cpu limit stays at {quantity('cpu', limit)}: limits cost nothing, lower ones throttle."
     else:
         said = f"the cpu limit goes from {quantity('cpu', current)} to {quantity('cpu', limit)}."
     return Reason(code="cpu_limit", text=f"{name}: {said}")
@@ -150,8 +148,8 @@ def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
     return Reason(
         code="small_move",
         text=(
-            f"{name}: {field} stays at {quantity(field, current)}; {quantity(field, wanted)} would be a move"
-            f" of {abs(wanted - current) / current:.0%}, too small to be worth a restart."
+            f"{name}: {field} stays at {quantity(field, current)}: a change to {quantity(field, wanted)}"
+            f" ({abs(wanted - current) / current:.0%}) is too small to be worth a restart."
         ),
     )
 
@@ -162,9 +160,9 @@ def held_for_autoscaler(name: str, resource: str, target: int, current: float, w
     return Reason(
         code="held_for_hpa",
         text=(
-            f"{name}: an HPA holds {resource} at {target} % of the request, so lowering it from"
-            f" {quantity(field, current)} to {quantity(field, wanted)} would add replicas; it stays."
-            f" Change the request and the HPA's target together."
+            f"{name}: {field} stays, because an HPA scales at {target} % of it and a fall from"
+            f" {quantity(field, current)} to {quantity(field, wanted)} would add replicas. Change request and"
+            f" target together."
         ),
     )
 
@@ -175,8 +173,8 @@ def autoscaler_shift(name: str, resource: str, target: int, current: float, want
     return Reason(
         code="hpa_target_shifts",
         text=(
-            f"{name}: an HPA holds {resource} at {target} % of the request; with {quantity(field, wanted)} in"
-            f" place of {quantity(field, current)} it scales out at a use that much higher than now."
+            f"{name}: an HPA scales at {target} % of the request; with {quantity(field, wanted)} instead of"
+            f" {quantity(field, current)} it scales out at higher use than today."
         ),
     )
 

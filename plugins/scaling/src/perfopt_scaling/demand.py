@@ -51,16 +51,16 @@ def total_demand(context: AnalysisContext) -> Demand | Declined:
     if workload.id.kind.lower() in UNSCALABLE:
         return decline(_TYPE, DeclineCode.NOT_APPLICABLE, f"A {workload.id.kind} has no replicas to set.")
     if state.replicas is None:
-        return decline(_TYPE, DeclineCode.UNKNOWN_STATE, "How many replicas run is not known.")
+        return decline(_TYPE, DeclineCode.UNKNOWN_STATE, "The number of replicas is unknown.")
     if state.basis is not Basis.DECLARED:
         reason = (
-            "The number of replicas and their requests are only assumed: state them in a services file, if"
-            " this series is a service that can run more than once."
+            "Replicas and requests are assumed, not known: state them in a services file if this series is a"
+            " service that can run several replicas."
         )
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
     request = state.total("cpu_request_cores")
     if not request:
-        reason = "A container states no CPU request, so what one replica carries is not known."
+        reason = "A container has no CPU request, so the capacity of a replica is unknown."
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
     replicas = running_replicas(snapshot)
     cores = total_cores(snapshot, replicas)

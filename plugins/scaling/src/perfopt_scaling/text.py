@@ -23,11 +23,11 @@ def description(
         f" {settings.target_cpu_utilization_percent} % of the CPU request"
     )
     if not trusted:
-        return f"{aim}, without a schedule, because the forecast of its demand has been wrong lately."
+        return f"{aim}, without a schedule: recent demand forecasts were inaccurate."
     if entries is None or len(entries) < 2:
-        return f"{aim}; its demand needs no schedule."
+        return f"{aim}. Its demand needs no schedule."
     lowest, highest = (pick(entry["min_replicas"] for entry in entries) for pick in (min, max))
-    return f"{aim}, and move its minimum between {lowest} and {highest} by the schedule, ahead of demand."
+    return f"{aim}, with a scheduled minimum of {lowest} to {highest}, ahead of demand."
 
 
 def reasons(
@@ -41,7 +41,7 @@ def reasons(
                 code="joint_request",
                 text=f"The request falls from {format_cpu(demand.request_cores)} to"
                 f" {format_cpu(joint.request_cores)} while the target rises to {joint.target:.0%}: a replica"
-                f" is still added at {format_cpu(joint.load_cores)} of use, so as many run as before.",
+                f" is still added at {format_cpu(joint.load_cores)} of use, so the number of replicas stays.",
                 data={"load_cores": round(joint.load_cores, 6)},
             )
         )
@@ -49,9 +49,9 @@ def reasons(
         found.append(
             Reason(
                 code="forecast_not_trusted",
-                text=f"In the last two days {need.recent_exceedance:.0%} of the half-hours were above what 98"
-                " in 100 should stay below, or the errors are wider than threefold: the HPA reacts with more"
-                " headroom in place of a schedule.",
+                text=f"In the last two days {need.recent_exceedance:.0%} of the half-hours exceeded the 98 %"
+                " bound of the forecast, or its interval is wider than threefold: more headroom for the HPA,"
+                " no schedule.",
                 data={
                     "recent_exceedance": round(need.recent_exceedance, 4),
                     "margin": round(math.log(need.width(0.98)), 4),
@@ -64,9 +64,9 @@ def reasons(
 def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
     return Reason(
         code="target_utilization",
-        text=f"Beyond what is planned for, demand grew by up to {learnt.growth - 1:.0%} while a replica"
-        f" starts, so replicas are held at {settings.target_cpu_utilization_percent} % of their request,"
-        f" {format_cpu(joint.load_cores)} each.{_served(learnt)}",
+        text=f"Demand grew by up to {learnt.growth - 1:.0%} during the start of a replica, so the target is"
+        f" {settings.target_cpu_utilization_percent} % of the request, {format_cpu(joint.load_cores)} a"
+        f" replica.{_served(learnt)}",
         data={
             "growth": round(learnt.growth, 4),
             "slo_busy": learnt.slo_busy,
@@ -83,10 +83,10 @@ def _served(learnt: Capacity) -> str:
     """Returns what a replica serves, in sentences after another."""
     serves, found = learnt.serves, ""
     if learnt.slo_busy is not None and serves.basis == "seen":
-        found = f" The latency objective was not kept above {learnt.slo_busy:.0%}."
+        found = f" Above {learnt.slo_busy:.0%} the latency objective was missed."
     if learnt.slo_busy is not None and serves.basis == "model":
         found = (
-            f" By the latency model a replica keeps its objective up to {serves.requests_within:.3g}"
+            f" By the latency model a replica meets its objective up to {serves.requests_within:.3g}"
             f" requests/s, {learnt.slo_busy:.0%} of its request."
         )
     if serves.requests_per_core is not None:
@@ -99,8 +99,8 @@ def _forecast(need: DemandForecast, level: float) -> Reason:
     margin = need.width(level)
     return Reason(
         code="demand_forecast",
-        text=f"{level:.1%} of past half-hours stayed below {margin:.2f} times the need that the days before"
-        f" let expect; the plan holds that much of {least} to {most} expected.",
+        text=f"Expected demand: {least} to {most}. The plan covers {margin:.2f} times that, the"
+        f" {level:.1%} quantile of past forecast errors.",
         data={
             "median_cores": [round(float(value), 4) for value in need.expected],
             "block_seconds": need.block.total_seconds(),
@@ -131,6 +131,6 @@ def held(names: Sequence[str]) -> Reason:
     """Returns the reason why replicas are not lowered: something beside CPU utilisation may hold them."""
     return Reason(
         code="held_by_other_metrics",
-        text=f"The replicas are not lowered, and no saving is expected: {', '.join(names)} may hold them.",
+        text=f"Replicas are not lowered, and no saving is expected: {', '.join(names)} may hold them.",
         data={"metrics": list(names)},
     )

@@ -13,21 +13,21 @@ def change(service: str, decisions: Sequence[tuple[str, Decision]]) -> str:
         for container, decision in decisions
         if decision.value is not None
     ]
-    return f"Set {'; '.join(parts)} of {service}: takes effect when its pods restart."
+    return f"Set {'; '.join(parts)} of {service}. Takes effect when its pods restart."
 
 
 def right(service: str, decisions: Sequence[tuple[str, Decision]]) -> str:
     """Says that everything that can be judged is right."""
     titles = dict.fromkeys(decision.knob.entry.title for _, decision in decisions if decision.right)
     verb = "is" if len(titles) == 1 else "are"
-    return f"Keep the runtime settings of {service} as they are: {', '.join(titles)} {verb} right."
+    return f"No change needed in the runtime settings of {service}: {', '.join(titles)} {verb} right."
 
 
 def nothing_known(service: str) -> str:
     """Says that no runtime was recognised."""
     return (
-        f"No runtime of {service} is known: neither image, environment, command line nor metrics tell."
-        " State it as the annotation perfopt.io/runtime (go1.24, jvm21, node22, gunicorn, ...)."
+        f"The runtime of {service} is unknown: image, environment, command line and metrics do not show it."
+        " State it by the annotation perfopt.io/runtime (go1.24, jvm21, node22, gunicorn, ...)."
     )
 
 

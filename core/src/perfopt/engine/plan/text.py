@@ -65,7 +65,7 @@ def _why(rejected: RejectedField, slo: Slo | None, currency: str) -> str:
     if rejected.code == DEPENDENT_FIELD and is_knob(rejected.path) and rejected.contested[0] == "container":
         return f"Computed for another {contested} than {winner} sets; analyse again once that is applied."
     if rejected.owner_rank == YIELDS and rejected.rank == BY_UTILITY:
-        return f"Sizes alone are set by {winner}; only they would be cheaper."
+        return f"{winner} sets requests and limits; this proposal changes nothing else."
     if rejected.code == DEPENDENT_FIELD:
         return f"Depends on {contested}, which {winner} sets to another value."
     return _higher(rejected, rejected.winner, slo, currency)

@@ -117,7 +117,7 @@ def _judged(
         text = f"{facts.container.name}: {said}"
         return Decision(knob, None, True, Reason(code="knob_right", text=text, data=data))
     if knob.safe is not None and not _safe(knob.safe, known):
-        because = f"{shown(knob, value)} would follow from the formula and is not safe: {knob.entry.safety}"
+        because = f"the formula gives {shown(knob, value)}, which is not safe here. {knob.entry.safety}"
         return _kept(knob, facts, "knob_unsafe", because)
     now = "not set" if current.value is None else f"now {shown(knob, current.value)}, {current.origin}"
     text = (
@@ -165,8 +165,8 @@ def _needed(name: str, facts: ContainerFacts) -> str:
     if name in facts.catalogue.inputs:
         return f"{facts.catalogue.inputs[name].what} (annotation {INPUT_ANNOTATION}{name})"
     if name in facts.catalogue.knobs or name == "current":
-        return "a value that is not set or not known"
-    return f"{name}, which is not known"
+        return "a value that is unset or unknown"
+    return f"{name}, which is unknown"
 
 
 def _plain(value: Value | None) -> str | float | None:
