@@ -43,6 +43,11 @@ def test_within_the_tolerance_of_ten_percent_it_stays():
     assert replicas([2.9, 2.9, 2.9], behavior=down()) == [4, 3, 3]
 
 
+def test_the_tolerance_keeps_more_replicas_than_are_needed():
+    assert replicas([18.5, 17.9, 17.9], running=20, behavior=down()) == [20, 20, 18]
+    assert replicas([18.0, 18.0], running=20, behavior=down()) == [20, 20]
+
+
 def test_it_goes_down_after_the_window_to_the_highest_that_was_recommended_in_it():
     needed = [2.0, 3.0, 1.0, 1.0, 1.0, 1.0]
     assert replicas(needed, behavior=down(0)) == [4, 2, 3, 1, 1, 1]

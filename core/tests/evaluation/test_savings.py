@@ -108,6 +108,19 @@ def test_a_node_type_counts_in_the_cost_and_the_minimum_is_on_the_cheaper_of_bot
     assert found.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
 
 
+@pytest.mark.parametrize("kind", [COST, SIZES])
+def test_a_dearer_node_type_does_not_raise_the_minimum(kind):
+    types = (
+        NodeType(name="small", cores=4.0, memory_bytes=16 * GIB, price_hour=1.0),
+        NodeType(name="dear", cores=4.0, memory_bytes=16 * GIB, price_hour=3.0),
+    )
+    book = msgspec.structs.replace(BOOK, node_types=types)
+    used = window([1.0] * 4, [1.0] * 4, current=state(extra={"node_type": "small"}))
+    found = requested_amounts(state(extra={"node_type": "dear"}), used, book, kind, None)
+    assert found.cost.recommended == pytest.approx(3 * 4 * 2.4 * HOURS)
+    assert found.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
+
+
 def test_the_fewest_replicas_need_a_request_and_a_demand():
     used = window([0.5, 0.5000001, np.nan, 0.0])
     assert smallest_replicas(state(), used).tolist() == [1, 2, 1, 1]  # two cores are one replica, no more

@@ -25,7 +25,7 @@ def test_a_throttled_service_gets_the_limit_that_keeps_its_objective(bench):
 def test_only_a_raised_limit_has_a_measured_prior(bench):
     raised, kept = bench.ask(slo=Slo(latency_ms=100.0)), bench.ask(slo=Slo(latency_ms=400.0), limit=0.9)
     assert raised.prior.mean > 0.5
-    assert "claim_priors.py" in raised.prior.source
+    assert "docs/research/latency.md" in raised.prior.source
     assert kept.prior is None
 
 

@@ -67,7 +67,7 @@ def test_a_prediction_is_claimed_once_it_is_narrow(bench):
 def test_only_a_claimed_step_of_search_has_a_measured_prior(bench):
     claimed = ask(bench, [2.0, 1.9, 1.8, 1.7], noise=0.01)
     assert claimed.prior.mean > 0.5
-    assert "claim_priors.py" in claimed.prior.source
+    assert "docs/research/tuning.md" in claimed.prior.source
     assert bench.ask(image="golang:1.22", env={"GOMAXPROCS": "16"}, cpu_limit_cores=3.5).prior is None
 
 

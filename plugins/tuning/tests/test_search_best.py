@@ -1,4 +1,4 @@
-"""The figures of benchmarks/tuning_search.py, on a few starts of the public test functions."""
+"""The figures of search_report.py, on a few starts of the public test functions."""
 
 import importlib.util
 import sys
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks/tuning_search.py"
+SCRIPT = Path(__file__).with_name("search_report.py")
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def search():
     sys.path.insert(0, str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("tuning_search", SCRIPT)
+    spec = importlib.util.spec_from_file_location("search_report", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -22,14 +22,14 @@ def benchmark():
 
 
 @pytest.mark.parametrize("name", ["Forrester, f <= 5", "two sines, f <= 1.2", "Higdon, f <= 0.9"])
-def test_the_best_is_found_in_fifteen_evaluations_without_an_unsafe_one(benchmark, name):
-    (case,) = [one for one in benchmark.tested_functions() if one.name == name]
-    runs = [benchmark.run(case, seed) for seed in range(2000, 2008)]
+def test_the_best_is_found_in_fifteen_evaluations_without_an_unsafe_one(search, name):
+    (case,) = [one for one in search.tested_functions() if one.name == name]
+    runs = [search.run(case, seed) for seed in range(2000, 2008)]
     assert sum(run.unsafe for run in runs) == 0
     assert np.mean([run.regret <= 0.05 for run in runs]) >= 0.75
 
 
-def test_limits_of_simulated_services_are_searched_without_an_unsafe_trial(benchmark):
-    runs = [benchmark.run(benchmark.queue(seed), seed) for seed in range(2000, 2016)]
+def test_limits_of_simulated_services_are_searched_without_an_unsafe_trial(search):
+    runs = [search.run(search.queue(seed), seed) for seed in range(2000, 2016)]
     assert sum(run.unsafe for run in runs) == 0
     assert np.mean([run.regret <= 0.05 for run in runs]) >= 0.6

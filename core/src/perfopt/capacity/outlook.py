@@ -14,7 +14,7 @@ Bools = NDArray[np.bool_]
 
 BUSY = 0.95  # share of the requests that come at no more than the busy load
 # A move is made only to what is predicted to keep the objective with this to spare: among limits measured on
-# a testbed, the one chosen so met its target in 98 % of cases (benchmarks/latency_accuracy.py).
+# a testbed, the one chosen so met its target in 98 % of cases (docs/research/latency.md).
 MARGIN = 1.3
 BUSIEST = 0.9  # of the limit, at the busy load: beyond, a backlog grows whenever a little more comes
 _QUIET = 0.02

@@ -57,10 +57,10 @@ class SteppedAutoscaler:
             size = running if below * running <= demand <= above * running else wanted
             recommended.append(size)
             if size > running:
-                size = min(recommended[-after_up - 1 :]) if after_up else size
+                size = min(recommended[-after_up - 1 :])
                 size = max(min(size, self._limit(up, found, running)), running)
             elif size < running:
-                size = max(recommended[-after_down - 1 :]) if after_down else size
+                size = max(recommended[-after_down - 1 :])
                 size = min(max(size, self._limit(down, found, running)), running)
             running = min(max(size, least), self.maximum)
             found.append(running)

@@ -12,7 +12,7 @@ WIDEST = 0.25  # of the prediction, to either side (DESIGN.md section 5)
 _MIN_WIDTH = 0.03
 _STRIDES = 4  # windows a third of the history long, moved on by a quarter of their length
 # Predicted changes of log latency missed the measured ones by at most this share in four of five
-# (benchmarks/latency_accuracy.py).
+# (docs/research/latency.md).
 CHANGE_ERROR = 0.4
 
 

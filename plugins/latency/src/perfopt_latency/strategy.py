@@ -57,7 +57,7 @@ _MERGE = MergeHints(
 LIMIT_PRIOR = Prior(
     mean=0.86,
     strength=7.0,
-    source="benchmarks/claim_priors.py: 42 of 42 in 5 windows of 3 services, which half of the testbed is",
+    source="docs/research/latency.md: 42 of 42 in 5 windows of 3 services, which half of the testbed is",
 )
 
 
