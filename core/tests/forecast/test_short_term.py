@@ -52,18 +52,32 @@ def test_an_open_is_foreseen_from_earlier_days():
     assert found.chance[opening - 12] < 0.05
 
 
-def test_a_weekday_that_never_opened_is_taken_to_stay_closed():
-    values = np.zeros(15 * DAY)
-    for day in range(15):
+def weekdays(days):
+    """Returns demand by day on weekdays, in steps of five minutes."""
+    values = np.zeros(days * DAY)
+    for day in range(days):
         if day % 7 < 5:
             values[day * DAY + 96 : day * DAY + 192] = 1.0
-    found = nowcasts(values, 5, 0, 1)
-    assert found.chance[12 * DAY + 100] == 0.0
-    assert found.chance[14 * DAY + 100] > 0.5
+    return values
 
 
-@pytest.mark.parametrize("values", [np.zeros(600), np.full(600, 2.0), np.r_[np.zeros(599), 5.0], np.ones(3)])
-def test_flat_empty_and_short_demand_gives_finite_quantiles(values):
-    found = nowcasts(values, 5, 17, 2)
-    assert np.isfinite(found.quantiles).all()
-    assert found.quantiles.shape == (values.size, LEVELS.size)
+def test_a_weekday_that_never_had_demand_in_two_weeks_is_taken_to_stay_closed():
+    chance = nowcasts(weekdays(22), 5, 0, 1).chance
+    assert chance[12 * DAY + 100] > 0.0  # the second Saturday: quiet once is no rule
+    assert chance[19 * DAY + 100] == 0.0
+    assert chance[18 * DAY + 100] > 0.9
+
+
+def test_one_quiet_week_closes_no_weekday():
+    values = weekdays(22)
+    values[7 * DAY : 14 * DAY] = 0.0
+    chance = nowcasts(values, 5, 0, 1).chance
+    assert all(chance[day * DAY + 100] > 0.5 for day in range(14, 19))
+
+
+def test_a_closed_day_that_has_demand_is_open():
+    values = weekdays(22)
+    values[19 * DAY + 96 : 19 * DAY + 192] = 1.0
+    chance = nowcasts(values, 5, 0, 1).chance
+    assert chance[19 * DAY + 95] == 0.0
+    assert chance[19 * DAY + 100 : 19 * DAY + 190].min() > 0.5

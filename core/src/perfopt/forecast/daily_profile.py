@@ -1,24 +1,30 @@
 """The shape of a day, learnt with the error that it had on the series' own past.
 
 The history is folded into days that end now. The logarithm of a future step is expected to be the mean of
-the logarithms at the same time of earlier days: a day weighs half for every five days of age, and little
-where one is closed and the other is not, if these differ. Every past day is forecast in the same way from the
-days up to two before it, and the errors there give the quantiles (split conformal prediction).
+the logarithms at the same time of earlier days of its kind; a day weighs half for every five days of age.
+Kinds are closed days (weekends, or with a calendar those without session) and others where these differ, or
+the weekdays where that has had a tenth less error. Every past day is forecast in the same way from the days
+up to two before it, and the errors there give the quantiles (split conformal prediction). Days before which
+no day of their kind was known are no evidence: their errors are left out.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
-from perfopt.metrics.snapshot import Array
-from perfopt.plugin.calendar import Bools
+from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.plugin.calendar import DAY_SECONDS, Bools
 from perfopt.plugin.forecasting import CostClass, ForecastRequest, Prediction
 
+Ints = NDArray[np.int64]
 DAY = timedelta(days=1)
 HALF_LIFE_DAYS = 5.0
-OTHER_KIND_OF_DAY = 0.05
+OTHER_KIND_OF_DAY = 1e-6  # only where no day of the kind has a sample at that time
 CLOSED_DIFFER = 0.15  # of the mean logarithm
+WEEKDAY_ERROR = 0.9  # of the error without: weekdays apart are learnt from fewer days each
+MIN_DAYS_CLOSED, MIN_DAYS_WEEKDAYS = 7, 14
 GAP_DAYS = 2  # a week ahead is further than a day: its middle is some days away
 RECENT_DAYS = 2
 JUDGED_LEVEL = 0.98
@@ -40,13 +46,13 @@ class DailyProfileForecaster:
         if np.nanmin(request.values) < 0:
             return None
         offset = max(_OFFSET * request.scale, 1e-6)
-        days = _Days.fold(request, per_day, offset)
+        days = _Days.best(request, per_day, offset)
         past = days.past()
         errors = days.logs[1:] - past
         known = np.sort(errors[np.isfinite(errors)])
         known = known if known.size else np.zeros(1)
         margins = np.array([margin(known, level) for level in request.levels])[:, None]
-        expected = np.maximum(np.exp(days.ahead(request.closed_ahead)) - offset, 0.0)
+        expected = np.maximum(np.exp(days.ahead()) - offset, 0.0)
         held = np.maximum(np.exp(past) - offset, 0.0).ravel()
         return Prediction(
             quantiles=np.maximum((expected + offset) * np.exp(margins) - offset, 0.0),
@@ -66,51 +72,89 @@ def margin(errors: Array, level: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """A history by day, both ending now.
+    """A history by day, ending now, and the steps ahead by day, beginning now.
 
     Attributes:
         logs: of the values, shape (days, steps of a day), NaN where missing.
-        closed: same shape.
-        differ: whether closed days differ from others.
+        kinds: number of the kind of day of each step, same shape.
+        kinds_ahead: of each step ahead, shape (days ahead, steps of a day).
+        steps_ahead: how many steps are ahead.
     """
 
     logs: Array
-    closed: Bools
-    differ: bool
+    kinds: Ints
+    kinds_ahead: Ints
+    steps_ahead: int
 
     @classmethod
-    def fold(cls, request: ForecastRequest, per_day: int, offset: float) -> "_Days":
+    def best(cls, request: ForecastRequest, per_day: int, offset: float) -> "_Days":
+        """Folds a history by the kinds of days that serve it best."""
+        values = request.values
+        if request.calendar is not None:
+            values = request.calendar.align(values, request.grid)
         days = request.grid.size // per_day
-        shape = (days, per_day)
-        logs = np.log(np.maximum(request.values[-days * per_day :] + offset, 1e-9)).reshape(shape)
-        closed = request.closed[-days * per_day :].reshape(shape)
-        return cls(logs, closed, days >= 7 and _differ(logs, closed))
+        logs = np.log(np.maximum(values[-days * per_day :] + offset, 1e-9)).reshape(days, per_day)
+
+        def folded(past: Ints, ahead: Ints) -> "_Days":
+            rows = -(-ahead.size // per_day)
+            padded = np.r_[ahead, np.zeros(rows * per_day - ahead.size, dtype=np.int64)]
+            kinds = past[-days * per_day :].reshape(logs.shape)
+            return cls(logs, kinds, padded.reshape(rows, per_day), ahead.size)
+
+        closed, closed_ahead = (at.astype(np.int64) for at in (request.closed, request.closed_ahead))
+        apart = folded(closed, closed_ahead)
+        if days < MIN_DAYS_CLOSED or not _differ(logs, apart.kinds == 1):
+            apart = folded(np.zeros_like(closed), np.zeros_like(closed_ahead))
+        if days < MIN_DAYS_WEEKDAYS:
+            return apart
+        weekdays = folded(2 * _weekday(request.grid) + closed, 2 * _weekday(request.ahead) + closed_ahead)
+        return weekdays if weekdays.error(apart) < WEEKDAY_ERROR * apart.error(weekdays) else apart
+
+    def error(self, other: "_Days") -> float:
+        """Returns the mean size of the errors on past days that both foldings can forecast; inf for none."""
+        sizes = np.abs(self.logs[1:] - self.past())
+        sizes = sizes[np.isfinite(sizes) & np.isfinite(other.past())]
+        return float(sizes.mean()) if sizes.size else float("inf")
 
     def past(self) -> Array:
-        """Returns what is expected of each day but the first, from those before; (days - 1, per day)."""
-        numbers = range(1, len(self.logs))
-        return np.stack([self._mean(max(day - GAP_DAYS, 1), self.closed[day], day) for day in numbers])
+        """Returns what is expected of each day but the first, from those before; (days - 1, per day).
 
-    def ahead(self, closed: Bools) -> Array:
-        """Returns what is expected of the steps ahead, of which `closed` are; shape of `closed`."""
-        days, per_day = self.logs.shape
-        rows = -(-closed.size // per_day)
-        padded = np.r_[closed, np.zeros(rows * per_day - closed.size, dtype=np.bool_)].reshape(rows, per_day)
-        logs = np.concatenate([self._mean(days, padded[row], days + row) for row in range(rows)])
-        filled: Array = np.nan_to_num(logs[: closed.size], nan=float(np.nanmax(self.logs)))
+        NaN where no day of the kind was known.
+        """
+        numbers = range(1, len(self.logs))
+        expected = np.stack([self._mean(max(d - GAP_DAYS, 1), self.kinds[d], d) for d in numbers])
+        known = [self._of_kind(max(d - GAP_DAYS, 1), self.kinds[d]).any(axis=0) for d in numbers]
+        return np.where(np.stack(known), expected, np.nan)
+
+    def ahead(self) -> Array:
+        """Returns what is expected of the steps ahead, shape (steps_ahead,)."""
+        days = len(self.logs)
+        logs = [self._mean(days, kinds, days + row) for row, kinds in enumerate(self.kinds_ahead)]
+        filled: Array = np.nan_to_num(
+            np.concatenate(logs)[: self.steps_ahead], nan=float(np.nanmax(self.logs))
+        )
         return filled
 
-    def _mean(self, known: int, closed: Bools, day: int) -> Array:
+    def _of_kind(self, known: int, kinds: Ints) -> Bools:
+        """Returns which of the first `known` days have a sample of the kind of each time of day."""
+        of_kind: Bools = (self.kinds[:known] == kinds) & np.isfinite(self.logs[:known])
+        return of_kind
+
+    def _mean(self, known: int, kinds: Ints, day: int) -> Array:
         """Returns the decayed mean of the first `known` days at each time of day; NaN where none has it."""
         logs = self.logs[:known]
         weights = 0.5 ** ((day - np.arange(known)) / HALF_LIFE_DAYS)[:, None] * np.isfinite(logs)
-        if self.differ:
-            weights = weights * np.where(self.closed[:known] == closed, 1.0, OTHER_KIND_OF_DAY)
+        weights = weights * np.where(self.kinds[:known] == kinds, 1.0, OTHER_KIND_OF_DAY)
         total = weights.sum(axis=0)
         mean: Array = np.where(
-            total > 0, (weights * np.nan_to_num(logs)).sum(axis=0) / np.maximum(total, 1e-12), np.nan
+            total > 0, (weights * np.nan_to_num(logs)).sum(axis=0) / np.maximum(total, 1e-300), np.nan
         )
         return mean
+
+
+def _weekday(grid: TimeGrid) -> Ints:
+    days: Ints = grid.epoch_seconds().astype(np.int64) // DAY_SECONDS % 7
+    return days
 
 
 def _differ(logs: Array, closed: Bools) -> bool:

@@ -7,7 +7,8 @@ large the error usually is there; the empirical distribution of past errors over
 quantiles, and beyond 99.9 % an exponential tail: the largest error so far is no bound.
 Both are fitted anew every six hours, recent days weighing more (half for a week of age).
 Sessions need no calendar: how often a step had demand is counted by how often earlier days had some at that
-time and how long it has been quiet, and a weekday that was always quiet is taken to stay so.
+time and how long it has been quiet. A weekday that was quiet in all earlier weeks, at least two, is taken to
+stay so until the day has demand.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _RIDGE = 1e-4  # a ten-thousandth of an example's weight for each example
 _UNFITTED_SPREAD = 0.3  # of the logarithm, before there is a history to learn it from
 _USUAL_EDGES = (0.02, 0.2, 0.5, 0.8, 0.98)  # shares of earlier days with demand at the time
 _QUIET_MINUTES = (0, 15, 120)  # since the last demand
+MIN_QUIET_WEEKS = 2  # in which a weekday never had demand, for it to count as closed
 _MAX_GROWTH = 2.0  # over the highest demand so far: beyond it an extrapolation is not believed
 _SPREAD_BOUNDS = (-4.0, 0.0)  # of the logarithm of the spread
 
@@ -94,7 +96,8 @@ def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, 
             level = np.maximum(np.exp(logs) - _OFFSET, 0.0) * scale[begin:end, None]
         quantiles[begin:end] = np.minimum(level, most[begin:end, None])
     usual, opens = _usually_busy(values > 0, day, phase, per_day)
-    chance = np.where(opens[day], _chances(values > 0, day, usual[today, phase], step_minutes, lead), 0.0)
+    opened = opens[day] | _busy_today(values > 0, day, lead)
+    chance = np.where(opened, _chances(values > 0, day, usual[today, phase], step_minutes, lead), 0.0)
     return Nowcasts(quantiles[since:], chance[since:], scale[since:])
 
 
@@ -219,6 +222,16 @@ def _chances(
     return np.where(np.isnan(usual), 1.0, chance)
 
 
+def _busy_today(busy: NDArray[np.bool_], day: NDArray[np.int64], lead: int) -> NDArray[np.bool_]:
+    """Returns whether the day of each step had demand in the steps known when it is forecast."""
+    so_far = np.cumsum(busy)
+    begin = np.searchsorted(day, day)  # the first step of each step's day
+    before = np.r_[0, so_far][begin]
+    known = np.r_[0, so_far][np.clip(np.arange(busy.size) - lead + 1, 0, None)]
+    result: NDArray[np.bool_] = known > before
+    return result
+
+
 def _usually_busy(
     busy: NDArray[np.bool_], day: NDArray[np.int64], phase: NDArray[np.int64], per_day: int
 ) -> tuple[Array, NDArray[np.bool_]]:
@@ -236,7 +249,7 @@ def _usually_busy(
         if weight:
             usual[number] = total / weight
         same = open_day[number % 7 : number : 7]
-        opens[number] = same.any() if same.size else True
+        opens[number] = same.any() or same.size < MIN_QUIET_WEEKS
         if open_day[number]:
             total, weight = total * _PROFILE_DECAY + row, weight * _PROFILE_DECAY + 1
     return usual, opens

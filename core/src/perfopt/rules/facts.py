@@ -12,7 +12,7 @@ import numpy as np
 from perfopt.domain.fields import QUANTITY_OF_NAME
 from perfopt.domain.limits import Room, room
 from perfopt.domain.workload import Container, Workload, WorkloadState
-from perfopt.forecast import forecast_metric
+from perfopt.forecast import calendar_of, forecast_metric
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext, Sessions
@@ -228,7 +228,9 @@ class Facts:
             values = series.hottest()
         if values is None:
             return None
-        return forecast_metric(values, snapshot.grid, self.context.validity, METRICS[metric].unit)
+        calendar = calendar_of(self.context)
+        unit = METRICS[metric].unit
+        return forecast_metric(values, snapshot.grid, self.context.validity, unit, calendar=calendar)
 
 
 def _get(container: Container | None, attribute: str) -> Any:
