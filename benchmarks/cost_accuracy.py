@@ -1,6 +1,7 @@
-"""Scores the cost strategy on traces by DESIGN.md section 5 and prints its table.
+"""Scores the cost strategy on traces by what accurate means (docs/explanation) and prints its table.
 
     python benchmarks/cost_accuracy.py --traces DIR [--split tune|report] [--files NAME ...] [--replicas N]
+    python benchmarks/cost_accuracy.py --traces DIR --prior
 
 Each recommendation is made by the installed strategy from what was known at the cut, passes the
 shipped rules, and is scored on the window after it by the code that scores replays. A series is one service
@@ -9,9 +10,13 @@ larger ones or a schedule can be recommended. Limits stand for requests, as the 
 saving is the median over recommendations by the built-in price book: what the cost of requests falls by, not
 money that anyone paid. `report` is the half of bitbrains_rnd that no constant was fitted on; the other files
 were not used in fitting at all.
+
+`--prior` prints the strategy's prior: how often its recommendations are accurate on the tuning half, as
+services of one and of four replicas, by bounds fitted without their fold of VMs.
 """
 
 import argparse
+import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -19,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from walk_traces import SETTINGS, Setting, Split, cuts, load
 
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
@@ -27,7 +33,10 @@ from perfopt.evaluation.score import WindowScore, score
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext, Container, Proposal
 from perfopt.rules import Ruled, default_book
+from perfopt_cost.calibration import Calibration, parse_calibration
 from perfopt_cost.strategy import CostStrategy
+from perfopt_cost.training.fit import FOLDS, fit, fold_of
+from perfopt_cost.training.windows import METRICS, FleetWindows, windows
 
 HEADINGS = (
     "traces", "replicas", "scored", "declined", "not scored", "already right", "accuracy", "cpu safe",
@@ -81,7 +90,7 @@ class Tally:
             self.savings.append(1 - then / now)
         if made.claim.saving_percent is not None and scored.realised_saving_percent is not None:
             self.claims.append((made.claim.saving_percent, scored.realised_saving_percent))
-            self.kept.append(bool(scored.claim_kept))
+            self.kept.append(bool(scored.claim_met))
 
 
 def _ruled(made: Proposal, context: AnalysisContext) -> Ruled | Declined:
@@ -178,6 +187,54 @@ def _share(flags: list[bool]) -> str:
     return f"{np.mean(flags):.1%}" if flags else "-"
 
 
+def prior(path: Path) -> str:
+    """Returns mean and strength of the accuracy on VMs that the bounds were not fitted on."""
+    snapshots = list(load(path, keep="tune"))
+    setting = SETTINGS[path.stem]
+    found = {name: windows(snapshots, name, setting.validity) for name in METRICS}
+    strategies = [CostStrategy(calibration=_without(found, fold)) for fold in range(FOLDS)]
+    by_vm: dict[str, list[bool]] = {}
+    for snapshot in snapshots:
+        vm = snapshot.workload.service_name
+        for replicas in (1, 4):
+            tally = Tally(strategies[fold_of(vm)])
+            for known, window in cuts(snapshot, setting):
+                tally.take(as_service(known, replicas), window, setting)
+            by_vm.setdefault(vm, []).extend(made.accurate for made in tally.scores)
+    known_vms = [np.array(flags) for flags in by_vm.values() if flags]
+    mean, strength = beta_binomial(known_vms)
+    scored = sum(flags.size for flags in known_vms)
+    return f"mean {mean:.3f}, strength {strength:.2f}: {len(known_vms)} VMs, {scored} windows"
+
+
+def _without(found: dict[str, FleetWindows], fold: int) -> Calibration:
+    """Returns the bounds fitted to the VMs of the other folds."""
+    bounds = {
+        name: fit(one.where(np.array([fold_of(vm) != fold for vm in one.names])), name)
+        for name, one in found.items()
+    }
+    unknown = {"mean": 0.5, "strength": 2.0, "source": "none"}
+    return parse_calibration(json.dumps({"prior": unknown, **bounds}))
+
+
+def beta_binomial(series: list[NDArray[np.bool_]]) -> tuple[float, float]:
+    """Returns mean and strength of the beta distribution that accuracies of series come from, by moments.
+
+    Kleinman 1973: the variance between series beyond binomial noise gives the intraclass correlation rho, and
+    the strength is 1 / rho - 1.
+    """
+    counts = np.array([flags.size for flags in series], dtype=float)
+    shares = np.array([flags.mean() for flags in series])
+    total = counts.sum()
+    mean = float(counts @ shares / total)
+    noise = mean * (1 - mean)
+    spread = float(counts @ (shares - mean) ** 2)
+    rho = (spread - noise * (counts.size - 1)) / (
+        noise * (total - (counts**2).sum() / total - counts.size + 1)
+    )
+    return mean, 1 / min(max(rho, 0.01), 0.99) - 1
+
+
 def main() -> None:
     """Walks the files named and prints one line for each and each number of replicas."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -186,7 +243,11 @@ def main() -> None:
     parser.add_argument("--split", choices=("tune", "report"), help="half of bitbrains_rnd; both by default")
     parser.add_argument("--files", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS))
     parser.add_argument("--replicas", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--prior", action="store_true", help="print the prior of the strategy only")
     arguments = parser.parse_args()
+    if arguments.prior:
+        print(prior(arguments.traces / "bitbrains_rnd.parquet"))
+        return
     print("| " + " | ".join(HEADINGS) + " |")
     print("|" + " --- |" * len(HEADINGS))
     for name in arguments.files:

@@ -13,6 +13,7 @@ from perfopt.cli.options import config_option, load, source_options
 
 if TYPE_CHECKING:
     from perfopt.config import Config
+    from perfopt.datasets import Split
     from perfopt.plugin import ModelKind, TrainedModel, Trainer, WorkloadSnapshot
 
 # What differs from machine to machine, or stands in the model's card beside the command.
@@ -26,6 +27,7 @@ class TrainingData:
     Attributes:
         source, services: as given to `--source` and `--services`.
         dataset: a published trace in place of a source.
+        split: half of the dataset.
         names: of services; None is all.
         without: names of services that are left out.
         until: nothing at or after it is read; None is the source's own end.
@@ -35,6 +37,7 @@ class TrainingData:
     source: str | None
     services: Path | None
     dataset: Path | None
+    split: "Split | None"
     names: tuple[str, ...] | None
     without: tuple[str, ...]
     until: datetime | None
@@ -58,6 +61,9 @@ class FetchedExamples:
     type=click.Path(path_type=Path),
     help="A published trace in Parquet in place of a source, read as recorded.",
 )
+@click.option(
+    "--split", type=click.Choice(("tune", "report")), help="Half of the dataset, by hash of a series' name."
+)
 @click.option("--all", "everything", is_flag=True, help="Learn from all services of the source.")
 @click.option("--service", "names", multiple=True, help="Service to learn from; may be given again.")
 @click.option("--without", multiple=True, help="Service to leave out; may be given again.")
@@ -75,6 +81,7 @@ def train(
     source: str | None,
     services: Path | None,
     dataset: Path | None,
+    split: "Split | None",
     names: tuple[str, ...],
     everything: bool,
     without: tuple[str, ...],
@@ -110,6 +117,7 @@ def train(
         source=source,
         services=services,
         dataset=dataset,
+        split=split,
         names=_selected(trainer, names, everything),
         without=without,
         until=None if until is None else parse_instant(until, field="until"),
@@ -179,7 +187,7 @@ def _loaded(path: Path, asked: TrainingData) -> list["WorkloadSnapshot"]:
     from perfopt.datasets import load_trace
     from perfopt.domain.resolve import resolve_workload
 
-    snapshots = {one.workload.id: one for one in load_trace(path, until=asked.until)}
+    snapshots = {one.workload.id: one for one in load_trace(path, split=asked.split, until=asked.until)}
     inventory = [one.workload for one in snapshots.values()]
     names = [one.service_name for one in inventory] if asked.names is None else asked.names
     left_out = {resolve_workload(name, inventory).id for name in asked.without}

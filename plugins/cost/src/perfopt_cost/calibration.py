@@ -4,7 +4,7 @@ bound = reference * exp(location · weights + exp(intercept + spread · weights)
 series' own spread, as conformal prediction with scaled errors has it (Lei et al. 2018, "Distribution-free
 predictive inference for regression", section 5.2). The weights are those that need the least margin for a
 given share of windows in which the bound is too low (a chance constraint, Charnes and Cooper 1959, in its
-Lagrangian form), over the windows of a fleet: benchmarks/fit_cost_calibration.py.
+Lagrangian form), over the windows of a fleet: `perfopt train --what cost`.
 """
 
 import json
@@ -17,7 +17,7 @@ from importlib.resources import files
 import numpy as np
 
 from perfopt.plugin import Array, Prior, ServiceClass
-from perfopt_cost.features import describe
+from perfopt_cost.features import LOCATION, SPREAD, describe
 
 SPREAD_CLIP = 3.0  # standard deviations: beyond the fleet's range the margin is not extrapolated
 LOCATION_CLIP = 1.0
@@ -61,6 +61,18 @@ class BoundModel:
     intercept: float
     held: float
 
+    @property
+    def usable(self) -> bool:
+        """Whether the numbers are of the features that this version computes, and finite."""
+        arrays = (self.centre, self.scale, self.spread, self.location)
+        shapes = [array.shape for array in arrays]
+        numbers = np.array([self.level, self.floor, self.intercept, self.held], dtype=np.float64)
+        return (
+            shapes == [(len(SPREAD),)] * 3 + [(len(LOCATION),)]
+            and all(np.isfinite(array).all() for array in (*arrays, numbers))
+            and bool((self.scale > 0).all() and 0 < self.level <= 1 and self.floor > 0)
+        )
+
     def bound(self, values: Array, validity_steps: int) -> Bound:
         """Returns the bound from values of shape (pods, n), NaN where missing, with at least one sample."""
         seen = describe(values, validity_steps, self.level, self.floor)
@@ -88,7 +100,7 @@ class Calibration:
 
 
 def parse_calibration(text: str) -> Calibration:
-    """Reads the file that benchmarks/fit_cost_calibration.py writes."""
+    """Reads the file that `perfopt train --what cost` writes."""
     data = json.loads(text)
     return Calibration(
         cpu={kind: _model(data["cpu"], kind) for kind in ServiceClass},
@@ -102,6 +114,12 @@ def _model(data: Mapping[str, dict[str, object]], kind: ServiceClass) -> BoundMo
     for name, value in {**fields, **data[kind.value]}.items():
         fields[name] = np.array(value) if isinstance(value, list) else value
     return BoundModel(**fields)  # type: ignore[arg-type]  # the file's fields are the struct's
+
+
+@lru_cache(maxsize=4)
+def read_calibration(content: bytes) -> Calibration:
+    """Returns the calibration of a file's content, read once for each content."""
+    return parse_calibration(content.decode())
 
 
 @lru_cache(maxsize=1)

@@ -26,7 +26,7 @@ from perfopt.plugin import (
 from perfopt_cost import text
 from perfopt_cost.autoscaler import lower_minimum
 from perfopt_cost.availability import CONSTRAINTS, constraints
-from perfopt_cost.calibration import Calibration, shipped_calibration
+from perfopt_cost.calibration import Calibration, read_calibration, shipped_calibration
 from perfopt_cost.demand import Need, needs, shortage
 from perfopt_cost.freedom import Freedom, freedom_of
 from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
@@ -68,7 +68,7 @@ class CostStrategy:
     """Chooses size, replicas, node type, spot share and schedule; see perfopt_cost.programme.
 
     Attributes:
-        calibration: what bounds of demand are made of.
+        calibration: what bounds of demand are made of, where the user gives no model of the kind `cost`.
         enumerated_most: programmes with more pairs of size and place than this go to HiGHS.
     """
 
@@ -109,12 +109,17 @@ class CostStrategy:
             reason = f"{short} Resolve the shortage first: see RESOURCE_OPTIMIZATION."
             return decline(_TYPE, DeclineCode.UNSTABLE, reason)
         cells = cells_of(context)
-        needed = needs(context, self.calibration, cells)
+        given = context.models.get("cost")
+        calibration = self.calibration if given is None else read_calibration(given)
+        needed = needs(context, calibration, cells)
         if isinstance(needed, InsufficientHistory):
             return needed.declined(_TYPE)
         freedom = freedom_of(context)
         plan = self._cheapest(context, needed, freedom, cells)
-        return _answer(context, needed, freedom, plan, cost)
+        answer = _answer(context, needed, freedom, plan, cost)
+        if given is None or isinstance(answer, Declined):
+            return answer
+        return msgspec.structs.replace(answer, prior=calibration.prior)
 
     def _cheapest(
         self, context: AnalysisContext, needed: list[Need], freedom: Freedom, cells: Cells

@@ -113,7 +113,7 @@ def fit_lack(
 
 
 def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> Reliability:
-    """Returns the reliability of probabilities, DESIGN.md section 5.
+    """Returns the reliability of probabilities: expected calibration error, Brier skill and AUC.
 
     Args:
         probability: shape (n,), n at least 1.

@@ -81,7 +81,7 @@ class Choice:
 
     Attributes:
         cpu_cores, memory_bytes: whole millicores and bytes; None where not measured.
-        confidence: calibrated probability of being accurate, DESIGN.md section 5.
+        confidence: calibrated probability of being accurate: safe in CPU and in memory.
         slack: expected cost of what will go unused, see policy.py.
         cost_change: relative to the recommended size, both resources weighing the same.
     """
