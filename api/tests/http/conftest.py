@@ -154,7 +154,14 @@ class FakeStore:
         return self.made.get(recommendation_id)
 
     async def list_recommendations(
-        self, *, service_name=None, optimization_type=None, include_superseded=False, cursor=None, limit=50
+        self,
+        *,
+        service_name=None,
+        optimization_type=None,
+        include_superseded=False,
+        include_expired=False,
+        cursor=None,
+        limit=50,
     ):
         self._check()
         kept = [

@@ -131,11 +131,10 @@ def test_what_no_worker_could_do_is_refused_and_not_stored(client, world, body, 
     assert (world.store.jobs, world.queue.enqueued) == ({}, [])
 
 
-def test_auto_apply_is_refused_as_long_as_nothing_could_apply(client, world):
+def test_auto_apply_is_analysed(client, world):
     response = client.post(PATH, json={**BODY, "auto_apply": True})
-    assert response.status_code == 409
-    assert "no executor" in response.json()["detail"]
-    assert world.store.jobs == {}
+    assert response.status_code == 202
+    assert len(world.store.jobs) == 1
 
 
 BROKEN = {

@@ -13,7 +13,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from perfopt_api.events.message import SUBJECT_PREFIX, event_message
+from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX, event_message
 from perfopt_api.http.problems import KINDS
 from perfopt_api.settings import ApiKey
 
@@ -208,8 +208,10 @@ def test_the_asyncapi_document_names_subject_stream_and_payload(client):
     described = client.get("/asyncapi.json").json()
     assert described["asyncapi"] == "3.0.0"
     assert "OPTIMIZATION" in described["info"]["description"]
-    [channel] = described["channels"].values()
-    assert channel["address"] == f"{SUBJECT_PREFIX}.{{optimization_type}}.{{service_name}}"
+    addresses = [channel["address"] for channel in described["channels"].values()]
+    assert addresses == [
+        f"{prefix}.{{optimization_type}}.{{service_name}}" for prefix in (SUBJECT_PREFIX, WITHDRAWN_PREFIX)
+    ]
     references = re.findall(r'"#/([^"]+)"', json.dumps(described))
     for reference in references:
         place = described

@@ -325,6 +325,21 @@ async def test_an_interactive_job_starts_within_a_second_beside_long_jobs_of_a_f
         go_on.set()
 
 
+async def test_auto_apply_says_why_nothing_is_applied(api, settings, worker, recommendation, result):
+    async def analyse(request):
+        made = recommendation(request.service_name)
+        return result(msgspec.structs.replace(made, requires_approval=True, rules_fired=("four-eyes",)))
+
+    request = msgspec.structs.replace(REQUEST, auto_apply=True)
+    job_id = (await api.store.create_job(request)).job.job_id
+    await api.queue.enqueue(job_id)
+    async with worker(settings, analyse):
+        job = await api.waiter.wait_for_job(job_id, SOON)
+    assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
+    assert [warning.code for warning in job.warnings] == ["executor_not_configured", "approval_required"]
+    assert job.warnings[1].message == "RESOURCE_OPTIMIZATION needs approval by the rule four-eyes."
+
+
 async def test_an_answer_is_quick(api, settings, worker, recommendation, result):
     async def analyse(request):
         return result(recommendation(request.service_name))

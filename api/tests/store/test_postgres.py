@@ -226,6 +226,8 @@ async def test_the_event_is_the_contracts(store, work, database, recommendation,
     assert body == {
         "event_id": str(row.event_id),
         "timestamp": body["timestamp"],
+        "job_id": body["job_id"],
+        "valid_until": "2025-06-28T10:00:00.000Z",
         "optimization_recommendation": {
             "recommendation_id": made.recommendation_id,
             "service_name": "a.b c_d-é",

@@ -34,6 +34,7 @@ def replicas_change(made: OptimizationRecommendation) -> int | None:
 def outdated(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns why a recommendation no longer holds; nothing while it does."""
     return _those_that_apply(
+        (made.withdrawn_at, "withdrawn", "A later analysis recommends nothing of this type."),
         (made.superseded_by, "superseded", f"A newer recommendation took its place: {made.superseded_by}."),
         (made.valid_until <= now, "expired", f"It was valid until {format_instant(made.valid_until)}."),
     )

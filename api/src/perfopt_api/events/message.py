@@ -1,4 +1,4 @@
-"""What goes out for one recommendation: subject, headers and the exact bytes (DESIGN.md section 3). Pure."""
+"""What goes out for one recommendation: subject, headers and the exact bytes. Pure."""
 
 import string
 from datetime import datetime
@@ -8,13 +8,16 @@ import msgspec
 
 from perfopt.domain.event import (
     EVENT_TYPE,
+    WITHDRAWN_TYPE,
     OptimizationRecommendationData,
     OptimizationRecommendationGenerated,
+    OptimizationRecommendationWithdrawn,
 )
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
 
 SUBJECT_PREFIX = "quantivista.optimization.recommendation_generated"
+WITHDRAWN_PREFIX = "quantivista.optimization.recommendation_withdrawn"
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
 
 
@@ -33,7 +36,13 @@ class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def event_message(
-    made: OptimizationRecommendation, *, event_id: UUID, at: datetime, base_url: str | None = None
+    made: OptimizationRecommendation,
+    *,
+    event_id: UUID,
+    at: datetime,
+    base_url: str | None = None,
+    job_id: str | None = None,
+    supersedes: str | None = None,
 ) -> EventMessage:
     """Builds the event of one recommendation.
 
@@ -42,29 +51,57 @@ def event_message(
         event_id: of the event.
         at: when it was generated.
         base_url: the public address of the API, for `details_url`.
+        job_id: the analysis that made it.
+        supersedes: id of the recommendation whose place it takes.
     """
-    timestamp = format_instant(at)
     body = OptimizationRecommendationGenerated(
         event_id=str(event_id),
-        timestamp=timestamp,
+        timestamp=format_instant(at),
         optimization_recommendation=OptimizationRecommendationData.from_recommendation(made),
         details_url=_details_url(base_url, made.recommendation_id),
+        job_id=job_id,
+        valid_until=format_instant(made.valid_until),
+        supersedes=supersedes,
+        no_change=made.no_change_needed,
     )
+    subject = event_subject(made.optimization_type.value, made.service_name)
+    return _message(body, subject, EVENT_TYPE, made.recommendation_id, base_url)
+
+
+def withdrawal_message(
+    withdrawn: OptimizationRecommendationWithdrawn, base_url: str | None = None
+) -> EventMessage:
+    """Builds the event of one withdrawal.
+
+    Args:
+        withdrawn: the body but for `details_url`.
+        base_url: the public address of the API, for `details_url`.
+    """
+    details = _details_url(base_url, withdrawn.recommendation_id)
+    body = msgspec.structs.replace(withdrawn, details_url=details)
+    subject = f"{WITHDRAWN_PREFIX}.{_token(body.optimization_type)}.{_token(body.service_name)}"
+    return _message(body, subject, WITHDRAWN_TYPE, body.recommendation_id, base_url)
+
+
+def _message(
+    body: OptimizationRecommendationGenerated | OptimizationRecommendationWithdrawn,
+    subject: str,
+    kind: str,
+    recommendation_id: str,
+    base_url: str | None,
+) -> EventMessage:
     headers = {
-        "Nats-Msg-Id": str(event_id),
+        "Nats-Msg-Id": body.event_id,
         "content-type": "application/json",
         "ce-specversion": "1.0",
-        "ce-id": str(event_id),
+        "ce-id": body.event_id,
         "ce-source": base_url or "urn:quantivista:perfopt",
-        "ce-type": EVENT_TYPE,
-        "ce-time": timestamp,
-        "ce-subject": made.recommendation_id,
+        "ce-type": kind,
+        "ce-time": body.timestamp,
+        "ce-subject": recommendation_id,
     }
     return EventMessage(
-        event_id=event_id,
-        subject=event_subject(made.optimization_type.value, made.service_name),
-        headers=headers,
-        payload=msgspec.json.encode(body),
+        event_id=UUID(body.event_id), subject=subject, headers=headers, payload=msgspec.json.encode(body)
     )
 
 

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from perfopt.errors import InvalidInputError, UnavailableError
-from perfopt_api.events.message import SUBJECT_PREFIX
+from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX
 
 REQUEST_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
@@ -113,7 +113,7 @@ def event_stream(name: str, replicas: int) -> StreamConfig:
     return StreamConfig(
         name=name,
         description="Recommendations of perfopt as they are made",
-        subjects=[f"{SUBJECT_PREFIX}.>"],
+        subjects=[f"{SUBJECT_PREFIX}.>", f"{WITHDRAWN_PREFIX}.>"],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         num_replicas=replicas,
@@ -140,7 +140,9 @@ def job_stream(name: str, replicas: int) -> StreamConfig:
 
 
 async def ensure_stream(connection: Nats, wanted: StreamConfig) -> None:
-    """Creates a stream unless it is there. What an operator changed about an existing one stays.
+    """Creates a stream unless it is there, and adds subjects that a version before did not have.
+
+    What an operator changed about an existing one stays.
 
     Raises:
         InvalidInputError: there is one of that name for other subjects, or the subjects are another's.
@@ -158,7 +160,12 @@ async def ensure_stream(connection: Nats, wanted: StreamConfig) -> None:
                     f"NATS refuses the stream {wanted.name}: {error.description}.",
                     remedy="Remove the stream that holds its subjects, or name that one in the settings.",
                 ) from error
-    if not set(wanted.subjects or ()) <= set(found.subjects or ()):
+    missing = set(wanted.subjects or ()) - set(found.subjects or ())
+    if missing and missing < set(wanted.subjects or ()):
+        subjects = [*(found.subjects or ()), *sorted(missing)]
+        with connection.translated():
+            await connection.jetstream.update_stream(found.evolve(subjects=subjects))
+    elif missing:
         raise InvalidInputError(
             f"The NATS stream {wanted.name} exists without the subjects {', '.join(wanted.subjects or ())}.",
             remedy="Add them to the stream, or name another in the settings.",

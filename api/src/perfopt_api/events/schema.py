@@ -4,18 +4,25 @@ from typing import Any
 
 import msgspec
 
-from perfopt.domain.event import EVENT_TYPE, OptimizationRecommendationGenerated
-from perfopt_api.events.message import SUBJECT_PREFIX
+from perfopt.domain.event import (
+    EVENT_TYPE,
+    WITHDRAWN_TYPE,
+    OptimizationRecommendationGenerated,
+    OptimizationRecommendationWithdrawn,
+)
+from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CHANNEL, _MESSAGE = "recommendationGenerated", OptimizationRecommendationGenerated.__name__
+_EVENTS: tuple[tuple[str, type, str, str], ...] = (
+    ("recommendationGenerated", OptimizationRecommendationGenerated, SUBJECT_PREFIX, EVENT_TYPE),
+    ("recommendationWithdrawn", OptimizationRecommendationWithdrawn, WITHDRAWN_PREFIX, WITHDRAWN_TYPE),
+)
 _HEADERS = {
     "Nats-Msg-Id": "The event's id; JetStream drops a second message of the same id within a day.",
     "content-type": "application/json",
     "ce-specversion": "CloudEvents 1.0.",
     "ce-id": "The event's id.",
     "ce-source": "The setting base_url, or urn:quantivista:perfopt.",
-    "ce-type": EVENT_TYPE,
     "ce-time": "When the event was written, UTC.",
     "ce-subject": "The recommendation's id.",
 }
@@ -37,7 +44,7 @@ def asyncapi_document(*, version: str, stream: str) -> dict[str, Any]:
         stream: the JetStream stream that keeps the events.
     """
     _, schemas = msgspec.json.schema_components(
-        (OptimizationRecommendationGenerated,), ref_template="#/components/schemas/{name}"
+        [body for _, body, _, _ in _EVENTS], ref_template="#/components/schemas/{name}"
     )
     return {
         "asyncapi": "3.0.0",
@@ -47,29 +54,39 @@ def asyncapi_document(*, version: str, stream: str) -> dict[str, Any]:
             "description": f"Events on NATS JetStream, kept in the stream {stream}.",
         },
         "defaultContentType": "application/json",
-        "channels": {_CHANNEL: _channel()},
-        "operations": {"publish": {"action": "send", "channel": {"$ref": f"#/channels/{_CHANNEL}"}}},
-        "components": {"messages": {_MESSAGE: _message()}, "schemas": schemas},
+        "channels": {channel: _channel(body, prefix) for channel, body, prefix, _ in _EVENTS},
+        "operations": {
+            f"publish{channel[0].upper()}{channel[1:]}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{channel}"},
+            }
+            for channel, _, _, _ in _EVENTS
+        },
+        "components": {
+            "messages": {body.__name__: _message(body, kind) for _, body, _, kind in _EVENTS},
+            "schemas": schemas,
+        },
     }
 
 
-def _channel() -> dict[str, Any]:
+def _channel(body: type, prefix: str) -> dict[str, Any]:
     token = "All characters but [A-Za-z0-9_-] are percent-encoded."  # noqa: S105  a token of a subject
     return {
-        "address": f"{SUBJECT_PREFIX}.{{optimization_type}}.{{service_name}}",
+        "address": f"{prefix}.{{optimization_type}}.{{service_name}}",
         "parameters": {
             "optimization_type": {"description": "The type of the recommendation."},
             "service_name": {"description": f"The service. {token}"},
         },
-        "messages": {_MESSAGE: {"$ref": f"#/components/messages/{_MESSAGE}"}},
+        "messages": {body.__name__: {"$ref": f"#/components/messages/{body.__name__}"}},
     }
 
 
-def _message() -> dict[str, Any]:
-    properties = {name: {"type": "string", "description": text} for name, text in _HEADERS.items()}
+def _message(body: type, kind: str) -> dict[str, Any]:
+    described = _HEADERS | {"ce-type": kind}
+    properties = {name: {"type": "string", "description": text} for name, text in described.items()}
     return {
-        "name": EVENT_TYPE,
+        "name": kind,
         "contentType": "application/json",
-        "headers": {"type": "object", "properties": properties, "required": list(_HEADERS)},
-        "payload": {"$ref": f"#/components/schemas/{_MESSAGE}"},
+        "headers": {"type": "object", "properties": properties, "required": list(described)},
+        "payload": {"$ref": f"#/components/schemas/{body.__name__}"},
     }

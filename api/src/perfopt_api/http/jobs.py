@@ -62,7 +62,6 @@ def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None
 
     Raises:
         InvalidInputError: a period or validity that is malformed or out of bounds, or an unknown source.
-        ConflictError: auto_apply, which needs an executor.
     """
     require_plain(analysis.service_name, "service_name")
     if not analysis.service_name.strip():
@@ -71,12 +70,6 @@ def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None
     parse_validity(analysis.validity)
     source = _source_config(analysis.source, config)
     check_steps(period.length, timedelta(seconds=source.step_seconds))
-    if analysis.auto_apply:
-        raise ConflictError(
-            "This service has no executor, so nothing can be applied automatically.",
-            field="auto_apply",
-            remedy="Ask with auto_apply false and take the recommendation over by apply with mode export.",
-        )
 
 
 def _source_config(source: str | None, config: Config) -> SourceConfig:

@@ -78,6 +78,7 @@ async def _in_force(ports: Ports, service: str, workload: str | None) -> Optimiz
     page = await ports.store.list_recommendations(
         service_name=service,
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
+        include_expired=True,
         limit=_MAX_LISTED,
     )
     found = [made for made in page.items if workload is None or made.workload == workload]

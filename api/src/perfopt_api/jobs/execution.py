@@ -10,18 +10,16 @@ from uuid import uuid4
 import msgspec
 import structlog
 
-from perfopt.domain.enums import DeclineCode
-from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, OptimizationRecommendation
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.policy import WorkerPolicy
-from perfopt_api.store.port import Claim, Finish, JobClass, JobError, WorkStore, why_not_again
+from perfopt_api.store.port import DID_NOT_RUN, Claim, Finish, JobClass, JobError, WorkStore, why_not_again
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
 
 _RETRIED = (SourceUnavailableError, UnavailableError)
-_DID_NOT_RUN = frozenset({DeclineCode.NO_STRATEGY, DeclineCode.STRATEGY_FAILED})
 _STORE_RETRY_SECONDS = 0.25
 _LONGEST_BACKOFF = 60.0
 _WAKE_LATER_SECONDS = 0.05  # than the job may be claimed
@@ -121,6 +119,8 @@ class Execution:
             return await self._retry(claim, _unreadable(error))
         try:
             result = await self._analyse(request)
+            if request.auto_apply:
+                result = not_applied(result)
         except _RETRIED as error:
             log.warning("analysis_failed", reason=str(error))
             return await self._retry(claim, job_error(error))
@@ -186,6 +186,30 @@ def job_error(error: PerfoptError) -> JobError:
     )
 
 
+def not_applied(result: AnalysisResult) -> AnalysisResult:
+    """Returns the result with warnings that say why `auto_apply` applied nothing."""
+    changes = [made for made in result.recommendations if not made.no_change_needed]
+    found = [
+        AnalysisWarning(
+            code="executor_not_configured",
+            message="Nothing was applied: no executor is configured. Use apply with mode export.",
+        ),
+        *(
+            AnalysisWarning(
+                code="approval_required",
+                message=f"{made.optimization_type.value} needs approval by {_rules_of(made)}.",
+            )
+            for made in changes
+            if made.requires_approval
+        ),
+    ]
+    return msgspec.structs.replace(result, warnings=(*result.warnings, *(found if changes else ())))
+
+
+def _rules_of(made: OptimizationRecommendation) -> str:
+    return ", ".join(f"the rule {name}" for name in made.rules_fired) or "a rule"
+
+
 def _unreadable(error: msgspec.ValidationError) -> JobError:
     return JobError(
         code="unreadable_request",
@@ -195,10 +219,10 @@ def _unreadable(error: msgspec.ValidationError) -> JobError:
 
 
 def _nothing_ran(result: AnalysisResult) -> JobError | None:
-    """A job FAILED only when no strategy could run (DESIGN.md section 3)."""
+    """A job FAILED only when no strategy could run ."""
     if result.recommendations or not result.declined:
         return None
-    if any(declined.code not in _DID_NOT_RUN for declined in result.declined):
+    if any(declined.code not in DID_NOT_RUN for declined in result.declined):
         return None
     return JobError(
         code="no_strategy",

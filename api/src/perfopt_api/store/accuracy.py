@@ -16,7 +16,8 @@ WITH current AS (
            (expected_improvement->>'confidence')::float AS confidence,
            body->'evidence' AS evidence
     FROM optimization_recommendations
-    WHERE superseded_by IS NULL
+    WHERE superseded_by IS NULL AND withdrawn_at IS NULL
+      AND (valid_until > now() OR created_at + (valid_until - made_at) > now())
       AND (:service_name IS NULL OR replace(service_name, '_', '-') = replace(:service_name, '_', '-'))
       AND (:optimization_type IS NULL OR optimization_type = :optimization_type)
 ), replays AS (

@@ -27,6 +27,7 @@ _OWN_COLUMNS = (
     "valid_until",
     "applied",
     "superseded_by",
+    "withdrawn_at",
 )
 _PREDICTIONS = "predictions"
 _JOB_FIELDS = (
@@ -66,7 +67,7 @@ def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
             remedy="Give the series a shorter name in the services file.",
         )
     fields = msgspec.to_builtins(made, builtin_types=(type(made.made_at),))
-    row = {name: fields.pop(name) for name in (*_OWN_COLUMNS, _PREDICTIONS)}
+    row = {name: fields.pop(name, None) for name in (*_OWN_COLUMNS, _PREDICTIONS)}
     return row | {"body": fields}
 
 

@@ -7,13 +7,15 @@ from typing import Any, Protocol
 import msgspec
 
 from perfopt.domain.accuracy import ReplayedAccuracy
-from perfopt.domain.enums import OptimizationStatus, OptimizationType
+from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+DID_NOT_RUN = frozenset({DeclineCode.NO_STRATEGY, DeclineCode.STRATEGY_FAILED})
+"""Declined because no strategy ran: nothing is known that speaks against an older recommendation."""
 
 
 class JobClass(IntEnum):
@@ -100,10 +102,19 @@ class Store(Protocol):
         service_name: str | None = None,
         optimization_type: OptimizationType | None = None,
         include_superseded: bool = False,
+        include_expired: bool = False,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> Page[OptimizationRecommendation]:
-        """Lists recommendations, newest first, without predictions: the current ones, or superseded ones too.
+        """Lists recommendations, newest first, without predictions: those in force, or all there were.
+
+        Args:
+            service_name: only of this service; `_` and `-` are alike.
+            optimization_type: only of this type.
+            include_superseded: superseded, withdrawn and expired ones too.
+            include_expired: those too that would be in force but for their validity.
+            cursor: where the page begins.
+            limit: length of a page.
 
         A service name with slashes is that of a file's series, or a workload's full name, whose cluster and
         kind may be left out.

@@ -38,6 +38,7 @@ from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
+from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
 from perfopt_api.store.port import DEFAULT_LIMIT, Created, JobClass, Page
 from perfopt_api.store.tables import idempotency_keys, jobs, recommendations
@@ -140,12 +141,15 @@ class PostgresStore:
         service_name: str | None = None,
         optimization_type: OptimizationType | None = None,
         include_superseded: bool = False,
+        include_expired: bool = False,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> Page[OptimizationRecommendation]:
         """See Store.list_recommendations."""
         table = recommendations
-        query = select(*_LISTED).where(true() if include_superseded else table.c.superseded_by.is_(None))
+        current = and_(table.c.superseded_by.is_(None), table.c.withdrawn_at.is_(None))
+        wanted = current if include_expired else in_force()
+        query = select(*_LISTED).where(true() if include_superseded else wanted)
         if service_name is not None:
             query = query.where(_of_service(service_name))
         if optimization_type is not None:
@@ -156,8 +160,7 @@ class PostgresStore:
 
     async def plans(self) -> tuple[tuple[str, Plan], ...]:
         """See Store.plans."""
-        current = recommendations.c.superseded_by.is_(None)
-        pairs = select(recommendations.c.workload, recommendations.c.job_id).where(current).distinct()
+        pairs = select(recommendations.c.workload, recommendations.c.job_id).where(in_force()).distinct()
         mine = pairs.subquery()
         query = (
             select(mine.c.workload, jobs.c.plan)

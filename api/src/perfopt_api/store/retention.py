@@ -6,6 +6,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import aliased
 
 from perfopt_api.store.database import Database
+from perfopt_api.store.in_force import in_force
 from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations
 
 
@@ -29,8 +30,8 @@ class PostgresRetention:
             How many jobs were deleted.
         """
         of_job = recommendations.c.job_id == jobs.c.job_id
-        current = recommendations.c.superseded_by.is_(None) | recommendations.c.applied
-        in_force = exists().where(of_job, current)
+        current = in_force() | recommendations.c.applied
+        kept = exists().where(of_job, current)
         waiting = exists().where(
             of_job,
             outcomes.c.recommendation_id == recommendations.c.recommendation_id,
@@ -42,7 +43,7 @@ class PostgresRetention:
             .where(
                 jobs.c.completed_at < before,
                 jobs.c.parent_job_id.is_(None),
-                ~in_force,
+                ~kept,
                 ~waiting,
                 ~exists().where(plan_outcomes.c.job_id == jobs.c.job_id, plan_outcomes.c.status == "due"),
                 ~exists().where(child.c.parent_job_id == jobs.c.job_id),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 
 metadata = MetaData(
     naming_convention={
@@ -123,6 +123,8 @@ recommendations = Table(
     Column("announced", JSON, nullable=False),
     Column("superseded_by", String(100)),
     _moment("superseded_at"),
+    # A later analysis recommends nothing of its type.
+    _moment("withdrawn_at"),
     UniqueConstraint("recommendation_id"),
     Index("ix_optimization_recommendations_created_at", text("created_at DESC"), text("id DESC")),
     Index("ix_optimization_recommendations_job_id", "job_id", "rank"),

@@ -11,12 +11,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.event import OptimizationRecommendationWithdrawn
+from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, renumbered
 from perfopt_api.events.material import Announced, differs_materially
-from perfopt_api.events.message import EventMessage, event_message
+from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
 from perfopt_api.store.database import Database
+from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import recommendation_row
-from perfopt_api.store.port import Claim, Finish, JobClass, JobError, why_not_again
+from perfopt_api.store.port import DID_NOT_RUN, Claim, Finish, JobClass, JobError, why_not_again
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -90,7 +93,9 @@ class PostgresWorkStore:
         async with self._database.transaction() as connection:
             state = await _lock(connection, claim)
             if state is Finish.DONE:
-                result = await self._store_recommendations(connection, claim.job_id, result)
+                known = await _current(connection, result)
+                result = await self._store_recommendations(connection, claim.job_id, result, known)
+                await self._withdraw(connection, claim.job_id, result, known)
                 await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
             return state
 
@@ -141,19 +146,19 @@ class PostgresWorkStore:
             return (await connection.execute(statement)).rowcount
 
     async def _store_recommendations(
-        self, connection: AsyncConnection, job_id: str, result: AnalysisResult
+        self,
+        connection: AsyncConnection,
+        job_id: str,
+        result: AnalysisResult,
+        known: Mapping[str, "_Known"],
     ) -> AnalysisResult:
         """Stores them under ids of their own and returns the result with these."""
         if not result.recommendations:
             return result
-        # Two jobs of one workload finish one after the other: each sees what the other made current.
-        lock = func.pg_advisory_xact_lock(func.hashtextextended(result.workload, 0))
-        await connection.execute(select(lock))
-        known = await _current(connection, result)
         now = datetime.now(UTC)
         ids = await _next_ids(connection, now.date(), len(result.recommendations))
         result = renumbered(result, ids)
-        rows, events = self._rows_and_events(job_id, result.recommendations, known, now)
+        rows, events = self._rows_and_events(job_id, result, known, now)
         await _supersede(connection, known, rows)
         await connection.execute(insert(recommendations).values(rows))
         due = [{"recommendation_id": row["recommendation_id"], "due_at": row["valid_until"]} for row in rows]
@@ -170,23 +175,33 @@ class PostgresWorkStore:
     def _rows_and_events(
         self,
         job_id: str,
-        made: Sequence[OptimizationRecommendation],
+        result: AnalysisResult,
         known: Mapping[str, "_Known"],
         now: datetime,
     ) -> tuple[list[dict[str, Any]], list[EventMessage]]:
         rows: list[dict[str, Any]] = []
         events = []
         first: dict[str, str] = {}
-        for rank, given in enumerate(made, start=1):
-            final = msgspec.structs.replace(given, superseded_by=None)
+        for rank, given in enumerate(result.recommendations, start=1):
+            final = msgspec.structs.replace(given, superseded_by=None, withdrawn_at=None)
             recommendation_id = final.recommendation_id
             kind = final.optimization_type.value
             # Should one job bring two of a type, the better ranked is the current one.
             winner = first.setdefault(kind, recommendation_id)
             state = Announced.of(final)
             old = known.get(kind)
-            if winner == recommendation_id and (old is None or differs_materially(state, old.announced)):
-                events.append(event_message(final, event_id=uuid4(), at=now, base_url=self._base_url))
+            new = old is None or not old.in_force or differs_materially(state, old.announced)
+            if winner == recommendation_id and new and _is_planned(final, result):
+                events.append(
+                    event_message(
+                        final,
+                        event_id=uuid4(),
+                        at=now,
+                        base_url=self._base_url,
+                        job_id=job_id,
+                        supersedes=None if old is None else old.recommendation_id,
+                    )
+                )
             elif old is not None:
                 state = old.announced
             beaten = winner != recommendation_id
@@ -202,12 +217,54 @@ class PostgresWorkStore:
             )
         return rows, events
 
+    async def _withdraw(
+        self,
+        connection: AsyncConnection,
+        job_id: str,
+        result: AnalysisResult,
+        known: Mapping[str, "_Known"],
+    ) -> None:
+        """Withdraws what is in force of types of which the analysis recommends nothing any more."""
+        made = {each.optimization_type for each in result.recommendations}
+        reasons = {
+            each.optimization_type.value: each.reason
+            for each in result.declined
+            if each.code not in DID_NOT_RUN and each.optimization_type not in made
+        }
+        now = datetime.now(UTC)
+        for kind, reason in reasons.items():
+            old = known.get(kind)
+            if old is None or not old.in_force:
+                continue
+            gone = update(recommendations).where(recommendations.c.recommendation_id == old.recommendation_id)
+            await connection.execute(gone.values(withdrawn_at=now))
+            body = OptimizationRecommendationWithdrawn(
+                event_id=str(uuid4()),
+                timestamp=format_instant(now),
+                recommendation_id=old.recommendation_id,
+                service_name=old.service_name,
+                optimization_type=kind,
+                reason=reason,
+                job_id=job_id,
+            )
+            event = withdrawal_message(body, self._base_url)
+            await connection.execute(insert(outbox).values(msgspec.structs.asdict(event)))
+
 
 class _Known(msgspec.Struct, frozen=True):
-    """The current recommendation of a workload and type, and what was last announced of it."""
+    """The last recommendation of a workload and type, and what was last announced of it."""
 
     recommendation_id: str
+    service_name: str
+    in_force: bool
     announced: Announced
+
+
+def _is_planned(made: OptimizationRecommendation, result: AnalysisResult) -> bool:
+    """Tells whether subscribers may act on it: it is part of the plan, or says that nothing changes."""
+    if result.plan is None or made.no_change_needed:
+        return True
+    return any(step.recommendation_id == made.recommendation_id for step in result.plan.steps)
 
 
 def _unleased() -> ColumnElement[bool]:
@@ -274,16 +331,28 @@ async def _complete(
 
 
 async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, _Known]:
+    """Returns the last recommendation of each type, holding the lock of the workload.
+
+    Two jobs of one workload finish one after the other: each sees what the other made current.
+    """
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(result.workload, 0))
+    await connection.execute(select(lock))
     table = recommendations
-    kinds = {made.optimization_type.value for made in result.recommendations}
-    query = select(table.c.optimization_type, table.c.recommendation_id, table.c.announced).where(
-        table.c.workload == result.workload,
-        table.c.optimization_type.in_(kinds),
-        table.c.superseded_by.is_(None),
-    )
+    query = select(
+        table.c.optimization_type,
+        table.c.recommendation_id,
+        table.c.service_name,
+        table.c.announced,
+        in_force().label("in_force"),
+    ).where(table.c.workload == result.workload, table.c.superseded_by.is_(None))
     rows = (await connection.execute(query)).all()
     return {
-        row.optimization_type: _Known(row.recommendation_id, msgspec.convert(row.announced, Announced))
+        row.optimization_type: _Known(
+            row.recommendation_id,
+            row.service_name,
+            row.in_force,
+            msgspec.convert(row.announced, Announced),
+        )
         for row in rows
     }
 

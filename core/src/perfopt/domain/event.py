@@ -7,6 +7,7 @@ import msgspec
 from perfopt.domain.recommendation import OptimizationRecommendation
 
 EVENT_TYPE = "optimization_recommendation_generated"
+WITHDRAWN_TYPE = "optimization_recommendation_withdrawn"
 
 
 class ResourceStateData(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +66,47 @@ class OptimizationRecommendationData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OptimizationRecommendationGenerated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The event's body. `timestamp` is UTC with milliseconds and Z."""
+    """The event's body. Instants are UTC with milliseconds and Z.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when it was generated.
+        optimization_recommendation: the recommendation.
+        details_url: where the API shows it.
+        job_id: the analysis that made it.
+        valid_until: how long it holds.
+        supersedes: id of the recommendation whose place it takes.
+        no_change: the current state is recommended.
+    """
 
     event_id: str
     timestamp: str
     optimization_recommendation: OptimizationRecommendationData
+    details_url: str | None = None
+    job_id: str | None = None
+    valid_until: str | None = None
+    supersedes: str | None = None
+    no_change: bool = False
+
+
+class OptimizationRecommendationWithdrawn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a withdrawal: a later analysis recommends nothing of the type.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when it was withdrawn, UTC with milliseconds and Z.
+        recommendation_id: of what is in force no longer.
+        service_name, optimization_type: of it.
+        reason: why the later analysis recommends nothing.
+        job_id: the later analysis.
+        details_url: where the API shows what was withdrawn.
+    """
+
+    event_id: str
+    timestamp: str
+    recommendation_id: str
+    service_name: str
+    optimization_type: str
+    reason: str
+    job_id: str
     details_url: str | None = None

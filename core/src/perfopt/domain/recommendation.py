@@ -216,6 +216,7 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     """One recommendation: the seed's seven fields, then additions.
 
     Attributes:
+        withdrawn_at: when a later analysis recommended nothing of the type.
         no_change_needed: the current state is recommended; `already_right` is its older name.
         conflicts: what of it the plan does not take; recommended_state has the plan's values there.
         expected_value: what it is ranked by; None where costs are unknown.
@@ -263,6 +264,7 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     predictions: dict[str, PredictionSeries] | None = None
     applied: bool = False
     superseded_by: str | None = None
+    withdrawn_at: datetime | None = None
     plugin_version: str | None = None
     models: dict[str, str] = {}
     claim: dict[str, Any] = {}
