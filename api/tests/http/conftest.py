@@ -204,7 +204,8 @@ def _page(items, cursor, limit):
         )
     start = int(cursor or 0)
     more = start + limit < len(items)
-    return Page(items=tuple(items[start : start + limit]), next_cursor=str(start + limit) if more else None)
+    following = str(start + limit) if more else None
+    return Page(items=tuple(items[start : start + limit]), next_cursor=following, total=len(items))
 
 
 class FakeQueue:

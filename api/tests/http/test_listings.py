@@ -122,9 +122,20 @@ def test_plugins_are_listed_with_why_one_failed(client, world):
     assert world.probes == 1  # it starts a process: not at every request
 
 
-def test_links_lead_to_the_public_address_where_one_is_set(client):
-    location = client.post(f"{API}/analyze", json={"service_name": "x"}).headers["location"]
-    assert location.startswith("http://testserver")
+def test_the_host_of_a_request_is_not_repeated(client, world, make_recommendation):
+    evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+    answer = client.post(f"{API}/analyze", json={"service_name": "x"}, headers=evil)
+    assert answer.headers["location"].startswith(f"{API}/jobs/")
+    world.store.add(make_recommendation(1), make_recommendation(2))
+    answer = client.get(f"{API}/recommendations?limit=1", headers=evil)
+    assert answer.headers["link"] == f'<{API}/recommendations?limit=1&cursor=1>; rel="next"'
+
+
+def test_a_list_says_how_many_there_are(client, world, make_recommendation):
+    world.store.add(make_recommendation(1), make_recommendation(2), make_recommendation(3))
+    for query in ("?limit=1", "?limit=1&cursor=2", ""):
+        assert client.get(f"{API}/recommendations{query}").headers["x-total-count"] == "3"
+    assert client.get(f"{API}/jobs").headers["x-total-count"] == "1"
 
 
 class TestBehindAProxy:

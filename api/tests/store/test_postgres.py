@@ -284,6 +284,7 @@ async def test_pages_hold_every_job_once_newest_first(store):
     while True:
         page = await store.list_jobs(cursor=cursor, limit=3)
         seen += [job.job_id for job in page.items]
+        assert page.total == 7
         cursor = page.next_cursor
         if cursor is None:
             break

@@ -10,12 +10,10 @@ from litestar.params import QueryParameter
 from perfopt.config.documents import suggestion
 from perfopt.config.prices import EXAMPLE, example_book
 from perfopt.domain.price import PriceBook
-from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
 from perfopt.fleet import FleetView, Limit, fleet_view, states_in_force
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports
-from perfopt_api.store.port import MAX_LIMIT
+from perfopt_api.http.ports import Ports, all_recommendations
 
 
 @get(
@@ -42,26 +40,9 @@ async def get_fleet(
     """
     require_plain(price_book, "price_book")
     book = _book(ports, price_book)
-    states = states_in_force(await _in_force(ports), await ports.store.plans())
+    states = states_in_force(await all_recommendations(ports.store), await ports.store.plans())
     # a thousand workloads take seconds to pack
     return await asyncio.to_thread(fleet_view, states, book, None if budget is None else Limit(budget))
-
-
-async def _in_force(ports: Ports) -> list[OptimizationRecommendation]:
-    found: list[OptimizationRecommendation] = []
-    cursor = None
-    while True:
-        page = await ports.store.list_recommendations(
-            service_name=None,
-            optimization_type=None,
-            include_superseded=False,
-            cursor=cursor,
-            limit=MAX_LIMIT,
-        )
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
 
 
 def _book(ports: Ports, name: str | None) -> PriceBook:

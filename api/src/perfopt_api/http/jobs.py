@@ -22,7 +22,7 @@ from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, Unav
 from perfopt.metrics.snapshot import check_steps
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.errors import IdempotencyKeyReusedError
-from perfopt_api.http.links import PREFIX, next_link, public_url
+from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import Ports
 from perfopt_api.http.preferences import preferred_wait
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, Created
@@ -153,7 +153,7 @@ async def list_jobs(
     """Lists jobs; the header Link holds the address of the next page."""
     require_plain(service_name, "service_name")
     page = await ports.store.list_jobs(service_name=service_name, status=status, cursor=cursor, limit=limit)
-    return Response(list(page.items), headers=next_link(request, page.next_cursor))
+    return Response(list(page.items), headers=page_headers(request, page.next_cursor, page.total))
 
 
 @get("/jobs/{job_id:str}", operation_id="getJob", summary="Look at a job", tags=["Jobs"])

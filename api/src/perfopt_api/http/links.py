@@ -9,19 +9,21 @@ PREFIX = "/api/v1/optimization"
 
 
 def public_url(request: Request[Any, Any, Any], path: str, **query: Any) -> str:
-    """Returns the absolute address of a path: at the setting base_url, or where the request came in.
+    """Returns the address of a path: absolute with the setting base_url, else relative to the request.
 
-    Query values that are None are left out.
+    What the request says of its host is not repeated: anybody can write it, and a cache may keep it. Query
+    values that are None are left out.
     """
-    configured: str | None = request.app.state.settings.base_url
-    base = (configured or str(request.base_url)).rstrip("/")
+    base = (request.app.state.settings.base_url or "").rstrip("/")
     kept = {name: value for name, value in query.items() if value is not None}
     return f"{base}{path}" + (f"?{urlencode(kept)}" if kept else "")
 
 
-def next_link(request: Request[Any, Any, Any], cursor: str | None) -> dict[str, str]:
-    """Returns the header Link (RFC 8288) to the next page; nothing on the last one."""
-    if cursor is None:
-        return {}
-    query = {name: value for name, value in request.query_params.items() if name != "cursor"}
-    return {"Link": f'<{public_url(request, request.scope["path"], **query, cursor=cursor)}>; rel="next"'}
+def page_headers(request: Request[Any, Any, Any], cursor: str | None, total: int) -> dict[str, str]:
+    """Returns how many there are in all, and Link (RFC 8288) to the next page but on the last one."""
+    headers = {"X-Total-Count": str(total)}
+    if cursor is not None:
+        query = {name: value for name, value in request.query_params.items() if name != "cursor"}
+        following = public_url(request, request.scope["path"], **query, cursor=cursor)
+        headers["Link"] = f'<{following}>; rel="next"'
+    return headers

@@ -85,7 +85,10 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
 }
 _TEXT = {"schema": {"type": "string"}}
 _ID_HEADER = {"X-Request-ID": {"description": "Finds the request in the log.", **_TEXT}}
-_LINK = {"Link": {"description": 'The next page, `<...>; rel="next"`; absent on the last one.', **_TEXT}}
+_LINK = {
+    "Link": {"description": 'The next page, `<...>; rel="next"`; absent on the last one.', **_TEXT},
+    "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
+}
 _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
     ("analyze", "202"): {
         "Location": {"description": "Address of the job.", **_TEXT},

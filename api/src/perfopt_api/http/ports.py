@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from perfopt.config import Config
+from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.engine.registry import PluginInfo
 from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
@@ -12,7 +13,7 @@ from perfopt_api.jobs.waiter import JobWaiter
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.models import RegisteredModel
-from perfopt_api.store.port import Store
+from perfopt_api.store.port import MAX_LIMIT, Store
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 """What must answer before a process counts as ready, by name; each raises UnavailableError."""
@@ -28,6 +29,18 @@ class ModelListing(Protocol):
 
     async def list_models(self, *, kind: str | None = None) -> tuple[RegisteredModel, ...]:
         """Lists the models by kind, newest version first; raises UnavailableError."""
+
+
+async def all_recommendations(store: Store, **wanted: Any) -> list[OptimizationRecommendation]:
+    """Returns every page of a listing; see Store.list_recommendations for what may be wanted."""
+    found: list[OptimizationRecommendation] = []
+    cursor = None
+    while True:
+        page = await store.list_recommendations(**wanted, cursor=cursor, limit=MAX_LIMIT)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
 
 
 class Ports:

@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import NotFoundError
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.links import PREFIX, next_link
+from perfopt_api.http.links import PREFIX, page_headers
 from perfopt_api.http.ports import Ports
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -52,7 +52,7 @@ async def list_recommendations(
         cursor=cursor,
         limit=limit,
     )
-    return Response(list(page.items), headers=next_link(request, page.next_cursor))
+    return Response(list(page.items), headers=page_headers(request, page.next_cursor, page.total))
 
 
 @get(

@@ -13,11 +13,10 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.errors import AmbiguousError, InvalidInputError, NotFoundError
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import Ports, all_recommendations
 from perfopt_api.scaling.plan import demand_at, with_live
 
 MAX_HORIZON = timedelta(days=31)
-_MAX_LISTED = 50
 _END = "/demand"
 _WorkloadParameter = Annotated[
     str | None,
@@ -75,13 +74,13 @@ async def _demand(ports: Ports, service: str, workload: str | None, horizon: str
 
 
 async def _in_force(ports: Ports, service: str, workload: str | None) -> OptimizationRecommendation:
-    page = await ports.store.list_recommendations(
+    known = await all_recommendations(
+        ports.store,
         service_name=service,
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
         include_expired=True,
-        limit=_MAX_LISTED,
     )
-    found = [made for made in page.items if workload is None or made.workload == workload]
+    found = [made for made in known if workload is None or made.workload == workload]
     if not found:
         raise NotFoundError(
             f"There is no scaling recommendation for {service!r}.",

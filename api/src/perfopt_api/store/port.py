@@ -42,10 +42,12 @@ class Page[Item](msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         next_cursor: opaque; give it back to get the next page. None on the last one.
+        total: how many there are on all pages.
     """
 
     items: tuple[Item, ...]
     next_cursor: str | None
+    total: int
 
 
 class Store(Protocol):

@@ -121,9 +121,12 @@ class PostgresStore:
             query = query.where(jobs.c.status == status.value)
         async with self._database.transaction() as connection:
             rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
+            total = await _count(connection, query)
             made = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
         return Page(
-            items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows), next_cursor=following
+            items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows),
+            next_cursor=following,
+            total=total,
         )
 
     async def get_recommendation(
@@ -156,7 +159,9 @@ class PostgresStore:
             query = query.where(table.c.optimization_type == optimization_type.value)
         async with self._database.transaction() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
-        return Page(items=tuple(recommendation_of(row._mapping) for row in rows), next_cursor=following)
+            total = await _count(connection, query)
+        items = tuple(recommendation_of(row._mapping) for row in rows)
+        return Page(items=items, next_cursor=following, total=total)
 
     async def plans(self) -> tuple[tuple[str, Plan], ...]:
         """See Store.plans."""
@@ -265,6 +270,12 @@ async def _recommendations_of(
     for row in (await connection.execute(query)).mappings():
         found[row["job_id"]].append(recommendation_of(row))
     return found
+
+
+async def _count(connection: AsyncConnection, query: Select[Any]) -> int:
+    """Returns how many rows a listing has on all its pages."""
+    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
+    return int(await connection.scalar(counted) or 0)
 
 
 async def _page(
