@@ -44,7 +44,13 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
     readiness = DatabaseReadiness(spare)
     try:
         await _reached(readiness, settings.startup_seconds)
-        connection = await Nats.connect(settings.nats_url, name=name, within=settings.startup_seconds)
+        connection = await Nats.connect(
+            settings.nats_url,
+            name=name,
+            within=settings.startup_seconds,
+            ca_file=settings.nats_ca_file,
+            credentials_file=settings.nats_credentials_file,
+        )
         try:
             for stream in (
                 event_stream(settings.event_stream, settings.stream_replicas),

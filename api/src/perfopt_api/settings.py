@@ -9,8 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.config import Config
+from perfopt.config.prometheus import resolve_secret
+from perfopt.errors import InvalidInputError
 
 SECTION = "service"
+REFERENCES = ("env:", "file:")
+_MIN_TOKEN = 16
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 StreamName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
@@ -20,18 +24,26 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A bearer token that lets its holder in.
 
     Attributes:
-        token: sent as `Authorization: Bearer <token>`.
+        token: sent as `Authorization: Bearer <token>`; also `env:NAME` or `file:/path`.
     """
 
-    token: Annotated[str, Meta(min_length=16, max_length=512, pattern="^[!-~]+$")]
+    token: Annotated[str, Meta(max_length=512, pattern="^[!-~]+$")]
+
+    def __post_init__(self) -> None:
+        """Refuses tokens that could be guessed."""
+        if len(self.token) < _MIN_TOKEN and not self.token.startswith(REFERENCES):
+            raise ValueError(f"a token must have length >= {_MIN_TOKEN}")
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the API and the worker run.
 
     Attributes:
-        database_url: PostgreSQL, `postgresql://user:password@host:port/database`.
-        nats_url: NATS servers with JetStream, separated by commas.
+        database_url: PostgreSQL as libpq takes it, `postgresql://user:password@host1,host2/database?sslmode=...`;
+            also `env:NAME` or `file:/path` of a file that holds it.
+        nats_url: NATS servers with JetStream, separated by commas; also `env:NAME` or `file:/path`.
+        nats_ca_file: PEM file of the authority that signed NATS's certificate; None is the system's.
+        nats_credentials_file: NATS credentials (`.creds`); None uses what the URL says.
         host, port: where the API listens.
         base_url: the public address of the API, put before links in events (`details_url`); None
             leaves those links out.
@@ -63,6 +75,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     database_url: str = "postgresql://perfopt@localhost:5432/perfopt"
     nats_url: str = "nats://localhost:4222"
+    nats_ca_file: str | None = None
+    nats_credentials_file: str | None = None
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     base_url: str | None = None
@@ -108,11 +122,30 @@ def service_settings(config: Config) -> ServiceSettings:
     Raises:
         InvalidInputError: an unknown field or a wrong value; names the key and the file.
     """
-    return config.section(SECTION, ServiceSettings)
+    return _resolved(config.section(SECTION, ServiceSettings))
+
+
+def _resolved(settings: ServiceSettings) -> ServiceSettings:
+    """Returns the settings with what `env:` and `file:` name in place of these."""
+    keys = {
+        name: resolve_secret(key.token, f"{SECTION}.api_keys.{name}.token")
+        for name, key in settings.api_keys.items()
+    }
+    urls = {
+        field: resolve_secret(getattr(settings, field), f"{SECTION}.{field}")
+        for field in ("database_url", "nats_url")
+    }
+    try:
+        tokens = {name: ApiKey(token=token) for name, token in keys.items()}
+        return msgspec.structs.replace(settings, api_keys=tokens, **urls)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"what `env:` or `file:` names is wrong: {error}.", field=SECTION, remedy="Correct it there."
+        ) from error
 
 
 def _check(field: str, url: str, schemes: tuple[str, ...]) -> None:
-    if not url.startswith(schemes):
+    if not url.startswith((*schemes, *REFERENCES)):
         raise ValueError(f"{field} must start with {' or '.join(schemes)}")
 
 

@@ -47,6 +47,34 @@ def test_a_wrong_setting_is_named(section, field, message):
     assert (caught.value.field or "").startswith(field)
 
 
+def test_secrets_are_read_from_the_environment_and_from_files(tmp_path, monkeypatch):
+    secret = tmp_path / "url"
+    secret.write_text("nats://u:p@nats:4222\n")
+    monkeypatch.setenv("DB_URL", "postgresql://u:p@db/x")
+    monkeypatch.setenv("KEY", "k" * 16)
+    settings = read(
+        database_url="env:DB_URL", nats_url=f"file:{secret}", api_keys={"a": {"token": "env:KEY"}}
+    )
+    assert settings.database_url == "postgresql://u:p@db/x"
+    assert settings.nats_url == "nats://u:p@nats:4222"
+    assert settings.api_keys["a"].token == "k" * 16
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "section", "message"),
+    [
+        (None, None, {"database_url": "env:DB_URL"}, "environment variable DB_URL is not set"),
+        ("KEY", "short", {"api_keys": {"a": {"token": "env:KEY"}}}, "length >= 16"),
+        ("DB_URL", "mysql://x", {"database_url": "env:DB_URL"}, "must start with postgresql://"),
+    ],
+)
+def test_a_secret_that_is_not_there_or_wrong_is_named(monkeypatch, name, value, section, message):
+    if name is not None:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInputError, match=message):
+        read(**section)
+
+
 def test_tokens_and_passwords_are_not_shown():
     settings = read(
         database_url="postgresql://perfopt:hunter2hunter2@db/perfopt",

@@ -60,7 +60,13 @@ async def _republish(settings: "ServiceSettings", since: datetime | None) -> "Re
     stream = event_stream(settings.event_stream, settings.stream_replicas)
     database = Database(settings.database_url, pool_size=1)
     try:
-        nats = await Nats.connect(settings.nats_url, name="perfopt-events", within=_CONNECT_SECONDS)
+        nats = await Nats.connect(
+            settings.nats_url,
+            name="perfopt-events",
+            within=_CONNECT_SECONDS,
+            ca_file=settings.nats_ca_file,
+            credentials_file=settings.nats_credentials_file,
+        )
         try:
             return await republish(PostgresOutbox(database), nats, stream, since)
         finally:

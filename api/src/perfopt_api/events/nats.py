@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
 
 import nats.errors
 import nats.js.errors
@@ -33,22 +36,38 @@ class Nats:
     def __init__(self, url: str) -> None:
         self.client = Client()
         self.jetstream: JetStreamContext
-        self._servers = [part.strip() for part in url.split(",")]
+        self._servers, self._login = _without_login([part.strip() for part in url.split(",")])
         self._error: Exception | None = None
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, within: float) -> "Nats":
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        within: float,
+        ca_file: str | None = None,
+        credentials_file: str | None = None,
+    ) -> "Nats":
         """Connects, trying again until the time is over.
 
         Args:
-            url: addresses, separated by commas.
+            url: addresses, separated by commas; user and password, or a token, percent-encoded in the first.
+            ca_file: PEM file of the authority that signed the servers' certificate; None is the system's.
+            credentials_file: NATS credentials (`.creds`).
             name: of this client in the server's monitoring.
             within: seconds.
 
         Raises:
             UnavailableError: no server answered in that time.
+            InvalidInputError: a file cannot be read.
         """
         self = cls(url)
+        options: dict[str, Any] = dict(self._login)
+        if credentials_file is not None:
+            options = {"user_credentials": credentials_file}
+        if ca_file is not None or any(server.startswith("tls://") for server in self._servers):
+            options["tls"] = _tls(ca_file)
         try:
             async with asyncio.timeout(within):
                 await self.client.connect(
@@ -60,6 +79,7 @@ class Nats:
                     max_reconnect_attempts=-1,
                     ping_interval=2,
                     max_outstanding_pings=2,
+                    **options,
                 )
         except (TimeoutError, OSError, nats.errors.Error) as error:
             await self.close()
@@ -86,7 +106,7 @@ class Nats:
 
     def unavailable(self, error: Exception | None = None) -> UnavailableError:
         """Returns the error that says NATS is not reachable."""
-        places = ", ".join(server.rpartition("@")[2] for server in self._servers)
+        places = ", ".join(server.partition("://")[2] for server in self._servers)
         cause = f" ({str(error) or type(error).__name__})" if error is not None else ""
         return UnavailableError(
             f"NATS at {places} is not reachable{cause}.",
@@ -106,6 +126,33 @@ class Nats:
         """Closes the connection. Not a drain: that waits in vain after the server was restarted."""
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
             await self.client.close()
+
+
+def _without_login(servers: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Takes the login out of addresses and decodes it, which the client does not do."""
+    found: dict[str, str] = {}
+    bare = []
+    for server in servers:
+        scheme, _, rest = server.partition("://")
+        login, _, place = rest.rpartition("@")
+        user, colon, password = login.partition(":")
+        if login and not found:
+            found = (
+                {"user": unquote(user), "password": unquote(password)} if colon else {"token": unquote(user)}
+            )
+        bare.append(f"{scheme}://{place}")
+    return bare, found
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInputError(
+            f"{ca_file} cannot be read as certificates: {error}.",
+            field="nats_ca_file",
+            remedy="Name a PEM file.",
+        ) from error
 
 
 def event_stream(name: str, replicas: int) -> StreamConfig:

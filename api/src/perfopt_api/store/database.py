@@ -2,16 +2,18 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import msgspec
 from sqlalchemy import exc
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from perfopt.errors import InvalidInputError, PerfoptError, UnavailableError
 from perfopt_api.errors import OverloadedError
+from perfopt_api.store.address import DatabaseAddress
 
+APPLICATION = "perfopt"
 CONNECT_SECONDS = 3.0
 COMMAND_SECONDS = 30.0
 _GONE = (
@@ -47,30 +49,34 @@ class Database:
     """A pool of connections to one PostgreSQL database.
 
     Args:
-        url: `postgresql://user:password@host:port/database`.
+        url: as libpq takes it, with several hosts and its parameters.
         pool_size: connections kept; as many more may be opened for a moment.
         command_seconds: after which a command counts as unanswered.
     """
 
     def __init__(self, url: str, *, pool_size: int = 5, command_seconds: float = COMMAND_SECONDS) -> None:
-        try:
-            self._url = make_url(url).set(drivername="postgresql+asyncpg")
-        except (exc.ArgumentError, ValueError):
-            raise InvalidInputError(
-                "This is not the address of a PostgreSQL database.",
-                field="database_url",
-                remedy="Write postgresql://user:password@host:5432/database.",
-            ) from None
-        self.place = f"{self._url.host}:{self._url.port or 5432}/{self._url.database}"
+        address = DatabaseAddress.parse(url)
+        self.place = address.place
+        settings = {} if address.named else {"application_name": APPLICATION}
+
+        async def connect(*_: Any, **options: Any) -> Any:
+            return await asyncpg.connect(
+                address.dsn,
+                timeout=address.connect_seconds or CONNECT_SECONDS,
+                command_timeout=command_seconds,
+                server_settings=settings,
+                **options,
+            )
+
         self.engine: AsyncEngine = create_async_engine(
-            self._url,
+            "postgresql+asyncpg://",
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=True,  # a restarted server costs one more round trip, not a failed request
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
-            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": command_seconds},
+            async_creator=connect,
         )
 
     @contextlib.asynccontextmanager
