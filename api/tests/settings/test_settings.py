@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from perfopt.config.loading import Config, redact
+from perfopt.config.loading import Config
+from perfopt.config.show import redact
 from perfopt.errors import InvalidInputError
 from perfopt_api.settings import ServiceSettings, service_settings, with_service
 from perfopt_api.standalone import config_file

@@ -80,7 +80,10 @@ def test_config_show_in_both_formats(run, tmp_path):
     path.write_text("sources:\n  prod: {type: prometheus, url: 'http://u:secret@p:9090', password: secret}\n")
     as_yaml = yaml.safe_load(run("config", "show", "--config", path).stdout)
     as_json = json.loads(run("config", "show", "--config", path, "--format", "json").stdout)
+    origins = as_json.pop("origins")
     assert as_yaml == as_json
+    assert origins["sources.prod.type"] == f"{path}:2"
+    assert origins["plugins.tuning.knob_catalogue"] == "default"
     assert as_json["sources"]["prod"]["url"] == "http://u:***@p:9090"
     assert "secret" not in run("config", "show", "--config", path).stdout
 

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from perfopt.config.documents import Document
-from perfopt.config.loading import REDACTED, Config, EngineConfig, FilesConfig, load_config, redact, show
+from perfopt.config.loading import Config, EngineConfig, FilesConfig, load_config
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
@@ -140,37 +140,6 @@ def test_a_section_of_an_extension():
     assert str(caught.value) == (
         "service.prot: There is no field 'prot' here. (perfopt.yaml:4) Did you mean 'port'?"
     )
-
-
-def test_what_is_shown_has_no_secret_in_it(file):
-    shown = show(load_config(file, {}))
-    text = str(shown)
-    assert "s3cr3t" not in text
-    assert "abc" not in text
-    assert "Zm9v" not in text
-    prod = shown["sources"]["prod"]
-    assert prod["url"] == f"https://metrics:{REDACTED}@prometheus.example/base"
-    assert prod["headers"] == {"X-Scope-OrgID": "trading", "Authorization": REDACTED}
-    assert shown["engine"]["deadline_seconds"] == 20
-
-
-def test_database_urls_and_nested_secrets_are_redacted():
-    given = {
-        "database_url": "postgresql+asyncpg://user:pa/ss@db/perfopt",
-        "nats": [{"url": "nats://token:x@n1:4222", "token": "t"}],
-        "bearer_token_file": "/var/run/token",
-        "password": None,
-        "urls": ["nats://t0k3n@n1:4222", "postgresql://user@db/perfopt"],
-        "dsn": "postgresql://host/db?user=u&password=p%40ss&sslmode=require",
-    }
-    assert redact(given) == {
-        "database_url": f"postgresql+asyncpg://user:{REDACTED}@db/perfopt",
-        "nats": [{"url": f"nats://token:{REDACTED}@n1:4222", "token": REDACTED}],
-        "bearer_token_file": "/var/run/token",
-        "password": None,
-        "urls": [f"nats://{REDACTED}@n1:4222", "postgresql://user@db/perfopt"],
-        "dsn": f"postgresql://host/db?user=u&password={REDACTED}&sslmode=require",
-    }
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n"])

@@ -1,5 +1,6 @@
 """`perfopt config show`: the effective configuration."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from perfopt.cli.options import config_option, format_option, load, settings_opt
 
 @click.group()
 def config() -> None:
-    """Configuration: a YAML file, overridden by the environment."""
+    """Configuration: a YAML file, overridden by the environment and by `--set`."""
 
 
 @config.command("show")
@@ -17,9 +18,21 @@ def config() -> None:
 @settings_option
 @format_option("yaml", "json")
 def show_config(config_file: Path | None, form: str) -> None:
-    """Prints the effective configuration: defaults filled in, secrets redacted."""
-    from perfopt.cli.output.render import to_json, to_yaml
-    from perfopt.config.loading import show
+    """Prints every setting with its effective value and where it is set; secrets are redacted.
 
-    shown = show(load(config_file))
-    click.echo(to_yaml(shown) if form == "yaml" else to_json(shown), nl=False)
+    The settings of plugins are checked, and a wrong one is an error, as it is for every other command.
+    """
+    from perfopt.cli.output.render import to_json
+    from perfopt.config.show import effective
+    from perfopt.engine import probe_plugins
+    from perfopt.engine.configure import configure
+
+    given = load(config_file)
+    settings = configure(probe_plugins(given.engine.disabled()), given)
+    shown = effective(given, settings.shown, replace(settings.document, data=given.document.data))
+    if form == "yaml":
+        click.echo(shown.to_yaml(), nl=False)
+    else:
+        click.echo(to_json({**shown.data, "origins": shown.origins}), nl=False)
+    for warning in settings.warnings:
+        click.echo(f"Warning: {warning.message}", err=True)

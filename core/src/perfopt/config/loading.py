@@ -7,7 +7,6 @@ the prefix are left alone: Kubernetes sets such (`PERFOPT_PORT`) for a Service o
 """
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,13 +24,6 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 
 SECTION_GROUP = "perfopt.config_sections"
 _MAPPINGS = ("sources", "price_books", "engine", "rules", PLUGINS)
-_SECRET_KEY = re.compile(r"passw|token|secret|api[-_]?key|credential|private|authorization|cookie", re.I)
-_URL_SECRETS = (  # a password, a NATS token in the place of a user, a parameter
-    (re.compile(r"(?<=://)([^/@\s:]*):(\S+)@"), r"\1:***@"),
-    (re.compile(r"(?<=nats://)[^/@\s:]+@"), "***@"),
-    (re.compile(r"([?&][^=&\s]*(?:passw|token|secret|key)[^=&\s]*=)[^&\s]+", re.I), r"\1***"),
-)
-REDACTED = "***"
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1024)]
@@ -291,27 +283,3 @@ def written(config: Config) -> dict[str, Any]:
     data = {name: msgspec.to_builtins(getattr(config, name)) for name in names}
     data["engine"] |= config.unclaimed
     return data | config.sections
-
-
-def show(config: Config) -> dict[str, Any]:
-    """Returns the effective configuration as plain data, defaults filled in and secrets redacted."""
-    data, sections = written(config), {}
-    for point in entry_points(group=SECTION_GROUP):
-        sections[point.name] = msgspec.to_builtins(config.section(point.name, point.load()))
-    shown: dict[str, Any] = redact(data | sections)
-    return shown
-
-
-def redact(value: Any, key: str = "") -> Any:
-    """Replaces secrets in plain data: by the name of their key, and passwords within URLs."""
-    if isinstance(value, dict):
-        return {name: redact(item, name) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item, key) for item in value]
-    if not isinstance(value, str) or not value:
-        return value
-    if _SECRET_KEY.search(key) and not key.endswith("_file"):
-        return REDACTED
-    for pattern, shown in _URL_SECRETS:
-        value = pattern.sub(shown, value)
-    return value

@@ -36,12 +36,14 @@ class PluginSettings:
         models: kind of model to the file that a setting names.
         document: the configuration with each setting below the plugin it belongs to, for origins.
         warnings: deprecated names that were used.
+        shown: the effective settings as a user writes them: the path of a file in place of its content.
     """
 
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, SettingsFile] = field(default_factory=dict)
     document: Document = _EMPTY
     warnings: tuple[AnalysisWarning, ...] = ()
+    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def configure(registry: Registry, config: Config, deadline_seconds: float = LOAD_SECONDS) -> PluginSettings:
@@ -217,11 +219,17 @@ def _effective(
 ) -> PluginSettings:
     models: dict[str, SettingsFile] = {}
     values: dict[str, dict[str, Any]] = {}
+    shown: dict[str, dict[str, Any]] = {}
     for name, fields in known.items():
         if not fields:
             continue
         values[name] = {one.name: one.default for one in fields} | checked.get(name, {})
+        shown[name] = {one.name: _shown(one, values[name][one.name]) for one in fields}
         for one in fields:
             if one.model is not None and values[name][one.name] is not None:
                 models[one.model] = msgspec.convert(values[name].pop(one.name), SettingsFile)
-    return PluginSettings(values, models, given.document, tuple(given.warnings))
+    return PluginSettings(values, models, given.document, tuple(given.warnings), shown)
+
+
+def _shown(one: SettingField, value: Any) -> Any:
+    return value["path"] if one.file and value is not None else value
