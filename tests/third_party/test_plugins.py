@@ -23,13 +23,17 @@ print(json.dumps([str(one) for one in [*found, *check_forecaster(LastWeek())]]))
 """
 
 
-def run(*command: object) -> str:
+def attempt(*command: object) -> subprocess.CompletedProcess[str]:
     inherited = {
         k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "PERFOPT"))
     }
-    done = subprocess.run(
+    return subprocess.run(
         [str(p) for p in command], capture_output=True, text=True, env=inherited, timeout=300
     )
+
+
+def run(*command: object) -> str:
+    done = attempt(*command)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -99,6 +103,7 @@ def test_it_is_listed_with_its_version_and_type(commands):
     assert plugin["types"] == ["PERFORMANCE_TUNING"]
     assert plugin["rule_packs"] == ["pool-sizer"]
     assert plugin["forecasters"] == ["last-week"]
+    assert [(one["name"], one["default"]) for one in plugin["settings"]] == [("headroom", 1.25)]
 
 
 def test_its_recommendation_appears(commands, samples):
@@ -190,3 +195,71 @@ def test_a_forecaster_that_is_not_installed_is_named_with_those_that_are(command
     assert done.returncode != 0
     assert "next-year" in done.stderr
     assert "last-week" in done.stderr
+
+
+@pytest.fixture
+def analyse(commands, samples, tmp_path):
+    """Analyses with a configuration file; returns what the command printed."""
+
+    def analyse(text: str = "", *options: str) -> subprocess.CompletedProcess[str]:
+        config = tmp_path / "perfopt.yaml"
+        config.write_text(text)
+        arguments = ("--source", samples, "--service", "checkout", "--format", "json")
+        return attempt(commands / "perfopt", "analyze", *arguments, "--config", config, *options)
+
+    return analyse
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "size"),
+    [
+        ("plugins:\n  pool-sizer:\n    headroom: 2\n", (), 20),
+        ("plugins:\n  pool-sizer:\n    headroom: 2\n", ("--set", "pool-sizer.headroom=3"), 30),
+    ],
+)
+def test_its_setting_is_read_from_the_file_and_before_it_from_the_command_line(analyse, text, options, size):
+    (result,) = json.loads(analyse(text, *options).stdout)["results"]
+    (made,) = result["recommendations"]
+    assert made["recommended_state"]["knobs"] == {"connection_pool_size": size}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "problem"),
+    [
+        (
+            "plugins:\n  pool-sizer:\n    headroom: lots\n",
+            (),
+            "plugins.pool-sizer.headroom: Expected `float`, got `str`. (FILE:3)",
+        ),
+        (
+            "plugins:\n  pool-sizer:\n    room: 2\n",
+            (),
+            "plugins.pool-sizer.room: The plugin 'pool-sizer' has no setting 'room'. (FILE:3) It has:",
+        ),
+        (
+            "",
+            ("--set", "pool-sizer.headroom=0.5"),
+            "plugins.pool-sizer.headroom: Expected `float` >= 1.0. (--set)",
+        ),
+        ("", ("--set", "headroom=2"), "--set: 'headroom=2' is not a setting. Write plugin.key=value."),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(analyse, tmp_path, text, options, problem):
+    done = analyse(text, *options)
+    assert done.returncode == 2
+    (line,) = done.stderr.replace(str(tmp_path / "perfopt.yaml"), "FILE").splitlines()
+    assert line.startswith(f"Error: {problem}")
+
+
+def test_its_old_name_is_read_with_a_warning(analyse):
+    (result,) = json.loads(analyse("plugins:\n  pool-sizer:\n    spare: 2\n").stdout)["results"]
+    assert result["recommendations"][0]["recommended_state"]["knobs"] == {"connection_pool_size": 20}
+    (warning,) = [one["message"] for one in result["warnings"] if one["code"] == "deprecated_setting"]
+    assert "plugins.pool-sizer.spare" in warning
+    assert "rename it to plugins.pool-sizer.headroom" in warning
+
+
+def test_config_show_prints_its_setting_and_where_it_is_set(commands):
+    shown = run(commands / "perfopt", "config", "show", "--set", "pool-sizer.headroom=2")
+    assert "  pool-sizer:\n    headroom: 2.0  # --set\n" in shown
+    assert "    headroom: 1.25  # default\n" in run(commands / "perfopt", "config", "show")

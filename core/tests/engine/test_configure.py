@@ -161,6 +161,26 @@ def test_a_mistake_names_the_setting_its_place_and_the_remedy(put, tmp_path, tex
     assert str(caught.value).replace(f"{tmp_path}/perfopt.yaml", "FILE").startswith(message)
 
 
+def test_a_mistake_in_an_option_or_a_variable_names_it(put):
+    registry = put()
+    for given, environ, place in (
+        (["pool-siser.headroom=2"], {}, "--set"),
+        (["pool-sizer.headroom=x"], {}, "--set"),
+        ([], {"PERFOPT_PLUGINS__POOL_SIZER__HEADROOM": "x"}, "PERFOPT_PLUGINS__POOL_SIZER__HEADROOM"),
+    ):
+        with pytest.raises(InvalidInputError, match=rf"\({place}\)"):
+            configure(registry, load_config(None, environ, given))
+
+
+@pytest.mark.parametrize(
+    "given", ["headroom=2", "pool-sizer.headroom", "pool-sizer.=2", ".headroom=2", "a.b=[1"]
+)
+def test_an_option_that_is_no_setting_is_refused(given):
+    with pytest.raises(InvalidInputError) as caught:
+        load_config(None, {}, [given])
+    assert caught.value.field == "--set"
+
+
 @pytest.mark.parametrize(
     ("text", "old", "headroom"),
     [

@@ -1,8 +1,17 @@
 import inspect
 
+import msgspec
 import pytest
 
-from perfopt.testing import CHECKS, StrategyContract, bad, bad_imports, check_strategy
+from perfopt.testing import (
+    CHECKS,
+    SettingsContract,
+    StrategyContract,
+    bad,
+    bad_imports,
+    check_settings,
+    check_strategy,
+)
 from perfopt.testing.examples import PeakStrategy
 
 BROKEN = {
@@ -69,3 +78,44 @@ def test_the_inherited_tests_fail_a_bad_strategy():
         suite.test_answers_in_time_and_stays_alive(bad.Segfaults())
     with pytest.raises(AssertionError, match="can't be pickled"):
         suite.test_keeps_the_protocol(bad.Unpicklable())
+
+
+class Described(msgspec.Struct, frozen=True):
+    """Settings.
+
+    Attributes:
+        size, width: how large.
+        depth: how deep,
+            over two lines.
+    """
+
+    size: int = 1
+    width: int = 2
+    depth: int = 3
+
+
+class TestDescribedSettingsKeepTheContract(SettingsContract):
+    @pytest.fixture
+    def settings(self):
+        return Described
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (dict, "it returns a class derived from msgspec.Struct"),
+        (msgspec.defstruct("S", [("size", int, 1)]), "The settings S can be altered"),
+        (msgspec.defstruct("S", [("size", int)], frozen=True), "no default for size"),
+        (msgspec.defstruct("S", [("size", int, 1)], frozen=True), "size has no description"),
+        (
+            msgspec.defstruct("S", [("size", complex, 1)], frozen=True),
+            "a type that can't be read from a file",
+        ),
+    ],
+)
+def test_unfit_settings_are_told_what_they_lack(settings, problem):
+    (violation,) = check_settings(settings)
+    assert violation.check == "settings"
+    assert problem in violation.message
+    with pytest.raises(AssertionError, match="settings: "):
+        SettingsContract().test_settings_have_defaults_and_descriptions(settings)

@@ -50,7 +50,8 @@ def test_a_new_package_passes_its_tests_mypy_and_the_contract(
     call(folder, installed, "ruff", "check", "--no-cache", ".")
     checked = call(folder, installed, "perfopt", "plugin", "check", "my-plugin")
     assert checked.startswith("my-plugin/my-plugin\n")
-    assert checked.endswith("10 passed, 0 failed.\n")
+    assert "my-plugin\n  pass  settings " in checked
+    assert checked.endswith("11 passed, 0 failed.\n")
     listed = call(folder, installed, "perfopt", "plugin", "list")
     assert [line.split()[:3] for line in listed.splitlines() if "my-plugin" in line] == [
         ["my-plugin", "0.1.0", "loaded"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfopt.cli.options import config_option, load, settings_option
+from perfopt.cli.options import config_option, load, settings_given, settings_option
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -44,6 +44,8 @@ def serve(
     from perfopt_api.logs import configure_logging
     from perfopt_api.settings import service_settings, with_service
 
+    if settings_given() and not embedded:
+        raise click.UsageError("--set needs --embedded: give it to `perfopt worker`, which runs strategies.")
     config = with_service(load(config_file), host=host, port=port)
     configure_logging(service_settings(config))
     if embedded:
@@ -68,9 +70,11 @@ def _serve(config: "Config", migrate: bool) -> None:
 
 
 def _serve_embedded(config: "Config", given: Path | None) -> None:
+    from perfopt.engine.configure import check_settings
     from perfopt_api.demo.samples import with_samples
     from perfopt_api.standalone import default_data_dir, run_standalone
 
+    check_settings(config)  # a worker that refuses them would be started again and again
     whole, data_dir = with_samples(config), (given or default_data_dir()).resolve()
     run_standalone(whole, data_dir, lambda addresses: _announce(addresses, whole, data_dir))
 

@@ -75,7 +75,13 @@ def load(config_file: Path | None) -> "Config":
     """Reads the configuration from a file, the environment and the option `--set` of the command."""
     from perfopt.config import load_config
 
-    return load_config(config_file, os.environ, click.get_current_context().meta.get(_SETTINGS, ()))
+    return load_config(config_file, os.environ, settings_given())
+
+
+def settings_given() -> tuple[str, ...]:
+    """Returns what the option `--set` of the running command was given."""
+    given: tuple[str, ...] = click.get_current_context().meta.get(_SETTINGS, ())
+    return given
 
 
 def lookup_options[F: Callable[..., Any]](command: F) -> F:

@@ -37,7 +37,9 @@ class Document:
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """Returns "file:line" or what overrode it, of a path or of the nearest key above it that is set."""
+        """Returns "file:line" or what overrode it, of a path or of the nearest key that is set there."""
+        below = (one for one in self.overrides if one[: len(path)] == path and path not in self.lines)
+        path = next(below, path)
         for length in range(len(path), 0, -1):
             found = self.origin(path[:length])
             if found is not None:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import msgspec
+
 from perfopt.domain.recommendation import Declined
 from perfopt.engine.engine import Engine
 from perfopt.engine.pipeline import read_only, with_forecasts
@@ -81,6 +83,27 @@ def find_strategy(text: str) -> tuple[str, Strategy]:
             candidates=tuple(found),
         )
     return next(iter(found.items()))
+
+
+def find_settings(text: str) -> dict[str, type[msgspec.Struct]]:
+    """Returns the type of the settings of a plugin by the plugin's name; empty where it has none.
+
+    Args:
+        text: as for `find_strategies`; a class or instance of a strategy has no settings.
+
+    Raises:
+        NotFoundError: there is no such plugin or module.
+        StrategyError: it is no plugin, or what it brings is wrong.
+        BaseException: whatever its import raises.
+    """
+    name = text.partition("/")[0]
+    points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
+    if not points:
+        point = EntryPoint(name, name, ENTRY_POINT_GROUP)
+        alone = _single(point) is not None or not hasattr(point.load(), "perfopt_settings")
+        points = [] if alone else [point]
+    found = ((point.name, bring(point).settings) for point in points)
+    return {plugin: settings for plugin, settings in found if settings is not None}
 
 
 def run_in_process(

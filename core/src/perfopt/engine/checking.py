@@ -8,7 +8,7 @@ from perfopt.engine.messages import CheckedSettings, CheckSettings
 from perfopt.errors import PerfoptError
 
 
-def check_settings(struct: type[msgspec.Struct], request: CheckSettings) -> CheckedSettings:
+def check_by_type(struct: type[msgspec.Struct], request: CheckSettings) -> CheckedSettings:
     """Checks the settings of one plugin by its own type; runs where that type may do as it likes.
 
     Args:

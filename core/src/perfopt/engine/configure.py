@@ -19,9 +19,10 @@ from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.engine import messages
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.engine.messages import CheckSettings
-from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
+from perfopt.engine.probe import LOAD_SECONDS, WORKER, probe_plugins, set_up
 from perfopt.engine.registry import PluginStatus, Registry
 from perfopt.errors import InvalidInputError
+from perfopt.plugin.hookspecs import PROJECT
 
 MAX_FILE_BYTES = 32 * 2**20
 _EMPTY = Document("", {})
@@ -61,13 +62,24 @@ def configure(registry: Registry, config: Config, deadline_seconds: float = LOAD
     known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
     document = Document(config.document.name, {}, config.document.lines, config.document.overrides)
     given = _Given(document, dict(config.unclaimed))
+    installed = tuple(info.name for info in registry.plugins if info.name != PROJECT)
     for name, settings in config.plugins.items():
-        given.take(name, settings, known, tuple(info.name for info in registry.plugins))
+        given.take(name, settings, known, installed)
     for name, fields in known.items():
         given.claim(name, fields)
     given.refuse_unclaimed()
     checked = _checked(registry, given, known, deadline_seconds)
     return _effective(known, checked, given)
+
+
+def check_settings(config: Config) -> None:
+    """Checks the settings of plugins where there are any.
+
+    Raises:
+        InvalidInputError: as `configure`.
+    """
+    if config.plugins or config.unclaimed:
+        configure(probe_plugins(config.engine.disabled()), config)
 
 
 class _Given:

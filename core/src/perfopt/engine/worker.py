@@ -10,7 +10,7 @@ import msgspec
 from perfopt.engine import messages
 from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import Channel, end_after, end_never
-from perfopt.engine.checking import check_settings
+from perfopt.engine.checking import check_by_type
 from perfopt.engine.foreign import describe
 from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
@@ -54,7 +54,7 @@ def main() -> None:
             end_never()
             channel.send(answer)
         elif isinstance(request, messages.CheckSettings):
-            channel.send(messages.encode(check_settings(loaded.settings[request.plugin], request)))
+            channel.send(messages.encode(check_by_type(loaded.settings[request.plugin], request)))
 
 
 def _run(

@@ -13,9 +13,11 @@ In a plugin's own tests:
 from perfopt.testing.contract import (
     CHECKS,
     CheckResult,
+    SettingsContract,
     StrategyContract,
     Violation,
     check_results,
+    check_settings,
     check_strategy,
 )
 from perfopt.testing.forecasters import FORECASTER_CHECKS, check_forecaster, forecaster_results
@@ -26,11 +28,13 @@ __all__ = [
     "CHECKS",
     "FORECASTER_CHECKS",
     "CheckResult",
+    "SettingsContract",
     "StrategyContract",
     "Violation",
     "cases",
     "check_forecaster",
     "check_results",
+    "check_settings",
     "check_strategy",
     "daily_usage",
     "forecaster_results",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from perfopt.config.describe import describe, settings_problem
 from perfopt.engine.child import ChildError, ChildOverMemoryError, ChildProcess, ChildTimedOutError
 from perfopt.engine.strategies import strategy_problem
 from perfopt.plugin.strategy import Strategy
@@ -27,6 +28,7 @@ CHECKS = {
     "deterministic": "returns the same for the same input, whatever was run before",
     "no_io": "opens no file, socket or process",
 }
+SETTINGS_CHECK = "settings"
 DEADLINE_SECONDS = 10.0
 MEMORY_LIMIT_MIB = 1024
 _HARNESS = "perfopt.testing.harness:main"
@@ -119,6 +121,23 @@ def check_strategy(
     return found + _tried(strategy, deadline_seconds, memory_limit_mib * 2**20)
 
 
+def check_settings(settings: Any) -> list[Violation]:
+    """Returns what is wrong with the type that a plugin's hook `perfopt_settings` returns.
+
+    Args:
+        settings: the type: a frozen msgspec struct in which every field has a default and a description.
+    """
+    problem = settings_problem(settings)
+    if problem is not None:
+        return [Violation(SETTINGS_CHECK, problem)]
+    found = []
+    for one in describe(settings):
+        if not one.description:
+            text = f"{one.name} has no description; give it one below 'Attributes:' in the docstring."
+            found.append(Violation(SETTINGS_CHECK, text))
+    return found
+
+
 def _tried(strategy: Strategy, deadline: float, memory: int) -> list[Violation]:
     """Runs all cases twice; the process is given up at the first that it does not survive."""
     child = ChildProcess(_HARNESS)
@@ -201,3 +220,12 @@ class StrategyContract:
     def _holds(self, strategy: Strategy, *checks: str) -> None:
         broken = [str(found) for found in _checked_once(pickle.dumps(strategy)) if found.check in checks]
         assert not broken, "\n".join(broken)
+
+
+class SettingsContract:
+    """A test to inherit: give it a fixture `settings` that returns the type of a plugin's settings."""
+
+    def test_settings_have_defaults_and_descriptions(self, settings: type[msgspec.Struct]) -> None:
+        """A user can set and look up every one of them, and need not."""
+        found = [str(violation) for violation in check_settings(settings)]
+        assert not found, "\n".join(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,6 +91,7 @@ def make_context(
     snapshot: WorkloadSnapshot | None = None,
     validity: timedelta = timedelta(days=7),
     strategy: Strategy | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> AnalysisContext:
     """Returns a context with the default price book.
 
@@ -97,9 +99,10 @@ def make_context(
         snapshot: the history; None is `make_snapshot`'s.
         validity: how long a recommendation must hold.
         strategy: its forecasts are in the context; None leaves it without forecasts.
+        settings: of the strategy's plugin, where they are not the defaults.
     """
     history = snapshot if snapshot is not None else make_snapshot()
-    context = AnalysisContext(history, validity, DEFAULT_PRICE_BOOK)
+    context = AnalysisContext(history, validity, DEFAULT_PRICE_BOOK, settings=settings or {})
     return context if strategy is None else with_forecasts(strategy, context)
 
 

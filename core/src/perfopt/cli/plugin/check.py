@@ -1,6 +1,8 @@
 """`perfopt plugin check`: the contract suite, with a line for each property."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,22 +23,18 @@ _STATES = {True: "pass", False: "FAIL", None: "skip"}
 @click.option("--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Limit in MiB.")
 @format_option("table", "json")
 def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
-    """Runs the contract suites on the strategies and forecasters of PACKAGE.
+    """Runs the contract suites on the strategies, forecasters and settings of PACKAGE.
 
     PACKAGE is an installed plugin, one of its strategies or forecasters (plugin/name), a module, or what an
     entry point would name (package.module:Class). Exit code 1 where a property is lacking or the plugin can't
     be loaded.
     """
     from perfopt.cli.output.render import to_json
-    from perfopt.testing import CheckResult, Violation, check_results, forecaster_results
+    from perfopt.testing import CheckResult, Violation
 
-    strategies, forecasters, problem = _loaded(package)
+    parts, problem = _loaded(package)
     if problem is None:
-        results = {
-            key: check_results(strategy, deadline_seconds=deadline, memory_limit_mib=memory)
-            for key, strategy in strategies.items()
-        }
-        results |= {key: forecaster_results(forecaster) for key, forecaster in forecasters.items()}
+        results = _checked(parts, deadline, memory)
     else:
         results = {package: (CheckResult("loads", False, (Violation("loads", problem),)),)}
     click.echo(to_json(_plain(results)) if form == "json" else _report(results), nl=False)
@@ -44,28 +42,53 @@ def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _loaded(package: str) -> tuple[dict[str, object], dict[str, object], str | None]:
-    """Returns the strategies and the forecasters of a package, or why it can't be loaded."""
-    from perfopt.engine.authoring import find_forecasters, find_strategies
+@dataclass(frozen=True)
+class _Parts:
+    """What a package brings, by key: strategies, forecasters, and the types of settings."""
+
+    strategies: Mapping[str, Any] = field(default_factory=dict)
+    forecasters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _checked(parts: _Parts, deadline: float, memory: int) -> "dict[str, tuple[CheckResult, ...]]":
+    from perfopt.testing import CheckResult, check_results, check_settings, forecaster_results
+    from perfopt.testing.contract import SETTINGS_CHECK
+
+    results = {
+        key: check_results(strategy, deadline_seconds=deadline, memory_limit_mib=memory)
+        for key, strategy in parts.strategies.items()
+    }
+    results |= {key: forecaster_results(forecaster) for key, forecaster in parts.forecasters.items()}
+    for plugin, kind in parts.settings.items():
+        found = tuple(check_settings(kind))
+        results[plugin] = (CheckResult(SETTINGS_CHECK, not found, found),)
+    return results
+
+
+def _loaded(package: str) -> tuple[_Parts, str | None]:
+    """Returns what a package brings, or why it can't be loaded."""
+    from perfopt.engine.authoring import find_forecasters, find_settings, find_strategies
     from perfopt.engine.forecasters import ForecasterError
     from perfopt.engine.foreign import describe
     from perfopt.engine.strategies import StrategyError
     from perfopt.errors import NotFoundError, PerfoptError
 
     try:
-        forecasters: dict[str, object] = dict(find_forecasters(package))
+        forecasters, settings = find_forecasters(package), find_settings(package)
         try:
-            return dict(find_strategies(package)), forecasters, None
+            strategies = find_strategies(package)
         except NotFoundError:
-            if not forecasters:
+            if not forecasters and not settings:
                 raise
-            return {}, forecasters, None
+            strategies = {}
+        return _Parts(strategies, forecasters, settings), None
     except (PerfoptError, KeyboardInterrupt):
         raise
     except (StrategyError, ForecasterError) as error:
-        return {}, {}, str(error)
+        return _Parts(), str(error)
     except BaseException as error:  # foreign code may raise anything, SystemExit too
-        return {}, {}, f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."
+        return _Parts(), f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."
 
 
 def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, object]]:
@@ -85,11 +108,13 @@ def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, obje
 
 def _report(results: "dict[str, tuple[CheckResult, ...]]") -> str:
     from perfopt.testing import CHECKS, FORECASTER_CHECKS
+    from perfopt.testing.contract import SETTINGS_CHECK
 
+    about_settings = {SETTINGS_CHECK: "can be read, and each has a default and a description"}
     lines = []
     for key, found in results.items():
         lines.append(key)
-        checks = CHECKS if len(found) == len(CHECKS) else FORECASTER_CHECKS
+        checks = CHECKS if len(found) == len(CHECKS) else FORECASTER_CHECKS | about_settings
         for result in found:
             meaning = checks.get(result.check, "can be imported and registers strategies")
             lines.append(f"  {_STATES[result.passed]:<5} {result.check:<15} {meaning}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from perfopt.plugin import Forecaster, Strategy, hookimpl
 from pool_sizer.forecaster import LastWeek
+from pool_sizer.settings import PoolSizerSettings
 from pool_sizer.strategy import PoolSizer
 
 
@@ -17,6 +18,12 @@ def perfopt_strategies() -> list[Strategy]:
 def perfopt_forecasters() -> list[Forecaster]:
     """Returns the one forecaster there is."""
     return [LastWeek()]
+
+
+@hookimpl
+def perfopt_settings() -> type[PoolSizerSettings]:
+    """Returns the type of this plugin's settings."""
+    return PoolSizerSettings
 
 
 @hookimpl

@@ -16,13 +16,13 @@ from perfopt.plugin import (
     Reason,
     decline,
 )
+from pool_sizer.settings import PoolSizerSettings
 
 BUSY_QUANTILE = 0.99
-SPARE = 1.25
 
 
 class PoolSizer:
-    """Recommends a pool that holds the requests in flight at busy times, and a quarter more."""
+    """Recommends a pool that holds the requests in flight at busy times, with headroom."""
 
     name = "littles-law"
     optimization_type = OptimizationType.PERFORMANCE_TUNING
@@ -44,7 +44,8 @@ class PoolSizer:
         if ahead is not None:
             seconds = float(np.nanquantile(service["latency_p99_ms"], 0.5)) / 1000
             busy = max(busy, seconds * float(ahead.quantile(0.95).max()))
-        size = max(math.ceil(SPARE * busy), 1)
+        headroom = context.settings_as(PoolSizerSettings).headroom
+        size = max(math.ceil(headroom * busy), 1)
         state = context.snapshot.workload.state
         target = msgspec.structs.replace(
             state, extra={**state.extra, "knobs": {"connection_pool_size": size}}
