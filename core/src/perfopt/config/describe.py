@@ -16,9 +16,12 @@ _SIMPLE: dict[type[types.Type], str] = {
     types.IntType: "integer",
     types.FloatType: "number",
     types.DateTimeType: "instant",
+    types.DateType: "date",
+    types.TimeType: "time of day",
     types.TimeDeltaType: "duration",
     types.AnyType: "any value",
 }
+_MAPPINGS = (types.StructType, types.DataclassType, types.TypedDictType)
 _LISTS = (types.ListType, types.VarTupleType, types.SetType, types.FrozenSetType)
 
 
@@ -123,7 +126,11 @@ def attribute_texts(struct: type) -> dict[str, str]:
 
 
 def type_name(kind: types.Type) -> str:
-    """Returns in words what values a type takes."""
+    """Returns in words what values a type takes.
+
+    Raises:
+        TypeError: a type that has no form in YAML.
+    """
     if isinstance(kind, types.Metadata):
         return type_name(kind.type)
     if isinstance(kind, types.UnionType):
@@ -137,19 +144,25 @@ def type_name(kind: types.Type) -> str:
         return "one of " + ", ".join(str(value) for value in kind.values)
     if isinstance(kind, types.EnumType):
         return "one of " + ", ".join(str(member.value) for member in kind.cls)
-    if isinstance(kind, types.StructType):
+    if isinstance(kind, _MAPPINGS):
         return "path of a file" if kind.cls is SettingsFile else "mapping"
-    return _SIMPLE.get(type(kind), "text") + _bounds(kind)
+    if type(kind) not in _SIMPLE:
+        raise TypeError(f"{getattr(kind, 'cls', kind)} has no form in YAML")
+    return _SIMPLE[type(kind)] + _bounds(kind)
 
 
 def _bounds(kind: types.Type) -> str:
     if not isinstance(kind, types.IntType | types.FloatType):
         return ""
     if kind.ge is not None and kind.le is not None:
-        return f", {kind.ge} to {kind.le}"
+        return f", {_number(kind.ge)} to {_number(kind.le)}"
     words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
     given = {word: getattr(kind, name) for name, word in words.items()}
-    return "".join(f", {word} {value}" for word, value in given.items() if value is not None)
+    return "".join(f", {word} {_number(value)}" for word, value in given.items() if value is not None)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def _metadata(kind: types.Type) -> tuple[dict[str, Any], str | None]:

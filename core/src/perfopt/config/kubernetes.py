@@ -13,13 +13,13 @@ class KubernetesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     else $KUBECONFIG, else ~/.kube/config.
 
     Attributes:
-        cluster: the value of the source's cluster label that this API is of; None where there is one only.
-        kubeconfig: a file; with one the service account is not looked for.
-        context: of the kubeconfig; None is its current one.
-        namespaces: those to read; none named is all, which needs a ClusterRole.
-        timeout_seconds: for one request.
-        retries: further attempts after the first, on connection errors, timeouts, 429, 500, 502, 503 and 504.
-        page_size: objects to an answer.
+        cluster: value of the source's cluster label for this API; unset where there is only one cluster.
+        kubeconfig: path of a kubeconfig; where it is set, the service account is not used.
+        context: context of the kubeconfig; unset is its current one.
+        namespaces: namespaces to read; empty is all, which needs a ClusterRole.
+        timeout_seconds: time for one request.
+        retries: attempts after the first, on connection errors, timeouts, 429, 500, 502, 503 and 504.
+        page_size: objects in one answer.
     """
 
     cluster: str | None = None

@@ -36,9 +36,9 @@ class FilesConfig(
     """Parquet or CSV files with the columns series_id, timestamp, metric, value.
 
     Attributes:
-        paths: a file or directory, or a list of them. Relative ones start at the working directory.
-        services: the services file that states what each series has now.
-        step_seconds: of the time grid.
+        paths: a file or directory, or a list of them; relative to the working directory.
+        services: the services file: the current requests, limits and replicas of each series.
+        step_seconds: length of a step of the time grid.
     """
 
     paths: str | tuple[str, ...]
@@ -53,13 +53,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Limits of the worker processes that run strategies.
 
     Attributes:
-        deadline_seconds: for one strategy with its replays; a process over it is killed.
-        memory_limit_mib: resident memory of one process; over it, it is killed.
-        processes: how many; None is one for each core.
-        disabled_plugins: names of plugins that are not to take part: a list, or names with commas.
-        under_provisioning_penalties: service class to the penalty of a violated recommendation, where a
-            request of twice what is needed costs 1; a class that is not named has its default,
-            `perfopt.domain.service_class.UNDER_PROVISIONING_PENALTIES`.
+        deadline_seconds: time for one strategy with its backtest; a worker process over it is killed.
+        memory_limit_mib: resident memory of one worker process; a process over it is killed.
+        processes: number of worker processes; unset is one per core.
+        disabled_plugins: names of plugins to leave out: a list, or names with commas.
+        under_provisioning_penalties: penalty of a violated recommendation by service class, where a request
+            of twice what is needed costs 1; a class that is not named has its default: critical 15,
+            standard 9.5, batch 6.
         shortage_costs: deprecated name of under_provisioning_penalties.
         forecasters: names of the forecasters to use in all strategies, the first that can forecast a series
             before the others (`perfopt plugin list` shows them): a list, or names with commas. Empty leaves
@@ -97,12 +97,13 @@ def _names(given: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 class NamespaceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds of rules in one namespace.
+    """Rules of one namespace.
 
     Attributes:
-        packs: files or directories of packs for this namespace only: one, or a list.
-        enable, disable: names of packs: a list, or names with commas.
-        parameters: name of a pack to its parameters.
+        packs: files or directories of rule packs for this namespace only: one, or a list.
+        enable: names of packs to turn on: a list, or names with commas.
+        disable: names of packs to turn off: a list, or names with commas.
+        parameters: parameters by name of a pack.
     """
 
     packs: str | tuple[str, ...] = ()
@@ -115,11 +116,12 @@ class RulesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Declarative rules: see docs/reference/rules.md.
 
     Attributes:
-        packs: files or directories of rule packs, beside those shipped: one, or a list.
-        enable, disable: names of packs: a list, or names with commas.
-        parameters: name of a pack to its parameters.
-        namespaces: what is different in a namespace.
-        clusters: name of a cluster to labels that rules may ask for (`cluster.labels`).
+        packs: files or directories of rule packs, added to the shipped ones: one, or a list.
+        enable: names of packs to turn on: a list, or names with commas.
+        disable: names of packs to turn off: a list, or names with commas.
+        parameters: parameters by name of a pack.
+        namespaces: what differs in a namespace.
+        clusters: labels of a cluster by its name, which rules read as `cluster.labels`.
     """
 
     packs: str | tuple[str, ...] = ()

@@ -29,10 +29,14 @@ Price = Annotated[float, Meta(gt=0, le=1e6)]
 
 
 class NodeTypeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A node type as files state it; see `perfopt.domain.price.NodeType`.
+    """A node type.
 
     Attributes:
-        memory: a Kubernetes quantity.
+        name: the value of the label `node.kubernetes.io/instance-type`.
+        cores: CPU cores of the machine.
+        memory: memory of the machine, a Kubernetes quantity.
+        price_hour: price of an hour on demand, in the book's currency.
+        spot_price_hour: price of an hour as spot; unset where it is not known.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -43,11 +47,14 @@ class NodeTypeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class PriceBookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A price book as files state it; see `perfopt.domain.price.PriceBook`.
+    """A price book.
 
     Attributes:
-        name: None is the key it stands under.
         currency: ISO 4217 code.
+        cpu_core_hour: price of a CPU core for an hour.
+        memory_gib_hour: price of a GiB of memory for an hour.
+        name: its name; unset is the key it stands under.
+        node_types: what COST recommendations choose from.
     """
 
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]

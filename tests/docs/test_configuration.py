@@ -1,0 +1,146 @@
+"""docs/reference/configuration.md is what the structs of the settings say. Run this file to write it anew."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from first_party import FIRST_PARTY
+
+from perfopt.config.describe import SettingField, describe
+from perfopt.config.kubernetes import KubernetesConfig
+from perfopt.config.loading import EngineConfig, FilesConfig, NamespaceRules, RulesConfig
+from perfopt.config.prices import NodeTypeConfig, PriceBookConfig
+from perfopt.config.prometheus import PrometheusConfig
+from perfopt.engine.registry import load_plugins
+from perfopt_api.settings import ApiKey, ServiceSettings
+
+PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
+INTRODUCTION = """# Configuration
+
+One YAML file, named by `--config` or `PERFOPT_CONFIG`. Three things go before it:
+
+1. `--set PLUGIN.KEY=VALUE` for a setting of a plugin, on every command that runs strategies.
+2. Variables: `PERFOPT_<SECTION>__<FIELD>`, such as `PERFOPT_ENGINE__DEADLINE_SECONDS=20` and
+   `PERFOPT_PLUGINS__TUNING__KNOB_CATALOGUE=knobs.yaml`. `-` in a plugin's name is `_` here.
+3. `PERFOPT_DEFAULT_SOURCE` and `PERFOPT_PRICE_BOOK` for the two fields at the top.
+
+`perfopt config show` prints every setting with its effective value and where it is set, secrets hidden:
+
+```console
+$ PERFOPT_ENGINE__PROCESSES=2 perfopt config show
+sources: {}  # default
+engine:
+  deadline_seconds: 10.0  # default
+  processes: 2  # PERFOPT_ENGINE__PROCESSES
+plugins:
+  tuning:
+    knob_catalogue: null  # default
+service:
+  database_url:
+```
+
+A wrong value or an unknown field is an error that names the setting, its file and line, and the remedy.
+
+```yaml
+# perfopt.yaml
+sources:
+  production:
+    type: prometheus
+    url: http://prometheus:9090
+    kubernetes: {context: production}
+  samples:
+    type: files
+    paths: api/src/perfopt_api/demo/data/bitbrains.parquet
+default_source: production
+price_books:
+  onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
+price_book: onprem
+engine:
+  deadline_seconds: 10
+  under_provisioning_penalties: {critical: 15, standard: 9.5, batch: 6}
+plugins:
+  tuning:
+    knob_catalogue: null   # a YAML file: docs/how-to/add-a-knob.md
+service:
+  database_url: postgresql://perfopt:secret@postgres:5432/perfopt
+  nats_url: nats://nats:4222
+  retention_days: 400
+```
+
+`python tests/docs/test_configuration.py` generates this page from the types that read the settings.
+
+## Top level
+
+| Setting | Type | Default | Meaning |
+|---|---|---|---|
+| `sources` | mapping of names to sources | `{}` | Metric sources. |
+| `default_source` | text | | The source where a request names none; not needed with one source. |
+| `price_books` | mapping of names to price books | | [Prices of your own](../how-to/price-books.md). |
+| `price_book` | text | `default` | Book of workloads that name none. |
+"""
+SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
+    ("sources.NAME", "with `type: prometheus`", PrometheusConfig),
+    ("sources.NAME", "with `type: files`", FilesConfig),
+    ("sources.NAME.kubernetes", "the Kubernetes API beside a Prometheus", KubernetesConfig),
+    ("price_books.NAME", "or the path of a YAML file with these fields", PriceBookConfig),
+    ("price_books.NAME.node_types[]", "", NodeTypeConfig),
+    ("engine", "", EngineConfig),
+    ("rules", "see [rules](rules.md)", RulesConfig),
+    ("rules.namespaces.NAME", "", NamespaceRules),
+    ("service", "the REST API and the worker", ServiceSettings),
+    ("service.api_keys.NAME", "", ApiKey),
+)
+
+
+def page() -> str:
+    parts = [INTRODUCTION]
+    parts += [
+        f"## `{path}`{f': {about}' if about else ''}\n\n{table(describe(kind))}"
+        for path, about, kind in SECTIONS
+    ]
+    parts.append(
+        "## `plugins`\n\n`perfopt config show` lists the settings of plugins that are not listed here too.\n"
+    )
+    parts += [f"### `plugins.{name}`\n\n{table(fields)}" for name, fields in plugins()]
+    return "\n".join(parts)
+
+
+def plugins() -> list[tuple[str, tuple[SettingField, ...]]]:
+    return [(info.name, info.settings) for info in load_plugins().plugins if info.name in FIRST_PARTY]
+
+
+def table(fields: tuple[SettingField, ...]) -> str:
+    if not fields:
+        return "Nothing to set.\n"
+    rows = [f"| `{one.name}` | {one.type} | {default(one)} | {meaning(one)} |" for one in fields]
+    return "\n".join(["| Setting | Type | Default | Meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def default(one: SettingField) -> str:
+    if one.required:
+        return "required"
+    return "" if one.default is None else f"`{flow(one.default)}`"
+
+
+def flow(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def meaning(one: SettingField) -> str:
+    text = (one.description[:1].upper() + one.description[1:]).replace("|", "\\|")
+    return text if one.deprecated is None else f"{text} Deprecated name: `{one.deprecated}`."
+
+
+def test_the_page_is_what_the_settings_say() -> None:
+    assert PAGE.read_text("utf-8") == page(), "Run python tests/docs/test_configuration.py."
+
+
+def test_every_setting_is_described() -> None:
+    fields = [(path, one) for path, _, kind in SECTIONS for one in describe(kind)]
+    fields += [(name, one) for name, settings in plugins() for one in settings]
+    assert [f"{path}.{one.name}" for path, one in fields if not one.description] == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
