@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from first_party import FIRST_PARTY
 
 from perfopt.config.describe import SettingField, describe
 from perfopt.config.kubernetes import KubernetesConfig
@@ -79,6 +78,7 @@ service:
 | `price_books` | mapping of names to price books | | [Prices of your own](../how-to/price-books.md). |
 | `price_book` | text | `default` | Book of workloads that name none. |
 """
+OWN = {f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning")}
 SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("sources.NAME", "with `type: prometheus`", PrometheusConfig),
     ("sources.NAME", "with `type: files`", FilesConfig),
@@ -107,7 +107,7 @@ def page() -> str:
 
 
 def plugins() -> list[tuple[str, tuple[SettingField, ...]]]:
-    return [(info.name, info.settings) for info in load_plugins().plugins if info.name in FIRST_PARTY]
+    return [(info.name, info.settings) for info in load_plugins().plugins if info.distribution in OWN]
 
 
 def table(fields: tuple[SettingField, ...]) -> str:
