@@ -33,7 +33,7 @@ from perfopt.evaluation.score import WindowScore, score
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext, Container, Proposal
 from perfopt.rules import Ruled, default_book
-from perfopt_cost.calibration import Calibration, parse_calibration
+from perfopt_cost.calibration import BoundCalibration, parse_calibration
 from perfopt_cost.strategy import CostStrategy
 from perfopt_cost.training.fit import FOLDS, fit, fold_of
 from perfopt_cost.training.windows import METRICS, FleetWindows, windows
@@ -207,7 +207,7 @@ def prior(path: Path) -> str:
     return f"mean {mean:.3f}, strength {strength:.2f}: {len(known_vms)} VMs, {scored} windows"
 
 
-def _without(found: dict[str, FleetWindows], fold: int) -> Calibration:
+def _without(found: dict[str, FleetWindows], fold: int) -> BoundCalibration:
     """Returns the bounds fitted to the VMs of the other folds."""
     bounds = {
         name: fit(one.where(np.array([fold_of(vm) != fold for vm in one.names])), name)

@@ -1,1 +1,1 @@
-"""COST_OPTIMIZATION: the cheapest size, replicas, placement and schedule that keep a service's promises."""
+"""COST_OPTIMIZATION: the cheapest size, replicas, placement and schedule that is safe for a service."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, HpaState, running_replicas, unseen_triggers
-from perfopt_cost.demand import Need
-from perfopt_cost.freedom import Freedom
+from perfopt_cost.allowed import AllowedChanges
+from perfopt_cost.demand import ContainerDemand
 
 MIN_SAVING = 0.05
 CLAIM_MARGIN_PERCENT = 5.0
@@ -16,7 +16,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Minimum:
+class LowerMinimum:
     """A lower minimum.
 
     Attributes:
@@ -32,8 +32,10 @@ class Minimum:
     orphaned: bool
 
 
-def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need]) -> Minimum | None:
-    """Returns the least minimum that history says is enough; None where there is nothing to gain.
+def lower_minimum(
+    context: AnalysisContext, allowed: AllowedChanges, needs: list[ContainerDemand]
+) -> LowerMinimum | None:
+    """Returns the least minimum that is enough for the history; None where there is nothing to gain.
 
     The autoscaler's rule desired = ceil(use / (target × request)) is applied to the history with a delay of
     one step, for every minimum down to the floor. Only for one that scales on cpu alone. A pod's use stays
@@ -47,7 +49,7 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
         or hpa.target_memory_utilization_percent is not None
     ):
         return None
-    if hpa.target_cpu_utilization_percent is None or not request or hpa.min_replicas <= freedom.floor:
+    if hpa.target_cpu_utilization_percent is None or not request or hpa.min_replicas <= allowed.floor:
         return None
     ran = running_replicas(context.snapshot)
     used = _total(context, ran)
@@ -55,8 +57,8 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
         return None
     wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
     before = _planned(wanted, hpa.min_replicas, hpa)
-    most = min(request, freedom.load * float(np.quantile(used / ran, 1 - _MAX_OVER)))
-    for least in range(max(freedom.floor, 1), hpa.min_replicas):
+    most = min(request, allowed.load * float(np.quantile(used / ran, 1 - _MAX_OVER)))
+    for least in range(max(allowed.floor, 1), hpa.min_replicas):
         planned = _planned(wanted, least, hpa)
         if float((used > planned * most * (1 + _ROUNDING)).mean()) <= _MAX_OVER:
             return _worth(least, planned, before, ran, wanted, hpa)
@@ -65,12 +67,12 @@ def lower_minimum(context: AnalysisContext, freedom: Freedom, needs: list[Need])
 
 def _worth(
     least: int, planned: Array, before: Array, ran: Array, wanted: Array, hpa: HpaState
-) -> Minimum | None:
+) -> LowerMinimum | None:
     saving = 1 - max(planned.sum() / before.sum(), planned.sum() / ran.sum())
     if saving < MIN_SAVING:
         return None
     orphaned = bool((wanted <= hpa.min_replicas).mean() >= _ORPHANED)
-    return Minimum(least, float(planned.mean()), max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0), orphaned)
+    return LowerMinimum(least, float(planned.mean()), max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0), orphaned)
 
 
 def _planned(wanted: Array, least: int, hpa: HpaState) -> Array:

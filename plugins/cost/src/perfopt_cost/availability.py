@@ -15,7 +15,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
+class AvailabilityNeeds:
     """What the class of a service asks for.
 
     Attributes:
@@ -36,7 +36,7 @@ class Availability:
         return self.floor > 1 and self.zones > 1
 
 
-def availability_of(workload: Workload, running: int) -> Availability:
+def availability_of(workload: Workload, running: int) -> AvailabilityNeeds:
     """Returns what a workload of so many replicas needs.
 
     A critical service outlives the loss of a zone, under load; a standard one that has two replicas keeps
@@ -45,7 +45,7 @@ def availability_of(workload: Workload, running: int) -> Availability:
     kind = workload.service_class
     floor = {ServiceClass.CRITICAL: 2, ServiceClass.STANDARD: min(running, 2)}.get(kind, 1)
     zones = len(workload.zones) or ASSUMED_ZONES
-    return Availability(floor, zones, bool(workload.zones), kind is ServiceClass.CRITICAL and zones > 1)
+    return AvailabilityNeeds(floor, zones, bool(workload.zones), kind is ServiceClass.CRITICAL and zones > 1)
 
 
 def survivors(replicas: int, zones: int) -> int:
@@ -59,10 +59,10 @@ def fewest(left: Array, zones: int) -> Array:
     return replicas
 
 
-def constraints(context: AnalysisContext, wanted: Availability) -> list[dict[str, Any]]:
+def constraints(context: AnalysisContext, wanted: AvailabilityNeeds) -> list[dict[str, Any]]:
     """Returns the topologySpreadConstraints that the recommendation rests on, as a manifest has them.
 
-    Those that it has are kept. Pods are refused only where a critical service is known to have zones.
+    Existing ones stay. Pods are refused only where a critical service is known to have zones.
     """
     workload = context.snapshot.workload
     current: list[dict[str, Any]] = workload.state.extra.get(CONSTRAINTS) or []
@@ -70,19 +70,19 @@ def constraints(context: AnalysisContext, wanted: Availability) -> list[dict[str
     if wanted.floor < 2 or any(one.get("topologyKey") == key for one in current):
         return current
     must = wanted.carries and wanted.known
-    made: dict[str, Any] = {
+    constraint: dict[str, Any] = {
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "DoNotSchedule" if must else "ScheduleAnyway",
     }
     name = next((label for label in _NAMES if label in workload.labels), None)
     if name is not None:
-        made["labelSelector"] = {"matchLabels": {name: workload.labels[name]}}
-    return [*current, made]
+        constraint["labelSelector"] = {"matchLabels": {name: workload.labels[name]}}
+    return [*current, constraint]
 
 
-def reasons(kind: ServiceClass, wanted: Availability) -> tuple[Reason, ...]:
-    """Says what availability narrows; nothing where it does not."""
+def reasons(kind: ServiceClass, wanted: AvailabilityNeeds) -> tuple[Reason, ...]:
+    """States what availability narrows; nothing where it does not."""
     if wanted.floor == 1:
         return ()
     if wanted.zones == 1:

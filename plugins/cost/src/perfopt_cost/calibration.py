@@ -17,7 +17,7 @@ from importlib.resources import files
 import numpy as np
 
 from perfopt.plugin import Array, Prior, ServiceClass
-from perfopt_cost.features import LOCATION, SPREAD, describe
+from perfopt_cost.features import LOCATION, SPREAD, usage_features
 
 SPREAD_CLIP = 3.0  # standard deviations: beyond the fleet's range the margin is not extrapolated
 LOCATION_CLIP = 1.0
@@ -25,8 +25,8 @@ MARGIN_LOGS = (-5.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """An upper bound and what it was made of.
+class DemandBound:
+    """An upper bound and its reference.
 
     Attributes:
         value: the bound, in the unit of the values.
@@ -73,20 +73,20 @@ class BoundModel:
             and bool((self.scale > 0).all() and 0 < self.level <= 1 and self.floor > 0)
         )
 
-    def bound(self, values: Array, validity_steps: int) -> Bound:
+    def bound(self, values: Array, validity_steps: int) -> DemandBound:
         """Returns the bound from values of shape (pods, n), NaN where missing, with at least one sample."""
-        seen = describe(values, validity_steps, self.level, self.floor)
+        seen = usage_features(values, validity_steps, self.level, self.floor)
         spread = np.clip((seen.spread - self.centre) / self.scale, -SPREAD_CLIP, SPREAD_CLIP)
         margin = math.exp(
             min(max(self.intercept + float(self.spread @ spread), MARGIN_LOGS[0]), MARGIN_LOGS[1])
         )
         location = float(self.location @ np.clip(seen.location, -LOCATION_CLIP, LOCATION_CLIP))
         reference = max(seen.reference, self.floor / 2)
-        return Bound(reference * math.exp(location + margin), seen.reference, self.held)
+        return DemandBound(reference * math.exp(location + margin), seen.reference, self.held)
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class BoundCalibration:
     """What the package ships.
 
     Attributes:
@@ -99,10 +99,10 @@ class Calibration:
     prior: Prior
 
 
-def parse_calibration(text: str) -> Calibration:
+def parse_calibration(text: str) -> BoundCalibration:
     """Reads the file that `perfopt train --what cost` writes."""
     data = json.loads(text)
-    return Calibration(
+    return BoundCalibration(
         cpu={kind: _model(data["cpu"], kind) for kind in ServiceClass},
         memory={kind: _model(data["memory"], kind) for kind in ServiceClass},
         prior=Prior(**data["prior"]),
@@ -117,12 +117,12 @@ def _model(data: Mapping[str, dict[str, object]], kind: ServiceClass) -> BoundMo
 
 
 @lru_cache(maxsize=4)
-def read_calibration(content: bytes) -> Calibration:
+def read_calibration(content: bytes) -> BoundCalibration:
     """Returns the calibration of a file's content, read once for each content."""
     return parse_calibration(content.decode())
 
 
 @lru_cache(maxsize=1)
-def shipped_calibration() -> Calibration:
+def shipped_calibration() -> BoundCalibration:
     """Returns the calibration of this package, read once."""
     return parse_calibration((files("perfopt_cost") / "calibration.json").read_text(encoding="utf-8"))

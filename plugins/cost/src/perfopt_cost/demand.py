@@ -17,15 +17,15 @@ from perfopt.plugin import (
     throttling,
     validity_steps,
 )
-from perfopt_cost.calibration import Bound, BoundModel, Calibration
-from perfopt_cost.hours import HOURS, KINDS, Cells
+from perfopt_cost.calibration import BoundCalibration, BoundModel, DemandBound
+from perfopt_cost.hours import HOURS, KINDS, HourCells
 
 IDLE_CORES = CPU_FLOOR_CORES / 2  # a P99 of half the floor stays within the floor
 OVER_LIMIT = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ContainerDemand:
     """What one replica of a container needs while as many replicas run as now.
 
     Attributes:
@@ -38,8 +38,8 @@ class Need:
     """
 
     name: str
-    cpu: Bound | None
-    memory: Bound | None
+    cpu: DemandBound | None
+    memory: DemandBound | None
     memory_least: float
     cpu_seen: float
     shape: Array
@@ -51,9 +51,9 @@ class Need:
 
 
 def needs(
-    context: AnalysisContext, calibration: Calibration, cells: Cells
-) -> list[Need] | InsufficientHistory:
-    """Returns what each container needs, or why that can't be said of one of them."""
+    context: AnalysisContext, calibration: BoundCalibration, cells: HourCells
+) -> list[ContainerDemand] | InsufficientHistory:
+    """Returns what each container needs, or why that is not known of one of them."""
     names = [container.name for container in context.snapshot.workload.state.containers]
     load = running_replicas(context.snapshot)
     load = load / max(context.snapshot.workload.state.replicas or 1, 1)
@@ -71,11 +71,11 @@ def needs(
 
 
 def _need(
-    context: AnalysisContext, calibration: Calibration, cells: Cells, name: str, load: Array
-) -> Need | InsufficientHistory:
+    context: AnalysisContext, calibration: BoundCalibration, cells: HourCells, name: str, load: Array
+) -> ContainerDemand | InsufficientHistory:
     kind = context.snapshot.workload.service_class
     shape = np.ones((KINDS, HOURS))
-    bounds: dict[str, Bound | None] = {}
+    bounds: dict[str, DemandBound | None] = {}
     seen = least = 0.0
     for metric, model in (("cpu_cores", calibration.cpu[kind]), ("memory_bytes", calibration.memory[kind])):
         used = _usable(context, name, metric)
@@ -93,22 +93,24 @@ def _need(
             least = float(np.nanmin(values))
             values = np.fmax.reduce(values, axis=0)[None]
         bounds[metric] = _bounded(context, name, metric, values, model)
-    return Need(name, bounds["cpu_cores"], bounds["memory_bytes"], least, seen, shape)
+    return ContainerDemand(name, bounds["cpu_cores"], bounds["memory_bytes"], least, seen, shape)
 
 
-def _bounded(context: AnalysisContext, name: str, metric: str, values: Array, model: BoundModel) -> Bound:
+def _bounded(
+    context: AnalysisContext, name: str, metric: str, values: Array, model: BoundModel
+) -> DemandBound:
     """Returns the bound, no higher than a limit that use never passed lets it be, and idle use as idle."""
-    made = model.bound(values, validity_steps(context))
+    bound = model.bound(values, validity_steps(context))
     container = context.snapshot.workload.state.container(name)
     limit = getattr(container, "cpu_limit_cores" if metric == "cpu_cores" else "memory_limit_bytes", None)
     peak = float(np.nanmax(values))
-    value = made.value
+    value = bound.value
     if limit:
         value = min(value, limit if peak <= limit else peak * OVER_LIMIT)
-    if metric == "cpu_cores" and (made.reference <= IDLE_CORES or peak <= CPU_FLOOR_CORES):
+    if metric == "cpu_cores" and (bound.reference <= IDLE_CORES or peak <= CPU_FLOOR_CORES):
         value = CPU_FLOOR_CORES
     floor = CPU_FLOOR_CORES if metric == "cpu_cores" else MEMORY_FLOOR_BYTES
-    return Bound(max(value, floor), made.reference, made.held)
+    return DemandBound(max(value, floor), bound.reference, bound.held)
 
 
 def _usable(

@@ -1,4 +1,4 @@
-"""What a history of use says of the window after it: a few logarithms and their differences.
+"""Features of a history of use that bound the window after it: a few logarithms and their differences.
 
 History is cut, from its end backwards, into at most 14 blocks of a seventh of the validity or more: days, for
 two weeks of history and a validity of one.
@@ -20,7 +20,7 @@ SPREAD = ("above", "below", "own_error", "median", "level", "blocks")
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class UsageFeatures:
     """A history in numbers.
 
     Attributes:
@@ -34,8 +34,8 @@ class Described:
     spread: Array
 
 
-def describe(values: Array, validity_steps: int, level: float, floor: float) -> Described:
-    """Returns what a history says.
+def usage_features(values: Array, validity_steps: int, level: float, floor: float) -> UsageFeatures:
+    """Returns the features of a history.
 
     Args:
         values: use, shape (pods, n), NaN where missing; at least one sample.
@@ -55,7 +55,7 @@ def describe(values: Array, validity_steps: int, level: float, floor: float) -> 
     tail = logs[:, size - count * block :].reshape(len(logs), count, block)
     peaks = _block_levels(tail.transpose(1, 0, 2).reshape(count, -1), level)
     spreads = (float(everything.max()) - reference, reference - below, _own_error(peaks), reference - median)
-    return Described(
+    return UsageFeatures(
         reference=math.exp(reference),
         location=np.array([float(peaks[-2:].max()) - reference, _decayed(peaks) - reference]),
         spread=np.array(

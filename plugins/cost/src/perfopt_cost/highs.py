@@ -1,4 +1,4 @@
-"""The programme of perfopt_cost.programme as matrices for HiGHS."""
+"""The optimization model of perfopt_cost.milp as matrices for HiGHS."""
 
 from typing import Any
 
@@ -8,52 +8,52 @@ from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 from scipy.sparse import coo_array
 
 from perfopt.plugin import Array
-from perfopt_cost.programme import Programme, Solution, gap_of
+from perfopt_cost.milp import MilpSolution, OptimizationModel, gap_of
 
 
-def solve_by_highs(programme: Programme, time_limit: float) -> Solution | None:
-    """Solves a programme by branch and cut; None where HiGHS found no answer in time.
+def solve_by_highs(model: OptimizationModel, time_limit: float) -> MilpSolution | None:
+    """Solves a model by branch and cut; None where HiGHS found no answer in time.
 
     Args:
-        programme: what to solve.
+        model: what to solve.
         time_limit: seconds; what was found by then is returned with its gap.
     """
-    pairs = np.argwhere(np.isfinite(programme.demand_price))
+    pairs = np.argwhere(np.isfinite(model.demand_price))
     if not len(pairs):
         return None
-    demand = programme.demand_price[pairs[:, 0], pairs[:, 1]]
-    spot = programme.spot_price[pairs[:, 0], pairs[:, 1]]
+    demand = model.demand_price[pairs[:, 0], pairs[:, 1]]
+    spot = model.spot_price[pairs[:, 0], pairs[:, 1]]
     saving = np.where(np.isfinite(spot), demand - spot, 0.0)
-    periods = programme.hours.size
+    periods = model.hours.size
     cost = np.concatenate(
         [
             np.zeros(len(pairs)),
-            np.outer(programme.hours, demand).ravel(),
-            -np.outer(programme.hours, saving).ravel(),
+            np.outer(model.hours, demand).ravel(),
+            -np.outer(model.hours, saving).ravel(),
         ]
     )
     result = milp(
         cost,
-        constraints=_constraints(programme, pairs),
+        constraints=_constraints(model, pairs),
         integrality=np.ones(cost.size),
-        bounds=_bounds(programme, len(pairs), spot),
+        bounds=_bounds(model, len(pairs), spot),
         options={"time_limit": time_limit},
     )
-    return None if result.x is None else _solution(programme, result, pairs, periods)
+    return None if result.x is None else _solution(model, result, pairs, periods)
 
 
-def _bounds(programme: Programme, pairs: int, spot: Array) -> Bounds:
-    replicas = np.full(programme.hours.size * pairs, float(programme.most))
-    on_spot = np.tile(np.where(np.isfinite(spot), float(programme.most), 0.0), programme.hours.size)
+def _bounds(model: OptimizationModel, pairs: int, spot: Array) -> Bounds:
+    replicas = np.full(model.hours.size * pairs, float(model.most))
+    on_spot = np.tile(np.where(np.isfinite(spot), float(model.most), 0.0), model.hours.size)
     return Bounds(0.0, np.concatenate([np.ones(pairs), replicas, on_spot]))
 
 
-def _constraints(programme: Programme, pairs: NDArray[Any]) -> list[LinearConstraint]:
+def _constraints(model: OptimizationModel, pairs: NDArray[Any]) -> list[LinearConstraint]:
     """Returns one choice, and for each period and pair x >= least y, x <= most y and the two limits of z."""
-    n, s = len(pairs), programme.hours.size
+    n, s = len(pairs), model.hours.size
     y = np.tile(np.arange(n), s)
     x, z = n + np.arange(s * n), n + s * n + np.arange(s * n)
-    least = programme.least[:, pairs[:, 0]].ravel()
+    least = model.least[:, pairs[:, 0]].ravel()
     ones, rows, width = np.ones(s * n), np.arange(s * n), n + 2 * s * n
 
     def rows_of(*terms: tuple[NDArray[Any], Array]) -> coo_array:
@@ -65,19 +65,21 @@ def _constraints(programme: Programme, pairs: NDArray[Any]) -> list[LinearConstr
     return [
         LinearConstraint(choice, 1, 1),
         LinearConstraint(rows_of((x, ones), (y, -least)), lb=0),
-        LinearConstraint(rows_of((x, ones), (y, -ones * programme.most)), ub=0),
-        LinearConstraint(rows_of((z, ones), (x, -ones * programme.spot_share)), ub=0),
-        LinearConstraint(rows_of((z, ones), (x, -ones), (y, ones * programme.steady)), ub=0),
+        LinearConstraint(rows_of((x, ones), (y, -ones * model.most)), ub=0),
+        LinearConstraint(rows_of((z, ones), (x, -ones * model.spot_share)), ub=0),
+        LinearConstraint(rows_of((z, ones), (x, -ones), (y, ones * model.steady)), ub=0),
     ]
 
 
-def _solution(programme: Programme, result: OptimizeResult, pairs: NDArray[Any], periods: int) -> Solution:
+def _solution(
+    model: OptimizationModel, result: OptimizeResult, pairs: NDArray[Any], periods: int
+) -> MilpSolution:
     values = np.round(result.x)
     n = len(pairs)
     chosen = int(values[:n].argmax())
     replicas = values[n : n + periods * n].reshape(periods, n)[:, chosen]
     spot = values[n + periods * n :].reshape(periods, n)[:, chosen]
-    return Solution(
+    return MilpSolution(
         size=int(pairs[chosen, 0]),
         place=int(pairs[chosen, 1]),
         replicas=tuple(int(count) for count in replicas),

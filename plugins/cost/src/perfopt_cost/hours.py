@@ -20,13 +20,13 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class HourCells:
     """Which hour of which kind of day each step of a history is.
 
     Attributes:
         cell: kind * HOURS + hour, shape (steps,).
         day: number of the UTC day, shape (steps,).
-        calendar: the exchange whose sessions tell the kinds apart; None is weekdays and weekends.
+        calendar: the exchange whose sessions separate the kinds; None is weekdays and weekends.
     """
 
     cell: Ints
@@ -51,14 +51,14 @@ class Cells:
         return np.where(enough.all(axis=1)[:, None], share, 1.0)
 
 
-def cells_of(context: AnalysisContext) -> Cells:
+def cells_of(context: AnalysisContext) -> HourCells:
     """Returns the cells of a history, by the sessions of the exchange that the workload follows, if any."""
     calendar = calendar_of(context)
     code = context.snapshot.workload.exchange if calendar else None
     return _cells(context.snapshot.grid, calendar, code, context.now)
 
 
-def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None, now: datetime) -> Cells:
+def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None, now: datetime) -> HourCells:
     """An exchange's hours are those of the days around `now`: its opens move with daylight saving time."""
     seconds = grid.epoch_seconds().astype(np.int64)
     day = seconds // (HOURS * _HOUR)
@@ -67,7 +67,7 @@ def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None, n
     else:
         closed = calendar.closed(grid)
         seconds = seconds - _moved(calendar, day, now)
-    return Cells(closed.astype(np.int64) * HOURS + seconds // _HOUR % HOURS, day, code)
+    return HourCells(closed.astype(np.int64) * HOURS + seconds // _HOUR % HOURS, day, code)
 
 
 def _moved(calendar: SessionCalendar, days: Ints, now: datetime) -> Ints:
@@ -97,7 +97,7 @@ _MASKS, _SPANS = _blocks()
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class SchedulePeriod:
     """Hours that have the same number of replicas.
 
     Attributes:
@@ -109,17 +109,17 @@ class Period:
     hours: float
 
 
-def whole(context: AnalysisContext) -> list[Period]:
+def whole(context: AnalysisContext) -> list[SchedulePeriod]:
     """Returns the one period of a state without schedule."""
-    return [Period(np.ones(KINDS * HOURS, dtype=np.bool_), context.validity.total_seconds() / _HOUR)]
+    return [SchedulePeriod(np.ones(KINDS * HOURS, dtype=np.bool_), context.validity.total_seconds() / _HOUR)]
 
 
-def periods(context: AnalysisContext, cells: Cells, shape: Array) -> list[Period]:
+def periods(context: AnalysisContext, cells: HourCells, shape: Array) -> list[SchedulePeriod]:
     """Returns a busy and a quiet part of each kind of day, so that the least area is under their peaks.
 
     Args:
-        context: tells the validity window.
-        cells: of the history; tells the calendar.
+        context: has the validity window.
+        cells: of the history, with the calendar.
         shape: share of the peak needed in each hour, shape (KINDS, HOURS).
     """
     ahead = hours_ahead(context, cells)
@@ -134,11 +134,11 @@ def periods(context: AnalysisContext, cells: Cells, shape: Array) -> list[Period
             chosen = np.zeros((KINDS, HOURS), dtype=np.bool_)
             chosen[kind] = mask
             flat = chosen.reshape(-1)
-            found.append(Period(flat, float(flat[ahead].sum())))
+            found.append(SchedulePeriod(flat, float(flat[ahead].sum())))
     return [period for period in found if period.hours > 0]
 
 
-def hours_ahead(context: AnalysisContext, cells: Cells) -> Ints:
+def hours_ahead(context: AnalysisContext, cells: HourCells) -> Ints:
     """Returns the cell of each hour of the validity window, shape (hours,)."""
     count = max(-(-context.validity // timedelta(hours=1)), 1)
     start = context.now.replace(minute=0, second=0, microsecond=0)
@@ -147,7 +147,7 @@ def hours_ahead(context: AnalysisContext, cells: Cells) -> Ints:
 
 
 def schedule(
-    context: AnalysisContext, cells: Cells, found: list[Period], replicas: tuple[int, ...]
+    context: AnalysisContext, cells: HourCells, found: list[SchedulePeriod], replicas: tuple[int, ...]
 ) -> list[dict[str, Any]]:
     """Returns the minimum of replicas over the validity window, as {start, end, min_replicas} in turn.
 

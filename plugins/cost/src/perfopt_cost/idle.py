@@ -5,14 +5,14 @@ from datetime import timedelta
 import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, Reason
-from perfopt_cost.demand import Need
+from perfopt_cost.demand import ContainerDemand
 
 LONG_ENOUGH = timedelta(days=3)
 _PROBES_REQUESTS = 0.02  # a second: an hourly check, a scrape
 _PROBES_BYTES = 1000.0  # a second and workload: health checks and scrapes weigh less
 
 
-def idle_reasons(context: AnalysisContext, needs: list[Need]) -> tuple[Reason, ...]:
+def idle_reasons(context: AnalysisContext, needs: list[ContainerDemand]) -> tuple[Reason, ...]:
     """Returns that the service is idle or abandoned, and what to do about it; nothing where it is neither."""
     length = context.snapshot.grid.size * context.snapshot.grid.step
     if length < LONG_ENOUGH or not all(need.idle for need in needs):
@@ -25,13 +25,13 @@ def idle_reasons(context: AnalysisContext, needs: list[Need]) -> tuple[Reason, .
             " owner; scaled to zero or removed it would cost nothing."
         )
         return (Reason(code="abandoned", text=text, data={"days": round(days, 1)}),)
-    heard = "It was called all the same" if called else "Whether it was called is not measured"
-    text = f"It used next to no cpu in {days:.0f} days (at most 10m a replica). {heard}."
+    calls = "It was called all the same" if called else "Whether it was called is not measured"
+    text = f"It used next to no cpu in {days:.0f} days (at most 10m a replica). {calls}."
     return (Reason(code="idle", text=text, data={"days": round(days, 1)}),)
 
 
 def _called(context: AnalysisContext) -> bool | None:
-    """Returns whether anything called the service; None where nothing says so."""
+    """Returns whether anything called the service; None where that is not measured."""
     for metric, most in (
         ("requests_per_second", _PROBES_REQUESTS),
         ("network_receive_bytes_per_second", _PROBES_BYTES),

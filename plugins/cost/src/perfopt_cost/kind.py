@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perfopt.plugin import InvalidInputError, Trainer
-from perfopt_cost.calibration import Calibration, parse_calibration
+from perfopt_cost.calibration import BoundCalibration, parse_calibration
 from perfopt_cost.training.trainer import CostTrainer
 
 
@@ -17,7 +17,7 @@ class CostKind:
     description: str = "upper bounds of cpu and memory for COST_OPTIMIZATION"
     trainer: Trainer | None = field(default_factory=CostTrainer)
 
-    def load(self, content: bytes) -> Calibration:
+    def load(self, content: bytes) -> BoundCalibration:
         """Returns the bounds of a file's content.
 
         Raises:

@@ -17,7 +17,7 @@ TOLERATED = 0.05  # share of the requests that may come in steps that missed, as
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class LatencyHeadroom:
     """What the objective leaves.
 
     Attributes:
@@ -34,21 +34,21 @@ class Room:
     reasons: tuple[Reason, ...] = ()
 
 
-def room(context: AnalysisContext, running: int) -> Room:
-    """Returns how few replicas may run at the peak: at most half of them go, and the objective stays kept.
+def latency_headroom(context: AnalysisContext, running: int) -> LatencyHeadroom:
+    """Returns how few replicas may run at the peak: at most half of them go, and the objective is still met.
 
-    A model of latency that production variation identifies says how many keep it; without one no replica
+    A latency model that production variation identifies gives the fewest that meet it; without one no replica
     goes at the peak, so that none ever has more load than it has had.
     """
     halved, slo = math.ceil(running / 2), context.snapshot.workload.slo
     if slo is None:
-        return Room(halved)
+        return LatencyHeadroom(halved)
     service = context.snapshot.service
     if realised_latency(service, slo.quantile) is None:
         return _assumed(running, slo, "no latency is measured to hold it to")
     missed = missed_share(service, slo.quantile, slo.latency_ms)
     if missed > TOLERATED:
-        return Room(running, 1.0, True, (_missed(slo, missed),))
+        return LatencyHeadroom(running, 1.0, True, (_missed(slo, missed),))
     found = _outlook(context, slo.quantile, running)
     if isinstance(found, str):
         return _assumed(running, slo, found)
@@ -74,7 +74,7 @@ def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook
     return outlook(today, model, quantile, slice(None)) or "no requests were measured"
 
 
-def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> Room:
+def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
     """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
     counts = np.arange(running, halved - 1, -1, dtype=np.float64)
     loads = np.linspace(1.0, MAX_LOAD, _LOADS)
@@ -83,8 +83,8 @@ def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> Room:
     kept, busy = found.keeps(replicas, limits, slo.latency_ms)
     fewer, more = (_unbroken(part) for part in (kept[: counts.size], kept[counts.size :]))
     least = int(counts[fewer])
-    reason = _says(slo, running, least, float(busy[0]), float(busy[fewer]))
-    return Room(least, float(loads[more]), False, (reason,))
+    reason = _slo_reason(slo, running, least, float(busy[0]), float(busy[fewer]))
+    return LatencyHeadroom(least, float(loads[more]), False, (reason,))
 
 
 def _unbroken(kept: Bools) -> int:
@@ -92,7 +92,7 @@ def _unbroken(kept: Bools) -> int:
     return max(int(np.logical_and.accumulate(kept).sum()) - 1, 0)
 
 
-def _says(slo: Slo, running: int, least: int, before: float, after: float) -> Reason:
+def _slo_reason(slo: Slo, running: int, least: int, before: float, after: float) -> Reason:
     text = (
         f"The SLO is {slo.latency_ms:g} ms: the latency model predicts {before:.0f} ms at the busy load with"
         f" {running} replicas and {after:.0f} ms with {least}, the fewest it lets run at the peak."
@@ -101,12 +101,12 @@ def _says(slo: Slo, running: int, least: int, before: float, after: float) -> Re
     return Reason(code="slo", text=text, data=data)
 
 
-def _assumed(running: int, slo: Slo, why: str) -> Room:
+def _assumed(running: int, slo: Slo, why: str) -> LatencyHeadroom:
     text = (
         f"There is an SLO of {slo.latency_ms:g} ms and no latency model ({why.rstrip('.')}): no replica goes"
         " at the peak. A replica that carries no more than then is assumed to be no slower."
     )
-    return Room(running, 1.0, False, (Reason(code="slo_unchecked", text=text),))
+    return LatencyHeadroom(running, 1.0, False, (Reason(code="slo_unchecked", text=text),))
 
 
 def _missed(slo: Slo, missed: float) -> Reason:

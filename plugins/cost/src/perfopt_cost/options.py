@@ -1,4 +1,4 @@
-"""From needs and freedom to the programme, and from its solution back to containers."""
+"""From needs and allowed changes to the optimization model, and from its solution back to containers."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from perfopt.plugin import (
     NodeType,
     PriceBook,
 )
+from perfopt_cost.allowed import AllowedChanges, carries
 from perfopt_cost.availability import fewest, survivors
-from perfopt_cost.demand import Need
-from perfopt_cost.freedom import Freedom, carries
-from perfopt_cost.hours import Period
-from perfopt_cost.programme import Programme
+from perfopt_cost.demand import ContainerDemand
+from perfopt_cost.hours import SchedulePeriod
+from perfopt_cost.milp import OptimizationModel
 
 SIZES = 16  # numbers of replicas that a size is made for, at most
 SMALL_MOVE = 0.10
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class CandidateSizes:
     """Sizes of a pod to choose from: cpu for one number of replicas, memory for one at most as large.
 
     Attributes:
@@ -45,54 +45,56 @@ class Sizes:
     for_cpu: Array
 
 
-def sizes_of(context: AnalysisContext, needs: list[Need], freedom: Freedom) -> Sizes:
+def sizes_of(
+    context: AnalysisContext, needs: list[ContainerDemand], allowed: AllowedChanges
+) -> CandidateSizes:
     """Returns the sizes that keep every container within what it may carry."""
     containers = [context.snapshot.workload.state.container(need.name) for need in needs]
-    at_quietest = _replicas(freedom, quiet=True)
+    at_quietest = _replicas(allowed, quiet=True)
     pairs = [
         (at_peak, at_least)
-        for at_peak in _replicas(freedom)
+        for at_peak in _replicas(allowed)
         for at_least in at_quietest
         if at_least <= at_peak
         and all(
-            carries(need, container.cpu_request_cores if container else None, freedom.running / at_peak)
+            carries(need, container.cpu_request_cores if container else None, allowed.running / at_peak)
             for need, container in zip(needs, containers, strict=True)
         )
     ]
     columns = [
         [
-            _size(need, container or Container(name=need.name), freedom, *pair)
+            _size(need, container or Container(name=need.name), allowed, *pair)
             for need, container in zip(needs, containers, strict=True)
         ]
         for pair in pairs
     ]
     table = np.array(columns, dtype=np.float64).reshape(len(pairs), len(needs), 2)
     ends = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return Sizes(table[:, :, 0].T, table[:, :, 1].T, ends[:, 1], ends[:, 0])
+    return CandidateSizes(table[:, :, 0].T, table[:, :, 1].T, ends[:, 1], ends[:, 0])
 
 
-def _replicas(freedom: Freedom, *, quiet: bool = False) -> list[int]:
+def _replicas(allowed: AllowedChanges, *, quiet: bool = False) -> list[int]:
     """Returns the numbers of replicas to make sizes for: at the peak, or at the quietest."""
-    if not freedom.replicas:
-        return [freedom.running]
-    low, high = (freedom.floor if quiet else freedom.least), max(freedom.running, freedom.floor)
+    if not allowed.replicas:
+        return [allowed.running]
+    low, high = (allowed.floor if quiet else allowed.least), max(allowed.running, allowed.floor)
     low = min(low, high)
     spaced = np.geomspace(low, high, min(SIZES, high - low + 1)).round()
     return [int(count) for count in np.unique(spaced)]
 
 
 def _size(
-    need: Need, container: Container, freedom: Freedom, at_peak: int, at_least: int
+    need: ContainerDemand, container: Container, allowed: AllowedChanges, at_peak: int, at_least: int
 ) -> tuple[float, float]:
     cpu, memory = container.cpu_request_cores or 0.0, float(container.memory_request_bytes or 0)
-    if freedom.cpu and need.cpu is not None:
-        cpu = whole_millicores(need.cpu.value * freedom.running / at_peak)
-    if freedom.memory and need.memory is not None:
-        memory = _memory(need, freedom.running / at_least)
+    if allowed.cpu and need.cpu is not None:
+        cpu = whole_millicores(need.cpu.value * allowed.running / at_peak)
+    if allowed.memory and need.memory is not None:
+        memory = _memory(need, allowed.running / at_least)
     return cpu, memory
 
 
-def _memory(need: Need, load: float) -> float:
+def _memory(need: ContainerDemand, load: float) -> float:
     assert need.memory is not None
     risen = (need.memory.value - need.memory_least) * max(load, 1.0)
     return whole_mebibytes(need.memory_least + risen)
@@ -108,62 +110,74 @@ def whole_mebibytes(size: float) -> float:
     return float(max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES))
 
 
-def programme_of(
-    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, periods: list[Period]
-) -> tuple[Programme, tuple[NodeType | None, ...]]:
-    """Returns the programme and its places; without node types in the book there is one place, None."""
+def optimization_model(
+    context: AnalysisContext,
+    needs: list[ContainerDemand],
+    allowed: AllowedChanges,
+    sizes: CandidateSizes,
+    periods: list[SchedulePeriod],
+) -> tuple[OptimizationModel, tuple[NodeType | None, ...]]:
+    """Returns the model and its places; without node types in the book there is one place, None."""
     cpu, memory = sizes.cpu.sum(axis=0), sizes.memory.sum(axis=0)
-    places, demand, spot = _prices(context.price_book, cpu, memory, spot=freedom.spot_share > 0)
-    least = np.stack([_least(context, needs, freedom, sizes, period) for period in periods])
+    places, demand, spot = _prices(context.price_book, cpu, memory, spot=allowed.spot_share > 0)
+    least = np.stack([_least(context, needs, allowed, sizes, period) for period in periods])
     return (
-        Programme(
+        OptimizationModel(
             hours=np.array([period.hours for period in periods]),
             least=least,
             demand_price=demand,
             spot_price=spot,
-            most=max(freedom.running, freedom.floor),
-            spot_share=freedom.spot_share,
-            steady=freedom.steady,
+            most=max(allowed.running, allowed.floor),
+            spot_share=allowed.spot_share,
+            steady=allowed.steady,
         ),
         places,
     )
 
 
 def _least(
-    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, period: Period
+    context: AnalysisContext,
+    needs: list[ContainerDemand],
+    allowed: AllowedChanges,
+    sizes: CandidateSizes,
+    period: SchedulePeriod,
 ) -> Array:
     """Returns how many replicas of each size carry a period, shape (sizes,)."""
-    least = np.maximum(sizes.for_memory, max(freedom.floor if freedom.replicas else freedom.running, 1))
-    if not freedom.replicas:
+    least = np.maximum(sizes.for_memory, max(allowed.floor if allowed.replicas else allowed.running, 1))
+    if not allowed.replicas:
         return least
     for row, need in enumerate(needs):
         if need.cpu is not None:
-            wanted = need.cpu.value * freedom.running * float(need.shape.reshape(-1)[period.cells].max())
+            wanted = need.cpu.value * allowed.running * float(need.shape.reshape(-1)[period.cells].max())
             least = np.maximum(
                 least, np.ceil(wanted / np.maximum(sizes.cpu[row], CPU_FLOOR_CORES) - _ROUNDING)
             )
     peak = max(float(need.shape.reshape(-1)[period.cells].max()) for need in needs)
     # what narrows the peak (latency, one step at a time) narrows a quieter hour by as much
-    least = np.maximum(least, np.ceil(freedom.least * peak - _ROUNDING))
-    if freedom.availability.carries:
-        zones = freedom.availability.zones
-        left = np.maximum(np.ceil(needed_alive(context, needs, freedom, sizes, peak) - _ROUNDING), 1.0)
+    least = np.maximum(least, np.ceil(allowed.least * peak - _ROUNDING))
+    if allowed.availability.carries:
+        zones = allowed.availability.zones
+        left = np.maximum(np.ceil(needed_alive(context, needs, allowed, sizes, peak) - _ROUNDING), 1.0)
         # no fewer than outlive it today, if those are too few for the load
-        least = np.maximum(least, fewest(np.minimum(left, max(survivors(freedom.running, zones), 1)), zones))
+        least = np.maximum(least, fewest(np.minimum(left, max(survivors(allowed.running, zones), 1)), zones))
     return least
 
 
 def needed_alive(
-    context: AnalysisContext, needs: list[Need], freedom: Freedom, sizes: Sizes, peak: float
+    context: AnalysisContext,
+    needs: list[ContainerDemand],
+    allowed: AllowedChanges,
+    sizes: CandidateSizes,
+    peak: float,
 ) -> Array:
     """Returns how many replicas of each size carry a load within their limits, shape (sizes,).
 
     Those that a lost zone leaves may use all that their limits allow; without a limit one is taken to do.
 
     Args:
-        context: tells limits.
+        context: has the limits.
         needs: of the containers, in the order of the sizes' rows.
-        freedom: tells how many run.
+        allowed: has how many run.
         sizes: to choose from.
         peak: the load, as a share of the highest.
     """
@@ -173,15 +187,15 @@ def needed_alive(
         if container is None:
             continue
         if need.cpu is not None and container.cpu_limit_cores:
-            risen = container.cpu_limit_cores * np.maximum(freedom.running / sizes.for_cpu, 1.0)
+            risen = container.cpu_limit_cores * np.maximum(allowed.running / sizes.for_cpu, 1.0)
             alive = np.maximum(
-                alive, need.cpu.value * freedom.running * peak / np.maximum(risen, sizes.cpu[row])
+                alive, need.cpu.value * allowed.running * peak / np.maximum(risen, sizes.cpu[row])
             )
         if need.memory is not None and container.memory_limit_bytes:
             limit = np.maximum(container.memory_limit_bytes, sizes.memory[row])
-            spare = np.maximum(limit - need.memory_least, _MIB)
+            headroom = np.maximum(limit - need.memory_least, _MIB)
             alive = np.maximum(
-                alive, (need.memory.value - need.memory_least) * freedom.running * peak / spare
+                alive, (need.memory.value - need.memory_least) * allowed.running * peak / headroom
             )
     return alive
 
@@ -210,12 +224,12 @@ def _prices(
     return tuple(book.node_types), on_demand * scale, on_spot * scale
 
 
-def container_of(old: Container, need: Need, cpu: float, memory: float, load: float) -> Container:
+def container_of(old: Container, need: ContainerDemand, cpu: float, memory: float, load: float) -> Container:
     """Returns a container with a new size; limits rise with a replica's load and never stand below a request.
 
     Args:
         old: what it has.
-        need: tells what is measured; what is not stays.
+        need: what is measured; the rest stays.
         cpu: request, cores.
         memory: request, bytes.
         load: of a replica at the peak, relative to now.
@@ -239,7 +253,7 @@ def container_of(old: Container, need: Need, cpu: float, memory: float, load: fl
     )
 
 
-def memory_for_load(container: Container, need: Need, load: float) -> Container:
+def memory_for_load(container: Container, need: ContainerDemand, load: float) -> Container:
     """Returns a container with memory for so many times its present load, and no less than it has.
 
     Args:

@@ -24,15 +24,16 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_cost import text
+from perfopt_cost.allowed import AllowedChanges, allowed_changes
 from perfopt_cost.autoscaler import lower_minimum
 from perfopt_cost.availability import CONSTRAINTS, constraints
-from perfopt_cost.calibration import Calibration, read_calibration, shipped_calibration
-from perfopt_cost.demand import Need, needs, shortage
-from perfopt_cost.freedom import Freedom, freedom_of
-from perfopt_cost.hours import Cells, Period, cells_of, periods, schedule, whole
+from perfopt_cost.calibration import BoundCalibration, read_calibration, shipped_calibration
+from perfopt_cost.demand import ContainerDemand, needs, shortage
+from perfopt_cost.hours import HourCells, SchedulePeriod, cells_of, periods, schedule, whole
 from perfopt_cost.idle import idle_reasons
-from perfopt_cost.options import container_of, memory_for_load, programme_of, sizes_of
-from perfopt_cost.programme import MAX_ENUMERATED, Solution, solve
+from perfopt_cost.milp import MilpSolution
+from perfopt_cost.options import container_of, memory_for_load, optimization_model, sizes_of
+from perfopt_cost.solver import MAX_ENUMERATED, solve
 
 _TYPE = OptimizationType.COST_OPTIMIZATION
 _MERGE = MergeHints(
@@ -49,15 +50,15 @@ WORTH_A_SCHEDULE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A solved programme as a state.
+class _PricedPlan:
+    """A solved model as a state.
 
     Attributes:
         saving_percent: of the replica-hours, by the schedule; None without one.
     """
 
     target: WorkloadState
-    solution: Solution
+    solution: MilpSolution
     cost: float
     saving_percent: float | None = None
     reasons: tuple[Reason, ...] = ()
@@ -65,11 +66,11 @@ class _Plan:
 
 @dataclass
 class CostStrategy:
-    """Chooses size, replicas, node type, spot share and schedule; see perfopt_cost.programme.
+    """Chooses size, replicas, node type, spot share and schedule; see perfopt_cost.milp.
 
     Attributes:
         calibration: what bounds of demand are made of, where the user gives no model of the kind `cost`.
-        enumerated_most: programmes with more pairs of size and place than this go to HiGHS.
+        enumerated_most: models with more pairs of size and place than this go to HiGHS.
     """
 
     name: str = "cost"
@@ -89,7 +90,7 @@ class CostStrategy:
     )
     forecasts: Sequence[str] = ()
     prior: Prior = field(default_factory=lambda: shipped_calibration().prior)
-    calibration: Calibration = field(default_factory=shipped_calibration)
+    calibration: BoundCalibration = field(default_factory=shipped_calibration)
     enumerated_most: int = MAX_ENUMERATED
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
@@ -114,24 +115,28 @@ class CostStrategy:
         needed = needs(context, calibration, cells)
         if isinstance(needed, InsufficientHistory):
             return needed.declined(_TYPE)
-        freedom = freedom_of(context)
-        plan = self._cheapest(context, needed, freedom, cells)
-        answer = _answer(context, needed, freedom, plan, cost)
+        allowed = allowed_changes(context)
+        plan = self._cheapest(context, needed, allowed, cells)
+        answer = _answer(context, needed, allowed, plan, cost)
         if given is None or isinstance(answer, Declined):
             return answer
         return msgspec.structs.replace(answer, prior=calibration.prior)
 
     def _cheapest(
-        self, context: AnalysisContext, needed: list[Need], freedom: Freedom, cells: Cells
-    ) -> _Plan | None:
+        self,
+        context: AnalysisContext,
+        needed: list[ContainerDemand],
+        allowed: AllowedChanges,
+        cells: HourCells,
+    ) -> _PricedPlan | None:
         """Returns the cheaper of a constant number of replicas and a schedule that is worth having."""
-        constant = self._solved(context, needed, freedom, cells, whole(context))
-        if constant is None or not freedom.replicas or freedom.running == 1:
+        constant = self._solved(context, needed, allowed, cells, whole(context))
+        if constant is None or not allowed.replicas or allowed.running == 1:
             return constant
         shape: Array = np.maximum.reduce([need.shape for need in needed])
         if shape.min() > 1 - WORTH_A_SCHEDULE:
             return constant
-        planned = self._solved(context, needed, freedom, cells, periods(context, cells, shape))
+        planned = self._solved(context, needed, allowed, cells, periods(context, cells, shape))
         if planned is not None and planned.cost <= (1 - WORTH_A_SCHEDULE) * constant.cost:
             return planned
         return constant
@@ -139,46 +144,46 @@ class CostStrategy:
     def _solved(
         self,
         context: AnalysisContext,
-        needed: list[Need],
-        freedom: Freedom,
-        cells: Cells,
-        found: list[Period],
-    ) -> _Plan | None:
-        sizes = sizes_of(context, needed, freedom)
-        programme, places = programme_of(context, needed, freedom, sizes, found)
-        solution = solve(programme, enumerated_most=self.enumerated_most)
+        needed: list[ContainerDemand],
+        allowed: AllowedChanges,
+        cells: HourCells,
+        found: list[SchedulePeriod],
+    ) -> _PricedPlan | None:
+        sizes = sizes_of(context, needed, allowed)
+        model, places = optimization_model(context, needed, allowed, sizes, found)
+        solution = solve(model, enumerated_most=self.enumerated_most)
         if solution is None:
             return None
         peak = max(solution.replicas)
         state = context.snapshot.workload.state
-        load = freedom.running / peak if freedom.replicas else 1.0
+        load = allowed.running / peak if allowed.replicas else 1.0
         containers = tuple(
             container_of(
                 old, need, float(sizes.cpu[row, solution.size]), float(sizes.memory[row, solution.size]), load
             )
             for row, (old, need) in enumerate(zip(state.containers, needed, strict=True))
         )
-        extra, reasons = _placed(context, freedom, programme.hours, solution, places[solution.place])
+        extra, reasons = _placed(context, allowed, model.hours, solution, places[solution.place])
         saving = None
         if len(set(solution.replicas)) > 1:
             extra["schedule"] = schedule(context, cells, found, solution.replicas)
-            hours = programme.hours.sum() * freedom.running
-            saving = 100 * (1 - float(programme.hours @ np.array(solution.replicas)) / float(hours))
+            hours = model.hours.sum() * allowed.running
+            saving = 100 * (1 - float(model.hours @ np.array(solution.replicas)) / float(hours))
             reasons += (text.off_hours(extra["schedule"], saving, cells.calendar),)
         target = msgspec.structs.replace(
             state,
             containers=containers,
-            replicas=peak if freedom.replicas else state.replicas,
+            replicas=peak if allowed.replicas else state.replicas,
             basis=Basis.DECLARED if containers != state.containers else state.basis,
             extra=extra,
         )
         cost = context.price_book.monthly_cost(target)
         assert cost is not None
-        return _Plan(target, solution, cost, saving, reasons)
+        return _PricedPlan(target, solution, cost, saving, reasons)
 
 
 def _placed(
-    context: AnalysisContext, freedom: Freedom, hours: Array, solution: Solution, place: Any
+    context: AnalysisContext, allowed: AllowedChanges, hours: Array, solution: MilpSolution, place: Any
 ) -> tuple[dict[str, Any], tuple[Reason, ...]]:
     """Returns the extra keys of the target, with where its pods run if that is known or gains anything."""
     extra = {key: value for key, value in context.snapshot.workload.state.extra.items() if key != "schedule"}
@@ -190,40 +195,44 @@ def _placed(
         extra.pop("spot_share", None)
         return extra, ()
     extra["spot_share"] = round(on_spot, 4)
-    return extra, (text.spot(context.price_book, place.name, on_spot, freedom.steady),)
+    return extra, (text.spot(context.price_book, place.name, on_spot, allowed.steady),)
 
 
 def _answer(
-    context: AnalysisContext, needed: list[Need], freedom: Freedom, plan: _Plan | None, cost: float
+    context: AnalysisContext,
+    needed: list[ContainerDemand],
+    allowed: AllowedChanges,
+    plan: _PricedPlan | None,
+    cost: float,
 ) -> Proposal | Declined:
     state = context.snapshot.workload.state
     target = state if plan is None else plan.target
     reasons = [*idle_reasons(context, needed), *(text.demand(context, need) for need in needed)]
-    reasons += [*freedom.reasons, *(plan.reasons if plan else ())]
+    reasons += [*allowed.reasons, *(plan.reasons if plan else ())]
     saving = None if plan is None else plan.saving_percent
-    lower = lower_minimum(context, freedom, needed)
+    lower = lower_minimum(context, allowed, needed)
     if lower is not None and target.hpa is not None:
         reasons.append(text.minimum(lower, target.hpa.min_replicas))
         saving = lower.saving_percent
         hpa = msgspec.structs.replace(target.hpa, min_replicas=lower.replicas)
         expected = min(max(round(lower.expected), lower.replicas), state.replicas or lower.replicas)
-        load = freedom.running / lower.replicas
+        load = allowed.running / lower.replicas
         containers = tuple(
             memory_for_load(container, need, load)
             for container, need in zip(target.containers, needed, strict=True)
         )
         target = msgspec.structs.replace(target, hpa=hpa, replicas=expected, containers=containers)
-    then = context.price_book.monthly_cost(target)
-    if then is None or then > (1 - WORTH) * cost:
-        return _kept(context, needed, plan, cost, reasons)
-    target, spread = _spread(context, freedom, target, plan)
+    recommended = context.price_book.monthly_cost(target)
+    if recommended is None or recommended > (1 - WORTH) * cost:
+        return _no_change(context, needed, plan, cost, reasons)
+    target, spread = _spread(context, allowed, target, plan)
     reasons += spread
     if plan is not None:
         reasons.append(text.solved(plan.solution))
     return Proposal(
         optimization_type=_TYPE,
         target=target,
-        description=text.description(context, target, cost, then),
+        description=text.description(context, target, cost, recommended),
         reasons=tuple(reasons),
         claim=Claim(saving_percent=None if saving is None else round(saving, 2)),
         merge=_MERGE,
@@ -231,30 +240,34 @@ def _answer(
 
 
 def _spread(
-    context: AnalysisContext, freedom: Freedom, target: WorkloadState, plan: _Plan | None
+    context: AnalysisContext, allowed: AllowedChanges, target: WorkloadState, plan: _PricedPlan | None
 ) -> tuple[WorkloadState, list[Reason]]:
     """Adds the spread over zones that the plan counts on, where it changes how many run, or where."""
     state = context.snapshot.workload.state
     fixed = {"containers": (), "basis": Basis.DECLARED}
     if msgspec.structs.replace(state, **fixed) == msgspec.structs.replace(target, **fixed):
         return target, []
-    wanted = constraints(context, freedom.availability)
+    wanted = constraints(context, allowed.availability)
     if wanted:
         target = msgspec.structs.replace(target, extra={**target.extra, CONSTRAINTS: wanted})
-    if not freedom.availability.spread:
+    if not allowed.availability.spread:
         return target, []
-    counts = plan.solution.replicas if plan is not None and freedom.replicas else (_minimum(target),)
-    return target, [text.zone_loss(freedom.availability, counts)]
+    counts = plan.solution.replicas if plan is not None and allowed.replicas else (_minimum(target),)
+    return target, [text.zone_loss(allowed.availability, counts)]
 
 
 def _minimum(state: WorkloadState) -> int:
     return state.hpa.min_replicas if state.hpa is not None else state.replicas or 1
 
 
-def _kept(
-    context: AnalysisContext, needed: list[Need], plan: _Plan | None, cost: float, reasons: list[Reason]
+def _no_change(
+    context: AnalysisContext,
+    needed: list[ContainerDemand],
+    plan: _PricedPlan | None,
+    cost: float,
+    reasons: list[Reason],
 ) -> Proposal | Declined:
-    """Recommends the state as it is where it is enough; where it may not be, another type has to say."""
+    """Recommends the state as it is where it is enough; where it may not be, another type has to decide."""
     state = context.snapshot.workload.state
     if not _enough(state, needed):
         reason = "No cheaper state is safe, and the current one may be too small: see RESOURCE_OPTIMIZATION."
@@ -265,13 +278,13 @@ def _kept(
     return Proposal(
         optimization_type=_TYPE,
         target=state,
-        description=text.kept(context, cost, solution),
+        description=text.no_change(context, cost, solution),
         reasons=tuple(reasons),
         already_right=True,
     )
 
 
-def _enough(state: WorkloadState, needed: list[Need]) -> bool:
+def _enough(state: WorkloadState, needed: list[ContainerDemand]) -> bool:
     """Returns whether the present requests and memory limits cover the bounds."""
     for need in needed:
         container = state.container(need.name)

@@ -4,29 +4,29 @@ from datetime import timedelta
 from typing import Any
 
 from perfopt.plugin import AnalysisContext, PriceBook, Reason, WorkloadState, format_cpu, format_memory
-from perfopt_cost.autoscaler import Minimum
-from perfopt_cost.availability import Availability, survivors
-from perfopt_cost.demand import Need
-from perfopt_cost.programme import Solution
+from perfopt_cost.autoscaler import LowerMinimum
+from perfopt_cost.availability import AvailabilityNeeds, survivors
+from perfopt_cost.demand import ContainerDemand
+from perfopt_cost.milp import MilpSolution
 
 
-def description(context: AnalysisContext, target: WorkloadState, now: float, then: float) -> str:
-    """Says what to change and what it saves."""
+def description(context: AnalysisContext, target: WorkloadState, current: float, recommended: float) -> str:
+    """States what to change and what it saves."""
     state = context.snapshot.workload.state
     book = context.price_book
-    money = f"{now:,.2f} to {then:,.2f} {book.currency} a month by price book {book.name}"
+    money = f"{current:,.2f} to {recommended:,.2f} {book.currency} a month by price book {book.name}"
     return f"{'; '.join(_changes(state, target))}: {money}."
 
 
 def _changes(state: WorkloadState, target: WorkloadState) -> list[str]:
-    said = []
+    parts = []
     if target.extra.get("schedule") and target.extra.get("schedule") != state.extra.get("schedule"):
         counts = sorted({entry["min_replicas"] for entry in target.extra["schedule"]})
-        said.append(f"Run {counts[0]} to {counts[-1]} replicas by schedule instead of {state.replicas}")
+        parts.append(f"Run {counts[0]} to {counts[-1]} replicas by schedule instead of {state.replicas}")
     elif target.hpa is not None and state.hpa is not None and target.hpa != state.hpa:
-        said.append(f"Lower the HPA's minimum from {state.hpa.min_replicas} to {target.hpa.min_replicas}")
+        parts.append(f"Lower the HPA's minimum from {state.hpa.min_replicas} to {target.hpa.min_replicas}")
     elif target.replicas != state.replicas:
-        said.append(f"Run {target.replicas} replicas instead of {state.replicas}")
+        parts.append(f"Run {target.replicas} replicas instead of {state.replicas}")
     for new in target.containers:
         old = state.container(new.name)
         moves = []
@@ -36,12 +36,12 @@ def _changes(state: WorkloadState, target: WorkloadState) -> list[str]:
             memory = f"{_memory(old.memory_request_bytes)} to {_memory(new.memory_request_bytes)}"
             moves.append(f"memory_request from {memory}")
         if moves:
-            said.append(f"set {', '.join(moves)} on {new.name}")
+            parts.append(f"set {', '.join(moves)} on {new.name}")
     if target.extra.get("node_type") and target.extra.get("node_type") != state.extra.get("node_type"):
-        said.append(f"place it on {target.extra['node_type']}")
+        parts.append(f"place it on {target.extra['node_type']}")
     if target.extra.get("spot_share", 0.0) != state.extra.get("spot_share", 0.0):
-        said.append(f"run {target.extra['spot_share']:.0%} of the replicas on spot")
-    text = [part[0].upper() + part[1:] if not number else part for number, part in enumerate(said)]
+        parts.append(f"run {target.extra['spot_share']:.0%} of the replicas on spot")
+    text = [part[0].upper() + part[1:] if not number else part for number, part in enumerate(parts)]
     return text or ["Change nothing"]
 
 
@@ -53,15 +53,15 @@ def _memory(size: float | None) -> str:
     return "unset" if size is None else format_memory(size)
 
 
-def kept(context: AnalysisContext, cost: float, solution: Solution | None) -> str:
-    """Says that nothing is worth changing."""
+def no_change(context: AnalysisContext, cost: float, solution: MilpSolution | None) -> str:
+    """States that nothing is worth changing."""
     book = context.price_book
     compared = f" Combinations compared: {solution.combinations}." if solution is not None else ""
     return f"No change needed ({cost:,.2f} {book.currency} a month): no safe alternative saves 5 %.{compared}"
 
 
-def solved(solution: Solution) -> Reason:
-    """Says how good the combination is known to be."""
+def solved(solution: MilpSolution) -> Reason:
+    """States how good the combination is known to be."""
     how = "all compared" if solution.method == "enumerated" else "by HiGHS"
     proof = "proven cheapest" if solution.gap == 0 else f"within {solution.gap:.2%} of the cheapest"
     return Reason(
@@ -78,8 +78,8 @@ def solved(solution: Solution) -> Reason:
     )
 
 
-def demand(context: AnalysisContext, need: Need) -> Reason:
-    """Says what a container's size rests on."""
+def demand(context: AnalysisContext, need: ContainerDemand) -> Reason:
+    """States what a container's size rests on."""
     days = context.validity / timedelta(days=1)
     parts: list[str] = []
     data: dict[str, float] = {}
@@ -98,13 +98,13 @@ def demand(context: AnalysisContext, need: Need) -> Reason:
         data |= {"memory_bound_bytes": round(need.memory.value)}
     if not parts:
         return Reason(code="not_measured", text=f"{need.name} has no metrics: its requests stay.")
-    said = "; ".join(parts)
-    text = f"{need.name}, per replica over the next {days:.3g} days: {said}."
+    stated = "; ".join(parts)
+    text = f"{need.name}, per replica over the next {days:.3g} days: {stated}."
     return Reason(code="demand", text=text, data=data)
 
 
 def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: str | None) -> Reason:
-    """Says what the schedule does."""
+    """States what the schedule does."""
     counts = sorted({entry["min_replicas"] for entry in schedule})
     days = f"the sessions of {calendar}" if calendar else "weekdays and weekends"
     return Reason(
@@ -117,8 +117,8 @@ def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: s
     )
 
 
-def minimum(found: Minimum, before: int) -> Reason:
-    """Says why an autoscaler's minimum can fall."""
+def minimum(found: LowerMinimum, before: int) -> Reason:
+    """States why an autoscaler's minimum can fall."""
     if found.orphaned:
         why = "the load never needed more than the minimum, so the autoscaler never scaled"
     else:
@@ -133,8 +133,8 @@ def minimum(found: Minimum, before: int) -> Reason:
     )
 
 
-def zone_loss(wanted: Availability, replicas: tuple[int, ...]) -> Reason:
-    """Says what the loss of a zone leaves of the replicas that run by hours."""
+def zone_loss(wanted: AvailabilityNeeds, replicas: tuple[int, ...]) -> Reason:
+    """States what the loss of a zone leaves of the replicas that run by hours."""
     zones = wanted.zones
     counts = sorted({*replicas}, reverse=True)
     left = " and ".join(f"{survivors(count, zones)} of {count}" for count in counts)
@@ -148,7 +148,7 @@ def zone_loss(wanted: Availability, replicas: tuple[int, ...]) -> Reason:
 
 
 def spot(book: PriceBook, node_type: str, share: float, steady: int) -> Reason:
-    """Says what running on spot risks."""
+    """States what running on spot risks."""
     node = book.node_type(node_type)
     assert node is not None
     assert node.spot_price_hour is not None

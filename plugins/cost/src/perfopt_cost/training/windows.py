@@ -17,7 +17,7 @@ from perfopt.plugin import (
     smallest_cpu_request,
     smallest_memory_request,
 )
-from perfopt_cost.features import describe
+from perfopt_cost.features import usage_features
 
 HISTORY = timedelta(days=14)
 HISTORIES = (HISTORY, timedelta(days=7), timedelta(days=3))  # a backtest knows less than the present does
@@ -107,7 +107,7 @@ def _window(before: Array, after: Array, grid: TimeGrid, resource: str, steps: i
     need = smallest_cpu_request(after, grid) if resource == "cpu" else smallest_memory_request(after)
     assert need is not None  # there are samples
     floor = FLOORS[resource]
-    seen = describe(before, steps, LEVELS[resource], floor)
+    seen = usage_features(before, steps, LEVELS[resource], floor)
     return np.concatenate([seen.location, seen.spread]), float(np.log(need / max(seen.reference, floor / 2)))
 
 

@@ -1,4 +1,4 @@
-"""Enumeration, HiGHS and brute force give the same cost on small programmes."""
+"""Enumeration, HiGHS and brute force give the same cost on small models."""
 
 import itertools
 import math
@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfopt_cost.highs import solve_by_highs
-from perfopt_cost.programme import Programme, enumerate_pairs, solve
+from perfopt_cost.milp import OptimizationModel, enumerate_pairs
+from perfopt_cost.solver import solve
 
 PRICES = st.floats(0.01, 5.0)
 
 
 @st.composite
-def programmes(draw):
+def models(draw):
     periods, sizes, places = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     most = draw(st.integers(1, 4))
 
@@ -23,7 +24,7 @@ def programmes(draw):
         return np.array([[draw(values) for _ in range(columns)] for _ in range(rows)], dtype=float)
 
     missing = st.one_of(PRICES, st.just(math.nan))
-    return Programme(
+    return OptimizationModel(
         hours=np.array([draw(st.floats(1.0, 100.0)) for _ in range(periods)]),
         least=table(periods, sizes, st.integers(1, 5)),
         demand_price=table(sizes, places, missing),
@@ -34,60 +35,60 @@ def programmes(draw):
     )
 
 
-def allowed(programme, replicas, spot):
-    return spot <= programme.spot_share * replicas + 1e-9 and spot <= max(replicas - programme.steady, 0)
+def allowed(model, replicas, spot):
+    return spot <= model.spot_share * replicas + 1e-9 and spot <= max(replicas - model.steady, 0)
 
 
-def brute_force(programme):
+def brute_force(model):
     """Tries every size, place, number of replicas and number of spot replicas."""
     best = math.inf
-    sizes, places = programme.demand_price.shape
+    sizes, places = model.demand_price.shape
     for size, place in itertools.product(range(sizes), range(places)):
-        demand, spot = programme.demand_price[size, place], programme.spot_price[size, place]
+        demand, spot = model.demand_price[size, place], model.spot_price[size, place]
         if math.isnan(demand):
             continue
         total = 0.0
-        for period, hours in enumerate(programme.hours):
+        for period, hours in enumerate(model.hours):
             costs = [
                 hours * (demand * (x - z) + (spot if z else 0.0) * z)
-                for x in range(int(programme.least[period, size]), programme.most + 1)
+                for x in range(int(model.least[period, size]), model.most + 1)
                 for z in range(x + 1)
-                if allowed(programme, x, z) and (z == 0 or not math.isnan(spot))
+                if allowed(model, x, z) and (z == 0 or not math.isnan(spot))
             ]
             total += min(costs, default=math.inf)
         best = min(best, total)
     return best
 
 
-def feasible(programme):
+def feasible(model):
     """Spares brute force the case that steady replicas can't be had: there `x - steady < 0` binds x."""
-    return bool((programme.least >= programme.steady).all())
+    return bool((model.least >= model.steady).all())
 
 
 @settings(max_examples=60, deadline=None)
-@given(programmes())
-def test_enumeration_and_highs_agree_with_brute_force(programme):
-    if not feasible(programme):
-        programme = Programme(
-            programme.hours, np.maximum(programme.least, programme.steady), programme.demand_price,
-            programme.spot_price, programme.most, programme.spot_share, programme.steady,
+@given(models())
+def test_enumeration_and_highs_agree_with_brute_force(model):
+    if not feasible(model):
+        model = OptimizationModel(
+            model.hours, np.maximum(model.least, model.steady), model.demand_price,
+            model.spot_price, model.most, model.spot_share, model.steady,
         )  # fmt: skip
-    expected = brute_force(programme)
-    for found in (enumerate_pairs(programme), solve_by_highs(programme, 10.0)):
+    expected = brute_force(model)
+    for found in (enumerate_pairs(model), solve_by_highs(model, 10.0)):
         if math.isinf(expected):
             assert found is None
         else:
             assert found.cost == pytest.approx(expected, rel=1e-6)
             assert found.gap <= 1e-4
             for period, (x, z) in enumerate(zip(found.replicas, found.spot, strict=True)):
-                assert programme.least[period, found.size] <= x <= programme.most
-                assert allowed(programme, x, z)
+                assert model.least[period, found.size] <= x <= model.most
+                assert allowed(model, x, z)
 
 
 def large():
     rng = np.random.default_rng(1)
     prices = rng.uniform(1, 2, (6, 5))
-    return Programme(
+    return OptimizationModel(
         hours=np.array([50.0, 118.0]),
         least=rng.integers(2, 8, (2, 6)).astype(float),
         demand_price=prices,
@@ -98,10 +99,10 @@ def large():
     )
 
 
-def test_a_large_programme_goes_to_highs_and_states_its_gap():
-    programme = large()
-    by_highs = solve(programme, enumerated_most=10, time_limit=10.0)
-    enumerated = solve(programme)
+def test_a_large_model_goes_to_highs_and_states_its_gap():
+    model = large()
+    by_highs = solve(model, enumerated_most=10, time_limit=10.0)
+    enumerated = solve(model)
     assert (by_highs.method, enumerated.method) == ("highs", "enumerated")
     assert by_highs.cost == pytest.approx(enumerated.cost)
     assert 0 <= by_highs.gap <= 1e-4

@@ -1,4 +1,4 @@
-"""The cheapest combination of size, replicas, node type, spot share and schedule: a mixed-integer programme.
+"""The cheapest size, replicas, node type, spot share and schedule: a mixed-integer linear model.
 
     minimise    Σ_s hours_s Σ_ij ( demand_price_ij (x_sij - z_sij) + spot_price_ij z_sij )
     subject to  Σ_ij y_ij = 1                      one size i on one place j
@@ -10,12 +10,13 @@
 i runs over sizes, j over places (node types), s over the periods of the schedule. A place that a size does
 not fit has no price and no variables.
 
-`solve` has two ways to the same answer. Given (i, j) the periods are independent, and each period's cost
-rises with x: one replica more costs at least min(demand_price, spot_price) >= 0, since it lets at most one
-more run on spot. So x = least and z = floor(min(spot_share x, x - steady)), or 0 where spot is not cheaper,
-are optimal, and the programme is solved exactly by looking at every pair (i, j). Where there are more pairs
-than `MAX_ENUMERATED` it is handed to HiGHS (Huangfu and Hall 2018; scipy.optimize.milp) with a time limit,
-and the gap that remains is stated. Both are tested to agree with each other and with brute force.
+`perfopt_cost.solver.solve` has two ways to the same answer. Given (i, j) the periods are independent, and
+each period's cost rises with x: one replica more costs at least min(demand_price, spot_price) >= 0, since it
+lets at most one more run on spot. So x = least and z = floor(min(spot_share x, x - steady)), or 0 where spot
+is not cheaper, are optimal, and the model is solved exactly by looking at every pair (i, j). Where there are
+more pairs than `perfopt_cost.solver.MAX_ENUMERATED` it is handed to HiGHS (Huangfu and Hall 2018;
+scipy.optimize.milp) with a time limit, and the gap that remains is stated. Both are tested to agree with each
+other and with brute force.
 """
 
 import math
@@ -25,14 +26,12 @@ import numpy as np
 
 from perfopt.plugin import Array
 
-MAX_ENUMERATED = 100_000
-TIME_LIMIT_SECONDS = 2.0
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
-    """A programme over I sizes, J places and S periods.
+class OptimizationModel:
+    """A model over I sizes, J places and S periods.
 
     Attributes:
         hours: of each period, shape (S,).
@@ -54,13 +53,13 @@ class Programme:
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class MilpSolution:
     """An answer.
 
     Attributes:
         size, place: which.
         replicas, spot: by period, shape (S,).
-        cost: over the hours of the programme.
+        cost: over the hours of the model.
         gap: (cost - proven bound) / cost; 0 is proven optimal.
         method: "enumerated" or "highs".
         combinations: pairs of size and place there were.
@@ -76,37 +75,20 @@ class Solution:
     combinations: int
 
 
-def solve(
-    programme: Programme, *, enumerated_most: int = MAX_ENUMERATED, time_limit: float = TIME_LIMIT_SECONDS
-) -> Solution | None:
-    """Returns the cheapest combination; None where no size fits, or none was found in time.
-
-    Args:
-        programme: what to solve.
-        enumerated_most: pairs of size and place that are looked at one by one; above, HiGHS.
-        time_limit: for HiGHS, seconds.
-    """
-    if programme.demand_price.size <= enumerated_most:
-        return enumerate_pairs(programme)
-    from perfopt_cost.highs import solve_by_highs  # scipy's import takes longer than what is done here
-
-    return solve_by_highs(programme, time_limit)
-
-
-def enumerate_pairs(programme: Programme) -> Solution | None:
-    """Solves a programme exactly, by the argument at the top of this module."""
-    replicas, spot = programme.least, _most_spot(programme)
-    on_demand, on_spot = programme.demand_price, programme.spot_price
-    demand_hours = programme.hours @ replicas  # (I,)
-    spot_hours = programme.hours @ spot
+def enumerate_pairs(model: OptimizationModel) -> MilpSolution | None:
+    """Solves a model exactly, by the argument at the top of this module."""
+    replicas, spot = model.least, _most_spot(model)
+    on_demand, on_spot = model.demand_price, model.spot_price
+    demand_hours = model.hours @ replicas  # (I,)
+    spot_hours = model.hours @ spot
     saving = np.where(np.isfinite(on_spot), np.maximum(on_demand - on_spot, 0.0), 0.0)
     cost = demand_hours[:, None] * on_demand - spot_hours[:, None] * saving
-    cost[(programme.least > programme.most).any(axis=0)] = np.nan
+    cost[(model.least > model.most).any(axis=0)] = np.nan
     if not np.isfinite(cost).any():
         return None
     size, place = divmod(int(np.nanargmin(cost)), cost.shape[1])
     cheaper = saving[size, place] > 0
-    return Solution(
+    return MilpSolution(
         size=size,
         place=place,
         replicas=tuple(int(count) for count in replicas[:, size]),
@@ -118,10 +100,8 @@ def enumerate_pairs(programme: Programme) -> Solution | None:
     )
 
 
-def _most_spot(programme: Programme) -> Array:
-    allowed = np.minimum(
-        np.floor(programme.spot_share * programme.least + _ROUNDING), programme.least - programme.steady
-    )
+def _most_spot(model: OptimizationModel) -> Array:
+    allowed = np.minimum(np.floor(model.spot_share * model.least + _ROUNDING), model.least - model.steady)
     return np.maximum(allowed, 0.0)
 
 

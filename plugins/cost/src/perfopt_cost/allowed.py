@@ -12,9 +12,9 @@ from perfopt.plugin import (
     requests_owner,
     utilization_target,
 )
-from perfopt_cost.availability import Availability, availability_of, reasons
-from perfopt_cost.demand import Need
-from perfopt_cost.objective import Room, room
+from perfopt_cost.availability import AvailabilityNeeds, availability_of, reasons
+from perfopt_cost.demand import ContainerDemand
+from perfopt_cost.objective import LatencyHeadroom, latency_headroom
 
 SPOT_SHARE = {ServiceClass.CRITICAL: 0.0, ServiceClass.STANDARD: 0.5, ServiceClass.BATCH: 1.0}
 MORE_THAN_SEEN = 1.25
@@ -22,8 +22,8 @@ _SCALABLE = ("", "deployment", "statefulset", "rollout")
 
 
 @dataclass(frozen=True, slots=True)
-class Freedom:
-    """What the programme may choose.
+class AllowedChanges:
+    """What the model may choose.
 
     Attributes:
         cpu, memory: whether requests may change.
@@ -47,11 +47,11 @@ class Freedom:
     spot_share: float
     steady: int
     load: float
-    availability: Availability
+    availability: AvailabilityNeeds
     reasons: tuple[Reason, ...]
 
 
-def freedom_of(context: AnalysisContext) -> Freedom:
+def allowed_changes(context: AnalysisContext) -> AllowedChanges:
     """Returns what may be changed of the workload."""
     workload, state = context.snapshot.workload, context.snapshot.workload.state
     running = max(state.replicas or 1, 1)
@@ -59,10 +59,10 @@ def freedom_of(context: AnalysisContext) -> Freedom:
     scaled = workload.id.kind.lower() in _SCALABLE and state.replicas is not None
     scalable = scaled and not owned
     wanted = availability_of(workload, running)
-    left = room(context, running) if scaled else Room(running)
+    left = latency_headroom(context, running) if scaled else LatencyHeadroom(running)
     movable = scalable and workload.id.kind.lower() != "statefulset"
     floor = max(wanted.floor, running if left.held else 1)
-    return Freedom(
+    return AllowedChanges(
         cpu=_free(workload, "cpu"),
         memory=_free(workload, "memory"),
         replicas=scalable,
@@ -100,7 +100,7 @@ def _owners(state: WorkloadState) -> list[Reason]:
     return found
 
 
-def carries(need: Need, request: float | None, load: float) -> bool:
+def carries(need: ContainerDemand, request: float | None, load: float) -> bool:
     """Returns whether a replica may be asked to carry so many times its present load.
 
     No more than it requests today, or a quarter more than it was ever seen to use: that a process can use
