@@ -30,11 +30,13 @@ def run(traces):
 
 
 def test_a_table_names_every_policy_with_its_figures(run):
-    done = run("--all", *SHORT, "--types", "resource", "--policy", "vpa", "--policy", "max", "--origins", "2")
+    names = ("--policy", "vpa", "--policy", "vpa+20%+cap", "--policy", "max", "--origins", "2")
+    done = run("--all", *SHORT, "--types", "resource", *names)
     assert done.exit_code == 0, done.stderr
     assert "3 services, 6 origins" in done.stdout
     assert re.search(r"^RESOURCE +vpa +6/6 +0 +0% +[\d.]+% \(", done.stdout, re.MULTILINE)
     assert re.search(r"^RESOURCE +max +6/6 +0 +0% +[\d.]+% \(", done.stdout, re.MULTILINE)
+    assert re.search(r"^RESOURCE +vpa\+20%\+cap +6/6 ", done.stdout, re.MULTILINE)
     assert "krr" not in done.stdout
 
 

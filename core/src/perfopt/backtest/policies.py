@@ -12,7 +12,7 @@ from perfopt.domain.recommendation import AnalysisResult, Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine import Engine
 from perfopt.errors import NotFoundError
-from perfopt.evaluation.baselines import BASELINES
+from perfopt.evaluation.baselines import BASELINES, Baseline, baseline_of
 from perfopt.evaluation.proposals import proposal_of
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal, decline
@@ -153,14 +153,12 @@ def _reason(result: AnalysisResult, kind: OptimizationType, key: str | None = No
     return next((one for one in result.declined if one.optimization_type is kind), result.declined[0])
 
 
-def _sized(name: str) -> BaselinePolicy:
-    baseline = BASELINES[name]
-
+def _sized(baseline: Baseline) -> BaselinePolicy:
     def decide(case: OriginCase) -> PolicyDecision | Declined:
         target = baseline.decide(AnalysisContext(case.known, case.validity, case.book))
         return target if isinstance(target, Declined) else _decision(_SIZES, target)
 
-    return BaselinePolicy(name, _SIZES, baseline.about, decide)
+    return BaselinePolicy(baseline.name, _SIZES, baseline.about, decide)
 
 
 def _controlled(name: str) -> BaselinePolicy:
@@ -190,7 +188,7 @@ _BASELINES: Mapping[tuple[OptimizationType, str], BaselinePolicy] = {
     (policy.optimization_type, policy.name): policy
     for policy in (
         *(_current(kind) for kind in _KEPT),
-        *(_sized(name) for name in BASELINES),
+        *(_sized(baseline) for baseline in BASELINES.values()),
         *(_controlled(name) for name in CONTROLLERS),
     )
 }
@@ -202,12 +200,24 @@ def baseline_policy(kind: OptimizationType, name: str) -> BaselinePolicy:
     Raises:
         KeyError: there is none.
     """
-    return _BASELINES[kind, name]
+    found = find_baseline(kind, name)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
+def find_baseline(kind: OptimizationType, name: str) -> BaselinePolicy | None:
+    """Returns the baseline of a type by its name; one of sizes may have a margin or a cap ("vpa+20%+cap")."""
+    found = _BASELINES.get((kind, name))
+    if found is not None or kind is not _SIZES:
+        return found
+    sized = baseline_of(name)
+    return None if sized is None else _sized(sized)
 
 
 def is_baseline(kind: OptimizationType, name: str) -> bool:
     """Tells whether a policy is neither an installed strategy nor perfopt's own controller."""
-    return (kind, name) in _BASELINES and name != LIVE
+    return name != LIVE and find_baseline(kind, name) is not None
 
 
 def baselines_of(types: Sequence[OptimizationType]) -> tuple[BaselinePolicy, ...]:
@@ -223,6 +233,12 @@ def engine_policies(engine: Engine, types: Sequence[OptimizationType]) -> tuple[
     return (*found, PlanPolicy(engine, tuple(types))) if len(found) > 1 else tuple(found)
 
 
+def _variants(names: Sequence[str], types: Sequence[OptimizationType]) -> list[BaselinePolicy]:
+    """Returns the baselines of sizes with a margin or a cap that are named."""
+    new = [name for name in dict.fromkeys(names) if (_SIZES, name) not in _BASELINES]
+    return [one for name in new if _SIZES in types and (one := find_baseline(_SIZES, name)) is not None]
+
+
 def choose_policies(
     names: Sequence[str], types: Sequence[OptimizationType], ours: Sequence[Policy]
 ) -> tuple[Policy, ...]:
@@ -236,7 +252,7 @@ def choose_policies(
     Raises:
         NotFoundError: a name is no policy of these types; lists them.
     """
-    found: tuple[Policy, ...] = (*ours, *baselines_of(types))
+    found: tuple[Policy, ...] = (*ours, *baselines_of(types), *_variants(names, types))
     known = tuple(dict.fromkeys((OURS, *(policy.name for policy in found))))
     for name in names:
         if name not in known:
@@ -255,5 +271,5 @@ def about(kind: OptimizationType | None, name: str) -> str:
     """Returns one line on what a policy does, by its type and name."""
     if kind is None:
         return ABOUT_PLAN
-    found = _BASELINES.get((kind, name))
+    found = find_baseline(kind, name)
     return found.about if found is not None else f"The strategy {name} with the engine's safety rules"

@@ -187,11 +187,11 @@ async def _run(
 def _policies(options: BacktestOptions, config: "Config") -> "tuple[tuple[Policy, ...], Engine | None]":
     """Returns the policies to evaluate, and the engine that strategies need, if any takes part."""
     from perfopt.backtest import backtest_registry, choose_policies, engine_policies, open_engine
-    from perfopt.backtest.policies import baselines_of
+    from perfopt.backtest.policies import is_baseline
     from perfopt.errors import InvalidInputError
 
-    baselines = {policy.name for policy in baselines_of(options.types)}
-    if options.policies and baselines.issuperset(options.policies):
+    named = [any(is_baseline(kind, name) for kind in options.types) for name in options.policies]
+    if named and all(named):
         if options.plugins:
             raise InvalidInputError(
                 "A plugin is named, and perfopt is not among the policies.",

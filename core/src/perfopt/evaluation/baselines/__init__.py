@@ -3,6 +3,7 @@
 from perfopt.evaluation.baselines import attune, crane, krr, kruize, vpa
 from perfopt.evaluation.baselines.base import Baseline, per_container
 from perfopt.evaluation.baselines.history import percentile_of_history
+from perfopt.evaluation.baselines.variants import parse_variant
 
 _RULES = (
     ("krr-simple", "KRR simple: cpu P95 of the hottest pod, memory peak and 15 %", krr.simple(95.0)),
@@ -30,4 +31,22 @@ _RULES = (
 BASELINES = {name: Baseline(name, about, per_container(rule)) for name, about, rule in _RULES}
 BASELINE_METRICS = frozenset({"cpu_cores", "memory_bytes", "oom_kills", "cpu_throttled_fraction"})
 
-__all__ = ["BASELINES", "BASELINE_METRICS", "Baseline"]
+
+def baseline_of(name: str) -> Baseline | None:
+    """Returns a baseline by its name, with a margin or a cap where the name says so; None is unknown.
+
+    Args:
+        name: as in `BASELINES`, and then "+20%" (a margin) or "+cap" (at most the current limit), or both.
+    """
+    if name in BASELINES:
+        return BASELINES[name]
+    found = parse_variant(name)
+    if found is None or found[0] not in BASELINES:
+        return None
+    base, variant = BASELINES[found[0]], found[1]
+    margin = f", {variant.margin:.0%} on top" if variant.margin else ""
+    cap = ", at most the current limit" if variant.capped else ""
+    return Baseline(name, f"{base.about}{margin}{cap}", variant.apply(base.decide))
+
+
+__all__ = ["BASELINES", "BASELINE_METRICS", "Baseline", "baseline_of"]
