@@ -5,13 +5,15 @@ import pytest
 
 from perfopt.backtest.export import check_format, to_arrow, to_frame, write_rows
 from perfopt.errors import InvalidInputError
-from perfopt.evaluation.savings import Amount
+from perfopt.evaluation.savings import RequestedAmount
 
 
 @pytest.fixture
 def rows(evaluated):
     return [
-        evaluated("a", cpu=(1.5, 1.0), memory=(30.0, 10.0), confidence=0.9, cost=Amount(4.0, 2.0, 1.0)),
+        evaluated(
+            "a", cpu=(1.5, 1.0), memory=(30.0, 10.0), confidence=0.9, cost=RequestedAmount(4.0, 2.0, 1.0)
+        ),
         evaluated("b", cpu=(1.0, 2.0), no_change=True),
         evaluated("c", policy="plan", optimization_type=None, outcome="declined", code="no_data"),
     ]

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from perfopt.backtest.simulation.demand import demand_of
 from perfopt.backtest.simulation.report import summarise_simulation
-from perfopt.backtest.simulation.run import Run, ServiceRun
+from perfopt.backtest.simulation.run import AutoscalerRun, ServiceSimulation
 from perfopt.cli.main import cli
 from perfopt.errors import NoDataError
 from perfopt.testing import make_snapshot
@@ -127,11 +127,11 @@ def test_no_demand_is_an_error_that_says_so(values):
 
 
 def outcome(policy, violated, cost):
-    return Run(policy=policy, violated=violated, cost=cost, whole_cost=cost, starts_per_hour=0.0)
+    return AutoscalerRun(policy=policy, violated=violated, cost=cost, whole_cost=cost, starts_per_hour=0.0)
 
 
 def service(name, violated, cost, prices):
-    return ServiceRun(
+    return ServiceSimulation(
         service=name,
         metric="requests_per_second",
         minutes=100,

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.backtest import EvaluatedRecommendation, ResourceUse, summarise
-from perfopt.backtest.columns import Columns
+from perfopt.backtest.columns import PolicyColumns
 from perfopt.backtest.report import worst_misses
 from perfopt.backtest.summary import figures
 from perfopt.domain.enums import OptimizationType
-from perfopt.evaluation.savings import Amount
+from perfopt.evaluation.savings import RequestedAmount
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_classes_have_figures_of_their_own(evaluated):
 
 
 def costs(current, recommended, minimum):
-    return Amount(current, recommended, minimum)
+    return RequestedAmount(current, recommended, minimum)
 
 
 def test_realised_saving_is_what_the_accurate_save_over_what_all_could(evaluated):
@@ -107,7 +107,7 @@ def test_each_service_weighs_the_same_however_many_origins_it_has(evaluated):
 
 
 def test_a_service_drawn_twice_weighs_twice(evaluated):
-    columns = Columns.of(
+    columns = PolicyColumns.of(
         [
             *(evaluated("a", cpu=(1.0, 1.0), week=k, cost=costs(4.0, 2.0, 1.0)) for k in range(3)),
             evaluated("b", cpu=(1.0, 1.0), cost=costs(8.0, 8.0, 4.0)),
@@ -184,7 +184,7 @@ uses = st.builds(
 def test_figures_do_not_depend_on_the_order_and_stay_in_their_range(found, random):
     def of(given_uses):
         return figures(
-            Columns.of(
+            PolicyColumns.of(
                 [
                     EvaluatedRecommendation(
                         service=str(use.needed),

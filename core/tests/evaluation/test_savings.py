@@ -9,7 +9,7 @@ import pytest
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import NodeType, PriceBook
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.evaluation.savings import Amount, requested_amounts, smallest_state
+from perfopt.evaluation.savings import RequestedAmount, requested_amounts, smallest_state
 from perfopt.evaluation.scaling import smallest_replicas, total_demand
 from perfopt.testing import make_snapshot
 
@@ -34,7 +34,7 @@ def window(cpu, memory=None, *, current=None, **service):
 
 
 def test_what_is_saved_and_what_could_be():
-    amount = Amount(10.0, 7.0, 4.0)
+    amount = RequestedAmount(10.0, 7.0, 4.0)
     assert (amount.saved, amount.possible) == (3.0, 6.0)
 
 
@@ -44,7 +44,7 @@ def test_sizes_are_compared_with_the_smallest_safe_ones_at_the_replicas_that_ran
     assert found.cost.current == pytest.approx(3 * (2 + 0.4) * HOURS)
     assert found.cost.recommended == pytest.approx(3 * (1.5 + 0.3) * HOURS)
     assert found.cost.minimum == pytest.approx(3 * (1.0 + 0.2) * HOURS)
-    assert found.memory == Amount(3 * 4 * GIB, 3 * 3 * GIB, 3 * 2 * GIB)
+    assert found.memory == RequestedAmount(3 * 4 * GIB, 3 * 3 * GIB, 3 * 2 * GIB)
 
 
 @pytest.mark.parametrize("kind", [LATENCY, OptimizationType.PERFORMANCE_TUNING])

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from perfopt.backtest import (
-    Comparison,
     OriginSchedule,
+    PolicyComparison,
     backtest_pair,
     backtest_registry,
     compare,
@@ -73,7 +73,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     history: str
     validity: str
     failed: int
-    comparison: Comparison
+    comparison: PolicyComparison
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from perfopt.backtest import Interval
+from perfopt.backtest import ConfidenceInterval
 from perfopt.cli.output.render import table
 from perfopt.domain.period import format_instant
 from perfopt_api.registry.replay import Replay
@@ -69,7 +69,7 @@ def _figure(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.1%}"
 
 
-def _interval(found: Interval | None) -> str:
+def _interval(found: ConfidenceInterval | None) -> str:
     if found is None:
         return "-"
     bounds = "" if found.low is None else f"  ({found.low:+.1%} to {found.high:+.1%})"

@@ -12,7 +12,7 @@ LEVEL = 0.95
 Rows = NDArray[np.intp]
 
 
-class Interval(msgspec.Struct, frozen=True, kw_only=True):
+class ConfidenceInterval(msgspec.Struct, frozen=True, kw_only=True):
     """A figure with its 95 % interval; low and high are None with fewer than two services."""
 
     value: float
@@ -43,7 +43,7 @@ def resamples(services: Sequence[str], count: int = RESAMPLES, seed: int = SEED)
 
 def interval(
     statistic: Callable[[Rows], float | None], rows: Rows, samples: Sequence[Rows]
-) -> Interval | None:
+) -> ConfidenceInterval | None:
     """Returns a figure with its percentile interval; None where it is not defined on the rows.
 
     Args:
@@ -56,6 +56,6 @@ def interval(
         return None
     found = [one for sample in samples if (one := statistic(sample)) is not None]
     if not found:
-        return Interval(value=value)
+        return ConfidenceInterval(value=value)
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=float(low), high=float(high))
+    return ConfidenceInterval(value=value, low=float(low), high=float(high))

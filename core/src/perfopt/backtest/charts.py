@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perfopt.backtest.bootstrap import Interval
+from perfopt.backtest.bootstrap import ConfidenceInterval
 from perfopt.backtest.calibration import Calibration
 from perfopt.backtest.evaluated import ReplicaTrace
-from perfopt.backtest.labels import Dot, labels
-from perfopt.backtest.misses import MissSeries
+from perfopt.backtest.labels import LabelledDot, labels
 from perfopt.backtest.summary import PolicySummary
+from perfopt.backtest.violations import ViolationSeries
 from perfopt.charts import svg
 from perfopt.charts.units import amount, unit
 from perfopt.metrics.snapshot import Array
@@ -45,18 +45,18 @@ def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
         parts += _whiskers(frame, accuracy, waste, kind)
         tip = f"{summary.policy}: accuracy {accuracy.value:.1%}, {resource} waste {waste.value:.0%}"
         parts.append(svg.circle(x, y, 4.0 if summary.baseline else 5.5, kind, tip))
-        dots.append(Dot(x, y, summary.policy, kind))
+        dots.append(LabelledDot(x, y, summary.policy, kind))
     parts += labels(dots, frame)
     return svg.picture(640, 420, f"Accuracy against {resource} waste by policy", parts)
 
 
-def _lowest(accuracies: Sequence[Interval]) -> float:
+def _lowest(accuracies: Sequence[ConfidenceInterval]) -> float:
     """Returns where the axis of accuracy begins: below every value and interval, in tenths."""
     low = min(one.value if one.low is None else one.low for one in accuracies)
     return max(math.floor(low * 10 - 1e-9) / 10, 0.0)
 
 
-def _waste(summary: PolicySummary, resource: str) -> Interval | None:
+def _waste(summary: PolicySummary, resource: str) -> ConfidenceInterval | None:
     return summary.intervals.get(f"{resource}_waste_median")
 
 
@@ -65,7 +65,9 @@ def _dot(summary: PolicySummary, resource: str) -> tuple[float, float] | None:
     return None if accuracy is None or waste is None else (waste.value, accuracy.value)
 
 
-def _whiskers(frame: svg.Frame, accuracy: Interval, waste: Interval, kind: str) -> list[str]:
+def _whiskers(
+    frame: svg.Frame, accuracy: ConfidenceInterval, waste: ConfidenceInterval, kind: str
+) -> list[str]:
     parts, x, y = [], frame.x.at(waste.value), frame.y.at(accuracy.value)
     if accuracy.low is not None and accuracy.high is not None:
         parts.append(svg.line(x, frame.y.at(accuracy.low), x, frame.y.at(accuracy.high), f"whisker {kind}"))
@@ -148,7 +150,7 @@ def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]
     return centre - half, centre + half
 
 
-def miss(found: MissSeries) -> str:
+def miss(found: ViolationSeries) -> str:
     """Draws what was known, what was recommended and what came."""
     values, grid = found.values, found.grid
     origin = grid.index(found.miss.made_at)

@@ -9,7 +9,7 @@ import numpy as np
 from perfopt.backtest.bootstrap import Rows
 from perfopt.backtest.calibration import Bools
 from perfopt.backtest.evaluated import EvaluatedRecommendation, ResourceUse
-from perfopt.evaluation.savings import Amount
+from perfopt.evaluation.savings import RequestedAmount
 from perfopt.metrics.snapshot import Array
 
 MAX_WASTE = 10.0
@@ -17,7 +17,7 @@ Resource = Literal["cpu", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
-class UseColumns:
+class ResourceColumns:
     """One resource; rows without it are NaN, and False in `present`. All of shape (n,)."""
 
     present: Bools
@@ -70,7 +70,7 @@ class AmountColumns:
     minimum: Array
 
     @classmethod
-    def of(cls, amounts: Sequence[Amount | None]) -> "AmountColumns":
+    def of(cls, amounts: Sequence[RequestedAmount | None]) -> "AmountColumns":
         """Builds them; None is unknown."""
         columns = [
             _numbers([None if one is None else getattr(one, name) for one in amounts])
@@ -122,7 +122,7 @@ class AmountColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class PolicyColumns:
     """The scored recommendations of one policy; all of shape (n,).
 
     Attributes:
@@ -145,11 +145,11 @@ class Columns:
     expected_saving: Array
     cost: AmountColumns
     memory_amount: AmountColumns
-    cpu: UseColumns
-    memory: UseColumns
+    cpu: ResourceColumns
+    memory: ResourceColumns
 
     @classmethod
-    def of(cls, evaluated: Sequence[EvaluatedRecommendation]) -> "Columns":
+    def of(cls, evaluated: Sequence[EvaluatedRecommendation]) -> "PolicyColumns":
         """Builds them; recommendations that were not scored are left out."""
         scored = [one for one in evaluated if one.scored]
         services = tuple(one.service for one in scored)
@@ -213,8 +213,8 @@ class Columns:
         return chosen
 
 
-def _use(found: Sequence[ResourceUse | None]) -> UseColumns:
-    return UseColumns(
+def _use(found: Sequence[ResourceUse | None]) -> ResourceColumns:
+    return ResourceColumns(
         present=np.array([use is not None for use in found], dtype=np.bool_),
         safe=np.array([use is not None and use.safe for use in found], dtype=np.bool_),
         waste=_numbers([None if use is None else use.waste for use in found]),

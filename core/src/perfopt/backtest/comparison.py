@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from perfopt.backtest.bootstrap import Interval, Rows, interval, resamples
+from perfopt.backtest.bootstrap import ConfidenceInterval, Rows, interval, resamples
 from perfopt.backtest.calibration import Bools
 from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.summary import rounded
@@ -24,7 +24,7 @@ RULE = (
 )
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How one of the two did.
 
     Attributes:
@@ -42,7 +42,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     memory_waste_median: float | None
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyComparison(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate against an incumbent.
 
     Attributes:
@@ -61,11 +61,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     services: int
     windows: int
-    incumbent: Side
-    candidate: Side
-    accuracy_change: Interval | None
-    granted_change: Interval | None
-    abstention_change: Interval | None
+    incumbent: ComparedPolicy
+    candidate: ComparedPolicy
+    accuracy_change: ConfidenceInterval | None
+    granted_change: ConfidenceInterval | None
+    abstention_change: ConfidenceInterval | None
     better: bool
     verdict: str
     rule: str = RULE
@@ -73,7 +73,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(
     incumbent: Sequence[EvaluatedRecommendation], candidate: Sequence[EvaluatedRecommendation]
-) -> Comparison:
+) -> PolicyComparison:
     """Compares two sets of recommendations of the same origins for the same services.
 
     Raises:
@@ -87,7 +87,7 @@ def compare(
     services, windows = len(set(pairs.services)), int(np.isfinite(pairs.log_ratio).sum())
     better, verdict = _verdict(services, windows, accuracy, granted, abstention)
     return rounded(
-        Comparison(
+        PolicyComparison(
             services=services,
             windows=windows,
             incumbent=_side(incumbent),
@@ -187,10 +187,10 @@ def _difference(
     return None if before is None or after is None else after - before
 
 
-def _side(rows: Sequence[EvaluatedRecommendation]) -> Side:
+def _side(rows: Sequence[EvaluatedRecommendation]) -> ComparedPolicy:
     made = [row for row in rows if row.outcome != "declined"]
     scored = [row for row in rows if row.scored]
-    return Side(
+    return ComparedPolicy(
         made=len(made),
         scored=len(scored),
         accuracy=_mean([row.outcome == "accurate" for row in scored]),
@@ -213,9 +213,9 @@ def _median(values: Sequence[float]) -> float | None:
 def _verdict(
     services: int,
     windows: int,
-    accuracy: Interval | None,
-    granted: Interval | None,
-    abstention: Interval | None,
+    accuracy: ConfidenceInterval | None,
+    granted: ConfidenceInterval | None,
+    abstention: ConfidenceInterval | None,
 ) -> tuple[bool, str]:
     bounds = _bounds(accuracy, granted, abstention)
     if services < MIN_SERVICES or windows < MIN_WINDOWS or bounds is None:
@@ -236,7 +236,9 @@ def _verdict(
 
 
 def _bounds(
-    accuracy: Interval | None, granted: Interval | None, abstention: Interval | None
+    accuracy: ConfidenceInterval | None,
+    granted: ConfidenceInterval | None,
+    abstention: ConfidenceInterval | None,
 ) -> tuple[float, float, float] | None:
     if accuracy is None or granted is None or abstention is None:
         return None

@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.evaluation.known import known_at
 from perfopt.evaluation.resources import WindowScore
-from perfopt.evaluation.savings import Amount, requested_amounts
+from perfopt.evaluation.savings import RequestedAmount, requested_amounts
 from perfopt.evaluation.scaling import planned_replicas, recorded_replicas, score_scaling, total_demand
 from perfopt.evaluation.score import score, score_together
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -105,8 +105,8 @@ class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     in_sample: bool = False
     claim_met: bool | None = None
     expected_saving: float | None = None
-    cost: Amount | None = None
-    memory_amount: Amount | None = None
+    cost: RequestedAmount | None = None
+    memory_amount: RequestedAmount | None = None
     assumed: bool = False
     trace: ReplicaTrace | None = None
     code: str | None = None

@@ -13,7 +13,7 @@ _ANGLES = tuple(math.radians(angle) for angle in (0, 180, 90, -90, 45, -45, 135,
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class LabelledDot:
     """A dot in pixels, with the name and the class ("ours" or "baseline") of what it stands for."""
 
     x: float
@@ -34,7 +34,7 @@ class _Box:
         return across and self.top < other.bottom and other.top < self.bottom
 
 
-def labels(dots: Sequence[Dot], frame: svg.Frame) -> list[str]:
+def labels(dots: Sequence[LabelledDot], frame: svg.Frame) -> list[str]:
     """Returns the names, with a line to the dot where one stands apart; dots in one place share a label."""
     taken = [_Box(dot.x - _DOT, dot.y - _DOT, dot.x + _DOT, dot.y + _DOT) for dot in dots]
     parts: list[str] = []
@@ -49,18 +49,18 @@ def labels(dots: Sequence[Dot], frame: svg.Frame) -> list[str]:
     return parts
 
 
-def _joined(dots: Sequence[Dot]) -> list[Dot]:
+def _joined(dots: Sequence[LabelledDot]) -> list[LabelledDot]:
     """Joins dots of one place: their names in one label."""
-    places: dict[tuple[int, int, str], list[Dot]] = {}
+    places: dict[tuple[int, int, str], list[LabelledDot]] = {}
     for dot in dots:
         places.setdefault((round(dot.x / 3), round(dot.y / 3), dot.kind), []).append(dot)
     return [
-        Dot(group[0].x, group[0].y, ", ".join(dot.name for dot in group), group[0].kind)
+        LabelledDot(group[0].x, group[0].y, ", ".join(dot.name for dot in group), group[0].kind)
         for group in places.values()
     ]
 
 
-def _place(dot: Dot, taken: Sequence[_Box], frame: svg.Frame) -> _Box:
+def _place(dot: LabelledDot, taken: Sequence[_Box], frame: svg.Frame) -> _Box:
     """Returns the nearest free place for a label; where none is free the one with the fewest overlaps."""
     width = _CHARACTER * len(dot.name)
     best: tuple[int, _Box] | None = None
@@ -78,7 +78,7 @@ def _place(dot: Dot, taken: Sequence[_Box], frame: svg.Frame) -> _Box:
     return best[1] if best is not None else _beside(dot, width, 0.0, 0.0)
 
 
-def _beside(dot: Dot, width: float, ring: float, angle: float) -> _Box:
+def _beside(dot: LabelledDot, width: float, ring: float, angle: float) -> _Box:
     reach = _DOT + 3 + ring
     x, y = dot.x + reach * math.cos(angle), dot.y - reach * math.sin(angle)
     left = x if math.cos(angle) > 0.1 else x - width if math.cos(angle) < -0.1 else x - width / 2

@@ -5,10 +5,10 @@ from html import escape
 
 from perfopt.backtest import charts
 from perfopt.backtest.calibration import MIN_CALIBRATION
-from perfopt.backtest.misses import MissSeries
 from perfopt.backtest.policies import about
-from perfopt.backtest.report import Backtest
-from perfopt.backtest.summary import TERCILES, Figures, PolicySummary, ResourceFigures
+from perfopt.backtest.report import BacktestResult
+from perfopt.backtest.summary import TERCILES, AccuracyFigures, PolicySummary, ResourceFigures
+from perfopt.backtest.violations import ViolationSeries
 from perfopt.charts.page import document
 from perfopt.charts.units import amount
 from perfopt.domain.enums import OptimizationType
@@ -21,7 +21,7 @@ _HEADER = (
 )  # fmt: skip
 
 
-def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
+def render_page(result: BacktestResult, misses: Sequence[ViolationSeries]) -> str:
     """Returns the page.
 
     Args:
@@ -44,7 +44,7 @@ def render_page(result: Backtest, misses: Sequence[MissSeries]) -> str:
     return document(title, body)
 
 
-def _head(result: Backtest, title: str) -> str:
+def _head(result: BacktestResult, title: str) -> str:
     return (
         f"<h1>{escape(title)}</h1><p>{result.services} services at {result.origins} origins from"
         f" {result.first_origin:%Y-%m-%d %H:%M} to {result.last_origin:%Y-%m-%d %H:%M} UTC. Each"
@@ -54,7 +54,7 @@ def _head(result: Backtest, title: str) -> str:
     )
 
 
-def _cards(result: Backtest) -> str:
+def _cards(result: BacktestResult) -> str:
     """Shows the accuracy and the saving of each policy of perfopt, with interval and count."""
     cards = []
     for summary in result.policies:
@@ -68,7 +68,7 @@ def _cards(result: Backtest) -> str:
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
-def _frontiers(result: Backtest) -> str:
+def _frontiers(result: BacktestResult) -> str:
     sizes = [
         one for one in result.policies if one.optimization_type is OptimizationType.RESOURCE_OPTIMIZATION
     ]
@@ -90,7 +90,7 @@ def _figure(drawing: str, caption: str) -> str:
     return f"<figure><figcaption>{caption}</figcaption>{drawing}</figure>"
 
 
-def _tables(result: Backtest) -> str:
+def _tables(result: BacktestResult) -> str:
     rows = [_row(summary) for summary in result.policies]
     shown = [at for at in range(len(_HEADER)) if any(cells[at] not in _EMPTY for cells in rows)]
     parts = [f"<tr>{_cells('th', [_HEADER[at] for at in shown])}</tr>"]
@@ -113,7 +113,7 @@ def _tables(result: Backtest) -> str:
     return whole + _classes(result)
 
 
-def _classes(result: Backtest) -> str:
+def _classes(result: BacktestResult) -> str:
     if all(len(summary.classes) < 2 for summary in result.policies):
         return ""
     parts = [
@@ -154,7 +154,7 @@ def _row(summary: PolicySummary) -> tuple[str, ...]:
     )
 
 
-def _load(figures: Figures | None) -> str:
+def _load(figures: AccuracyFigures | None) -> str:
     """Returns the accuracy of one tercile of load in per cent, without the sign."""
     return "-" if figures is None or figures.accuracy is None else f"{100 * figures.accuracy:.0f}"
 
@@ -177,7 +177,7 @@ def _between(summary: PolicySummary, name: str) -> str:
     return f"{100 * found.low:.0f} to {100 * found.high:.0f}, "
 
 
-def _class_row(summary: PolicySummary, name: str, figures: Figures) -> tuple[str, ...]:
+def _class_row(summary: PolicySummary, name: str, figures: AccuracyFigures) -> tuple[str, ...]:
     return (
         summary.policy,
         name,
@@ -200,7 +200,7 @@ def _waste(figures: ResourceFigures) -> str:
     return f"{_percent(figures.waste_median)} / {_percent(figures.waste_mean10)}"
 
 
-def _replicas(result: Backtest) -> str:
+def _replicas(result: BacktestResult) -> str:
     if not result.replicas:
         return ""
     drawn = [
@@ -221,7 +221,7 @@ def _replicas(result: Backtest) -> str:
     )
 
 
-def _confidence(result: Backtest) -> str:
+def _confidence(result: BacktestResult) -> str:
     parts = []
     for summary in result.policies:
         found = summary.calibration
@@ -243,7 +243,7 @@ def _confidence(result: Backtest) -> str:
     )
 
 
-def _misses(misses: Sequence[MissSeries]) -> str:
+def _misses(misses: Sequence[ViolationSeries]) -> str:
     if not misses:
         return ""
     drawn = []
@@ -267,7 +267,7 @@ def _misses(misses: Sequence[MissSeries]) -> str:
     )
 
 
-def _notes(result: Backtest) -> str:
+def _notes(result: BacktestResult) -> str:
     failed = [f"{one.service} could not be evaluated: {one.message}" for one in result.failed]
     items = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *failed))
     return f"<h2>Notes</h2><ul>{items}</ul>" if items else ""

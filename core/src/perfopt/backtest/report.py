@@ -18,7 +18,7 @@ MAX_MISSES = 6
 MAX_NAMES = 5
 
 
-class Miss(msgspec.Struct, frozen=True, kw_only=True):
+class ViolatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     """A recommendation that was violated.
 
     Attributes:
@@ -60,7 +60,7 @@ class FailedService(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Backtest(msgspec.Struct, frozen=True, kw_only=True):
+class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a backtest.
 
     Attributes:
@@ -89,13 +89,13 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     validity: str
     absent: int
     policies: tuple[PolicySummary, ...]
-    misses: tuple[Miss, ...]
+    misses: tuple[ViolatedRecommendation, ...]
     replicas: tuple[ReplicaPicture, ...]
     failed: tuple[FailedService, ...]
     notes: tuple[str, ...]
 
 
-def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> Backtest:
+def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> BacktestResult:
     """Puts the result together.
 
     Args:
@@ -120,7 +120,7 @@ def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> Bac
     present = {(row.service, row.made_at): row.short_history for row in rows}
     planned = sum(len(one.schedule.origins) for one in evaluated if one.schedule is not None)
     validities = _validities(evaluated)
-    return Backtest(
+    return BacktestResult(
         source=source,
         services=len(evaluated),
         origins=len(present),
@@ -179,7 +179,7 @@ def worst_misses(
     policies: Sequence[PolicySummary],
     validities: dict[str, str],
     most: int = MAX_MISSES,
-) -> tuple[Miss, ...]:
+) -> tuple[ViolatedRecommendation, ...]:
     """Returns the misses of the installed strategies with the largest relative shortage, one a service.
 
     Without an installed strategy they are of the most accurate policy.
@@ -194,13 +194,13 @@ def worst_misses(
         if (row.optimization_type, row.policy) in shown and (miss := _miss(row, validities)) is not None
     ]
     found.sort(key=lambda miss: (-miss.shortage, miss.service, miss.made_at, miss.policy))
-    first: dict[str, Miss] = {}
+    first: dict[str, ViolatedRecommendation] = {}
     for miss in found:
         first.setdefault(miss.service, miss)
     return tuple(first.values())[:most]
 
 
-def _miss(row: EvaluatedRecommendation, validities: dict[str, str]) -> Miss | None:
+def _miss(row: EvaluatedRecommendation, validities: dict[str, str]) -> ViolatedRecommendation | None:
     short = [
         (1 - use.recommended / use.needed, resource, use)
         for resource, use in (("cpu", row.cpu), ("memory", row.memory))
@@ -210,7 +210,7 @@ def _miss(row: EvaluatedRecommendation, validities: dict[str, str]) -> Miss | No
         return None
     shortage, resource, use = max(short, key=lambda item: item[0])
     return rounded(
-        Miss(
+        ViolatedRecommendation(
             policy=row.policy,
             optimization_type=row.optimization_type,
             service=row.service,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from perfopt.backtest.bootstrap import Interval, Rows, interval, resamples
+from perfopt.backtest.bootstrap import ConfidenceInterval, Rows, interval, resamples
 from perfopt.backtest.calibration import (
     Bools,
     Calibration,
@@ -16,7 +16,7 @@ from perfopt.backtest.calibration import (
     calibrate,
     expected_calibration_error,
 )
-from perfopt.backtest.columns import Columns, UseColumns
+from perfopt.backtest.columns import PolicyColumns, ResourceColumns
 from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.policies import is_baseline
 from perfopt.domain.enums import OptimizationType
@@ -48,7 +48,7 @@ class ResourceFigures(msgspec.Struct, frozen=True, kw_only=True):
     slack: float | None
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class AccuracyFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a group of recommendations; all but `scored` are shares, None where not defined.
 
     Attributes:
@@ -107,10 +107,10 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     abstention: float | None
     in_sample: int
     assumed: int
-    all: Figures
-    intervals: dict[str, Interval]
-    terciles: dict[str, Figures]
-    classes: dict[str, Figures]
+    all: AccuracyFigures
+    intervals: dict[str, ConfidenceInterval]
+    terciles: dict[str, AccuracyFigures]
+    classes: dict[str, AccuracyFigures]
     calibration: Calibration | None
 
 
@@ -144,7 +144,7 @@ def _summary(
     bounds: tuple[float, float] | None,
 ) -> PolicySummary:
     made = [one for one in rows if one.outcome != "declined"]
-    columns = Columns.of(rows)
+    columns = PolicyColumns.of(rows)
     stated = columns.stated(columns.rows())
     summary = PolicySummary(
         policy=name,
@@ -165,10 +165,10 @@ def _summary(
     return rounded(summary)
 
 
-def figures(columns: Columns) -> Figures:
+def figures(columns: PolicyColumns) -> AccuracyFigures:
     """Returns the figures of all rows."""
     rows = columns.rows()
-    return Figures(
+    return AccuracyFigures(
         scored=rows.size,
         accuracy=columns.accuracy(rows),
         no_change=columns.no_change_share(rows),
@@ -184,7 +184,7 @@ def figures(columns: Columns) -> Figures:
     )
 
 
-def _resource(use: UseColumns, rows: Rows) -> ResourceFigures:
+def _resource(use: ResourceColumns, rows: Rows) -> ResourceFigures:
     return ResourceFigures(
         count=int(np.count_nonzero(use.present[rows])),
         safe=use.safe_share(rows),
@@ -196,7 +196,7 @@ def _resource(use: UseColumns, rows: Rows) -> ResourceFigures:
     )
 
 
-def _intervals(columns: Columns) -> dict[str, Interval]:
+def _intervals(columns: PolicyColumns) -> dict[str, ConfidenceInterval]:
     rows, samples = columns.rows(), resamples(columns.services)
     statistics: dict[str, Callable[[Rows], float | None]] = {
         "accuracy": columns.accuracy,
@@ -222,7 +222,7 @@ def _intervals(columns: Columns) -> dict[str, Interval]:
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _of_confidence(columns: Columns, rows: Rows, statistic: ConfidenceStatistic) -> float | None:
+def _of_confidence(columns: PolicyColumns, rows: Rows, statistic: ConfidenceStatistic) -> float | None:
     stated = columns.stated(rows)
     return statistic(columns.confidence[stated], columns.accurate[stated]) if stated.size else None
 
@@ -246,8 +246,8 @@ def _by_class(rows: Sequence[EvaluatedRecommendation]) -> dict[str, list[Evaluat
     return groups
 
 
-def _groups(parts: Mapping[str, Sequence[EvaluatedRecommendation]]) -> dict[str, Figures]:
-    return {name: figures(Columns.of(part)) for name, part in parts.items()}
+def _groups(parts: Mapping[str, Sequence[EvaluatedRecommendation]]) -> dict[str, AccuracyFigures]:
+    return {name: figures(PolicyColumns.of(part)) for name, part in parts.items()}
 
 
 def rounded[S: msgspec.Struct](value: S) -> S:

@@ -20,7 +20,7 @@ _SIZES_ONLY = (
 )
 
 
-class Amount(msgspec.Struct, frozen=True):
+class RequestedAmount(msgspec.Struct, frozen=True):
     """One quantity that is paid for, over a window.
 
     Attributes:
@@ -52,8 +52,8 @@ class RequestedAmounts(msgspec.Struct, frozen=True):
         memory: bytes of all replicas, the mean of the window.
     """
 
-    cost: Amount
-    memory: Amount
+    cost: RequestedAmount
+    memory: RequestedAmount
 
 
 def requested_amounts(
@@ -96,7 +96,8 @@ def requested_amounts(
         return None
     minimum = min(smallest)
     return RequestedAmounts(
-        cost=Amount(before[0], after[0], minimum[0]), memory=Amount(before[1], after[1], minimum[1])
+        cost=RequestedAmount(before[0], after[0], minimum[0]),
+        memory=RequestedAmount(before[1], after[1], minimum[1]),
     )
 
 

@@ -1,12 +1,12 @@
 """Compares policies of horizontal scaling on the demand of services, minute by minute."""
 
 from perfopt.backtest.simulation.autoscalers import choose_autoscalers
-from perfopt.backtest.simulation.report import Simulation, summarise_simulation
-from perfopt.backtest.simulation.run import ServiceRun, run_services
+from perfopt.backtest.simulation.report import SimulationResult, summarise_simulation
+from perfopt.backtest.simulation.run import ServiceSimulation, run_services
 
 __all__ = [
-    "ServiceRun",
-    "Simulation",
+    "ServiceSimulation",
+    "SimulationResult",
     "choose_autoscalers",
     "run_services",
     "summarise_simulation",

@@ -15,7 +15,7 @@ _MIN_MINUTES = 2 * 1440 + 60  # the warm-up, and an hour to score
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class ServiceDemand:
     """What a service had to serve.
 
     Attributes:
@@ -27,7 +27,7 @@ class Demand:
     world: World
 
 
-def demand_of(snapshot: WorkloadSnapshot) -> Demand:
+def demand_of(snapshot: WorkloadSnapshot) -> ServiceDemand:
     """Finds the demand: requests, events or volume per second, or else the CPU used by all pods.
 
     Samples further apart than a minute are held until the next is due; where none is due and none is there,
@@ -60,7 +60,7 @@ def demand_of(snapshot: WorkloadSnapshot) -> Demand:
     for minute in range(step):
         demand[present - begin + minute] = values[present]
     first = int(snapshot.grid.start.timestamp()) // 60 + begin
-    return Demand(metric, World.of_eight(demand, step_minutes=step, first_minute=first))
+    return ServiceDemand(metric, World.of_eight(demand, step_minutes=step, first_minute=first))
 
 
 def _measured(snapshot: WorkloadSnapshot) -> tuple[str, Array]:

@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 from html import escape
 
-from perfopt.backtest.labels import Dot, labels
+from perfopt.backtest.labels import LabelledDot, labels
 from perfopt.backtest.simulation.autoscalers import CLASSES
-from perfopt.backtest.simulation.report import ALL, PolicyFigures, SameCost, Simulation, shown_groups
+from perfopt.backtest.simulation.report import (
+    ALL,
+    PolicyFigures,
+    SameCostComparison,
+    SimulationResult,
+    shown_groups,
+)
 from perfopt.charts import svg
 from perfopt.charts.page import document
 
 
-def render_simulation_page(result: Simulation) -> str:
+def render_simulation_page(result: SimulationResult) -> str:
     """Returns the page."""
     title = f"Simulation of autoscalers on {result.source}"
     groups = shown_groups(tuple(result.policies[0].groups))
@@ -37,7 +43,7 @@ def render_simulation_page(result: Simulation) -> str:
     return document(title, "".join(parts))
 
 
-def _services(result: Simulation, group: str) -> str:
+def _services(result: SimulationResult, group: str) -> str:
     count = result.policies[0].groups[group].services
     return "1 service" if count == 1 else f"{count} services"
 
@@ -55,7 +61,7 @@ def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
         kind = "ours" if policy in CLASSES else "baseline"
         x, y = frame.x.at(cost), frame.y.at(violated)
         parts.append(svg.circle(x, y, 5.0, kind, f"{policy}: {violated:.2%} at {cost:.2f}"))
-        placed.append(Dot(x, y, policy, kind))
+        placed.append(LabelledDot(x, y, policy, kind))
     return svg.picture(560, 380, f"Violated minutes against cost, {group}", [*parts, *labels(placed, frame)])
 
 
@@ -78,7 +84,7 @@ def _table(policies: Sequence[PolicyFigures], groups: Sequence[str]) -> str:
     return f'<div class="wide"><table><tr>{header}</tr>{rows}</table></div>'
 
 
-def _same_cost(found: Sequence[SameCost], groups: Sequence[str]) -> str:
+def _same_cost(found: Sequence[SameCostComparison], groups: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {}
     for one in found:
         if one.group not in groups:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from perfopt.backtest.simulation.demand import DEMAND_METRICS, Demand, demand_of
+from perfopt.backtest.simulation.demand import DEMAND_METRICS, ServiceDemand, demand_of
 from perfopt.domain.workload import Workload
 from perfopt.errors import PerfoptError
 from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource
@@ -14,7 +14,7 @@ DEFAULT_PERIOD = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadDemand:
     """A service without a demand to run, and why."""
 
     service: str
@@ -26,7 +26,7 @@ async def read_demands(
     workloads: Sequence[Workload],
     begin: datetime | None,
     until: datetime | None,
-) -> AsyncIterator[tuple[str, Demand] | Unread]:
+) -> AsyncIterator[tuple[str, ServiceDemand] | UnreadDemand]:
     """Yields the demand of each service, in their order.
 
     Args:
@@ -42,12 +42,12 @@ async def read_demands(
         start, end = await _period(source, workload, begin, until)
         async for found in source.snapshots([workload], start, end, DEMAND_METRICS):
             if isinstance(found, FailedSnapshot):
-                yield Unread(workload.service_name, found.error)
+                yield UnreadDemand(workload.service_name, found.error)
                 continue
             try:
                 demand = demand_of(found)
             except PerfoptError as error:
-                yield Unread(workload.service_name, error)
+                yield UnreadDemand(workload.service_name, error)
             else:
                 yield workload.service_name, demand
 

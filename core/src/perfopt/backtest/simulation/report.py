@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from perfopt.backtest.simulation.autoscalers import CLASSES
-from perfopt.backtest.simulation.run import Run, ServiceRun
+from perfopt.backtest.simulation.run import AutoscalerRun, ServiceSimulation
 
 ALL = "all"
 MAX_FAMILIES = 8
@@ -38,7 +38,7 @@ class PolicyFigures(msgspec.Struct, frozen=True, kw_only=True):
     groups: dict[str, AutoscalerFigures]
 
 
-class SameCost(msgspec.Struct, frozen=True, kw_only=True):
+class SameCostComparison(msgspec.Struct, frozen=True, kw_only=True):
     """A baseline and our policy at that baseline's cost, on a group of services.
 
     Attributes:
@@ -55,14 +55,14 @@ class SameCost(msgspec.Struct, frozen=True, kw_only=True):
     violated: float | None
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True):
+class UnsimulatedService(msgspec.Struct, frozen=True, kw_only=True):
     """A service that could not be run, and why."""
 
     service: str
     message: str
 
 
-class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+class SimulationResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a backtest of scaling found.
 
     Attributes:
@@ -79,11 +79,11 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     services: int
     policies: tuple[PolicyFigures, ...]
-    same_cost: tuple[SameCost, ...]
+    same_cost: tuple[SameCostComparison, ...]
     loop: tuple[PolicyFigures, ...]
-    runs: tuple[ServiceRun, ...]
+    runs: tuple[ServiceSimulation, ...]
     notes: tuple[str, ...]
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[UnsimulatedService, ...] = ()
 
 
 NOTES = (
@@ -96,12 +96,14 @@ NOTES = (
 )
 
 
-def summarise_simulation(source: str, runs: Sequence[ServiceRun], failed: Sequence[Failed]) -> Simulation:
+def summarise_simulation(
+    source: str, runs: Sequence[ServiceSimulation], failed: Sequence[UnsimulatedService]
+) -> SimulationResult:
     """Returns the figures of all services."""
     groups = _groups(runs)
     policies = _figures([run.runs for run in runs], groups)
     prices = _figures([run.prices for run in runs], groups)
-    return Simulation(
+    return SimulationResult(
         source=source,
         services=len(runs),
         policies=policies,
@@ -113,7 +115,7 @@ def summarise_simulation(source: str, runs: Sequence[ServiceRun], failed: Sequen
     )
 
 
-def _groups(runs: Sequence[ServiceRun]) -> dict[str, list[int]]:
+def _groups(runs: Sequence[ServiceSimulation]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {ALL: list(range(len(runs)))}
     for number, run in enumerate(runs):
         family, slash, _ = run.service.partition("/")
@@ -122,7 +124,9 @@ def _groups(runs: Sequence[ServiceRun]) -> dict[str, list[int]]:
     return groups
 
 
-def _figures(runs: Sequence[Sequence[Run]], groups: dict[str, list[int]]) -> tuple[PolicyFigures, ...]:
+def _figures(
+    runs: Sequence[Sequence[AutoscalerRun]], groups: dict[str, list[int]]
+) -> tuple[PolicyFigures, ...]:
     if not runs:
         return ()
     return tuple(
@@ -134,7 +138,7 @@ def _figures(runs: Sequence[Sequence[Run]], groups: dict[str, list[int]]) -> tup
     )
 
 
-def _mean(runs: Sequence[Run]) -> AutoscalerFigures:
+def _mean(runs: Sequence[AutoscalerRun]) -> AutoscalerFigures:
     def mean(field: str) -> float:
         return round(float(np.mean([getattr(run, field) for run in runs])), _DIGITS)
 
@@ -147,7 +151,9 @@ def _mean(runs: Sequence[Run]) -> AutoscalerFigures:
     )
 
 
-def _same_cost(policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures]) -> list[SameCost]:
+def _same_cost(
+    policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures]
+) -> list[SameCostComparison]:
     found = []
     for one in policies:
         if one.policy in CLASSES:
@@ -155,7 +161,7 @@ def _same_cost(policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures
         for group, figures in one.groups.items():
             curve = sorted((price.groups[group].cost, price.groups[group].violated) for price in prices)
             found.append(
-                SameCost(
+                SameCostComparison(
                     baseline=one.policy,
                     group=group,
                     cost=figures.cost,

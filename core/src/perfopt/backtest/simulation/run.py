@@ -20,7 +20,7 @@ from perfopt.autoscaling import (
 )
 from perfopt.backtest.controllers import BASELINE_CONTROLLERS
 from perfopt.backtest.simulation.autoscalers import CLASSES, LOOP_TARGETS, OURS, PRICES
-from perfopt.backtest.simulation.demand import Demand
+from perfopt.backtest.simulation.demand import ServiceDemand
 from perfopt.forecast.short_term import Nowcasts
 from perfopt.metrics.snapshot import Array
 
@@ -29,7 +29,7 @@ MAXIMUM = 10**6  # replicas: no bound, so that policies differ by what they ask 
 WATCH_TARGET = 0.9
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class AutoscalerRun(msgspec.Struct, frozen=True, kw_only=True):
     """One policy on one service: see `perfopt.autoscaling.Outcome`."""
 
     policy: str
@@ -39,7 +39,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     starts_per_hour: float
 
 
-class ServiceRun(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceSimulation(msgspec.Struct, frozen=True, kw_only=True):
     """All policies on one service.
 
     Attributes:
@@ -54,21 +54,21 @@ class ServiceRun(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     metric: str
     minutes: int
-    runs: tuple[Run, ...]
-    prices: tuple[Run, ...]
-    loop: tuple[Run, ...]
+    runs: tuple[AutoscalerRun, ...]
+    prices: tuple[AutoscalerRun, ...]
+    loop: tuple[AutoscalerRun, ...]
 
 
-class Task(msgspec.Struct, frozen=True):
+class SimulationTask(msgspec.Struct, frozen=True):
     """One service to run."""
 
     service: str
-    demand: Demand
+    demand: ServiceDemand
     policies: tuple[str, ...]
     loop: bool
 
 
-def run_services(tasks: Sequence[Task], processes: int) -> Iterator[ServiceRun]:
+def run_services(tasks: Sequence[SimulationTask], processes: int) -> Iterator[ServiceSimulation]:
     """Yields the runs of services in their order; what is found does not depend on the processes."""
     workers = min(processes, len(tasks))
     if workers <= 1:
@@ -78,13 +78,13 @@ def run_services(tasks: Sequence[Task], processes: int) -> Iterator[ServiceRun]:
         yield from pool.map(run_service, tasks)
 
 
-def run_service(task: Task) -> ServiceRun:
+def run_service(task: SimulationTask) -> ServiceSimulation:
     """Runs the policies of a task on its demand."""
     world = task.demand.world
     ours = any(policy in CLASSES for policy in task.policies)
     expected = foretell(world) if ours else None
     prices = [_named(f"{price:g}", measure(world, predictive(world, price, expected))) for price in PRICES]
-    return ServiceRun(
+    return ServiceSimulation(
         service=task.service,
         metric=task.demand.metric,
         minutes=int(world.scored.sum()),
@@ -94,13 +94,13 @@ def run_service(task: Task) -> ServiceRun:
     )
 
 
-def _run(world: World, policy: str, expected: Nowcasts | None) -> Run:
+def _run(world: World, policy: str, expected: Nowcasts | None) -> AutoscalerRun:
     price = CLASSES.get(policy)
     wanted = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
     return _named(policy, measure(world, wanted))
 
 
-def _loops(world: World, expected: Nowcasts | None) -> Iterator[Run]:
+def _loops(world: World, expected: Nowcasts | None) -> Iterator[AutoscalerRun]:
     """Runs plain autoscalers, and one whose minReplicas follow our plan, through the 15-second loop."""
     for target in LOOP_TARGETS:
         yield _looped(world, f"hpa-{100 * target:.0f}", Settings(target, MAXIMUM))
@@ -109,13 +109,15 @@ def _loops(world: World, expected: Nowcasts | None) -> Iterator[Run]:
         yield _looped(world, f"{OURS}-standard", Settings(WATCH_TARGET, MAXIMUM, floor=plan))
 
 
-def _looped(world: World, name: str, settings: Settings) -> Run:
+def _looped(world: World, name: str, settings: Settings) -> AutoscalerRun:
     ready, wanted = run_loop(world, settings)
     return _named(name, measure_ready(world, ready, wanted))
 
 
-def _named(policy: str, found: Outcome | None) -> Run:
+def _named(policy: str, found: Outcome | None) -> AutoscalerRun:
     assert found is not None, "demand_of leaves out what has nothing to score"
     values: Array = np.round([found.violated, found.cost, found.whole_cost, found.starts_per_hour], 6)
     violated, cost, whole, starts = values.tolist()
-    return Run(policy=policy, violated=violated, cost=cost, whole_cost=whole, starts_per_hour=starts)
+    return AutoscalerRun(
+        policy=policy, violated=violated, cost=cost, whole_cost=whole, starts_per_hour=starts
+    )

@@ -22,7 +22,7 @@ from perfopt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from perfopt.backtest import Backtest, Policy, ServiceBacktest
+    from perfopt.backtest import BacktestResult, Policy, ServiceBacktest
     from perfopt.config import Config
     from perfopt.engine import Engine
     from perfopt.sources.base import MetricSource
@@ -263,7 +263,7 @@ def _write_rows(path: Path, results: "list[ServiceBacktest]") -> None:
         ) from error
 
 
-async def _write_page(path: Path, result: "Backtest", source: "MetricSource") -> None:
+async def _write_page(path: Path, result: "BacktestResult", source: "MetricSource") -> None:
     from perfopt.backtest import read_miss_series
     from perfopt.backtest.page import render_page
 

@@ -11,9 +11,9 @@ import click
 from perfopt.cli.backtest.selection import BacktestOptions, write_text
 
 if TYPE_CHECKING:
-    from perfopt.backtest.simulation import ServiceRun
-    from perfopt.backtest.simulation.report import Failed
-    from perfopt.backtest.simulation.run import Task
+    from perfopt.backtest.simulation import ServiceSimulation
+    from perfopt.backtest.simulation.report import UnsimulatedService
+    from perfopt.backtest.simulation.run import SimulationTask
     from perfopt.config import Config
 
 
@@ -60,11 +60,11 @@ async def run_simulation(
 
 async def _read(
     options: BacktestOptions, spec: str | None, services: Path | None, config: "Config", *, loop: bool
-) -> "tuple[str, list[Task], list[Failed]]":
+) -> "tuple[str, list[SimulationTask], list[UnsimulatedService]]":
     from perfopt.backtest.simulation import choose_autoscalers
-    from perfopt.backtest.simulation.read import STEP_SECONDS, Unread, read_demands
-    from perfopt.backtest.simulation.report import Failed
-    from perfopt.backtest.simulation.run import Task
+    from perfopt.backtest.simulation.read import STEP_SECONDS, UnreadDemand, read_demands
+    from perfopt.backtest.simulation.report import UnsimulatedService
+    from perfopt.backtest.simulation.run import SimulationTask
     from perfopt.domain.period import parse_instant
     from perfopt.sources.factory import open_source
 
@@ -72,21 +72,21 @@ async def _read(
     begin = parse_instant(options.begin, field="from") if options.begin else None
     until = parse_instant(options.until, field="until") if options.until else None
     source = open_source(spec, config, services, step_seconds=STEP_SECONDS)
-    tasks: list[Task] = []
-    failed: list[Failed] = []
+    tasks: list[SimulationTask] = []
+    failed: list[UnsimulatedService] = []
     try:
         workloads = options.workloads(await source.inventory(until or await source.latest()))
         async for found in read_demands(source, workloads, begin, until):
-            if isinstance(found, Unread):
-                failed.append(Failed(service=found.service, message=found.error.explained))
+            if isinstance(found, UnreadDemand):
+                failed.append(UnsimulatedService(service=found.service, message=found.error.explained))
             else:
-                tasks.append(Task(found[0], found[1], policies, loop))
+                tasks.append(SimulationTask(found[0], found[1], policies, loop))
     finally:
         await source.close()
     return source.name, tasks, failed
 
 
-def _run(tasks: "Sequence[Task]", processes: int) -> "list[ServiceRun]":
+def _run(tasks: "Sequence[SimulationTask]", processes: int) -> "list[ServiceSimulation]":
     from perfopt.backtest.simulation import run_services
     from perfopt.cli.output.progress import progress_bar
 

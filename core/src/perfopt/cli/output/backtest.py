@@ -1,6 +1,6 @@
 """A backtest as a person reads it on a terminal."""
 
-from perfopt.backtest import Backtest, Interval, PolicySummary
+from perfopt.backtest import BacktestResult, ConfidenceInterval, PolicySummary
 from perfopt.backtest.calibration import MIN_CALIBRATION
 from perfopt.backtest.summary import ResourceFigures
 from perfopt.cli.output.render import table
@@ -17,7 +17,7 @@ _LEGEND = (
 PLAN_TYPE = "PLAN"
 
 
-def to_table(result: Backtest) -> str:
+def to_table(result: BacktestResult) -> str:
     """Prints the figures of each policy, what confidence is worth, and what to know of the data."""
     parts = [
         _head(result),
@@ -31,7 +31,7 @@ def to_table(result: Backtest) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _head(result: Backtest) -> str:
+def _head(result: BacktestResult) -> str:
     first, last = result.first_origin, result.last_origin
     when = f"{first:%Y-%m-%d %H:%M}" if first == last else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
     return (
@@ -71,7 +71,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def with_interval(found: Interval | None) -> str:
+def with_interval(found: ConfidenceInterval | None) -> str:
     """Prints a share with its interval."""
     if found is None:
         return "-"
@@ -99,7 +99,7 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _classes(result: Backtest) -> str:
+def _classes(result: BacktestResult) -> str:
     if all(len(summary.classes) < 2 for summary in result.policies):
         return ""
     rows = [
@@ -119,7 +119,7 @@ def _classes(result: Backtest) -> str:
     return table(header, rows, right=("SCORED", "ACCURACY"))
 
 
-def _calibrations(result: Backtest) -> str:
+def _calibrations(result: BacktestResult) -> str:
     """Prints the reliability of a confidence that enough recommendations stated."""
     parts = []
     for summary in result.policies:

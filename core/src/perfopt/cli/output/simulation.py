@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 
-from perfopt.backtest.simulation import Simulation
-from perfopt.backtest.simulation.report import ALL, AutoscalerFigures, PolicyFigures, SameCost, shown_groups
+from perfopt.backtest.simulation import SimulationResult
+from perfopt.backtest.simulation.report import (
+    ALL,
+    AutoscalerFigures,
+    PolicyFigures,
+    SameCostComparison,
+    shown_groups,
+)
 from perfopt.cli.output.render import table
 
 _LEGEND = "Violated minutes / cost; means over services, each weighing the same.\n"
 
 
-def to_simulation_table(result: Simulation) -> str:
+def to_simulation_table(result: SimulationResult) -> str:
     """Prints the policies, all and by family; ours at each baseline's cost; the 15-second loop."""
     parts = [
         f"{result.services} services of {result.source}, minute by minute.\n",
@@ -43,7 +49,7 @@ def _cell(figures: AutoscalerFigures) -> str:
     return f"{figures.violated:.2%} / {figures.cost:.2f}"
 
 
-def _same_cost(found: Sequence[SameCost]) -> str:
+def _same_cost(found: Sequence[SameCostComparison]) -> str:
     if not found:
         return ""
     groups = shown_groups(tuple(dict.fromkeys(one.group for one in found)))
@@ -57,6 +63,6 @@ def _same_cost(found: Sequence[SameCost]) -> str:
     )
 
 
-def _pair(one: SameCost) -> str:
+def _pair(one: SameCostComparison) -> str:
     ours = "-" if one.violated is None else f"{one.violated:.2%}"
     return f"{one.baseline_violated:.2%} -> {ours}"

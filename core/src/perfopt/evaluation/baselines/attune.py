@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from perfopt.domain.workload import Container
-from perfopt.evaluation.baselines.base import History, pooled, with_requests
+from perfopt.evaluation.baselines.base import ContainerHistory, pooled, with_requests
 from perfopt.metrics.snapshot import Array
 
 CPU_PERCENT, CPU_OVERHEAD = 95.0, 1.2
@@ -20,7 +20,7 @@ MIN_CONFIDENCE = 0.1
 _HOURS = 24
 
 
-def recommend(history: History) -> Container:
+def recommend(history: ContainerHistory) -> Container:
     """Requests are the estimates of cpu and memory; limits stay."""
     return with_requests(
         history.container,
@@ -29,7 +29,9 @@ def recommend(history: History) -> Container:
     )
 
 
-def _estimate(history: History, values: Array | None, percent: float, overhead: float) -> float | None:
+def _estimate(
+    history: ContainerHistory, values: Array | None, percent: float, overhead: float
+) -> float | None:
     if values is None:
         return None
     week = slice(-max(HISTORY_SECONDS // history.grid.step_seconds, 1), None)

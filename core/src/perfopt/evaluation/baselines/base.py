@@ -19,7 +19,7 @@ _NOTHING = "There is no sample of cpu or memory in the history."
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ContainerHistory:
     """What is known of one container.
 
     Attributes:
@@ -41,7 +41,7 @@ class History:
     throttled: Array | None
 
 
-Rule = Callable[[History], Container]
+Rule = Callable[[ContainerHistory], Container]
 Decide = Callable[[AnalysisContext], WorkloadState | Declined]
 
 
@@ -76,12 +76,12 @@ def per_container(rule: Rule) -> Decide:
     return decide
 
 
-def _history(context: AnalysisContext, container: Container, names: list[str]) -> History:
+def _history(context: AnalysisContext, container: Container, names: list[str]) -> ContainerHistory:
     def sampled(metric: str) -> Array | None:
         series = context.snapshot.series(container.name, metric)
         return series.values if series is not None and np.isfinite(series.values).any() else None
 
-    return History(
+    return ContainerHistory(
         container=container,
         share=1 / len(names),
         grid=context.snapshot.grid,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from perfopt.domain.workload import Container
-from perfopt.evaluation.baselines.base import MIB, History, pooled, with_requests
+from perfopt.evaluation.baselines.base import MIB, ContainerHistory, pooled, with_requests
 from perfopt.evaluation.baselines.histogram import LinearScale, weighted_percentile
 from perfopt.metrics.snapshot import Array
 
@@ -15,14 +15,14 @@ CPU_SCALE = LinearScale(width=0.1, largest=100.0)
 MEMORY_SCALE = LinearScale(width=100.0 * MIB, largest=1e12)
 
 
-def percentile(history: History) -> Container:
+def percentile(history: ContainerHistory) -> Container:
     """Requests are P99 and 15 % of the last 7 days' samples, each weighted by its own value; limits stay."""
     cpu = _estimate(history, history.cpu, CPU_SCALE)
     memory = _estimate(history, history.memory, MEMORY_SCALE)
     return with_requests(history.container, cpu, memory)
 
 
-def _estimate(history: History, values: Array | None, scale: LinearScale) -> float | None:
+def _estimate(history: ContainerHistory, values: Array | None, scale: LinearScale) -> float | None:
     if values is None:
         return None
     recent = pooled(values[:, -max(HISTORY_SECONDS // history.grid.step_seconds, 1) :])

@@ -8,7 +8,7 @@ import numpy as np
 from perfopt.domain.workload import Container
 from perfopt.evaluation.baselines.base import (
     MIB,
-    History,
+    ContainerHistory,
     Rule,
     largest_of_pods,
     millicores,
@@ -27,7 +27,7 @@ def simple(percent: float) -> Rule:
     Memory request and limit are the peak of all pods and 15 %.
     """
 
-    def rule(history: History) -> Container:
+    def rule(history: ContainerHistory) -> Container:
         cpu = None if history.cpu is None else max(largest_of_pods(history.cpu, percent), CPU_FLOOR_CORES)
         sized = _with_memory(history, cpu)
         return msgspec.structs.replace(sized, cpu_limit_cores=None) if cpu is not None else sized
@@ -38,7 +38,7 @@ def simple(percent: float) -> Rule:
 def simple_limit(request_percent: float, limit_percent: float) -> Rule:
     """Strategy `simple_limit`: cpu request and limit are two percentiles of the samples of all pods."""
 
-    def rule(history: History) -> Container:
+    def rule(history: ContainerHistory) -> Container:
         if history.cpu is None:
             return _with_memory(history, None)
         request, limit = (
@@ -50,7 +50,7 @@ def simple_limit(request_percent: float, limit_percent: float) -> Rule:
     return rule
 
 
-def _with_memory(history: History, cpu: float | None) -> Container:
+def _with_memory(history: ContainerHistory, cpu: float | None) -> Container:
     if history.memory is None:
         return with_requests(history.container, cpu, None)
     peak = float(pooled(history.memory).max()) * MEMORY_BUFFER

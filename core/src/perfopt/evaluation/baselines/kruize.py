@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from perfopt.domain.workload import Container
-from perfopt.evaluation.baselines.base import History, Rule, blocks, with_limits_as_requests
+from perfopt.evaluation.baselines.base import ContainerHistory, Rule, blocks, with_limits_as_requests
 from perfopt.metrics.snapshot import Array
 
 INTERVAL_SECONDS = 15 * 60
@@ -24,7 +24,7 @@ def profile(percent: float) -> Rule:
     within an interval.
     """
 
-    def rule(history: History) -> Container:
+    def rule(history: ContainerHistory) -> Container:
         cpu = None if history.cpu is None else _cpu(history, history.cpu, percent)
         memory = None if history.memory is None else _memory(history, history.memory)
         return with_limits_as_requests(history.container, cpu, memory)
@@ -32,7 +32,7 @@ def profile(percent: float) -> Rule:
     return rule
 
 
-def _cpu(history: History, cpu: Array, percent: float) -> float | None:
+def _cpu(history: ContainerHistory, cpu: Array, percent: float) -> float | None:
     if history.throttled is not None and history.throttled.shape == cpu.shape:
         # A container throttled in a share of its periods wanted about as much more.
         cpu = cpu * (1 + np.nan_to_num(history.throttled))
@@ -43,7 +43,7 @@ def _cpu(history: History, cpu: Array, percent: float) -> float | None:
     return peak if peak < ONE_CORE else nearest_rank(highest, percent)
 
 
-def _memory(history: History, memory: Array) -> float | None:
+def _memory(history: ContainerHistory, memory: Array) -> float | None:
     lowest, highest = _intervals(history, memory)
     if not highest.size:
         return None
@@ -51,7 +51,7 @@ def _memory(history: History, memory: Array) -> float | None:
     return min(peak * MEMORY_BUFFER, peak + spike * SPIKE_BUFFER)
 
 
-def _intervals(history: History, values: Array) -> tuple[Array, Array]:
+def _intervals(history: ContainerHistory, values: Array) -> tuple[Array, Array]:
     recent = values[:, -max(HISTORY_SECONDS // history.grid.step_seconds, 1) :]
     return blocks(recent, max(INTERVAL_SECONDS // history.grid.step_seconds, 1))
 

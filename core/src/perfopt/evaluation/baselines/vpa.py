@@ -10,7 +10,13 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.workload import Container
-from perfopt.evaluation.baselines.base import MIB, History, millicores, with_limits_as_requests, with_requests
+from perfopt.evaluation.baselines.base import (
+    MIB,
+    ContainerHistory,
+    millicores,
+    with_limits_as_requests,
+    with_requests,
+)
 from perfopt.evaluation.baselines.histogram import ExponentialScale, Scale, weighted_percentile
 from perfopt.metrics.snapshot import Array
 
@@ -37,7 +43,7 @@ class Bounds:
     upper: float
 
 
-def target(history: History) -> Container:
+def target(history: ContainerHistory) -> Container:
     """Requests are the targets; a limit keeps its ratio to the request it stood beside."""
     cpu, memory = cpu_bounds(history), memory_bounds(history)
     old = history.container
@@ -51,7 +57,7 @@ def target(history: History) -> Container:
     return new
 
 
-def goldilocks(history: History) -> Container:
+def goldilocks(history: ContainerHistory) -> Container:
     """Goldilocks, quality of service Guaranteed: requests and limits are the targets."""
     cpu, memory = cpu_bounds(history), memory_bounds(history)
     return with_limits_as_requests(
@@ -59,7 +65,7 @@ def goldilocks(history: History) -> Container:
     )
 
 
-def goldilocks_burstable(history: History) -> Container:
+def goldilocks_burstable(history: ContainerHistory) -> Container:
     """Goldilocks, quality of service Burstable: requests are the lower bounds, limits the upper ones."""
     cpu, memory = cpu_bounds(history), memory_bounds(history)
     new = with_requests(
@@ -72,7 +78,7 @@ def goldilocks_burstable(history: History) -> Container:
     return new
 
 
-def cpu_bounds(history: History) -> Bounds | None:
+def cpu_bounds(history: ContainerHistory) -> Bounds | None:
     """Returns the bounds of cpu, or None without a sample."""
     if history.cpu is None:
         return None
@@ -84,7 +90,7 @@ def cpu_bounds(history: History) -> Bounds | None:
     )
 
 
-def memory_bounds(history: History) -> Bounds | None:
+def memory_bounds(history: ContainerHistory) -> Bounds | None:
     """Returns the bounds of memory, or None without a sample in the last 8 days."""
     if history.memory is None:
         return None
@@ -96,7 +102,7 @@ def memory_bounds(history: History) -> Bounds | None:
 
 
 def _bounds(
-    history: History, samples: Array, values: Array, weights: Array, scale: Scale, floor: float
+    history: ContainerHistory, samples: Array, values: Array, weights: Array, scale: Scale, floor: float
 ) -> Bounds:
     found = np.isfinite(samples).any(axis=0)
     days = (history.grid.size - int(found.argmax())) * history.grid.step_seconds / DAY_SECONDS
@@ -130,7 +136,7 @@ def daily_peaks(memory: Array, step_seconds: int) -> tuple[Array, Array]:
     return peaks[present], ages[present]
 
 
-def _with_oom(history: History, memory: Array) -> Array:
+def _with_oom(history: ContainerHistory, memory: Array) -> Array:
     """Raises the sample of each step with an OOM kill to what the autoscaler records for it.
 
     That is max(used + 100 MiB, 1.2 x used); used is the larger of the request and the day's peak so far.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.backtest.report import Backtest, Miss
+from perfopt.backtest.report import BacktestResult, ViolatedRecommendation
 from perfopt.domain.period import parse_duration
 from perfopt.domain.resolve import resolve_workload
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
@@ -15,7 +15,7 @@ _METRIC = {"cpu": "cpu_cores", "memory": "memory_bytes"}
 
 
 @dataclass(frozen=True, slots=True)
-class MissSeries:
+class ViolationSeries:
     """One miss with its series.
 
     Attributes:
@@ -24,25 +24,25 @@ class MissSeries:
         values: the resource over containers, hottest pod of each; shape (grid.size,), NaN where missing.
     """
 
-    miss: Miss
+    miss: ViolatedRecommendation
     grid: TimeGrid
     values: Array
 
 
-async def read_miss_series(source: MetricSource, result: Backtest) -> tuple[MissSeries, ...]:
+async def read_miss_series(source: MetricSource, result: BacktestResult) -> tuple[ViolationSeries, ...]:
     """Reads the series of the misses of a result; one that is not there any more is left out.
 
     Raises:
         SourceError: the source refused or stopped answering.
     """
     history = parse_duration(result.history)
-    found: list[MissSeries] = []
+    found: list[ViolationSeries] = []
     for miss in result.misses:
         start, end = miss.made_at - history, miss.made_at + parse_duration(miss.validity)
         workload = resolve_workload(miss.service, await source.inventory(end))
         async for one in source.snapshots([workload], start, end, {_METRIC[miss.resource]}):
             if not isinstance(one, FailedSnapshot):
-                found.append(MissSeries(miss, one.grid, _total(one, _METRIC[miss.resource])))
+                found.append(ViolationSeries(miss, one.grid, _total(one, _METRIC[miss.resource])))
     return tuple(found)
 
 
