@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from perfopt.sources.files import index as index_module
 from perfopt.sources.files import samples as samples_module
 from perfopt.sources.files.index import IndexedFiles, SampleIndex
-from perfopt.sources.files.samples import Block, open_samples
+from perfopt.sources.files.samples import SampleBlock, open_samples
 
 
 class Counting:
@@ -104,7 +104,7 @@ class InMemory:
 
     def __init__(self, times, values):
         times, values = np.array(times, np.int64), np.array(values)
-        self._block = Block((("s", "cpu_limit_cores"),), np.array([0, len(times)]), times, values)
+        self._block = SampleBlock((("s", "cpu_limit_cores"),), np.array([0, len(times)]), times, values)
 
     def read(self, block):
         return self._block

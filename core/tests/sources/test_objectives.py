@@ -6,7 +6,7 @@ from perfopt.domain.workload import Slo, WorkloadId
 from perfopt.errors import InvalidInputError
 from perfopt.sources.files.services import read_services
 from perfopt.sources.objectives import annotated_objective, read_openslo
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.kube_state import KubeState
 
 RATIO = """apiVersion: openslo/v1
@@ -127,7 +127,7 @@ def test_annotations_in_a_services_file_state_an_objective_and_are_checked(tmp_p
 def test_annotations_of_a_cluster_state_objectives_and_a_wrong_one_costs_no_other():
     def sample(name, **annotations):
         labels = {"namespace": "shop", "deployment": name, "__name__": "kube_deployment_annotations"}
-        return Sample(labels | {f"annotation_{key}": value for key, value in annotations.items()}, 1.0)
+        return InstantSample(labels | {f"annotation_{key}": value for key, value in annotations.items()}, 1.0)
 
     names = [
         "replicas",
@@ -152,7 +152,7 @@ def test_annotations_of_a_cluster_state_objectives_and_a_wrong_one_costs_no_othe
     names += ["zones", "hpa_min", "hpa_max", "hpa_targets", "labels", "pods_created"]
     samples = {name: [] for name in names}
     for name in ("web", "wrong", "plain"):
-        samples["replicas"].append(Sample({"namespace": "shop", "deployment": name}, 1.0))
+        samples["replicas"].append(InstantSample({"namespace": "shop", "deployment": name}, 1.0))
     samples["labels"] = [
         sample("web", perfopt_io_slo_latency_ms="120", perfopt_io_slo_quantile="0.95"),
         sample("wrong", perfopt_io_slo_latency_ms="soon"),

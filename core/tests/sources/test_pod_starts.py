@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from perfopt.metrics.snapshot import PodStart
 from perfopt.sources.pod_starts import known_starts, starts_of_pods
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 
 T0 = datetime(2026, 7, 1, tzinfo=UTC)
 
@@ -18,7 +18,9 @@ def told(pod, created, ready, uid="u"):
     labels = {"namespace": "trading", "pod": pod, "uid": uid}
     times = {"created": created, "ready": ready}
     return [
-        Sample(labels | {"what": what}, T0.timestamp() + at) for what, at in times.items() if at is not None
+        InstantSample(labels | {"what": what}, T0.timestamp() + at)
+        for what, at in times.items()
+        if at is not None
     ]
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.assembly import Surroundings, assemble
-from perfopt.sources.prometheus.rows import Row
+from perfopt.sources.prometheus.assembly import SnapshotInputs, assemble
+from perfopt.sources.prometheus.rows import SeriesRow
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 GRID = TimeGrid(START, timedelta(minutes=5), 100)
@@ -21,7 +21,7 @@ ORIGIN = int(START.timestamp()) * 1000
 def row(metric, steps, pod="p", container="main", values=None, counter=False):
     steps = np.array(list(steps), dtype=np.int64)
     values = np.ones(len(steps)) if values is None else np.array(values, dtype=float)
-    return Row(metric, container, pod, counter, RangeSeries({}, ORIGIN + steps * 300_000, values))
+    return SeriesRow(metric, container, pod, counter, RangeSeries({}, ORIGIN + steps * 300_000, values))
 
 
 def snapshot(*rows, kind="Deployment", images=(), metrics=("cpu_cores", "memory_bytes")):
@@ -30,7 +30,7 @@ def snapshot(*rows, kind="Deployment", images=(), metrics=("cpu_cores", "memory_
         service_name="api",
         state=WorkloadState(containers=(Container(name="main"),)),
     )
-    return assemble(workload, GRID, rows, metrics, Surroundings(images=images))
+    return assemble(workload, GRID, rows, metrics, SnapshotInputs(images=images))
 
 
 def coverage(*rows, of="main/cpu_cores", **more):
@@ -50,7 +50,7 @@ def test_a_hole_within_a_pod_s_life_is_missing():
 def hourly(metric, begins, values, pod="p"):
     """Rows of stretches of 12 steps."""
     series = RangeSeries({}, ORIGIN + np.array(begins) * 300_000, np.array(values, dtype=float))
-    return Row(metric, "main", pod, False, series, coarse=timedelta(hours=1))
+    return SeriesRow(metric, "main", pod, False, series, coarse=timedelta(hours=1))
 
 
 def test_an_hourly_value_holds_from_the_pod_s_first_step_to_its_last():

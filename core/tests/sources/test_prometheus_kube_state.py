@@ -3,7 +3,7 @@
 import pytest
 
 from perfopt.domain.enums import Basis
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.kube_state import KubeState
 from perfopt.sources.prometheus.promql import load_catalogue
 
@@ -16,7 +16,7 @@ def workloads(cluster_label="cluster", **samples):
 
 
 def gauge(value=1.0, **labels):
-    return Sample(NS | labels, value)
+    return InstantSample(NS | labels, value)
 
 
 def owned(pod, kind, name, **more):
@@ -193,7 +193,7 @@ def test_the_same_name_in_two_clusters_is_two_workloads():
 
 def test_the_zones_of_a_cluster_are_those_of_its_nodes():
     def node(zone, cluster):
-        return Sample({"label_topology_kubernetes_io_zone": zone, "cluster": cluster}, 1.0)
+        return InstantSample({"label_topology_kubernetes_io_zone": zone, "cluster": cluster}, 1.0)
 
     found = workloads(
         replicas=[gauge(3, deployment="api", cluster="eu"), gauge(3, deployment="api", cluster="us")],

@@ -2,23 +2,23 @@
 
 import pytest
 
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.opencost import price_books
 
 
 def node(name, cores=4.0, gib=16.0, cpu=0.03, ram=0.003, spot=None, kind="m.xlarge", **more):
     labels = {"node": name, "instance_type": kind} | more
     samples = [
-        Sample(labels | {"__name__": "node_cpu_hourly_cost"}, cpu),
-        Sample(labels | {"__name__": "node_ram_hourly_cost"}, ram),
+        InstantSample(labels | {"__name__": "node_cpu_hourly_cost"}, cpu),
+        InstantSample(labels | {"__name__": "node_ram_hourly_cost"}, ram),
     ]
     capacity = {"__name__": "kube_node_status_capacity", "node": name} | more
     samples += [
-        Sample(capacity | {"resource": "cpu"}, cores),
-        Sample(capacity | {"resource": "memory"}, gib * 2**30),
+        InstantSample(capacity | {"resource": "cpu"}, cores),
+        InstantSample(capacity | {"resource": "memory"}, gib * 2**30),
     ]
     if spot is not None:
-        samples.append(Sample(labels | {"__name__": "kubecost_node_is_spot"}, spot))
+        samples.append(InstantSample(labels | {"__name__": "kubecost_node_is_spot"}, spot))
     return samples
 
 

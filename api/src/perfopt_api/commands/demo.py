@@ -8,7 +8,7 @@ import click
 @click.option("-v", "--verbose", is_flag=True, help="Every recommendation, reason and an event in full.")
 def demo(leave: bool, verbose: bool) -> None:
     """Run the whole service on bundled samples: analyse, store, publish, and show the results."""
-    from perfopt.cli.output.terminal import Screen
+    from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.config import Config
     from perfopt_api.demo.samples import with_samples
     from perfopt_api.demo.visitor import Visitor
@@ -19,7 +19,7 @@ def demo(leave: bool, verbose: bool) -> None:
     config = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
     configure_logging(service_settings(config))
     click.echo("Starting PostgreSQL, NATS, a worker and the API on this machine ...")
-    visitor = Visitor(leave=leave, say=click.echo, screen=Screen.of_stdout(), verbose=verbose)
+    visitor = Visitor(leave=leave, say=click.echo, screen=TerminalScreen.of_stdout(), verbose=verbose)
     run_standalone(config, None, visitor.start)
     visitor.finish()
     click.echo("Done; nothing is left running.")

@@ -8,7 +8,7 @@ import msgspec
 import nats
 from nats.aio.msg import Msg
 
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
@@ -23,7 +23,7 @@ EVENT_SECONDS = 15.0
 Say = Callable[[str], None]
 
 
-async def visit(addresses: Addresses, say: Say, screen: Screen, *, verbose: bool) -> None:
+async def visit(addresses: Addresses, say: Say, screen: TerminalScreen, *, verbose: bool) -> None:
     """Asks for an analysis of every sample, shows the answers, what was stored, and the events published.
 
     Args:

@@ -4,23 +4,25 @@ from collections.abc import Sequence
 
 import msgspec
 
-from perfopt.cli.output.render import Failed, Report
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.render import AnalysisReport, FailedAnalysis
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.text import to_text
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult
 
 
-def show_jobs(jobs: Sequence[OptimizationJob], screen: Screen, *, verbose: bool) -> str:
+def show_jobs(jobs: Sequence[OptimizationJob], screen: TerminalScreen, *, verbose: bool) -> str:
     """Prints what came of the analyses."""
     return to_text(_report(jobs), screen, verbose=verbose)
 
 
-def _report(jobs: Sequence[OptimizationJob]) -> Report:
-    return Report(
+def _report(jobs: Sequence[OptimizationJob]) -> AnalysisReport:
+    return AnalysisReport(
         results=tuple(_result(job) for job in jobs if job.error is None),
         failed=tuple(
-            Failed(service_name=job.service_name, error=job.error) for job in jobs if job.error is not None
+            FailedAnalysis(service_name=job.service_name, error=job.error)
+            for job in jobs
+            if job.error is not None
         ),
     )
 

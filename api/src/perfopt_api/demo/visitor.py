@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt_api.demo.run import Say, visit
 from perfopt_api.standalone import Addresses
 
@@ -20,7 +20,7 @@ class Visitor:
         verbose: print every recommendation and reason in full.
     """
 
-    def __init__(self, *, leave: bool, say: Say, screen: Screen, verbose: bool) -> None:
+    def __init__(self, *, leave: bool, say: Say, screen: TerminalScreen, verbose: bool) -> None:
         self._leave = leave
         self._say = say
         self._screen = screen

@@ -27,7 +27,7 @@ from perfopt.cli.options import (
 
 if TYPE_CHECKING:
     from perfopt.cli.output.page import SeriesOf
-    from perfopt.cli.output.render import Report
+    from perfopt.cli.output.render import AnalysisReport
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
     from perfopt.domain.recommendation import AnalysisResult
@@ -41,7 +41,7 @@ FAILED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AnalyzeOptions:
     """What to analyse.
 
     Attributes:
@@ -58,7 +58,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class OutputDestination:
     """Where results go, and how.
 
     Attributes:
@@ -93,16 +93,16 @@ class Destination:
             else:
                 yield files.enter_context(writable(self.output, "output")).write
 
-    def finish(self, report: "Report", write: "Callable[[str], object]", series: "SeriesOf") -> None:
+    def finish(self, report: "AnalysisReport", write: "Callable[[str], object]", series: "SeriesOf") -> None:
         """Writes what was not written yet."""
         from perfopt.cli.output.formats import rendered
-        from perfopt.cli.output.terminal import Screen
+        from perfopt.cli.output.terminal import TerminalScreen
 
-        screen = Screen() if self.output is not None else Screen.of_stdout()
+        screen = TerminalScreen() if self.output is not None else TerminalScreen.of_stdout()
         if self.form != "ndjson":
             write(rendered(report, self.form, screen=screen, verbose=self.verbose, series=series))
         if self.html is not None:
-            page = rendered(report, "html", screen=Screen(), series=series)
+            page = rendered(report, "html", screen=TerminalScreen(), series=series)
             self.html.write_text(page, encoding="utf-8")
 
 
@@ -154,7 +154,7 @@ def analyze(
 
     selected = named_services(names, everything)
     length, end = _period(period, until)
-    request = Request(
+    request = AnalyzeOptions(
         names=selected,
         until=end,
         period=length,
@@ -163,7 +163,7 @@ def analyze(
         include_predictions=include_predictions,
     )
     config = with_engine(load(config_file), processes=processes, model=model)
-    destination = Destination(form, output, html, verbose)
+    destination = OutputDestination(form, output, html, verbose)
     if not asyncio.run(_run(request, source, services, config, destination)):
         raise click.exceptions.Exit(FAILED)
 
@@ -183,20 +183,26 @@ def _period(period: str, until: str | None) -> tuple[timedelta, datetime | None]
 
 
 async def _run(
-    request: Request, spec: str | None, services: Path | None, config: "Config", destination: Destination
+    request: AnalyzeOptions,
+    spec: str | None,
+    services: Path | None,
+    config: "Config",
+    destination: OutputDestination,
 ) -> bool:
     """Analyses and prints; returns whether there was something to analyse and nothing failed."""
-    from perfopt.cli.output.collect import Collector
+    from perfopt.cli.output.collect import ResultCollector
     from perfopt.cli.output.progress import progress_bar
-    from perfopt.cli.output.series import Recorder
+    from perfopt.cli.output.series import SeriesRecorder
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source: MetricSource = open_source(spec, config, services)
-    recorder = Recorder(source) if destination.pictures else None
+    recorder = SeriesRecorder(source) if destination.pictures else None
     priced = with_price_books(config, source_config(spec, config, services)[1])
     with destination.opened() as write:
         lines = write if destination.form == "ndjson" else None
-        collector = Collector(types=request.types, forgive_no_data=request.names is None, write_line=lines)
+        collector = ResultCollector(
+            types=request.types, forgive_no_data=request.names is None, write_line=lines
+        )
         try:
             watched = sys.stderr.isatty() and not (lines is not None and sys.stdout.isatty())
             total = await _total(request, source) if watched else None
@@ -210,14 +216,16 @@ async def _run(
     return collector.analysed and not collector.failed
 
 
-async def _total(request: Request, source: "MetricSource") -> int:
+async def _total(request: AnalyzeOptions, source: "MetricSource") -> int:
     """Returns how many services there are to analyse."""
     if request.names is not None:
         return len(request.names)
     return len(await source.inventory(request.until or await source.latest()))
 
 
-async def _answers(request: Request, source: "MetricSource", config: "Config") -> "AsyncGenerator[Answer]":
+async def _answers(
+    request: AnalyzeOptions, source: "MetricSource", config: "Config"
+) -> "AsyncGenerator[Answer]":
     from perfopt.analysis import analyze_fleet
     from perfopt.engine import Engine
 

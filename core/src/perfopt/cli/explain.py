@@ -45,9 +45,9 @@ def explain(
     """
     from perfopt.cli.lookup import alone, fetched, given_result
     from perfopt.cli.output.details import details
-    from perfopt.cli.output.render import Report, to_json
+    from perfopt.cli.output.render import AnalysisReport, to_json
     from perfopt.cli.output.rules import explanation
-    from perfopt.cli.output.terminal import Screen
+    from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.domain.period import parse_duration
 
     found = (
@@ -59,7 +59,7 @@ def explain(
     if form == "json":
         click.echo(to_json(chosen), nl=False)
     else:
-        screen = Screen.of_stdout()
+        screen = TerminalScreen.of_stdout()
         click.echo(details([alone(chosen)], screen) + "\n" + screen.printable(explanation(chosen)), nl=False)
     if html is not None:
         from perfopt.cli.output.page import to_page
@@ -67,7 +67,7 @@ def explain(
         with writable(html, "html") as page:
             history = parse_duration(period, field="period")
             snapshot = asyncio.run(_history(found, metrics, services, load(config_file), history))
-            page.write(to_page(Report(results=(found,)), {found.workload: snapshot}))
+            page.write(to_page(AnalysisReport(results=(found,)), {found.workload: snapshot}))
 
 
 async def _history(

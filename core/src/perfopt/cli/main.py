@@ -28,13 +28,13 @@ _OWN = {
 BROKEN_PIPE, INTERRUPTED = 141, 130  # as a shell reports a process that the signal ended
 
 
-class Failure(click.ClickException):
+class CommandFailure(click.ClickException):
     """An error as a user sees it: one line on standard error."""
 
     exit_code = 1
 
 
-class WrongInput(Failure):
+class WrongInput(CommandFailure):
     """An error that the user corrects."""
 
     exit_code = 2
@@ -73,10 +73,10 @@ def _fail(error: Exception) -> NoReturn:
     if os.environ.get("PERFOPT_DEBUG"):
         raise error
     if isinstance(error, PerfoptError):
-        kind = WrongInput if isinstance(error, InvalidInputError | NotFoundError) else Failure
+        kind = WrongInput if isinstance(error, InvalidInputError | NotFoundError) else CommandFailure
         raise kind(str(error)) from error
     summary = f"{type(error).__name__}: {error}".splitlines()[0]
-    raise Failure(
+    raise CommandFailure(
         f"Internal error: {summary}. Set PERFOPT_DEBUG=1 to see where, and please report it."
     ) from error
 

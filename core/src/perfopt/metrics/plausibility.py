@@ -20,7 +20,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class NodeCapacity:
     """The largest machine that a workload may have run on; None is unknown."""
 
     cpu_cores: float | None = None

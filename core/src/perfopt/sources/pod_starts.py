@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from perfopt.metrics.snapshot import PodStart
-from perfopt.sources.prometheus.answer import Sample
-from perfopt.sources.prometheus.kube_state import Pod
+from perfopt.sources.prometheus.answer import InstantSample
+from perfopt.sources.prometheus.kube_state import PodKey
 
 LONGEST = timedelta(hours=1)
 """What took longer is no start-up: readiness that came back, or a pod that waited for something else."""
@@ -21,7 +21,7 @@ def pod_start(pod: str, created: datetime, ready: datetime) -> PodStart | None:
     return PodStart(pod, ready, took.total_seconds())
 
 
-def starts_of_pods(samples: Iterable[Sample], cluster_label: str) -> list[tuple[Pod, PodStart]]:
+def starts_of_pods(samples: Iterable[InstantSample], cluster_label: str) -> list[tuple[PodKey, PodStart]]:
     """Returns the starts in the answer to the catalogue's query `pod_starts`.
 
     Args:
@@ -29,10 +29,10 @@ def starts_of_pods(samples: Iterable[Sample], cluster_label: str) -> list[tuple[
             back under its name, with another uid.
         cluster_label: the label that names the cluster.
     """
-    found: dict[tuple[Pod, str], dict[str, float]] = {}
+    found: dict[tuple[PodKey, str], dict[str, float]] = {}
     for sample in samples:
         labels = sample.labels
-        pod = Pod(labels.get(cluster_label, ""), labels.get("namespace", ""), labels.get("pod", ""))
+        pod = PodKey(labels.get(cluster_label, ""), labels.get("namespace", ""), labels.get("pod", ""))
         found.setdefault((pod, labels.get("uid", "")), {})[labels.get("what", "")] = sample.value
     starts = ((pod, _start(pod.name, times)) for (pod, _), times in sorted(found.items()))
     return [(pod, start) for pod, start in starts if start is not None]

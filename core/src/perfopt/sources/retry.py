@@ -10,7 +10,7 @@ _BACKOFF_BASE, _BACKOFF_CAP, _RETRY_AFTER_CAP = 0.25, 8.0, 60.0
 
 
 @dataclass(slots=True)
-class Retries:
+class RetryPolicy:
     """The attempts of one request.
 
     Attributes:

@@ -18,7 +18,7 @@ Priced = OptimizationRecommendation | Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ShownChange:
     """One field that changes.
 
     Attributes:
@@ -58,7 +58,7 @@ class ServiceChanges:
     """
 
     service: str
-    rows: tuple[Change, ...]
+    rows: tuple[ShownChange, ...]
     cost_current: float | None
     cost_recommended: float | None
     currency: str
@@ -177,13 +177,13 @@ def _own_fields(recommendation: OptimizationRecommendation, plan: Plan | None) -
 
 def _rows(
     recommendation: OptimizationRecommendation, own: set[str] | None, whole: Priced, labels: TypeLabels
-) -> Iterator[Change]:
+) -> Iterator[ShownChange]:
     changed = changed_fields(whole.current_state, whole.recommended_state)
     if own is not None:
         changed = {label: values for label, values in changed.items() if label in own}
     accurate, scored = backtested(recommendation.evidence)
     for container, what, current, recommended, severity in _described(changed):
-        yield Change(
+        yield ShownChange(
             container=container,
             kind=labels.label(recommendation.optimization_type, recommendation.plugin),
             what=what,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from perfopt.cli.output.render import Failed, Report, failed_line, to_lines
+from perfopt.cli.output.render import AnalysisReport, FailedAnalysis, failed_line, to_lines
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Declined, renumbered
 from perfopt.domain.workload import Workload
 from perfopt.errors import NoDataError, PerfoptError
 
 
-class Collector:
+class ResultCollector:
     """The results of one run, in order.
 
     Args:
@@ -37,7 +37,7 @@ class Collector:
         self._write_line = write_line
         self._results: list[AnalysisResult] = []
         self._numbered = 0
-        self.failed: list[Failed] = []
+        self.failed: list[FailedAnalysis] = []
         self.analysed = False
 
     def add(self, item: AnalysisResult | tuple[Workload, PerfoptError]) -> None:
@@ -50,7 +50,7 @@ class Collector:
         if self._forgive_no_data and isinstance(error, NoDataError):
             self._add_result(self._without_data(workload, error))
             return
-        failed = Failed(
+        failed = FailedAnalysis(
             service_name=workload.service_name, error={"code": error.code, "message": error.explained}
         )
         self.failed.append(failed)
@@ -58,9 +58,9 @@ class Collector:
         if self._write_line is not None:
             self._write_line(failed_line(failed))
 
-    def report(self) -> Report:
+    def report(self) -> AnalysisReport:
         """Returns everything that came; without results where they were written line by line."""
-        return Report(results=tuple(self._results), failed=tuple(self.failed))
+        return AnalysisReport(results=tuple(self._results), failed=tuple(self.failed))
 
     def _add_result(self, result: AnalysisResult) -> None:
         first = self._numbered + 1

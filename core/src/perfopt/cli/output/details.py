@@ -7,7 +7,7 @@ from typing import Any
 
 from perfopt.cli.output.changes import Priced, TypeLabels, backtested, short_type
 from perfopt.cli.output.notes import conditions, listed_types
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import (
     AnalysisResult,
@@ -20,7 +20,7 @@ from perfopt.domain.recommendation import (
 _LABEL = 18
 
 
-def details(results: Iterable[AnalysisResult], screen: Screen) -> str:
+def details(results: Iterable[AnalysisResult], screen: TerminalScreen) -> str:
     """Prints each service in full."""
     lines: list[str] = []
     results = list(results)

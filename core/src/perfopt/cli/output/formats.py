@@ -8,8 +8,8 @@ from perfopt.cli.output.changes import ServiceChanges, service_changes
 from perfopt.cli.output.layout import MARKS, backtest, cost
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.page import SeriesOf, to_page
-from perfopt.cli.output.render import Report, to_json, to_yaml
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.render import AnalysisReport, to_json, to_yaml
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.text import to_text
 from perfopt.cli.output.totals import totals, without_changes
 
@@ -25,7 +25,12 @@ _MARKDOWN = (
 
 
 def rendered(
-    report: Report, form: str, *, screen: Screen, verbose: bool = False, series: SeriesOf | None = None
+    report: AnalysisReport,
+    form: str,
+    *,
+    screen: TerminalScreen,
+    verbose: bool = False,
+    series: SeriesOf | None = None,
 ) -> str:
     """Returns a report as text.
 
@@ -43,7 +48,7 @@ def rendered(
     return {"json": to_json, "yaml": to_yaml, "csv": to_csv, "markdown": to_markdown}[form](report)
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: AnalysisReport) -> str:
     """Prints a row for each field that changes; costs, of the whole service, are in its first row only."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -73,7 +78,7 @@ def _csv_rows(of: ServiceChanges) -> Iterator[tuple[object, ...]]:
         )
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: AnalysisReport) -> str:
     """Prints the table, the total and the notes as GitHub's Markdown, for a merge request or a chat."""
     found = service_changes(report.results)
     lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if found else [without_changes(report)]

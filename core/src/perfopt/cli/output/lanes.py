@@ -17,7 +17,7 @@ _ROW = 7.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class TimelineMark:
     """One mark of a lane.
 
     Attributes:
@@ -35,11 +35,11 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class TimelineLane:
     """A row of marks with its name at the left and a summary at the right."""
 
     label: str
-    marks: tuple[Mark, ...]
+    marks: tuple[TimelineMark, ...]
     summary: str
 
     @property
@@ -52,7 +52,7 @@ class Lane:
         return single if self.rows == 1 else self.rows * _ROW + 6
 
 
-def event_lanes(snapshot: WorkloadSnapshot, container: str) -> Iterator[Lane]:
+def event_lanes(snapshot: WorkloadSnapshot, container: str) -> Iterator[TimelineLane]:
     """Returns throttling, OOM kills, restarts and image changes of a container, as far as measured."""
     for metric, label, kind in (
         ("cpu_throttled_fraction", "throttled", "warn"),
@@ -64,11 +64,13 @@ def event_lanes(snapshot: WorkloadSnapshot, container: str) -> Iterator[Lane]:
             yield _events(snapshot, label, kind, series.hottest())
     changes = [change for change in snapshot.image_changes if change.container == container]
     if changes:
-        marks = tuple(Mark(c.at.timestamp(), c.at.timestamp(), "info", f"image {c.image}") for c in changes)
-        yield Lane("image", marks, f"{len(changes)} changed")
+        marks = tuple(
+            TimelineMark(c.at.timestamp(), c.at.timestamp(), "info", f"image {c.image}") for c in changes
+        )
+        yield TimelineLane("image", marks, f"{len(changes)} changed")
 
 
-def _events(snapshot: WorkloadSnapshot, label: str, kind: str, values: Array) -> Lane:
+def _events(snapshot: WorkloadSnapshot, label: str, kind: str, values: Array) -> TimelineLane:
     throttling = label == "throttled"
     steps = np.flatnonzero(np.nan_to_num(values) > (_THROTTLED if throttling else 0.0))
     seconds, length = snapshot.grid.epoch_seconds(), snapshot.grid.step_seconds
@@ -76,21 +78,23 @@ def _events(snapshot: WorkloadSnapshot, label: str, kind: str, values: Array) ->
     for run in np.array_split(steps, np.flatnonzero(np.diff(steps) > 1) + 1) if steps.size else ():
         peak = float(values[run].max()) if throttling else float(values[run].sum())
         tip = f"up to {peak:.0%} of periods" if throttling else f"{peak:g} {label}"
-        marks.append(Mark(float(seconds[run[0]]), float(seconds[run[-1]]) + length, kind, tip))
+        marks.append(TimelineMark(float(seconds[run[0]]), float(seconds[run[-1]]) + length, kind, tip))
     share = steps.size / max(int(np.isfinite(values).sum()), 1)
     summary = f"{share:.1%} of time" if throttling else f"{np.nansum(values):g}"
-    return Lane(label, tuple(_merged(marks)), summary)
+    return TimelineLane(label, tuple(_merged(marks)), summary)
 
 
-def _merged(marks: list[Mark]) -> list[Mark]:
+def _merged(marks: list[TimelineMark]) -> list[TimelineMark]:
     """Joins neighbours until a picture can hold them."""
     while len(marks) > _MAX_MARKS:
         pairs = zip(marks[::2], [*marks[1::2], marks[-1]], strict=False)
-        marks = [Mark(one.begin, other.end, one.kind, one.tip) for one, other in pairs]
+        marks = [TimelineMark(one.begin, other.end, one.kind, one.tip) for one, other in pairs]
     return marks
 
 
-def window_lanes(snapshot: WorkloadSnapshot, current: WorkloadState, evidence: Evidence) -> Iterator[Lane]:
+def window_lanes(
+    snapshot: WorkloadSnapshot, current: WorkloadState, evidence: Evidence
+) -> Iterator[TimelineLane]:
     """Returns the windows of the backtest: what the strategy would have done, and the current requests."""
     windows = [(window.made_at, window.scored_until) for window in evidence.windows]
     if not windows:
@@ -104,10 +108,10 @@ def window_lanes(snapshot: WorkloadSnapshot, current: WorkloadState, evidence: E
 
 def _windows(
     label: str, good: str, windows: list[tuple[datetime, datetime]], outcomes: list[bool | None]
-) -> Lane:
+) -> TimelineLane:
     kinds: dict[bool | None, str] = {True: "ok", False: "not", None: "unknown"}
     marks = tuple(
-        Mark(
+        TimelineMark(
             begin.timestamp(),
             end.timestamp(),
             kinds[outcome],
@@ -118,7 +122,7 @@ def _windows(
         for row, ((begin, end), outcome) in enumerate(zip(windows, outcomes, strict=True))
     )
     scored = [outcome for outcome in outcomes if outcome is not None]
-    return Lane(label, marks, f"{sum(scored)} of {len(scored)} {good}")
+    return TimelineLane(label, marks, f"{sum(scored)} of {len(scored)} {good}")
 
 
 def _unchanged(

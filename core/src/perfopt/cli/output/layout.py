@@ -9,9 +9,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perfopt.cli.output.changes import LOWER, RAISE, SETTING, Change, ServiceChanges
-from perfopt.cli.output.notes import ABSTAINED, FAILED, REJECTED, WARNING, Note
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.changes import LOWER, RAISE, SETTING, ServiceChanges, ShownChange
+from perfopt.cli.output.notes import ABSTAINED, FAILED, REJECTED, WARNING, ReportNote
+from perfopt.cli.output.terminal import TerminalScreen
 
 MARKS = {RAISE: "▲", LOWER: "▼", SETTING: "●"}
 STYLES = {RAISE: "red", LOWER: "green", SETTING: "cyan"}
@@ -28,7 +28,7 @@ _LABEL_STYLES = {REJECTED: "yellow", ABSTAINED: "dim", WARNING: "yellow", FAILED
 Cells = tuple[str, ...]
 
 
-def printed(parts: Sequence[RenderableType], screen: Screen) -> str:
+def printed(parts: Sequence[RenderableType], screen: TerminalScreen) -> str:
     """Renders parts one below the other, in the width and colours of a screen."""
     stream = io.StringIO()
     console = Console(
@@ -47,7 +47,7 @@ def printed(parts: Sequence[RenderableType], screen: Screen) -> str:
     return screen.printable("".join(f"{line.rstrip()}\n" for line in lines))
 
 
-def changes_table(found: Sequence[ServiceChanges], screen: Screen) -> Iterator[RenderableType]:
+def changes_table(found: Sequence[ServiceChanges], screen: TerminalScreen) -> Iterator[RenderableType]:
     """Returns the table of changes, in the form that the width allows."""
     currencies = {one.currency for one in found}
     only = currencies.pop() if len(currencies) == 1 else ""
@@ -70,7 +70,7 @@ def _widths(rows: Sequence[Cells]) -> list[int]:
     return widths
 
 
-def _group(of: ServiceChanges, *, full: bool, currency: str) -> list[tuple[Change, Cells]]:
+def _group(of: ServiceChanges, *, full: bool, currency: str) -> list[tuple[ShownChange, Cells]]:
     cost = cost_change(of.cost_current, of.cost_recommended, currency, of.assumed, full=full)
     befores = (None, *of.rows)
     return [
@@ -78,7 +78,7 @@ def _group(of: ServiceChanges, *, full: bool, currency: str) -> list[tuple[Chang
     ]
 
 
-def _cells(service: str, cost: str, before: Change | None, row: Change) -> Cells:
+def _cells(service: str, cost: str, before: ShownChange | None, row: ShownChange) -> Cells:
     """Returns a row's cells by _HEADER; what holds for several rows stands in the first of them."""
     first = before is None or before.recommendation_id != row.recommendation_id
     return (
@@ -112,7 +112,7 @@ def cost_change(
     return f"{shown}{unit} ({100 * (after - before) / before:+.0f} %){mark}"
 
 
-def backtest(row: Change) -> str:
+def backtest(row: ShownChange) -> str:
     """Prints the hit rate of the backtest: windows accurate of those scored, and how many they are worth."""
     return f"{row.accurate}/{row.scored} ({row.n_effective:.1f})" if row.scored else "none"
 
@@ -126,7 +126,9 @@ def shortened(name: str, room: int) -> str:
     return f"…{tail[slash:]}" if 0 <= slash < len(tail) // 2 else f"…{tail}"
 
 
-def _wide(header: Cells, groups: Sequence[Sequence[tuple[Change, Cells]]], widths: Sequence[int]) -> Table:
+def _wide(
+    header: Cells, groups: Sequence[Sequence[tuple[ShownChange, Cells]]], widths: Sequence[int]
+) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
     for index, (name, width) in enumerate(zip(header, widths, strict=True)):
         right = index == _CONFIDENCE
@@ -139,7 +141,7 @@ def _wide(header: Cells, groups: Sequence[Sequence[tuple[Change, Cells]]], width
     return table
 
 
-def _styled(row: Change, shown: Sequence[str], change: int = _CHANGE) -> list[Text]:
+def _styled(row: ShownChange, shown: Sequence[str], change: int = _CHANGE) -> list[Text]:
     coloured = {0, change}
     return [Text(cell, style=STYLES[row.severity] if i in coloured else "") for i, cell in enumerate(shown)]
 
@@ -148,7 +150,9 @@ _NARROW = (0, 3, 2, _FIELD, _CHANGE, _CONFIDENCE, 8)  # columns of a row below t
 
 
 def _narrow(
-    found: Sequence[ServiceChanges], groups: Sequence[Sequence[tuple[Change, Cells]]], screen: Screen
+    found: Sequence[ServiceChanges],
+    groups: Sequence[Sequence[tuple[ShownChange, Cells]]],
+    screen: TerminalScreen,
 ) -> Iterator[RenderableType]:
     rows = [own for group in groups for _, own in group]
     widths = [max(cell_len(own[i]) for own in rows) for i in _NARROW]
@@ -166,14 +170,14 @@ def _narrow(
         yield table
 
 
-def _heading(of: ServiceChanges, screen: Screen) -> Text:
+def _heading(of: ServiceChanges, screen: TerminalScreen) -> Text:
     shown = "" if of.cost_recommended is None else f"{cost(of)} a month"
     room = screen.width - len(shown) - _GAP
     name = shortened(of.service, max(room, _MIN_SERVICE))
     return Text.assemble((name, "bold"), " " * max(room - len(name) + _GAP, _GAP), shown)
 
 
-def notes_table(found: Sequence[Note], screen: Screen) -> Table:
+def notes_table(found: Sequence[ReportNote], screen: TerminalScreen) -> Table:
     """Returns the notes, a line each; what is too long for it ends in an ellipsis."""
     rows = [
         (
@@ -194,7 +198,7 @@ def notes_table(found: Sequence[Note], screen: Screen) -> Table:
     return table
 
 
-def _text_of(note: Note) -> str:
+def _text_of(note: ReportNote) -> str:
     return f"{note.code}: {note.text}" if note.code else note.text
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from perfopt.cli.output.changes import Priced, TypeLabels, short_type, unchanged
-from perfopt.cli.output.render import Report
+from perfopt.cli.output.render import AnalysisReport
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Conflict
 
@@ -13,7 +13,7 @@ APPLY, WARNING, FAILED = "apply", "warning", "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ReportNote:
     """One line about services that have the same to say.
 
     Attributes:
@@ -36,7 +36,7 @@ class Note:
         return self.services[0] if len(self.services) == 1 else f"{len(self.services)} services"
 
 
-def notes(report: Report) -> list[Note]:
+def notes(report: AnalysisReport) -> list[ReportNote]:
     """Returns all notes of a report, in the order to print them in."""
     results = report.results
     labels = TypeLabels.of_results(results)
@@ -47,7 +47,7 @@ def notes(report: Report) -> list[Note]:
         *_grouped(APPLY, _conditions(results)),
         *_grouped(WARNING, ((r.service_name, "", w.code, w.message) for r in results for w in r.warnings)),
         *(
-            Note(FAILED, "", (failed.service_name,), failed.error["code"], failed.error["message"])
+            ReportNote(FAILED, "", (failed.service_name,), failed.error["code"], failed.error["message"])
             for failed in report.failed
         ),
     ]
@@ -56,7 +56,7 @@ def notes(report: Report) -> list[Note]:
 _Entry = tuple[str, str, str, str]  # service, types, code, text
 
 
-def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[Note]:
+def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[ReportNote]:
     """Groups by types and code; where there is no code, by the text too."""
     groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for service, kinds, code, text in entries:
@@ -65,7 +65,7 @@ def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[Note]:
         services = tuple(dict.fromkeys(service for service, _ in found))
         first, text = found[0]
         shown = text.replace(first, "the service") if len(services) > 1 else text
-        yield Note(label, kinds, services, code, shown)
+        yield ReportNote(label, kinds, services, code, shown)
 
 
 def _unchanged(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[_Entry]:
@@ -77,7 +77,7 @@ def _unchanged(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterato
         yield service, listed_types(own), "", ""
 
 
-def _rejected(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[Note]:
+def _rejected(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator[ReportNote]:
     """One line for each proposal of which the plan takes less than it asked for."""
     for result in results:
         lost: dict[tuple[str, str], list[Conflict]] = {}
@@ -85,7 +85,7 @@ def _rejected(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator
             lost.setdefault((one.lost_by, one.lost_by_type), []).append(one)
         for (plugin, kind), conflicts in lost.items():
             wanted = ", ".join(f"{one.field} {_wanted(one)}" for one in conflicts)
-            yield Note(
+            yield ReportNote(
                 REJECTED,
                 labels.label(kind, plugin),
                 (result.service_name,),

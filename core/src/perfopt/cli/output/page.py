@@ -6,9 +6,9 @@ from html import escape
 from perfopt.charts.page import document
 from perfopt.cli.output.changes import ServiceChanges, service_changes
 from perfopt.cli.output.layout import MARKS, backtest, cost
-from perfopt.cli.output.notes import Note, notes
+from perfopt.cli.output.notes import ReportNote, notes
 from perfopt.cli.output.pictures import pictures
-from perfopt.cli.output.render import Report
+from perfopt.cli.output.render import AnalysisReport
 from perfopt.cli.output.totals import totals, without_changes
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
@@ -25,7 +25,7 @@ _LEGEND = (
 )
 
 
-def to_page(report: Report, series: SeriesOf) -> str:
+def to_page(report: AnalysisReport, series: SeriesOf) -> str:
     """Returns the page.
 
     Args:
@@ -74,7 +74,7 @@ def _rows(of: ServiceChanges) -> Iterator[str]:
         yield f'<tr class="{row.severity}{" first" if number == 0 else ""}">{inner}</tr>'
 
 
-def _notes(found: Sequence[Note]) -> str:
+def _notes(found: Sequence[ReportNote]) -> str:
     if not found:
         return ""
     items = "".join(

@@ -9,7 +9,7 @@ import numpy as np
 
 from perfopt.charts import svg
 from perfopt.charts.units import amount, unit
-from perfopt.cli.output.lanes import Lane, event_lanes, window_lanes
+from perfopt.cli.output.lanes import TimelineLane, event_lanes, window_lanes
 from perfopt.domain import fields
 from perfopt.domain.recommendation import AnalysisResult, Evidence
 from perfopt.domain.workload import Container, WorkloadState
@@ -212,7 +212,7 @@ def _level_lines(view: _View, levels: Sequence[_Level], y: svg.Axis) -> Iterator
         )
 
 
-def _lane(view: _View, lane: Lane, top: float) -> Iterator[str]:
+def _lane(view: _View, lane: TimelineLane, top: float) -> Iterator[str]:
     yield svg.text(view.x.begin - 6, top + 12, lane.label, "tick end")
     yield svg.line(view.x.begin, top + lane.height(LANE), view.x.end, top + lane.height(LANE), "grid")
     for mark in lane.marks:

@@ -16,18 +16,18 @@ from perfopt.domain.recommendation import AnalysisResult
 PIPE_WIDTH = 250
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True):
+class FailedAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     """A service that could not be analysed: error is {code, message}."""
 
     service_name: str
     error: dict[str, str]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class AnalysisReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one run gave, as json and yaml print it."""
 
     results: tuple[AnalysisResult, ...]
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[FailedAnalysis, ...] = ()
 
 
 def to_json(value: Any) -> str:
@@ -56,7 +56,7 @@ def to_lines(result: AnalysisResult) -> str:
     return "".join(f"{line.decode()}\n" for line in lines)
 
 
-def failed_line(failed: Failed) -> str:
+def failed_line(failed: FailedAnalysis) -> str:
     """Prints a service that could not be analysed as one line of JSON."""
     return f"{msgspec.json.encode(failed).decode()}\n"
 

@@ -12,7 +12,7 @@ DRAWN = ("cpu_cores", "memory_bytes", "cpu_throttled_fraction", "oom_kills", "re
 """Metrics that a picture shows."""
 
 
-class Recorder:
+class SeriesRecorder:
     """A source that keeps the history of each workload it hands on.
 
     Attributes:

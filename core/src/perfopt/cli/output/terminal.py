@@ -11,7 +11,7 @@ _PLAIN = str.maketrans({"→": ">", "▲": "+", "▼": "-", "●": "*", "…": "
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
+class TerminalScreen:
     """What output is printed on; the default is a file or a pipe.
 
     Attributes:
@@ -25,7 +25,7 @@ class Screen:
     encoding: str = "utf-8"
 
     @classmethod
-    def of_stdout(cls) -> "Screen":
+    def of_stdout(cls) -> "TerminalScreen":
         """Returns what standard output is. COLUMNS sets the width, NO_COLOR takes the colours away."""
         stdout = sys.stdout
         terminal = stdout.isatty()

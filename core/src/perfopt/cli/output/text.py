@@ -9,14 +9,14 @@ from perfopt.cli.output.changes import service_changes
 from perfopt.cli.output.details import details
 from perfopt.cli.output.layout import LEGEND, changes_table, notes_table, printed
 from perfopt.cli.output.notes import notes
-from perfopt.cli.output.render import Report
-from perfopt.cli.output.terminal import Screen
+from perfopt.cli.output.render import AnalysisReport
+from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.totals import totals, without_changes
 
 NOTHING = "Nothing was analysed: the source holds no service.\n"
 
 
-def to_text(report: Report, screen: Screen, *, verbose: bool = False) -> str:
+def to_text(report: AnalysisReport, screen: TerminalScreen, *, verbose: bool = False) -> str:
     """Prints a report.
 
     Args:
@@ -37,6 +37,6 @@ def to_text(report: Report, screen: Screen, *, verbose: bool = False) -> str:
     return shown + details(report.results, screen) if verbose else shown
 
 
-def _legend(screen: Screen) -> Sequence[str]:
+def _legend(screen: TerminalScreen) -> Sequence[str]:
     whole = "; ".join(LEGEND)
     return (whole,) if len(whole) <= screen.width else LEGEND

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from perfopt.cli.output.changes import ServiceChanges
 from perfopt.cli.output.layout import cost_change
-from perfopt.cli.output.render import Report
+from perfopt.cli.output.render import AnalysisReport
 from perfopt.domain.enums import DeclineCode
 from perfopt.domain.recommendation import AnalysisResult
 
 
-def without_changes(report: Report) -> str:
+def without_changes(report: AnalysisReport) -> str:
     """Returns what stands where a table of changes would, of a report without any."""
     results = report.results
     if any(result.recommendations for result in results):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array
-from perfopt.sources.files.samples import Block, SampleFile, list_files, open_samples, release_memory
+from perfopt.sources.files.samples import SampleBlock, SampleFile, list_files, open_samples, release_memory
 
 Times = NDArray[np.int64]
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -19,7 +19,7 @@ CACHED_ROWS = 6 * 2**20  # about 72 MiB at 12 bytes a row
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SampleRange:
     """Samples of one metric of one series that stand together: rows [begin, end) of a block."""
 
     file: int
@@ -41,8 +41,8 @@ class SampleIndex:
     def __init__(self, files: Iterable[SampleFile]) -> None:
         self._files = tuple(files)
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[tuple[int, int], Block] = OrderedDict()
-        self._stretches: dict[tuple[str, str], list[Stretch]] = defaultdict(list)
+        self._blocks: OrderedDict[tuple[int, int], SampleBlock] = OrderedDict()
+        self._stretches: dict[tuple[str, str], list[SampleRange]] = defaultdict(list)
         changes: dict[tuple[str, str], list[tuple[Times, Array]]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for block in range(file.blocks):
@@ -85,18 +85,20 @@ class SampleIndex:
         self,
         file: int,
         number: int,
-        block: Block,
+        block: SampleBlock,
         changes: dict[tuple[str, str], list[tuple[Times, Array]]],
     ) -> None:
         for position, key in enumerate(block.keys):
             begin, end = int(block.bounds[position]), int(block.bounds[position + 1])
             times = block.times[begin:end]
-            self._stretches[key].append(Stretch(file, number, begin, end, int(times.min()), int(times.max())))
+            self._stretches[key].append(
+                SampleRange(file, number, begin, end, int(times.min()), int(times.max()))
+            )
             metric = METRICS.get(key[1])
             if metric is not None and metric.carry_forward:
                 changes[key].append(_changes(times, block.values[begin:end].astype(np.float64)))
 
-    def _block(self, file: int, number: int) -> Block:
+    def _block(self, file: int, number: int) -> SampleBlock:
         with self._lock:
             block = self._blocks.pop((file, number), None)
             if block is None:

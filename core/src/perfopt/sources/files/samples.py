@@ -34,7 +34,7 @@ _WANTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class SampleBlock:
     """Some of a file's samples, those of one series and metric together, in the file's order.
 
     Attributes:
@@ -61,7 +61,7 @@ class SampleFile(Protocol):
     path: Path
     blocks: int
 
-    def read(self, block: int) -> Block:
+    def read(self, block: int) -> SampleBlock:
         """Returns one block; raises SourceError where the file is damaged."""
 
 
@@ -116,7 +116,7 @@ class ParquetFile:
         if self._file.metadata.num_rows == 0:
             _refuse(path, "holds no rows", "Write it again with samples in it.")
 
-    def read(self, block: int) -> Block:
+    def read(self, block: int) -> SampleBlock:
         """Returns one row group."""
         rows = self._file.metadata.row_group(block).num_rows
         if rows > MAX_BLOCK_ROWS:
@@ -154,7 +154,7 @@ class CsvFile:
         if not self._held:
             _refuse(path, "holds no rows", "Write it again with samples in it.")
 
-    def read(self, block: int) -> Block:
+    def read(self, block: int) -> SampleBlock:
         """Returns one block."""
         return self._held[block]
 
@@ -236,7 +236,7 @@ def _refuse_missing(path: Path, column: str, present: tuple[str, ...]) -> NoRetu
     _refuse(path, f"has no column {column}", remedy, column)
 
 
-def _to_block(path: Path, table: pa.Table) -> Block:
+def _to_block(path: Path, table: pa.Table) -> SampleBlock:
     series, series_codes = _codes(path, table, "series_id")
     metrics, metric_codes = _codes(path, table, "metric")
     if table["timestamp"].null_count:
@@ -249,7 +249,7 @@ def _to_block(path: Path, table: pa.Table) -> Block:
         key, times, values = key[order], times[order], values[order]
     starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.empty(0, np.int64)
     keys = tuple((series[k // len(metrics)], metrics[k % len(metrics)]) for k in key[starts].tolist())
-    return Block(keys, np.append(starts, len(key)).astype(np.int64), times, values)
+    return SampleBlock(keys, np.append(starts, len(key)).astype(np.int64), times, values)
 
 
 def _codes(path: Path, table: pa.Table, column: str) -> tuple[list[str], NDArray[np.int64]]:

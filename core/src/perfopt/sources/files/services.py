@@ -94,7 +94,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class DeclaredResources:
     """CPU in cores and memory in bytes; None is unset."""
 
     cpu_cores: float | None = None
@@ -118,9 +118,9 @@ class ServiceEntry:
     """
 
     series: str | None = None
-    requests: Resources | None = None
-    limits: Resources | None = None
-    capacity: Resources | None = None
+    requests: DeclaredResources | None = None
+    limits: DeclaredResources | None = None
+    capacity: DeclaredResources | None = None
     replicas: int | None = None
     price_book: str | None = None
     slo: Slo | None = None
@@ -226,7 +226,7 @@ def _entry(
     merged = {**defaults, **{key: item for key, item in (value or {}).items() if item is not None}}
     raw = document.convert({**merged, "labels": labels, "annotations": annotations}, _Entry, path)
 
-    def quantities(name: str) -> Resources | None:
+    def quantities(name: str) -> DeclaredResources | None:
         given = getattr(raw, name)
         return None if given is None else _resources(document, given, (*_origin(value, path, name), name))
 
@@ -268,7 +268,7 @@ def _origin(value: Any, path: tuple[str, ...], name: str) -> tuple[str, ...]:
     return path if (value or {}).get(name) is not None else ("defaults",)
 
 
-def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...]) -> Resources:
+def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...]) -> DeclaredResources:
     try:
         cpu = None if given.cpu is None else parse_cpu(str(given.cpu))
     except InvalidInputError as error:
@@ -279,11 +279,14 @@ def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...
         reraise_at(document, (*path, "memory"), error)
     _bounded(document, cpu, METRICS["cpu_cores"].ceiling, (*path, "cpu"))
     _bounded(document, memory, METRICS["memory_bytes"].ceiling, (*path, "memory"))
-    return Resources(cpu, memory)
+    return DeclaredResources(cpu, memory)
 
 
 def _require_order(
-    document: Document, requests: Resources | None, limits: Resources | None, path: tuple[str, ...]
+    document: Document,
+    requests: DeclaredResources | None,
+    limits: DeclaredResources | None,
+    path: tuple[str, ...],
 ) -> None:
     """Refuses a limit below its request, which Kubernetes refuses too."""
     if requests is None or limits is None:

@@ -17,18 +17,18 @@ from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, Worklo
 from perfopt.errors import NoDataError
 from perfopt.metrics.catalogue import METRICS, STARTUP, Metric
 from perfopt.metrics.grid import GridReport, to_grid
-from perfopt.metrics.plausibility import Capacity, above_limit, dropped, without
+from perfopt.metrics.plausibility import NodeCapacity, above_limit, dropped, without
 from perfopt.metrics.snapshot import Array, PodSeries, PodStart, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.files.index import IndexedFiles, SampleIndex, Times
-from perfopt.sources.files.services import Resources, ServiceEntry, ServicesFile
+from perfopt.sources.files.services import DeclaredResources, ServiceEntry, ServicesFile
 from perfopt.sources.kubernetes.secrecy import kept_arguments, kept_env
 from perfopt.sources.pod_starts import known_starts, pod_start
 
 CONTAINER = "main"
 # Metrics that are fractions of a capacity, and the catalogue's metric they become by it.
 _FRACTIONS = {"cpu_cores": "cpu_fraction", "memory_bytes": "memory_fraction"}
-_UNSET = Resources()
+_UNSET = DeclaredResources()
 
 
 class FileSource:
@@ -174,7 +174,7 @@ class _Gridded:
             self.coverage[name] = report.coverage()
             self.sampled |= report.present > 0
 
-    def judge(self, limits: Mapping[str, PodSeries], largest: Capacity, grid: TimeGrid) -> None:
+    def judge(self, limits: Mapping[str, PodSeries], largest: NodeCapacity, grid: TimeGrid) -> None:
         """Drops and counts use above the limit in force or the capacity of the machine."""
         for use, most in (("cpu_cores", largest.cpu_cores), ("memory_bytes", largest.memory_bytes)):
             if use in self.container:
@@ -205,13 +205,13 @@ def _limit_series(index: SampleIndex, series: str, grid: TimeGrid) -> dict[str, 
     return found
 
 
-def _largest(capacity: Resources) -> Capacity:
+def _largest(capacity: DeclaredResources) -> NodeCapacity:
     memory = capacity.memory_bytes
-    return Capacity(capacity.cpu_cores, None if memory is None else float(memory))
+    return NodeCapacity(capacity.cpu_cores, None if memory is None else float(memory))
 
 
 def _raw_series(
-    index: SampleIndex, series: str, metric: Metric, grid: TimeGrid, capacity: Resources
+    index: SampleIndex, series: str, metric: Metric, grid: TimeGrid, capacity: DeclaredResources
 ) -> tuple[Times, Array] | str | None:
     """Returns samples in the catalogue's unit, a warning why there are none, or None without any."""
     present = index.metrics[series]
@@ -294,16 +294,16 @@ def _workload(
     )
 
 
-def _limits(index: SampleIndex, series: str, at_ms: int) -> Resources:
+def _limits(index: SampleIndex, series: str, at_ms: int) -> DeclaredResources:
     cpu = index.value_before(series, "cpu_limit_cores", at_ms)
     memory = index.value_before(series, "memory_limit_bytes", at_ms)
-    return Resources(
+    return DeclaredResources(
         cpu_cores=cpu[1] if cpu else None,
         memory_bytes=int(np.ceil(memory[1])) if memory else None,
     )
 
 
-def _state(entry: ServiceEntry, sampled: Resources) -> WorkloadState:
+def _state(entry: ServiceEntry, sampled: DeclaredResources) -> WorkloadState:
     limits = entry.limits if entry.limits is not None else sampled
     given = entry.requests or _UNSET
     cpu = given.cpu_cores if given.cpu_cores is not None else limits.cpu_cores

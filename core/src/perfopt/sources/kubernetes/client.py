@@ -11,8 +11,8 @@ from kubernetes import config as kubernetes_loader
 
 from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
-from perfopt.sources.kubernetes.objects import Page, Status
-from perfopt.sources.retry import Retries
+from perfopt.sources.kubernetes.objects import ListStatus, Page
+from perfopt.sources.retry import RetryPolicy
 
 _RETRIED = {429, 500, 502, 503, 504}
 _EXPIRED = 410
@@ -96,7 +96,7 @@ class KubernetesClient:
 
     def _get(self, path: str, further: str) -> tuple[int, bytes]:
         """Asks for one page until it is answered or the attempts are used up."""
-        retries = Retries(self._config.retries)
+        retries = RetryPolicy(self._config.retries)
         while True:
             after = None
             try:
@@ -164,7 +164,7 @@ def _settings(config: KubernetesConfig) -> Any:
 
 def _message(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=Status).message[:400]
+        return msgspec.json.decode(body, type=ListStatus).message[:400]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
 

@@ -9,8 +9,13 @@ from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import PodStart
-from perfopt.sources.kubernetes.objects import Autoscaler, Controller, PodObject, VerticalAutoscaler
-from perfopt.sources.kubernetes.state import ClusterState, Objects, cluster_state, completed
+from perfopt.sources.kubernetes.objects import (
+    HorizontalAutoscaler,
+    PodObject,
+    VerticalAutoscaler,
+    WorkloadController,
+)
+from perfopt.sources.kubernetes.state import ClusterObjects, ClusterState, cluster_state, completed
 
 if TYPE_CHECKING:
     from perfopt.sources.kubernetes.client import KubernetesClient
@@ -52,14 +57,14 @@ class KubernetesInventory:
     def _read(self) -> ClusterState:
         client = self._client = self._client or _client(self._config, self._sleep)
         controllers = {
-            kind: self._all(client, "/apis/apps/v1", plural, Controller)
+            kind: self._all(client, "/apis/apps/v1", plural, WorkloadController)
             for kind, plural in _CONTROLLERS.items()
         }
         return cluster_state(
-            Objects(
+            ClusterObjects(
                 controllers,
                 self._all(client, "/api/v1", "pods", PodObject),
-                self._all(client, "/apis/autoscaling/v2", "horizontalpodautoscalers", Autoscaler),
+                self._all(client, "/apis/autoscaling/v2", "horizontalpodautoscalers", HorizontalAutoscaler),
                 self._all(
                     client,
                     "/apis/autoscaling.k8s.io/v1",

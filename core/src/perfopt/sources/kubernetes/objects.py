@@ -11,7 +11,7 @@ class _Object(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What no field is named for is skipped when an answer is decoded, and never becomes an object."""
 
 
-class Owner(_Object, frozen=True, kw_only=True):
+class OwnerReference(_Object, frozen=True, kw_only=True):
     """Who made an object."""
 
     kind: str
@@ -19,7 +19,7 @@ class Owner(_Object, frozen=True, kw_only=True):
     controller: bool = False
 
 
-class Metadata(_Object, frozen=True, kw_only=True):
+class ObjectMetadata(_Object, frozen=True, kw_only=True):
     """Of any object."""
 
     name: str = ""
@@ -27,10 +27,10 @@ class Metadata(_Object, frozen=True, kw_only=True):
     creation_timestamp: datetime | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    owner_references: tuple[Owner, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
-class Reference(_Object, frozen=True, kw_only=True):
+class KeyReference(_Object, frozen=True, kw_only=True):
     """A ConfigMap or Secret, or one key of it."""
 
     name: str = ""
@@ -54,13 +54,13 @@ class ResourceReference(_Object, frozen=True, kw_only=True):
 class ValueFrom(_Object, frozen=True, kw_only=True):
     """Where a variable's value comes from: one of these."""
 
-    config_map_key_ref: Reference | None = None
-    secret_key_ref: Reference | None = None
+    config_map_key_ref: KeyReference | None = None
+    secret_key_ref: KeyReference | None = None
     field_ref: FieldReference | None = None
     resource_field_ref: ResourceReference | None = None
 
 
-class Variable(_Object, frozen=True, kw_only=True):
+class EnvironmentVariable(_Object, frozen=True, kw_only=True):
     """An environment variable: a value, or where it comes from; neither is the empty text."""
 
     name: str
@@ -72,11 +72,11 @@ class VariablesFrom(_Object, frozen=True, kw_only=True):
     """All entries of a ConfigMap or Secret as variables."""
 
     prefix: str = ""
-    config_map_ref: Reference | None = None
-    secret_ref: Reference | None = None
+    config_map_ref: KeyReference | None = None
+    secret_ref: KeyReference | None = None
 
 
-class Requirements(_Object, frozen=True, kw_only=True):
+class ResourceRequirements(_Object, frozen=True, kw_only=True):
     """Requests and limits, as Kubernetes quantities."""
 
     requests: dict[str, str | int | float] = {}
@@ -90,9 +90,9 @@ class ContainerSpec(_Object, frozen=True, kw_only=True):
     image: str | None = None
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
-    env: tuple[Variable, ...] = ()
+    env: tuple[EnvironmentVariable, ...] = ()
     env_from: tuple[VariablesFrom, ...] = ()
-    resources: Requirements = Requirements()
+    resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str = ""
 
 
@@ -103,7 +103,7 @@ class PodSpec(_Object, frozen=True, kw_only=True):
     init_containers: tuple[ContainerSpec, ...] = ()
 
 
-class Template(_Object, frozen=True, kw_only=True):
+class PodTemplate(_Object, frozen=True, kw_only=True):
     """What pods are made by."""
 
     spec: PodSpec = PodSpec()
@@ -113,17 +113,17 @@ class ControllerSpec(_Object, frozen=True, kw_only=True):
     """Of a Deployment, StatefulSet or DaemonSet."""
 
     replicas: int | None = None
-    template: Template = Template()
+    template: PodTemplate = PodTemplate()
 
 
-class Controller(_Object, frozen=True, kw_only=True):
+class WorkloadController(_Object, frozen=True, kw_only=True):
     """A Deployment, StatefulSet or DaemonSet."""
 
-    metadata: Metadata
+    metadata: ObjectMetadata
     spec: ControllerSpec = ControllerSpec()
 
 
-class Condition(_Object, frozen=True, kw_only=True):
+class PodCondition(_Object, frozen=True, kw_only=True):
     """Of a pod."""
 
     type: str
@@ -140,18 +140,18 @@ class ContainerStatus(_Object, frozen=True, kw_only=True):
 class PodStatus(_Object, frozen=True, kw_only=True):
     """What a pod came to."""
 
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[PodCondition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class PodObject(_Object, frozen=True, kw_only=True):
     """A pod."""
 
-    metadata: Metadata
+    metadata: ObjectMetadata
     status: PodStatus = PodStatus()
 
 
-class Target(_Object, frozen=True, kw_only=True):
+class ScaleTarget(_Object, frozen=True, kw_only=True):
     """What an autoscaler works on."""
 
     kind: str = ""
@@ -161,17 +161,17 @@ class Target(_Object, frozen=True, kw_only=True):
 class AutoscalerSpec(_Object, frozen=True, kw_only=True):
     """Of a HorizontalPodAutoscaler, autoscaling/v2."""
 
-    scale_target_ref: Target = Target()
+    scale_target_ref: ScaleTarget = ScaleTarget()
     min_replicas: int = 1
     max_replicas: int = 1
     metrics: tuple[Mapping[str, Any], ...] = ()
     behavior: dict[str, Any] | None = None
 
 
-class Autoscaler(_Object, frozen=True, kw_only=True):
+class HorizontalAutoscaler(_Object, frozen=True, kw_only=True):
     """A HorizontalPodAutoscaler."""
 
-    metadata: Metadata
+    metadata: ObjectMetadata
     spec: AutoscalerSpec = AutoscalerSpec()
 
 
@@ -184,14 +184,14 @@ class UpdatePolicy(_Object, frozen=True, kw_only=True):
 class VerticalSpec(_Object, frozen=True, kw_only=True):
     """Of a VerticalPodAutoscaler."""
 
-    target_ref: Target = Target()
+    target_ref: ScaleTarget = ScaleTarget()
     update_policy: UpdatePolicy = UpdatePolicy()
 
 
 class VerticalAutoscaler(_Object, frozen=True, kw_only=True):
     """A VerticalPodAutoscaler."""
 
-    metadata: Metadata
+    metadata: ObjectMetadata
     spec: VerticalSpec = VerticalSpec()
 
 
@@ -208,7 +208,7 @@ class Page[Item](_Object, frozen=True, kw_only=True):
     items: tuple[Item, ...] | None = None
 
 
-class Status(_Object, frozen=True, kw_only=True):
+class ListStatus(_Object, frozen=True, kw_only=True):
     """What the API server says when it refuses."""
 
     message: str = ""

@@ -12,7 +12,13 @@ from perfopt.domain.workload import Container, HpaState, Workload, WorkloadId, W
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import PodStart
 from perfopt.sources.kubernetes.containers import containers_of
-from perfopt.sources.kubernetes.objects import Autoscaler, Controller, Metadata, PodObject, VerticalAutoscaler
+from perfopt.sources.kubernetes.objects import (
+    HorizontalAutoscaler,
+    ObjectMetadata,
+    PodObject,
+    VerticalAutoscaler,
+    WorkloadController,
+)
 from perfopt.sources.kubernetes.secrecy import kept_annotations
 from perfopt.sources.objectives import annotated_objective
 from perfopt.sources.pod_starts import pod_start
@@ -25,21 +31,21 @@ _KEDA_LABEL = "scaledobject.keda.sh/name"
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
+class ClusterObjects:
     """The answers of an API server.
 
     Attributes:
         controllers: by kind: Deployment, StatefulSet, DaemonSet.
     """
 
-    controllers: Mapping[str, Sequence[Controller]] = field(default_factory=dict)
+    controllers: Mapping[str, Sequence[WorkloadController]] = field(default_factory=dict)
     pods: Sequence[PodObject] = ()
-    autoscalers: Sequence[Autoscaler] = ()
+    autoscalers: Sequence[HorizontalAutoscaler] = ()
     vertical: Sequence[VerticalAutoscaler] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownWorkload:
     """What the API says of one workload."""
 
     replicas: int | None
@@ -60,11 +66,11 @@ class ClusterState:
         starts: of the pods that run now, by workload.
     """
 
-    workloads: Mapping[WorkloadId, Known] = field(default_factory=dict)
+    workloads: Mapping[WorkloadId, KnownWorkload] = field(default_factory=dict)
     starts: Mapping[WorkloadId, Sequence[PodStart]] = field(default_factory=dict)
 
 
-def cluster_state(objects: Objects) -> ClusterState:
+def cluster_state(objects: ClusterObjects) -> ClusterState:
     """Puts the objects of an API server together."""
     scaled = {_target(one.metadata, one.spec.scale_target_ref): one for one in objects.autoscalers}
     vertical = {
@@ -85,7 +91,7 @@ def cluster_state(objects: Objects) -> ClusterState:
     return ClusterState(workloads, dict(starts))
 
 
-def completed(workload: Workload, known: Known) -> Workload:
+def completed(workload: Workload, known: KnownWorkload) -> Workload:
     """Returns a workload of a metric source with what only the API says of it.
 
     What metrics say of sizes and replicas stays: it goes with the history that is analysed.
@@ -139,9 +145,11 @@ def _completed(container: Container, known: Container | None) -> Container:
     )
 
 
-def _known(controller: Controller, scaled: Autoscaler | None, vpa_mode: str | None) -> Known:
+def _known(
+    controller: WorkloadController, scaled: HorizontalAutoscaler | None, vpa_mode: str | None
+) -> KnownWorkload:
     metadata = controller.metadata
-    return Known(
+    return KnownWorkload(
         replicas=controller.spec.replicas,
         containers=containers_of(controller.spec.template.spec),
         labels=metadata.labels,
@@ -152,7 +160,7 @@ def _known(controller: Controller, scaled: Autoscaler | None, vpa_mode: str | No
     )
 
 
-def _hpa(autoscaler: Autoscaler) -> HpaState:
+def _hpa(autoscaler: HorizontalAutoscaler) -> HpaState:
     spec = autoscaler.spec
     utilization: dict[str, int] = {}
     others: set[str] = set()
@@ -181,13 +189,13 @@ def _metric(metric: Mapping[str, Any]) -> tuple[str, int | None]:
     return name, percent if kind == "Resource" and isinstance(percent, int) else None
 
 
-def _keda(metadata: Metadata) -> str | None:
+def _keda(metadata: ObjectMetadata) -> str | None:
     if _KEDA_LABEL in metadata.labels:
         return metadata.labels[_KEDA_LABEL]
     return metadata.name.removeprefix(KEDA_PREFIX) if metadata.name.startswith(KEDA_PREFIX) else None
 
 
-def _workload_of(pod: Metadata) -> WorkloadId | None:
+def _workload_of(pod: ObjectMetadata) -> WorkloadId | None:
     """Returns what a pod belongs to; a ReplicaSet's name is its Deployment's and the template's hash."""
     owner = next((one for one in pod.owner_references if one.controller), None)
     if owner is None:
@@ -209,9 +217,9 @@ def _start(pod: PodObject) -> PodStart | None:
     return None
 
 
-def _target(metadata: Metadata, target: Any) -> WorkloadId:
+def _target(metadata: ObjectMetadata, target: Any) -> WorkloadId:
     return _id(metadata, target.kind, target.name)
 
 
-def _id(metadata: Metadata, kind: str, name: str) -> WorkloadId:
+def _id(metadata: ObjectMetadata, kind: str, name: str) -> WorkloadId:
     return WorkloadId(namespace=metadata.namespace, kind=kind, name=name)

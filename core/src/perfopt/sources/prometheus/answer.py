@@ -22,7 +22,7 @@ class Answer[Data]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class InstantSample:
     """A series' value at the instant asked for."""
 
     labels: dict[str, str]
@@ -82,14 +82,14 @@ _LABEL = msgspec.json.Decoder(_LabelAnswer)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
-def decode_vector(body: bytes, server: str) -> Answer[list[Sample]]:
+def decode_vector(body: bytes, server: str) -> Answer[list[InstantSample]]:
     """Decodes the answer of an instant query.
 
     Raises:
         SourceError: not JSON, cut off, of another shape, or declared partial by the server.
     """
     answer = _decoded(_QUERY, body, server)
-    samples = [Sample(item.metric, float(item.value[1])) for item in answer.data.result if item.value]
+    samples = [InstantSample(item.metric, float(item.value[1])) for item in answer.data.result if item.value]
     return Answer(samples, _checked(answer, server))
 
 

@@ -8,12 +8,12 @@ import msgspec
 from perfopt.domain.workload import Container, Workload
 from perfopt.sources.prometheus.kube_state import workload_state
 from perfopt.sources.prometheus.numbers import amount, whole
-from perfopt.sources.prometheus.rows import Row
+from perfopt.sources.prometheus.rows import SeriesRow
 
 _DECLARED = ("cpu_request_cores", "cpu_limit_cores", "memory_request_bytes", "memory_limit_bytes")
 
 
-def with_last_state(workload: Workload, rows: Iterable[Row]) -> Workload:
+def with_last_state(workload: Workload, rows: Iterable[SeriesRow]) -> Workload:
     """Returns a workload with the requests and limits of its last pods, where it has none now.
 
     Args:

@@ -14,11 +14,11 @@ from perfopt.domain.workload import Workload
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.counters import counter_increase
 from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
-from perfopt.metrics.plausibility import Capacity, above_limit, counted, dropped, without_memory
+from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.packing import Lifetime, in_rows
-from perfopt.sources.prometheus.rows import Row
+from perfopt.sources.prometheus.rows import SeriesRow
 
 Flags = NDArray[np.bool_]
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
@@ -26,7 +26,7 @@ _EVERY_CONTAINER_HAS = ("cpu_cores", "memory_bytes")  # absence is a gap, not so
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SnapshotInputs:
     """What is known beside the rows of a workload.
 
     Attributes:
@@ -41,11 +41,11 @@ class Surroundings:
     images: Sequence[RangeSeries] = ()
     containers: Collection[str] = frozenset()
     ended: Mapping[str, int] = field(default_factory=dict)
-    largest: Capacity = field(default_factory=Capacity)
+    largest: NodeCapacity = field(default_factory=NodeCapacity)
     warnings: tuple[tuple[str, str], ...] = ()
 
 
-def has_usage(rows: Sequence[Row]) -> bool:
+def has_usage(rows: Sequence[SeriesRow]) -> bool:
     """Returns whether anything measured is among the rows, not only declarations and event counts."""
     return any(_is_measured(row) for row in rows)
 
@@ -53,9 +53,9 @@ def has_usage(rows: Sequence[Row]) -> bool:
 def assemble(
     workload: Workload,
     grid: TimeGrid,
-    rows: Sequence[Row],
+    rows: Sequence[SeriesRow],
     metrics: Sequence[str],
-    around: Surroundings,
+    around: SnapshotInputs,
 ) -> WorkloadSnapshot:
     """Puts the rows of one workload on the grid.
 
@@ -91,13 +91,13 @@ def assemble(
     )
 
 
-def _of_template(rows: Sequence[Row], containers: Collection[str]) -> Sequence[Row]:
+def _of_template(rows: Sequence[SeriesRow], containers: Collection[str]) -> Sequence[SeriesRow]:
     if not containers:
         return rows
     return [row for row in rows if not row.container or row.container in containers]
 
 
-def spread(rows: Sequence[Row], grid: TimeGrid) -> list[Row]:
+def spread(rows: Sequence[SeriesRow], grid: TimeGrid) -> list[SeriesRow]:
     """Puts rows that were read at longer steps on the steps of the grid.
 
     A value holds throughout its stretch: what is measured, in the steps in which the container has other
@@ -119,7 +119,7 @@ def spread(rows: Sequence[Row], grid: TimeGrid) -> list[Row]:
     ]
 
 
-def _spread(row: Row, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[Times]) -> Row:
+def _spread(row: SeriesRow, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[Times]) -> SeriesRow:
     step, begins = grid.step_seconds * 1000, row.series.times
     width = int((row.coarse or grid.step) / grid.step)
     times = (begins[:, None] + step * np.arange(width)).ravel()
@@ -149,12 +149,12 @@ def _among(times: Times, sampled: Times, step: int) -> Flags:
     return there[(times - first) // step]
 
 
-def _is_measured(row: Row) -> bool:
+def _is_measured(row: SeriesRow) -> bool:
     return METRICS[row.metric].aggregation in ("mean", "max", "min")
 
 
 def _on_grid(
-    row: Row, grid: TimeGrid, metric: Metric, alive: Lifetime | None = None
+    row: SeriesRow, grid: TimeGrid, metric: Metric, alive: Lifetime | None = None
 ) -> tuple[Array, GridReport]:
     """Puts a row on the grid; the server already made one value of each step, and rows have no history."""
     if not row.counter:
@@ -169,7 +169,7 @@ def _on_grid(
     return growth, GridReport(report.expected, report.present, report.filled, report.dropped, resets)
 
 
-def _service(grid: TimeGrid, rows: Sequence[Row]) -> tuple[dict[str, Array], dict[str, Coverage]]:
+def _service(grid: TimeGrid, rows: Sequence[SeriesRow]) -> tuple[dict[str, Array], dict[str, Coverage]]:
     service: dict[str, Array] = {}
     coverage: dict[str, Coverage] = {}
     for row in sorted((r for r in rows if not r.container), key=lambda r: r.metric):
@@ -179,7 +179,7 @@ def _service(grid: TimeGrid, rows: Sequence[Row]) -> tuple[dict[str, Array], dic
 
 
 def _lifetimes(
-    workload: Workload, grid: TimeGrid, rows: Sequence[Row], ended: Mapping[str, int]
+    workload: Workload, grid: TimeGrid, rows: Sequence[SeriesRow], ended: Mapping[str, int]
 ) -> dict[tuple[str, str], Lifetime]:
     """Returns the steps [first, last) in which each (container, pod) existed, over all of its metrics.
 
@@ -276,10 +276,10 @@ Key = tuple[str, str]
 
 
 def _on_pods(
-    grid: TimeGrid, rows: Iterable[Row], lifetimes: Mapping[tuple[str, str], Lifetime]
+    grid: TimeGrid, rows: Iterable[SeriesRow], lifetimes: Mapping[tuple[str, str], Lifetime]
 ) -> tuple[dict[Key, PodSeries], dict[Key, list[GridReport]]]:
     """Returns the series of each (container, metric), and a report for each of its pods."""
-    groups: dict[Key, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[Key, dict[str, list[SeriesRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.container:
             groups[row.container, row.metric][row.pod].append(row)
@@ -294,7 +294,7 @@ def _on_pods(
 
 
 def _together(
-    grid: TimeGrid, rows: Sequence[Row], metric: Metric, alive: Lifetime | None
+    grid: TimeGrid, rows: Sequence[SeriesRow], metric: Metric, alive: Lifetime | None
 ) -> tuple[Array, GridReport]:
     """Puts what several sources count of one pod on the grid: the largest of each step."""
     values, report = _on_grid(rows[0], grid, metric, alive)
@@ -308,7 +308,7 @@ def _judge(
     grid: TimeGrid,
     series: dict[Key, PodSeries],
     reports: dict[Key, list[GridReport]],
-    largest: Capacity,
+    largest: NodeCapacity,
 ) -> None:
     """Drops and counts what cannot be: use above the limit or the largest machine, memory of zero."""
     bounds = (

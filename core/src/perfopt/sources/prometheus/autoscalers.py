@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from perfopt.domain.workload import HpaState, WorkloadId
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.numbers import whole
 
 KEDA_PREFIX = "keda-hpa-"
@@ -18,7 +18,7 @@ _KEDA_LABEL = "label_scaledobject_keda_sh_name"
 
 
 @dataclass(frozen=True, slots=True)
-class Autoscaling:
+class WorkloadScaling:
     """What scales one workload.
 
     Attributes:
@@ -39,14 +39,14 @@ Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class Autoscalers:
+class AutoscalerSamples:
     """The answers to the state queries about autoscalers.
 
     Attributes:
         cluster_label: the label that names the cluster.
     """
 
-    samples: Mapping[str, Sequence[Sample]]
+    samples: Mapping[str, Sequence[InstantSample]]
     cluster_label: str
     _bounds: dict[str, dict[Key, int]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -57,9 +57,9 @@ class Autoscalers:
                 if value is not None:
                     self._bounds[name][self._key(sample)] = value
 
-    def of(self, identities: Iterable[WorkloadId]) -> dict[WorkloadId, Autoscaling]:
+    def of(self, identities: Iterable[WorkloadId]) -> dict[WorkloadId, WorkloadScaling]:
         """Returns what scales each workload that an autoscaler is for, or may be for."""
-        found: dict[WorkloadId, list[Autoscaling]] = defaultdict(list)
+        found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         targets = self._targets()
         for key in sorted({*targets, *self._bounds["hpa_max"], *self._bounds["hpa_min"]}):
             if key in targets:
@@ -80,30 +80,32 @@ class Autoscalers:
             if sample.labels.get("scaletargetref_kind") and sample.labels.get("scaletargetref_name")
         }
 
-    def _known(self, key: Key) -> Autoscaling:
+    def _known(self, key: Key) -> WorkloadScaling:
         metrics = [s for s in self.samples.get("hpa_targets", ()) if self._key(s) == key]
         hpa = self._state(key, metrics)
         unknown = () if hpa is not None and metrics else (key[2],)
-        return Autoscaling(hpa, self._keda(key), unknown, key[2])
+        return WorkloadScaling(hpa, self._keda(key), unknown, key[2])
 
     def _unknown(
         self, identities: Iterable[WorkloadId], known: set[Key]
-    ) -> dict[WorkloadId, list[Autoscaling]]:
+    ) -> dict[WorkloadId, list[WorkloadScaling]]:
         """Gives an autoscaler without a target to its namesake, else to all that it may be for."""
         scalable = [i for i in identities if i.kind not in ("DaemonSet", "Job", "CronJob")]
-        found: dict[WorkloadId, list[Autoscaling]] = defaultdict(list)
+        found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         for key in sorted({*self._bounds["hpa_max"], *self._bounds["hpa_min"]} - known):
             near = [i for i in scalable if (i.cluster, i.namespace) == key[:2]]
             match = _USUAL_NAMES.match(key[2])
             names = {key[2], match[1] if match else key[2]}
             own = [i for i in near if i.name in names]
             for identity in own:
-                found[identity].append(Autoscaling(self._state(key, ()), self._keda(key), (key[2],), key[2]))
+                found[identity].append(
+                    WorkloadScaling(self._state(key, ()), self._keda(key), (key[2],), key[2])
+                )
             for identity in () if own else near:
-                found[identity].append(Autoscaling(unknown=(key[2],)))
+                found[identity].append(WorkloadScaling(unknown=(key[2],)))
         return found
 
-    def _state(self, key: Key, metrics: Sequence[Sample]) -> HpaState | None:
+    def _state(self, key: Key, metrics: Sequence[InstantSample]) -> HpaState | None:
         """Returns its state; None where its bounds are not known, or cannot be."""
         most, least = self._bounds["hpa_max"].get(key), self._bounds["hpa_min"].get(key, 1)
         if not most or least > most:
@@ -132,20 +134,20 @@ class Autoscalers:
                 return sample.labels[_KEDA_LABEL]
         return key[2].removeprefix(KEDA_PREFIX) if key[2].startswith(KEDA_PREFIX) else None
 
-    def _key(self, sample: Sample) -> Key:
+    def _key(self, sample: InstantSample) -> Key:
         labels = sample.labels
         name = labels.get("horizontalpodautoscaler", "")
         return labels.get(self.cluster_label, ""), labels.get("namespace", ""), name
 
 
-def _together(several: Sequence[Autoscaling]) -> Autoscaling:
+def _together(several: Sequence[WorkloadScaling]) -> WorkloadScaling:
     """Puts the autoscalers of one workload together: several on one are all in force."""
     states = [one.hpa for one in several if one.hpa is not None]
     keda = next((one.keda for one in several if one.keda is not None), None)
     unknown = tuple(dict.fromkeys(name for one in several for name in one.unknown))
     if len(states) < 2:
-        return Autoscaling(states[0] if states else None, keda, unknown)
-    return Autoscaling(
+        return WorkloadScaling(states[0] if states else None, keda, unknown)
+    return WorkloadScaling(
         HpaState(
             min_replicas=max(state.min_replicas for state in states),
             max_replicas=max(state.max_replicas for state in states),

@@ -10,14 +10,14 @@ from perfopt.metrics.grid import Times
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.identity import CopyLabels
-from perfopt.sources.prometheus.kube_state import Pod
-from perfopt.sources.prometheus.promql import Alternative, names_in
+from perfopt.sources.prometheus.kube_state import PodKey
+from perfopt.sources.prometheus.promql import QueryAlternative, names_in
 from perfopt.sources.prometheus.ranges import RangeReader
-from perfopt.sources.prometheus.rows import Fetched
+from perfopt.sources.prometheus.rows import FetchedRows
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class WorkloadBatch:
     """Some workloads that are read together.
 
     Attributes:
@@ -27,10 +27,10 @@ class Batch:
         coarse: reads at longer steps; None where the grid's are as long.
     """
 
-    pods: dict[Pod, WorkloadId]
+    pods: dict[PodKey, WorkloadId]
     names: frozenset[str] | None
     grid: TimeGrid
-    fetched: Fetched
+    fetched: FetchedRows
     fine: RangeReader
     coarse: RangeReader | None
 
@@ -40,13 +40,13 @@ class Batch:
         return self.names is None or not wanted or not wanted.isdisjoint(self.names)
 
 
-def pods_of(wanted: Iterable[WorkloadId], pods: Mapping[Pod, WorkloadId]) -> dict[Pod, WorkloadId]:
+def pods_of(wanted: Iterable[WorkloadId], pods: Mapping[PodKey, WorkloadId]) -> dict[PodKey, WorkloadId]:
     """Returns the pods of some workloads."""
     identities = set(wanted)
     return {pod: identity for pod, identity in pods.items() if identity in identities}
 
 
-def is_settled(parts: Sequence[RangeSeries], alternative: Alternative) -> bool:
+def is_settled(parts: Sequence[RangeSeries], alternative: QueryAlternative) -> bool:
     """Returns whether longer steps tell all of a value: always zero, or constant and no count or quotient."""
     values = np.concatenate([series.values for series in parts])
     if not values.any():

@@ -12,15 +12,15 @@ from perfopt.config.prometheus import PrometheusConfig, resolve_secret
 from perfopt.errors import InvalidInputError, QueryTooLargeError, SourceError, SourceUnavailableError
 from perfopt.sources.prometheus.answer import (
     Answer,
+    InstantSample,
     RangeSeries,
-    Sample,
     decode_label,
     decode_matrix,
     decode_series,
     decode_vector,
 )
 from perfopt.sources.prometheus.errors import is_timed_out, refusal
-from perfopt.sources.retry import Retries
+from perfopt.sources.retry import RetryPolicy
 
 MAX_POINTS = 11_000
 """Prometheus answers no range query with more points a series."""
@@ -56,7 +56,7 @@ class PrometheusClient:
         self.queries = 0
         self.notes: dict[str, None] = {}
 
-    async def query(self, promql: str, at: datetime) -> list[Sample]:
+    async def query(self, promql: str, at: datetime) -> list[InstantSample]:
         """Evaluates an expression at one instant; the answer is one sample a series.
 
         Raises:
@@ -159,7 +159,7 @@ class PrometheusClient:
         """Sends one request until it is answered, refused, or the attempts are used up."""
         url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
         # A server that has answered is having an outage; one that never did may not be there at all.
-        retries = Retries(self._config.retries, self._config.retry_seconds if self._answered else 0.0)
+        retries = RetryPolicy(self._config.retries, self._config.retry_seconds if self._answered else 0.0)
         while True:
             after = None
             try:

@@ -9,12 +9,12 @@ from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS, STARTUP
-from perfopt.metrics.plausibility import Capacity
+from perfopt.metrics.plausibility import NodeCapacity
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
-from perfopt.sources.prometheus.answer import RangeSeries, Sample
+from perfopt.sources.prometheus.answer import InstantSample, RangeSeries
 from perfopt.sources.prometheus.batch import (
-    Batch,
+    WorkloadBatch,
     appears_in,
     copy_placeholders,
     is_settled,
@@ -26,11 +26,11 @@ from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.combine import added, divided, grouped, varies
 from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
-from perfopt.sources.prometheus.kube_state import Pod, image_name
+from perfopt.sources.prometheus.kube_state import PodKey, image_name
 from perfopt.sources.prometheus.naming import ANY_POD, groups, pod_pattern
-from perfopt.sources.prometheus.promql import Alternative, Catalogue, quote, render
-from perfopt.sources.prometheus.ranges import Limits, RangeReader, coarser, pieces
-from perfopt.sources.prometheus.rows import Fetched, Row
+from perfopt.sources.prometheus.promql import QueryAlternative, QueryCatalogue, quote, render
+from perfopt.sources.prometheus.ranges import QueryLimits, RangeReader, coarser, pieces
+from perfopt.sources.prometheus.rows import FetchedRows, SeriesRow
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_QUERY = (
@@ -45,11 +45,15 @@ _NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
 _NOT_RELAYED = 'exported_job=""'  # a collector's or gateway's series of other targets
 
 
-class Fetcher:
+class RangeFetcher:
     """Turns metrics and workloads into queries and the answers into rows."""
 
     def __init__(
-        self, client: PrometheusClient, state: StateReader, config: PrometheusConfig, catalogue: Catalogue
+        self,
+        client: PrometheusClient,
+        state: StateReader,
+        config: PrometheusConfig,
+        catalogue: QueryCatalogue,
     ) -> None:
         self._client = client
         self._state = state
@@ -59,10 +63,14 @@ class Fetcher:
         self._names = AnswerCache(self._metric_names, _KEPT)
         self._largest = AnswerCache(self._largest_nodes, _KEPT)
         self._scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
-        self._limits = Limits(config.max_query_bytes, _PODS_PER_QUERY)
-        self._coarse_limits = Limits(config.max_query_bytes, _PODS_PER_QUERY * max(_COARSE // self._step, 1))
+        self._limits = QueryLimits(config.max_query_bytes, _PODS_PER_QUERY)
+        self._coarse_limits = QueryLimits(
+            config.max_query_bytes, _PODS_PER_QUERY * max(_COARSE // self._step, 1)
+        )
 
-    async def fetch(self, workloads: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]) -> Fetched:
+    async def fetch(
+        self, workloads: Sequence[Workload], grid: TimeGrid, metrics: Sequence[str]
+    ) -> FetchedRows:
         """Reads the metrics of workloads of one cluster.
 
         Raises:
@@ -75,7 +83,7 @@ class Fetcher:
             self._largest.get(grid),
             self._state.copies(grid),
         )
-        fetched = Fetched(largest=largest)
+        fetched = FetchedRows(largest=largest)
         wanted = [workload.id for workload in workloads]
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
@@ -83,7 +91,7 @@ class Fetcher:
                 fine = self._reader(grid, self._limits, copies, group)
                 longer = coarser(grid, _COARSE)
                 coarse = None if longer is None else self._reader(longer, self._coarse_limits, copies, group)
-                batch = Batch(pods, names, grid, fetched, fine, coarse)
+                batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
                 if STARTUP in metrics:
@@ -98,13 +106,13 @@ class Fetcher:
         return fetched
 
     def _reader(
-        self, grid: TimeGrid, limits: Limits, copies: CopyLabels, group: asyncio.TaskGroup
+        self, grid: TimeGrid, limits: QueryLimits, copies: CopyLabels, group: asyncio.TaskGroup
     ) -> RangeReader:
         window = int(max(grid.step, self._scrapes).total_seconds())
         values = {"step": f"{grid.step_seconds}s", "window": f"{window}s", "wide": f"{2 * window}s"}
         return RangeReader(self._client, grid, limits, group, values | copy_placeholders(copies))
 
-    async def seen(self, workload: Workload, grid: TimeGrid) -> list[Sample]:
+    async def seen(self, workload: Workload, grid: TimeGrid) -> list[InstantSample]:
         """Returns how many series there are of a workload's pods, by the label `what`."""
         pods = sorted(await self._state.pods([workload], grid))[:_PODS_SEEN]
         if not pods:
@@ -123,7 +131,7 @@ class Fetcher:
     async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
         return await self._client.metric_names(grid.start, grid.end)
 
-    async def _largest_nodes(self, grid: TimeGrid) -> dict[str, Capacity]:
+    async def _largest_nodes(self, grid: TimeGrid) -> dict[str, NodeCapacity]:
         """Returns the most cores and memory that a node had in the period, by cluster."""
         period = {"period": f"{grid.size * grid.step_seconds}s"}
         found: dict[str, dict[str, float]] = defaultdict(dict)
@@ -131,10 +139,11 @@ class Fetcher:
             cluster, resource = sample.labels.get(self._cluster_label, ""), sample.labels.get("resource", "")
             found[cluster][resource] = sample.value
         return {
-            cluster: Capacity(amounts.get("cpu"), amounts.get("memory")) for cluster, amounts in found.items()
+            cluster: NodeCapacity(amounts.get("cpu"), amounts.get("memory"))
+            for cluster, amounts in found.items()
         }
 
-    async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: Batch) -> None:
+    async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: WorkloadBatch) -> None:
         missing = set(identities)
         for alternative in self._catalogue.metrics[metric]:
             wanted = [
@@ -152,11 +161,11 @@ class Fetcher:
                     missing.discard(identity)
 
     async def _by_container(
-        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
-    ) -> list[tuple[WorkloadId, Row]]:
+        self, metric: str, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
+    ) -> list[tuple[WorkloadId, SeriesRow]]:
         mine = pods_of(wanted, batch.pods)
 
-        def key(series: RangeSeries) -> tuple[Pod, str] | None:
+        def key(series: RangeSeries) -> tuple[PodKey, str] | None:
             pod, container = self._pod(series.labels, alternative), series.labels.get("container")
             return (pod, container) if pod in mine and container else None
 
@@ -170,14 +179,14 @@ class Fetcher:
             fell = grouped(await self._of_pods(alternative, alternative.resets, odd, batch.fine), key)
             step = batch.grid.step_seconds * 1000
             judged = {place: without_jumps(one, fell.get(place), step) for place, one in rows.items()}
-        counts: dict[tuple[Pod, str], RangeSeries] | None = None
+        counts: dict[tuple[PodKey, str], RangeSeries] | None = None
         born = await self._born(alternative, rows, batch) if alternative.counter else frozenset()
         if alternative.where is not None:
             grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series) or pod in born}
             counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch.fine), key)
         found = []
         for (pod, container), one in judged.items():
-            row = Row(
+            row = SeriesRow(
                 metric,
                 container,
                 pod.name,
@@ -189,17 +198,17 @@ class Fetcher:
             )
             found.append((mine[pod], row))
         for (pod, container), series in grouped(settled, key).items():
-            row = Row(metric, container, pod.name, alternative.counter, series, coarse=_COARSE)
+            row = SeriesRow(metric, container, pod.name, alternative.counter, series, coarse=_COARSE)
             found.append((mine[pod], row))
         return found
 
     async def _fine_where_needed(
-        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], batch: Batch
+        self, alternative: QueryAlternative, mine: Mapping[PodKey, WorkloadId], batch: WorkloadBatch
     ) -> tuple[list[RangeSeries], list[RangeSeries]]:
         """Returns series at the steps of the grid, and at longer steps those of pods that change nothing."""
         if not alternative.rarely or batch.coarse is None:
             return await self._series(alternative, mine, batch.fine), []
-        of: dict[tuple[Pod, str], list[RangeSeries]] = defaultdict(list)
+        of: dict[tuple[PodKey, str], list[RangeSeries]] = defaultdict(list)
         for series in await self._series(alternative, mine, batch.coarse):
             of[self._pod(series.labels, alternative), series.labels.get("container", "")].append(series)
         changing = {pod for (pod, _), parts in of.items() if not is_settled(parts, alternative)}
@@ -208,19 +217,22 @@ class Fetcher:
         return await self._series(alternative, some, batch.fine), settled
 
     async def _series(
-        self, alternative: Alternative, mine: Mapping[Pod, WorkloadId], reader: RangeReader
+        self, alternative: QueryAlternative, mine: Mapping[PodKey, WorkloadId], reader: RangeReader
     ) -> list[RangeSeries]:
         answer = await self._of_pods(alternative, alternative.query, mine, reader)
         return [series for series in answer if alternative.only.items() <= series.labels.items()]
 
     async def _born(
-        self, alternative: Alternative, rows: Mapping[tuple[Pod, str], RangeSeries], batch: Batch
-    ) -> frozenset[Pod]:
+        self,
+        alternative: QueryAlternative,
+        rows: Mapping[tuple[PodKey, str], RangeSeries],
+        batch: WorkloadBatch,
+    ) -> frozenset[PodKey]:
         """Returns the pods, of those whose counter begins above zero, that were created in the period."""
         if alternative.appears:
             return frozenset()
         pods = sorted({pod for (pod, _), one in rows.items() if len(one.values) and one.values[0] > 0})
-        plain = Alternative(name="pods_born", query=self._catalogue.state["pods_born"])
+        plain = QueryAlternative(name="pods_born", query=self._catalogue.state["pods_born"])
         start = batch.grid.start.timestamp()
         return frozenset(
             self._pod(sample.labels, plain)
@@ -229,7 +241,7 @@ class Fetcher:
         )
 
     async def _divided(
-        self, alternative: Alternative, per: str, results: Sequence[RangeSeries], batch: Batch
+        self, alternative: QueryAlternative, per: str, results: Sequence[RangeSeries], batch: WorkloadBatch
     ) -> list[RangeSeries]:
         """Divides what is not zero throughout; what is would stay so."""
         zero = [series for series in results if not series.values.any()]
@@ -240,8 +252,8 @@ class Fetcher:
         return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch.fine))]
 
     async def _by_workload(
-        self, metric: str, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
-    ) -> list[tuple[WorkloadId, Row]]:
+        self, metric: str, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
+    ) -> list[tuple[WorkloadId, SeriesRow]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
         groups_of = groups(wanted, batch.pods, by_pod=alternative.match == "pod")
         answers = await asyncio.gather(
@@ -264,11 +276,15 @@ class Fetcher:
                 return alone or named.get((*place, labels.get(label, "")))
 
             for identity, series in combine(answer, key).items():
-                found.append((identity, Row(metric, "", "", alternative.counter, series)))
+                found.append((identity, SeriesRow(metric, "", "", alternative.counter, series)))
         return found
 
     async def _of_pods(
-        self, alternative: Alternative, query: str, pods: Mapping[Pod, WorkloadId], reader: RangeReader
+        self,
+        alternative: QueryAlternative,
+        query: str,
+        pods: Mapping[PodKey, WorkloadId],
+        reader: RangeReader,
     ) -> list[RangeSeries]:
         answers = await reader.read(
             sorted(pods),
@@ -277,7 +293,7 @@ class Fetcher:
         return [series for answer in answers for series in answer]
 
     async def _of_workloads(
-        self, alternative: Alternative, wanted: Sequence[WorkloadId], batch: Batch
+        self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
     ) -> list[RangeSeries]:
         """Returns the series of workloads of one kind; parts of one workload where its pods fill a query."""
         if alternative.match == "workload":
@@ -291,7 +307,7 @@ class Fetcher:
             return [series for answer in answers for series in answer]
         mine = pods_of(wanted, batch.pods)
 
-        def of_pods(some: Sequence[Pod]) -> str:
+        def of_pods(some: Sequence[PodKey]) -> str:
             selector = self._selector(alternative, some, _NOT_RELAYED)
             pattern = ANY_POD if len(wanted) == 1 else pod_pattern(wanted)
             return self._promql(
@@ -309,12 +325,12 @@ class Fetcher:
         return await self._together(alternative, wanted, of_pods(sorted(mine)), batch)
 
     async def _together(
-        self, alternative: Alternative, wanted: Sequence[WorkloadId], promql: str, batch: Batch
+        self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], promql: str, batch: WorkloadBatch
     ) -> list[RangeSeries]:
         answers = await batch.fine.read([tuple(wanted)], lambda _: promql)
         return [series for answer in answers for series in answer]
 
-    def _selector(self, alternative: Alternative, pods: Sequence[Pod], *more: str) -> str:
+    def _selector(self, alternative: QueryAlternative, pods: Sequence[PodKey], *more: str) -> str:
         """Returns the matchers for pods; series of which the scrape target's labels name the pod are none."""
         places = [WorkloadId(cluster=pod.cluster, namespace=pod.namespace, name="") for pod in pods]
         names = [pod.name for pod in pods]
@@ -323,7 +339,13 @@ class Fetcher:
         return ",".join([matchers, *(_NOT_EXPORTED if own else ()), *(more if own else ())])
 
     def _promql(
-        self, alternative: Alternative, query: str, selector: str, reader: RangeReader, *, pattern: str = ""
+        self,
+        alternative: QueryAlternative,
+        query: str,
+        selector: str,
+        reader: RangeReader,
+        *,
+        pattern: str = "",
     ) -> str:
         values = {
             **reader.values,
@@ -334,9 +356,9 @@ class Fetcher:
         }
         return render(query, values)
 
-    async def _images(self, batch: Batch) -> None:
+    async def _images(self, batch: WorkloadBatch) -> None:
         """Reads which containers templates had, and when images ran where the index knows several."""
-        plain = Alternative(name="images", query=self._catalogue.state["images"])
+        plain = QueryAlternative(name="images", query=self._catalogue.state["images"])
         seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
         for chunk in pieces(sorted(batch.pods), lambda some: len(self._selector(plain, some)), self._limits):
             for labels in await self._state.images(self._selector(plain, chunk), batch.grid):
@@ -350,7 +372,7 @@ class Fetcher:
         released = {identity for (identity, _), images in seen.items() if len(images) > 1}
         mine = pods_of(released, batch.pods)
 
-        def key(series: RangeSeries) -> tuple[Pod, str, str] | None:
+        def key(series: RangeSeries) -> tuple[PodKey, str, str] | None:
             pod, labels = self._pod(series.labels, plain), series.labels
             return (pod, labels.get("container", ""), image_name(labels)) if pod in mine else None
 
@@ -358,36 +380,38 @@ class Fetcher:
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
 
-    async def _ended(self, batch: Batch) -> None:
+    async def _ended(self, batch: WorkloadBatch) -> None:
         """Reads which pods failed or succeeded, and when; they stay in kube-state-metrics."""
-        plain = Alternative(name="pods_ended", query=self._catalogue.state["pods_ended"])
+        plain = QueryAlternative(name="pods_ended", query=self._catalogue.state["pods_ended"])
         for sample in await self._at_end(plain, sorted(batch.pods), batch):
             pod = self._pod(sample.labels, plain)
             if pod in batch.pods:
                 batch.fetched.ended[batch.pods[pod]][pod.name] = int(sample.value * 1000)
 
-    async def _starts(self, batch: Batch) -> None:
+    async def _starts(self, batch: WorkloadBatch) -> None:
         """Reads how long the pods of the period took to be ready."""
-        plain = Alternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
+        plain = QueryAlternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
         samples = await self._at_end(plain, sorted(batch.pods), batch)
         for pod, start in starts_of_pods(samples, self._cluster_label):
             if pod in batch.pods:
                 batch.fetched.starts[batch.pods[pod]].append(start)
 
-    async def _at_end(self, plain: Alternative, pods: Sequence[Pod], batch: Batch) -> list[Sample]:
+    async def _at_end(
+        self, plain: QueryAlternative, pods: Sequence[PodKey], batch: WorkloadBatch
+    ) -> list[InstantSample]:
         """Evaluates a state query over the period for some pods, at its end."""
         if not pods or not batch.may_answer(plain.query):
             return []
         values = {"cluster": self._cluster_label, "step": batch.fine.values["step"]}
         values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
 
-        def promql(some: Sequence[Pod]) -> str:
+        def promql(some: Sequence[PodKey]) -> str:
             return render(plain.query, values | {"selector": self._selector(plain, some)})
 
         chunks = pieces(pods, lambda some: len(promql(some).encode()), self._limits)
         answers = await asyncio.gather(*(self._client.query(promql(c), batch.grid.end) for c in chunks))
         return [sample for answer in answers for sample in answer]
 
-    def _pod(self, labels: Mapping[str, str], alternative: Alternative) -> Pod:
+    def _pod(self, labels: Mapping[str, str], alternative: QueryAlternative) -> PodKey:
         cluster = labels.get(self._cluster_label, "")
-        return Pod(cluster, labels.get(alternative.namespace_label, ""), labels.get(alternative.label, ""))
+        return PodKey(cluster, labels.get(alternative.namespace_label, ""), labels.get(alternative.label, ""))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perfopt.errors import SourceError
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 
 TARGET_LABELS = (
     "job",
@@ -54,7 +54,7 @@ def copy_labels(configured: Iterable[str], names: Iterable[str]) -> CopyLabels:
 
 
 def differing_labels(
-    objects: Iterable[Sample], cluster_label: str, replicas: Sequence[str]
+    objects: Iterable[InstantSample], cluster_label: str, replicas: Sequence[str]
 ) -> dict[str, list[str]]:
     """Returns the labels in which series of one object differ, with their values.
 
@@ -83,7 +83,7 @@ def _object(labels: Mapping[str, str], cluster_label: str) -> tuple[str, ...]:
 
 
 def require_one_cluster(
-    differing: Mapping[str, Sequence[str]], pods: Iterable[Sample], server: str, cluster_label: str
+    differing: Mapping[str, Sequence[str]], pods: Iterable[InstantSample], server: str, cluster_label: str
 ) -> tuple[str, ...]:
     """Returns the labels by which copies of one cluster differ.
 
@@ -110,7 +110,7 @@ def require_one_cluster(
     return tuple(label for label in differing if label not in _PLACE)
 
 
-def _same_pods(label: str, values: Sequence[str], pods: Iterable[Sample]) -> bool:
+def _same_pods(label: str, values: Sequence[str], pods: Iterable[InstantSample]) -> bool:
     """Returns whether each side has pods of another side; a side without pods is one that has ended."""
     sides: dict[str, set[tuple[str, ...]]] = {value: set() for value in values}
     for sample in pods:
@@ -126,7 +126,7 @@ def _same_pods(label: str, values: Sequence[str], pods: Iterable[Sample]) -> boo
     )
 
 
-def require_own_labels(foreign: Iterable[Sample], server: str, *, others: bool) -> tuple[str, ...]:
+def require_own_labels(foreign: Iterable[InstantSample], server: str, *, others: bool) -> tuple[str, ...]:
     """Returns warnings of series in which the labels of the scrape target stand for the object's.
 
     Args:

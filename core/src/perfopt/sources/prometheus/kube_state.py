@@ -12,8 +12,8 @@ from perfopt.domain.limits import ClusterLimits
 from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
 from perfopt.sources.objectives import annotated_objective, normalised
-from perfopt.sources.prometheus.answer import Sample
-from perfopt.sources.prometheus.autoscalers import Autoscalers, Autoscaling
+from perfopt.sources.prometheus.answer import InstantSample
+from perfopt.sources.prometheus.autoscalers import AutoscalerSamples, WorkloadScaling
 from perfopt.sources.prometheus.limits import cluster_limits
 from perfopt.sources.prometheus.numbers import amount, whole
 
@@ -51,7 +51,7 @@ _REPLICAS = (
 _RUNTIMES = {"go_info": "go", "jvm_info": "jvm", "jvm_runtime_info": "jvm", "nodejs_version_info": "node"}
 
 
-class Pod(NamedTuple):
+class PodKey(NamedTuple):
     """A pod's identity."""
 
     cluster: str
@@ -59,7 +59,7 @@ class Pod(NamedTuple):
     name: str
 
 
-class Owners:
+class PodOwners:
     """Which workload a pod belongs to: by way of its ReplicaSet or Job where there is one in between."""
 
     def __init__(
@@ -110,7 +110,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         objectives: latency objectives by normalised service name, for workloads whose annotations state none.
     """
 
-    samples: Mapping[str, Sequence[Sample]]
+    samples: Mapping[str, Sequence[InstantSample]]
     cluster_label: str
     objectives: Mapping[str, Slo] = {}
 
@@ -124,14 +124,14 @@ class KubeState(msgspec.Struct, kw_only=True):
         ended = self._ended()
         zones, limits = self._zones(), cluster_limits(self.samples, self.cluster_label)
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
-        scaled = Autoscalers(self.samples, self.cluster_label).of(ids)
+        scaled = AutoscalerSamples(self.samples, self.cluster_label).of(ids)
         shared = Counter(labels.get(i, {}).get(NAME_LABEL) for i in ids)
         found = []
         for identity in ids:
             mine = pods.get(identity, ())
             running = [pod for pod in mine if pod not in ended]
             newest = _newest(running or mine, created)
-            scaling = scaled.get(identity, Autoscaling())
+            scaling = scaled.get(identity, WorkloadScaling())
             state = workload_state(containers.get(newest, ()) if newest else ())
             counted = None if identity.kind in _RUNS_TO_COMPLETION else len(running)
             name = labels.get(identity, {}).get(NAME_LABEL)
@@ -158,7 +158,7 @@ class KubeState(msgspec.Struct, kw_only=True):
             )
         return tuple(found)
 
-    def _ended(self) -> set[Pod]:
+    def _ended(self) -> set[PodKey]:
         """Returns the pods that failed, succeeded or were evicted and did not come back."""
         ended = {(self._pod(s.labels), s.labels.get("uid", "")) for s in self.samples.get("ended_pods", ())}
         alive = {
@@ -187,8 +187,8 @@ class KubeState(msgspec.Struct, kw_only=True):
         cluster = labels.get(self.cluster_label, "")
         return WorkloadId(cluster=cluster, namespace=labels.get("namespace", ""), kind=kind, name=name)
 
-    def _pod(self, labels: Mapping[str, str]) -> Pod:
-        return Pod(labels.get(self.cluster_label, ""), labels.get("namespace", ""), labels.get("pod", ""))
+    def _pod(self, labels: Mapping[str, str]) -> PodKey:
+        return PodKey(labels.get(self.cluster_label, ""), labels.get("namespace", ""), labels.get("pod", ""))
 
     def _kind_id(self, labels: Mapping[str, str]) -> WorkloadId | None:
         for label, kind in _KIND_LABELS.items():
@@ -232,19 +232,19 @@ class KubeState(msgspec.Struct, kw_only=True):
             for s in self.samples.get("cronjobs", ())
         ]
 
-    def _pods(self) -> dict[WorkloadId, list[Pod]]:
+    def _pods(self) -> dict[WorkloadId, list[PodKey]]:
         """Returns the pods of each workload; static pods, which a Node owns, are nobody's to size."""
         names = ("replicaset_owners", "replicationcontroller_owners", "job_owners")
         between = [s.labels for name in names for s in self.samples.get(name, ())]
-        owners = Owners(between, self.cluster_label, self._deployments())
-        found: dict[WorkloadId, dict[Pod, None]] = defaultdict(dict)
+        owners = PodOwners(between, self.cluster_label, self._deployments())
+        found: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
         for sample in self.samples.get("pod_owners", ()):
             if sample.labels["owner_kind"] != "Node":
                 found[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
         return {identity: list(pods) for identity, pods in found.items()}
 
-    def _containers(self) -> dict[Pod, list[Container]]:
-        images: dict[tuple[Pod, str], str | None] = {}
+    def _containers(self) -> dict[PodKey, list[Container]]:
+        images: dict[tuple[PodKey, str], str | None] = {}
         for name in ("containers", *_SIDECARS):
             for sample in self.samples.get(name, ()):
                 images[self._pod(sample.labels), sample.labels["container"]] = sample.labels.get("image")
@@ -253,22 +253,22 @@ class KubeState(msgspec.Struct, kw_only=True):
             for name in _SIDECARS
             for s in self.samples.get(name, ())
         }
-        amounts: dict[tuple[Pod, str], dict[str, float]] = defaultdict(dict)
+        amounts: dict[tuple[PodKey, str], dict[str, float]] = defaultdict(dict)
         for name, what in _AMOUNTS:
             for sample in self.samples.get(name, ()):
                 key = self._pod(sample.labels), sample.labels["container"]
                 if amount(sample.value) is not None and (not name.startswith("sidecar") or key in sidecars):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
-        found: dict[Pod, list[Container]] = defaultdict(list)
+        found: dict[PodKey, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
             found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
         runtimes = self._runtimes()
         return {pod: _with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
 
-    def _runtimes(self) -> dict[Pod, dict[str, dict[str, str]]]:
+    def _runtimes(self) -> dict[PodKey, dict[str, dict[str, str]]]:
         """Returns the runtimes that each pod's containers name, with their versions; "" is no container."""
-        found: dict[Pod, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        found: dict[PodKey, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for sample in self.samples.get("runtimes", ()):
             name = _RUNTIMES.get(sample.labels.get("__name__", ""))
             if name is not None:
@@ -333,7 +333,7 @@ def _limits_of(identity: WorkloadId, limits: Mapping[tuple[str, str], ClusterLim
     return limits.get((identity.cluster, identity.namespace)) or limits.get((identity.cluster, ""))
 
 
-def _newest(pods: Sequence[Pod], created: Mapping[Pod, float]) -> Pod | None:
+def _newest(pods: Sequence[PodKey], created: Mapping[PodKey, float]) -> PodKey | None:
     """Returns the pod that shows the present template: during a rollout the old ones still run."""
     return max(pods, key=lambda pod: (created.get(pod, 0.0), pod.name), default=None)
 

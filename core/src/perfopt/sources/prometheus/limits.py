@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from perfopt.domain.limits import ClusterLimits, Range
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.numbers import amount
 
 Place = tuple[str, str]
 
 
-def cluster_limits(samples: Mapping[str, Sequence[Sample]], cluster_label: str) -> dict[Place, ClusterLimits]:
+def cluster_limits(
+    samples: Mapping[str, Sequence[InstantSample]], cluster_label: str
+) -> dict[Place, ClusterLimits]:
     """Returns the limits of each (cluster, namespace); those of a cluster under the namespace "".
 
     Args:
@@ -42,7 +44,9 @@ def cluster_limits(samples: Mapping[str, Sequence[Sample]], cluster_label: str) 
     }
 
 
-def _ranges(samples: Iterable[Sample], cluster_label: str) -> dict[Place, dict[tuple[str, str], Range]]:
+def _ranges(
+    samples: Iterable[InstantSample], cluster_label: str
+) -> dict[Place, dict[tuple[str, str], Range]]:
     """Returns the strictest range of each (type, resource) of a namespace."""
     found: dict[Place, dict[tuple[str, str], Range]] = defaultdict(dict)
     for sample in samples:
@@ -58,7 +62,7 @@ def _ranges(samples: Iterable[Sample], cluster_label: str) -> dict[Place, dict[t
     return found
 
 
-def _free(samples: Iterable[Sample], cluster_label: str) -> dict[Place, dict[str, float]]:
+def _free(samples: Iterable[InstantSample], cluster_label: str) -> dict[Place, dict[str, float]]:
     """Returns what quotas leave of each resource: hard less used, of several quotas the least."""
     quotas: dict[tuple[Place, str, str], dict[str, float]] = defaultdict(dict)
     for sample in samples:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from perfopt.domain.workload import WorkloadId
-from perfopt.sources.prometheus.kube_state import Pod
+from perfopt.sources.prometheus.kube_state import PodKey
 from perfopt.sources.prometheus.promql import escape_regex
 
 ANY_POD = "()(?:.*)"
@@ -21,7 +21,7 @@ _OTHER_SUFFIX = "-[a-z0-9]+"
 
 
 def groups(
-    wanted: Sequence[WorkloadId], pods: Mapping[Pod, WorkloadId], *, by_pod: bool
+    wanted: Sequence[WorkloadId], pods: Mapping[PodKey, WorkloadId], *, by_pod: bool
 ) -> list[list[WorkloadId]]:
     """Returns the workloads of each kind together; by itself one whose pods its name does not tell.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from perfopt.domain.price import GIB, NodeType, PriceBook
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 
 _CPU, _RAM, _SPOT = "node_cpu_hourly_cost", "node_ram_hourly_cost", "kubecost_node_is_spot"
 _CAPACITY = "kube_node_status_capacity"
@@ -34,7 +34,7 @@ class _Node:
         return self.cores * self.cpu_core_hour + self.memory_gib * self.memory_gib_hour
 
 
-def price_books(samples: Iterable[Sample], cluster_label: str, currency: str) -> dict[str, PriceBook]:
+def price_books(samples: Iterable[InstantSample], cluster_label: str, currency: str) -> dict[str, PriceBook]:
     """Returns the book of each cluster whose nodes have prices and capacities.
 
     A core and a GiB cost what they do on average over the cluster's nodes on demand, weighted by their
@@ -45,7 +45,7 @@ def price_books(samples: Iterable[Sample], cluster_label: str, currency: str) ->
         cluster_label: the label that names the cluster.
         currency: ISO 4217 code of OpenCost's prices.
     """
-    clusters: dict[str, dict[str, dict[str, Sample]]] = defaultdict(lambda: defaultdict(dict))
+    clusters: dict[str, dict[str, dict[str, InstantSample]]] = defaultdict(lambda: defaultdict(dict))
     for sample in samples:
         labels = sample.labels
         what = labels.get("__name__", "")
@@ -59,7 +59,7 @@ def price_books(samples: Iterable[Sample], cluster_label: str, currency: str) ->
     return books
 
 
-def _node(found: Mapping[str, Sample]) -> _Node | None:
+def _node(found: Mapping[str, InstantSample]) -> _Node | None:
     if not {_CPU, _RAM, "cpu", "memory"} <= found.keys():
         return None
     cores, memory = found["cpu"].value, found["memory"].value / GIB

@@ -31,7 +31,7 @@ _ENDPOINT_SELECTORS = (
 )
 
 
-class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QueryAlternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One way to ask for a metric; the attributes are described in promql.yaml."""
 
     name: str
@@ -50,14 +50,14 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     quantile: float | None = None
 
 
-class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class QueryCatalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Metric name to its alternatives in order, and the queries for inventory and state by name."""
 
-    metrics: dict[str, list[Alternative]] = {}
+    metrics: dict[str, list[QueryAlternative]] = {}
     state: dict[str, str] = {}
 
 
-def load_catalogue(override: str | None = None) -> Catalogue:
+def load_catalogue(override: str | None = None) -> QueryCatalogue:
     """Returns the built-in catalogue, with an installation's entries in place of those of the same name.
 
     Raises:
@@ -77,7 +77,7 @@ def load_catalogue(override: str | None = None) -> Catalogue:
         ) from error
     own = _decoded(text, override)
     _check(own, built_in, override)
-    return Catalogue(metrics=built_in.metrics | own.metrics, state=built_in.state | own.state)
+    return QueryCatalogue(metrics=built_in.metrics | own.metrics, state=built_in.state | own.state)
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -119,9 +119,9 @@ def escape_regex(text: str) -> str:
     return re.sub(r"([.+*?()|\[\]{}^$\\])", r"\\\1", text)
 
 
-def _decoded(text: str, where: str) -> Catalogue:
+def _decoded(text: str, where: str) -> QueryCatalogue:
     try:
-        return msgspec.convert(yaml.safe_load(text) or {}, Catalogue)
+        return msgspec.convert(yaml.safe_load(text) or {}, QueryCatalogue)
     except yaml.YAMLError as error:
         raise InvalidInputError(
             f"{where} is not YAML: {error}.", field="catalogue", remedy=_COMPARE
@@ -133,7 +133,7 @@ def _decoded(text: str, where: str) -> Catalogue:
 _COMPARE = "Compare it with promql.yaml of the package, which has the same keys."
 
 
-def _check(own: Catalogue, built_in: Catalogue, where: str) -> None:
+def _check(own: QueryCatalogue, built_in: QueryCatalogue, where: str) -> None:
     for name, alternatives in own.metrics.items():
         if name not in METRICS:
             raise _wrong(
@@ -148,7 +148,7 @@ def _check(own: Catalogue, built_in: Catalogue, where: str) -> None:
         _check_query(query, "state", where, f"state.{name}", is_selector=name in _ENDPOINT_SELECTORS)
 
 
-def _check_alternative(alternative: Alternative, name: str, where: str, entry: str) -> None:
+def _check_alternative(alternative: QueryAlternative, name: str, where: str, entry: str) -> None:
     for query in (alternative.query, alternative.per, alternative.where, alternative.resets):
         if query is not None:
             _check_query(query, "metrics", where, entry)

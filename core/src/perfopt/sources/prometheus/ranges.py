@@ -14,7 +14,7 @@ _MAX_HALVINGS = 5  # of the period: a query of a thirty-second of it that is sti
 
 
 @dataclass(slots=True)
-class Limits:
+class QueryLimits:
     """What a server takes, as far as it is known: lowered when it refuses, for all later queries.
 
     Attributes:
@@ -34,7 +34,7 @@ class Limits:
 
 
 def pieces[Item](
-    items: Sequence[Item], size_of: Callable[[Sequence[Item]], int], limits: Limits
+    items: Sequence[Item], size_of: Callable[[Sequence[Item]], int], limits: QueryLimits
 ) -> Iterator[Sequence[Item]]:
     """Cuts items into as few stretches as fit a query.
 
@@ -79,7 +79,7 @@ class RangeReader:
 
     client: PrometheusClient
     grid: TimeGrid
-    limits: Limits
+    limits: QueryLimits
     group: asyncio.TaskGroup
     values: Mapping[str, str]
     asked: dict[str, asyncio.Task[list[RangeSeries] | QueryTooLargeError]] = field(default_factory=dict)

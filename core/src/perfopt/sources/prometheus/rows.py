@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from perfopt.domain.workload import WorkloadId
 from perfopt.metrics.grid import Times
-from perfopt.metrics.plausibility import Capacity
+from perfopt.metrics.plausibility import NodeCapacity
 from perfopt.metrics.snapshot import PodStart
 from perfopt.sources.prometheus.answer import RangeSeries
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SeriesRow:
     """One series of one workload; times are the starts of the steps.
 
     Attributes:
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedRows:
     """What a batch's queries gave, by workload.
 
     Attributes:
@@ -47,14 +47,14 @@ class Fetched:
         largest: the largest node in the period, by cluster.
     """
 
-    rows: dict[WorkloadId, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[WorkloadId, list[SeriesRow]] = field(default_factory=lambda: defaultdict(list))
     starts: dict[WorkloadId, list[PodStart]] = field(default_factory=lambda: defaultdict(list))
     images: dict[WorkloadId, list[RangeSeries]] = field(default_factory=lambda: defaultdict(list))
     containers: dict[WorkloadId, set[str]] = field(default_factory=lambda: defaultdict(set))
     ended: dict[WorkloadId, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    largest: dict[str, Capacity] = field(default_factory=dict)
+    largest: dict[str, NodeCapacity] = field(default_factory=dict)
 
-    def of(self, identity: WorkloadId) -> list[Row]:
+    def of(self, identity: WorkloadId) -> list[SeriesRow]:
         """Returns the rows of one workload."""
         return self.rows.get(identity, [])
 

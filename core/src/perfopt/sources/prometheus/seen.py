@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from perfopt.domain.period import format_instant
 from perfopt.errors import NoDataError
 from perfopt.metrics.snapshot import TimeGrid
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 
 SEEN_BEFORE = timedelta(days=1)
 """How far back kube-state-metrics is looked for where it shows nothing at an instant."""
@@ -16,7 +16,7 @@ _SCRAPE = "Scrape kube-state-metrics (kube_pod_owner, kube_pod_container_info, .
 
 
 def nothing_to_analyse(
-    server: str, at: datetime, names: Collection[str] | None, last_state: Iterable[Sample]
+    server: str, at: datetime, names: Collection[str] | None, last_state: Iterable[InstantSample]
 ) -> NoDataError:
     """Returns why a source shows no workload.
 
@@ -49,7 +49,7 @@ def nothing_to_analyse(
     )
 
 
-def no_sample(server: str, workload: str, grid: TimeGrid, seen: Iterable[Sample]) -> NoDataError:
+def no_sample(server: str, workload: str, grid: TimeGrid, seen: Iterable[InstantSample]) -> NoDataError:
     """Returns why there is no use of a workload.
 
     Args:

@@ -27,16 +27,16 @@ from perfopt.domain.workload import Workload
 from perfopt.errors import SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
-from perfopt.metrics.plausibility import Capacity
+from perfopt.metrics.plausibility import NodeCapacity
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.pod_starts import known_starts
 from perfopt.sources.prometheus.asleep import with_last_state
-from perfopt.sources.prometheus.assembly import Surroundings, assemble, has_usage
+from perfopt.sources.prometheus.assembly import SnapshotInputs, assemble, has_usage
 from perfopt.sources.prometheus.client import PrometheusClient
-from perfopt.sources.prometheus.fetch import Fetcher
+from perfopt.sources.prometheus.fetch import RangeFetcher
 from perfopt.sources.prometheus.promql import load_catalogue
-from perfopt.sources.prometheus.rows import Fetched
+from perfopt.sources.prometheus.rows import FetchedRows
 from perfopt.sources.prometheus.seen import no_sample, one_sample_a_step
 from perfopt.sources.prometheus.state import StateReader
 
@@ -76,7 +76,7 @@ class PrometheusSource:
         catalogue = load_catalogue(config.catalogue)
         self._client = PrometheusClient(config, transport=transport, sleep=sleep)
         self._state = StateReader(self._client, config, catalogue)
-        self._fetcher = Fetcher(self._client, self._state, config, catalogue)
+        self._fetcher = RangeFetcher(self._client, self._state, config, catalogue)
 
     @property
     def queries(self) -> int:
@@ -154,7 +154,7 @@ class PrometheusSource:
         workload: Workload,
         grid: TimeGrid,
         names: Sequence[str],
-        fetched: Fetched,
+        fetched: FetchedRows,
         notes: Sequence[tuple[str, str]],
     ) -> WorkloadSnapshot:
         rows = fetched.of(workload.id)
@@ -163,11 +163,11 @@ class PrometheusSource:
             slow = (("scrape_interval", one_sample_a_step(self.name, grid).explained),)
         named = {container.name for container in workload.state.containers}
         templates = fetched.containers_of(workload.id)
-        around = Surroundings(
+        around = SnapshotInputs(
             images=fetched.images_of(workload.id),
             containers={*templates, *named} if templates else frozenset(),
             ended=fetched.ended_of(workload.id),
-            largest=fetched.largest.get(workload.id.cluster, Capacity()),
+            largest=fetched.largest.get(workload.id.cluster, NodeCapacity()),
             warnings=(*(("source_note", note) for note in self._client.notes), *notes, *slow),
         )
         return assemble(with_last_state(workload, rows), grid, rows, names, around)

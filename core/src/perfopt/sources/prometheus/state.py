@@ -13,7 +13,7 @@ from perfopt.errors import NoDataError
 from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
-from perfopt.sources.prometheus.answer import Sample
+from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.identity import (
@@ -23,9 +23,9 @@ from perfopt.sources.prometheus.identity import (
     require_one_cluster,
     require_own_labels,
 )
-from perfopt.sources.prometheus.kube_state import TEMPLATE_HASH, KubeState, Owners, Pod
+from perfopt.sources.prometheus.kube_state import TEMPLATE_HASH, KubeState, PodKey, PodOwners
 from perfopt.sources.prometheus.opencost import price_books
-from perfopt.sources.prometheus.promql import Catalogue, escape_regex, one_of, quote, render
+from perfopt.sources.prometheus.promql import QueryCatalogue, escape_regex, one_of, quote, render
 from perfopt.sources.prometheus.seen import SEEN_BEFORE, nothing_to_analyse
 
 _MIN_LOOKBACK = timedelta(minutes=15)
@@ -82,7 +82,7 @@ class _Inventory:
 class StateReader:
     """Reads inventory and ownership; keeps the last few inventories, since the past does not change."""
 
-    def __init__(self, client: PrometheusClient, config: PrometheusConfig, catalogue: Catalogue) -> None:
+    def __init__(self, client: PrometheusClient, config: PrometheusConfig, catalogue: QueryCatalogue) -> None:
         self._client = client
         self._config = config
         self._state = catalogue.state
@@ -128,7 +128,7 @@ class StateReader:
         """Returns the labels by which copies of one series differ."""
         return (await self._known.get(grid.end)).copies
 
-    async def asked(self, name: str, at: datetime, more: Mapping[str, str]) -> list[Sample]:
+    async def asked(self, name: str, at: datetime, more: Mapping[str, str]) -> list[InstantSample]:
         """Evaluates a state query of the catalogue at an instant, with further placeholders."""
         return await self._client.query(render(self._state[name], {**self._values, **more}), at)
 
@@ -137,7 +137,7 @@ class StateReader:
         if self._cluster is not None:
             await self._cluster.close()
 
-    async def pods(self, workloads: Sequence[Workload], grid: TimeGrid) -> dict[Pod, WorkloadId]:
+    async def pods(self, workloads: Sequence[Workload], grid: TimeGrid) -> dict[PodKey, WorkloadId]:
         """Returns the pods that the workloads had in the period, those gone by its end included.
 
         Args:
@@ -146,7 +146,7 @@ class StateReader:
         """
         wanted = {workload.id for workload in workloads}
         between = await self._between(wanted, grid)
-        owners = Owners(between, self._config.cluster_label, wanted)
+        owners = PodOwners(between, self._config.cluster_label, wanted)
         names = {_name_between(labels) for labels in between}
         names |= {identity.name for identity in wanted if identity.kind not in _BY_ANOTHER}
         found = {}
@@ -154,7 +154,7 @@ class StateReader:
             identity = owners.workload_of(labels)
             if identity in wanted:
                 cluster = labels.get(self._config.cluster_label, "")
-                found[Pod(cluster, labels["namespace"], labels["pod"])] = identity
+                found[PodKey(cluster, labels["namespace"], labels["pod"])] = identity
         return found
 
     async def _pods_of(
@@ -218,7 +218,7 @@ class StateReader:
         last = await self.asked("last_state", at, {})
         return nothing_to_analyse(self._config.address, at, names, last)
 
-    async def _copy_labels(self, samples: Mapping[str, Sequence[Sample]], at: datetime) -> CopyLabels:
+    async def _copy_labels(self, samples: Mapping[str, Sequence[InstantSample]], at: datetime) -> CopyLabels:
         """Returns the labels by which copies differ; refuses several clusters that no label tells apart."""
         start = at - self._lookback
         known = copy_labels(self._config.replica_labels, await self._client.label_names(start, at))
