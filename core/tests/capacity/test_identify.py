@@ -1,3 +1,6 @@
+import io
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
@@ -82,3 +85,18 @@ def test_hardly_any_window_is_no_observation(world, count):
     rate, cpu, limit, latency, throttled, seconds = world.windows(world.service())
     first = slice(count)
     assert observe(rate[first], cpu[first], limit[first], latency[first], throttled[first], seconds) is None
+
+
+def test_a_trained_surrogate_takes_the_place_of_the_shipped_one(world):
+    shipped = (files("perfopt.capacity") / "surrogate.npz").read_bytes()
+    with np.load(io.BytesIO(shipped)) as arrays:
+        other = {name: arrays[name] for name in arrays.files}
+    other["layer_bias_2"] = other["layer_bias_2"] + np.float32(0.2)
+    content = io.BytesIO()
+    np.savez(content, **other)
+    observed = world.observed(world.service())
+    first, same, changed = (
+        identify(observed, trained=trained) for trained in (None, shipped, content.getvalue())
+    )
+    assert np.array_equal(first.weights, same.weights)
+    assert changed.surrogate.layers[2][1] == pytest.approx(first.surrogate.layers[2][1] + 0.2)

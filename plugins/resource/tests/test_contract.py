@@ -21,5 +21,5 @@ def test_the_prior_is_measured_and_says_by_what():
     prior = ResourceStrategy().prior
     assert 0.5 < prior.mean < 1
     assert prior.strength > 0
-    assert "train_sizing.py" in prior.source
+    assert "perfopt train --what sizing" in prior.source
     assert "series never trained on" in prior.source

@@ -14,7 +14,7 @@ from perfopt.capacity.latency import LatencyModel
 from perfopt.capacity.law import Load, Service
 from perfopt.capacity.observations import Observations
 from perfopt.capacity.residual import fit_residual
-from perfopt.capacity.surrogate import Surrogate, shipped_surrogate
+from perfopt.capacity.surrogate import Surrogate, read_surrogate, shipped_surrogate
 from perfopt.metrics.snapshot import Array
 
 
@@ -62,23 +62,34 @@ _STARTS = np.array(
 
 
 def identify(
-    observed: Observations, *, surrogate: Surrogate | None = None, fitting: Fitting | None = None
+    observed: Observations,
+    *,
+    trained: bytes | None = None,
+    surrogate: Surrogate | None = None,
+    fitting: Fitting | None = None,
 ) -> LatencyModel | NotIdentified:
     """Returns the latency model of a service, or why its history does not tell one.
 
-    What the shipped constants make of the last observations is remembered: several strategies ask it of the
-    same history, at the same origins.
+    What comes of the last observations is remembered: several strategies identify the same history, at the
+    same origins.
+
+    Args:
+        observed: what was measured.
+        trained: content of a surrogate's file, `context.models.get("latency")`; None is the shipped one.
+        surrogate: in place of both.
+        fitting: constants of the search; None is the shipped ones.
     """
     if surrogate is None and fitting is None:
-        return _remembered(_Asked(_content(observed), observed))
+        return _remembered(_Identification(_content(observed), trained, observed))
     return _identify(observed, surrogate or shipped_surrogate(), fitting or Fitting())
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """Observations that are equal where all their numbers are."""
+class _Identification:
+    """Observations and a surrogate, equal where all their numbers are."""
 
     content: bytes
+    trained: bytes | None
     observed: Observations = field(compare=False)
 
 
@@ -90,8 +101,9 @@ def _content(observed: Observations) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _remembered(asked: _Asked) -> LatencyModel | NotIdentified:
-    return _identify(asked.observed, shipped_surrogate(), Fitting())
+def _remembered(given: _Identification) -> LatencyModel | NotIdentified:
+    surrogate = shipped_surrogate() if given.trained is None else read_surrogate(given.trained)
+    return _identify(given.observed, surrogate, Fitting())
 
 
 def _identify(observed: Observations, network: Surrogate, fitting: Fitting) -> LatencyModel | NotIdentified:

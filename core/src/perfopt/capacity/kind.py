@@ -1,14 +1,11 @@
 """The latency surrogate as a kind of model."""
 
-import io
 from dataclasses import dataclass, field
 from typing import Any
 from zipfile import BadZipFile
 
-import numpy as np
-
 from perfopt.capacity.law import INPUTS, LEVELS
-from perfopt.capacity.surrogate import Surrogate
+from perfopt.capacity.surrogate import Surrogate, read_surrogate
 from perfopt.capacity.training.trainer import LatencyTrainer
 from perfopt.errors import InvalidInputError
 from perfopt.plugin.models import Trainer
@@ -29,8 +26,7 @@ class LatencyKind:
             InvalidInputError: the content is no latency model, or one of other inputs.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                surrogate = Surrogate.from_arrays({name: arrays[name] for name in arrays.files})
+            surrogate = read_surrogate(content)
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise _refused("The file is no latency model.") from error
         sizes = [surrogate.mean.shape, surrogate.deviation.shape]

@@ -5,9 +5,10 @@ what came out: log(quantile / (CPU + wait per request)) and the share of throttl
 forms of law.py. A second network gives how far one window strays from that. No measured service is in them.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -69,11 +70,18 @@ class Surrogate:
 @cache
 def shipped_surrogate() -> Surrogate:
     """Returns the surrogate of the package."""
-    with (
-        resources.as_file(resources.files("perfopt.capacity") / "surrogate.npz") as path,
-        np.load(path) as file,
-    ):
-        return Surrogate.from_arrays(dict(file))
+    return read_surrogate((resources.files("perfopt.capacity") / "surrogate.npz").read_bytes())
+
+
+@lru_cache(maxsize=4)
+def read_surrogate(content: bytes) -> Surrogate:
+    """Returns the surrogate of a file's content, read once for each content.
+
+    Raises:
+        ValueError, KeyError, OSError, EOFError, BadZipFile: the content is none.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Surrogate.from_arrays({name: arrays[name] for name in arrays.files})
 
 
 def _layers(arrays: Mapping[str, NDArray[Any]], name: str) -> _Layers:

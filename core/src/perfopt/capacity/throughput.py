@@ -107,7 +107,7 @@ def _modelled(context: AnalysisContext, slo: Slo) -> float | None:
     observed = None if isinstance(history, InsufficientHistory) else history.observations()
     if observed is None or isinstance(history, InsufficientHistory):
         return None
-    model = identify(observed)
+    model = identify(observed, trained=context.models.get("latency"))
     found = None if isinstance(model, NotIdentified) else outlook(history, model, slo.quantile, slice(None))
     return None if found is None else _rate_within(found, slo)
 

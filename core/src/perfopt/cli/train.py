@@ -1,6 +1,7 @@
 """`perfopt train`: a model of an installed kind, learnt from the user's own services."""
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -153,21 +154,15 @@ def _selected(trainer: "Trainer", names: tuple[str, ...], everything: bool) -> t
 def _command() -> str:
     """Returns the command without what differs from machine to machine: where files are."""
     context = click.get_current_context()
-    parts = ["perfopt train"]
+    words = ["perfopt", "train"]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if parameter.name in ("out", "config_file", "data", "source", "services") or value in (
-            None,
-            (),
-            False,
-        ):
+        if parameter.name in _NOT_IN_COMMAND or value == parameter.get_default(context) or not value:
             continue
-        flag = parameter.opts[0]
-        if value is True:
-            parts.append(flag)
-        elif value != parameter.get_default(context):
-            parts += [f"{flag} {one}" for one in (value if isinstance(value, tuple) else (value,))]
-    return " ".join(parts)
+        for one in value if isinstance(value, tuple) else (value,):
+            shown = one.name if isinstance(one, Path) else str(one)
+            words += parameter.opts[:1] if one is True else [parameter.opts[0], shown]
+    return shlex.join(words)
 
 
 def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:

@@ -63,7 +63,7 @@ def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook
     observed = history.observations()
     if observed is None:
         return "too few steps have latency and load together"
-    model = identify(observed)
+    model = identify(observed, trained=context.models.get("latency"))
     if isinstance(model, NotIdentified):
         return model.reason
     today = replace(

@@ -99,7 +99,7 @@ class LatencyStrategy:
         observed = history.observations()
         if observed is None:
             return decline(_TYPE, DeclineCode.LOW_COVERAGE, text.TOO_FEW_WINDOWS)
-        model = identify(observed)
+        model = identify(observed, trained=context.models.get("latency"))
         if isinstance(model, NotIdentified):
             return decline(
                 _TYPE,
