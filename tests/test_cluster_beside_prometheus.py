@@ -79,7 +79,7 @@ def whole(cluster):
 
 def test_the_command_line_of_a_running_deployment_is_judged(plain, whole):
     assert "Uvicorn" not in plain
-    assert "set Uvicorn keep-alive to 65 seconds (now 2 seconds, on the command line)" in whole
+    assert "set Uvicorn keep-alive to 65 seconds (current: 2 seconds, on the command line)" in whole
 
 
 def test_start_up_time_is_learnt_from_the_pods_that_run(plain, whole):

@@ -17,7 +17,7 @@ within 15 %. Targets are 1.35 to 3 times the least P99; starts have a fifth of r
 
 A run is 15 evaluations. "within 5 %" is the share of runs whose best setting, as measured, is within 5 % of
 the best that can be reached without crossing an unsafe setting: of the range of the function there, or of
-the limit. The bound is the upper 95 % bound of the share of unsafe trials, as if they were independent
+the limit. The bound is the upper 95 % bound of the share of unsafe evaluations, as if they were independent
 (Clopper and Pearson; 3 / n where there is none).
 """
 
@@ -37,9 +37,9 @@ from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Array
 from perfopt_tuning.knobs.read import shipped_catalogue
 from perfopt_tuning.search.gp import matern
-from perfopt_tuning.search.positions import by_spare
-from perfopt_tuning.search.safe import ROOM_SCALE, Problem, Trials, next_step
-from perfopt_tuning.search.step import CLAIM_WIDTH, MIN_IMPROVEMENT, WIDEST_CLAIM
+from perfopt_tuning.search.positions import by_headroom
+from perfopt_tuning.search.safe import ROOM_SCALE, EvaluatedPoints, SearchProblem, next_step
+from perfopt_tuning.search.step import CLAIM_WIDTH, MAX_CLAIM_WIDTH, MIN_IMPROVEMENT
 
 EVALUATIONS = 15
 NOISE = 0.02
@@ -204,7 +204,7 @@ def limit_case(name: str, used: float, sizes: Array, constraint: Array) -> Case:
     search = shipped_catalogue().knobs["cpu_limit"].entry.search
     assert search is not None
     starts = constraint <= math.log(0.8)
-    return Case(name, by_spare(sizes, used, search.factor), np.log(sizes), constraint, True, starts)
+    return Case(name, by_headroom(sizes, used, search.factor), np.log(sizes), constraint, True, starts)
 
 
 def testbed_curves(folder: Path) -> list[tuple[str, float, Array, Array]]:
@@ -241,7 +241,7 @@ class Run:
 
     Attributes:
         regret: distance from the best.
-        unsafe: trials that broke the constraint.
+        unsafe: evaluations that broke the constraint.
         kept: of each step narrow enough to be claimed, whether what was measured lay in the claimed interval
             and kept the constraint.
     """
@@ -273,21 +273,23 @@ def run(case: Case, seed: int) -> Run:
 
     measure(start)
     while len(indices) < EVALUATIONS:
-        problem = Problem(
+        problem = SearchProblem(
             grid=case.positions[:, np.newaxis],
             known=case.objective if case.known else None,
             noise=noise,
             constraint_noise=NOISE,
             constraint_scale=max(ROOM_SCALE * room / unit, 1.0),
         )
-        trials = Trials(case.positions[indices][:, np.newaxis], np.array(objectives), np.array(constraints))
-        step = next_step(problem, trials)
+        evaluations = EvaluatedPoints(
+            case.positions[indices][:, np.newaxis], np.array(objectives), np.array(constraints)
+        )
+        step = next_step(problem, evaluations)
         if step is None or (case.known and step.improvement < MIN_IMPROVEMENT):
             measure(_best(indices, objectives, constraints))
         else:
             measure(step.index)
             width = CLAIM_WIDTH * step.constraint_deviation
-            if math.expm1(width) <= WIDEST_CLAIM:
+            if math.expm1(width) <= MAX_CLAIM_WIDTH:
                 kept.append(abs(constraints[-1] - step.constraint) <= width and constraints[-1] <= 0)
     best = _best(indices, objectives, constraints)
     ideal = case.objective[reachable].min()
@@ -322,11 +324,11 @@ def _reachable(safe: Array, start: int) -> slice:
 def report(name: str, runs: list[Run]) -> None:
     """Prints a line of figures."""
     regrets = np.array([one.regret for one in runs])
-    unsafe, trials = sum(one.unsafe for one in runs), EVALUATIONS * len(runs)
-    bound = float(beta.ppf(CONFIDENCE, unsafe + 1, trials - unsafe))
+    unsafe, evaluations = sum(one.unsafe for one in runs), EVALUATIONS * len(runs)
+    bound = float(beta.ppf(CONFIDENCE, unsafe + 1, evaluations - unsafe))
     print(
         f"{name:24} within 5 % {np.mean(regrets <= 0.05):6.1%}   median gap {np.median(regrets):5.1%}"
-        f"   unsafe trials {unsafe:3} of {trials:6}, at most {bound:.3%}"
+        f"   unsafe evaluations {unsafe:3} of {evaluations:6}, at most {bound:.3%}"
     )
 
 

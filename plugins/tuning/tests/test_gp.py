@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_tuning.search.gp import Process, believe
-from perfopt_tuning.search.safe import Problem, Trials, expected_improvement, next_step
+from perfopt_tuning.search.gp import GaussianProcess, fit_posterior
+from perfopt_tuning.search.safe import EvaluatedPoints, SearchProblem, expected_improvement, next_step
 
 
 def test_the_posterior_is_that_of_scikit_learn():
     sklearn = pytest.importorskip("sklearn.gaussian_process")
     rng = np.random.default_rng(3)
     x, y, grid = rng.random((6, 2)), rng.standard_normal(6), rng.random((20, 2))
-    ours = Process(x, y, 0.3, 0.1, 1.0)
+    ours = GaussianProcess(x, y, 0.3, 0.1, 1.0)
     theirs = sklearn.GaussianProcessRegressor(
         sklearn.kernels.Matern(0.3, nu=2.5), alpha=0.1**2 + 1e-8, optimizer=None
     ).fit(x, y)
@@ -41,8 +41,10 @@ def test_a_step_is_near_what_was_tried_and_confidently_safe(slope, start):
     grid = np.linspace(0, 1, 101)[:, np.newaxis]
     constraint = slope * (grid[:, 0] - 0.6)
     first = np.array([start])
-    trials = Trials(grid[first], -grid[first, 0], constraint[first])
-    step = next_step(Problem(grid, noise=0.02, constraint_noise=0.02, constraint_scale=3 * slope), trials)
+    evaluations = EvaluatedPoints(grid[first], -grid[first, 0], constraint[first])
+    step = next_step(
+        SearchProblem(grid, noise=0.02, constraint_noise=0.02, constraint_scale=3 * slope), evaluations
+    )
     if step is not None:
         assert abs(step.index - start) <= 7
         assert constraint[step.index] <= 0
@@ -50,15 +52,15 @@ def test_a_step_is_near_what_was_tried_and_confidently_safe(slope, start):
 
 def test_nothing_is_tried_where_nothing_is_known_to_be_safe():
     grid = np.linspace(0, 1, 11)[:, np.newaxis]
-    trials = Trials(grid[[5]], np.array([1.0]), np.array([0.5]))
-    assert next_step(Problem(grid), trials) is None
+    evaluations = EvaluatedPoints(grid[[5]], np.array([1.0]), np.array([0.5]))
+    assert next_step(SearchProblem(grid), evaluations) is None
 
 
 def test_bounds_hold_for_every_plausible_length_scale():
     x = np.array([[0.0], [0.05], [0.1]])
-    belief = believe(x, np.array([0.0, 0.1, 0.2]), noise=0.01, scale=1.0, mean=0.0)
+    posterior = fit_posterior(x, np.array([0.0, 0.1, 0.2]), noise=0.01, scale=1.0, mean=0.0)
     far = np.array([[0.9]])
-    lower, upper = belief.bounds(far, 2.0)
-    mean, deviation = belief.predict(far)
+    lower, upper = posterior.bounds(far, 2.0)
+    mean, deviation = posterior.predict(far)
     assert lower[0] < mean[0] - deviation[0]
     assert upper[0] > mean[0] + deviation[0]

@@ -103,3 +103,13 @@ def test_the_command_lists_knobs_and_facts(capsys):
     assert "gomaxprocs" in capsys.readouterr().out
     assert main(["facts"]) == 0
     assert "database_cores" in capsys.readouterr().out
+
+
+def test_an_old_name_of_a_fact_is_still_read(bench):
+    old = OWN.replace("ceil(cpu_limit_cores)", "ceil(most_replicas)")
+    assert "ceil(most_replicas)" in old
+    settings = {"knob_catalogue": {"path": "own.yaml", "content": old.encode()}}
+    args = ("celery", "-A", "app", "worker", "--concurrency", "16")
+    assert bench.knobs(args=args, cpu_limit_cores=1.5, replicas=3, settings=settings) == {
+        "celery_concurrency": 3
+    }

@@ -1,4 +1,4 @@
-"""The search in production: trials from the history, one step at a time, none that may break the SLO."""
+"""The search in production: evaluations from the history, one step at a time, none that may break the SLO."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_a_first_step_is_small_and_says_what_is_expected(bench):
     assert made.target.extra["knobs"]["main"]["cpu_limit"] == limit_of(made)
     (reason,) = [r for r in made.reasons if r.code == "search_step"]
     assert "tried so far: 2: 107 ms." in reason.text
-    assert "may be 400 ms" in reason.text
+    assert "of 400 ms allowed" in reason.text
 
 
 def test_steps_lead_to_a_small_limit_and_never_break_the_objective(bench):
@@ -112,14 +112,14 @@ def test_a_value_that_broke_the_objective_is_set_back(bench):
     made = ask(bench, [1.0, 0.9, 0.43])
     assert limit_of(made) == pytest.approx(0.9)
     (reason,) = [r for r in made.reasons if r.code == "search_back"]
-    assert "back to 0.9 cores (now 0.43 cores)" in reason.text
-    assert "may be 400 ms" in reason.text
+    assert "back to 0.9 cores (current: 0.43 cores)" in reason.text
+    assert "of 400 ms allowed" in reason.text
 
 
 def test_where_no_value_tried_keeps_the_objective_none_is_called_right(bench):
     made = ask(bench, [0.43, 0.425])
     assert isinstance(made, Declined)
-    assert "none of the 2 values tried keeps the objective" in made.reason
+    assert "none of the 2 values tried meets the objective" in made.reason
 
 
 def test_steps_shorten_as_the_limit_fills(bench):

@@ -29,7 +29,7 @@ def test_gomaxprocs_is_the_limit_rounded_up_and_at_least_two(bench, limit, now, 
 def test_go_1_25_sets_gomaxprocs_itself(bench):
     made = bench.ask(image="golang:1.25", cpu_limit_cores=3.0)
     assert made.already_right
-    assert "GOMAXPROCS is right at 3 threads (by default)" in made.reasons[0].text
+    assert "GOMAXPROCS needs no change (3 threads, by default)" in made.reasons[0].text
 
 
 def test_what_go_reports_counts_more_than_what_is_set(bench):
@@ -220,7 +220,7 @@ def test_hikari_holds_demand_within_what_the_database_can_work_on(bench, busy, w
     assert knobs.get("hikari_maximum_pool_size") == wanted
 
 
-def test_an_autoscalers_most_replicas_share_the_database(bench):
+def test_an_autoscalers_max_replicas_share_the_database(bench):
     knobs = bench.knobs(
         annotations={"perfopt.io/runtime": "asyncpg", "perfopt.io/input.database_cores": "16"},
         service={"db_pool_busy": 4, "db_pool_waiting": 0, "db_pool_max": 60}, hpa=10,
@@ -231,7 +231,7 @@ def test_an_autoscalers_most_replicas_share_the_database(bench):
 def test_a_reason_states_formula_numbers_source_and_what_it_is_now(bench):
     made = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "16"}, cpu_limit_cores=3.5)
     text = made.reasons[0].text
-    assert "set GOMAXPROCS to 4 threads (now 16 threads, in GOMAXPROCS)" in text
+    assert "set GOMAXPROCS to 4 threads (current: 16 threads, in GOMAXPROCS)" in text
     assert "max(2, ceil(cpu_limit_cores)), with cpu_limit_cores = 3.5" in text
     assert "https://go.dev/blog/container-aware-gomaxprocs" in text
     assert made.reasons[0].data == {"knob": "gomaxprocs", "current": 16, "value": 4}

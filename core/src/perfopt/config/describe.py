@@ -108,7 +108,7 @@ def settings_problem(struct: object) -> str | None:
 
 
 def attribute_texts(struct: type) -> dict[str, str]:
-    """Returns what a Google docstring says of each attribute; `a, b: text` is said of both."""
+    """Returns the text of each attribute in a Google docstring; `a, b: text` holds for both."""
     found: dict[str, str] = {}
     names: list[str] = []
     inside = False

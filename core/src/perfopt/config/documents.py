@@ -119,7 +119,7 @@ def parse_yaml(text: str, name: str, *, what: str) -> Document:
             f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
         ) from None
     if data is None:
-        return Document(name, {})  # nothing but space and comments: it says nothing, which is no mistake
+        return Document(name, {})  # nothing but space and comments, which is no mistake
     if not isinstance(data, dict):
         raise InvalidInputError(
             f"The {what} {name} is not a mapping.", remedy="Write `key: value` lines at the top level."

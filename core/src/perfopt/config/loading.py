@@ -179,7 +179,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             named: by the workload; None is no book.
-            measured: what the source knows of prices.
+            measured: prices that the source measured, if any.
         """
         if named is not None and named in self.price_books:
             return self.price_books[named]

@@ -18,7 +18,7 @@ _SETTING = re.compile(r"(?P<plugin>[^.=\s]+)\.(?P<keys>[^.=\s]+(?:\.[^.=\s]+)*)=
 
 
 def with_environment(document: Document, environ: Mapping[str, str]) -> Document:
-    """Returns the document with `PERFOPT_<SECTION>__<FIELD>` in place of what the file says.
+    """Returns the document with `PERFOPT_<SECTION>__<FIELD>` in place of the file's values.
 
     Raises:
         InvalidInputError: a variable names a field below one that holds no fields.

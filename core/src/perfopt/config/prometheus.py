@@ -1,4 +1,4 @@
-"""How to reach a Prometheus, and what to ask it for."""
+"""How to reach a Prometheus, and which queries it gets."""
 
 import os
 import re

@@ -86,7 +86,7 @@ def _origin(document: Document, path: KeyPath) -> str:
 
 
 def _whole(document: Document, path: KeyPath) -> bool:
-    """Tells whether something stands at a path that is no mapping, such as the file of a price book."""
+    """Returns whether a path holds something other than a mapping, such as the file of a price book."""
     value: Any = document.data
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

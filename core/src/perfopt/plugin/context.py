@@ -1,4 +1,4 @@
-"""What a strategy is given: the snapshot, the question, and what it declared that it needs."""
+"""The input of a strategy: history, validity, prices, settings, and the forecasts that it declared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

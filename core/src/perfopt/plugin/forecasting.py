@@ -1,4 +1,4 @@
-"""The protocol of forecasters, what strategies ask of them, and the forecasts that strategies are given."""
+"""The protocol of forecasters, the forecasts that strategies request, and those that they get."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class CostClass(StrEnum):
     """How long a forecast of one series takes on one core, as an order of magnitude."""
 
     FAST = "fast"
-    """Under 20 ms: it may be asked at each of many origins."""
+    """Under 20 ms: it may run at each of many origins."""
     SLOW = "slow"
-    """Up to seconds: it is asked only where a user or a strategy names it."""
+    """Up to seconds: it runs only where a user or a strategy names it."""
 
 
 class ForecastSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A forecast that a strategy wants, where the name of a metric alone does not say which.
+    """A forecast that a strategy requests, where the name of a metric is not enough.
 
     Attributes:
         name: its key in `AnalysisContext.forecasts`, unique within the strategy.
@@ -34,7 +34,7 @@ class ForecastSpec(msgspec.Struct, frozen=True, kw_only=True):
             containers and replicas.
         block: length of the steps forecast; a step's value is the highest in it. None is the history's step.
         levels: increasing quantile levels in (0, 1).
-        forecasters: names of forecasters to ask, in this order, where the user names none.
+        forecasters: names of forecasters to use, in this order, where the user names none.
         past: whether quantiles of past steps are needed too, `Forecast.past`.
     """
 
@@ -48,7 +48,7 @@ class ForecastSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def metric_of(wanted: str | ForecastSpec) -> str:
-    """Returns the name of the metric that a strategy wants forecast."""
+    """Returns the name of the metric of a requested forecast."""
     return wanted if isinstance(wanted, str) else wanted.metric
 
 
@@ -151,7 +151,7 @@ class Forecast:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def quantile(self, level: float) -> Array:
-        """Returns the values of a level, linear between those that were asked for, shape (grid.size,)."""
+        """Returns the values of a level, linear between the requested ones, shape (grid.size,)."""
         return _at_level(self.values, self.levels, level)
 
     def past_quantile(self, level: float) -> Array:

@@ -1,7 +1,7 @@
 """Kinds of models that a plugin brings: how a file is read and checked, and how one is trained.
 
 A model is the content of a file, without code in it. Whoever uses one gives bytes (`--model`, a setting, the
-registry of a service); only the kind knows what they mean.
+registry of a service); only the kind interprets them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         data: source, licence and citation of each data set, for its card.
         command: that rebuilds the same file, for its card.
         trained_until: no outcome learnt from is at or after it; None for data without dates.
-        validity: how long recommendations or forecasts made with the model must mostly hold.
+        validity: how long recommendations or forecasts made with the model must hold.
         options: an instance of the trainer's `options`.
     """
 

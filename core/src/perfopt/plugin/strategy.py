@@ -15,13 +15,13 @@ from perfopt.plugin.forecasting import ForecastSpec
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
-    """What is believed of a strategy before the service's own record: Beta(mean*strength, (1-mean)*strength).
+    """The expected hit rate before the service's own record: Beta(mean*strength, (1-mean)*strength).
 
     Attributes:
         mean: probability that a recommendation is accurate.
         strength: weight, in validity windows.
         source: the measurement it is from.
-        record: what recorded outcomes say of such probabilities; the engine puts it there.
+        record: recorded outcomes at such probabilities; the engine sets it.
     """
 
     mean: float = 0.5
@@ -36,7 +36,7 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a proposal promises beside safe resources. All None: nothing but safety.
+    """The effects that a proposal claims beside safe resources. All None: nothing but safety.
 
     Attributes:
         latency_ms: predicted latency at the SLO's quantile with the target in force, and its interval.
@@ -56,7 +56,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     performance_gain_percent: float | None = None
 
     def to_map(self) -> dict[str, Any]:
-        """Returns what is promised, by field; what is not promised is absent."""
+        """Returns the claimed effects by field; what is not claimed is absent."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
@@ -69,14 +69,14 @@ class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         groups: changes that make sense without the rest of the proposal; those of one group go together.
             Changes in no group go together.
-        yields: a group of changes with no field outside these gives way to what other proposals want.
+        yields: a group of changes with no field outside these gives way to other proposals.
         holds: fields of the target that the proposal was computed with: less of any breaks what it claims.
         depends_on: limits that runtime knobs were computed from, such as "main.memory_limit": knobs are not
             taken where the plan sets another limit. None is all limits of their container.
         computed_for: field to the limit that knobs were computed for, where it is not the target's; set by
             the engine, which asks once more for knobs where the plan moves a limit.
-        serves_objective: the proposal is made to meet the latency objective. While that is missed, or
-            predicted to be, it goes before all others, and only then `holds` counts.
+        serves_objective: the proposal serves to meet the latency objective. While that is missed, or
+            predicted to be, it goes before all others, and only in that case `holds` counts.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
@@ -105,10 +105,10 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         target: the complete state; what does not change is repeated.
         description: one sentence an operator can act on.
         reasons: why the values are what they are.
-        claim: what is promised of latency.
+        claim: the effects that it claims.
         already_right: the target is the current state because a move would not be worth making.
-        prior: what is believed of this very proposal before the service's own record, where the strategy
-            knows more of it than of its proposals in general; None is the strategy's prior.
+        prior: expected hit rate of this proposal, where it differs from that of the strategy's proposals in
+            general; None is the strategy's prior.
         merge: how it may be merged with other proposals; by default it is taken whole or not at all.
     """
 
@@ -131,7 +131,7 @@ class Strategy(Protocol):
         name: unique within its plugin, [a-z0-9_-]+.
         optimization_type: what it proposes.
         metrics: names from the metric catalogue it reads.
-        prior: what is believed of it before a service's own record.
+        prior: its expected hit rate before a service's own record.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Runtime knobs: by formula where physics decides, by safe search where only trying tells."""
+"""Runtime knobs: by formula, and by safe search where no formula decides."""

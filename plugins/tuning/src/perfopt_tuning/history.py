@@ -1,4 +1,4 @@
-"""What a history says of a metric, computed once for all knobs of a workload."""
+"""Statistics of metrics, computed once for all knobs of a workload."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _LATENCIES = (
 
 
 @dataclass(slots=True)
-class History:
+class MetricHistory:
     """The metrics of one context.
 
     Attributes:

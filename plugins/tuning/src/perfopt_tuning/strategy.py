@@ -20,10 +20,10 @@ from perfopt.plugin import (
     decline,
 )
 from perfopt_tuning import text
-from perfopt_tuning.history import History
-from perfopt_tuning.knobs.decide import ContainerFacts, Decision, decide
+from perfopt_tuning.history import MetricHistory
+from perfopt_tuning.knobs.decide import ContainerFacts, KnobDecision, decide
 from perfopt_tuning.knobs.detect import Version, runtimes_of
-from perfopt_tuning.knobs.manifest import Settings
+from perfopt_tuning.knobs.manifest import ManifestChanges
 from perfopt_tuning.knobs.read import metrics_of, shipped_catalogue
 from perfopt_tuning.knobs.schema import Catalogue
 from perfopt_tuning.knobs.values import plain
@@ -50,7 +50,7 @@ SEARCH_PRIOR = Prior(
     source="docs/research/tuning.md: 94 % of 1,127 claimed steps on 6 curves of 3 services",
 )
 """Of a step of search that claims a latency; nothing was measured for values by formula."""
-Judged = list[tuple[str, Decision]]
+ContainerDecisions = list[tuple[str, KnobDecision]]
 
 
 def _metrics() -> Sequence[str]:
@@ -75,36 +75,36 @@ class KnobTuning:
     catalogue: Catalogue = field(default_factory=shipped_catalogue)
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
-        """Returns values for the knobs that are wrong, or that all are right, or why nothing can be said."""
+        """Returns values for the knobs that need a change, that none does, or why none can be decided."""
         catalogue = context.settings_as(TuningSettings).catalogue(self.catalogue)
         workload = context.snapshot.workload
         containers = [one for one in workload.state.containers if not one.sidecar]
         found = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
-        history = History(context)
-        judged = _judge(history, catalogue, containers, found)
-        judged, claim = _searched(history, catalogue, containers, found, judged)
-        changed = [(name, decision) for name, decision in judged if decision.value is not None]
+        history = MetricHistory(context)
+        decisions = _decisions(history, catalogue, containers, found)
+        decisions, claim = _searched(history, catalogue, containers, found, decisions)
+        changed = [(name, decision) for name, decision in decisions if decision.value is not None]
         if changed:
-            return _proposal(context, changed, judged, claim)
-        if any(decision.right for _, decision in judged):
+            return _proposal(context, changed, decisions, claim)
+        if any(decision.no_change for _, decision in decisions):
             return Proposal(
                 optimization_type=_TYPE,
                 target=workload.state,
-                description=text.right(workload.service_name, judged),
-                reasons=tuple(decision.reason for _, decision in judged),
+                description=text.no_change(workload.service_name, decisions),
+                reasons=tuple(decision.reason for _, decision in decisions),
                 already_right=True,
             )
-        if judged:
-            return decline(_TYPE, DeclineCode.NO_DATA, text.nothing_judged(judged))
+        if decisions:
+            return decline(_TYPE, DeclineCode.NO_DATA, text.nothing_decided(decisions))
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, text.nothing_known(workload.service_name))
 
 
-def _judge(
-    history: History,
+def _decisions(
+    history: MetricHistory,
     catalogue: Catalogue,
     containers: Sequence[Container],
     found: dict[str, dict[str, Version | None]],
-) -> Judged:
+) -> ContainerDecisions:
     return [
         (one.name, decision)
         for one in containers
@@ -113,12 +113,12 @@ def _judge(
 
 
 def _searched(
-    history: History,
+    history: MetricHistory,
     catalogue: Catalogue,
     containers: Sequence[Container],
     found: dict[str, dict[str, Version | None]],
-    judged: Judged,
-) -> tuple[Judged, Claim]:
+    decisions: ContainerDecisions,
+) -> tuple[ContainerDecisions, Claim]:
     """Puts a step of search in the place of the formulas of the knob that the workload wants searched.
 
     One knob in one container, and only once no formula has anything to set: one change at a time, or
@@ -127,8 +127,8 @@ def _searched(
     wanted = history.context.snapshot.workload.annotations.get(SEARCH_ANNOTATION)
     knob = catalogue.knobs.get(wanted or "")
     if knob is None or knob.entry.search is None:
-        return judged, Claim()
-    rest = [(name, decision) for name, decision in judged if decision.knob.name != knob.name]
+        return decisions, Claim()
+    rest = [(name, decision) for name, decision in decisions if decision.knob.name != knob.name]
     if any(decision.value is not None for _, decision in rest):
         return rest, Claim()
     for one in containers:
@@ -138,13 +138,15 @@ def _searched(
     return rest, Claim()
 
 
-def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: Claim) -> Proposal:
+def _proposal(
+    context: AnalysisContext, changed: ContainerDecisions, decisions: ContainerDecisions, claim: Claim
+) -> Proposal:
     workload = context.snapshot.workload
     return Proposal(
         optimization_type=_TYPE,
         target=_target(workload.state, changed),
         description=text.change(workload.service_name, changed),
-        reasons=tuple(decision.reason for _, decision in judged),
+        reasons=tuple(decision.reason for _, decision in decisions),
         claim=claim,
         prior=SEARCH_PRIOR if claim.latency_ms is not None and _steps(changed) else None,
         data={"knob_templates": _templates(workload.state, changed)},
@@ -152,12 +154,12 @@ def _proposal(context: AnalysisContext, changed: Judged, judged: Judged, claim: 
     )
 
 
-def _steps(changed: Judged) -> bool:
-    """Tells whether the change is a step of search to a value that was not tried before."""
+def _steps(changed: ContainerDecisions) -> bool:
+    """Returns whether the change is a step of search to a value that was not tried before."""
     return any(decision.reason.code == "search_step" for _, decision in changed)
 
 
-def _limits_read(changed: Judged) -> tuple[str, ...]:
+def _limits_read(changed: ContainerDecisions) -> tuple[str, ...]:
     """Returns the limits that the formulas of the knobs read, such as "main.memory_limit"."""
     texts = [(name, decision.knob.formula.text) for name, decision in changed if decision.knob.formula]
     return tuple(
@@ -167,27 +169,29 @@ def _limits_read(changed: Judged) -> tuple[str, ...]:
     )
 
 
-def _templates(state: WorkloadState, changed: Judged) -> dict[str, dict[str, object]]:
+def _templates(state: WorkloadState, changed: ContainerDecisions) -> dict[str, dict[str, object]]:
     """Returns how the knobs are set with `__KNOB__` in place of each value, for rules that move one."""
-    settings: dict[str, Settings] = {}
+    settings: dict[str, ManifestChanges] = {}
     for name, decision in changed:
         container = state.container(name)
         assert container is not None
         if decision.knob.entry.set.resource is None:
-            settings.setdefault(name, Settings(container)).add(decision.knob, f"__{decision.knob.name}__")
+            settings.setdefault(name, ManifestChanges(container)).add(
+                decision.knob, f"__{decision.knob.name}__"
+            )
     return {name: made.to_map() for name, made in settings.items()}
 
 
-def _target(state: WorkloadState, changed: Judged) -> WorkloadState:
+def _target(state: WorkloadState, changed: ContainerDecisions) -> WorkloadState:
     """Returns the state with the knobs, and how to set each of them."""
     knobs: dict[str, dict[str, Any]] = {}
-    settings: dict[str, Settings] = {}
+    settings: dict[str, ManifestChanges] = {}
     for name, decision in changed:
         container = state.container(name)
         assert container is not None
         assert decision.value is not None
         knobs.setdefault(name, {})[decision.knob.name] = plain(decision.value)
-        settings.setdefault(name, Settings(container)).add(decision.knob, decision.value)
+        settings.setdefault(name, ManifestChanges(container)).add(decision.knob, decision.value)
     how = {name: made.to_map() for name, made in settings.items()}
     limits = {
         name: made.cpu_limit_cores for name, made in settings.items() if made.cpu_limit_cores is not None

@@ -1,1 +1,1 @@
-"""The catalogue of knobs: what it says, how it is read, and how values are read and set."""
+"""The catalogue of knobs: its schema, and how values are read and set."""

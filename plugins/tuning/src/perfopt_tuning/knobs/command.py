@@ -37,7 +37,7 @@ def _check(path: Path) -> int:
     own = read_catalogue(text, str(path), shipped_catalogue())
     added = sum(own.knobs[name] != knob for name, knob in shipped_catalogue().knobs.items())
     new = len(own.knobs) - len(shipped_catalogue().knobs)
-    sys.stdout.write(f"{path} is right: {new} knobs added, {added} in place of shipped ones.\n")
+    sys.stdout.write(f"{path} is valid: {new} knobs added, {added} in place of shipped ones.\n")
     return 0
 
 

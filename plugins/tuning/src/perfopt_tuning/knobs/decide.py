@@ -3,37 +3,45 @@
 from dataclasses import dataclass, field
 
 from perfopt.plugin import Container, Reason
-from perfopt_tuning.history import History
+from perfopt_tuning.history import MetricHistory
 from perfopt_tuning.knobs.detect import Version
 from perfopt_tuning.knobs.formula import Formula, FormulaError, MissingFactError, Value
 from perfopt_tuning.knobs.schema import Catalogue, Knob
-from perfopt_tuning.knobs.values import Current, Unreadable, With, allowed, plain, read_current, shown
+from perfopt_tuning.knobs.values import (
+    CurrentValue,
+    FactsWith,
+    UnreadableValue,
+    allowed,
+    plain,
+    read_current,
+    shown,
+)
 
 INPUT_ANNOTATION = "perfopt.io/input."
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What came of one knob.
+class KnobDecision:
+    """The decision on one knob.
 
     Attributes:
         value: to set; None where it stays.
-        right: it is right as it is.
-        reason: why, or why nothing can be said.
+        no_change: the current value needs no change.
+        reason: why, or why the knob can't be decided.
     """
 
     knob: Knob
     value: Value | None
-    right: bool
+    no_change: bool
     reason: Reason
 
 
 @dataclass(slots=True)
 class ContainerFacts:
-    """What formulas may ask of one container: state, inputs, and the knobs decided before."""
+    """The facts of one container for formulas: state, inputs, and the knobs decided before."""
 
     catalogue: Catalogue
-    history: History
+    history: MetricHistory
     container: Container
     versions: dict[str, Version | None]
     decided: dict[str, Value | None] = field(default_factory=dict)
@@ -49,7 +57,7 @@ class ContainerFacts:
             case "cpu_limit_cores" | "cpu_request_cores" | "memory_limit_bytes" | "memory_request_bytes":
                 value: Value | None = getattr(self.container, name)
                 return value or None
-            case "most_replicas":
+            case "max_replicas" | "most_replicas":
                 state = self.history.context.snapshot.workload.state
                 return state.hpa.max_replicas if state.hpa is not None else state.replicas or None
             case "requests_in_flight":
@@ -75,7 +83,7 @@ class ContainerFacts:
             return None
 
 
-def decide(facts: ContainerFacts) -> list[Decision]:
+def decide(facts: ContainerFacts) -> list[KnobDecision]:
     """Decides all knobs of the runtimes found, in the catalogue's order; later ones see earlier ones."""
     decisions = []
     for knob in facts.catalogue.knobs.values():
@@ -85,20 +93,20 @@ def decide(facts: ContainerFacts) -> list[Decision]:
     return decisions
 
 
-def _decide(knob: Knob, formula: Formula, facts: ContainerFacts) -> Decision:
+def _decide(knob: Knob, formula: Formula, facts: ContainerFacts) -> KnobDecision:
     annotations = facts.history.context.snapshot.workload.annotations
     current = read_current(knob, facts.container, annotations, facts)
-    if isinstance(current, Unreadable):
+    if isinstance(current, UnreadableValue):
         return _kept(knob, facts, "knob_unreadable", current.reason)
     facts.decided[knob.name] = current.value
-    known = With(facts, {"current": current.value})
+    known = FactsWith(facts, {"current": current.value})
     try:
         if knob.when is not None and not knob.when.value(known):
             return _kept(knob, facts, "knob_not_applicable", "its rule does not apply here")
         value = allowed(knob, formula.value(known))
         if value is None:
             return _kept(knob, facts, "knob_unknown", "its formula gives no value that it takes")
-        decision = _judged(knob, formula, With(known, {"value": value}), current, value, facts)
+        decision = _decision(knob, formula, FactsWith(known, {"value": value}), current, value, facts)
     except MissingFactError as missing:
         return _kept(knob, facts, "knob_needs", f"its rule needs {_needed(str(missing), facts)}")
     except FormulaError as error:
@@ -108,40 +116,41 @@ def _decide(knob: Knob, formula: Formula, facts: ContainerFacts) -> Decision:
     return decision
 
 
-def _judged(
-    knob: Knob, formula: Formula, known: With, current: Current, value: Value, facts: ContainerFacts
-) -> Decision:
+def _decision(
+    knob: Knob, formula: Formula, known: FactsWith, current: CurrentValue, value: Value, facts: ContainerFacts
+) -> KnobDecision:
     data = {"knob": knob.name, "current": _plain(current.value), "value": _plain(value)}
     if current.value is not None and _accepted(knob, known, current.value, value):
-        said = f"{knob.entry.title} is right at {shown(knob, current.value)} ({current.origin})."
-        text = f"{facts.container.name}: {said}"
-        return Decision(knob, None, True, Reason(code="knob_right", text=text, data=data))
+        kept = f"{shown(knob, current.value)}, {current.origin}"
+        text = f"{facts.container.name}: {knob.entry.title} needs no change ({kept})."
+        return KnobDecision(knob, None, True, Reason(code="knob_right", text=text, data=data))
     if knob.safe is not None and not _safe(knob.safe, known):
         because = f"the formula gives {shown(knob, value)}, which is not safe here. {knob.entry.safety}"
         return _kept(knob, facts, "knob_unsafe", because)
-    now = "not set" if current.value is None else f"now {shown(knob, current.value)}, {current.origin}"
+    before = "not set" if current.value is None else shown(knob, current.value)
+    origin = "" if current.value is None else f", {current.origin}"
     text = (
-        f"{facts.container.name}: set {knob.entry.title} to {shown(knob, value)} ({now})."
+        f"{facts.container.name}: set {knob.entry.title} to {shown(knob, value)} (current: {before}{origin})."
         f" {knob.entry.because} Formula: {formula.text}{_numbers(formula, known)}."
         f" Source: {knob.entry.source}. {knob.entry.safety}"
     )
-    return Decision(knob, value, False, Reason(code=f"knob_{knob.name}", text=text, data=data))
+    return KnobDecision(knob, value, False, Reason(code=f"knob_{knob.name}", text=text, data=data))
 
 
-def _accepted(knob: Knob, known: With, current: Value, value: Value) -> bool:
+def _accepted(knob: Knob, known: FactsWith, current: Value, value: Value) -> bool:
     return bool(current == value if knob.accept is None else knob.accept.value(known))
 
 
-def _safe(condition: Formula, known: With) -> bool:
-    """Tells whether a change is safe; where that cannot be told, it is not."""
+def _safe(condition: Formula, known: FactsWith) -> bool:
+    """Returns whether a change is safe; where a fact is missing, it is not."""
     try:
         return bool(condition.value(known))
     except MissingFactError:
         return False
 
 
-def _numbers(formula: Formula, known: With) -> str:
-    """Says what a formula was computed with."""
+def _numbers(formula: Formula, known: FactsWith) -> str:
+    """Returns the values that a formula was computed with, as text."""
     parts = [
         f"{name} = {float(value):.6g}"
         for name in sorted(formula.names)
@@ -154,10 +163,10 @@ def _numbers(formula: Formula, known: With) -> str:
     return f", with {', '.join(parts)}" if parts else ""
 
 
-def _kept(knob: Knob, facts: ContainerFacts, code: str, why: str) -> Decision:
+def _kept(knob: Knob, facts: ContainerFacts, code: str, why: str) -> KnobDecision:
     sentence = why if why.endswith(".") else f"{why}."
     text = f"{facts.container.name}: {knob.entry.title} stays: {sentence}"
-    return Decision(knob, None, False, Reason(code=code, text=text, data={"knob": knob.name}))
+    return KnobDecision(knob, None, False, Reason(code=code, text=text, data={"knob": knob.name}))
 
 
 def _needed(name: str, facts: ContainerFacts) -> str:

@@ -36,7 +36,7 @@ def runtimes_of(
         if name in found:
             continue
         if name in container.runtimes:
-            found[name] = _said(container.runtimes[name])
+            found[name] = _parsed_version(container.runtimes[name])
         elif _recognised(runtime, container, snapshot, alone=alone):
             found[name] = _version(runtime, container)
     return found
@@ -79,7 +79,7 @@ def _version(runtime: Runtime, container: Container) -> Version | None:
     return _number(match[1], match[2]) if match else None
 
 
-def _said(version: str) -> Version | None:
+def _parsed_version(version: str) -> Version | None:
     """Reads go1.24.1, v20.11.0, 21.0.2+13-LTS, and 1.8.0_402, which is Java 8."""
     match = _PRINTED.match(version)
     return None if match is None else _number(match[1], match[2])

@@ -37,7 +37,7 @@ _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_LONGEST = 1000
+_MAX_LENGTH = 1000
 
 
 class FormulaError(Exception):
@@ -49,7 +49,7 @@ class MissingFactError(Exception):
 
 
 class Facts(Protocol):
-    """What formulas may ask for."""
+    """Facts that formulas may use."""
 
     def fact(self, name: str) -> Value | None:
         """Returns a fact by name, None where it is not known."""
@@ -74,8 +74,8 @@ class Formula:
 
     def __init__(self, text: str) -> None:
         self.text = " ".join(text.split())
-        if len(self.text) > _LONGEST:
-            raise FormulaError(f"A formula has at most {_LONGEST} characters.")
+        if len(self.text) > _MAX_LENGTH:
+            raise FormulaError(f"A formula has at most {_MAX_LENGTH} characters.")
         try:
             self._tree = ast.parse(self.text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -94,7 +94,7 @@ class Formula:
 
     @property
     def calls(self) -> tuple[tuple[str, str], ...]:
-        """The (function, metric) pairs whose history it asks for, in its order."""
+        """The (function, metric) pairs whose history it uses, in its order."""
         return tuple(
             dict.fromkeys(
                 (_function(node), _name(node.args[0]))
@@ -105,12 +105,12 @@ class Formula:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """The metrics whose history it asks for."""
+        """The metrics whose history it uses."""
         return frozenset(metric for _, metric in self.calls)
 
     @property
     def names(self) -> frozenset[str]:
-        """The facts it asks for."""
+        """The facts it uses."""
         taken: set[int] = set()
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Call):

@@ -11,8 +11,8 @@ from perfopt_tuning.knobs.values import plain
 
 
 @dataclass(slots=True)
-class Settings:
-    """What is to change in one container, put together knob by knob.
+class ManifestChanges:
+    """The changes to the manifest of one container, put together knob by knob.
 
     Attributes:
         env: variables to set, complete.

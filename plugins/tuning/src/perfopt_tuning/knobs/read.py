@@ -11,6 +11,7 @@ from perfopt.plugin.documents import Document, KeyPath, parse_yaml, suggestion
 from perfopt_tuning.knobs.formula import Formula, FormulaError
 from perfopt_tuning.knobs.schema import (
     FACTS,
+    OLD_FACTS,
     Catalogue,
     InputEntry,
     Knob,
@@ -181,7 +182,7 @@ def _check_knob(document: Document, catalogue: Catalogue, knob: Knob) -> None:
     search = knob.entry.search
     if search is not None and search.history not in METRICS:
         _unknown(document, (*path, "search", "history"), "metric", search.history, tuple(METRICS))
-    known = {*FACTS, *catalogue.inputs, *catalogue.knobs, *METRICS, "current", "value", "it"}
+    known = {*FACTS, *OLD_FACTS, *catalogue.inputs, *catalogue.knobs, *METRICS, "current", "value", "it"}
     for where, formula in _formulas_of(knob):
         for name in sorted(formula.names - known):
             _unknown(document, (*path, *where), "fact", name, tuple(known))

@@ -1,4 +1,4 @@
-"""What a catalogue of knobs says, checked and compiled."""
+"""The schema of a catalogue of knobs, checked and compiled."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,12 +17,14 @@ FACTS = {
     "cpu_request_cores": "the container's CPU request, in cores",
     "memory_limit_bytes": "the container's memory limit",
     "memory_request_bytes": "the container's memory request",
-    "most_replicas": "the HPA's maximum, or the replicas where none scales them",
+    "max_replicas": "the HPA's maximum, or the replicas where none scales them",
     "requests_in_flight": "requests in a replica at a time: P99 of rate x mean latency / replicas",
     "slo_latency_ms": "the latency objective",
     "runtime_version": "of the runtime: major x 100 + minor, so 1.24 is 124 and 21 is 2100",
 }
-"""What any formula may ask for, besides inputs, knobs, `current` and `value`."""
+"""Facts that any formula may use, besides inputs, knobs, `current` and `value`."""
+OLD_FACTS = ("most_replicas",)
+"""Old names of facts, which catalogues of users may still hold: `max_replicas`."""
 
 
 class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +71,7 @@ class SearchEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         goal: `fastest` looks for the least P99 latency, `smallest` for the least value within the objective.
         history: metric that recorded the knob's value.
-        largest_step: of a trial, as part of the present value.
+        largest_step: of an evaluation, as part of the present value.
         factor: between values that are far apart: latency hardly changes within a small part of it.
     """
 

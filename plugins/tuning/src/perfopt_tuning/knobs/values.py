@@ -15,8 +15,8 @@ _FACTORS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
-    """What a knob is set to now.
+class CurrentValue:
+    """The current value of a knob.
 
     Attributes:
         value: None where it is not set, and what the runtime does then is not known.
@@ -28,24 +28,24 @@ class Current:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Why it is not known what a knob is set to."""
+class UnreadableValue:
+    """Why the current value of a knob is unknown."""
 
     reason: str
 
 
 def read_current(
     knob: Knob, container: Container, annotations: dict[str, str], facts: Facts
-) -> Current | Unreadable:
+) -> CurrentValue | UnreadableValue:
     """Returns what a knob is set to; the annotation perfopt.io/knob.<name> comes first."""
     stated = annotations.get(f"{ANNOTATION}{knob.name}")
     if stated is not None:
         value = _parsed(knob, stated)
         if value is None:
-            return Unreadable(
+            return UnreadableValue(
                 f"the annotation {ANNOTATION}{knob.name} is {stated!r}, which is no value of it"
             )
-        return Current(value, "as the annotation says")
+        return CurrentValue(value, "by annotation")
     for reading in knob.read:
         found = _read(knob, reading, container, facts)
         if found is not None:
@@ -53,11 +53,11 @@ def read_current(
     return _unset(knob, container, facts)
 
 
-def _unset(knob: Knob, container: Container, facts: Facts) -> Current | Unreadable:
-    """Says that a knob is not set: only where all the places were seen that it could stand in."""
+def _unset(knob: Knob, container: Container, facts: Facts) -> CurrentValue | UnreadableValue:
+    """Returns that a knob is not set, where all places were seen in which it could be."""
     place = _elsewhere(knob, container)
     if place is not None:
-        return Unreadable(
+        return UnreadableValue(
             f"what it is set to is not known: {place}, which is not read; state it by the annotation"
             f" {ANNOTATION}{knob.name}"
         )
@@ -66,21 +66,21 @@ def _unset(knob: Knob, container: Container, facts: Facts) -> Current | Unreadab
     if (needs_env and container.env is None) or (
         needs_args and container.args is None and container.command is None
     ):
-        return Unreadable(
+        return UnreadableValue(
             "what it is set to is not known: state the container's env and args to the source, or the"
             f" annotation {ANNOTATION}{knob.name}"
         )
     if not needs_env and not needs_args:
-        return Unreadable("what it is set to was not measured")
+        return UnreadableValue("what it is set to was not measured")
     try:
         value = None if knob.default is None else knob.default.value(facts)
     except (MissingFactError, FormulaError):
         value = None
-    return Current(value, "by default" if value is not None else "not set")
+    return CurrentValue(value, "by default" if value is not None else "not set")
 
 
 def _elsewhere(knob: Knob, container: Container) -> str | None:
-    """Says where a variable of the knob may get its value, where the manifest does not hold it."""
+    """Returns where a variable of the knob may get its value, where the manifest does not hold it."""
     env = container.env or {}
     for name in (name for reading in knob.read for name in reading.env if name not in env):
         if name in container.env_elsewhere:
@@ -90,13 +90,13 @@ def _elsewhere(knob: Knob, container: Container) -> str | None:
     return None
 
 
-def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> Current | None:
+def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> CurrentValue | None:
     if reading.expression is not None:
         try:
             value = reading.expression.value(facts)
         except (MissingFactError, FormulaError):
             return None
-        return Current(value, "as measured")
+        return CurrentValue(value, "as measured")
     if reading.argument is not None:
         match = reading.argument.search(command_line(container))
         return _current(knob, reading, match[1], facts, "on the command line") if match else None
@@ -114,21 +114,21 @@ def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> C
     return None
 
 
-def _current(knob: Knob, reading: Reading, text: str, facts: Facts, origin: str) -> Current | None:
+def _current(knob: Knob, reading: Reading, text: str, facts: Facts, origin: str) -> CurrentValue | None:
     if reading.value is None:
         value = _parsed(knob, text)
-        return None if value is None else Current(value, origin)
+        return None if value is None else CurrentValue(value, origin)
     size = parse_size(text)
     if size is None:
         return None
     try:
-        return Current(reading.value.value(With(facts, {"it": size})), origin)
+        return CurrentValue(reading.value.value(FactsWith(facts, {"it": size})), origin)
     except (MissingFactError, FormulaError):
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class With:
+class FactsWith:
     """Facts with some added."""
 
     below: Facts

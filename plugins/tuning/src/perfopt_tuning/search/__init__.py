@@ -1,1 +1,1 @@
-"""Safe Bayesian optimisation of one knob at a time, from the trials that a history holds."""
+"""Safe Bayesian optimisation of one knob at a time, from the evaluations that a history holds."""

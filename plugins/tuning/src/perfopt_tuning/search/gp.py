@@ -1,8 +1,8 @@
-"""A Gaussian process for a handful of trials, in numpy.
+"""A Gaussian process for a handful of evaluations, in numpy.
 
 Matern 5/2 kernel (Rasmussen and Williams 2006, equation 4.17). The signal's variance has an inverse-gamma
-prior, so that two trials that happen to agree do not make it look certain; the length scale is not one
-number but all those that the trials do not speak against.
+prior, so that two evaluations that happen to agree do not make it look certain; the length scale is not one
+number but all those that the evaluations do not speak against.
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 from perfopt.plugin import Array
 
 LENGTHS = {0.1: 0.05, 0.15: 0.3, 0.2: 0.7, 0.3: 1.0, 0.45: 1.0, 0.7: 0.7, 1.0: 0.5}
-"""Length scales considered, in parts of the range of a knob, and what they weigh before any trial."""
+"""Length scales considered, in parts of the range of a knob, and what they weigh before any evaluation."""
 PLAUSIBLE = 0.03
 """Length scales with at least this part of the likeliest one's weight count in bounds."""
 PRIOR_WEIGHT = 2.0
-"""Trials that the prior of the signal's variance weighs."""
+"""Evaluations that the prior of the signal's variance weighs."""
 
 
 def matern(left: Array, right: Array, length: float) -> Array:
@@ -30,7 +30,7 @@ def matern(left: Array, right: Array, length: float) -> Array:
 
 
 @dataclass(frozen=True)
-class Process:
+class GaussianProcess:
     """A posterior.
 
     Attributes:
@@ -87,10 +87,10 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Belief:
+class PosteriorMixture:
     """What is believed of a function: processes of several length scales, weighed by their likelihood."""
 
-    processes: tuple[Process, ...]
+    processes: tuple[GaussianProcess, ...]
     weights: Array
 
     def predict(self, points: Array) -> tuple[Array, Array]:
@@ -103,7 +103,7 @@ class Belief:
         return mean, spread
 
     def bounds(self, points: Array, width: float) -> tuple[Array, Array]:
-        """Returns bounds that hold for every length scale that the trials leave plausible."""
+        """Returns bounds that hold for every length scale that the evaluations leave plausible."""
         plausible = self.weights >= PLAUSIBLE * self.weights.max()
         parts = [p.predict(points) for p, counts in zip(self.processes, plausible, strict=True) if counts]
         lower: Array = np.stack([mean - width * deviation for mean, deviation in parts]).min(axis=0)
@@ -111,9 +111,11 @@ class Belief:
         return lower, upper
 
 
-def believe(points: Array, values: Array, *, noise: float, scale: float, mean: float) -> Belief:
-    """Fits a belief to trials; the attributes of Process say what the arguments are."""
-    processes = tuple(Process(points, values, length, noise, scale, mean) for length in LENGTHS)
+def fit_posterior(
+    points: Array, values: Array, *, noise: float, scale: float, mean: float
+) -> PosteriorMixture:
+    """Fits a posterior to evaluations; the attributes of GaussianProcess say what the arguments are."""
+    processes = tuple(GaussianProcess(points, values, length, noise, scale, mean) for length in LENGTHS)
     likelihoods = np.array([process.log_likelihood for process in processes])
     weights = np.array(list(LENGTHS.values())) * np.exp(likelihoods - likelihoods.max())
-    return Belief(processes, weights / weights.sum())
+    return PosteriorMixture(processes, weights / weights.sum())

@@ -10,7 +10,7 @@ SATURATED = 0.85
 """Part of the CPU in use that no limit is thought to go under. At 1 the scale would end at saturation itself
 and no search would get there in time; at 0 it would be the logarithm of the limit, and steps would be as long
 beside the wall as far from it."""
-_MIN_SPARE = 0.05
+_MIN_HEADROOM = 0.05
 
 
 def logarithmic(values: Array, factor: float) -> Array:
@@ -19,7 +19,7 @@ def logarithmic(values: Array, factor: float) -> Array:
     return positions
 
 
-def by_spare(limits: Array, used: float, factor: float) -> Array:
+def by_headroom(limits: Array, used: float, factor: float) -> Array:
     """Returns the logarithm of what CPU limits leave to spare: log(limit / used - SATURATED).
 
     In a queue the wait goes as 1 / (1 - utilisation) (Kingman 1961): its logarithm is nearly a straight line
@@ -30,5 +30,5 @@ def by_spare(limits: Array, used: float, factor: float) -> Array:
         used: cores in use.
         factor: between limits that are far apart.
     """
-    positions: Array = np.log(np.maximum(limits / used - SATURATED, _MIN_SPARE)) / math.log(factor)
+    positions: Array = np.log(np.maximum(limits / used - SATURATED, _MIN_HEADROOM)) / math.log(factor)
     return positions

@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import Array
-from perfopt_tuning.search.gp import Belief, believe
+from perfopt_tuning.search.gp import PosteriorMixture, fit_posterior
 
 CONFIDENCE_WIDTH = 2.5
 """Standard deviations within which a constraint is taken to lie."""
 MARGIN = 2.0
 """Standard deviations of a measurement that a constraint is kept by beyond that."""
 ROOM_SCALE = 3.0
-"""What a constraint may change by over the range before any trial, in parts of the room at the start."""
+"""What a constraint may change by over the range before any evaluation, in parts of the room at the start."""
 STEEPER = 3.0
-"""How many times as steep as between the trials so far a constraint may become within a step."""
-LARGEST_STEP = 0.07
-"""Distance of a trial from what was tried and kept the constraint, in parts of the range."""
+"""How many times as steep as between the evaluations so far a constraint may become within a step."""
+MAX_STEP = 0.07
+"""Distance of an evaluation from what was tried and kept the constraint, in parts of the range."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SearchProblem:
     """What is searched.
 
     Attributes:
@@ -46,11 +46,11 @@ class Problem:
     noise: float = 0.01
     constraint_noise: float = 0.01
     constraint_scale: float = 1.0
-    largest_step: float = LARGEST_STEP
+    largest_step: float = MAX_STEP
 
 
 @dataclass(frozen=True, slots=True)
-class Trials:
+class EvaluatedPoints:
     """What was tried: settings of shape (n, d), objectives and constraints of shape (n,).
 
     A constraint is safe where it is not above 0.
@@ -62,7 +62,7 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SearchStep:
     """What to try next.
 
     Attributes:
@@ -77,66 +77,68 @@ class Step:
     improvement: float
 
 
-def next_step(problem: Problem, trials: Trials) -> Step | None:
+def next_step(problem: SearchProblem, evaluations: EvaluatedPoints) -> SearchStep | None:
     """Returns what to try next, or None where nothing untried is safe with confidence."""
-    constraint = believe(
-        trials.points,
-        trials.constraints,
+    constraint = fit_posterior(
+        evaluations.points,
+        evaluations.constraints,
         noise=problem.constraint_noise,
         scale=problem.constraint_scale,
         mean=0.0,
     )
     lower, upper = constraint.bounds(problem.grid, CONFIDENCE_WIDTH)
-    distance = _distances(problem.grid, trials.points)
-    near = distance[:, trials.constraints <= 0].min(axis=1, initial=math.inf) <= problem.largest_step
+    distance = _distances(problem.grid, evaluations.points)
+    near = distance[:, evaluations.constraints <= 0].min(axis=1, initial=math.inf) <= problem.largest_step
     fresh = distance.min(axis=1) > 1e-6
     margin = MARGIN * problem.constraint_noise
     safe = (upper <= -margin) & near & fresh
     if problem.known is not None:  # the goal lies at the wall itself
-        safe &= _extrapolated(problem, trials, distance) <= -margin
+        safe &= _extrapolated(problem, evaluations, distance) <= -margin
     if not safe.any():
         return None
-    improvement = _improvement(problem, trials)
+    improvement = _improvement(problem, evaluations)
     goal = int(np.argmax(np.where((lower <= 0) & fresh, improvement, -math.inf)))
     index = goal if safe[goal] else _towards(problem.grid, goal, safe, improvement)
     mean, deviation = constraint.predict(problem.grid[index : index + 1])
-    return Step(index, float(mean[0]), float(deviation[0]), float(improvement[index]))
+    return SearchStep(index, float(mean[0]), float(deviation[0]), float(improvement[index]))
 
 
-def _extrapolated(problem: Problem, trials: Trials, distance: Array) -> Array:
-    """Returns the constraint if it becomes STEEPER times as steep beyond the nearest trial.
+def _extrapolated(problem: SearchProblem, evaluations: EvaluatedPoints, distance: Array) -> Array:
+    """Returns the constraint if it becomes STEEPER times as steep beyond the nearest evaluation.
 
     Latency near saturation goes as 1 / (1 - utilisation): no smooth process sees such a wall coming from
     the gentle slope before it, but its slope grows with every step towards it.
     """
-    between = _distances(trials.points, trials.points)
-    rise = np.abs(trials.constraints[:, np.newaxis] - trials.constraints[np.newaxis, :])
+    between = _distances(evaluations.points, evaluations.points)
+    rise = np.abs(evaluations.constraints[:, np.newaxis] - evaluations.constraints[np.newaxis, :])
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = np.where(between > 1e-6, (rise - 2 * problem.constraint_noise) / between, 0.0)
     steepest = np.maximum(slopes.max(axis=1), 0.0)
     nearest = distance.argmin(axis=1)
-    extrapolated: Array = trials.constraints[nearest] + STEEPER * steepest[nearest] * distance.min(axis=1)
+    extrapolated: Array = evaluations.constraints[nearest] + STEEPER * steepest[nearest] * distance.min(
+        axis=1
+    )
     return extrapolated
 
 
-def _improvement(problem: Problem, trials: Trials) -> Array:
+def _improvement(problem: SearchProblem, evaluations: EvaluatedPoints) -> Array:
     """Returns the expected improvement over the grid."""
-    safe = trials.constraints <= 0
-    best = trials.objectives[safe].min() if safe.any() else math.inf
+    safe = evaluations.constraints <= 0
+    best = evaluations.objectives[safe].min() if safe.any() else math.inf
     if problem.known is not None:
         return best - problem.known
-    mean, deviation = _belief(problem, trials).predict(problem.grid)
+    mean, deviation = _posterior(problem, evaluations).predict(problem.grid)
     return expected_improvement(mean, deviation, best)
 
 
-def _belief(problem: Problem, trials: Trials) -> Belief:
-    spread = float(trials.objectives.std()) if len(trials.objectives) > 1 else 0.0
-    return believe(
-        trials.points,
-        trials.objectives,
+def _posterior(problem: SearchProblem, evaluations: EvaluatedPoints) -> PosteriorMixture:
+    spread = float(evaluations.objectives.std()) if len(evaluations.objectives) > 1 else 0.0
+    return fit_posterior(
+        evaluations.points,
+        evaluations.objectives,
         noise=problem.noise,
         scale=max(spread, problem.scale, 3 * problem.noise, 1e-9),
-        mean=float(trials.objectives.mean()),
+        mean=float(evaluations.objectives.mean()),
     )
 
 

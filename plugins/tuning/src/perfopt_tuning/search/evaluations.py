@@ -1,4 +1,4 @@
-"""The trials that a history holds: stretches in which a knob had different values, at comparable load."""
+"""The evaluations in a history: stretches in which a knob had different values, at comparable load."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import Array
-from perfopt_tuning.history import History, quantile
+from perfopt_tuning.history import MetricHistory, quantile
 
 Flags = NDArray[np.bool_]
 
@@ -23,7 +23,7 @@ _SIGNIFICANT = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class KnobEvaluation:
     """A value of a knob and the latency measured under it.
 
     Attributes:
@@ -39,8 +39,8 @@ class Trial:
     samples: int
 
 
-def trials_of(history: History, container: str, metric: str) -> list[Trial]:
-    """Returns one trial for each value that a knob had, in the order of the values.
+def evaluations_of(history: MetricHistory, container: str, metric: str) -> list[KnobEvaluation]:
+    """Returns one evaluation for each value that a knob had, in the order of the values.
 
     Load is comparable within a quarter of the busy load, the P90 of the requests a second that a replica
     had; without a rate all steps count. Values are told apart by three significant digits.
@@ -61,7 +61,7 @@ def trials_of(history: History, container: str, metric: str) -> list[Trial]:
     for value in np.unique(rounded):
         near = counts & (np.abs(values / value - 1) <= 0.5 * 10.0 ** (1 - _SIGNIFICANT))
         if np.count_nonzero(near) >= MIN_SAMPLES:
-            found.append(_trial(float(value), np.log(latency[near])))
+            found.append(_evaluation(float(value), np.log(latency[near])))
     return found
 
 
@@ -79,7 +79,7 @@ def _comparable(service: Mapping[str, Array]) -> Flags:
     return near
 
 
-def _trial(value: float, logs: Array) -> Trial:
+def _evaluation(value: float, logs: Array) -> KnobEvaluation:
     independent = max(logs.size / _CORRELATED, 1.0)
     noise = max(float(logs.std()) / math.sqrt(independent), MIN_NOISE)
-    return Trial(value, float(logs.mean()), noise, int(logs.size))
+    return KnobEvaluation(value, float(logs.mean()), noise, int(logs.size))
