@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format lock bench mutate clean debian
+.PHONY: help install demo serve test check format lock bench soak mutate clean debian
 
 # TensorFlow and friends import several times slower without their byte code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,6 +40,9 @@ format: .venv/.installed ## rewrite the sources in the project's format
 
 bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> adds those on the full fleet
 	@$(BIN)/python benchmarks/run.py $(if $(TRACES),--traces $(TRACES))
+
+soak: .venv/.installed ## the service under idle connections, load and faults, for two minutes
+	@$(BIN)/python benchmarks/soak.py
 
 mutate: .venv/.training ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others
 	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS))

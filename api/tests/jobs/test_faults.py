@@ -125,7 +125,7 @@ async def _published(api, settings):
 
 
 async def test_all_connections_in_use_is_overload_and_nothing_else(database_url, monkeypatch):
-    monkeypatch.setattr(store, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(store, "POOL_SECONDS", 0.1)
     database = Database(database_url, pool_size=1)
     try:
         async with database.transaction(), database.transaction():

@@ -45,3 +45,18 @@ async def test_a_stop_ends_waits_now_and_later(waiter, job_id, eventually):
     job = await asyncio.wait_for(waiting, 5)
     assert job.status is OptimizationStatus.ANALYZING
     assert await asyncio.wait_for(waiter.wait_for_job(job_id, LONG), 5) == job
+
+
+async def test_many_who_wait_for_one_job_read_it_once_at_a_time(api, job_id):
+    class Counting:
+        reads = 0
+
+        async def get_job(self, wanted):
+            self.reads += 1
+            return await api.store.get_job(wanted)
+
+    store = Counting()
+    waiter = NatsJobWaiter(store, api.backends.nats)
+    waits = [waiter.wait_for_job(job_id, timedelta(seconds=0.2)) for _ in range(50)]
+    assert len(await asyncio.gather(*waits)) == 50
+    assert store.reads < 10

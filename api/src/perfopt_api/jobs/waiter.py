@@ -49,6 +49,7 @@ class NatsJobWaiter:
         self._connection = connection
         self._free = max_waiters
         self._stopped = False
+        self._looking: dict[str, asyncio.Future[OptimizationJob | None]] = {}
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def start(self) -> None:
@@ -59,6 +60,14 @@ class NatsJobWaiter:
         """
         with self._connection.translated():
             await self._connection.client.subscribe(f"{FINISHED_SUBJECT}.*", cb=self._heard)
+
+    async def _look(self, job_id: str) -> OptimizationJob | None:
+        """Reads the job, once for all who ask at the same time."""
+        looking = self._looking.get(job_id)
+        if looking is None:
+            looking = self._looking[job_id] = asyncio.ensure_future(self._store.get_job(job_id))
+            looking.add_done_callback(lambda _: self._looking.pop(job_id, None))
+        return await asyncio.shield(looking)
 
     async def _heard(self, message: Msg) -> None:
         for event in self._waiting.get(message.subject.rpartition(".")[2], ()):
@@ -81,7 +90,7 @@ class NatsJobWaiter:
         try:
             while True:
                 event.clear()
-                job = await self._store.get_job(job_id)
+                job = await self._look(job_id)
                 if job is None:
                     raise NotFoundError(f"There is no job {job_id}.", field="job_id")
                 left = 0.0 if self._stopped else deadline - time.monotonic()

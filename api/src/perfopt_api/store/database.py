@@ -15,6 +15,8 @@ from perfopt_api.store.address import DatabaseAddress
 
 APPLICATION = "perfopt"
 CONNECT_SECONDS = 3.0
+POOL_SECONDS = 10.0
+"""That a command waits for a free connection before it counts as overload."""
 COMMAND_SECONDS = 30.0
 _GONE = (
     OSError,
@@ -72,7 +74,7 @@ class Database:
             "postgresql+asyncpg://",
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=CONNECT_SECONDS,
+            pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,  # a restarted server costs one more round trip, not a failed request
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
