@@ -74,8 +74,8 @@ def test_the_description_tells_what_rules_made_of_it():
 def test_memory_never_goes_under_the_last_day_but_may_go_under_older_peaks():
     result = ruled(propose(cpu_request_cores=0.2, memory_request_bytes=50 * MIB, memory_limit_bytes=60 * MIB))
     (container,) = result.proposal.target.containers
-    assert (container.memory_request_bytes, container.memory_limit_bytes) == (100 * MIB, 100 * MIB)
-    assert names(result) == ("recent_memory_peak",)
+    assert (container.memory_request_bytes, container.memory_limit_bytes) == (100 * MIB, 120 * MIB)
+    assert names(result) == ("recent_memory_peak", "memory_limit_headroom")
     assert "main memory_request 50Mi to 100Mi" in result.proposal.reasons[0].text
 
 
@@ -87,7 +87,7 @@ def test_a_type_that_leaves_resources_alone_is_left_alone():
     )
     assert ruled(scaling, situation).rules == ()
     resource = msgspec.structs.replace(scaling, optimization_type=OptimizationType.RESOURCE_OPTIMIZATION)
-    assert names(ruled(resource, situation)) == ("recent_memory_peak",)
+    assert names(ruled(resource, situation)) == ("recent_memory_peak", "memory_limit_headroom")
 
 
 def test_already_right_does_not_outlive_a_correction():

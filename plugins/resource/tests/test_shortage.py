@@ -91,12 +91,23 @@ def test_a_limit_is_never_below_the_request(bench):
     assert sized.memory_limit_bytes >= sized.memory_request_bytes >= GIB
 
 
-def test_memory_stops_at_a_limit_that_was_never_passed(bench):
+def test_a_memory_request_stops_at_a_limit_that_was_never_passed_and_the_limit_gets_headroom(bench):
     history = bench.history(memory_bytes=bench.memory(spread=0.3))
     top = history["memory_bytes"].max()
     sized = bench.size(bench.snapshot(history, container={"memory_limit_bytes": round(top * 1.001)}))
     assert sized.memory_request_bytes == round(top * 1.001)
-    assert sized.memory_limit_bytes == round(top * 1.001)
+    assert 1.2 * top <= sized.memory_limit_bytes <= 1.2 * top + MIB
+
+
+def test_a_memory_request_is_at_least_the_peak_of_the_period_and_the_limit_a_fifth_more(bench):
+    history = bench.history()
+    memory = history["memory_bytes"]
+    usual = float(np.nanmax(memory))
+    memory[: len(memory) // 50] = 2 * usual  # starting up, two weeks ago
+    proposal = bench.ask(bench.snapshot(history, container={"memory_limit_bytes": 8 * GIB}))
+    (sized,) = proposal.target.containers
+    assert sized.memory_request_bytes >= 2 * usual
+    assert sized.memory_limit_bytes >= 1.2 * 2 * usual
 
 
 def test_a_cpu_request_that_an_hpa_measures_against_does_not_fall(bench):

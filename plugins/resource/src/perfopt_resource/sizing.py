@@ -20,6 +20,7 @@ from perfopt_resource.leak import leak_peak
 from perfopt_resource.observed import Observed
 
 MEMORY_LIMIT_HEADROOM = 1.25
+MEMORY_PEAK_HEADROOM = 1.2
 SMALL_MOVE = 0.10
 SMALL_CPU_CORES = 0.025
 SMALL_MEMORY_BYTES = 32 * 2**20
@@ -87,10 +88,11 @@ def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wan
 
 
 def size_memory(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
-    """Sizes memory: the request covers the highest sample of the validity window.
+    """Sizes memory: the request covers the highest sample of the validity window, and the observed peak.
 
-    The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM); without an OOM kill it never rises
-    above what it is, unless the request needs it, and none is added where there is none.
+    The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM), and at least the observed peak and a
+    fifth (MEMORY_PEAK_HEADROOM). Without an OOM kill it rises above what it is only for the peak or for the
+    request, and none is added where there is none.
 
     Args:
         context: the question.
@@ -109,27 +111,32 @@ def size_memory(context: AnalysisContext, container: Container, seen: Observed, 
     if killed is not None:
         value = max(value, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))
+    peak = float(np.nanmax(hottest))
+    if value < peak:
+        value = peak
+        reasons.append(text.raised_to_peak(container.name, peak))
     request: float = whole_mebibytes(value)
     limit, current = container.memory_limit_bytes, container.memory_request_bytes
     if killed is None and limit is not None and value <= limit < request:
         request = limit  # rounding up must not pass the limit that caps it
     if current is not None and not (killed and request > current):
-        kept = settled(current, request, SMALL_MEMORY_BYTES)
+        kept = settled(current, request, SMALL_MEMORY_BYTES) if current >= peak else request
         reasons += kept_reason(container.name, "memory_request", kept, current, request)
         request = kept
     request, reason = hold_for_autoscaler(context, container.name, "memory", current, request)
     if limit is not None:
-        limit = limit_for(limit, int(request), killed=killed is not None)
+        limit = limit_for(limit, int(request), peak, killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
     return Sized(sized, (*reasons, *reason), request)
 
 
-def limit_for(current: int, request: int, *, killed: bool) -> int:
-    """Returns the limit: the request and its headroom, within the module's rules."""
+def limit_for(current: int, request: int, peak: float, *, killed: bool) -> int:
+    """Returns the limit: the request and its headroom, the peak and its own, within the module's rules."""
     headroom = whole_mebibytes(request * MEMORY_LIMIT_HEADROOM)
-    wanted = max(headroom, current) if killed else max(request, min(headroom, current))
-    return max(int(settled(current, wanted, SMALL_MEMORY_BYTES)), request)
+    least = max(request, whole_mebibytes(peak * MEMORY_PEAK_HEADROOM))
+    wanted = max(headroom, current, least) if killed else max(least, min(headroom, current))
+    return max(int(settled(current, wanted, SMALL_MEMORY_BYTES)) if current >= least else wanted, request)
 
 
 def settled(current: float, wanted: float, small: float) -> float:

@@ -131,6 +131,15 @@ def cpu_limit(name: str, current: float | None, limit: float) -> Reason:
     return Reason(code="cpu_limit", text=f"{name}: {said}")
 
 
+def raised_to_peak(name: str, peak: float) -> Reason:
+    """Says that the request is the observed peak: memory that was used once may be used again."""
+    return Reason(
+        code="memory_peak",
+        text=f"{name}: the memory request is raised to the observed peak of {mebibytes(peak)}.",
+        data={"peak_bytes": round(peak)},
+    )
+
+
 def memory_limit(name: str, current: int | None, limit: int) -> Reason:
     """Says what happens to the memory limit, by the rule memory_limit_headroom."""
     if limit == current:
@@ -138,7 +147,8 @@ def memory_limit(name: str, current: int | None, limit: int) -> Reason:
     else:
         said = (
             f"the memory limit goes from {quantity('memory', current)} to {quantity('memory', limit)}"
-            f" (rule memory_limit_headroom: at most a quarter above the request)."
+            f" (rule memory_limit_headroom: at most a quarter above the request, at least a fifth above"
+            " the observed peak)."
         )
     return Reason(code="memory_limit", text=f"{name}: {said}")
 
