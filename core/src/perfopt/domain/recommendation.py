@@ -150,12 +150,15 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         plugin: key of the strategy; the engine sets it. None where no strategy makes the type.
+        holds: quantities of containers ("cpu_request") for which the evidence is not enough: strategies of
+            other types lower none of them in the same analysis.
     """
 
     optimization_type: OptimizationType
     code: DeclineCode
     reason: str
     plugin: str | None = None
+    holds: tuple[str, ...] = ()
 
 
 _OLD_CODES = {

@@ -7,7 +7,8 @@ import msgspec
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.domain.record import StrategyRecord
-from perfopt.engine.messages import Answers, Outcome
+from perfopt.engine.abstention import Results, bound_by_abstentions
+from perfopt.engine.messages import Answers
 from perfopt.engine.plan import text
 from perfopt.engine.plan.build import conflicts, make_plan, parts_of
 from perfopt.engine.plan.conditions import conditions
@@ -20,7 +21,6 @@ from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.context import AnalysisContext
 from perfopt.rules import RuleSet
 
-Results = Sequence[tuple[StrategyInfo, Outcome]]
 _WARNING_CODES = {
     "failed": "plugin_failed",
     "timed_out": "plugin_timed_out",
@@ -56,7 +56,8 @@ def assemble(
         by_itself: one strategy is evaluated, so its proposal is kept whatever its value.
     """
     context, _ = rules.prepared(context)  # the class that rules set counts for the penalty
-    results = list(zip(infos, answers.outcomes, strict=True))
+    current = context.snapshot.workload.state
+    results = bound_by_abstentions(list(zip(infos, answers.outcomes, strict=True)), current)
     merged = _merged(context, results, rules, plan_record, by_itself=by_itself)
     parts = [] if merged is None else list(merged.proposals)
     rejected = () if merged is None else conflicts(merged.state, context)

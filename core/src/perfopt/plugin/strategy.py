@@ -147,6 +147,16 @@ class Strategy(Protocol):
         """Returns a proposal, or a reason why there is none. Must not raise for any snapshot."""
 
 
-def decline(optimization_type: OptimizationType, code: DeclineCode, reason: str) -> Declined:
-    """Returns "no recommendation", with its reason as one sentence."""
-    return Declined(optimization_type=optimization_type, code=code, reason=reason)
+def decline(
+    optimization_type: OptimizationType, code: DeclineCode, reason: str, *, holds: Sequence[str] = ()
+) -> Declined:
+    """Returns "no recommendation", with its reason as one sentence.
+
+    Args:
+        optimization_type: of the strategy.
+        code: why.
+        reason: the same as a sentence.
+        holds: quantities of containers ("cpu_request") for which the evidence is not enough, so that no
+            strategy of another type may lower them.
+    """
+    return Declined(optimization_type=optimization_type, code=code, reason=reason, holds=tuple(holds))

@@ -29,6 +29,7 @@ from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
 # What stopped most is what the user can do something about.
+_QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 _WORST_FIRST = (DeclineCode.SHORT_HISTORY, DeclineCode.LOW_COVERAGE, DeclineCode.NO_DATA)
 
 
@@ -91,7 +92,8 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     ]
     # Where a container was seen to have too little, any more is better than to leave it so.
     if np.mean(worths) < model.card.floor(cost) and not any(one.short for one in seen):
-        return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, not_sure(context, model, sure, made))
+        reason = not_sure(context, model, sure, made)
+        return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, reason, holds=_QUANTITIES)
     return make_proposal(context, made, prior(model, sure), model)
 
 
@@ -134,4 +136,5 @@ def _declined(skipped: list[InsufficientHistory]) -> Declined:
         return decline(_TYPE, DeclineCode.NO_DATA, "No container of this workload is known.")
     codes = {lacking.code for lacking in skipped}
     code = next(code for code in _WORST_FIRST if code in codes)
-    return decline(_TYPE, code, " ".join(lacking.reason for lacking in skipped if lacking.code is code))
+    reason = " ".join(lacking.reason for lacking in skipped if lacking.code is code)
+    return decline(_TYPE, code, reason, holds=_QUANTITIES)

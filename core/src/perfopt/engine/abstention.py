@@ -1,0 +1,65 @@
+"""An abstention binds: where one type lacks the evidence for a field, no other type lowers it. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from perfopt.domain import fields
+from perfopt.domain.enums import DeclineCode
+from perfopt.domain.recommendation import Declined
+from perfopt.domain.workload import WorkloadState
+from perfopt.engine.messages import Outcome
+from perfopt.engine.registry import StrategyInfo
+from perfopt.plugin.strategy import Proposal
+
+Results = Sequence[tuple[StrategyInfo, Outcome]]
+
+
+def bound_by_abstentions(results: Results, current: WorkloadState) -> list[tuple[StrategyInfo, Outcome]]:
+    """Returns the outcomes with proposals that lower a held field declined.
+
+    A field is held by strategies of other types that abstain from it, unless one of their type proposes.
+
+    Args:
+        results: what the strategies gave.
+        current: the state of the workload.
+    """
+    proposing = {info.optimization_type for info, outcome in results if outcome.status == "ok"}
+    holding = [
+        outcome.declined
+        for info, outcome in results
+        if outcome.declined is not None and outcome.declined.holds and info.optimization_type not in proposing
+    ]
+    return [(info, _bound(outcome, holding, current)) for info, outcome in results] if holding else [*results]
+
+
+def _bound(outcome: Outcome, holding: Sequence[Declined], current: WorkloadState) -> Outcome:
+    proposal = outcome.proposal
+    if proposal is None:
+        return outcome
+    for declined in holding:
+        lowered = _lowered(proposal, declined, current)
+        if lowered:
+            reason = (
+                f"It would lower {', '.join(lowered)}, and {declined.optimization_type} abstains from that:"
+                f" {declined.reason}"
+            )
+            kind = proposal.optimization_type
+            refusal = Declined(optimization_type=kind, code=DeclineCode.LOW_CONFIDENCE, reason=reason)
+            return msgspec.structs.replace(outcome, status="declined", proposal=None, declined=refusal)
+    return outcome
+
+
+def _lowered(proposal: Proposal, declined: Declined, current: WorkloadState) -> list[str]:
+    """Returns the labels of held fields that a proposal lowers."""
+    held = {fields.QUANTITY_OF_NAME[name] for name in declined.holds if name in fields.QUANTITY_OF_NAME}
+    before = fields.all_fields(current)
+    return [
+        fields.label(path)
+        for path, value in sorted(fields.diff(current, proposal.target).items())
+        if fields.is_quantity(path)
+        and path[2] in held
+        and value is not None
+        and before.get(path) is not None
+        and value < before[path]
+    ]

@@ -1,0 +1,78 @@
+"""Where one type abstains from a field for lack of evidence, no other type lowers it."""
+
+import msgspec
+import pytest
+
+from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.recommendation import Evidence
+from perfopt.domain.workload import Container, WorkloadState
+from perfopt.engine.abstention import bound_by_abstentions
+from perfopt.engine.messages import Outcome
+from perfopt.engine.registry import StrategyInfo
+from perfopt.plugin.strategy import Prior, Proposal, decline
+
+RESOURCE, COST = OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.COST_OPTIMIZATION
+MAIN = Container(name="main", cpu_request_cores=1.0, memory_request_bytes=2**30, cpu_limit_cores=2.0)
+CURRENT = WorkloadState(containers=(MAIN,), replicas=3)
+HELD = ("cpu_request", "memory_request")
+
+
+def info(kind, name="one"):
+    prior = Prior(mean=0.5, strength=2.0, source="test")
+    return StrategyInfo(
+        plugin=kind.value,
+        name=name,
+        version="1",
+        optimization_type=kind,
+        metrics=(),
+        forecasts=(),
+        prior=prior,
+    )
+
+
+def abstains(kind=RESOURCE, holds=HELD):
+    declined = decline(kind, DeclineCode.SHORT_HISTORY, "There are 20 h of history.", holds=holds)
+    return info(kind, "abstains"), Outcome(status="declined", declined=declined)
+
+
+def proposes(kind=COST, replicas=3, **quantities):
+    container = msgspec.structs.replace(MAIN, **quantities)
+    target = WorkloadState(containers=(container,), replicas=replicas)
+    proposal = Proposal(optimization_type=kind, target=target, description="Do it.")
+    return info(kind, "proposes"), Outcome(status="ok", proposal=proposal, evidence=Evidence(windows=()))
+
+
+def outcome_of(kind, *results):
+    return {i.optimization_type: one for i, one in bound_by_abstentions(results, CURRENT)}[kind]
+
+
+@pytest.mark.parametrize("lowered", [{"cpu_request_cores": 0.9}, {"memory_request_bytes": 2**29}])
+def test_another_type_does_not_lower_what_is_abstained_from(lowered):
+    bound = outcome_of(COST, abstains(), proposes(**lowered))
+    assert (bound.status, bound.proposal, bound.declined.code) == (
+        "declined",
+        None,
+        DeclineCode.LOW_CONFIDENCE,
+    )
+    assert "20 h of history" in bound.declined.reason
+    assert "main." in bound.declined.reason
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"cpu_request_cores": 1.5}, {"cpu_limit_cores": 1.5}, {"replicas": 2}, {"cpu_request_cores": 1.0}],
+)
+def test_raises_other_fields_and_what_stays_are_free(other):
+    assert outcome_of(COST, abstains(), proposes(**other)).status == "ok"
+
+
+def test_an_abstention_that_holds_nothing_binds_nobody():
+    assert outcome_of(COST, abstains(holds=()), proposes(cpu_request_cores=0.1)).status == "ok"
+
+
+def test_a_proposal_of_the_same_type_is_evidence_enough():
+    results = bound_by_abstentions(
+        [abstains(), proposes(RESOURCE, cpu_request_cores=0.5), proposes(COST, cpu_request_cores=0.5)],
+        CURRENT,
+    )
+    assert [outcome.status for _, outcome in results] == ["declined", "ok", "ok"]
