@@ -3,7 +3,7 @@
     python benchmarks/fleet_packing.py
 
 Then which changes keep a budget half way between all and none of them, by HiGHS. Requests are log-normal,
-1 to 7 replicas uniform, changes halve a request at most: made up, to show packing and programme and not a
+1 to 7 replicas uniform, changes halve a request at most: made up, to show packing and model and not a
 cluster.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from perfopt.config.prices import example_book
 from perfopt.domain.price import GIB, NodeType
 from perfopt.fleet import PodGroup, allocatable, cheapest_possible, pack
-from perfopt.fleet.budget import Option, least_risk
+from perfopt.fleet.budget import ChangeOption, least_risk
 
 BOOK = "example:aws-us-east-1"
 WORKLOADS = (50, 300, 1000)
@@ -53,10 +53,13 @@ def _budget(nodes: list[NodeType], pods: list[PodGroup]) -> None:
         share, unsure = random.uniform(0.5, 1.0), random.uniform(0.02, 0.4)
         cpu, memory = group.cpu_cores * share, group.memory_bytes * share
         less = PodGroup(workload=group.workload, cpu_cores=cpu, memory_bytes=memory, count=group.count)
-        options.append(Option(group, less, unsure * cpu * group.count))
-    now, then = pack(nodes, pods).price_hour, pack(nodes, [one.after for one in options]).price_hour
+        options.append(ChangeOption(group, less, unsure * cpu * group.count))
+    current, recommended = (
+        pack(nodes, pods).price_hour,
+        pack(nodes, [one.after for one in options]).price_hour,
+    )
     begin = time.process_time()
-    found = least_risk(nodes, options, (now + then) / 2, TIME_LIMIT_SECONDS)
+    found = least_risk(nodes, options, (current + recommended) / 2, TIME_LIMIT_SECONDS)
     seconds = time.process_time() - begin
     if found is None:
         print("  no choice keeps the budget")

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
@@ -35,8 +35,8 @@ def go_service(*, slo_ms, limit, request, hpa=None, replicas=4, days=14):
     rng = np.random.default_rng(1)
     steps = np.arange(days * DAY)
     rate = 80 * (0.6 - 0.4 * np.cos(2 * np.pi * steps / DAY)) * (1 + 0.03 * rng.standard_normal(steps.size))
-    load = Load(rate, rate * CPU_SECONDS_PER_REQUEST, np.full(rate.size, limit), np.array(300.0))
-    physics = Service(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, 32.0)))
+    load = ReplicaLoad(rate, rate * CPU_SECONDS_PER_REQUEST, np.full(rate.size, limit), np.array(300.0))
+    physics = ServiceParameters(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, 32.0)))
     answers = shipped_surrogate().predict(physics, load)
     latency = 1000 * np.exp(answers[:, :4] + 0.05 * rng.standard_normal(answers[:, :4].shape))
     container = {

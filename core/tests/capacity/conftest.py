@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service, observe
+from perfopt.capacity import ReplicaLoad, ServiceParameters, observe
 from perfopt.capacity.surrogate import shipped_surrogate
 
 PERIOD = 0.1
@@ -12,13 +12,13 @@ class World:
 
     def service(self, *, share=0.0, ratio=1.0, spread=0.7, wait=0.0, threads=16.0, cores=1.0):
         values = (share, ratio, spread, wait, 0.3 if wait else 0.0, cores, threads)
-        return Service(*(np.array([[value]]) for value in values))
+        return ServiceParameters(*(np.array([[value]]) for value in values))
 
     def windows(self, service, *, cpu=0.004, limit=0.4, busiest=0.85, count=64, noise=0.05, seed=1):
         """Returns what `observe` takes, for windows from a fifth of the busiest load up to it."""
         rng = np.random.default_rng(seed)
         rate = np.linspace(0.2, 1.0, count) * busiest * limit / cpu
-        load = Load(rate, rate * cpu, np.full(count, limit), np.array(5.0))
+        load = ReplicaLoad(rate, rate * cpu, np.full(count, limit), np.array(5.0))
         out = shipped_surrogate().predict(service, load)[0]
         latency = np.exp(out[:, :4] + noise * rng.standard_normal((count, 4)))
         order = rng.permutation(count)
@@ -30,7 +30,7 @@ class World:
 
     def truth(self, service, *, rate, cpu=0.004, limit=0.4):
         """Returns the p99 in ms of windows of 5 s."""
-        load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(5.0))
+        load = ReplicaLoad(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(5.0))
         return 1000 * float(np.exp(shipped_surrogate().predict(service, load)[0, 0, 3]))
 
     def simulate(self, *, rate, cpu, limit, seconds=3000.0, seed=1):

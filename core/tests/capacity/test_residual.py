@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.capacity import Load, Observations
+from perfopt.capacity import GroupedObservations, ReplicaLoad
 from perfopt.capacity.residual import fit_residual
 
 misses = st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=8)
@@ -10,8 +10,10 @@ misses = st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=8)
 
 def learnt(column, deviation):
     groups = len(column)
-    load = Load(np.linspace(1, 9, groups), np.linspace(0.1, 0.9, groups), np.ones(groups), np.array(5.0))
-    observed = Observations(load, np.zeros((groups, 4)), np.zeros(groups), np.full(groups, 10.0))
+    load = ReplicaLoad(
+        np.linspace(1, 9, groups), np.linspace(0.1, 0.9, groups), np.ones(groups), np.array(5.0)
+    )
+    observed = GroupedObservations(load, np.zeros((groups, 4)), np.zeros(groups), np.full(groups, 10.0))
     table = np.repeat(np.array(column)[:, None], 4, axis=1)
     return fit_residual(observed, table, np.full((groups, 4), deviation))
 

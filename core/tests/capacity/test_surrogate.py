@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 
 
 def predicted(service, rate, cpu, limit, window=25.0):
-    load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(window))
+    load = ReplicaLoad(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(window))
     return 1000 * np.exp(shipped_surrogate().predict(service, load)[0, 0, :4])
 
 
@@ -28,6 +28,6 @@ def test_quantiles_are_those_of_a_queue_served_by_hand(world, rate, cpu, limit):
 @given(used=st.floats(0.05, 0.7), limit=st.floats(0.2, 2.0), cpu=st.floats(0.001, 0.02))
 def test_more_load_never_makes_p99_much_better(used, limit, cpu):
     values = (0.0, 1.0, 0.7, 0.02, 0.3, 2.0, 32.0)
-    service = Service(*(np.array([[value]]) for value in values))
+    service = ServiceParameters(*(np.array([[value]]) for value in values))
     quiet, busy = (predicted(service, share * limit / cpu, cpu, limit)[3] for share in (used, used + 0.25))
     assert busy > 0.85 * quiet

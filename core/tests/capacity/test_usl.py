@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.capacity import Scalability, fit_usl
+from perfopt.capacity import ScalabilityLaw, fit_usl
 
 BUSY = np.linspace(1, 40, 30)
 
 
 @given(alone=st.floats(1, 500), contention=st.floats(0, 0.5), coherency=st.floats(0, 0.01))
 def test_the_law_that_made_the_points_is_found(alone, contention, coherency):
-    law = Scalability(alone, contention, coherency)
+    law = ScalabilityLaw(alone, contention, coherency)
     found = fit_usl(law.throughput(BUSY), BUSY)
     assert found.rate_alone == pytest.approx(alone, rel=1e-3)
     assert found.contention == pytest.approx(contention, abs=1e-3)
@@ -20,13 +20,13 @@ def test_the_law_that_made_the_points_is_found(alone, contention, coherency):
 
 
 def test_throughput_peaks_where_the_law_says():
-    law = Scalability(100, 0.05, 0.001)
+    law = ScalabilityLaw(100, 0.05, 0.001)
     rates = law.throughput(np.arange(1, 200.0))
     assert abs(int(np.argmax(rates)) + 1 - law.best_concurrency) <= 1
 
 
 def test_without_coherency_cost_there_is_no_peak():
-    assert Scalability(100, 0.05, 0.0).best_concurrency == math.inf
+    assert ScalabilityLaw(100, 0.05, 0.0).best_concurrency == math.inf
 
 
 def test_a_speed_up_is_not_negative_contention():

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from perfopt.domain.price import NodeType, PriceBook
-from perfopt.fleet import Limit, PodGroup, WorkloadStates, fleet_view, pack
-from perfopt.fleet.budget import NoTimeError, Option, least_risk
+from perfopt.fleet import NodeBudget, PodGroup, WorkloadStates, fleet_view, pack
+from perfopt.fleet.budget import ChangeOption, NoTimeError, least_risk
 
 GIB = 2**30
 SMALL = NodeType(name="small", cores=2, memory_bytes=8 * GIB, price_hour=0.10)
@@ -22,7 +22,7 @@ def option(cpu, gib, count, share, risk, settled=False):
         PodGroup(workload="w", cpu_cores=cpu * part, memory_bytes=gib * part * GIB, count=count)
         for part in (1, share)
     )
-    return Option(before, after, risk, settled)
+    return ChangeOption(before, after, risk, settled)
 
 
 OPTIONS = st.lists(
@@ -45,7 +45,7 @@ def packed(options, changed):
 
 
 def fits_in_total(options, changed, budget):
-    """Whether whole nodes within the budget hold the sum of what is asked for: what the programme knows."""
+    """Whether whole nodes within the budget hold the sum of what is asked for: what the model knows."""
     groups = [one.after if taken else one.before for one, taken in zip(options, changed, strict=True)]
     cpu = sum(group.count * group.cpu_cores for group in groups)
     memory = sum(group.count * group.memory_bytes for group in groups)
@@ -69,7 +69,7 @@ def least(options, allowed):
 @settings(max_examples=20, deadline=None)
 @given(OPTIONS, st.floats(0.2, 1.1))
 def test_highs_and_brute_force_agree_on_the_risk(options, share):
-    """It lies between the least of the programme and the least that can be packed, and the gap says so."""
+    """It lies between the least of the model and the least that can be packed, and the gap says so."""
     budget = share * packed(options, [False] * len(options))
     found = least_risk([SMALL, LARGE], options, budget, 10.0)
     bound = least(options, lambda changed: fits_in_total(options, changed, budget))
@@ -99,7 +99,7 @@ def test_what_is_settled_is_changed_and_no_money_is_no_choice():
     assert least_risk([SMALL], options, 0.05, 10.0) is None
 
 
-def test_no_time_is_said():
+def test_too_little_time_is_an_error():
     options = [option(0.1 + number / 97, 1 + number % 7, 3, 0.5, 1 + number % 5) for number in range(60)]
     with pytest.raises(NoTimeError, match="was found in 1e-09 s"):
         least_risk([SMALL, LARGE], options, 0.7 * packed(options, [False] * 60), 1e-9)
@@ -126,9 +126,9 @@ def test_the_surer_of_two_changes_is_made_where_one_is_enough():
     ]
     kept = [one if one.workload != "unsure" else states("unsure", "1500m", "1500m", 1.0) for one in fleet]
     enough = fleet_view(kept, BOOK).recommended.packed_cost_month + 0.01
-    found = fleet_view(fleet, BOOK, Limit(enough)).budget
+    found = fleet_view(fleet, BOOK, NodeBudget(enough)).budget
     assert found.met
     assert (found.change, found.leave) == (("sure", "short"), ("unsure",))  # what is short is raised anyway
     assert found.fleet.packed_cost_month <= enough
-    assert fleet_view(fleet, BOOK, Limit(1.0)).budget.fleet is None
+    assert fleet_view(fleet, BOOK, NodeBudget(1.0)).budget.fleet is None
     assert fleet_view(fleet, BOOK).budget is None

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Container, NodeType, PriceBook, ServiceClass, Slo, WorkloadId, WorkloadState
 from perfopt.testing import make_context, make_snapshot
@@ -78,8 +78,8 @@ class Bench:
     def served(self, replicas=6, cpu=None, per_request=0.004, limit=2.0, threads=32.0):
         """Returns workload-scoped metrics of a service whose latency follows the law of a queue."""
         cpu = self.cpu(busy=0.6, quiet=0.1) if cpu is None else cpu
-        law = Service(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, threads)))
-        load = Load(cpu / per_request, cpu, np.full(cpu.size, limit), np.array(300.0))
+        law = ServiceParameters(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, threads)))
+        load = ReplicaLoad(cpu / per_request, cpu, np.full(cpu.size, limit), np.array(300.0))
         logs = shipped_surrogate().predict(law, load)[:, :4]
         names = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")
         return dict(zip(names, 1000 * np.exp(logs).T, strict=True)) | {

@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Container, Slo, WorkloadState
 from perfopt.testing import make_context, make_snapshot
@@ -23,7 +23,7 @@ class Bench:
 
     def service(self, *, wait=0.02, threads=32.0, heavy=8.0, cores=2.0):
         values = (0.1, heavy, 0.2, wait, 0.3, cores, threads)
-        return Service(*(np.array([value]) for value in values))
+        return ServiceParameters(*(np.array([value]) for value in values))
 
     def metrics(self, service=None, *, days=14, peak=80.0, cpu=0.004, limit=0.5, noise=0.05, seed=1):
         """Returns container and service metrics of a replica whose rate swings from a fifth to the peak."""
@@ -34,7 +34,7 @@ class Bench:
             * (0.6 - 0.4 * np.cos(2 * np.pi * steps / DAY))
             * (1 + 0.03 * rng.standard_normal(steps.size))
         )
-        load = Load(rate, rate * cpu, np.full(rate.size, limit), np.array(300.0))
+        load = ReplicaLoad(rate, rate * cpu, np.full(rate.size, limit), np.array(300.0))
         out = shipped_surrogate().predict(service if service is not None else self.service(), load)
         latency = 1000 * np.exp(out[:, :4] + noise * rng.standard_normal(out[:, :4].shape))
         container = {
@@ -71,7 +71,7 @@ class Bench:
 
     def p99(self, service, *, rate, limit, cpu=0.004):
         """Returns the true p99 in ms of steps of 5 minutes."""
-        load = Load(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(300.0))
+        load = ReplicaLoad(np.array([rate]), np.array([rate * cpu]), np.array([limit]), np.array(300.0))
         return 1000 * float(np.exp(shipped_surrogate().predict(service, load)[0, 3]))
 
 

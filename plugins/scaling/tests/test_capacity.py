@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Container, Slo, WorkloadState
 from perfopt.testing import make_context, make_snapshot
@@ -21,8 +21,8 @@ def asked(slo, low=0.2):
     steps = np.arange(14 * DAY)
     swing = (1 + low) / 2 - (1 - low) / 2 * np.cos(2 * np.pi * steps / DAY)
     rate = 80 * swing * (1 + 0.03 * rng.standard_normal(steps.size))
-    service = Service(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, 32.0)))
-    load = Load(rate, rate * CPU, np.full(rate.size, LIMIT), np.array(300.0))
+    service = ServiceParameters(*(np.array([value]) for value in (0.1, 8.0, 0.2, 0.02, 0.3, 2.0, 32.0)))
+    load = ReplicaLoad(rate, rate * CPU, np.full(rate.size, LIMIT), np.array(300.0))
     out = shipped_surrogate().predict(service, load)
     latency = 1000 * np.exp(out[:, :4] + 0.05 * rng.standard_normal(out[:, :4].shape))
     names = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")

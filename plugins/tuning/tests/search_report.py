@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import beta
 
-from perfopt.capacity import LEVELS, Load, Service
+from perfopt.capacity import LEVELS, ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Array
 from perfopt_tuning.knobs.read import shipped_catalogue
@@ -173,7 +173,7 @@ def _queue_curve(draw: np.random.Generator) -> tuple[float, Array, Array]:
         return math.exp(draw.uniform(math.log(low), math.log(high)))
 
     cpu, used, two_kinds = between(3e-4, 0.08), between(0.06, 1.2), draw.random() < 0.45
-    service = Service(
+    service = ServiceParameters(
         heavy_share=np.array(draw.uniform(0.02, 0.3) if two_kinds else 0.0),
         heavy_ratio=np.array(between(2, 16) if two_kinds else 1.0),
         spread=np.array(draw.uniform(0.02, 0.5 if two_kinds else 1.8)),
@@ -184,7 +184,7 @@ def _queue_curve(draw: np.random.Generator) -> tuple[float, Array, Array]:
     )
     least = used / 0.97
     sizes = np.geomspace(least, min(least * between(2, 5), MAX_CORES), 2 * POINTS)
-    load = Load(np.array(used / cpu), np.array(used), sizes, np.array(WINDOW_SECONDS))
+    load = ReplicaLoad(np.array(used / cpu), np.array(used), sizes, np.array(WINDOW_SECONDS))
     p99 = shipped_surrogate().predict(service, load)[..., LEVELS.index(0.99)]
     return used, sizes, np.minimum.accumulate(p99)  # a smaller limit is never faster
 

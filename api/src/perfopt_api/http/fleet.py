@@ -11,7 +11,7 @@ from perfopt.config.documents import suggestion
 from perfopt.config.prices import EXAMPLE, example_book
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError
-from perfopt.fleet import FleetView, Limit, fleet_view, states_in_force
+from perfopt.fleet import FleetView, NodeBudget, fleet_view, states_in_force
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import Ports, all_recommendations
 
@@ -42,7 +42,7 @@ async def get_fleet(
     book = _book(ports, price_book)
     states = states_in_force(await all_recommendations(ports.store), await ports.store.plans())
     # a thousand workloads take seconds to pack
-    return await asyncio.to_thread(fleet_view, states, book, None if budget is None else Limit(budget))
+    return await asyncio.to_thread(fleet_view, states, book, None if budget is None else NodeBudget(budget))
 
 
 def _book(ports: Ports, name: str | None) -> PriceBook:

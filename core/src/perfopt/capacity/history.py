@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from perfopt.capacity.latency import UNLIMITED_CORES
 from perfopt.capacity.law import LEVELS
-from perfopt.capacity.observations import Observations, observe
+from perfopt.capacity.observations import GroupedObservations, observe
 from perfopt.domain.enums import DeclineCode
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
@@ -19,7 +19,7 @@ _HEADROOM = 1.5  # of the most CPU used, where no limit is set
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ReplicaHistory:
     """The mean replica of a service; all arrays of shape (steps,), NaN where missing.
 
     Attributes:
@@ -44,7 +44,7 @@ class History:
     limited: bool
     step_seconds: int
 
-    def observations(self) -> Observations | None:
+    def observations(self) -> GroupedObservations | None:
         """Returns the windows grouped for identification."""
         return observe(
             self.rate / self.parts,
@@ -64,7 +64,7 @@ class History:
         return found
 
 
-def read_history(context: AnalysisContext) -> History | InsufficientHistory:
+def read_history(context: AnalysisContext) -> ReplicaHistory | InsufficientHistory:
     """Reads the history of a service, or what it lacks."""
     snapshot = context.snapshot
     service = snapshot.service
@@ -80,7 +80,7 @@ def read_history(context: AnalysisContext) -> History | InsufficientHistory:
     replicas = running_replicas(snapshot)
     cpu = _mean(snapshot.series(name, "cpu_cores"), snapshot.grid.size)
     limit, limited = _limit(snapshot, name, cpu)
-    return History(
+    return ReplicaHistory(
         container=name,
         rate=service["requests_per_second"] / replicas,
         cpu_cores=cpu,

@@ -11,15 +11,15 @@ from functools import lru_cache
 import numpy as np
 
 from perfopt.capacity.latency import LatencyModel
-from perfopt.capacity.law import Load, Service
-from perfopt.capacity.observations import Observations
+from perfopt.capacity.law import ReplicaLoad, ServiceParameters
+from perfopt.capacity.observations import GroupedObservations
 from perfopt.capacity.residual import fit_residual
-from perfopt.capacity.surrogate import Surrogate, read_surrogate, shipped_surrogate
+from perfopt.capacity.surrogate import LatencySurrogate, read_surrogate, shipped_surrogate
 from perfopt.metrics.snapshot import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Fitting:
+class FittingOptions:
     """Constants of the fit. docs/research/latency.md says what others would have given.
 
     Attributes:
@@ -50,7 +50,7 @@ LARGEST_MISS = 0.35  # median relative miss of the fitted law on what it was fit
 _WEIGHTS = np.array([1.0, 0.8, 0.8, 1.0, 1.0])  # p90, p95 and p99 of a window are not independent
 _PROBE = 0.05
 _FARTHEST = 4.0
-_MIN_WAIT = 0.002  # a shorter one can't be told from work
+_MIN_WAIT = 0.002  # a shorter one cannot be separated from work
 # One kind of request or two, few threads or many; the other coordinates begin at their middle.
 _STARTS = np.array(
     [
@@ -62,13 +62,13 @@ _STARTS = np.array(
 
 
 def identify(
-    observed: Observations,
+    observed: GroupedObservations,
     *,
     trained: bytes | None = None,
-    surrogate: Surrogate | None = None,
-    fitting: Fitting | None = None,
+    surrogate: LatencySurrogate | None = None,
+    fitting: FittingOptions | None = None,
 ) -> LatencyModel | NotIdentified:
-    """Returns the latency model of a service, or why its history does not tell one.
+    """Returns the latency model of a service, or why its history does not determine one.
 
     What comes of the last observations is remembered: several strategies identify the same history, at the
     same origins.
@@ -81,7 +81,7 @@ def identify(
     """
     if surrogate is None and fitting is None:
         return _remembered(_Identification(_content(observed), trained, observed))
-    return _identify(observed, surrogate or shipped_surrogate(), fitting or Fitting())
+    return _identify(observed, surrogate or shipped_surrogate(), fitting or FittingOptions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,10 @@ class _Identification:
 
     content: bytes
     trained: bytes | None
-    observed: Observations = field(compare=False)
+    observed: GroupedObservations = field(compare=False)
 
 
-def _content(observed: Observations) -> bytes:
+def _content(observed: GroupedObservations) -> bytes:
     load = observed.load
     parts = [load.rate, load.cpu_cores, load.limit_cores, load.window_seconds]
     parts += [observed.log_latency, observed.throttled, observed.windows]
@@ -103,14 +103,16 @@ def _content(observed: Observations) -> bytes:
 @lru_cache(maxsize=32)
 def _remembered(given: _Identification) -> LatencyModel | NotIdentified:
     surrogate = shipped_surrogate() if given.trained is None else read_surrogate(given.trained)
-    return _identify(given.observed, surrogate, Fitting())
+    return _identify(given.observed, surrogate, FittingOptions())
 
 
-def _identify(observed: Observations, network: Surrogate, fitting: Fitting) -> LatencyModel | NotIdentified:
+def _identify(
+    observed: GroupedObservations, network: LatencySurrogate, fitting: FittingOptions
+) -> LatencyModel | NotIdentified:
     weak = _too_little(observed)
     if weak is not None:
         return NotIdentified(weak)
-    search = _Search(observed, network, fitting)
+    search = _ParameterSearch(observed, network, fitting)
     points, costs = search.run()
     weights = np.exp(costs.min() - costs)
     model = LatencyModel(
@@ -131,7 +133,7 @@ def _identify(observed: Observations, network: Surrogate, fitting: Fitting) -> L
     return model.with_residual(fit_residual(observed, misses, search.deviation[:, :-1]))
 
 
-def decode(points: Array, observed: Observations) -> Service:
+def decode(points: Array, observed: GroupedObservations) -> ServiceParameters:
     """Returns the services at points (..., 7) of the normal coordinates, with an axis more for groups."""
     share = 0.3 * _sigmoid(1.5 * points[..., 0])
     ratio = np.where(share < 0.003, 1.0, 1 + 15 * _sigmoid(1.2 * points[..., 1] - 0.8))
@@ -141,7 +143,7 @@ def decode(points: Array, observed: Observations) -> Service:
     rest = np.maximum(median - light / np.sqrt(1 + spread**2), 0.0) * np.exp(0.12 * points[..., 3])
     waits = rest >= _MIN_WAIT
     wait = np.where(waits, rest, 0.0)
-    return Service(
+    return ServiceParameters(
         heavy_share=share[..., None],
         heavy_ratio=ratio[..., None],
         spread=spread[..., None],
@@ -152,10 +154,12 @@ def decode(points: Array, observed: Observations) -> Service:
     )
 
 
-class _Search:
+class _ParameterSearch:
     """Levenberg-Marquardt on all starts at once."""
 
-    def __init__(self, observed: Observations, surrogate: Surrogate, fitting: Fitting) -> None:
+    def __init__(
+        self, observed: GroupedObservations, surrogate: LatencySurrogate, fitting: FittingOptions
+    ) -> None:
         self.observed, self.surrogate, self.fitting = observed, surrogate, fitting
         self.measured = np.concatenate([observed.log_latency, 2 * observed.throttled[:, None]], axis=1)
         between = surrogate.spread(decode(_STARTS, observed), observed.load).mean(axis=0)
@@ -205,7 +209,7 @@ class _Search:
         return np.clip(-np.linalg.solve(damped, gradient[..., None])[..., 0], -1.5, 1.5)
 
 
-def _too_little(observed: Observations) -> str | None:
+def _too_little(observed: GroupedObservations) -> str | None:
     if observed.requests < MIN_REQUESTS:
         return f"{observed.requests:.0f} requests were measured, {MIN_REQUESTS} are needed"
     varied = float(observed.load.rate.max() / max(observed.load.rate.min(), 1e-9))
@@ -221,9 +225,9 @@ def _too_little(observed: Observations) -> str | None:
     return None
 
 
-def _misses(model: LatencyModel, observed: Observations) -> Array:
+def _misses(model: LatencyModel, observed: GroupedObservations) -> Array:
     """Returns log(measured / predicted) by group and level."""
-    load: Load = observed.load
+    load: ReplicaLoad = observed.load
     return observed.log_latency - np.log(model.quantiles(load))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from perfopt.capacity.law import INPUTS, LEVELS
-from perfopt.capacity.surrogate import Surrogate, read_surrogate
+from perfopt.capacity.surrogate import LatencySurrogate, read_surrogate
 from perfopt.capacity.training.trainer import LatencyTrainer
 from perfopt.errors import InvalidInputError
 from perfopt.plugin.models import Trainer
@@ -19,7 +19,7 @@ class LatencyKind:
     description: str = "latency of a service under a CPU quota"
     trainer: Trainer | None = field(default_factory=LatencyTrainer)
 
-    def load(self, content: bytes) -> Surrogate:
+    def load(self, content: bytes) -> LatencySurrogate:
         """Returns the surrogate of a file's content.
 
         Raises:

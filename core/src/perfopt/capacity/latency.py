@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfopt.capacity.law import LEVELS, Load, Service
-from perfopt.capacity.residual import Residual
-from perfopt.capacity.surrogate import Surrogate
+from perfopt.capacity.law import LEVELS, ReplicaLoad, ServiceParameters
+from perfopt.capacity.residual import LatencyResidual
+from perfopt.capacity.surrogate import LatencySurrogate
 from perfopt.metrics.snapshot import Array
 
 UNLIMITED_CORES = 3.0  # the largest limit the surrogate has seen stands for none
@@ -27,30 +27,32 @@ class LatencyModel:
         residual: what production adds; None is nothing.
     """
 
-    service: Service
+    service: ServiceParameters
     weights: Array
     cpu_seconds_per_request: float
     window_seconds: float
     seen_rate: tuple[float, float]
-    surrogate: Surrogate
-    residual: Residual | None = None
+    surrogate: LatencySurrogate
+    residual: LatencyResidual | None = None
 
-    def with_residual(self, residual: Residual | None) -> "LatencyModel":
+    def with_residual(self, residual: LatencyResidual | None) -> "LatencyModel":
         """Returns the model with another residual."""
         return replace(self, residual=residual)
 
-    def load(self, rate: float, limit_cores: Array | float, window_seconds: float | None = None) -> Load:
+    def load(
+        self, rate: float, limit_cores: Array | float, window_seconds: float | None = None
+    ) -> ReplicaLoad:
         """Returns what a replica is under at a rate and at limits."""
         limits = np.atleast_1d(np.asarray(limit_cores, dtype=np.float64))
         cpu = np.minimum(rate * self.cpu_seconds_per_request, limits)
-        return Load(
+        return ReplicaLoad(
             np.full(limits.shape, max(rate, 1e-3)),
             cpu,
             limits,
             np.asarray(window_seconds or self.window_seconds),
         )
 
-    def quantiles(self, load: Load) -> Array:
+    def quantiles(self, load: ReplicaLoad) -> Array:
         """Returns latency in seconds at LEVELS, shape (loads, 4), non-decreasing in the level."""
         logs = np.tensordot(self.weights, self._candidates(load), axes=1)
         if self.residual is not None:
@@ -58,7 +60,7 @@ class LatencyModel:
         seconds: Array = np.maximum.accumulate(np.exp(logs), axis=-1)
         return seconds
 
-    def latency_ms(self, load: Load, quantile: float) -> Array:
+    def latency_ms(self, load: ReplicaLoad, quantile: float) -> Array:
         """Returns latency in ms at one quantile, between LEVELS linearly in its logarithm."""
         logs = np.log(self.quantiles(load))
         at = np.interp(quantile, LEVELS, np.arange(len(LEVELS)))
@@ -67,7 +69,7 @@ class LatencyModel:
         milliseconds: Array = 1000 * np.exp(mixed)
         return milliseconds
 
-    def throttled(self, load: Load) -> Array:
+    def throttled(self, load: ReplicaLoad) -> Array:
         """Returns the share of throttled periods, shape (loads,)."""
         doubled = np.tensordot(self.weights, self.surrogate.predict(self.service, load)[..., -1], axes=1)
         return np.clip(doubled / 2, 0.0, 1.0)
@@ -88,5 +90,5 @@ class LatencyModel:
         """How long a request waits downstream."""
         return float(self.weights @ self.service.wait_seconds[:, 0])
 
-    def _candidates(self, load: Load) -> Array:
+    def _candidates(self, load: ReplicaLoad) -> Array:
         return self.surrogate.predict(self.service, load)[..., :-1]

@@ -20,8 +20,8 @@ _LEAST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """One service or a batch of them: arrays that broadcast against each other and against a Load.
+class ServiceParameters:
+    """One service or a batch of them: arrays that broadcast against each other and against a ReplicaLoad.
 
     Attributes:
         heavy_share, heavy_ratio: this share of the requests needs that many times the CPU of the others.
@@ -42,7 +42,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ReplicaLoad:
     """What one replica is under: arrays that broadcast.
 
     Attributes:
@@ -64,7 +64,7 @@ class Load:
         return used
 
 
-def closed_forms(service: Service, load: Load) -> Array:
+def closed_forms(service: ServiceParameters, load: ReplicaLoad) -> Array:
     """Returns the surrogate's inputs, shape (..., inputs), for the broadcast shape of both arguments.
 
     Among them: Kingman's approximation of the wait, u/(1-u) * (1 + cv^2)/2 * s (Kingman 1961, with Poisson

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.capacity.law import Load
+from perfopt.capacity.law import ReplicaLoad
 from perfopt.metrics.snapshot import Array
 
 GROUPS = 8
@@ -13,7 +13,7 @@ MIN_REQUESTS = 10  # in a window, or its quantiles say nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Observations:
+class GroupedObservations:
     """Windows grouped by utilisation, each value the mean of its group, busier groups later.
 
     Attributes:
@@ -24,7 +24,7 @@ class Observations:
         windows: how many are in each group.
     """
 
-    load: Load
+    load: ReplicaLoad
     log_latency: Array
     throttled: Array
     windows: Array
@@ -47,7 +47,7 @@ def observe(
     latency_seconds: Array,
     throttled: Array,
     window_seconds: float,
-) -> Observations | None:
+) -> GroupedObservations | None:
     """Groups windows of one replica by utilisation; None where fewer than two groups can be filled.
 
     Windows at the limit, and the one after each, are left out: they show a backlog of earlier load.
@@ -77,8 +77,8 @@ def observe(
     def means(values: Array) -> Array:
         return np.array([_mean(values[chunk]) for chunk in chunks])
 
-    return Observations(
-        load=Load(means(rate), means(cpu_cores), means(limit_cores), np.asarray(window_seconds)),
+    return GroupedObservations(
+        load=ReplicaLoad(means(rate), means(cpu_cores), means(limit_cores), np.asarray(window_seconds)),
         log_latency=means(logs),
         throttled=means(throttled),
         windows=np.array([float(chunk.size) for chunk in chunks]),

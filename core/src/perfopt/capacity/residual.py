@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.capacity.observations import Observations
+from perfopt.capacity.observations import GroupedObservations
 from perfopt.metrics.snapshot import Array
 
 _TYPICAL = (
     0.1  # standard deviation of what the law leaves unexplained of a service, before anything is measured
 )
-_MOST = 0.3
+_MAX = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
+class LatencyResidual:
     """log(measured / law) at LEVELS as a function of utilisation, non-decreasing in it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Residual:
         return np.stack(columns, -1)
 
 
-def fit_residual(observed: Observations, misses: Array, deviation: Array) -> Residual:
+def fit_residual(observed: GroupedObservations, misses: Array, deviation: Array) -> LatencyResidual:
     """Learns the residual from log(measured / law) by group and level, NaN where not measured.
 
     Pool-adjacent-violators (Ayer et al. 1955) by level, shrunk towards nothing as far as it may be chance.
@@ -44,8 +44,8 @@ def fit_residual(observed: Observations, misses: Array, deviation: Array) -> Res
     believed = _TYPICAL**2 / (_TYPICAL**2 + deviation**2)
     known = np.where(np.isfinite(misses), misses, 0.0) * believed
     columns = [_isotonic(column, observed.windows) for column in known.T]
-    values = np.clip(np.stack(columns, -1), -_MOST, _MOST)
-    return Residual(observed.load.utilisation, values)
+    values = np.clip(np.stack(columns, -1), -_MAX, _MAX)
+    return LatencyResidual(observed.load.utilisation, values)
 
 
 def _isotonic(values: Array, weights: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.capacity.law import Load, Service, closed_forms
+from perfopt.capacity.law import ReplicaLoad, ServiceParameters, closed_forms
 from perfopt.metrics.snapshot import Array
 
 _Floats = NDArray[np.float32]
@@ -23,7 +23,7 @@ _Layers = Sequence[tuple[_Floats, _Floats]]
 
 
 @dataclass(frozen=True, slots=True)
-class Surrogate:
+class LatencySurrogate:
     """Weights of the two networks.
 
     Attributes:
@@ -38,7 +38,7 @@ class Surrogate:
     spread_layers: _Layers
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Surrogate":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "LatencySurrogate":
         """Returns the surrogate whose `arrays` a fit wrote."""
         return cls(
             mean=arrays["mean"].astype(np.float32),
@@ -47,7 +47,7 @@ class Surrogate:
             spread_layers=_layers(arrays, "spread"),
         )
 
-    def predict(self, service: Service, load: Load) -> Array:
+    def predict(self, service: ServiceParameters, load: ReplicaLoad) -> Array:
         """Returns log quantiles in seconds at LEVELS, then the throttled share doubled: shape (..., 5).
 
         The last is doubled so that a tenth of throttled periods weighs as much as a fifth of latency.
@@ -58,7 +58,7 @@ class Surrogate:
         outputs[..., :-1] += np.log(base)[..., None]
         return outputs
 
-    def spread(self, service: Service, load: Load) -> Array:
+    def spread(self, service: ServiceParameters, load: ReplicaLoad) -> Array:
         """Returns the standard deviation of each output between windows, shape (..., 5)."""
         logs = _run(self.spread_layers, self._scaled(closed_forms(service, load)))
         return np.exp(logs.astype(np.float64))
@@ -68,20 +68,20 @@ class Surrogate:
 
 
 @cache
-def shipped_surrogate() -> Surrogate:
+def shipped_surrogate() -> LatencySurrogate:
     """Returns the surrogate of the package."""
     return read_surrogate((resources.files("perfopt.capacity") / "surrogate.npz").read_bytes())
 
 
 @lru_cache(maxsize=4)
-def read_surrogate(content: bytes) -> Surrogate:
+def read_surrogate(content: bytes) -> LatencySurrogate:
     """Returns the surrogate of a file's content, read once for each content.
 
     Raises:
         ValueError, KeyError, OSError, EOFError, BadZipFile: the content is none.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Surrogate.from_arrays({name: arrays[name] for name in arrays.files})
+        return LatencySurrogate.from_arrays({name: arrays[name] for name in arrays.files})
 
 
 def _layers(arrays: Mapping[str, NDArray[Any]], name: str) -> _Layers:

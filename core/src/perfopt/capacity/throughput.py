@@ -1,7 +1,7 @@
 """What a workload serves in total, and what one of its replicas serves within the latency objective.
 
 What a replica serves within its objective is read from the latency model, where production variation
-identifies one: the highest rate up to which the predicted quantile keeps the objective with MARGIN to spare.
+identifies one: the highest rate up to which the predicted quantile meets the objective with MARGIN.
 Elsewhere it is what was seen: use is sorted into ten parts, and the objective holds below the first in which
 it was missed.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from perfopt.capacity.history import read_history
 from perfopt.capacity.identify import NotIdentified, identify
-from perfopt.capacity.outlook import BUSIEST, Outlook, outlook
+from perfopt.capacity.predictor import BUSIEST, LatencyPredictor, latency_predictor
 from perfopt.domain.workload import Slo
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
@@ -27,13 +27,13 @@ _FARTHEST = 2.0  # times the busiest rate that the model was identified on
 
 
 @dataclass(frozen=True, slots=True)
-class Throughput:
+class ReplicaThroughput:
     """What one replica serves.
 
     Attributes:
         requests_per_core: requests per second that a core served; None where they are not measured.
         cores_within: CPU of a replica up to which the latency objective is kept; None without an objective,
-            where no load that was seen missed it, or where nothing tells.
+            where no load that was seen missed it, or where nothing shows it.
         requests_within: requests per second of a replica there; None where requests are not measured.
         basis: "model" for the latency model, "seen" for what was measured at each load; None where
             `cores_within` is.
@@ -45,7 +45,7 @@ class Throughput:
     basis: Literal["model", "seen"] | None = None
 
 
-def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> Throughput:
+def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> ReplicaThroughput:
     """Learns what a replica serves, within its objective if it has one.
 
     Args:
@@ -56,14 +56,14 @@ def throughput(context: AnalysisContext, cores: Array, replicas: Array) -> Throu
     snapshot = context.snapshot
     each, slo = _requests_per_core(snapshot, cores), snapshot.workload.slo
     if slo is None:
-        return Throughput(each)
+        return ReplicaThroughput(each)
     by_model = _modelled(context, slo)
     if by_model is not None and each:
-        return Throughput(each, by_model / each, by_model, "model")
+        return ReplicaThroughput(each, by_model / each, by_model, "model")
     seen = _seen(snapshot, slo, cores / replicas)
     if seen is None:
-        return Throughput(each)
-    return Throughput(each, seen, None if each is None else seen * each, "seen")
+        return ReplicaThroughput(each)
+    return ReplicaThroughput(each, seen, None if each is None else seen * each, "seen")
 
 
 def total_cores(snapshot: WorkloadSnapshot, replicas: Array) -> Array:
@@ -102,17 +102,21 @@ def _requests_per_core(snapshot: WorkloadSnapshot, cores: Array) -> float | None
 
 
 def _modelled(context: AnalysisContext, slo: Slo) -> float | None:
-    """Returns the rate of a replica up to which the latency model keeps an objective, if it can tell."""
+    """Returns the rate of a replica up to which the latency model meets an objective; None if unknown."""
     history = read_history(context)
     observed = None if isinstance(history, InsufficientHistory) else history.observations()
     if observed is None or isinstance(history, InsufficientHistory):
         return None
     model = identify(observed, trained=context.models.get("latency"))
-    found = None if isinstance(model, NotIdentified) else outlook(history, model, slo.quantile, slice(None))
+    found = (
+        None
+        if isinstance(model, NotIdentified)
+        else latency_predictor(history, model, slo.quantile, slice(None))
+    )
     return None if found is None else _rate_within(found, slo)
 
 
-def _rate_within(found: Outlook, slo: Slo) -> float | None:
+def _rate_within(found: LatencyPredictor, slo: Slo) -> float | None:
     model = found.model
     most = min(
         BUSIEST * found.limit_cores / model.cpu_seconds_per_request,
@@ -120,8 +124,8 @@ def _rate_within(found: Outlook, slo: Slo) -> float | None:
     )
     rates = np.linspace(0.0, most, _RATES + 1)[1:]
     limits = np.full(_RATES, found.limit_cores)
-    kept, _ = found.keeps(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
-    count = int(np.logical_and.accumulate(kept).sum())
+    met, _ = found.meets(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
+    count = int(np.logical_and.accumulate(met).sum())
     return float(rates[count - 1]) if count else None
 
 

@@ -11,7 +11,7 @@ _MIN_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Scalability:
+class ScalabilityLaw:
     """X(N) = rate_alone N / (1 + contention (N - 1) + coherency N (N - 1)) (Gunther 2007, chapter 4).
 
     Attributes:
@@ -39,8 +39,8 @@ class Scalability:
         return math.sqrt(max(1 - self.contention, 0.0) / self.coherency)
 
 
-def fit_usl(throughput: Array, concurrency: Array) -> Scalability | None:
-    """Fits the law by least squares of N / X, which is linear in it; None where the points do not tell.
+def fit_usl(throughput: Array, concurrency: Array) -> ScalabilityLaw | None:
+    """Fits the law by least squares of N / X, which is linear in it; None where that is not determined.
 
     Args:
         throughput: requests per second, shape (n,).
@@ -54,7 +54,7 @@ def fit_usl(throughput: Array, concurrency: Array) -> Scalability | None:
     alone, contention, coherency = _non_negative(columns * (rate / busy)[:, None])
     if alone <= 0:
         return None
-    return Scalability(1 / alone, contention / alone, coherency / alone)
+    return ScalabilityLaw(1 / alone, contention / alone, coherency / alone)
 
 
 def _non_negative(columns: Array) -> tuple[float, float, float]:

@@ -73,7 +73,7 @@ def fleet(
     from perfopt.cli.output.fleet import fleet_text
     from perfopt.cli.output.render import to_json
     from perfopt.domain.period import parse_duration, parse_instant
-    from perfopt.fleet import Limit, fleet_view
+    from perfopt.fleet import NodeBudget, fleet_view
 
     end = None if until is None else parse_instant(until, field="until")
     lengths = parse_duration(period, field="period"), parse_duration(validity, field="validity")
@@ -81,7 +81,7 @@ def fleet(
     states, book = asyncio.run(
         _states(source, services, config, end, lengths, parse_types(type_names), price_book)
     )
-    view = fleet_view(states, book, None if budget is None else Limit(budget, time_limit))
+    view = fleet_view(states, book, None if budget is None else NodeBudget(budget, time_limit))
     click.echo(to_json(view) if form == "json" else fleet_text(view), nl=False)
 
 

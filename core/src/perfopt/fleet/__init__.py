@@ -5,13 +5,13 @@ from perfopt.fleet.packing import PackedNode, Packing, pack
 from perfopt.fleet.pods import PodGroup, pod_group
 from perfopt.fleet.relaxation import cheapest_possible
 from perfopt.fleet.states import states_in_force, states_of_result
-from perfopt.fleet.view import FleetBudget, FleetSide, FleetView, Limit, WorkloadStates, fleet_view
+from perfopt.fleet.view import FleetBudget, FleetSide, FleetView, NodeBudget, WorkloadStates, fleet_view
 
 __all__ = [
     "FleetBudget",
     "FleetSide",
     "FleetView",
-    "Limit",
+    "NodeBudget",
     "PackedNode",
     "Packing",
     "PodGroup",

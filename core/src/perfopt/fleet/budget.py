@@ -1,4 +1,4 @@
-"""Which changes bring a fleet's nodes within a budget at the least risk: a mixed-integer programme.
+"""Which changes bring a fleet's nodes within a budget at the least risk: a mixed-integer model.
 
     minimise    Σ_w risk_w x_w
     subject to  Σ_n cores_n y_n  >= Σ_w (1 - x_w) cpu_w + x_w cpu'_w        and memory alike
@@ -6,7 +6,7 @@
                 x binary: workload w is changed as recommended;  y integer: nodes of type n
 
 Nodes come whole and are shared, so no workload can be decided by itself: HiGHS (Huangfu and Hall 2018, by
-scipy.optimize.milp) solves it by branch and cut within a time limit. The programme knows only what nodes
+scipy.optimize.milp) solves it by branch and cut within a time limit. The model knows only what nodes
 hold in total; a packing of what it chose is the proof, and where that costs more than the budget the
 programme is solved again with less. The bound of the first solution holds for all: packing is narrower.
 """
@@ -31,8 +31,8 @@ from perfopt.fleet.packing import Packing, pack
 from perfopt.fleet.pods import PodGroup
 
 ROUNDS = 3
-_GAP = 1e-3  # of the programme, which packing widens anyway
-_MAX_SPARED, _SPARED_PODS = 32, 3000  # changes tried to be left out, each by a packing of all workloads
+_GAP = 1e-3  # of the model, which packing widens anyway
+_MAX_REMOVALS, _REMOVAL_PODS = 32, 3000  # changes tried to be left out, each by a packing of all workloads
 _INFEASIBLE = 2  # of scipy's OptimizeResult.status
 _ROUNDING = 1e-9
 _ONE_AT_A_TIME = threading.Lock()
@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class ChangeOption:
     """What may become of a workload.
 
     Attributes:
@@ -57,12 +57,12 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenChanges:
     """What is changed.
 
     Attributes:
         changed: of each option, whether it is.
-        packing: of the pods then.
+        packing: of the pods with the changes.
         risk: of the changes that are not settled.
         gap: (risk - proven bound) / risk; 0 is proven least.
     """
@@ -80,15 +80,15 @@ class NoTimeError(InvalidInputError):
 
 
 def least_risk(
-    nodes: Sequence[NodeType], options: Sequence[Option], budget_hour: float, time_limit: float
-) -> Choice | None:
+    nodes: Sequence[NodeType], options: Sequence[ChangeOption], budget_hour: float, time_limit: float
+) -> ChosenChanges | None:
     """Returns what to change so that nodes cost no more than a budget; None where no choice was found to.
 
     Args:
         nodes: types with their room for pods.
         options: one a workload; each side must fit one of the types.
         budget_hour: price of all nodes for an hour, at most.
-        time_limit: seconds for each solution of the programme.
+        time_limit: seconds for each solution of the model.
 
     Raises:
         NoTimeError: nothing was found within the time limit.
@@ -97,42 +97,42 @@ def least_risk(
     solved = _solve(nodes, options, budget_hour, time_limit)
     if solved is None:
         return None
-    asked, bound, best = budget_hour, solved[1], (True,) * len(options)
+    wanted, bound, best = budget_hour, solved[1], (True,) * len(options)
     high, low = budget_hour, None  # the least that packed dearer than the budget, the most that did not
     for _ in range(ROUNDS):
         over = -1.0 if solved is None else _packed(nodes, options, solved[0]).price_hour - budget_hour
         if solved is not None and over <= _ROUNDING:
             best = min(best, solved[0], key=lambda changed: _risk(options, changed))
         if solved is not None and over > _ROUNDING:
-            high = asked
-        elif asked == budget_hour:
+            high = wanted
+        elif wanted == budget_hour:
             break
         else:
-            low = asked
-        asked = high - max(over, 0.0) if low is None else (low + high) / 2
-        solved = _solve(nodes, options, asked, time_limit) if asked > 0 else None
+            low = wanted
+        wanted = high - max(over, 0.0) if low is None else (low + high) / 2
+        solved = _solve(nodes, options, wanted, time_limit) if wanted > 0 else None
     if _packed(nodes, options, best).price_hour > budget_hour + _ROUNDING:
         return None
-    return _spared(nodes, options, budget_hour, best, bound)
+    return _without_redundant(nodes, options, budget_hour, best, bound)
 
 
-def _risk(options: Sequence[Option], changed: Sequence[bool]) -> float:
+def _risk(options: Sequence[ChangeOption], changed: Sequence[bool]) -> float:
     return sum(one.risk for one, taken in zip(options, changed, strict=True) if taken and not one.settled)
 
 
-def _packed(nodes: Sequence[NodeType], options: Sequence[Option], changed: Sequence[bool]) -> Packing:
+def _packed(nodes: Sequence[NodeType], options: Sequence[ChangeOption], changed: Sequence[bool]) -> Packing:
     return pack(
         nodes, [one.after if taken else one.before for one, taken in zip(options, changed, strict=True)]
     )
 
 
-def _spared(
+def _without_redundant(
     nodes: Sequence[NodeType],
-    options: Sequence[Option],
+    options: Sequence[ChangeOption],
     budget_hour: float,
     changed: tuple[bool, ...],
     bound: float,
-) -> Choice:
+) -> ChosenChanges:
     """Leaves out changes that the packing can do without, the riskiest first."""
     packing = _packed(nodes, options, changed)
     taken = [
@@ -140,7 +140,7 @@ def _spared(
         for index, one in enumerate(options)
         if changed[index] and not one.settled and one.before != one.after
     ]
-    tries = min(_MAX_SPARED, _SPARED_PODS // max(len(options), 1))
+    tries = min(_MAX_REMOVALS, _REMOVAL_PODS // max(len(options), 1))
     for index in sorted(taken, key=lambda index: -options[index].risk)[:tries]:
         fewer = (*changed[:index], False, *changed[index + 1 :])
         tried = _packed(nodes, options, fewer)
@@ -148,11 +148,11 @@ def _spared(
             changed, packing = fewer, tried
     risk = _risk(options, changed)
     gap = (risk - bound) / risk if risk > _ROUNDING else 0.0
-    return Choice(changed, packing, risk, min(max(gap, 0.0), 1.0))
+    return ChosenChanges(changed, packing, risk, min(max(gap, 0.0), 1.0))
 
 
 def _solve(
-    nodes: Sequence[NodeType], options: Sequence[Option], budget_hour: float, time_limit: float
+    nodes: Sequence[NodeType], options: Sequence[ChangeOption], budget_hour: float, time_limit: float
 ) -> tuple[tuple[bool, ...], float] | None:
     """Returns what is changed and a proven lower bound of its risk; None where nothing is feasible."""
     optimize = _scipy()
@@ -185,23 +185,23 @@ def _solve(
 
 @contextmanager
 def _printing_aside() -> Iterator[None]:
-    """HiGHS prints some of its doubts to standard output, where a table or JSON is read: they go to stderr.
+    """HiGHS prints some warnings to standard output, where a table or JSON is read: they go to stderr.
 
     One solution at a time: the descriptor is the process's.
     """
     with _ONE_AT_A_TIME:
         sys.stdout.flush()
-        kept = os.dup(1)
+        saved = os.dup(1)
         os.dup2(2, 1)
         try:
             yield
         finally:
             ctypes.CDLL(None).fflush(None)
-            os.dup2(kept, 1)
-            os.close(kept)
+            os.dup2(saved, 1)
+            os.close(saved)
 
 
-def _rows(nodes: Sequence[NodeType], options: Sequence[Option]) -> tuple[Floats, Floats]:
+def _rows(nodes: Sequence[NodeType], options: Sequence[ChangeOption]) -> tuple[Floats, Floats]:
     """Returns cores and memory (in GiB) that nodes and changes give, and what is needed without any."""
     before = np.array([_needs(one.before) for one in options]).reshape(-1, 2)
     after = np.array([_needs(one.after) for one in options]).reshape(-1, 2)

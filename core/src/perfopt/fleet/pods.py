@@ -36,7 +36,7 @@ class PodGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pod_group(workload: str, state: Mapping[str, Any]) -> PodGroup | None:
-    """Returns the pods of a state map (DESIGN.md section 3); None where requests are unknown.
+    """Returns the pods of a state map; None where requests are unknown.
 
     Args:
         workload: `[cluster/]namespace/[kind/]name`.

@@ -1,4 +1,4 @@
-"""The least that nodes for a set of pods can cost: the linear relaxation of the packing programme.
+"""The least that nodes for a set of pods can cost: the linear relaxation of the packing problem.
 
     minimise Σ price_n y_n  subject to  Σ cores_n y_n >= Σ cpu,  Σ memory_n y_n >= Σ memory,  y >= 0
 

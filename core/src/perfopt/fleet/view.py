@@ -8,7 +8,7 @@ import msgspec
 
 from perfopt.domain.price import HOURS_PER_MONTH, NodeType, PriceBook
 from perfopt.errors import InvalidInputError
-from perfopt.fleet.budget import Option, least_risk
+from perfopt.fleet.budget import ChangeOption, least_risk
 from perfopt.fleet.nodes import allocatable
 from perfopt.fleet.packing import Packing, pack
 from perfopt.fleet.pods import PodGroup, pod_group
@@ -21,7 +21,7 @@ class WorkloadStates(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         workload: `[cluster/]namespace/[kind/]name`.
         recommended: the same as `current` where nothing is recommended.
-        confidence: probability that what is recommended keeps its word.
+        confidence: probability that what is recommended is accurate.
     """
 
     workload: str
@@ -64,7 +64,7 @@ class FleetBudget(msgspec.Struct, frozen=True, kw_only=True):
         change, leave: workloads that are recommended to change and are changed, or left as they are.
         risk_month: (1 - confidence) x cost of what is recommended, over the changed ones that save.
         gap: (risk - least that HiGHS proved) / risk.
-        fleet: the cluster then; None where the budget is not met.
+        fleet: the cluster with the changes; None where the budget is not met.
     """
 
     budget_month: float
@@ -98,19 +98,21 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     budget: FleetBudget | None = None
 
 
-class Limit(NamedTuple):
+class NodeBudget(NamedTuple):
     """A budget for nodes, and how long to look for what keeps it.
 
     Attributes:
         month: in the currency of the price book.
-        seconds: for each solution of the programme.
+        seconds: for each solution of the model.
     """
 
     month: float
     seconds: float = 10.0
 
 
-def fleet_view(states: Sequence[WorkloadStates], book: PriceBook, limit: Limit | None = None) -> FleetView:
+def fleet_view(
+    states: Sequence[WorkloadStates], book: PriceBook, limit: NodeBudget | None = None
+) -> FleetView:
     """Returns both sides of the fleet, packed anew on the nodes of a price book.
 
     Args:
@@ -127,17 +129,17 @@ def fleet_view(states: Sequence[WorkloadStates], book: PriceBook, limit: Limit |
             field="price_book",
             remedy="Name one that does, such as example:gcp-us-central1, or add node_types to it.",
         )
-    kept: list[_Pair] = []
+    known: list[_Pair] = []
     left_out: dict[str, str] = {}
     for one in states:
         before, after = pod_group(one.workload, one.current), pod_group(one.workload, one.recommended)
         if before is None or after is None:
             left_out[one.workload] = "its requests are not known"
         else:
-            kept.append(_Pair((before, after), one.confidence))
-    nodes = [_rooms(book, [pair.groups[side] for pair in kept]) for side in (0, 1)]
+            known.append(_Pair((before, after), one.confidence))
+    nodes = [_rooms(book, [pair.groups[side] for pair in known]) for side in (0, 1)]
     fitting = []
-    for pair in kept:
+    for pair in known:
         if all(
             group.each_node or any(map(group.fits, nodes[side])) for side, group in enumerate(pair.groups)
         ):
@@ -177,14 +179,14 @@ def _packed(book: PriceBook, nodes: Sequence[NodeType], pairs: Sequence[_Pair], 
 
 
 def _within(
-    book: PriceBook, nodes: Sequence[NodeType], fitting: Sequence[_Pair], limit: Limit
+    book: PriceBook, nodes: Sequence[NodeType], fitting: Sequence[_Pair], limit: NodeBudget
 ) -> FleetBudget:
     """A change that costs more is made in any case: what runs is too little; so are those of DaemonSets."""
     pairs = [pair for pair in fitting if not pair.groups[0].each_node]
     options = []
     for (before, after), confidence in pairs:
         cost = _cost(book, after)
-        options.append(Option(before, after, (1 - confidence) * cost, cost > _cost(book, before)))
+        options.append(ChangeOption(before, after, (1 - confidence) * cost, cost > _cost(book, before)))
     found = least_risk(nodes, options, limit.month / HOURS_PER_MONTH, limit.seconds)
     changed = found.changed if found is not None else (False,) * len(pairs)
     differ = [

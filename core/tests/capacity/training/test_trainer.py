@@ -3,18 +3,18 @@ import shutil
 import numpy as np
 import pytest
 
-from perfopt.capacity import Load, Service
+from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.kind import LatencyKind
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.capacity.training.trainer import LatencyOptions
 from perfopt.plugin import TrainingRequest
 
 REQUEST = TrainingRequest(name="test", version="1", options=LatencyOptions(services=3000))
-QUIET = Service(*(np.array([value]) for value in (0.0, 1.0, 0.3, 0.0, 0.0, 1.0, 4.0)))
+QUIET = ServiceParameters(*(np.array([value]) for value in (0.0, 1.0, 0.3, 0.0, 0.0, 1.0, 4.0)))
 
 
 def load(rate):
-    return Load(np.array([rate]), np.array([rate * 0.01]), np.array([0.8]), np.array(60.0))
+    return ReplicaLoad(np.array([rate]), np.array([rate * 0.01]), np.array([0.8]), np.array(60.0))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.capacity import NotIdentified, Outlook, identify, outlook, read_history
+from perfopt.capacity import LatencyPredictor, NotIdentified, identify, latency_predictor, read_history
 from perfopt.plugin import AnalysisContext, InsufficientHistory, Reason, Slo, missed_share, realised_latency
 
 Bools = NDArray[np.bool_]
@@ -49,13 +49,13 @@ def latency_headroom(context: AnalysisContext, running: int) -> LatencyHeadroom:
     missed = missed_share(service, slo.quantile, slo.latency_ms)
     if missed > TOLERATED:
         return LatencyHeadroom(running, 1.0, True, (_missed(slo, missed),))
-    found = _outlook(context, slo.quantile, running)
+    found = _predictor(context, slo.quantile, running)
     if isinstance(found, str):
         return _assumed(running, slo, found)
     return _predicted(found, slo, halved, running)
 
 
-def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook | str:
+def _predictor(context: AnalysisContext, quantile: float, running: int) -> LatencyPredictor | str:
     """Returns the service under the load of its history at today's replicas, or why there is no saying."""
     history = read_history(context)
     if isinstance(history, InsufficientHistory):
@@ -71,25 +71,25 @@ def _outlook(context: AnalysisContext, quantile: float, running: int) -> Outlook
         rate=history.rate * history.replicas / running,
         replicas=np.full(history.replicas.shape, float(running)),
     )
-    return outlook(today, model, quantile, slice(None)) or "no requests were measured"
+    return latency_predictor(today, model, quantile, slice(None)) or "no requests were measured"
 
 
-def _predicted(found: Outlook, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
+def _predicted(found: LatencyPredictor, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
     """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
     counts = np.arange(running, halved - 1, -1, dtype=np.float64)
     loads = np.linspace(1.0, MAX_LOAD, _LOADS)
     replicas = np.concatenate([counts, running / loads])
     limits = found.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])
-    kept, busy = found.keeps(replicas, limits, slo.latency_ms)
+    kept, busy = found.meets(replicas, limits, slo.latency_ms)
     fewer, more = (_unbroken(part) for part in (kept[: counts.size], kept[counts.size :]))
     least = int(counts[fewer])
     reason = _slo_reason(slo, running, least, float(busy[0]), float(busy[fewer]))
     return LatencyHeadroom(least, float(loads[more]), False, (reason,))
 
 
-def _unbroken(kept: Bools) -> int:
-    """Returns the index of the last value before the first that is not kept; 0 where that is the first."""
-    return max(int(np.logical_and.accumulate(kept).sum()) - 1, 0)
+def _unbroken(met: Bools) -> int:
+    """Returns the index of the last value before the first that misses; 0 where that is the first."""
+    return max(int(np.logical_and.accumulate(met).sum()) - 1, 0)
 
 
 def _slo_reason(slo: Slo, running: int, least: int, before: float, after: float) -> Reason:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from perfopt.capacity import History, Outlook, fit_usl
+from perfopt.capacity import LatencyPredictor, ReplicaHistory, fit_usl
 from perfopt.plugin import Array, Reason, Throttling, WorkloadSnapshot
 
 _OFTEN = 0.05  # of the steps
@@ -15,7 +15,7 @@ _NEAR_LIMIT = 0.95
 _CONSIDERABLE = 0.2  # of the busy latency: less than that is not what holds it
 
 
-class Cause(StrEnum):
+class BottleneckCause(StrEnum):
     """What adds most to latency at the busy load, or is seen to be exhausted."""
 
     THROTTLING = "cfs_throttling"
@@ -28,18 +28,18 @@ class Cause(StrEnum):
     OWN_WORK = "own_work"
 
 
-NOT_OURS = (Cause.DOWNSTREAM, Cause.OWN_WORK)
+NOT_OURS = (BottleneckCause.DOWNSTREAM, BottleneckCause.OWN_WORK)
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """A cause, and why it is believed.
+    """A cause, and its evidence.
 
     Attributes:
         measured: whether a metric shows it; otherwise the model infers it.
     """
 
-    cause: Cause
+    cause: BottleneckCause
     text: str
     data: dict[str, Any]
     measured: bool = False
@@ -49,9 +49,9 @@ class Bottleneck:
         return Reason(code=f"bottleneck_{self.cause}", text=self.text, data=self.data)
 
 
-def inferred(found: Outlook, history: History, throttled: Throttling | None) -> Bottleneck:
+def inferred(found: LatencyPredictor, history: ReplicaHistory, throttled: Throttling | None) -> Bottleneck:
     """Returns what the model says adds most to the busy latency: quota, threads, or what remains alone."""
-    now, free = found.now_and_with_any_cpu_ms()
+    now, free = found.current_and_unlimited_ms()
     without_both, alone = found.with_any_threads().without_quota_and_alone_ms()
     parts = {"quota": now - free, "threads": free - without_both, "alone": alone}
     data: dict[str, Any] = {f"{name}_ms": round(max(value, 0.0), 1) for name, value in parts.items()}
@@ -70,10 +70,12 @@ def inferred(found: Outlook, history: History, throttled: Throttling | None) -> 
     return _threads(found, data, (now, free, without_both))
 
 
-def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, float, float]) -> Bottleneck:
+def _threads(
+    found: LatencyPredictor, data: dict[str, Any], milliseconds: tuple[float, float, float]
+) -> Bottleneck:
     now, free, without_both = milliseconds
     return Bottleneck(
-        Cause.THREADS,
+        BottleneckCause.THREADS,
         f"Threads limit it, not CPU: about {data['threads_inferred']:.0f} requests are in service at once,"
         f" each waiting {1000 * found.model.wait_seconds:.0f} ms. At the busy load {now:.0f} ms;"
         f" {free:.0f} ms with any CPU limit, {without_both:.0f} ms without the limit on threads. Raise"
@@ -83,11 +85,11 @@ def _threads(found: Outlook, data: dict[str, Any], milliseconds: tuple[float, fl
 
 
 def _cpu(
-    found: Outlook, throttled: Throttling | None, data: dict[str, Any], now: float, free: float
+    found: LatencyPredictor, throttled: Throttling | None, data: dict[str, Any], now: float, free: float
 ) -> Bottleneck:
     used = float(found.utilisation(np.array([found.limit_cores]))[0])
     data = data | {"busy_utilisation": round(used, 3), "limit_cores": found.limit_cores}
-    text, cause = f"CPU is short at the busy load, at {used:.0%} of the limit", Cause.THROTTLING
+    text, cause = f"CPU is short at the busy load, at {used:.0%} of the limit", BottleneckCause.THROTTLING
     if throttled is not None:
         busiest = float(np.nanquantile(throttled.fractions, 0.95))
         data["throttled_fraction_p95"] = round(busiest, 3)
@@ -97,21 +99,21 @@ def _cpu(
                 f" {used:.0%} of the limit"
             )
         else:
-            text, cause = f"CPU is saturated: {used:.0%} of the limit at the busy load", Cause.CPU
+            text, cause = f"CPU is saturated: {used:.0%} of the limit at the busy load", BottleneckCause.CPU
     return Bottleneck(cause, f"{text}, which costs {now - free:.0f} of {now:.0f} ms.", data)
 
 
-def _alone(found: Outlook, data: dict[str, Any], alone: float) -> Bottleneck:
+def _alone(found: LatencyPredictor, data: dict[str, Any], alone: float) -> Bottleneck:
     wait = 1000 * found.model.wait_seconds
     if wait > 1000 * found.model.cpu_seconds_per_request:
         return Bottleneck(
-            Cause.DOWNSTREAM,
+            BottleneckCause.DOWNSTREAM,
             f"Most of the latency is waiting downstream, {wait:.0f} ms a request on average; a request alone"
             f" takes {alone:.0f} ms. Resources of this service do not shorten it.",
             data,
         )
     return Bottleneck(
-        Cause.OWN_WORK,
+        BottleneckCause.OWN_WORK,
         f"The request's own work dominates: a request alone takes {alone:.0f} ms. Only faster code or cores"
         " shorten it.",
         data,
@@ -126,13 +128,15 @@ def measured(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
         full = _share(busy >= _NEAR_LIMIT * most, np.isfinite(busy) & np.isfinite(most))
         if full > _OFTEN:
             text = f"The thread pool is full in {full:.0%} of the steps: requests wait for threads, not CPU."
-            return Bottleneck(Cause.THREADS, text, {"full_share": round(full, 3)}, measured=True)
+            return Bottleneck(BottleneckCause.THREADS, text, {"full_share": round(full, 3)}, measured=True)
     waiting = service.get("db_pool_waiting")
     if waiting is not None:
         share = _share(waiting > 0, np.isfinite(waiting))
         if share > _OFTEN:
             text = f"Requests wait for a database connection in {share:.0%} of the steps."
-            return Bottleneck(Cause.CONNECTIONS, text, {"waiting_share": round(share, 3)}, measured=True)
+            return Bottleneck(
+                BottleneckCause.CONNECTIONS, text, {"waiting_share": round(share, 3)}, measured=True
+            )
     return _memory(snapshot, container)
 
 
@@ -143,7 +147,7 @@ def _memory(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
         if worst > _GC_PAUSES:
             text = f"Garbage collection takes {worst:.0%} of the time (P95 of the steps)."
             return Bottleneck(
-                Cause.COLLECTOR, text, {"gc_pause_fraction_p95": round(worst, 3)}, measured=True
+                BottleneckCause.COLLECTOR, text, {"gc_pause_fraction_p95": round(worst, 3)}, measured=True
             )
     used, state = snapshot.series(container, "memory_bytes"), snapshot.workload.state.container(container)
     limit = None if state is None else state.memory_limit_bytes
@@ -152,7 +156,9 @@ def _memory(snapshot: WorkloadSnapshot, container: str) -> Bottleneck | None:
         near = _share(hottest > _NEAR_LIMIT * limit, np.isfinite(hottest))
         if near > _OFTEN:
             text = f"Memory is within 5 % of its limit in {near:.0%} of the steps, where reclaim slows it."
-            return Bottleneck(Cause.MEMORY, text, {"near_limit_share": round(near, 3)}, measured=True)
+            return Bottleneck(
+                BottleneckCause.MEMORY, text, {"near_limit_share": round(near, 3)}, measured=True
+            )
     return None
 
 
@@ -160,7 +166,7 @@ def _share(flags: Any, known: Any) -> float:
     return float(flags[known].mean()) if known.any() else 0.0
 
 
-def _scalability(history: History) -> dict[str, float]:
+def _scalability(history: ReplicaHistory) -> dict[str, float]:
     """Returns the coefficients of the Universal Scalability Law, where production varied enough for them."""
     busy: Array = history.rate * history.latency_seconds[:, 0]
     law = fit_usl(history.rate, busy)

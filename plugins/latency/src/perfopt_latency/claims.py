@@ -8,7 +8,7 @@ import numpy as np
 
 from perfopt.plugin import Array, Claim, realised_latency
 
-WIDEST = 0.25  # of the prediction, to either side (DESIGN.md section 5)
+MAX_INTERVAL = 0.25  # of the prediction, to either side: wider ones are not claimed
 _MIN_WIDTH = 0.03
 _STRIDES = 4  # windows a third of the history long, moved on by a quarter of their length
 # Predicted changes of log latency missed the measured ones by at most this share in four of five
@@ -17,7 +17,7 @@ CHANGE_ERROR = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class UsualLatency:
     """What the latency has been, and how much it moves by itself.
 
     Attributes:
@@ -31,7 +31,9 @@ class Usual:
     pairs: int
 
 
-def usual(service: Mapping[str, Array], quantile: float, steps: int, validity_steps: int) -> Usual | None:
+def usual(
+    service: Mapping[str, Array], quantile: float, steps: int, validity_steps: int
+) -> UsualLatency | None:
     """Measures how a window's latency predicted the next one's; None where the history does not allow it."""
     length = min(validity_steps, steps // 3)
     if length < 2 * _STRIDES:
@@ -47,28 +49,28 @@ def usual(service: Mapping[str, Array], quantile: float, steps: int, validity_st
     ]
     if last is None or len(ratios) < _STRIDES:
         return None
-    return Usual(last, max(float(max(ratios)), _MIN_WIDTH), len(ratios))
+    return UsualLatency(last, max(float(max(ratios)), _MIN_WIDTH), len(ratios))
 
 
-def claim(found: Usual | None, target_ratio: float, gain_ratio: float) -> Claim:
+def claim(found: UsualLatency | None, target_ratio: float, gain_ratio: float) -> Claim:
     """Returns the claim of a move that multiplies latency by `target_ratio` (p99: by `gain_ratio`).
 
     Nothing is claimed where the interval would be wider than ±25 %.
     """
     gain = round(max(100 * (1 - gain_ratio), 0.0), 2)
-    if found is None or np.expm1(found.width) > WIDEST:
+    if found is None or np.expm1(found.width) > MAX_INTERVAL:
         return Claim(performance_gain_percent=gain)
     now = found.latency_ms
-    kept: dict[str, Any] = {"latency_now_ms": now, "latency_now_interval_ms": _interval(now, found.width)}
+    current: dict[str, Any] = {"latency_now_ms": now, "latency_now_interval_ms": _interval(now, found.width)}
     width = float(np.hypot(found.width, CHANGE_ERROR * abs(np.log(target_ratio))))
-    if np.expm1(width) > WIDEST:
-        return Claim(performance_gain_percent=gain, **kept)
+    if np.expm1(width) > MAX_INTERVAL:
+        return Claim(performance_gain_percent=gain, **current)
     target = now * target_ratio
     return Claim(
         latency_ms=round(target, 3),
         latency_interval_ms=_interval(target, width),
         performance_gain_percent=gain,
-        **kept,
+        **current,
     )
 
 

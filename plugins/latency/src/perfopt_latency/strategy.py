@@ -7,7 +7,15 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from perfopt.capacity import MARGIN, History, NotIdentified, Outlook, identify, outlook, read_history
+from perfopt.capacity import (
+    MARGIN,
+    LatencyPredictor,
+    NotIdentified,
+    ReplicaHistory,
+    identify,
+    latency_predictor,
+    read_history,
+)
 from perfopt.plugin import (
     AnalysisContext,
     Claim,
@@ -27,8 +35,8 @@ from perfopt.plugin import (
     validity_steps,
 )
 from perfopt_latency import bottleneck, text
-from perfopt_latency.claims import Usual, claim, usual
-from perfopt_latency.remedy import Remedy, least_limit, more_replicas, raised_limit
+from perfopt_latency.claims import UsualLatency, claim, usual
+from perfopt_latency.remedy import LatencyRemedy, least_limit, more_replicas, raised_limit
 
 _TYPE = OptimizationType.LATENCY_OPTIMIZATION
 _METRICS = (
@@ -61,15 +69,15 @@ LIMIT_PRIOR = Prior(
 )
 
 
-class _Case(NamedTuple):
+class _LatencyCase(NamedTuple):
     """What a proposal is made from."""
 
     context: AnalysisContext
     slo: Slo
-    history: History
-    found: Outlook
+    history: ReplicaHistory
+    found: LatencyPredictor
     cause: bottleneck.Bottleneck
-    usual: Usual | None
+    usual: UsualLatency | None
     missed: float
 
 
@@ -106,7 +114,7 @@ class LatencyStrategy:
                 DeclineCode.UNSTABLE,
                 text.not_identified(model.reason, workload.slo, missed, exhausted),
             )
-        found = outlook(history, model, workload.slo.quantile, _recent(context))
+        found = latency_predictor(history, model, workload.slo.quantile, _recent(context))
         if found is None:
             return decline(_TYPE, DeclineCode.NO_DATA, text.NO_REQUESTS)
         moves = usual(
@@ -118,11 +126,11 @@ class LatencyStrategy:
         cause = exhausted or bottleneck.inferred(
             found, history, throttling(context.snapshot, history.container)
         )
-        case = _Case(context, workload.slo, history, found, cause, moves, missed)
+        case = _LatencyCase(context, workload.slo, history, found, cause, moves, missed)
         return _improve(case) if missed > TOLERATED else _keep(case)
 
 
-def _missed(history: History, slo: Slo) -> float:
+def _missed(history: ReplicaHistory, slo: Slo) -> float:
     """Returns the share of requests that came in steps whose quantile missed the objective."""
     measured = history.quantile_ms(slo.quantile)
     requests = history.rate * history.replicas
@@ -135,11 +143,11 @@ def _recent(context: AnalysisContext) -> slice:
     return slice(max(context.snapshot.grid.size - validity_steps(context), 0), None)
 
 
-def _keep(case: _Case) -> Proposal:
+def _keep(case: _LatencyCase) -> Proposal:
     """Recommends the present state and tells COST how much of it the objective does not need."""
     reasons = [text.kept(case.slo, case.missed), case.cause.reason()]
-    spare = least_limit(case.found, case.slo.latency_ms) if case.history.limited else None
-    reasons.append(text.slack(case.slo, case.found, spare))
+    smallest = least_limit(case.found, case.slo.latency_ms) if case.history.limited else None
+    reasons.append(text.slack(case.slo, case.found, smallest))
     return Proposal(
         optimization_type=_TYPE,
         target=case.context.snapshot.workload.state,
@@ -150,14 +158,14 @@ def _keep(case: _Case) -> Proposal:
     )
 
 
-def _improve(case: _Case) -> Proposal | Declined:
-    now, _ = case.found.now_and_with_any_cpu_ms()
+def _improve(case: _LatencyCase) -> Proposal | Declined:
+    now, _ = case.found.current_and_unlimited_ms()
     if not case.cause.measured and now * MARGIN <= case.slo.latency_ms:
         return decline(_TYPE, DeclineCode.UNSTABLE, text.unexplained(case.slo, case.missed, case.found))
     if case.cause.measured or case.cause.cause in bottleneck.NOT_OURS:
         return _not_by_resources(case)
     state = case.context.snapshot.workload.state
-    if case.cause.cause is not bottleneck.Cause.THREADS and case.history.limited:
+    if case.cause.cause is not bottleneck.BottleneckCause.THREADS and case.history.limited:
         limit = raised_limit(case.found, case.slo.latency_ms)
         if limit is not None and state.container(case.history.container) is not None:
             return _proposed(case, limit, _with_limit(state, case.history.container, limit))
@@ -169,12 +177,12 @@ def _improve(case: _Case) -> Proposal | Declined:
     return _proposed(case, replicas, msgspec.structs.replace(state, replicas=replicas.replicas))
 
 
-def _not_by_resources(case: _Case) -> Declined:
+def _not_by_resources(case: _LatencyCase) -> Declined:
     reason = text.not_by_resources(case.slo, case.missed, case.cause)
     return decline(_TYPE, DeclineCode.NOT_APPLICABLE, reason)
 
 
-def _proposed(case: _Case, remedy: Remedy, target: WorkloadState) -> Proposal:
+def _proposed(case: _LatencyCase, remedy: LatencyRemedy, target: WorkloadState) -> Proposal:
     return Proposal(
         optimization_type=_TYPE,
         target=target,
@@ -190,7 +198,7 @@ def _proposed(case: _Case, remedy: Remedy, target: WorkloadState) -> Proposal:
     )
 
 
-def _with_limit(state: WorkloadState, name: str, remedy: Remedy) -> WorkloadState:
+def _with_limit(state: WorkloadState, name: str, remedy: LatencyRemedy) -> WorkloadState:
     containers = tuple(
         msgspec.structs.replace(container, cpu_limit_cores=remedy.limit_cores)
         if container.name == name
@@ -200,7 +208,7 @@ def _with_limit(state: WorkloadState, name: str, remedy: Remedy) -> WorkloadStat
     return msgspec.structs.replace(state, containers=containers)
 
 
-def _claim(case: _Case, remedy: Remedy) -> Claim:
+def _claim(case: _LatencyCase, remedy: LatencyRemedy) -> Claim:
     """Claims the change at the load of the usual request, as realised latency is defined."""
     ratio = _ratio(case.found, remedy)
     if case.slo.quantile == _P99:
@@ -208,7 +216,7 @@ def _claim(case: _Case, remedy: Remedy) -> Claim:
     return claim(case.usual, ratio, _ratio(replace(case.found, quantile=_P99), remedy))
 
 
-def _ratio(found: Outlook, remedy: Remedy) -> float:
+def _ratio(found: LatencyPredictor, remedy: LatencyRemedy) -> float:
     """Returns the latency with the remedy over the present one, at the load of the usual request."""
     share = found.replicas / remedy.replicas if remedy.replicas else 1.0
     limits = np.array([found.limit_cores, remedy.limit_cores or found.limit_cores])

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from perfopt.capacity import MARGIN, History, Outlook
+from perfopt.capacity import MARGIN, LatencyPredictor, ReplicaHistory
 from perfopt.plugin import Reason, Slo, WorkloadState, format_cpu
 from perfopt_latency.bottleneck import Bottleneck
-from perfopt_latency.remedy import Remedy
+from perfopt_latency.remedy import LatencyRemedy
 
 NO_OBJECTIVE = (
     "No latency objective is known for this service. State one: slo in the services file, the annotation"
@@ -22,7 +22,7 @@ NO_REQUESTS = "No request was served in the last validity window, so there is no
 
 
 def no_objective(annotations: Mapping[str, str]) -> str:
-    """Says that there is no objective: none was stated, or the annotation makes no sense."""
+    """States that there is no objective: none was stated, or the annotation makes no sense."""
     stated = {name: annotations[name] for name in _ANNOTATIONS if name in annotations}
     if not stated:
         return NO_OBJECTIVE
@@ -36,7 +36,7 @@ def objective(slo: Slo) -> str:
 
 
 def owned_requests(owner: str) -> str:
-    """Says that limits are not ours to set."""
+    """States that limits are not ours to set."""
     return (
         f"A {owner} sets requests and limits of this workload and would undo a change. Set its mode to Off"
         " to get a recommendation."
@@ -44,18 +44,18 @@ def owned_requests(owner: str) -> str:
 
 
 def not_identified(reason: str, slo: Slo, missed: float, exhausted: Bottleneck | None) -> str:
-    """Says why no law could be identified, with what is known all the same."""
+    """States why no law could be identified, with what is known all the same."""
     known = f" {exhausted.text}" if exhausted is not None else ""
     return f"{reason[0].upper()}{reason[1:]}. {share_missed(slo, missed)}{known}"
 
 
 def share_missed(slo: Slo, missed: float) -> str:
-    """Says how much missed the objective."""
+    """States how much missed the objective."""
     return f"{missed:.1%} of the requests came in steps that missed the objective ({objective(slo)})."
 
 
 def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
-    """Says that neither CPU nor replicas keep the objective, and what holds it."""
+    """States that neither CPU nor replicas keep the objective, and what holds it."""
     if cause.measured:
         return f"CPU and replicas are not the bottleneck. {share_missed(slo, missed)} {cause.text}"
     return (
@@ -64,17 +64,17 @@ def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
     )
 
 
-def unexplained(slo: Slo, missed: float, found: Outlook) -> str:
-    """Says that load does not explain what missed the objective."""
-    now, _ = found.now_and_with_any_cpu_ms()
+def unexplained(slo: Slo, missed: float, found: LatencyPredictor) -> str:
+    """States that load does not explain what missed the objective."""
+    now, _ = found.current_and_unlimited_ms()
     return (
         f"{share_missed(slo, missed)} Load does not explain it: the model predicts {now:.0f} ms at the busy"
         " load, so limits and replicas would not help. Look for other causes in those steps."
     )
 
 
-def owned_replicas(cause: Bottleneck, remedy: Remedy) -> str:
-    """Says what replicas it would take where an autoscaler sets them."""
+def owned_replicas(cause: Bottleneck, remedy: LatencyRemedy) -> str:
+    """States what replicas it would take where an autoscaler sets them."""
     return (
         f"{cause.text} {remedy.replicas} replicas would meet the objective, but an autoscaler sets them:"
         " raise its minimum or lower its target, as SCALING_OPTIMIZATION recommends."
@@ -87,7 +87,7 @@ def keep(slo: Slo, validity: timedelta) -> str:
     return f"No change needed: {objective(slo)} is met and expected to be for the next {days:g} days."
 
 
-def move(state: WorkloadState, history: History, remedy: Remedy, slo: Slo) -> str:
+def move(state: WorkloadState, history: ReplicaHistory, remedy: LatencyRemedy, slo: Slo) -> str:
     """Describes the move."""
     if remedy.limit_cores is not None:
         container = state.container(history.container)
@@ -112,7 +112,7 @@ def missed(slo: Slo, missed_share: float) -> Reason:
     )
 
 
-def predicted(slo: Slo, found: Outlook, remedy: Remedy) -> Reason:
+def predicted(slo: Slo, found: LatencyPredictor, remedy: LatencyRemedy) -> Reason:
     """What the move is expected to give at the busy load."""
     now = float(found.latency_ms(found.limit_cores)[0])
     return Reason(
@@ -126,7 +126,7 @@ def predicted(slo: Slo, found: Outlook, remedy: Remedy) -> Reason:
     )
 
 
-def slack(slo: Slo, found: Outlook, spare: Remedy | None) -> Reason:
+def slack(slo: Slo, found: LatencyPredictor, spare: LatencyRemedy | None) -> Reason:
     """How much of the CPU the objective does not need: for COST to weigh."""
     now = float(found.latency_ms(found.limit_cores)[0])
     data: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a pod would cost, and how surely it would keep its word, at other costs of a shortage."""
+"""What a pod would cost, and how probably it would be accurate, at other under-provisioning penalties."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _SENTENCE_POINTS = 3
 def frontier(
     sizings: Sequence[Sizing], target: WorkloadState, state: WorkloadState, book: PriceBook
 ) -> Reason | None:
-    """Returns the trade around a recommendation, from cheap to sure; None where costs are not known.
+    """Returns the trade around a recommendation, from cheap to safe; None where costs are not known.
 
     The points are what the model sizes at other costs of a shortage, before the rules of the strategy.
     Their cost is set against the current one where it is known, or against what is recommended.
@@ -23,16 +23,16 @@ def frontier(
         state: what there is.
         book: the prices.
     """
-    now, then = book.monthly_cost(state), book.monthly_cost(target)
+    current, recommended = book.monthly_cost(state), book.monthly_cost(target)
     points: dict[float, float] = {}
     for choices in zip(*(sizing.frontier for sizing in sizings), strict=True):
         cost = book.monthly_cost(_pod(choices, state))
-        against = now or then
+        against = current or recommended
         if cost is None or not against:
             return None
-        sure = round(math.prod(choice.confidence for choice in choices), 2)
-        points[sure] = min(points.get(sure, math.inf), round(100 * (cost / against - 1), 1))
-    basis = "current" if now else "recommended"
+        confidence = round(math.prod(choice.confidence for choice in choices), 2)
+        points[confidence] = min(points.get(confidence, math.inf), round(100 * (cost / against - 1), 1))
+    basis = "current" if current else "recommended"
     return _reason(sorted(points.items()), basis)
 
 
@@ -58,6 +58,8 @@ def _reason(points: Sequence[tuple[float, float]], basis: str) -> Reason | None:
         text=f"Other trades of cost against confidence, relative to the {basis} cost: {shown}.",
         data={
             "relative_to": basis,
-            "points": [{"confidence": sure, "cost_change_percent": change} for sure, change in points],
+            "points": [
+                {"confidence": confidence, "cost_change_percent": change} for confidence, change in points
+            ],
         },
     )

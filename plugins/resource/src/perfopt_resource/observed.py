@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from perfopt.plugin import AnalysisContext, Container, InsufficientHistory
 from perfopt_resource.model.features import Features, History, extract
-from perfopt_resource.usage import HiddenDemand, OomKills, Usage, hidden_demand, oom_kills, usage
+from perfopt_resource.usage import HiddenDemand, OomKills, ResourceUsage, hidden_demand, oom_kills, usage
 
 METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedContainer:
     """One container as its history shows it.
 
     Attributes:
@@ -20,15 +20,15 @@ class Observed:
         features: of what is usable.
     """
 
-    use: dict[str, Usage | InsufficientHistory]
+    use: dict[str, ResourceUsage | InsufficientHistory]
     throttled: HiddenDemand | None
     killed: OomKills | None
     features: Features
 
-    def usable(self, resource: str) -> Usage:
+    def usable(self, resource: str) -> ResourceUsage:
         """Returns the use of a resource that is usable."""
         found = self.use[resource]
-        assert isinstance(found, Usage)
+        assert isinstance(found, ResourceUsage)
         return found
 
     @property
@@ -37,7 +37,7 @@ class Observed:
         return self.throttled is not None or self.killed is not None
 
 
-def observe(context: AnalysisContext, container: Container) -> Observed:
+def observe(context: AnalysisContext, container: Container) -> ObservedContainer:
     """Looks at a container's history.
 
     A model learnt from use takes it for demand, and limits for what demand can't pass. So where use was
@@ -45,17 +45,17 @@ def observe(context: AnalysisContext, container: Container) -> Observed:
     """
     use = {resource: usage(context, container.name, metric) for resource, metric in METRICS.items()}
     cpu, memory = use["cpu"], use["memory"]
-    throttled = hidden_demand(context, container.name, cpu) if isinstance(cpu, Usage) else None
+    throttled = hidden_demand(context, container.name, cpu) if isinstance(cpu, ResourceUsage) else None
     killed = None
-    if isinstance(memory, Usage):
+    if isinstance(memory, ResourceUsage):
         killed = oom_kills(context, container.name, memory.begin, container.memory_limit_bytes)
-    demand = throttled.demand if throttled else cpu.values if isinstance(cpu, Usage) else None
+    demand = throttled.demand if throttled else cpu.values if isinstance(cpu, ResourceUsage) else None
     history = History(
         cpu_cores=demand,
-        memory_bytes=memory.values if isinstance(memory, Usage) else None,
+        memory_bytes=memory.values if isinstance(memory, ResourceUsage) else None,
         step_seconds=context.snapshot.grid.step_seconds,
         validity_seconds=context.validity.total_seconds(),
         cpu_limit_cores=None if throttled else container.cpu_limit_cores,
         memory_limit_bytes=None if killed else container.memory_limit_bytes,
     )
-    return Observed(use, throttled, killed, extract(history))
+    return ObservedContainer(use, throttled, killed, extract(history))

@@ -1,4 +1,4 @@
-"""From sized containers to a proposal, with all that a user is told of it."""
+"""From sized containers to a proposal, with its reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from perfopt.plugin import (
     WorkloadState,
 )
 from perfopt_resource import text
-from perfopt_resource.belief import in_sample
+from perfopt_resource.confidence import in_sample
 from perfopt_resource.frontier import frontier
 from perfopt_resource.model.sizing_model import Sizing, SizingModel
-from perfopt_resource.observed import Observed
+from perfopt_resource.observed import ObservedContainer
 
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 _FIELDS = {
@@ -33,18 +33,18 @@ _FIELDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SizedContainer:
     """What came of one container.
 
     Attributes:
         seen: its history.
         container: as it should be.
         reasons: why.
-        sizing: what the model said, None where nothing of it is measured.
-        confidence: that the container keeps the word.
+        sizing: by the model, None where nothing of it is measured.
+        confidence: that the container is sized accurately.
     """
 
-    seen: Observed
+    seen: ObservedContainer
     container: Container
     reasons: tuple[Reason, ...]
     sizing: Sizing | None
@@ -52,44 +52,46 @@ class Made:
 
 
 def make_proposal(
-    context: AnalysisContext, made: Sequence[Made], believed: Prior, model: SizingModel
+    context: AnalysisContext, sized: Sequence[SizedContainer], prior: Prior, model: SizingModel
 ) -> Proposal:
     """Puts a proposal together.
 
     Args:
         context: the question.
-        made: all containers of the pod.
-        believed: the probability that all keep the word.
+        sized: all containers of the pod.
+        prior: the probability that all are.
         model: that sized them.
     """
     state = context.snapshot.workload.state
-    containers = tuple(one.container for one in made)
+    containers = tuple(one.container for one in sized)
     right = containers == state.containers
     target = msgspec.structs.replace(state, containers=containers, basis=Basis.DECLARED)
     return Proposal(
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         target=state if right else target,
         description=_kept(context, containers) if right else _changed(context, state, containers),
-        reasons=(*_reasons(context, made, target), *in_sample(context, model)),
+        reasons=(*_reasons(context, sized, target), *in_sample(context, model)),
         already_right=right,
-        prior=believed,
+        prior=prior,
         merge=SEPARATE_CONTAINERS,
     )
 
 
-def _reasons(context: AnalysisContext, made: Sequence[Made], target: WorkloadState) -> list[Reason]:
+def _reasons(
+    context: AnalysisContext, sized: Sequence[SizedContainer], target: WorkloadState
+) -> list[Reason]:
     state = context.snapshot.workload.state
-    reasons = [reason for one in made for reason in one.reasons]
+    reasons = [reason for one in sized for reason in one.reasons]
     reasons += [
         text.not_sized(used)
-        for one in made
+        for one in sized
         for used in one.seen.use.values()
         if isinstance(used, InsufficientHistory)
     ]
     if state.keda is not None:
         reasons.append(text.keda(state.keda))
-    sizings = [one.sizing for one in made if one.sizing is not None]
-    trade = frontier(sizings, target, state, context.price_book) if len(sizings) == len(made) else None
+    sizings = [one.sizing for one in sized if one.sizing is not None]
+    trade = frontier(sizings, target, state, context.price_book) if len(sizings) == len(sized) else None
     return [*reasons, *([] if trade is None else [trade])]
 
 

@@ -17,7 +17,7 @@ from perfopt.plugin import (
 )
 from perfopt_resource import text
 from perfopt_resource.leak import leak_peak
-from perfopt_resource.observed import Observed
+from perfopt_resource.observed import ObservedContainer
 
 MEMORY_LIMIT_HEADROOM = 1.25
 MEMORY_PEAK_HEADROOM = 1.2
@@ -28,7 +28,7 @@ _MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class SizedResource:
     """A container with one resource sized.
 
     Attributes:
@@ -52,7 +52,9 @@ def whole_mebibytes(size: float) -> int:
     return max(math.ceil(round(size / _MIB, 6)) * _MIB, MEMORY_FLOOR_BYTES)
 
 
-def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
+def size_cpu(
+    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+) -> SizedResource:
     """Sizes cpu: the request covers the P99 of the validity window.
 
     The limit stays: it costs nothing, and one that follows the request down throttles. It rises only with
@@ -84,10 +86,12 @@ def size_cpu(context: AnalysisContext, container: Container, seen: Observed, wan
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
     sized = msgspec.structs.replace(container, cpu_request_cores=request, cpu_limit_cores=limit)
-    return Sized(sized, (*reasons, *reason), request)
+    return SizedResource(sized, (*reasons, *reason), request)
 
 
-def size_memory(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Sized:
+def size_memory(
+    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+) -> SizedResource:
     """Sizes memory: the request covers the highest sample of the validity window, and the observed peak.
 
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM), and at least the observed peak and a
@@ -128,7 +132,7 @@ def size_memory(context: AnalysisContext, container: Container, seen: Observed, 
         limit = limit_for(limit, int(request), peak, killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
-    return Sized(sized, (*reasons, *reason), request)
+    return SizedResource(sized, (*reasons, *reason), request)
 
 
 def limit_for(current: int, request: int, peak: float, *, killed: bool) -> int:

@@ -20,11 +20,11 @@ from perfopt.plugin import (
     requests_owner,
 )
 from perfopt_resource import text
-from perfopt_resource.belief import fleet_prior, not_sure, prior
+from perfopt_resource.confidence import fleet_prior, not_confident, prior
 from perfopt_resource.model.policy import worth
 from perfopt_resource.model.sizing_model import Sizing, SizingModel, read_model, shipped_model
-from perfopt_resource.observed import METRICS, Observed, observe
-from perfopt_resource.proposal import Made, make_proposal
+from perfopt_resource.observed import METRICS, ObservedContainer, observe
+from perfopt_resource.proposal import SizedContainer, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
@@ -55,7 +55,7 @@ class ResourceStrategy:
     prior: Prior = field(init=False)
 
     def __post_init__(self) -> None:
-        """Takes the share that kept their word over the fleet that the model was learnt from."""
+        """Takes the share that were accurate over the fleet that the model was learnt from."""
         self.prior = fleet_prior(self.model)
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
@@ -82,39 +82,43 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
         return _declined(
             [use for one in seen for use in one.use.values() if isinstance(use, InsufficientHistory)]
         )
-    # The word is kept only if all containers of a pod hold, while the slack of one is but its share of the
-    # pod's: so of many, each is sized more surely.
-    cost = context.under_provisioning_penalty * sum(bool(one.features.references) for one in seen)
-    made = _size(context, containers, seen, model, cost)
-    sure = math.prod(one.confidence for one in made)
+    # A recommendation is accurate only if all containers of a pod are, while the slack of one is its share of
+    # the pod's: so of many, each is sized for a higher confidence.
+    penalty = context.under_provisioning_penalty * sum(bool(one.features.references) for one in seen)
+    sized = _size(context, containers, seen, model, penalty)
+    confidence = math.prod(one.confidence for one in sized)
     worths = [
-        worth(one.confidence, one.sizing.recommended.slack, cost) for one in made if one.sizing is not None
+        worth(one.confidence, one.sizing.recommended.slack, penalty)
+        for one in sized
+        if one.sizing is not None
     ]
     # Where a container was seen to have too little, any more is better than to leave it so.
-    if np.mean(worths) < model.card.floor(cost) and not any(one.short for one in seen):
-        reason = not_sure(context, model, sure, made)
+    if np.mean(worths) < model.card.floor(penalty) and not any(one.short for one in seen):
+        reason = not_confident(context, model, confidence, sized)
         return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, reason, holds=_QUANTITIES)
-    return make_proposal(context, made, prior(model, sure), model)
+    return make_proposal(context, sized, prior(model, confidence), model)
 
 
 def _size(
     context: AnalysisContext,
     containers: Sequence[Container],
-    seen: Sequence[Observed],
+    seen: Sequence[ObservedContainer],
     model: SizingModel,
-    cost: float,
-) -> list[Made]:
-    """Sizes each container of a pod at a cost of shortage."""
-    made = []
+    penalty: float,
+) -> list[SizedContainer]:
+    """Sizes each container of a pod at an under-provisioning penalty."""
+    sized = []
     for container, one in zip(containers, seen, strict=True):
         if one.features.references:
-            made.append(_apply(context, container, one, model.size(one.features, cost)))
+            sized.append(_apply(context, container, one, model.size(one.features, penalty)))
         else:
-            made.append(Made(one, container, (), None, 1.0))
-    return made
+            sized.append(SizedContainer(one, container, (), None, 1.0))
+    return sized
 
 
-def _apply(context: AnalysisContext, container: Container, seen: Observed, sizing: Sizing) -> Made:
+def _apply(
+    context: AnalysisContext, container: Container, seen: ObservedContainer, sizing: Sizing
+) -> SizedContainer:
     """Returns the container with the rules applied, and how surely what came of them is accurate."""
     reasons: tuple[Reason, ...] = ()
     requests: dict[str, float] = {}
@@ -123,12 +127,12 @@ def _apply(context: AnalysisContext, container: Container, seen: Observed, sizin
         value, used = wanted[resource], seen.use[resource]
         if value is None or isinstance(used, InsufficientHistory):
             continue
-        sized = size(context, container, seen, value)
-        container, requests[resource] = sized.container, sized.request
-        reasons += sized.reasons
+        found = size(context, container, seen, value)
+        container, requests[resource] = found.container, found.request
+        reasons += found.reasons
         if used.image_change is not None:
             reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
-    return Made(seen, container, reasons, sizing, sizing.outlook.confidence(requests))
+    return SizedContainer(seen, container, reasons, sizing, sizing.outlook.confidence(requests))
 
 
 def _declined(skipped: list[InsufficientHistory]) -> Declined:

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
 from perfopt_resource.model.features import Ceiling
-from perfopt_resource.observed import Observed
+from perfopt_resource.observed import ObservedContainer
 from perfopt_resource.usage import HiddenDemand, OomKills
 
 
@@ -26,8 +26,10 @@ def duration(length: timedelta) -> str:
     return f"{number:.3g} {unit}{'' if number == 1 else 's'}"
 
 
-def cpu_bound(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Reason:
-    """Says what the cpu request rests on."""
+def cpu_bound(
+    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+) -> Reason:
+    """States what the cpu request rests on."""
     reference, samples = seen.features.references["cpu"], _samples(seen.usable("cpu").values)
     return Reason(
         code="cpu_bound",
@@ -41,7 +43,7 @@ def cpu_bound(context: AnalysisContext, container: Container, seen: Observed, wa
 
 
 def idle(name: str, values: Array) -> Reason:
-    """Says that the floor is enough."""
+    """States that the floor is enough."""
     samples, peak = _samples(values), float(np.nanmax(values))
     return Reason(
         code="cpu_idle",
@@ -53,8 +55,10 @@ def idle(name: str, values: Array) -> Reason:
     )
 
 
-def memory_bound(context: AnalysisContext, container: Container, seen: Observed, wanted: float) -> Reason:
-    """Says what the memory request rests on."""
+def memory_bound(
+    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+) -> Reason:
+    """States what the memory request rests on."""
     values = seen.usable("memory").values
     samples, peak = _samples(values), float(np.nanmax(values))
     return Reason(
@@ -73,7 +77,7 @@ def _samples(values: Array) -> int:
 
 
 def _capped(limit: float | None, ceiling: Ceiling | None, wanted: float) -> str:
-    """Says that a size goes no further than what the limit lets through."""
+    """States that a size goes no further than what the limit lets through."""
     if limit is None or ceiling is None or wanted < ceiling.size:
         return ""
     if ceiling.size > limit:
@@ -87,7 +91,7 @@ def mebibytes(size: float) -> str:
 
 
 def throttled(name: str, seen: HiddenDemand, value: float) -> Reason:
-    """Says that throttling hid demand."""
+    """States that throttling hid demand."""
     return Reason(
         code="cpu_throttled",
         text=(
@@ -99,7 +103,7 @@ def throttled(name: str, seen: HiddenDemand, value: float) -> Reason:
 
 
 def oom_killed(name: str, seen: OomKills) -> Reason:
-    """Says that memory ran out."""
+    """States that memory ran out."""
     return Reason(
         code="oom_killed",
         text=(
@@ -111,7 +115,7 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
 
 
 def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
-    """Says that memory only grows."""
+    """States that memory only grows."""
     return Reason(
         code="memory_leak",
         text=(
@@ -123,12 +127,12 @@ def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
 
 
 def cpu_limit(name: str, current: float | None, limit: float) -> Reason:
-    """Says what happens to the cpu limit."""
+    """States what happens to the cpu limit."""
     if limit == current:
-        said = f"the cpu limit stays at {quantity('cpu', limit)}: limits cost nothing, lower ones throttle."
+        stated = f"the cpu limit stays at {quantity('cpu', limit)}: limits cost nothing, lower ones throttle."
     else:
-        said = f"the cpu limit goes from {quantity('cpu', current)} to {quantity('cpu', limit)}."
-    return Reason(code="cpu_limit", text=f"{name}: {said}")
+        stated = f"the cpu limit goes from {quantity('cpu', current)} to {quantity('cpu', limit)}."
+    return Reason(code="cpu_limit", text=f"{name}: {stated}")
 
 
 def raised_to_peak(name: str, peak: float) -> Reason:
@@ -141,20 +145,20 @@ def raised_to_peak(name: str, peak: float) -> Reason:
 
 
 def memory_limit(name: str, current: int | None, limit: int) -> Reason:
-    """Says what happens to the memory limit, by the rule memory_limit_headroom."""
+    """States what happens to the memory limit, by the rule memory_limit_headroom."""
     if limit == current:
-        said = f"the memory limit stays at {quantity('memory', limit)}."
+        stated = f"the memory limit stays at {quantity('memory', limit)}."
     else:
-        said = (
+        stated = (
             f"the memory limit goes from {quantity('memory', current)} to {quantity('memory', limit)}"
             f" (rule memory_limit_headroom: at most a quarter above the request, at least a fifth above"
             " the observed peak)."
         )
-    return Reason(code="memory_limit", text=f"{name}: {said}")
+    return Reason(code="memory_limit", text=f"{name}: {stated}")
 
 
 def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
-    """Says that a value stays because the move is small."""
+    """States that a value stays because the move is small."""
     return Reason(
         code="small_move",
         text=(
@@ -165,7 +169,7 @@ def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
 
 
 def held_for_autoscaler(name: str, resource: str, target: int, current: float, wanted: float) -> Reason:
-    """Says that a request does not fall because an autoscaler measures against it."""
+    """States that a request does not fall because an autoscaler measures against it."""
     field = f"{resource}_request"
     return Reason(
         code="held_for_hpa",
@@ -178,7 +182,7 @@ def held_for_autoscaler(name: str, resource: str, target: int, current: float, w
 
 
 def autoscaler_shift(name: str, resource: str, target: int, current: float, wanted: float) -> Reason:
-    """Says that raising a request shifts an autoscaler's target."""
+    """States that raising a request shifts an autoscaler's target."""
     field = f"{resource}_request"
     return Reason(
         code="hpa_target_shifts",
@@ -190,7 +194,7 @@ def autoscaler_shift(name: str, resource: str, target: int, current: float, want
 
 
 def image_changed(name: str, metric: str, at: datetime) -> Reason:
-    """Says that history before the last image change was left out."""
+    """States that history before the last image change was left out."""
     return Reason(
         code="image_change",
         text=f"{name}: the image changed on {at:%Y-%m-%d %H:%M} UTC; {metric} before it was left out.",
@@ -198,7 +202,7 @@ def image_changed(name: str, metric: str, at: datetime) -> Reason:
 
 
 def keda(scaled_object: str) -> Reason:
-    """Says that something else scales the replicas."""
+    """States that something else scales the replicas."""
     return Reason(
         code="keda",
         text=(
@@ -209,5 +213,5 @@ def keda(scaled_object: str) -> Reason:
 
 
 def not_sized(lacking: InsufficientHistory) -> Reason:
-    """Says why a resource of a container stays as it is."""
+    """States why a resource of a container stays as it is."""
     return Reason(code="not_sized", text=f"{lacking.reason} It stays as it is.")

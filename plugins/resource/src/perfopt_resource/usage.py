@@ -24,7 +24,7 @@ OOM_MIN_BYTES = 100 * 2**20  # and at least 100 MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ResourceUsage:
     """A container's use of one resource, from its first sample that counts.
 
     Attributes:
@@ -38,7 +38,7 @@ class Usage:
     image_change: datetime | None
 
 
-def usage(context: AnalysisContext, container: str, metric: str) -> Usage | InsufficientHistory:
+def usage(context: AnalysisContext, container: str, metric: str) -> ResourceUsage | InsufficientHistory:
     """Returns the history of a metric that counts, or why it is not enough."""
     snapshot = context.snapshot
     series = snapshot.series(container, metric)
@@ -49,9 +49,9 @@ def usage(context: AnalysisContext, container: str, metric: str) -> Usage | Insu
         return begin
     changed = _image_change(context, container, present, begin)
     if changed is None:
-        return Usage(values[:, begin:], begin, None)
+        return ResourceUsage(values[:, begin:], begin, None)
     begin, at = changed
-    return Usage(values[:, begin:], begin, at)
+    return ResourceUsage(values[:, begin:], begin, at)
 
 
 def _image_change(
@@ -87,7 +87,7 @@ class HiddenDemand:
     demand: Array
 
 
-def hidden_demand(context: AnalysisContext, container: str, used: Usage) -> HiddenDemand | None:
+def hidden_demand(context: AnalysisContext, container: str, used: ResourceUsage) -> HiddenDemand | None:
     """Returns what throttling hid, or None where a container was not throttled.
 
     A container throttled in a fraction f of its periods wanted more in each of them; taking its demand

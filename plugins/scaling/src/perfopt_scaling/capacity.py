@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.capacity.throughput import Throughput, throughput
+from perfopt.capacity.throughput import ReplicaThroughput, throughput
 from perfopt.plugin import AnalysisContext, Array, running_replicas
 from perfopt_scaling.demand import Demand
 from perfopt_scaling.startup import Startup, startup
@@ -23,7 +23,7 @@ class Capacity:
         busy: share of its CPU request at which an autoscaler may aim, by how demand grows.
         growth: by how much demand outgrows itself while a replica starts, at the quantile asked for, where
             the plan does not hold enough anyway.
-        slo_busy: share of the request up to which the latency objective is kept; None where nothing tells.
+        slo_busy: share of the request up to which the latency objective is kept; None where nothing shows it.
         serves: what a replica serves within its objective, and how that is known.
         startup: from the decision to a ready replica.
     """
@@ -31,7 +31,7 @@ class Capacity:
     busy: float
     growth: float
     slo_busy: float | None
-    serves: Throughput
+    serves: ReplicaThroughput
     startup: Startup
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.neural_network import MLPRegressor
 
-from perfopt.capacity.law import Load, Service, closed_forms
+from perfopt.capacity.law import ReplicaLoad, ServiceParameters, closed_forms
 from perfopt.metrics.snapshot import Array
 
 MIN_REQUESTS, LONGEST_SECONDS, BUSIEST = 15, 8.0, 0.995
@@ -35,8 +35,8 @@ def examples(inputs: Array, outputs: Array) -> tuple[Array, Array]:
     )
     given, out = inputs[good], outputs[good]
     rate = out[:, 0] / given[:, 10]
-    load = Load(rate, out[:, 1], given[:, 7], given[:, 10])
-    service = Service(
+    load = ReplicaLoad(rate, out[:, 1], given[:, 7], given[:, 10])
+    service = ServiceParameters(
         given[:, 2], given[:, 3], given[:, 4], given[:, 5], given[:, 6], given[:, 8], given[:, 9]
     )
     base = out[:, 1] / rate + given[:, 5]

@@ -38,12 +38,12 @@ def fleet_text(view: FleetView) -> str:
 
 
 def _budget(found: FleetBudget, currency: str) -> list[str]:
-    asked = _money(found.budget_month, currency)
+    wanted = _money(found.budget_month, currency)
     if found.fleet is None:
-        return [f"No choice of the recommended changes was found to bring nodes within {asked} a month."]
+        return [f"No choice of the recommended changes was found to bring nodes within {wanted} a month."]
     count, most = len(found.change), len(found.change) + len(found.leave)
     lines = [
-        f"For {asked} a month, {count} of {most} changes are enough: nodes then cost"
+        f"For {wanted} a month, {count} of {most} changes are enough: nodes then cost"
         f" {_money(found.fleet.packed_cost_month, currency)}, at a risk of"
         f" {_money(found.risk_month, currency)} (optimality gap {found.gap:.2%}, by HiGHS)."
     ]

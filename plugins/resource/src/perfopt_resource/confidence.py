@@ -1,4 +1,4 @@
-"""How far a model is to be believed about a recommendation, and where it is not sure enough."""
+"""How confident a model is of a recommendation, and where that is not enough."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from perfopt.plugin import AnalysisContext, Container, Prior, Reason
 from perfopt_resource.model.sizing_model import ModelCard, Sizing, SizingModel
 from perfopt_resource.text import duration, mebibytes, quantity
 
-# How many validity windows of a service's own record weigh as much as the model's word about it: of greatest
+# How many validity windows of a service's own record weigh as much as the model's probability: of greatest
 # likelihood over recommendations whose VMs the models had not seen, to which the record adds next to nothing.
 # docs/research/sizing-model.md
 RECORD_STRENGTH = 63.0
 
 
-class Sized(Protocol):
-    """A container as it should be, with what the model said of it."""
+class HasSizing(Protocol):
+    """A container as it should be, with its sizing by the model."""
 
     @property
     def container(self) -> Container:
@@ -24,16 +24,16 @@ class Sized(Protocol):
 
     @property
     def sizing(self) -> Sizing | None:
-        """What the model said; None where nothing of it is measured."""
+        """The sizing by the model; None where nothing of it is measured."""
 
 
-def prior(model: SizingModel, sure: float) -> Prior:
+def prior(model: SizingModel, confidence: float) -> Prior:
     """Returns a probability as a model gave it, with where it is from."""
-    return Prior(mean=sure, strength=RECORD_STRENGTH, source=f"{label(model)}: {_record(model.card)}")
+    return Prior(mean=confidence, strength=RECORD_STRENGTH, source=f"{label(model)}: {_record(model.card)}")
 
 
 def fleet_prior(model: SizingModel) -> Prior:
-    """Returns the share that kept their word over the fleet that a model was learnt from, with its source."""
+    """Returns the share that were accurate over the fleet that a model was learnt from, with its source."""
     return prior(model, model.card.figures["accuracy"])
 
 
@@ -44,9 +44,9 @@ def label(model: SizingModel) -> str:
 
 
 def _record(card: ModelCard) -> str:
-    said = {name: card.figures.get(name, math.nan) for name in ("recommendations", "accuracy")}
+    figures = {name: card.figures.get(name, math.nan) for name in ("recommendations", "accuracy")}
     return (
-        f"accuracy {said['accuracy']:.1%} in {said['recommendations']:.0f} recommendations for"
+        f"accuracy {figures['accuracy']:.1%} in {figures['recommendations']:.0f} recommendations for"
         f" {card.split}; rebuilt by `{card.command}`"
     )
 
@@ -76,10 +76,12 @@ def in_sample(context: AnalysisContext, model: SizingModel) -> list[Reason]:
     ]
 
 
-def not_sure(context: AnalysisContext, model: SizingModel, sure: float, made: Sequence[Sized]) -> str:
+def not_confident(
+    context: AnalysisContext, model: SizingModel, confidence: float, sized: Sequence[HasSizing]
+) -> str:
     """Says that the interval of what is needed is too wide, and what would narrow it."""
     needs, sizes = [], []
-    for one in made:
+    for one in sized:
         if one.sizing is None:
             continue
         choice, outlook = one.sizing.recommended, one.sizing.outlook
@@ -90,9 +92,9 @@ def not_sure(context: AnalysisContext, model: SizingModel, sure: float, made: Se
                 sizes.append(f"{one.container.name} {resource} {_shown(resource, size)}")
     return (
         f"The 80 % interval of what the next {duration(context.validity)} need is too wide"
-        f" ({'; '.join(needs)}). {', '.join(sizes)} would be safe with probability {sure:.2f}, mostly unused."
-        " A longer history, a shorter validity, or a model trained on this fleet instead of"
-        f" {label(model)} would narrow it."
+        f" ({'; '.join(needs)}). {', '.join(sizes)} would be safe with probability"
+        f" {confidence:.2f}, mostly unused. A longer history, a shorter validity, or a model trained on this"
+        f" fleet instead of {label(model)} would narrow it."
     )
 
 

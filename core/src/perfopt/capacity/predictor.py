@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.capacity.history import History
+from perfopt.capacity.history import ReplicaHistory
 from perfopt.capacity.latency import UNLIMITED_CORES, LatencyModel
-from perfopt.capacity.law import Load
+from perfopt.capacity.law import ReplicaLoad
 from perfopt.metrics.snapshot import Array
 
 Bools = NDArray[np.bool_]
 
 BUSY = 0.95  # share of the requests that come at no more than the busy load
-# A move is made only to what is predicted to keep the objective with this to spare: among limits measured on
+# A move is made only to what is predicted to meet the objective with this margin: among limits measured on
 # a testbed, the one chosen so met its target in 98 % of cases (docs/research/latency.md).
 MARGIN = 1.3
 BUSIEST = 0.9  # of the limit, at the busy load: beyond, a backlog grows whenever a little more comes
@@ -21,8 +21,8 @@ _QUIET = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """A model with the load that it is asked about.
+class LatencyPredictor:
+    """A latency model with the load that it predicts for.
 
     Attributes:
         model: of one part of a replica.
@@ -45,38 +45,38 @@ class Outlook:
     def points_ms(self, rates: Array, limits: Array) -> Array:
         """Returns the latency in ms of replicas at pairs of a rate and a limit."""
         cpu = np.minimum(rates * self.model.cpu_seconds_per_request, limits)
-        load = Load(
+        load = ReplicaLoad(
             rates / self.parts, cpu / self.parts, limits / self.parts, np.array(self.model.window_seconds)
         )
         return self.model.latency_ms(load, self.quantile)
 
     def latency_ms(self, limits: Array | float) -> Array:
         """Returns the busy latency in ms at increasing limits of a replica, never rising with the limit."""
-        asked = np.atleast_1d(np.asarray(limits, dtype=np.float64))
-        return np.minimum.accumulate(self.points_ms(np.full(asked.size, self.busy_rate), asked))
+        wanted = np.atleast_1d(np.asarray(limits, dtype=np.float64))
+        return np.minimum.accumulate(self.points_ms(np.full(wanted.size, self.busy_rate), wanted))
 
     def utilisation(self, limits: Array) -> Array:
         """Returns the share of the limits that the busy load uses, above 1 where it is more."""
         return self.busy_rate * self.model.cpu_seconds_per_request / limits
 
-    def keeps(self, replicas: Array, limits: Array, target_ms: float) -> tuple[Bools, Array]:
-        """Returns which pairs of a number of replicas and a limit are predicted to keep an objective.
+    def meets(self, replicas: Array, limits: Array, target_ms: float) -> tuple[Bools, Array]:
+        """Returns which pairs of a number of replicas and a limit are predicted to meet an objective.
 
-        At the busy load, with MARGIN to spare and no more than BUSIEST of the limit used; and the latency in
+        At the busy load, with MARGIN and no more than BUSIEST of the limit used; and the latency in
         ms that is predicted of each.
         """
         rates = self.busy_rate * self.replicas / replicas
         used = rates * self.model.cpu_seconds_per_request / limits
         busy = self.points_ms(rates, limits)
-        kept: Bools = (busy * MARGIN <= target_ms) & (used <= BUSIEST)
-        return kept, busy
+        met: Bools = (busy * MARGIN <= target_ms) & (used <= BUSIEST)
+        return met, busy
 
     @property
     def any_cores(self) -> float:
         """A limit that is none: the largest the model knows."""
         return max(UNLIMITED_CORES * self.parts, self.limit_cores)
 
-    def now_and_with_any_cpu_ms(self) -> tuple[float, float]:
+    def current_and_unlimited_ms(self) -> tuple[float, float]:
         """Returns the busy latency in ms, as it is and without a quota."""
         now, free = self.latency_ms(np.array([self.limit_cores, self.any_cores])).tolist()
         return now, free
@@ -87,20 +87,22 @@ class Outlook:
         busy, alone = self.points_ms(rates, np.full(2, self.any_cores)).tolist()
         return busy, min(alone, busy)
 
-    def with_any_threads(self) -> "Outlook":
+    def with_any_threads(self) -> "LatencyPredictor":
         """Returns the same service with more threads than it could need."""
         return replace(self, model=self.model.without_thread_limit())
 
 
-def outlook(history: History, model: LatencyModel, quantile: float, recent: slice) -> Outlook | None:
-    """Returns the outlook for a load like that of the history; None where `recent` steps had no requests."""
+def latency_predictor(
+    history: ReplicaHistory, model: LatencyModel, quantile: float, recent: slice
+) -> LatencyPredictor | None:
+    """Returns the predictor for a load like the history's; None where `recent` steps had no requests."""
     lately = history.rate[recent]
     if not (np.isfinite(lately) & (lately > 0)).any():
         return None
     ordered = np.sort(history.rate[np.isfinite(history.rate) & (history.rate > 0)])
     reached = np.cumsum(ordered)
     usual, busy = ordered[np.searchsorted(reached, reached[-1] * np.array([0.5, BUSY]))].tolist()
-    return Outlook(
+    return LatencyPredictor(
         model=model,
         parts=history.parts,
         quantile=quantile,
