@@ -141,7 +141,7 @@ class ChildServer:
 
 
 def free_port() -> int:
-    """Returns a loopback port that nobody listened on a moment ago."""
+    """Returns a loopback port that nobody listened on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

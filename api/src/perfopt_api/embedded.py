@@ -178,10 +178,10 @@ class PostgresServer(ChildServer):
         )
         (self.root / "pwfile").unlink(missing_ok=True)
         if done.returncode:
-            said = done.stderr.decode().strip()
+            output = done.stderr.decode().strip()
             raise UnavailableError(
-                f"The embedded PostgreSQL did not initialise: {said}",
-                remedy=_NAMELESS_REMEDY if _NAMELESS in said else None,
+                f"The embedded PostgreSQL did not initialise: {output}",
+                remedy=_NAMELESS_REMEDY if _NAMELESS in output else None,
             )
 
     def _command(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs the API in this process until it is told to stop."""
+"""Runs the API in this process until the stop."""
 
 import asyncio
 import contextlib
@@ -32,14 +32,14 @@ _log = structlog.get_logger("perfopt_api.serving")
 
 
 async def serve_api(config: Config, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    """Serves until told to stop; requests that run then get eight seconds to finish, and waits end at once.
+    """Serves until the stop; requests that run then get eight seconds to finish, and waits end at once.
 
     A stop while PostgreSQL or NATS is still waited for ends it at once.
 
     Args:
         config: the effective configuration.
         stop: ends it.
-        ready: told the address once the API listens.
+        ready: called with the address once the API listens.
 
     Raises:
         UnavailableError: PostgreSQL or NATS did not answer in time.

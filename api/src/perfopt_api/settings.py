@@ -63,7 +63,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         model_poll_seconds: from one look of a worker at the registry of models to the next.
         outcome_poll_seconds: from one look for recommendations whose validity is over to the next.
         demand_poll_seconds: how often the metric source is read for the services that autoscalers ask for.
-        demand_wait_seconds: how long `scaling/{service}/demand` waits for it before it tells the stored plan.
+        demand_wait_seconds: how long `scaling/{service}/demand` waits for it; then the stored plan is given.
         retention_days: after which finished analyses with their superseded recommendations and outcomes,
             and published events, are deleted; None keeps everything.
         event_stream: JetStream stream of the events.

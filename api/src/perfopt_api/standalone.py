@@ -56,7 +56,7 @@ def run_standalone(config: Config, data_dir: Path | None, announce: Callable[[Ad
     Args:
         config: the effective configuration; the addresses of the embedded servers are put into it.
         data_dir: keeps the data between runs; None is a temporary directory.
-        announce: told the addresses once the API listens.
+        announce: called with the addresses once the API listens.
 
     Raises:
         UnavailableError: a server did not start.
@@ -83,7 +83,7 @@ async def _serve(config: Config, path: Path, servers: Servers, ready: Callable[[
 
 
 async def keep_servers(children: Iterable[ChildServer], stop: asyncio.Event) -> None:
-    """Starts a server again, on the same port and data, where it ends on its own, until told to stop."""
+    """Starts a server again, on the same port and data, where it ends on its own, until the stop."""
     while not stop.is_set():
         for child in children:
             try:
@@ -96,7 +96,7 @@ async def keep_servers(children: Iterable[ChildServer], stop: asyncio.Event) -> 
 
 
 async def keep_worker(path: Path, stop: asyncio.Event) -> None:
-    """Runs a worker process, and another one where it ends, until told to stop; then waits for its end.
+    """Runs a worker process, and another one where it ends, until the stop; then waits for its end.
 
     Args:
         path: the configuration file, see `config_file`.

@@ -1,4 +1,4 @@
-"""Whether subscribers need to hear of a new recommendation (DESIGN.md section 3). Pure."""
+"""Whether subscribers need to hear of a new recommendation. Pure."""
 
 from typing import Any
 
@@ -39,10 +39,10 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differs_materially(new: Announced, old: Announced) -> bool:
-    """Tells whether the new one differs enough from what was last announced to be worth an event.
+    """Returns whether the new one differs enough from what was last announced to be worth an event.
 
     It is measured from the last announcement, not from the last recommendation: steps of 4 % each would
-    otherwise carry the truth away from subscribers without a word.
+    otherwise add up without any event.
     """
     if new.already_right != old.already_right or new.other != old.other:
         return True

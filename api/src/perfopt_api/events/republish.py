@@ -68,7 +68,7 @@ async def _publish(connection: Nats, stream: StreamConfig, message: EventMessage
 
 
 async def _holds(connection: Nats, stream: str, sequence: int, event_id: UUID) -> bool:
-    """Tells whether the copy that NATS remembers is still in the stream."""
+    """Returns whether the copy that NATS remembers is still in the stream."""
     with connection.translated():
         try:
             found = await connection.jetstream.get_msg(stream, sequence)

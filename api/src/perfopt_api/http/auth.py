@@ -28,7 +28,7 @@ def requester_of(settings: ServiceSettings, authorization: str | None) -> str | 
     if scheme.lower() != "bearer" or not token:
         raise UnauthorizedError("No bearer token was sent.", remedy=_REMEDY)
     given = token.strip().encode()
-    # Every token is compared, so that the time taken tells nothing about which came close.
+    # Every token is compared, so that the time taken does not show which came close.
     names = [n for n, key in settings.api_keys.items() if hmac.compare_digest(key.token.encode(), given)]
     if not names:
         raise UnauthorizedError("The bearer token is not known.", remedy=_REMEDY)

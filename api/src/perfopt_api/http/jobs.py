@@ -38,7 +38,7 @@ async def new_job(
     key: str | None,
     prefer: list[str],
 ) -> Response[OptimizationJob]:
-    """Stores a job, wakes a worker, and waits for it where that was asked for."""
+    """Stores a job, wakes a worker, and waits for it where requested."""
     check_analysis(analysis, ports.config)
     created = await _create(ports, analysis, key, request.scope.get("user"))
     job, headers = created.job, {}

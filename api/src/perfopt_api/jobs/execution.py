@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What to tell the queue.
+    """What the queue is answered.
 
     Attributes:
         again_after: seconds until the next try; None when the job needs no message any more.
@@ -42,7 +42,7 @@ class Execution:
     Args:
         store: claims and results.
         analyse: answers a request.
-        finished: is told the id of each job that ended here, after the commit.
+        finished: called with the id of each job that ended here, after the commit.
         policy: leases and attempts.
     """
 
@@ -97,7 +97,7 @@ class Execution:
         """Renews the lease; returns when it is lost."""
         while True:
             await asyncio.sleep(self._policy.lease_seconds / 3)
-            with contextlib.suppress(UnavailableError):  # away for a moment: the lease outlasts two misses
+            with contextlib.suppress(UnavailableError):  # away briefly: the lease outlasts two misses
                 if not await self._store.extend(claim, self._lease):
                     return
                 await working()

@@ -206,7 +206,7 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
     if due.together is None:
         scored = score_outcome(proposal_of(due.made[0]), window, applied=due.applied)
     else:
-        # What one promised it promised of all its changes: who lost one promises nothing.
+        # A claim is of all changes of its recommendation: one that lost a field claims nothing.
         parts = [proposal_of(made, with_claim=not made.conflicts) for made in due.made]
         scored = score_plan_outcome(parts, parse_state(due.together), window, applied=due.applied)
     score = scored.score

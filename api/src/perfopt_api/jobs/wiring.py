@@ -44,7 +44,7 @@ ServeHealth = Callable[[Checks, Supervisor], AbstractAsyncContextManager[None]]
 
 
 async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHealth) -> None:
-    """Runs the worker of a configuration until told to stop.
+    """Runs the worker of a configuration until the stop.
 
     Args:
         config: the effective configuration.
@@ -115,7 +115,7 @@ async def serve_jobs(
     tasks: BackgroundTasks = lambda _: (),
     serve_health: ServeHealth = lambda *_: contextlib.nullcontext(),
 ) -> None:
-    """Answers jobs, relays events and sweeps until told to stop.
+    """Answers jobs, relays events and sweeps until the stop.
 
     Args:
         settings: of the service.

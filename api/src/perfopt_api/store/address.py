@@ -69,7 +69,7 @@ class DatabaseAddress:
 
 
 def _has_ports(netloc: str) -> bool:
-    """Tells whether what stands behind each host is a port, or nothing."""
+    """Returns whether what stands behind each host is a port, or nothing."""
     for host in netloc.rpartition("@")[2].split(","):
         _, colon, port = host.rpartition("]")[2].rpartition(":")
         if colon and port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):

@@ -34,14 +34,14 @@ def decode_cursor(text: str) -> tuple[datetime, UUID]:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if len(raw) != _BYTES:
             raise ValueError("length")
-        moment = _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big", signed=True))
+        instant = _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big", signed=True))
     except (ValueError, binascii.Error, OverflowError):
         raise InvalidInputError(
             "This is not a cursor of this listing.",
             field="cursor",
             remedy="Take it from the `next` link of a page, or leave it out to start at the newest.",
         ) from None
-    return moment, UUID(bytes=raw[8:])
+    return instant, UUID(bytes=raw[8:])
 
 
 def paged(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:
@@ -53,7 +53,7 @@ def paged(query: Select[Any], table: Table, cursor: str | None, limit: int) -> S
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidInputError(f"{limit} is not between 1 and {MAX_LIMIT}.", field="limit")
     if cursor is not None:
-        moment, row_id = decode_cursor(cursor)
-        place = tuple_(literal(moment, table.c.created_at.type), literal(row_id, table.c.id.type))
+        instant, row_id = decode_cursor(cursor)
+        place = tuple_(literal(instant, table.c.created_at.type), literal(row_id, table.c.id.type))
         query = query.where(tuple_(table.c.created_at, table.c.id) < place)
     return query.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit + 1)

@@ -33,7 +33,7 @@ _REFUSED = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-# Reachable, but not able to do its work; what it was asked for may work later.
+# Reachable, but not able to do its work; a command may work later.
 _UNABLE: dict[type[BaseException], tuple[str, str]] = {
     asyncpg.ReadOnlySQLTransactionError: ("takes no writes", "Check that database_url names the primary."),
     asyncpg.DiskFullError: ("has no disk space left", "Free or add disk space."),
@@ -52,7 +52,7 @@ class Database:
 
     Args:
         url: as libpq takes it, with several hosts and its parameters.
-        pool_size: connections kept; as many more may be opened for a moment.
+        pool_size: connections kept; as many more may be opened under load.
         command_seconds: after which a command counts as unanswered.
     """
 

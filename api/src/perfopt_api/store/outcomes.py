@@ -17,7 +17,7 @@ from perfopt_api.store.mapping import recommendation_of
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 from perfopt_api.telemetry import SET_ASIDE
 
-# Older outcomes hardly weigh anything, and this many tell enough.
+# Older outcomes hardly weigh anything, and this many are enough.
 MAX_READ = 20_000
 _UNREADABLE = (msgspec.MsgspecError, KeyError, TypeError, ValueError)
 _log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: "scored" or "not_scored".
         applied: it was in force.
-        accurate: by DESIGN.md section 5; None where it was not scored.
+        accurate: by the definition of accuracy; None where it was not scored.
         cpu_safe, memory_safe, claim_kept: its rules; None where one has nothing to say.
         cpu_waste, memory_waste: recommended / smallest accurate value - 1.
         censored: "oom_kill" or "throttled" where these cut off what was used.
@@ -205,7 +205,7 @@ class PostgresOutcomes(LeasedOutcomes):
         """Returns the newest scored outcomes of strategies."""
         table, body = recommendations, recommendations.c.body
         before = body["confidence_detail"]["before_record"].as_string()
-        told = table.c.expected_improvement["confidence"].as_string()
+        stated = table.c.expected_improvement["confidence"].as_string()
         plugin = body["plugin"].as_string()
         query = (
             select(
@@ -214,7 +214,7 @@ class PostgresOutcomes(LeasedOutcomes):
                 table.c.workload,
                 table.c.made_at,
                 table.c.valid_until,
-                cast(func.coalesce(before, told), Float).label("stated"),
+                cast(func.coalesce(before, stated), Float).label("stated"),
                 outcomes.c.accurate,
                 outcomes.c.scored_at,
             )

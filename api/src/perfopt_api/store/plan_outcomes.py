@@ -30,7 +30,7 @@ class PostgresPlanOutcomes(LeasedOutcomes):
         """Returns the newest scored outcomes of plans."""
         table = recommendations
         before = jobs.c.plan["confidence_detail"]["before_record"].as_string()
-        told = jobs.c.plan["expected_improvement"]["confidence"].as_string()
+        stated = jobs.c.plan["expected_improvement"]["confidence"].as_string()
         made_by = func.json_build_array(
             table.c.body["plugin"].as_string(), table.c.body["plugin_version"].as_string()
         )
@@ -39,7 +39,7 @@ class PostgresPlanOutcomes(LeasedOutcomes):
                 func.min(table.c.workload).label("workload"),
                 func.min(table.c.made_at).label("made_at"),
                 func.min(table.c.valid_until).label("valid_until"),
-                cast(func.coalesce(before, told), Float).label("stated"),
+                cast(func.coalesce(before, stated), Float).label("stated"),
                 plan_outcomes.c.accurate,
                 plan_outcomes.c.scored_at,
                 func.json_agg(made_by).label("made_by"),

@@ -1,4 +1,4 @@
-"""The ports of the store: what the API and the worker need of it, with no word of SQL."""
+"""The ports of the store: what the API and the worker need of it, without any SQL."""
 
 from datetime import timedelta
 from enum import Enum, IntEnum

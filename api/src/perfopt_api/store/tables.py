@@ -1,4 +1,4 @@
-"""The tables. The first two carry the contract's columns first (DESIGN.md section 3), then ours.
+"""The tables. The first two carry the contract's columns first, then ours.
 
 Columns that callers read back in the order they were written are JSON, because JSONB sorts keys; those an
 operator may query are JSONB.
@@ -40,7 +40,7 @@ metadata = MetaData(
 )
 
 
-def _moment(name: str, *, required: bool = False) -> Column[object]:
+def _instant(name: str, *, required: bool = False) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=not required)
 
 
@@ -62,7 +62,7 @@ jobs = Table(
     Column("status", String(32), nullable=False),
     Column("analysis_period", String(50)),
     _created_at(),
-    _moment("completed_at"),
+    _instant("completed_at"),
     Column("optimization_types", JSONB, nullable=False, server_default=text("'[]'")),
     Column("request", JSONB, nullable=False),
     Column("declined", JSONB, nullable=False, server_default=text("'[]'")),
@@ -72,7 +72,7 @@ jobs = Table(
     Column("parent_job_id", String(100)),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("lease_owner", String(100)),
-    _moment("lease_expires_at"),
+    _instant("lease_expires_at"),
     # How often its lease ran out under a worker, which may have been killed for what the job takes.
     Column("lost_leases", Integer, nullable=False, server_default=text("0")),
     # When its message was last put on the queue, or is due there again after a failed attempt.
@@ -80,7 +80,7 @@ jobs = Table(
     # By what it is claimed, see JobClass.
     Column("priority", SmallInteger, nullable=False, server_default=text("1")),
     Column("namespace", String(100), nullable=False, server_default=text("''")),
-    # Hash of the request: an equal one that is asked for meanwhile is this job.
+    # Hash of the request: an equal one that comes meanwhile is this job.
     Column("fingerprint", String(64)),
     # What its recommendations make together.
     Column("plan", JSON(none_as_null=True)),
@@ -114,17 +114,17 @@ recommendations = Table(
     _created_at(),
     Column("rank", Integer, nullable=False),
     Column("workload", Text, nullable=False),
-    _moment("made_at", required=True),
-    _moment("valid_until", required=True),
+    _instant("made_at", required=True),
+    _instant("valid_until", required=True),
     Column("body", JSON, nullable=False),
     # Apart from the body, since a page of them would be megabytes: listings leave it unread.
     Column("predictions", JSON(none_as_null=True)),
-    # What subscribers were last told for this workload and type; differences are measured from there.
+    # What was last announced for this workload and type; differences are measured from there.
     Column("announced", JSON, nullable=False),
     Column("superseded_by", String(100)),
-    _moment("superseded_at"),
+    _instant("superseded_at"),
     # A later analysis recommends nothing of its type.
-    _moment("withdrawn_at"),
+    _instant("withdrawn_at"),
     UniqueConstraint("recommendation_id"),
     Index("ix_optimization_recommendations_created_at", text("created_at DESC"), text("id DESC")),
     Index("ix_optimization_recommendations_job_id", "job_id", "rank"),
@@ -159,11 +159,11 @@ outbox = Table(
     Column("headers", JSON, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     _created_at(),
-    _moment("published_at"),
+    _instant("published_at"),
     # How often NATS refused it for what it is.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Refused too often, so not tried again.
-    _moment("set_aside_at"),
+    _instant("set_aside_at"),
     UniqueConstraint("event_id"),
     Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
 )
@@ -183,7 +183,7 @@ idempotency_keys = Table(
     Column("body_hash", String(128), nullable=False),
     Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), nullable=False),
     _created_at(),
-    _moment("expires_at", required=True),
+    _instant("expires_at", required=True),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
     Index("ix_idempotency_keys_job_id", "job_id"),
 )
@@ -199,8 +199,8 @@ def _outcome(name: str, key: Column[str]) -> Table:
         Column("due_at", DateTime(timezone=True), nullable=False),
         Column("attempts", Integer, nullable=False, server_default=text("0")),
         Column("lease_owner", String(100)),
-        _moment("lease_expires_at"),
-        _moment("scored_at"),
+        _instant("lease_expires_at"),
+        _instant("scored_at"),
         Column("applied", Boolean),
         Column("accurate", Boolean),
         Column("cpu_safe", Boolean),
@@ -238,7 +238,7 @@ models = Table(
     Column("created_by", String(100), nullable=False),
     _created_at(),
     Column("promoted_by", String(100)),
-    _moment("promoted_at"),
+    _instant("promoted_at"),
     UniqueConstraint("kind", "version"),
     UniqueConstraint("kind", "sha256"),
     # One active model of a kind: PostgreSQL itself refuses a second.
@@ -258,6 +258,6 @@ model_activations = Table(
     Column("replay", JSON(none_as_null=True)),
     Column("created_by", String(100), nullable=False),
     _created_at(),
-    _moment("undone_at"),
+    _instant("undone_at"),
     Index("ix_model_activations_kind", "kind", text("id DESC")),
 )

@@ -261,7 +261,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 def _is_planned(made: OptimizationRecommendation, result: AnalysisResult) -> bool:
-    """Tells whether subscribers may act on it: it is part of the plan, or says that nothing changes."""
+    """Returns whether subscribers may act on it: it is part of the plan, or says that nothing changes."""
     if result.plan is None or made.no_change_needed:
         return True
     return any(step.recommendation_id == made.recommendation_id for step in result.plan.steps)
