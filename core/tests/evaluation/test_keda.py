@@ -60,6 +60,8 @@ def test_of_several_the_highest_counts():
         ("0 8 * * 0", "0 9 * * 7", []),  # Sunday, by both of its numbers
         ("0 8 2 3 *", "0 9 2 3 *", [8]),
         ("0 8 3 * 1", "0 9 * * *", [8]),  # a day of the month or of the week
+        ("0 8 * * 6,7", "0 9 * * 6,7", []),
+        ("59 23 * * *", "0 0 * * *", []),  # over before the first minute of a step
     ],
 )
 def test_expressions_are_read_as_cron_has_them(start, end, active):
@@ -75,6 +77,8 @@ def test_times_are_of_the_time_zone():
     [
         cron("8", "0 9 * * *"),
         cron("0 25 * * *", "0 9 * * *"),
+        cron("0 8 0 * *", "0 9 * * *"),
+        cron("0 8 * * * *", "0 9 * * *"),
         cron("a b c d e", "0 9 * * *"),
         cron("0 8 * * *", "0 9 * * *", replicas="many"),
         cron("0 8 * * *", "0 9 * * *", timezone="Mars/Base"),
@@ -93,6 +97,15 @@ def test_the_autoscaler_has_the_bounds_and_the_cpu_trigger():
     assert found.target_cpu_utilization_percent == 60
     assert found.other_metrics == ("kafka",)
     assert found.behavior == behavior
+
+
+def test_a_trigger_without_a_metric_type_is_of_utilisation_and_without_a_zone_of_utc():
+    plain = {"type": "cpu", "metadata": {"value": "70"}}
+    assert hpa_of(scaled(plain)).target_cpu_utilization_percent == 70
+    assert hpa_of(scaled({"type": "cpu"})).target_cpu_utilization_percent is None
+    times = {"start": "0 8 * * *", "end": "0 9 * * *", "desiredReplicas": "2"}
+    assert hours({"type": "cron", "metadata": times}) == {8: 2}
+    assert hours(cpu(), "text") == {}
 
 
 def test_defaults_are_those_of_keda_and_zero_replicas_count_as_one():

@@ -5,7 +5,8 @@ the demand of the step before; a stabilisation window counts the steps that it r
 with a period shorter than a step is applied as often as the period fits into the step.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,24 +51,41 @@ class SteppedAutoscaler:
         seen = np.concatenate(([running], needed[:-1]))  # at first it runs what it ran
         desired = np.maximum(np.ceil(seen), 1.0)
         up, down = self.behavior.up, self.behavior.down
+        limit_up, limit_down = self._limiter(up), self._limiter(down)
         after_up, after_down = self._steps_in(up.window_seconds), self._steps_in(down.window_seconds)
         below, above = 1 - down.tolerance, 1 + up.tolerance
+        low, high = below * running, above * running
         recommended, found = [running], list[float]()  # as in Kubernetes, recommended before the bounds
         for demand, wanted, least in zip(seen.tolist(), desired.tolist(), minimum.tolist(), strict=True):
-            size = running if below * running <= demand <= above * running else wanted
+            size = running if low <= demand <= high else wanted
             recommended.append(size)
             if size > running:
                 size = min(recommended[-after_up - 1 :])
-                size = max(min(size, self._limit(up, found, running)), running)
+                size = max(min(size, limit_up(found, running)), running)
             elif size < running:
                 size = max(recommended[-after_down - 1 :])
-                size = min(max(size, self._limit(down, found, running)), running)
-            running = min(max(size, least), self.maximum)
+                size = min(max(size, limit_down(found, running)), running)
+            if not least <= size <= self.maximum:
+                size = least if size < least else self.maximum
+            if size != running:
+                running, low, high = size, below * size, above * size
             found.append(running)
         return np.array(found)
 
     def _steps_in(self, seconds: int) -> int:
         return -(-seconds // self.step_seconds)
+
+    def _limiter(self, rules: ScalingRules) -> Callable[[Sequence[float], float], float]:
+        """Returns `_limit` of one direction; where it depends on the running replicas alone, it is kept."""
+        known: dict[float, float] = {}
+        lasting = rules.longest_period > self.step_seconds
+
+        def limit(found: Sequence[float], running: float) -> float:
+            if lasting or running not in known:
+                known[running] = self._limit(rules, found, running)
+            return known[running]
+
+        return limit
 
     def _limit(self, rules: ScalingRules, found: Sequence[float], running: float) -> float:
         """Returns how far the policies let the replicas move within one step."""
@@ -90,4 +108,4 @@ class SteppedAutoscaler:
             return start + sign * times * policy.value
         factor = 1 + sign * policy.value / 100
         reached = start * factor**times
-        return float(np.ceil(reached) if rising else np.floor(reached))
+        return float(math.ceil(reached) if rising else math.floor(reached))
