@@ -12,7 +12,8 @@ from perfopt.domain.enums import Basis, DeclineCode
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.pipeline import run_strategy
 from perfopt.evaluation.known import known_at
-from perfopt.evaluation.rolling import backtest, origins
+from perfopt.evaluation.resources import WindowScore
+from perfopt.evaluation.rolling import backtest, origins, scored_window, window_after
 from perfopt.metrics.snapshot import ImageChange
 from perfopt.plugin import decline
 from perfopt.testing import daily_usage, make_context, make_snapshot
@@ -40,7 +41,7 @@ def test_two_weeks_give_five_windows_a_day_apart_of_a_week_each():
     assert [b.made_at - a.made_at for a, b in pairwise(windows)] == [timedelta(days=1)] * 4
 
 
-def test_a_history_that_begins_late_is_walked_from_where_it_begins():
+def test_a_history_that_begins_late_is_backtested_from_where_it_begins():
     cpu = daily_usage(14)
     cpu[: 3 * DAY] = np.nan
     assert len(replayed(of(cpu))) == 2
@@ -81,8 +82,8 @@ def test_a_window_with_too_few_samples_is_not_scored_and_says_so():
 
 def test_a_strategy_that_declines_is_shown_as_declined():
     snapshot = make_snapshot()
-    said = decline(PeakStrategy.optimization_type, DeclineCode.UNSTABLE, "It changed.")
-    assert {window.outcome for window in backtest(lambda _: said, snapshot, WEEK).windows} == {"declined"}
+    declined = decline(PeakStrategy.optimization_type, DeclineCode.UNSTABLE, "It changed.")
+    assert {window.outcome for window in backtest(lambda _: declined, snapshot, WEEK).windows} == {"declined"}
 
 
 @given(day=st.integers(3, 7), seed=st.integers(0, 99))
@@ -170,3 +171,52 @@ def test_the_image_known_then_is_not_a_later_one():
     )
     images = [known_at(snapshot, day * DAY).workload.state.containers[0].image for day in (1, 5, 14)]
     assert images == [None, "app:2", "app:3"]
+
+
+def test_a_declined_origin_says_when_and_why():
+    snapshot = make_snapshot()
+    reason = decline(PeakStrategy.optimization_type, DeclineCode.UNSTABLE, "It changed.")
+    *_, last = backtest(lambda known: reason, snapshot, WEEK).windows
+    assert (last.made_at, last.scored_until) == (snapshot.grid.end - WEEK, snapshot.grid.end)
+    assert last.reason == "It changed."
+
+
+def test_a_window_shows_all_that_was_scored():
+    window = make_snapshot()
+    score = WindowScore(
+        scored=True,
+        accurate=True,
+        cpu_safe=True,
+        memory_safe=False,
+        cpu_waste=0.5,
+        memory_waste=0.25,
+        claim_met=True,
+        realised_latency_ms=12.0,
+        realised_saving_percent=7.0,
+    )
+    found = scored_window(score, window.workload.state, window)
+    assert (found.outcome, found.accurate, found.cpu_safe, found.memory_safe) == (
+        "accurate",
+        True,
+        True,
+        False,
+    )
+    assert (found.cpu_waste, found.memory_waste, found.claim_kept) == (0.5, 0.25, True)
+    assert (found.realised_latency_ms, found.realised_saving_percent) == (12.0, 7.0)
+    unscored = scored_window(replace(score, scored=False, reason="thin"), window.workload.state, window)
+    assert (unscored.outcome, unscored.accurate, unscored.reason) == ("not_scored", None, "thin")
+
+
+def test_the_window_after_an_origin_has_the_state_known_at_it():
+    cpu = daily_usage(14)
+    requests = np.where(np.arange(cpu.size) < 10 * DAY, 2.0, 0.5)
+    snapshot = make_snapshot({"main": {"cpu_cores": cpu, "cpu_request_cores": requests}})
+    known = known_at(snapshot, 7 * DAY)
+    window = window_after(snapshot, known, DAY)
+    assert window.workload.state.containers[0].cpu_request_cores == 2.0
+    assert (window.grid.start, window.grid.size) == (known.grid.end, DAY)
+
+
+def test_as_many_origins_as_there_may_be_are_all_used():
+    snapshot = of(daily_usage(21))  # 3 days of history, 7 of validity: 12 origins a day apart
+    assert [b - a for a, b in pairwise(origins(snapshot, WEEK))] == [DAY] * 11

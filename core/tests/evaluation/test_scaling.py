@@ -7,6 +7,7 @@ import pytest
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.workload import Container, HpaState, WorkloadState
 from perfopt.evaluation.scaling import (
+    ReplicaSimulation,
     planned_replicas,
     recorded_replicas,
     rescaled,
@@ -261,3 +262,28 @@ def test_a_schedule_counts_from_its_start():
     begin = used.grid.start + timedelta(minutes=10)
     entry = {"start": begin.isoformat(), "end": used.grid.end.isoformat(), "min_replicas": 2}
     assert planned_replicas(target(extra={"schedule": [entry]}), used).tolist() == [4, 4, 2, 2, 2, 2]
+
+
+def test_a_simulation_tells_targets_apart_by_all_that_moves_replicas():
+    used = window(cpu=(0.4,) * 6)
+    cpu = {"type": "cpu", "metadata": {"value": "40"}}
+    targets = [
+        target(replicas=2),
+        target(hpa=hpa()),
+        target(hpa=hpa(min_replicas=6)),
+        target(replicas=2, extra=scheduled(used, (2, 4, 5))),
+        target(extra={"keda_scaled_object": {"spec": {"triggers": [cpu]}}}),
+        target(extra={"keda_scaled_object": {"spec": {"triggers": [cpu], "maxReplicaCount": 3}}}),
+    ]
+    simulation = ReplicaSimulation(used)
+    for _ in range(2):
+        for one in targets:
+            assert simulation.planned(one).tolist() == planned_replicas(one, used).tolist()
+    assert len({tuple(simulation.planned(one).tolist()) for one in targets}) == len(targets)
+    assert simulation.planned(targets[0]) is simulation.planned(targets[0])
+
+
+def test_an_hpa_decides_over_a_scaled_object_beside_it():
+    used = window(cpu=(0.1,) * 6, state=msgspec.structs.replace(CURRENT, hpa=hpa()))
+    beside = target(hpa=hpa(), extra={"keda_scaled_object": {"spec": {}}})
+    assert planned_replicas(beside, used).tolist() == [4] * 6

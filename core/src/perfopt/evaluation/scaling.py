@@ -123,8 +123,8 @@ class ReplicaSimulation:
 
     def planned(self, target: WorkloadState) -> Array | None:
         """Returns what `planned_replicas` returns for a target."""
-        settings = (target.replicas, target.hpa, target.keda, target.extra.get("schedule"), _request(target))
-        key = msgspec.msgpack.encode(settings)
+        extra = [target.extra.get(key) for key in _SCALING_KEYS]
+        key = msgspec.msgpack.encode((target.replicas, target.hpa, target.keda, extra, _request(target)))
         if key not in self._known:
             self._known[key] = planned_replicas(target, self.window)
         return self._known[key]
