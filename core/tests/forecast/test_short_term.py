@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from perfopt.forecast.short_term import LEVELS, nowcasts
+from perfopt.forecast.short_term import LEVELS, short_term_forecasts
 
 DAY = 288
 
@@ -23,7 +23,7 @@ def test_what_comes_later_changes_nothing_before(cut, lead, factor):
     values = busy_by_day()
     altered = values.copy()
     altered[cut:] *= factor
-    first, second = nowcasts(values, 5, 0, lead), nowcasts(altered, 5, 0, lead)
+    first, second = short_term_forecasts(values, 5, 0, lead), short_term_forecasts(altered, 5, 0, lead)
     until = cut + lead  # the step at the cut is known `lead` steps later
     np.testing.assert_array_equal(first.quantiles[:until], second.quantiles[:until])
     np.testing.assert_array_equal(first.chance[:until], second.chance[:until])
@@ -32,7 +32,7 @@ def test_what_comes_later_changes_nothing_before(cut, lead, factor):
 
 def test_quantiles_cover_their_share_and_do_not_cross():
     values = busy_by_day(days=8)
-    found = nowcasts(values, 5, 0, 1)
+    found = short_term_forecasts(values, 5, 0, 1)
     assert (np.diff(found.quantiles, axis=1) >= 0).all()
     later = slice(3 * DAY, None)
     at_90 = found.quantiles[later, np.argmin(abs(LEVELS - 0.9))]
@@ -44,7 +44,7 @@ def test_an_open_is_foreseen_from_earlier_days():
     for day in range(5):
         values[day * DAY + 96 : day * DAY + 192] = 1.0
         values[day * DAY + 96] = 10.0
-    found = nowcasts(values, 5, 0, 1)
+    found = short_term_forecasts(values, 5, 0, 1)
     opening = 4 * DAY + 96
     middle = found.quantiles[opening, np.argmin(abs(LEVELS - 0.5))]
     assert middle > 5.0
@@ -62,7 +62,7 @@ def weekdays(days):
 
 
 def test_a_weekday_that_never_had_demand_in_two_weeks_is_taken_to_stay_closed():
-    chance = nowcasts(weekdays(22), 5, 0, 1).chance
+    chance = short_term_forecasts(weekdays(22), 5, 0, 1).chance
     assert chance[12 * DAY + 100] > 0.0  # the second Saturday: quiet once is no rule
     assert chance[19 * DAY + 100] == 0.0
     assert chance[18 * DAY + 100] > 0.9
@@ -71,13 +71,13 @@ def test_a_weekday_that_never_had_demand_in_two_weeks_is_taken_to_stay_closed():
 def test_one_quiet_week_closes_no_weekday():
     values = weekdays(22)
     values[7 * DAY : 14 * DAY] = 0.0
-    chance = nowcasts(values, 5, 0, 1).chance
+    chance = short_term_forecasts(values, 5, 0, 1).chance
     assert all(chance[day * DAY + 100] > 0.5 for day in range(14, 19))
 
 
 def test_a_closed_day_that_has_demand_is_open():
     values = weekdays(22)
     values[19 * DAY + 96 : 19 * DAY + 192] = 1.0
-    chance = nowcasts(values, 5, 0, 1).chance
+    chance = short_term_forecasts(values, 5, 0, 1).chance
     assert chance[19 * DAY + 95] == 0.0
     assert chance[19 * DAY + 100 : 19 * DAY + 190].min() > 0.5

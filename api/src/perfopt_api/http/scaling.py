@@ -41,7 +41,7 @@ async def get_demand(
     workload: _WorkloadParameter = None,
     horizon: _HorizonParameter = "6h",
 ) -> ScalingDemand:
-    """Foretells by the latest minutes, within the recommendation in force; 404 without one, 409 after it.
+    """Forecasts by the latest minutes, within the recommendation in force; 404 without one, 409 after it.
 
     The service may be a full name, `[cluster/]namespace/[kind/]name`, with its slashes as they are.
     """

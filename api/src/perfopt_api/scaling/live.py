@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from perfopt.autoscaling import SHORTAGE_PRICES
+from perfopt.autoscaling import VIOLATION_PENALTIES
 from perfopt.autoscaling.live import RunningNeed, need_now, without_gaps
 from perfopt.config import Config
 from perfopt.domain.period import format_instant
@@ -118,7 +118,7 @@ class LiveDemand:
                 first_minute=int(recent.start.timestamp()) // 60,
                 ahead_minutes=ahead,
                 carries=carries,
-                price=SHORTAGE_PRICES[recent.workload.service_class.value],
+                price=VIOLATION_PENALTIES[recent.workload.service_class.value],
             )
             for old in list(self._needs)[:-_KEPT]:
                 del self._needs[old]

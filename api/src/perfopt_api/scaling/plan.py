@@ -10,7 +10,7 @@ import msgspec
 
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt.domain.scaling import DemandNowcast, DemandStep, ReplicaNeed, ScalingDemand
+from perfopt.domain.scaling import DemandStep, ReplicaNeed, ScalingDemand, ShortTermDemand
 from perfopt.errors import ConflictError
 from perfopt_api.scaling.live import Live, NotLive
 
@@ -74,7 +74,7 @@ def with_live(plan: ScalingDemand, found: Live | NotLive) -> ScalingDemand:
             low=bounded(need.replicas_low),
             high=bounded(need.replicas_high),
         ),
-        nowcast=DemandNowcast(
+        nowcast=ShortTermDemand(
             measured_until=found.measured_until,
             measured_cores=round(found.measured_cores, 4),
             ready_at=found.ready_at,

@@ -2,17 +2,17 @@
 
 from perfopt.autoscaling.behavior import Behavior
 from perfopt.autoscaling.loop import Settings, run_loop
-from perfopt.autoscaling.predictive import SHORTAGE_PRICES, foretell, predictive
+from perfopt.autoscaling.predictive import VIOLATION_PENALTIES, forecast_demand, predictive
 from perfopt.autoscaling.world import Outcome, Replicas, World, measure, measure_ready
 
 __all__ = [
-    "SHORTAGE_PRICES",
+    "VIOLATION_PENALTIES",
     "Behavior",
     "Outcome",
     "Replicas",
     "Settings",
     "World",
-    "foretell",
+    "forecast_demand",
     "measure",
     "measure_ready",
     "predictive",

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfopt.autoscaling.predictive import HOLD_MINUTES, LAG_MINUTES, cheapest
 from perfopt.autoscaling.world import replicas_for
-from perfopt.forecast.short_term import LEVELS, nowcasts
+from perfopt.forecast.short_term import LEVELS, short_term_forecasts
 from perfopt.metrics.snapshot import Array
 
 LOW, MIDDLE, HIGH = 0.05, 0.5, 0.95
@@ -52,7 +52,7 @@ def need_now(
     back = -(-max(HOLD_MINUTES - ahead_minutes - 1, 0) // step_minutes)
     demand = np.r_[known, np.full(lead, np.nan)]
     since = max(known.size - back, 0)
-    expected = nowcasts(demand, step_minutes, first_minute, lead, since=since)
+    expected = short_term_forecasts(demand, step_minutes, first_minute, lead, since=since)
     low, middle, high = (float(np.interp(at, LEVELS, expected.quantiles[-1])) for at in (LOW, MIDDLE, HIGH))
     least, most = (int(count) for count in np.maximum(replicas_for(np.array([low, high]), carries), 1))
     seen = int(replicas_for(known[-1:], carries)[0])

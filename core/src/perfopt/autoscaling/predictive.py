@@ -1,53 +1,53 @@
-"""Replicas ahead of demand: as many as make the expected cost of shortage and of spare capacity least.
+"""Replicas ahead of demand: as many as make the expected cost of violations and of spare capacity least.
 
-For every minute the nowcast gives the probability that demand passes what r replicas carry. A replica is
-added as long as the probability that it takes away is worth more than the replica: spare capacity goes to
-the minutes where it buys most, instead of the same share everywhere (water-filling). Replicas must be wanted
-a start-up ahead, and are kept for five minutes around each need, as an HPA does by default. They are never
+For every minute the short-term forecast gives the probability that demand passes what r replicas carry. A
+replica is added as long as the probability that it takes away is worth more than the replica: spare capacity
+goes to the minutes where it buys most, instead of the same share everywhere. Replicas must be wanted a
+start-up ahead, and are kept for five minutes around each need, as an HPA does by default. They are never
 fewer than the last known minute would need, whatever the past lets expect.
 """
 
 import numpy as np
 
 from perfopt.autoscaling.world import FULL, ORACLE_UTILISATION, Replicas, World, replicas_for
-from perfopt.forecast.short_term import LEVELS, Nowcasts, nowcasts
+from perfopt.forecast.short_term import LEVELS, ShortTermForecasts, short_term_forecasts
 
 LAG_MINUTES = 1  # demand is known when its minute is over
 HOLD_MINUTES = 5
-# Chances of any demand. Below the first one replica waits; below the second shortage weighs by the chance;
+# Chances of any demand. Below the first one replica waits; below the second a violation weighs by the chance;
 # above it a plan is made as for a minute that has demand: only those are scored.
 MIN_CHANCE, UNLIKELY = 0.02, 0.3
 # What a violated minute is worth, in minutes of all replicas that the mean demand needs.
-SHORTAGE_PRICES = {"critical": 50.0, "standard": 20.0, "batch": 10.0}
+VIOLATION_PENALTIES = {"critical": 50.0, "standard": 20.0, "batch": 10.0}
 
 
-def foretell(world: World) -> Nowcasts:
+def forecast_demand(world: World) -> ShortTermForecasts:
     """Returns what is expected of each sample of the demand when replicas for it must be asked for."""
     lead = -(-(LAG_MINUTES + world.startup_minutes) // world.step_minutes)
     samples = world.demand[:: world.step_minutes]
-    return nowcasts(samples, world.step_minutes, world.first_minute, lead)
+    return short_term_forecasts(samples, world.step_minutes, world.first_minute, lead)
 
 
-def predictive(world: World, price: float, found: Nowcasts | None = None) -> Replicas:
+def predictive(world: World, price: float, found: ShortTermForecasts | None = None) -> Replicas:
     """Returns the replicas wanted in each minute.
 
     Args:
         world: the demand; that of minute t is used from minute t + 1 on.
         price: what a violated minute is worth, in minutes of the replicas that the mean demand needs.
-        found: the nowcasts of this world, where they are known already.
+        found: the forecasts of this world, where they are known already.
     """
-    expected = foretell(world) if found is None else found
+    expected = forecast_demand(world) if found is None else found
     carries = FULL * world.capacity
     planned = _held(_needed(world, cheapest(expected, carries, price)), world.startup_minutes)
     seen = np.r_[np.zeros(LAG_MINUTES), world.demand][: world.demand.size]
     return np.maximum(planned, replicas_for(seen, carries))
 
 
-def cheapest(expected: Nowcasts, carries: float, price: float) -> Replicas:
+def cheapest(expected: ShortTermForecasts, carries: float, price: float) -> Replicas:
     """Returns the replicas of least expected cost for each sample.
 
     Args:
-        expected: the nowcasts.
+        expected: the forecasts.
         carries: what one replica serves without a violation, in the unit of the demand.
         price: as in `predictive`.
     """

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from perfopt.autoscaling import SHORTAGE_PRICES, Replicas, World, baselines, predictive
+from perfopt.autoscaling import VIOLATION_PENALTIES, Replicas, World, baselines, predictive
 from perfopt.backtest.evaluated import OriginCase
 from perfopt.evaluation.scaling import recorded_replicas, total_demand
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -48,7 +48,7 @@ def replicas_of(case: OriginCase, name: str) -> Array | str:
     if isinstance(world, str):
         return world
     if name == LIVE:
-        wanted = predictive(world, SHORTAGE_PRICES[case.known.workload.service_class.value])
+        wanted = predictive(world, VIOLATION_PENALTIES[case.known.workload.service_class.value])
     else:
         wanted = BASELINE_CONTROLLERS[name](world)
     ready = np.maximum(world.ready(wanted), 1)[world.warmup_minutes :].astype(np.float64)

@@ -21,6 +21,7 @@ _OWN = {
     "config": "perfopt.cli.config:config",
     "explain": "perfopt.cli.explain:explain",
     "fleet": "perfopt.cli.fleet:fleet",
+    "forecast": "perfopt.cli.forecast:forecast",
     "plugin": "perfopt.cli.plugin:plugin",
     "rules": "perfopt.cli.rules:rules",
     "train": "perfopt.cli.train:train",

@@ -24,13 +24,13 @@ class ReplicaNeed(msgspec.Struct, frozen=True, kw_only=True):
     maximum: int
 
 
-class DemandNowcast(msgspec.Struct, frozen=True, kw_only=True):
+class ShortTermDemand(msgspec.Struct, frozen=True, kw_only=True):
     """What the latest minutes say of the demand.
 
     Attributes:
         measured_until: end of the last minute with a sample.
         measured_cores: used by all replicas in that minute.
-        ready_at: when a replica that starts now is ready: the instant that is foretold.
+        ready_at: when a replica that starts now is ready: the instant that is forecast.
         expected_cores: the middle of the forecast for then.
         low_cores: what it stays above with 95 %.
         high_cores: what it stays below with 95 %.
@@ -79,7 +79,7 @@ class ScalingDemand(msgspec.Struct, frozen=True, kw_only=True):
         made_at: when the recommendation was made. Demand since then is not in it.
         valid_until: after it this answers 409, and KEDA goes on with its other triggers.
         replicas: now.
-        nowcast: the demand at the end of a start-up; None where it is not live.
+        nowcast: the short-term forecast of the demand at the end of a start-up; None where it is not live.
         not_live: why the latest minutes are not used, as one sentence; None where they are.
         forecast: the stored plan from now on, in spans.
     """
@@ -93,6 +93,6 @@ class ScalingDemand(msgspec.Struct, frozen=True, kw_only=True):
     made_at: datetime
     valid_until: datetime
     replicas: ReplicaNeed
-    nowcast: DemandNowcast | None = None
+    nowcast: ShortTermDemand | None = None
     not_live: str | None = None
     forecast: tuple[DemandStep, ...]

@@ -8,6 +8,7 @@ import numpy as np
 
 from perfopt.forecast.blocks import highest_in_blocks
 from perfopt.forecast.daily_profile import DailyProfileForecaster
+from perfopt.forecast.live_demand import ShortTermForecaster
 from perfopt.forecast.members import FleetForecaster, SeasonalForecaster
 from perfopt.forecast.rolling import combined, past_quantiles, pinball_loss, weights_of
 from perfopt.metrics.snapshot import Array, TimeGrid
@@ -24,7 +25,12 @@ from perfopt.plugin.forecasting import (
 MIN_SAMPLES = 24
 RECENT = timedelta(days=2)
 JUDGED_LEVEL, TOLERANCE = 0.98, 1.1
-BUILT_IN: tuple[Forecaster, ...] = (FleetForecaster(), SeasonalForecaster(), DailyProfileForecaster())
+BUILT_IN: tuple[Forecaster, ...] = (
+    FleetForecaster(),
+    SeasonalForecaster(),
+    DailyProfileForecaster(),
+    ShortTermForecaster(),
+)
 # The first that can forecast a series is asked alone: no mixture of the two was better
 # (docs/research/forecasts.md).
 DEFAULT_ORDER = ("fleet", "seasonal")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from perfopt.metrics.snapshot import Array
 
 _HIGH_LEVELS = (0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995)
-LEVELS = np.r_[np.linspace(0.2, 0.95, 16), _HIGH_LEVELS]
+LEVELS = np.r_[0.005, 0.025, 0.05, 0.1, np.linspace(0.2, 0.95, 16), _HIGH_LEVELS]
 _DAY_MINUTES = 1440
 _HALF_LIFE_DAYS = 7.0
 _PROFILE_DECAY = 0.8
@@ -41,7 +41,7 @@ _SPREAD_BOUNDS = (-4.0, 0.0)  # of the logarithm of the spread
 
 
 @dataclass(frozen=True, slots=True)
-class Nowcasts:
+class ShortTermForecasts:
     """What was expected of each step, `lead` steps before it.
 
     Attributes:
@@ -55,15 +55,17 @@ class Nowcasts:
     scale: Array
 
 
-def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, since: int = 0) -> Nowcasts:
-    """Returns the nowcast of every step.
+def short_term_forecasts(
+    values: Array, step_minutes: int, first_minute: int, lead: int, *, since: int = 0
+) -> ShortTermForecasts:
+    """Returns the forecast of every step.
 
     Args:
         values: demand by step, zero where there was none, shape (steps,). The last `lead` may be NaN: steps
             that are still to come.
         step_minutes: length of a step; divides a day.
         first_minute: of the first step, since the epoch.
-        lead: steps from the last one known to the one foretold, at least 1.
+        lead: steps from the last one known to the one forecast, at least 1.
         since: the first step that is asked for; what was expected of earlier ones is left out, and not
             computed.
 
@@ -98,7 +100,7 @@ def nowcasts(values: Array, step_minutes: int, first_minute: int, lead: int, *, 
     usual, opens = _usually_busy(values > 0, day, phase, per_day)
     opened = opens[day] | _busy_today(values > 0, day, lead)
     chance = np.where(opened, _chances(values > 0, day, usual[today, phase], step_minutes, lead), 0.0)
-    return Nowcasts(quantiles[since:], chance[since:], scale[since:])
+    return ShortTermForecasts(quantiles[since:], chance[since:], scale[since:])
 
 
 def _block(features: Array, target: Array, examples: NDArray[np.intp], weights: Array, block: slice) -> Array:

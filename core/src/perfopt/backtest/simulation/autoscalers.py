@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from perfopt.autoscaling import SHORTAGE_PRICES
+from perfopt.autoscaling import VIOLATION_PENALTIES
 from perfopt.backtest.controllers import BASELINE_CONTROLLERS
 from perfopt.config.documents import suggestion
 from perfopt.errors import NotFoundError
@@ -11,7 +11,7 @@ OURS = "perfopt"
 # What our policy is tried at, to compare it with each baseline at that baseline's cost.
 PRICES = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 LOOP_TARGETS = (0.5, 0.7)
-CLASSES = {f"{OURS}-{name}": price for name, price in SHORTAGE_PRICES.items()}
+CLASSES = {f"{OURS}-{name}": price for name, price in VIOLATION_PENALTIES.items()}
 
 
 def choose_autoscalers(names: Sequence[str]) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 
 from perfopt.autoscaling import (
-    SHORTAGE_PRICES,
+    VIOLATION_PENALTIES,
     Outcome,
     Settings,
     World,
-    foretell,
+    forecast_demand,
     measure,
     measure_ready,
     predictive,
@@ -21,7 +21,7 @@ from perfopt.autoscaling import (
 from perfopt.backtest.controllers import BASELINE_CONTROLLERS
 from perfopt.backtest.simulation.autoscalers import CLASSES, LOOP_TARGETS, OURS, PRICES
 from perfopt.backtest.simulation.demand import ServiceDemand
-from perfopt.forecast.short_term import Nowcasts
+from perfopt.forecast.short_term import ShortTermForecasts
 from perfopt.metrics.snapshot import Array
 
 MAXIMUM = 10**6  # replicas: no bound, so that policies differ by what they ask for
@@ -82,7 +82,7 @@ def run_service(task: SimulationTask) -> ServiceSimulation:
     """Runs the policies of a task on its demand."""
     world = task.demand.world
     ours = any(policy in CLASSES for policy in task.policies)
-    expected = foretell(world) if ours else None
+    expected = forecast_demand(world) if ours else None
     prices = [_named(f"{price:g}", measure(world, predictive(world, price, expected))) for price in PRICES]
     return ServiceSimulation(
         service=task.service,
@@ -94,18 +94,18 @@ def run_service(task: SimulationTask) -> ServiceSimulation:
     )
 
 
-def _run(world: World, policy: str, expected: Nowcasts | None) -> AutoscalerRun:
+def _run(world: World, policy: str, expected: ShortTermForecasts | None) -> AutoscalerRun:
     price = CLASSES.get(policy)
     wanted = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
     return _named(policy, measure(world, wanted))
 
 
-def _loops(world: World, expected: Nowcasts | None) -> Iterator[AutoscalerRun]:
+def _loops(world: World, expected: ShortTermForecasts | None) -> Iterator[AutoscalerRun]:
     """Runs plain autoscalers, and one whose minReplicas follow our plan, through the 15-second loop."""
     for target in LOOP_TARGETS:
         yield _looped(world, f"hpa-{100 * target:.0f}", Settings(target, MAXIMUM))
     if expected is not None:
-        plan = predictive(world, SHORTAGE_PRICES["standard"], expected)
+        plan = predictive(world, VIOLATION_PENALTIES["standard"], expected)
         yield _looped(world, f"{OURS}-standard", Settings(WATCH_TARGET, MAXIMUM, floor=plan))
 
 

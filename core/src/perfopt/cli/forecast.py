@@ -1,0 +1,103 @@
+"""`perfopt forecast compare`: what forecasters are worth on measured series."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perfopt.cli.options import config_option, format_option, load
+
+if TYPE_CHECKING:
+    from perfopt.backtest.forecasts import ComparedForecaster
+
+
+@click.group()
+def forecast() -> None:
+    """Forecasters, and how well they do."""
+
+
+@forecast.command()
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Series in Parquet: series_id, timestamp, metric, value.",
+)
+@click.option("--metric", help="Metric of the file, where it has several.")
+@click.option(
+    "--split",
+    type=click.Choice(["report", "tune", "all"]),
+    default="report",
+    show_default=True,
+    help="Half of the series: `tune` is what forecasters were fitted and chosen on.",
+)
+@click.option("--horizons", default="1h,1d,7d", show_default=True, help="How far, with commas.")
+@click.option("--forecasters", "names", help="Names in order of preference, with commas; all otherwise.")
+@click.option("--origins", type=click.IntRange(min=1), default=4, show_default=True, help="Of each series.")
+@click.option("--most", type=click.IntRange(min=1), help="At most so many series.")
+@click.option("--absent-is-zero", is_flag=True, help="Read steps without a row as zero.")
+@config_option
+@format_option("table", "json")
+def compare(
+    dataset: Path,
+    metric: str | None,
+    split: str,
+    horizons: str,
+    names: str | None,
+    origins: int,
+    most: int | None,
+    absent_is_zero: bool,
+    config_file: Path | None,
+    form: str,
+) -> None:
+    """Compares forecasters at rolling origins, alone, weighted by their past, and weighted without each.
+
+    The loss is that of quantiles, relative to the value of a day before with the quantiles of its errors.
+    """
+    from perfopt.backtest.forecasts import compare as compared
+    from perfopt.cli.output.render import to_json
+    from perfopt.datasets.series import load_series
+    from perfopt.domain.period import parse_duration
+    from perfopt.engine.registry import load_plugins
+    from perfopt.errors import InvalidInputError
+
+    installed = load_plugins(load(config_file).engine.disabled()).forecasters
+    chosen = [name.strip() for name in names.split(",")] if names else list(installed)
+    unknown = [name for name in chosen if name not in installed]
+    if unknown:
+        raise InvalidInputError(
+            f"There is no forecaster named {unknown[0]!r}.",
+            field="forecasters",
+            remedy=f"Installed: {', '.join(sorted(installed))}.",
+        )
+    absent = 0.0 if absent_is_zero else float("nan")
+    series = [one for one in load_series(dataset, metric, absent=absent) if split in ("all", one.split)][
+        :most
+    ]
+    lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
+    rows = compared(series, lengths, [installed[name] for name in chosen], origins)
+    click.echo(to_json(rows) if form == "json" else _table(rows), nl=False)
+
+
+def _table(rows: "list[ComparedForecaster]") -> str:
+    from perfopt.cli.output.render import table
+
+    if not rows:
+        return "No series is long enough.\n"
+    head = ("HORIZON", "FORECASTER", "SERIES", "ORIGINS", "LOSS", "GEOMETRIC", "OF FIRST", "MS")
+    return table(
+        head,
+        [
+            (
+                f"{row.horizon_seconds / 3600:g}h",
+                row.name,
+                str(row.series),
+                str(row.origins),
+                f"{row.loss:.3f}",
+                f"{row.loss_geometric:.3f}",
+                f"{row.loss_of_first:.3f}",
+                f"{row.milliseconds:.0f}",
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,92 @@
+"""Single series of published traces, and the halves that forecasts were fitted on and are judged on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from perfopt.datasets.traces import COLUMNS, Split, split_of
+from perfopt.errors import InvalidInputError
+from perfopt.metrics.snapshot import Array, TimeGrid
+
+# Series of data sets with few of them that the fleet network was fitted or calibrated on.
+_TUNED_ON = (
+    *("nab/", "nasa-http/1995-07", "equity-15min/aapl"),
+    *("ticker-mentions/crm", "ticker-mentions/pfe", "ticker-mentions/ups"),
+)
+_FEW = (
+    "nab/",
+    "nasa-http/",
+    "equity-15min/",
+    "ticker-mentions/",
+    "index-future",
+    "worldcup98/",
+    "datacenter/",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSeries:
+    """One measured series.
+
+    Attributes:
+        name: of the series.
+        grid: covers it, with the step in which most samples come.
+        values: shape (grid.size,), NaN where missing.
+    """
+
+    name: str
+    grid: TimeGrid
+    values: Array
+
+    @property
+    def split(self) -> Split:
+        """The half it belongs to: `tune` is what forecasters were fitted and chosen on."""
+        if self.name.startswith(_FEW):
+            return "tune" if self.name.startswith(_TUNED_ON) else "report"
+        return split_of(self.name)
+
+
+def load_series(
+    path: Path, metric: str | None = None, *, absent: float = float("nan")
+) -> Iterator[MeasuredSeries]:
+    """Yields the series of a trace in Parquet, in order of name.
+
+    Args:
+        path: columns series_id, timestamp, metric, value.
+        metric: only this one; None is the only one there is.
+        absent: value of steps without a row, between the first and the last.
+
+    Raises:
+        InvalidInputError: the file is no trace, has no such metric, or several where none is named.
+    """
+    try:
+        frame = pd.read_parquet(path, columns=COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        remedy = f"Give a Parquet file with the columns {', '.join(COLUMNS)}."
+        raise InvalidInputError(f"{path} is no trace: {error}.", field="dataset", remedy=remedy) from error
+    metrics = sorted(map(str, frame["metric"].unique()))
+    if (metric is None and len(metrics) != 1) or (metric is not None and metric not in metrics):
+        remedy = f"Name one of: {', '.join(metrics)}."
+        raise InvalidInputError(f"{path} has {len(metrics)} metrics.", field="metric", remedy=remedy)
+    frame = frame[frame["metric"].astype(str) == (metric or metrics[0])]
+    frame = frame.assign(seconds=frame["timestamp"].astype("datetime64[s, UTC]").astype("int64"))
+    for name, rows in frame.groupby(frame["series_id"].astype(str), sort=True):
+        ordered = rows.sort_values("seconds")
+        seconds, values = ordered["seconds"].to_numpy(), ordered["value"].to_numpy(dtype=np.float64)
+        if seconds.size > 1:
+            yield _series(str(name), seconds, values, absent)
+
+
+def _series(name: str, seconds: NDArray[np.int64], values: Array, absent: float) -> MeasuredSeries:
+    gaps = np.diff(seconds)
+    step = int(np.median(gaps[gaps > 0]))
+    places = (seconds - seconds[0]) // step
+    filled = np.full(int(places[-1]) + 1, absent)
+    filled[places] = values
+    grid = TimeGrid(datetime.fromtimestamp(int(seconds[0]), UTC), timedelta(seconds=step), filled.size)
+    return MeasuredSeries(name, grid, filled)
