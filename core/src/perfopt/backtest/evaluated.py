@@ -67,7 +67,7 @@ class ReplicaTrace(msgspec.Struct, frozen=True):
 
 
 class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy recommended at an origin, and what came of it.
+    """What a policy recommended at an origin, and how that did.
 
     Attributes:
         service: name of the service; service_class: its class.

@@ -19,7 +19,7 @@ from perfopt.sources.base import FailedSnapshot, MetricSource
 
 @dataclass(frozen=True, slots=True)
 class PairedBacktest:
-    """What came of one service.
+    """The evaluation of one service.
 
     Attributes:
         workload: the service.

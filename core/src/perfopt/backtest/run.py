@@ -24,7 +24,7 @@ class AbsentServiceError(NoDataError):
 
 @dataclass(frozen=True, slots=True)
 class ServiceBacktest:
-    """What came of one service.
+    """The evaluation of one service.
 
     Attributes:
         workload: the service.

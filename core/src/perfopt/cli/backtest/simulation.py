@@ -27,7 +27,7 @@ async def run_simulation(
     *,
     loop: bool,
 ) -> None:
-    """Reads the demands, runs the policies and prints what came of it.
+    """Reads the demands, runs the policies and prints the figures.
 
     Args:
         options: names, patterns, period and policies.
