@@ -8,7 +8,7 @@ from perfopt.plugin import Container, TimeGrid, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_resource.strategy import ResourceStrategy
 from perfopt_resource.training.build import build
-from perfopt_resource.training.examples import Sampling, Series, collect
+from perfopt_resource.training.examples import ContainerSeries, OriginSampling, collect
 
 GIB = 2**30
 DAY = 288
@@ -61,8 +61,8 @@ def bench():
 
 HOUR = 3600
 SAMPLINGS = (
-    Sampling(24 * HOUR, 24 * HOUR, 1.0, aligned=True),
-    Sampling(6 * HOUR, 24 * HOUR, 0.3, aligned=False),
+    OriginSampling(24 * HOUR, 24 * HOUR, 1.0, aligned=True),
+    OriginSampling(6 * HOUR, 24 * HOUR, 0.3, aligned=False),
 )
 
 
@@ -73,7 +73,9 @@ def make_series(name, rng, restless, days=8):
     shape = 0.3 + 0.7 * np.sin(np.linspace(0, np.pi * days, grid.size)) ** 2
     cpu = 0.5 * peaks * shape * rng.uniform(0.9, 1.0, grid.size)
     memory = 5e8 * (1 + 0.2 * cpu + 0.02 * rng.random(grid.size))
-    return Series(name, grid, cpu[None], memory[None], np.full(grid.size, 4.0), np.full(grid.size, 4e9))
+    return ContainerSeries(
+        name, grid, cpu[None], memory[None], np.full(grid.size, 4.0), np.full(grid.size, 4e9)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from perfopt.plugin import AnalysisContext, Container, Prior, Reason
-from perfopt_resource.model.sizing_model import ModelCard, Sizing, SizingModel
+from perfopt_resource.model.sizing_model import ModelCard, SizingModel, SizingResult
 from perfopt_resource.text import duration, mebibytes, quantity
 
 # How many validity windows of a service's own record weigh as much as the model's probability: of greatest
@@ -23,7 +23,7 @@ class HasSizing(Protocol):
         """The container."""
 
     @property
-    def sizing(self) -> Sizing | None:
+    def sizing(self) -> SizingResult | None:
         """The sizing by the model; None where nothing of it is measured."""
 
 
@@ -84,10 +84,10 @@ def not_confident(
     for one in sized:
         if one.sizing is None:
             continue
-        choice, outlook = one.sizing.recommended, one.sizing.outlook
+        choice, distribution = one.sizing.recommended, one.sizing.distribution
         for resource, size in (("cpu", choice.cpu_cores), ("memory", choice.memory_bytes)):
             if size is not None:
-                low, high = (_shown(resource, edge) for edge in outlook.interval(resource, model.grid))
+                low, high = (_shown(resource, edge) for edge in distribution.interval(resource, model.grid))
                 needs.append(f"{one.container.name} {resource} {low} to {high}")
                 sizes.append(f"{one.container.name} {resource} {_shown(resource, size)}")
     return (

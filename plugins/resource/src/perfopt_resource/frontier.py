@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 from perfopt.plugin import Container, PriceBook, Reason, WorkloadState
-from perfopt_resource.model.sizing_model import Choice, Sizing
+from perfopt_resource.model.sizing_model import SizeChoice, SizingResult
 
 _SENTENCE_POINTS = 3
 
 
 def frontier(
-    sizings: Sequence[Sizing], target: WorkloadState, state: WorkloadState, book: PriceBook
+    sizings: Sequence[SizingResult], target: WorkloadState, state: WorkloadState, book: PriceBook
 ) -> Reason | None:
     """Returns the trade around a recommendation, from cheap to safe; None where costs are not known.
 
@@ -36,7 +36,7 @@ def frontier(
     return _reason(sorted(points.items()), basis)
 
 
-def _pod(choices: Sequence[Choice], state: WorkloadState) -> WorkloadState:
+def _pod(choices: Sequence[SizeChoice], state: WorkloadState) -> WorkloadState:
     containers = tuple(
         Container(
             name=str(index),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from perfopt.plugin import AnalysisContext, Container, InsufficientHistory
-from perfopt_resource.model.features import Features, History, extract
+from perfopt_resource.model.features import ObservedUse, UseFeatures, extract
 from perfopt_resource.usage import HiddenDemand, OomKills, ResourceUsage, hidden_demand, oom_kills, usage
 
 METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}
@@ -23,7 +23,7 @@ class ObservedContainer:
     use: dict[str, ResourceUsage | InsufficientHistory]
     throttled: HiddenDemand | None
     killed: OomKills | None
-    features: Features
+    features: UseFeatures
 
     def usable(self, resource: str) -> ResourceUsage:
         """Returns the use of a resource that is usable."""
@@ -50,7 +50,7 @@ def observe(context: AnalysisContext, container: Container) -> ObservedContainer
     if isinstance(memory, ResourceUsage):
         killed = oom_kills(context, container.name, memory.begin, container.memory_limit_bytes)
     demand = throttled.demand if throttled else cpu.values if isinstance(cpu, ResourceUsage) else None
-    history = History(
+    history = ObservedUse(
         cpu_cores=demand,
         memory_bytes=memory.values if isinstance(memory, ResourceUsage) else None,
         step_seconds=context.snapshot.grid.step_seconds,

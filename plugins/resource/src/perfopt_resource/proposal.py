@@ -20,7 +20,7 @@ from perfopt.plugin import (
 from perfopt_resource import text
 from perfopt_resource.confidence import in_sample
 from perfopt_resource.frontier import frontier
-from perfopt_resource.model.sizing_model import Sizing, SizingModel
+from perfopt_resource.model.sizing_model import SizingModel, SizingResult
 from perfopt_resource.observed import ObservedContainer
 
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
@@ -47,7 +47,7 @@ class SizedContainer:
     seen: ObservedContainer
     container: Container
     reasons: tuple[Reason, ...]
-    sizing: Sizing | None
+    sizing: SizingResult | None
     confidence: float
 
 

@@ -22,7 +22,7 @@ from perfopt.plugin import (
 from perfopt_resource import text
 from perfopt_resource.confidence import fleet_prior, not_confident, prior
 from perfopt_resource.model.policy import worth
-from perfopt_resource.model.sizing_model import Sizing, SizingModel, read_model, shipped_model
+from perfopt_resource.model.sizing_model import SizingModel, SizingResult, read_model, shipped_model
 from perfopt_resource.observed import METRICS, ObservedContainer, observe
 from perfopt_resource.proposal import SizedContainer, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory
@@ -117,7 +117,7 @@ def _size(
 
 
 def _apply(
-    context: AnalysisContext, container: Container, seen: ObservedContainer, sizing: Sizing
+    context: AnalysisContext, container: Container, seen: ObservedContainer, sizing: SizingResult
 ) -> SizedContainer:
     """Returns the container with the rules applied, and how surely what came of them is accurate."""
     reasons: tuple[Reason, ...] = ()
@@ -132,7 +132,7 @@ def _apply(
         reasons += found.reasons
         if used.image_change is not None:
             reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
-    return SizedContainer(seen, container, reasons, sizing, sizing.outlook.confidence(requests))
+    return SizedContainer(seen, container, reasons, sizing, sizing.distribution.confidence(requests))
 
 
 def _declined(skipped: list[InsufficientHistory]) -> Declined:

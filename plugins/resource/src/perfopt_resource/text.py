@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
-from perfopt_resource.model.features import Ceiling
+from perfopt_resource.model.features import SizeCeiling
 from perfopt_resource.observed import ObservedContainer
 from perfopt_resource.usage import HiddenDemand, OomKills
 
@@ -76,7 +76,7 @@ def _samples(values: Array) -> int:
     return int(np.count_nonzero(np.isfinite(values)))
 
 
-def _capped(limit: float | None, ceiling: Ceiling | None, wanted: float) -> str:
+def _capped(limit: float | None, ceiling: SizeCeiling | None, wanted: float) -> str:
     """States that a size goes no further than what the limit lets through."""
     if limit is None or ceiling is None or wanted < ceiling.size:
         return ""

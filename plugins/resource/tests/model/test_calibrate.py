@@ -3,16 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_resource.model.calibrate import Calibration, fit, fit_lack, reliability
+from perfopt_resource.model.calibrate import ConfidenceCalibration, fit, fit_lack, reliability
 
 
 def test_overconfident_probabilities_are_brought_back():
     rng = np.random.default_rng(0)
     true = rng.uniform(0.5, 0.99, 20_000)
-    said = 1 / (1 + np.exp(-2 * np.log(true / (1 - true))))
+    stated = 1 / (1 + np.exp(-2 * np.log(true / (1 - true))))
     kept = rng.random(20_000) < true
-    calibrated = fit(said, kept)(said)
-    assert reliability(said, kept).expected_error > 0.05
+    calibrated = fit(stated, kept)(stated)
+    assert reliability(stated, kept).expected_error > 0.05
     assert reliability(calibrated, kept).expected_error < 0.015
 
 
@@ -38,27 +38,27 @@ def test_reliability_of_all_alike_has_no_skill_figures():
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.05, 3), st.floats(-3, 3))
 def test_calibration_keeps_the_order(one, other, slope, offset):
     low, high = sorted((one, other))
-    calibrated = Calibration(slope, offset)(np.array([low, high]))
+    calibrated = ConfidenceCalibration(slope, offset)(np.array([low, high]))
     assert calibrated[0] <= calibrated[1]
 
 
 @given(st.floats(0, 1), st.floats(0.05, 1), st.floats(0.05, 1), st.floats(0, 3))
 def test_of_less_history_never_more_is_said(probability, one, other, lack):
     short, long = sorted((one, other))
-    said = Calibration(1.0, 0.2, lack)(np.full(2, probability), np.array([short, long]))
-    assert said[0] <= said[1]
+    stated = ConfidenceCalibration(1.0, 0.2, lack)(np.full(2, probability), np.array([short, long]))
+    assert stated[0] <= stated[1]
 
 
 def test_what_short_histories_lack_is_found_and_whole_ones_are_left_as_they_were():
     rng = np.random.default_rng(0)
     known = rng.choice([0.3, 0.5, 1.0], 20_000)
-    said = rng.uniform(0.7, 0.99, 20_000)
-    kept = rng.random(20_000) < Calibration(lack=0.5)(said, known)
-    fitted = fit_lack(Calibration(), said, known, kept)
+    stated = rng.uniform(0.7, 0.99, 20_000)
+    kept = rng.random(20_000) < ConfidenceCalibration(lack=0.5)(stated, known)
+    fitted = fit_lack(ConfidenceCalibration(), stated, known, kept)
     assert fitted.lack == pytest.approx(0.5, abs=0.08)
-    assert fitted(said) == pytest.approx(Calibration()(said))
+    assert fitted(stated) == pytest.approx(ConfidenceCalibration()(stated))
 
 
 def test_short_histories_that_did_better_than_was_said_lower_nothing():
-    said, known = np.full(200, 0.8), np.full(200, 0.3)
-    assert fit_lack(Calibration(), said, known, np.ones(200, dtype=bool)).lack == 0
+    stated, known = np.full(200, 0.8), np.full(200, 0.3)
+    assert fit_lack(ConfidenceCalibration(), stated, known, np.ones(200, dtype=bool)).lack == 0

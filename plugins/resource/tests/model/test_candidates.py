@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perfopt_resource.model.candidates import candidates, probability
-from perfopt_resource.model.features import Ceiling, History, extract
+from perfopt_resource.model.features import ObservedUse, SizeCeiling, extract
 
 WEEK = 7 * 86400.0
 GIB = 2.0**30
@@ -10,7 +10,7 @@ GIB = 2.0**30
 
 def extracted(cpu, memory=None, **limits):
     known = None if memory is None else np.array(memory)[None]
-    return extract(History(np.array(cpu)[None], known, 300, WEEK, **limits))
+    return extract(ObservedUse(np.array(cpu)[None], known, 300, WEEK, **limits))
 
 
 def test_a_limit_that_was_never_passed_is_the_ceiling():
@@ -34,8 +34,8 @@ def test_without_a_limit_there_is_no_ceiling():
 
 def test_no_size_is_below_the_floor_or_above_the_ceiling(model):
     found = extracted(np.full(2016, 0.02))
-    curve = model.outlook(found).curves["cpu"]
-    offered = candidates("cpu", curve, 0.02, model.grid, Ceiling(0.03, 0.99))
+    curve = model.distribution(found).curves["cpu"]
+    offered = candidates("cpu", curve, 0.02, model.grid, SizeCeiling(0.03, 0.99))
     assert offered.sizes[0] >= 0.01
     assert offered.sizes[-1] == pytest.approx(0.03)
     assert offered.probabilities[-1] >= 0.99
@@ -43,6 +43,6 @@ def test_no_size_is_below_the_floor_or_above_the_ceiling(model):
 
 
 def test_what_is_given_at_the_ceiling_is_as_sure_as_the_ceiling(model):
-    curve = model.outlook(extracted(np.full(2016, 0.02))).curves["cpu"]
-    assert probability("cpu", curve, 0.02, 0.03, Ceiling(0.03, 0.99)) >= 0.99
-    assert probability("cpu", curve, 0.02, 0.021, Ceiling(0.03, 0.99)) < 0.99
+    curve = model.distribution(extracted(np.full(2016, 0.02))).curves["cpu"]
+    assert probability("cpu", curve, 0.02, 0.03, SizeCeiling(0.03, 0.99)) >= 0.99
+    assert probability("cpu", curve, 0.02, 0.021, SizeCeiling(0.03, 0.99)) < 0.99

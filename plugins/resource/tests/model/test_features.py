@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfopt_resource.model.features import NAMES, History, extract
+from perfopt_resource.model.features import NAMES, ObservedUse, extract
 
 WEEK = 7 * 86400.0
 
 
 def history(cpu, memory=None, validity=WEEK, **limits):
-    return History(cpu, memory, 300, validity, **limits)
+    return ObservedUse(cpu, memory, 300, validity, **limits)
 
 
 def test_ten_times_the_demand_changes_only_the_level():

@@ -3,7 +3,7 @@ import pytest
 
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES
-from perfopt_resource.model.features import History, extract
+from perfopt_resource.model.features import ObservedUse, extract
 from perfopt_resource.model.sizing_model import ModelError, SizingModel, shipped_model
 from perfopt_resource.training.build import build
 from perfopt_resource.training.examples import collect
@@ -13,7 +13,7 @@ from perfopt_resource.training.train import train_trees
 def features_of(series, **changed):
     cpu, memory = series.cpu_cores[:, -576:], series.memory_bytes[:, -576:]
     known = {"cpu_cores": cpu, "memory_bytes": memory, "cpu_limit_cores": 4.0, "memory_limit_bytes": 4e9}
-    return extract(History(step_seconds=300, validity_seconds=86400.0, **(known | changed)))
+    return extract(ObservedUse(step_seconds=300, validity_seconds=86400.0, **(known | changed)))
 
 
 def test_the_same_room_is_less_sure_for_a_restless_service_than_for_a_steady_one(model, fleet):
@@ -44,14 +44,14 @@ def test_the_frontier_goes_from_cheap_to_sure_and_holds_the_recommendation(model
 def test_confidence_of_the_recommended_size_is_what_was_promised(model, fleet):
     features = features_of(fleet[1])
     chosen = model.size(features).recommended
-    said = model.confidence(features, {"cpu": chosen.cpu_cores, "memory": chosen.memory_bytes})
-    assert said == pytest.approx(chosen.confidence, abs=1e-6)
+    stated = model.confidence(features, {"cpu": chosen.cpu_cores, "memory": chosen.memory_bytes})
+    assert stated == pytest.approx(chosen.confidence, abs=1e-6)
 
 
 def test_what_is_needed_more_surely_lies_in_a_wider_interval(model, fleet):
-    outlook = model.outlook(features_of(fleet[0]))
+    distribution = model.distribution(features_of(fleet[0]))
     lows, highs = zip(
-        *(outlook.interval("cpu", model.grid, level) for level in (0.5, 0.8, 0.95)), strict=True
+        *(distribution.interval("cpu", model.grid, level) for level in (0.5, 0.8, 0.95)), strict=True
     )
     assert lows[0] > lows[1] > lows[2]
     assert highs[0] < highs[1] < highs[2]
@@ -72,7 +72,7 @@ def test_cpu_alone_is_sized_alone(model, fleet):
 
 
 def test_sizes_are_whole_millicores_and_bytes_above_the_floors(model):
-    idle = extract(History(np.full((1, 576), 1e-4), np.full((1, 576), 1e6), 300, 86400.0))
+    idle = extract(ObservedUse(np.full((1, 576), 1e-4), np.full((1, 576), 1e6), 300, 86400.0))
     chosen = model.size(idle).recommended
     assert chosen.cpu_cores >= 0.01
     assert chosen.memory_bytes >= 16 * 2**20

@@ -5,7 +5,7 @@ import pytest
 
 from perfopt.errors import InvalidInputError
 from perfopt.testing import make_snapshot
-from perfopt_resource.training.examples import Sampling, collect, samplings
+from perfopt_resource.training.examples import OriginSampling, collect, samplings
 from perfopt_resource.training.fleet import containers_of
 from perfopt_resource.training.train import train_trees
 
@@ -31,12 +31,12 @@ def test_of_several_containers_each_has_its_own_name_and_idle_ones_are_left_out(
 
 def test_a_week_is_learnt_from_every_second_day_and_shorter_times_in_between():
     assert samplings() == (
-        Sampling(168 * HOUR, 48 * HOUR, 1.0, aligned=True),
-        Sampling(72 * HOUR, 144 * HOUR, 0.3, aligned=False),
-        Sampling(24 * HOUR, 144 * HOUR, 0.3, aligned=False),
-        Sampling(6 * HOUR, 96 * HOUR, 0.3, aligned=False),
+        OriginSampling(168 * HOUR, 48 * HOUR, 1.0, aligned=True),
+        OriginSampling(72 * HOUR, 144 * HOUR, 0.3, aligned=False),
+        OriginSampling(24 * HOUR, 144 * HOUR, 0.3, aligned=False),
+        OriginSampling(6 * HOUR, 96 * HOUR, 0.3, aligned=False),
         *(
-            Sampling(168 * HOUR, 144 * HOUR, 0.3, aligned=False, history=days / 7)
+            OriginSampling(168 * HOUR, 144 * HOUR, 0.3, aligned=False, history=days / 7)
             for days in (3, 4, 5, 7, 10)
         ),
     )

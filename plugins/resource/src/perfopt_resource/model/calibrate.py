@@ -11,7 +11,7 @@ from perfopt.plugin import Array
 _CLIP = 1e-6
 
 
-class Calibration(msgspec.Struct, frozen=True):
+class ConfidenceCalibration(msgspec.Struct, frozen=True):
     """Platt's map of log-odds (Platt 1999), less what a short history lacks.
 
     sigmoid(slope * logit(p) + offset + lack * log(known)), known being the share of the history asked for
@@ -34,7 +34,7 @@ class Calibration(msgspec.Struct, frozen=True):
         return calibrated
 
 
-class Reliability(msgspec.Struct, frozen=True):
+class ConfidenceReliability(msgspec.Struct, frozen=True):
     """How well probabilities did.
 
     Attributes:
@@ -60,7 +60,7 @@ def _logit(probability: Array) -> Array:
     return logit
 
 
-def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None) -> Calibration:
+def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None) -> ConfidenceCalibration:
     """Returns the calibration of greatest likelihood, by Newton's method.
 
     Args:
@@ -84,12 +84,12 @@ def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None
         theta = theta + np.clip(move, -1, 1)
         if np.abs(move).max() < 1e-9:
             break
-    return Calibration(max(float(theta[0]), 0.05), float(theta[1]))
+    return ConfidenceCalibration(max(float(theta[0]), 0.05), float(theta[1]))
 
 
 def fit_lack(
-    calibration: Calibration, probability: Array, known: Array, kept: NDArray[np.bool_]
-) -> Calibration:
+    calibration: ConfidenceCalibration, probability: Array, known: Array, kept: NDArray[np.bool_]
+) -> ConfidenceCalibration:
     """Returns the calibration with the lack of greatest likelihood; what it says of a whole history stays.
 
     Args:
@@ -98,11 +98,11 @@ def fit_lack(
         known: share of the history asked for that there was, shape (n,).
         kept: what came true, shape (n,).
     """
-    said = calibration.slope * _logit(probability) + calibration.offset
+    stated = calibration.slope * _logit(probability) + calibration.offset
     short = np.log(known)
     lack = 0.0
     for _ in range(50):
-        predicted = 1 / (1 + np.exp(-(said + lack * short)))
+        predicted = 1 / (1 + np.exp(-(stated + lack * short)))
         # a lack of 1 either way is a standard deviation beforehand: few outcomes move it little
         gradient = float(short @ (kept - predicted)) - lack
         move = gradient / (float(short**2 @ (predicted * (1 - predicted))) + 1)
@@ -112,7 +112,7 @@ def fit_lack(
     return msgspec.structs.replace(calibration, lack=max(lack, 0.0))
 
 
-def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> Reliability:
+def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> ConfidenceReliability:
     """Returns the reliability of probabilities: expected calibration error, Brier skill and AUC.
 
     Args:
@@ -123,12 +123,12 @@ def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> 
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     table = tuple((float(probability[p].mean()), float(kept[p].mean()), len(p)) for p in parts)
-    error = sum(abs(said - was) * size for said, was, size in table) / len(kept)
+    error = sum(abs(stated - was) * size for stated, was, size in table) / len(kept)
     rate = float(kept.mean())
     spread = rate * (1 - rate)
     brier = float(((probability - kept) ** 2).mean())
     mixed = spread > 0
-    return Reliability(
+    return ConfidenceReliability(
         count=len(kept),
         rate=rate,
         expected_error=error,

@@ -1,4 +1,4 @@
-"""The sizes a container may be given, with what each would cost and how surely it would hold."""
+"""The sizes a container may be given, with what each would cost and the probability that it is safe."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfopt.plugin import Array
-from perfopt_resource.model.curves import Curve
-from perfopt_resource.model.features import FLOORS, Ceiling
+from perfopt_resource.model.curves import SafetyCurve
+from perfopt_resource.model.features import FLOORS, SizeCeiling
 from perfopt_resource.model.policy import expected_slack
 
 _PART = 1e-9
@@ -15,7 +15,7 @@ _UNITS = {"cpu": 1e-3, "memory": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class SizeCandidates:
     """Sizes of one resource, rising.
 
     Attributes:
@@ -30,8 +30,8 @@ class Candidates:
 
 
 def candidates(
-    resource: str, curve: Curve, reference: float, grid: Array, ceiling: Ceiling | None
-) -> Candidates:
+    resource: str, curve: SafetyCurve, reference: float, grid: Array, ceiling: SizeCeiling | None
+) -> SizeCandidates:
     """Returns the sizes of a grid, none below the floor and none above the ceiling.
 
     Args:
@@ -50,11 +50,13 @@ def candidates(
     probabilities = curve.probabilities(at + _PART)
     if ceiling is not None and sizes[-1] >= ceiling.size:
         probabilities[-1] = max(probabilities[-1], ceiling.held)
-    return Candidates(sizes, probabilities, expected_slack(probabilities, at))
+    return SizeCandidates(sizes, probabilities, expected_slack(probabilities, at))
 
 
-def probability(resource: str, curve: Curve, reference: float, size: float, ceiling: Ceiling | None) -> float:
+def probability(
+    resource: str, curve: SafetyCurve, reference: float, size: float, ceiling: SizeCeiling | None
+) -> float:
     """Returns the probability that a given size, in cores or bytes, is enough."""
     at = math.log(max(size, FLOORS[resource]) / reference)
-    said = float(curve.probabilities(np.array([at + _PART]))[0])
-    return max(said, ceiling.held) if ceiling is not None and size >= ceiling.size else said
+    stated = float(curve.probabilities(np.array([at + _PART]))[0])
+    return max(stated, ceiling.held) if ceiling is not None and size >= ceiling.size else stated

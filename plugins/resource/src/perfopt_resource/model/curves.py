@@ -21,7 +21,7 @@ Indices = NDArray[np.int32]
 _SPREAD_FLOOR, _SPREAD_MORE = 0.01, 0.03  # a constant history must not divide by zero
 
 
-class Columns(msgspec.Struct, frozen=True):
+class TreeColumns(msgspec.Struct, frozen=True):
     """What a resource's trees see: columns in this order, all but the plain ones rising in x.
 
     Attributes:
@@ -57,7 +57,7 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SafetyCurve:
     """What the trees say of one container, for any x.
 
     Attributes:
@@ -83,7 +83,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Trees:
+class BoostedTrees:
     """The trees of one resource, flattened.
 
     Attributes:
@@ -95,7 +95,7 @@ class Trees:
             value) and on the right, padded with -1, shape (leaves, depth).
     """
 
-    columns: Columns
+    columns: TreeColumns
     baseline: Array
     split_column: Indices
     split_value: Array
@@ -113,7 +113,7 @@ class Trees:
         """
         return self.curve(values).probabilities(at)
 
-    def curve(self, values: Array) -> "Curve":
+    def curve(self, values: Array) -> "SafetyCurve":
         """Returns the probability as a function of x: the leaves that any x reaches, with their intervals.
 
         Args:
@@ -123,7 +123,7 @@ class Trees:
         below = np.append(bounds, np.inf)[self.leaf_left].min(axis=1)  # index -1 is the padding
         above = np.append(bounds, -np.inf)[self.leaf_right].max(axis=1)
         live = above < below
-        return Curve(float(self.baseline), above[live], below[live], self.leaf_value[live])
+        return SafetyCurve(float(self.baseline), above[live], below[live], self.leaf_value[live])
 
     def _bounds(self, values: Array) -> Array:
         """Returns the x up to which each split goes left: plus or minus infinity where x is not asked."""
@@ -148,7 +148,7 @@ TREE_ARRAYS = (
 )
 
 
-def flatten(columns: Columns, baseline: float, trees: Sequence[Mapping[str, Array]]) -> Trees:
+def flatten(columns: TreeColumns, baseline: float, trees: Sequence[Mapping[str, Array]]) -> BoostedTrees:
     """Returns the flat form of binary trees.
 
     Args:
@@ -168,7 +168,7 @@ def flatten(columns: Columns, baseline: float, trees: Sequence[Mapping[str, Arra
         rows = [[*side, *[-1] * (depth - len(side))] for side in sides]
         return np.array(rows, dtype=np.int32).reshape(len(leaves), depth)
 
-    return Trees(
+    return BoostedTrees(
         columns=columns,
         baseline=np.array(baseline),
         split_column=np.array([s[0] for s in splits], dtype=np.int32),

@@ -38,7 +38,7 @@ _BLOCKS_AT = {resource: NAMES.index(f"{resource}_blocks") for resource in RESOUR
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ObservedUse:
     """What is known of one container when it is sized.
 
     Attributes:
@@ -58,7 +58,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
+class SizeCeiling:
     """A size that no more than is needed of, whatever a model says of the history.
 
     Attributes:
@@ -71,7 +71,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class UseFeatures:
     """A feature vector with what it is relative to.
 
     Attributes:
@@ -83,7 +83,7 @@ class Features:
 
     values: Array
     references: dict[str, float]
-    ceilings: dict[str, Ceiling] = field(default_factory=dict)
+    ceilings: dict[str, SizeCeiling] = field(default_factory=dict)
 
     @property
     def known(self) -> float:
@@ -92,7 +92,7 @@ class Features:
         return float(np.clip(blocks, 1, _ENOUGH_BLOCKS)) / _ENOUGH_BLOCKS
 
 
-def extract(history: History) -> Features:
+def extract(history: ObservedUse) -> UseFeatures:
     """Returns the features of a history; those of a resource without any sample are NaN.
 
     Logarithms of values are relative to the reference, ages to the validity; `needs_` speaks of what
@@ -101,7 +101,7 @@ def extract(history: History) -> Features:
     """
     named: dict[str, float] = {"validity": math.log(history.validity_seconds)}
     references: dict[str, float] = {}
-    ceilings: dict[str, Ceiling] = {}
+    ceilings: dict[str, SizeCeiling] = {}
     series = {"cpu": history.cpu_cores, "memory": history.memory_bytes}
     limits = {"cpu": history.cpu_limit_cores, "memory": history.memory_limit_bytes}
     horizon = max(history.validity_seconds / history.step_seconds, 1.0)
@@ -115,10 +115,10 @@ def extract(history: History) -> Features:
             named |= {f"{resource}_{name}": value for name, value in found.items()}
     values = np.array([named.get(name, math.nan) for name in NAMES], dtype=np.float32)
     values = values.astype(np.float64)  # rounded, since trees are trained on 32 bits
-    return Features(values, references, ceilings)
+    return UseFeatures(values, references, ceilings)
 
 
-def _ceiling(resource: str, values: Array, limit: float | None) -> Ceiling | None:
+def _ceiling(resource: str, values: Array, limit: float | None) -> SizeCeiling | None:
     """Returns the floor where use stays within it, the limit where it holds use down, or None.
 
     Use above the limit shows that the limit does not hold it; then no more than a tenth above the highest
@@ -127,10 +127,10 @@ def _ceiling(resource: str, values: Array, limit: float | None) -> Ceiling | Non
     peak, floor = float(np.nanmax(values)), FLOORS[resource]
     seldom = _ALLOWED["cpu"] * np.isfinite(values).sum()
     if resource == "cpu" and (peak <= floor or (values > floor / 2).sum() <= seldom):
-        return Ceiling(floor, _HELD_IDLE)
+        return SizeCeiling(floor, _HELD_IDLE)
     if limit is None or limit <= 0:
         return None
-    return Ceiling(max(limit if peak <= limit else peak * OVER_LIMIT_HEADROOM, floor), _HELD_AT_LIMIT)
+    return SizeCeiling(max(limit if peak <= limit else peak * OVER_LIMIT_HEADROOM, floor), _HELD_AT_LIMIT)
 
 
 def _resource(

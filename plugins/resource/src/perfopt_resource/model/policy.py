@@ -48,31 +48,31 @@ def expected_slack(curve: Array, at: Array) -> Array:
     return expected
 
 
-def worth(confidence: float, slack: float, shortage_cost: float) -> float:
+def worth(confidence: float, slack: float, penalty: float) -> float:
     """Returns what a recommendation is worth: its confidence less its expected slack in shortages.
 
     1 is one that is certain and wastes nothing. Where it is low, nothing good can be recommended: what
     would be sure would be waste, and what would not be waste is not sure.
     """
-    return confidence - slack / shortage_cost
+    return confidence - slack / penalty
 
 
 def choose_each(
-    curves: Sequence[Array], slacks: Sequence[Array], shortage_costs: Sequence[float]
+    curves: Sequence[Array], slacks: Sequence[Array], penalties: Sequence[float]
 ) -> list[tuple[int, ...]]:
-    """Returns the indices of the sizes of all resources that are worth most, at each cost of a shortage.
+    """Returns the indices of the sizes of all resources that are worth most, at each penalty.
 
-    All resources at once, since a shortage of either breaks the word: so each bit of risk is taken where
+    All resources at once, since a shortage of either violates it: so each bit of risk is taken where
     it saves most.
 
     Args:
         curves: of each resource, P(need <= size), shape (sizes,).
         slacks: of each resource, the expected cost of slack, shape (sizes,).
-        shortage_costs: of not keeping the word, where a request of twice the need costs 1.
+        penalties: of a violated recommendation, where a request of twice the need costs 1.
     """
     joint, cost = np.ones(()), np.zeros(())
     for curve, slack in zip(curves, slacks, strict=True):
         joint = joint[..., None] * curve
         cost = cost[..., None] + slack
-    best = [int(np.argmax(shortage_cost * joint - cost)) for shortage_cost in shortage_costs]
+    best = [int(np.argmax(penalty * joint - cost)) for penalty in penalties]
     return [tuple(int(i) for i in np.unravel_index(index, joint.shape)) for index in best]

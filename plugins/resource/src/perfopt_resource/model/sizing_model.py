@@ -16,16 +16,16 @@ import msgspec
 import numpy as np
 
 from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
-from perfopt_resource.model.calibrate import Calibration
-from perfopt_resource.model.candidates import Candidates, candidates, probability
-from perfopt_resource.model.curves import TREE_ARRAYS, Columns, Curve, Trees
-from perfopt_resource.model.features import FLOORS, NAMES, RESOURCES, Features
+from perfopt_resource.model.calibrate import ConfidenceCalibration
+from perfopt_resource.model.candidates import SizeCandidates, candidates, probability
+from perfopt_resource.model.curves import TREE_ARRAYS, BoostedTrees, SafetyCurve, TreeColumns
+from perfopt_resource.model.features import FLOORS, NAMES, RESOURCES, UseFeatures
 from perfopt_resource.model.policy import choose_each
 
 FORMAT = 3
 SHIPPED = "sizing-3.npz"
 FRONTIER_COSTS = (3.0, 4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0)
-"""Costs of shortage that the frontier is shown at, beside the one that was asked."""
+"""Penalties that the frontier is shown at, beside the one requested."""
 
 
 class ModelError(InvalidInputError):
@@ -43,7 +43,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         series, examples: how many were trained on.
         split: how the figures were come by.
         figures: of out-of-fold replay.
-        floors: (cost of shortage, worth below which a recommendation is better not made), costs rising.
+        floors: (penalty, worth below which a recommendation is better not made), penalties rising.
         seen: hashes of the names of the series trained on, see `hashed`.
         command: that rebuilds the file.
     """
@@ -60,10 +60,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     seen: tuple[str, ...]
     command: str
 
-    def floor(self, shortage_cost: float) -> float:
-        """Returns the least worth at a cost of shortage, between those known by straight lines."""
+    def floor(self, penalty: float) -> float:
+        """Returns the minimum worth at a penalty, between those known by straight lines."""
         costs, worths = zip(*self.floors, strict=True)
-        return float(np.interp(shortage_cost, costs, worths))
+        return float(np.interp(penalty, costs, worths))
 
     def saw(self, name: str) -> bool:
         """Returns whether a series of this name was trained on."""
@@ -76,8 +76,8 @@ def hashed(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A size and how surely it keeps its word.
+class SizeChoice:
+    """A size and the probability that it is accurate.
 
     Attributes:
         cpu_cores, memory_bytes: whole millicores and bytes; None where not measured.
@@ -94,7 +94,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizing:
+class SizingResult:
     """What a model recommends.
 
     Attributes:
@@ -103,13 +103,13 @@ class Sizing:
         outlook: what it was chosen from.
     """
 
-    recommended: Choice
-    frontier: tuple[Choice, ...]
-    outlook: "Outlook" = field(compare=False, repr=False)
+    recommended: SizeChoice
+    frontier: tuple[SizeChoice, ...]
+    distribution: "NeedDistribution" = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class NeedDistribution:
     """What a model expects of one container.
 
     Attributes:
@@ -118,9 +118,9 @@ class Outlook:
         calibration: of the product of the probabilities, by how long the history is.
     """
 
-    curves: Mapping[str, Curve]
-    seen: Features
-    calibration: Calibration
+    curves: Mapping[str, SafetyCurve]
+    seen: UseFeatures
+    calibration: ConfidenceCalibration
 
     def confidence(self, sizes: Mapping[str, float]) -> float:
         """Returns the calibrated probability that sizes are accurate.
@@ -164,64 +164,66 @@ class SizingModel:
     """
 
     card: ModelCard
-    trees: Mapping[str, Trees]
+    trees: Mapping[str, BoostedTrees]
     grid: Array
-    calibration: Calibration
+    calibration: ConfidenceCalibration
     sha256: str | None = None
 
     def size(
-        self, features: Features, shortage_cost: float = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]
-    ) -> Sizing:
+        self,
+        features: UseFeatures,
+        penalty: float = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD],
+    ) -> SizingResult:
         """Returns the sizes that are worth most (policy.py), both resources at once.
 
         So risk goes where it is cheapest to take: a flat memory is sized surely, a restless CPU less so.
 
         Args:
             features: with at least one reference.
-            shortage_cost: by the service's class, UNDER_PROVISIONING_PENALTIES.
+            penalty: by the service's class, UNDER_PROVISIONING_PENALTIES.
         """
-        outlook = self.outlook(features)
+        distribution = self.distribution(features)
         found = {
             resource: candidates(
-                resource, outlook.curves[resource], reference, self.grid, features.ceilings.get(resource)
+                resource, distribution.curves[resource], reference, self.grid, features.ceilings.get(resource)
             )
             for resource, reference in features.references.items()
         }
         parts = tuple(found.values())
-        costs = sorted({shortage_cost, *FRONTIER_COSTS})
+        costs = sorted({penalty, *FRONTIER_COSTS})
         picks = choose_each([part.probabilities for part in parts], [part.slacks for part in parts], costs)
-        chosen = picks[costs.index(shortage_cost)]
+        chosen = picks[costs.index(penalty)]
         made = {pick: self._choice(found, pick, chosen, features.known) for pick in picks}
-        return Sizing(made[chosen], tuple(made[pick] for pick in picks), outlook)
+        return SizingResult(made[chosen], tuple(made[pick] for pick in picks), distribution)
 
-    def outlook(self, features: Features) -> Outlook:
+    def distribution(self, features: UseFeatures) -> NeedDistribution:
         """Returns what the model expects of a container."""
         curves = {resource: self.trees[resource].curve(features.values) for resource in features.references}
-        return Outlook(curves, features, self.calibration)
+        return NeedDistribution(curves, features, self.calibration)
 
-    def confidence(self, features: Features, sizes: Mapping[str, float]) -> float:
+    def confidence(self, features: UseFeatures, sizes: Mapping[str, float]) -> float:
         """Returns the calibrated probability that given sizes are accurate.
 
         Args:
             features: of the history.
             sizes: resource to cores or bytes; those not measured are not asked.
         """
-        return self.outlook(features).confidence(sizes)
+        return self.distribution(features).confidence(sizes)
 
     def _choice(
         self,
-        found: Mapping[str, Candidates],
+        found: Mapping[str, SizeCandidates],
         pick: tuple[int, ...],
         chosen: tuple[int, ...],
         known: float,
-    ) -> Choice:
+    ) -> SizeChoice:
         parts = tuple(found.values())
         sizes = {name: float(part.sizes[i]) for (name, part), i in zip(found.items(), pick, strict=True)}
         changes = [
             float(part.sizes[i] / part.sizes[j]) - 1 for part, i, j in zip(parts, pick, chosen, strict=True)
         ]
         joint = math.prod(float(part.probabilities[i]) for part, i in zip(parts, pick, strict=True))
-        return Choice(
+        return SizeChoice(
             cpu_cores=sizes.get("cpu"),
             memory_bytes=sizes.get("memory"),
             confidence=float(self.calibration(np.array([joint]), known)[0]),
@@ -304,14 +306,14 @@ class SizingModel:
         return cls(
             card=msgspec.convert(header["card"], ModelCard),
             trees={
-                resource: Trees(
-                    columns=msgspec.convert(header["columns"][resource], Columns),
+                resource: BoostedTrees(
+                    columns=msgspec.convert(header["columns"][resource], TreeColumns),
                     **{name: arrays[f"{resource}_{name}"] for name in TREE_ARRAYS},
                 )
                 for resource in RESOURCES
             },
             grid=arrays["grid"],
-            calibration=msgspec.convert(header["calibration"], Calibration),
+            calibration=msgspec.convert(header["calibration"], ConfidenceCalibration),
         )
 
 

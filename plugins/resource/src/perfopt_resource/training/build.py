@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
-from perfopt_resource.model.calibrate import Calibration, fit, fit_lack, reliability
-from perfopt_resource.model.candidates import Candidates
+from perfopt_resource.model.calibrate import ConfidenceCalibration, fit, fit_lack, reliability
+from perfopt_resource.model.candidates import SizeCandidates
 from perfopt_resource.model.features import RESOURCES
 from perfopt_resource.model.policy import choose_each, worth
 from perfopt_resource.model.sizing_model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
-from perfopt_resource.training.examples import Examples
+from perfopt_resource.training.examples import TrainingExamples
 from perfopt_resource.training.train import GRID, out_of_fold, train_trees
 
 ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
@@ -22,7 +22,7 @@ _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept 
 
 
 def build(
-    examples: Examples,
+    examples: TrainingExamples,
     *,
     name: str,
     version: str,
@@ -43,15 +43,15 @@ def build(
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
     """
-    asked = whole_histories(examples)
+    evaluated = whole_histories(examples)
     count = len(np.unique(examples.series))
     if count < MINIMUM_SERIES:
         raise InvalidInputError(
             f"{count} series have enough history to learn from, {MINIMUM_SERIES} are needed.",
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
-    replayed = examples.where(thin(asked, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
-    judged = judge(out_of_fold(examples, replayed), replayed)
+    replayed = examples.where(thin(evaluated, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
+    judged = evaluate_policy(out_of_fold(examples, replayed), replayed)
     card = ModelCard(
         name=name,
         version=version,
@@ -68,13 +68,13 @@ def build(
     return SizingModel(card, train_trees(examples), GRID, judged.calibration)
 
 
-def whole_histories(examples: Examples) -> NDArray[np.bool_]:
+def whole_histories(examples: TrainingExamples) -> NDArray[np.bool_]:
     """Returns which rows know all that is looked at, of the longest validity."""
     rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight == 1)
     return rows
 
 
-def short_histories(examples: Examples) -> NDArray[np.bool_]:
+def short_histories(examples: TrainingExamples) -> NDArray[np.bool_]:
     """Returns which rows are of short histories, of the longest validity."""
     rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight < 1)
     return rows
@@ -88,71 +88,75 @@ def thin(rows: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PolicyEvaluation:
     """What out-of-fold replay says of trees.
 
     Attributes:
         calibration: of the joint probability, at the choices that all costs lead to.
-        floors: (cost of shortage, worth below which a recommendation is better not made).
+        floors: (penalty, worth below which a recommendation is better not made).
         figures: of what is recommended above the floor, class standard.
     """
 
-    calibration: Calibration
+    calibration: ConfidenceCalibration
     floors: tuple[tuple[float, float], ...]
     figures: dict[str, float]
 
 
-def judge(found: Sequence[dict[str, Candidates]], asked: Examples) -> Judged:
+def evaluate_policy(
+    found: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples
+) -> PolicyEvaluation:
     """Replays the policy.
 
     The floors are those of whole histories: what a short one lacks is not to lower what is asked of it.
 
     Args:
-        found: of each row of `asked`, the candidates by trees that did not see its series.
-        asked: with outcomes; whole histories and short ones.
+        found: of each row of `evaluated`, the candidates by trees that did not see its series.
+        evaluated: with outcomes; whole histories and short ones.
     """
-    short = short_histories(asked)
+    short = short_histories(evaluated)
     some, few = ([found[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
-    lacking, asked = asked.where(short), asked.where(~short)
-    replayed = {cost: replay(some, asked, cost) for cost in FRONTIER_COSTS}
+    lacking, evaluated = evaluated.where(short), evaluated.where(~short)
+    replayed = {cost: replay(some, evaluated, cost) for cost in FRONTIER_COSTS}
     calibration = fit(
-        np.concatenate([one.said for one in replayed.values()]),
+        np.concatenate([one.stated for one in replayed.values()]),
         np.concatenate([one.kept for one in replayed.values()]),
     )
-    return Judged(
+    return PolicyEvaluation(
         _lacking(calibration, few, lacking) if few else calibration,
         tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
-        figures_of(replay(some, asked, UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]), calibration),
+        figures_of(replay(some, evaluated, UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]), calibration),
     )
 
 
 def _lacking(
-    calibration: Calibration, found: Sequence[dict[str, Candidates]], asked: Examples
-) -> Calibration:
+    calibration: ConfidenceCalibration,
+    found: Sequence[dict[str, SizeCandidates]],
+    evaluated: TrainingExamples,
+) -> ConfidenceCalibration:
     """Returns the calibration with what short histories lack, at the choices that all costs lead to."""
-    replayed = [replay(found, asked, cost) for cost in FRONTIER_COSTS]
-    known = np.array([seen.known for seen in asked.seen])
+    replayed = [replay(found, evaluated, cost) for cost in FRONTIER_COSTS]
+    known = np.array([seen.known for seen in evaluated.seen])
     return fit_lack(
         calibration,
-        np.concatenate([one.said for one in replayed]),
+        np.concatenate([one.stated for one in replayed]),
         np.tile(known, len(replayed)),
         np.concatenate([one.kept for one in replayed]),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """What one cost of shortage led to, out of fold; all of shape (n,) or (n, resources).
+class SizeOutcomes:
+    """What one penalty led to, out of fold; all of shape (n,) or (n, resources).
 
     Attributes:
-        cost: of a shortage.
-        said: probability of both resources, before calibration.
+        cost: the penalty.
+        stated: probability of both resources, before calibration.
         slack: its expected cost.
         chosen, needed: log of sizes in cores or bytes; NaN where not measured.
     """
 
     cost: float
-    said: Array
+    stated: Array
     slack: Array
     chosen: Array
     needed: Array
@@ -168,43 +172,45 @@ class Replay:
         """Whether all was safe."""
         return self.safe.all(axis=1)
 
-    def worth(self, calibration: Calibration) -> Array:
+    def worth(self, calibration: ConfidenceCalibration) -> Array:
         """Returns what each recommendation is worth, policy.py."""
-        sure = calibration(self.said)
+        sure = calibration(self.stated)
         return np.array([worth(p, s, self.cost) for p, s in zip(sure, self.slack, strict=True)])
 
-    def floor(self, calibration: Calibration) -> float:
+    def floor(self, calibration: ConfidenceCalibration) -> float:
         """Returns the worth that all but the least worthy share exceed."""
         return float(np.quantile(self.worth(calibration), ABSTENTION))
 
 
-def replay(found: Sequence[dict[str, Candidates]], asked: Examples, cost: float) -> Replay:
+def replay(
+    found: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples, cost: float
+) -> SizeOutcomes:
     """Returns what the policy chooses of the candidates, and what was needed.
 
     Args:
-        found: candidates of each row of `asked`.
-        asked: with outcomes.
-        cost: of a shortage.
+        found: candidates of each row of `evaluated`.
+        evaluated: with outcomes.
+        cost: the penalty.
     """
-    said, slack = np.ones(len(found)), np.zeros(len(found))
+    stated, slack = np.ones(len(found)), np.zeros(len(found))
     chosen, needed = (np.full((len(found), len(RESOURCES)), np.nan) for _ in range(2))
     for row, offered in enumerate(found):
         parts = list(offered.values())
         (pick,) = choose_each([p.probabilities for p in parts], [p.slacks for p in parts], [cost])
         for (resource, part), index in zip(offered.items(), pick, strict=True):
             column = RESOURCES.index(resource)
-            said[row] *= part.probabilities[index]
+            stated[row] *= part.probabilities[index]
             slack[row] += part.slacks[index]
             chosen[row, column] = np.log(part.sizes[index])
-            reference = asked.seen[row].references[resource]
-            needed[row, column] = asked.needs[resource][row] + np.log(reference)
-    return Replay(cost, said, slack, chosen, needed)
+            reference = evaluated.seen[row].references[resource]
+            needed[row, column] = evaluated.needs[resource][row] + np.log(reference)
+    return SizeOutcomes(cost, stated, slack, chosen, needed)
 
 
-def figures_of(found: Replay, calibration: Calibration) -> dict[str, float]:
+def figures_of(found: SizeOutcomes, calibration: ConfidenceCalibration) -> dict[str, float]:
     """Returns the figures of what is recommended above the floor of its own cost, by name."""
     made = found.worth(calibration) >= found.floor(calibration)
-    record = reliability(calibration(found.said)[made], found.kept[made])
+    record = reliability(calibration(found.stated)[made], found.kept[made])
     figures = {
         "recommendations": float(record.count),
         "abstention": float(1 - made.mean()),

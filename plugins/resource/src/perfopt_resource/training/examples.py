@@ -14,8 +14,8 @@ from perfopt_resource.model.features import (
     MINIMUM_HISTORY,
     NAMES,
     RESOURCES,
-    Features,
-    History,
+    ObservedUse,
+    UseFeatures,
     extract,
 )
 
@@ -23,7 +23,7 @@ _HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ContainerSeries:
     """One container from first to last sample.
 
     Attributes:
@@ -42,7 +42,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class OriginSampling:
     """Which instants of a series are learnt from.
 
     Attributes:
@@ -60,7 +60,7 @@ class Sampling:
     history: float = 2.0
 
 
-def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
+def samplings(validity: timedelta = timedelta(days=7)) -> tuple[OriginSampling, ...]:
     """Returns which instants to learn from, for a validity that is asked most.
 
     Shorter validities show the same laws sooner. For a week: every second day, and in between examples
@@ -69,16 +69,19 @@ def samplings(validity: timedelta = timedelta(days=7)) -> tuple[Sampling, ...]:
     """
     whole = int(validity.total_seconds())
     return (
-        Sampling(whole, whole * 2 // 7, 1.0, aligned=whole * 2 // 7 >= 24 * _HOUR),
-        Sampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
-        Sampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
-        Sampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
-        *(Sampling(whole, whole * 6 // 7, 0.3, aligned=False, history=days / 7) for days in (3, 4, 5, 7, 10)),
+        OriginSampling(whole, whole * 2 // 7, 1.0, aligned=whole * 2 // 7 >= 24 * _HOUR),
+        OriginSampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
+        OriginSampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
+        OriginSampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
+        *(
+            OriginSampling(whole, whole * 6 // 7, 0.3, aligned=False, history=days / 7)
+            for days in (3, 4, 5, 7, 10)
+        ),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class TrainingExamples:
     """Examples, one a row.
 
     Attributes:
@@ -97,11 +100,11 @@ class Examples:
     at: Array
     validity: Array
     weight: Array
-    seen: tuple[Features, ...]
+    seen: tuple[UseFeatures, ...]
 
-    def where(self, kept: np.typing.NDArray[np.bool_]) -> "Examples":
+    def where(self, kept: np.typing.NDArray[np.bool_]) -> "TrainingExamples":
         """Returns the rows that are kept."""
-        return Examples(
+        return TrainingExamples(
             self.features[kept],
             {resource: values[kept] for resource, values in self.needs.items()},
             self.series[kept],
@@ -112,7 +115,7 @@ class Examples:
         )
 
     @classmethod
-    def of(cls, rows: list["Example"]) -> Self:
+    def of(cls, rows: list["TrainingExample"]) -> Self:
         """Returns examples as arrays."""
         return cls(
             features=np.array([row.seen.values for row in rows]).reshape(len(rows), len(NAMES)),
@@ -126,24 +129,26 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingExample:
     """One instant of one series: what was known, and what was needed after it."""
 
     series: str
     at: float
     validity: float
     weight: float
-    seen: Features
+    seen: UseFeatures
     needs: dict[str, float]
 
 
-def _log_need(row: Example, resource: str) -> float:
+def _log_need(row: TrainingExample, resource: str) -> float:
     if resource not in row.needs:
         return math.nan
     return math.log(row.needs[resource] / row.seen.references[resource])
 
 
-def collect(series: Iterable[Series], sampled: Iterable[Sampling] | None = None, seed: int = 0) -> Examples:
+def collect(
+    series: Iterable[ContainerSeries], sampled: Iterable[OriginSampling] | None = None, seed: int = 0
+) -> TrainingExamples:
     """Returns the examples of a fleet: all whose history and outcome hold enough samples.
 
     Args:
@@ -153,14 +158,16 @@ def collect(series: Iterable[Series], sampled: Iterable[Sampling] | None = None,
     """
     rng = np.random.default_rng(seed)
     which = samplings() if sampled is None else tuple(sampled)
-    rows: list[Example] = []
+    rows: list[TrainingExample] = []
     for one in series:
         for sampling in which:
             rows.extend(_walk(one, sampling, rng))
-    return Examples.of(rows)
+    return TrainingExamples.of(rows)
 
 
-def _walk(series: Series, sampling: Sampling, rng: np.random.Generator) -> Iterator[Example]:
+def _walk(
+    series: ContainerSeries, sampling: OriginSampling, rng: np.random.Generator
+) -> Iterator[TrainingExample]:
     step = series.grid.step_seconds
     horizon, spacing = sampling.validity_seconds // step, sampling.spacing_seconds // step
     first = math.ceil(MINIMUM_HISTORY * horizon)
@@ -176,8 +183,8 @@ def _walk(series: Series, sampling: Sampling, rng: np.random.Generator) -> Itera
 
 
 def example(
-    series: Series, index: int, validity_seconds: int, weight: float = 1.0, history: float = 2.0
-) -> Example | None:
+    series: ContainerSeries, index: int, validity_seconds: int, weight: float = 1.0, history: float = 2.0
+) -> TrainingExample | None:
     """Returns the example of the instant before a step; None with too few samples on either side.
 
     Args:
@@ -203,7 +210,7 @@ def example(
     if not needs:
         return None
     features = extract(
-        History(
+        ObservedUse(
             past["cpu"],
             past["memory"],
             series.grid.step_seconds,
@@ -213,7 +220,7 @@ def example(
         )
     )
     at = series.grid.start.timestamp() + index * series.grid.step_seconds
-    return Example(series.name, at, validity_seconds, weight, features, needs)
+    return TrainingExample(series.name, at, validity_seconds, weight, features, needs)
 
 
 def _coverage(values: Array) -> float:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from perfopt.plugin import Array, PodSeries, WorkloadSnapshot
-from perfopt_resource.training.examples import Series
+from perfopt_resource.training.examples import ContainerSeries
 
 METRICS = frozenset({"cpu_cores", "memory_bytes", "cpu_limit_cores", "memory_limit_bytes"})
 
 
-def containers_of(snapshot: WorkloadSnapshot) -> Iterator[Series]:
+def containers_of(snapshot: WorkloadSnapshot) -> Iterator[ContainerSeries]:
     """Yields the containers that measure cpu or memory, in order of their names.
 
     A series has the name of its workload, and of the container as well where there are several.
@@ -21,7 +21,7 @@ def containers_of(snapshot: WorkloadSnapshot) -> Iterator[Series]:
         cpu, memory = _used(found["cpu_cores"]), _used(found["memory_bytes"])
         if cpu is None and memory is None:
             continue
-        yield Series(
+        yield ContainerSeries(
             name=f"{snapshot.workload.id}/{name}" if several else str(snapshot.workload.id),
             grid=snapshot.grid,
             cpu_cores=cpu,

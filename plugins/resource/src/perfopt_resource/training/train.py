@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import Array, InvalidInputError
-from perfopt_resource.model.candidates import Candidates, candidates
-from perfopt_resource.model.curves import Columns, Trees, flatten
-from perfopt_resource.model.features import NAMES, RESOURCES, Features
-from perfopt_resource.training.examples import Examples
+from perfopt_resource.model.candidates import SizeCandidates, candidates
+from perfopt_resource.model.curves import BoostedTrees, TreeColumns, flatten
+from perfopt_resource.model.features import NAMES, RESOURCES, UseFeatures
+from perfopt_resource.training.examples import TrainingExamples
 
 GRID: Array = np.unique(
     np.round(
@@ -47,17 +47,17 @@ _SCALED = (
 )
 
 
-def columns(resource: str) -> Columns:
+def columns(resource: str) -> TreeColumns:
     """Returns what the trees of a resource see."""
     plain = (*_PLAIN, "needs_mid", "needs_shift", "blocks")
-    return Columns(
+    return TreeColumns(
         plain=(*(f"{resource}_{name}" for name in plain), "validity"),
         margins=(*((f"{resource}_{name}", 1) for name in _MARGINS), (f"{resource}_level", -1)),
         scaled=tuple((f"{resource}_{centre}", f"{resource}_{spread}") for centre, spread in _SCALED),
     )
 
 
-def train_trees(examples: Examples) -> dict[str, Trees]:
+def train_trees(examples: TrainingExamples) -> dict[str, BoostedTrees]:
     """Returns the trees of both resources.
 
     Args:
@@ -82,7 +82,9 @@ def _hide_limits(features: Array) -> Array:
     return features
 
 
-def _boosted(examples: Examples, features: Array, resource: str) -> tuple[float, list[dict[str, Any]]]:
+def _boosted(
+    examples: TrainingExamples, features: Array, resource: str
+) -> tuple[float, list[dict[str, Any]]]:
     """Returns the baseline and the trees of gradient boosting."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -130,7 +132,7 @@ def _draw(needs: Array, rng: np.random.Generator) -> Array:
     return clipped
 
 
-def _design(seen: Columns, features: Array, at: Array) -> NDArray[np.float32]:
+def _design(seen: TreeColumns, features: Array, at: Array) -> NDArray[np.float32]:
     """Returns one row for each pair of example and x: slope * x + offset."""
     slopes, offsets = seen.affine(features)
     rows = slopes[:, None, :] * at[:, :, None] + offsets[:, None, :]
@@ -143,29 +145,31 @@ def _tree(nodes: NDArray[np.void]) -> dict[str, Any]:
     return {name: nodes[name] for name in wanted}
 
 
-def out_of_fold(examples: Examples, asked: Examples, folds: int = 5) -> list[dict[str, Candidates]]:
+def out_of_fold(
+    examples: TrainingExamples, evaluated: TrainingExamples, folds: int = 5
+) -> list[dict[str, SizeCandidates]]:
     """Returns the sizes that each might be given, from models that did not see the series.
 
     Args:
         examples: to train on.
-        asked: to predict, of the same series.
+        evaluated: to predict, of the same series.
         folds: how many parts the series fall into.
 
     Returns:
-        One a row of asked: resource to candidates.
+        One a row of evaluated: resource to candidates.
     """
-    fold = fold_of(asked.series, folds)
+    fold = fold_of(evaluated.series, folds)
     trained_fold = fold_of(examples.series, folds)
-    found: dict[int, dict[str, Candidates]] = {}
+    found: dict[int, dict[str, SizeCandidates]] = {}
     for held in range(folds):
         if not (fold == held).any():
             continue
         trees = train_trees(examples.where(trained_fold != held))
-        found |= {int(row): offered(trees, asked.seen[row]) for row in np.flatnonzero(fold == held)}
+        found |= {int(row): offered(trees, evaluated.seen[row]) for row in np.flatnonzero(fold == held)}
     return [found[row] for row in range(len(fold))]
 
 
-def offered(trees: Mapping[str, Trees], seen: Features) -> dict[str, Candidates]:
+def offered(trees: Mapping[str, BoostedTrees], seen: UseFeatures) -> dict[str, SizeCandidates]:
     """Returns the candidates of each resource that was measured."""
     return {
         resource: candidates(

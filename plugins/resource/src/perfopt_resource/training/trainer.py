@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perfopt.plugin import TrainedModel, TrainingRequest, WorkloadSnapshot
-from perfopt_resource.training.examples import Series, collect, samplings
+from perfopt_resource.training.examples import ContainerSeries, collect, samplings
 from perfopt_resource.training.fleet import METRICS, containers_of
 
 
@@ -16,11 +16,11 @@ class SizingTrainer:
     modules: Sequence[str] = ("sklearn",)
     options: None = None
 
-    def examples(self, snapshot: WorkloadSnapshot) -> list[Series]:
+    def examples(self, snapshot: WorkloadSnapshot) -> list[ContainerSeries]:
         """Returns the containers of a workload that measure cpu or memory."""
         return list(containers_of(snapshot))
 
-    def train(self, examples: Sequence[Series], request: TrainingRequest) -> TrainedModel:
+    def train(self, examples: Sequence[ContainerSeries], request: TrainingRequest) -> TrainedModel:
         """Trains a sizing model.
 
         Raises:
