@@ -237,7 +237,7 @@ def container_of(old: Container, need: ContainerDemand, cpu: float, memory: floa
     request = _settled(old.cpu_request_cores, cpu, SMALL_CPU_CORES) if need.cpu else old.cpu_request_cores
     limit = old.cpu_limit_cores
     if limit is not None and request is not None:
-        limit = max(limit * max(load, 1.0) if load > 1 else limit, request)
+        limit = max(limit * max(load, 1.0), request)
     held = old.memory_request_bytes
     if need.memory:
         held = int(_settled(old.memory_request_bytes, memory, SMALL_MEMORY_BYTES))
