@@ -40,6 +40,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--set", "tuning.knob_catalogue=x"), "--set needs --embedded: give it to `perfopt worker`"),
+        (
+            ("--embedded", "--set", "tunning.x=1"),
+            "There is no plugin 'tunning', so it has no settings. (--set)",
+        ),
+    ],
+)
+def test_a_setting_of_a_plugin_is_checked_before_anything_starts(options, problem):
+    done = run(*options)
+    assert done.returncode == 2
+    assert problem in done.stderr
+
+
 def test_an_unreachable_database_is_one_sentence_and_exit_code_1():
     url = f"postgresql://perfopt:secret-word@127.0.0.1:{free_port()}/perfopt"
     done = run(database_url=url, startup_seconds=0.3, port=0)
