@@ -6,8 +6,8 @@ import numpy as np
 
 from perfopt.capacity.throughput import ReplicaThroughput, throughput
 from perfopt.plugin import AnalysisContext, Array, running_replicas
-from perfopt_scaling.demand import Demand
-from perfopt_scaling.startup import Startup, startup
+from perfopt_scaling.demand import TotalDemand
+from perfopt_scaling.startup import StartupTime, startup
 
 FULL = 0.95  # of the request of a replica: what a planned need may fill
 HPA_TOLERANCE = 1.1  # an HPA leaves a replica up to a tenth above its target
@@ -16,7 +16,7 @@ IDLE = 0.2  # of the median: below it a jump adds no demand worth a replica
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class ReplicaCapacity:
     """How a replica may be used.
 
     Attributes:
@@ -32,10 +32,10 @@ class Capacity:
     growth: float
     slo_busy: float | None
     serves: ReplicaThroughput
-    startup: Startup
+    startup: StartupTime
 
 
-def capacity(context: AnalysisContext, demand: Demand, level: float, held: Array) -> Capacity:
+def capacity(context: AnalysisContext, demand: TotalDemand, level: float, held: Array) -> ReplicaCapacity:
     """Learns the capacity of a replica.
 
     Where a plan would have held enough, an autoscaler need not have grown: only the other jumps count.
@@ -54,7 +54,7 @@ def capacity(context: AnalysisContext, demand: Demand, level: float, held: Array
     whole = np.r_[np.full(demand.begin, np.nan), demand.cores]
     serves = throughput(context, whole, running_replicas(snapshot))
     slo_busy = None if serves.cores_within is None else serves.cores_within / demand.request_cores
-    return Capacity(
+    return ReplicaCapacity(
         busy=min(max(busy, MIN_BUSY), MAX_BUSY),
         growth=growth,
         slo_busy=slo_busy,

@@ -26,7 +26,7 @@ UNSCALABLE = ("daemonset", "job", "cronjob", "node", "pod")
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class TotalDemand:
     """What a workload used in total.
 
     Attributes:
@@ -44,7 +44,7 @@ class Demand:
     begin: int
 
 
-def total_demand(context: AnalysisContext) -> Demand | Declined:
+def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
     """Returns the demand of a workload that can be scaled, or why there is none to plan for."""
     snapshot = context.snapshot
     workload, state = snapshot.workload, snapshot.workload.state
@@ -68,7 +68,7 @@ def total_demand(context: AnalysisContext) -> Demand | Declined:
     if isinstance(begin, InsufficientHistory):
         return begin.declined(_TYPE)
     stopped = snapshot.stopped()[begin:] & ~np.isfinite(cores[begin:])
-    return Demand(
+    return TotalDemand(
         cores=cores[begin:],
         replicas=np.where(stopped, 0.0, replicas[begin:]),
         stopped=stopped,

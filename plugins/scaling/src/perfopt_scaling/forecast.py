@@ -29,39 +29,39 @@ class DemandForecast:
     """What future blocks will need, in cores; a block's need is its highest step.
 
     Attributes:
-        made: the forecast of each block.
+        forecast: of each block.
         offset: added to demand before a ratio is taken, in cores.
         steps: of the history's grid in a block.
     """
 
-    made: Forecast
+    forecast: Forecast
     offset: float
     steps: int
 
     @classmethod
-    def of(cls, made: Forecast, cores: Array, grid: TimeGrid) -> "DemandForecast":
-        """Returns the forecast beside the history that it was made from."""
+    def of(cls, forecast: Forecast, cores: Array, grid: TimeGrid) -> "DemandForecast":
+        """Returns the forecast beside the history that it is from."""
         offset = max(_OFFSET * float(np.nanmean(cores)), 1e-6)
-        return cls(made, offset, max(made.grid.step // grid.step, 1))
+        return cls(forecast, offset, max(forecast.grid.step // grid.step, 1))
 
     @property
     def expected(self) -> Array:
         """The expected need of each block, shape (blocks,)."""
-        return self.made.expected
+        return self.forecast.expected
 
     @property
     def block(self) -> timedelta:
         """Length of a block."""
-        return self.made.grid.step
+        return self.forecast.grid.step
 
     @property
     def recent_exceedance(self) -> float:
         """Share of the blocks of the last two days above what 98 in 100 should have stayed below."""
-        return self.made.recent_exceedance or 0.0
+        return self.forecast.recent_exceedance or 0.0
 
     def quantile(self, level: float) -> Array:
         """Returns what a block stays below with this probability, shape (blocks,)."""
-        return self.made.quantile(level)
+        return self.forecast.quantile(level)
 
     def width(self, level: float) -> float:
         """Returns the largest ratio of a quantile to the expected need over the blocks."""
@@ -72,7 +72,7 @@ class DemandForecast:
 
         Zero where the past was too short to plan from; shape (size,).
         """
-        steps = np.repeat(np.nan_to_num(self.made.past_quantile(level)), self.steps)[-size:]
+        steps = np.repeat(np.nan_to_num(self.forecast.past_quantile(level)), self.steps)[-size:]
         planned: Array = np.r_[np.zeros(size - steps.size), steps]
         return planned
 

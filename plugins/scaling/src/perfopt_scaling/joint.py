@@ -12,7 +12,7 @@ SMALL_MOVE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Joint:
+class RequestTarget:
     """A request with its target.
 
     Attributes:
@@ -36,7 +36,7 @@ def solve(
     most_load_cores: float | None = None,
     *,
     hold_request: bool = False,
-) -> Joint:
+) -> RequestTarget:
     """Returns the request and target to set.
 
     Where an HPA would let a replica carry less of its request than it could, the request falls and the target
@@ -54,5 +54,5 @@ def solve(
         load = min(load, most_load_cores)
     smaller = load / target_wanted
     if hold_request or target_now is None or smaller > request_cores * (1 - SMALL_MOVE):
-        return Joint(request_cores, load / request_cores)
-    return Joint(smaller, target_wanted)
+        return RequestTarget(request_cores, load / request_cores)
+    return RequestTarget(smaller, target_wanted)

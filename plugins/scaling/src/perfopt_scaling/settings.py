@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import HpaState, Workload
-from perfopt_scaling.joint import Joint
+from perfopt_scaling.joint import RequestTarget
 
 # Where the service's API is found from within the cluster; an export puts its own address there.
 API = "http://perfopt"
@@ -19,7 +19,7 @@ _HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
 
 
 def hpa(
-    minimum: int, largest: int, joint: Joint, current: HpaState | None, *, window_seconds: int
+    minimum: int, largest: int, joint: RequestTarget, current: HpaState | None, *, window_seconds: int
 ) -> HpaState:
     """Returns the HPA's settings in the form of autoscaling/v2.
 

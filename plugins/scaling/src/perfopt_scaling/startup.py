@@ -18,7 +18,7 @@ LEVELS = {ServiceClass.CRITICAL: 0.99, ServiceClass.STANDARD: 0.95, ServiceClass
 
 
 @dataclass(frozen=True, slots=True)
-class Startup:
+class StartupTime:
     """The time from the decision to a ready replica.
 
     Attributes:
@@ -61,14 +61,14 @@ class Startup:
         )
 
 
-def startup(snapshot: WorkloadSnapshot) -> Startup:
+def startup(snapshot: WorkloadSnapshot) -> StartupTime:
     """Returns the start-up time that the workload states, else what its pods took, else 120 s."""
     stated = _stated(snapshot.workload)
     if stated is not None:
-        return Startup(stated, "stated")
+        return StartupTime(stated, "stated")
     if snapshot.starts:
         return _learnt(snapshot.starts, LEVELS[snapshot.workload.service_class])
-    return Startup(ASSUMED_SECONDS, "assumed")
+    return StartupTime(ASSUMED_SECONDS, "assumed")
 
 
 def _stated(workload: Workload) -> int | None:
@@ -77,8 +77,8 @@ def _stated(workload: Workload) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and 1 <= int(text) <= 3600 else None
 
 
-def _learnt(starts: tuple[PodStart, ...], level: float) -> Startup:
+def _learnt(starts: tuple[PodStart, ...], level: float) -> StartupTime:
     seconds = [start.seconds for start in starts]
     few = len(seconds) < FEW
     taken = max(seconds) if few else float(np.quantile(seconds, level, method="higher"))
-    return Startup(max(math.ceil(taken), 1), "learnt", len(seconds), None if few else level)
+    return StartupTime(max(math.ceil(taken), 1), "learnt", len(seconds), None if few else level)

@@ -25,10 +25,10 @@ from perfopt.plugin import (
     unseen_triggers,
 )
 from perfopt_scaling import text
-from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, Capacity, capacity
-from perfopt_scaling.demand import Demand, total_demand
+from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, ReplicaCapacity, capacity
+from perfopt_scaling.demand import TotalDemand, total_demand
 from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
-from perfopt_scaling.joint import Joint, solve
+from perfopt_scaling.joint import RequestTarget, solve
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 from perfopt_scaling.stopped import stopped_blocks
 
@@ -36,31 +36,31 @@ _TYPE = OptimizationType.SCALING_OPTIMIZATION
 
 
 @dataclass(frozen=True, slots=True)
-class Stance:
-    """What a shortage is worth to a class of services.
+class ClassRisk:
+    """The risk of too few replicas that a class of services takes.
 
     Attributes:
-        need: probability that a block of the plan is enough.
-        windows: of past stretches as long as the validity, the share that a minimum without a schedule would
-            have held.
-        growth: of the jumps of demand while a replica starts, the share that the target leaves room for.
-        least: replicas that always run, where so many run now.
+        quantile: probability that a block of the plan is enough.
+        windows_share: share of past stretches as long as the validity for which a minimum without a schedule
+            would have been enough.
+        growth_quantile: quantile of the growth of demand during a replica's start that the target covers.
+        min_replicas: that always run, where so many run now.
         window_seconds: for which an HPA remembers higher recommendations.
     """
 
-    need: float
-    windows: float
-    growth: float
-    least: int
+    quantile: float
+    windows_share: float
+    growth_quantile: float
+    min_replicas: int
     window_seconds: int
 
 
 # Replicas are planned for the request that each will have.
 _HOLDS_REQUESTS = MergeHints(holds=("*.cpu_request",))
-STANCES = {
-    ServiceClass.CRITICAL: Stance(0.998, 1.0, 0.999, 2, 600),
-    ServiceClass.STANDARD: Stance(0.99, 0.95, 0.995, 2, 300),
-    ServiceClass.BATCH: Stance(0.95, 0.8, 0.98, 1, 300),
+RISK_BY_CLASS = {
+    ServiceClass.CRITICAL: ClassRisk(0.998, 1.0, 0.999, 2, 600),
+    ServiceClass.STANDARD: ClassRisk(0.99, 0.95, 0.995, 2, 300),
+    ServiceClass.BATCH: ClassRisk(0.95, 0.8, 0.98, 1, 300),
 }
 MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forecast is not trusted
 MIN_TARGET = 0.30
@@ -69,7 +69,7 @@ CAUTION_POINTS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplicaPlan:
     """Replicas over the validity.
 
     Attributes:
@@ -83,7 +83,7 @@ class Plan:
     floors: NDArray[np.int64]
     expected: NDArray[np.int64]
     stopped: NDArray[np.bool_]
-    joint: Joint
+    joint: RequestTarget
     trusted: bool
 
 
@@ -115,29 +115,34 @@ class ScalingStrategy:
         if isinstance(demand, Declined):
             return demand
         workload = context.snapshot.workload
-        stance = STANCES[workload.service_class]
-        made = context.forecasts.get(TOTAL_DEMAND.name)
-        if made is None:
+        risk = RISK_BY_CLASS[workload.service_class]
+        forecast = context.forecasts.get(TOTAL_DEMAND.name)
+        if forecast is None:
             return decline(_TYPE, DeclineCode.NO_DATA, "The total CPU demand can't be forecast.")
-        need = DemandForecast.of(made, demand.cores, context.snapshot.grid)
+        need = DemandForecast.of(forecast, demand.cores, context.snapshot.grid)
         size = demand.cores.size
-        held = need.planned_past(stance.need, size) if need.trusted else np.zeros(size)
-        learnt = capacity(context, demand, stance.growth, held)
+        held = need.planned_past(risk.quantile, size) if need.trusted else np.zeros(size)
+        learnt = capacity(context, demand, risk.growth_quantile, held)
         plan = _plan(context, demand, learnt, need)
         return self._proposal(context, demand, learnt, need, plan)
 
     def _proposal(
-        self, context: AnalysisContext, demand: Demand, learnt: Capacity, need: DemandForecast, plan: Plan
+        self,
+        context: AnalysisContext,
+        demand: TotalDemand,
+        learnt: ReplicaCapacity,
+        need: DemandForecast,
+        plan: ReplicaPlan,
     ) -> Proposal:
         workload, now = context.snapshot.workload, context.now
-        stance, state = STANCES[workload.service_class], workload.state
+        risk, state = RISK_BY_CLASS[workload.service_class], workload.state
         stops, held = bool(plan.stopped.any()), unseen_triggers(workload)
         settings = hpa(
             _minimum(state, plan, held=bool(held)),
             int(plan.floors.max()),
             plan.joint,
             state.hpa,
-            window_seconds=stance.window_seconds,
+            window_seconds=risk.window_seconds,
         )
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
         if plan.trusted or stops:
@@ -166,7 +171,7 @@ class ScalingStrategy:
                 workload.service_name, settings, plan.trusted or stops, extra.get("schedule")
             ),
             reasons=(
-                *text.reasons(demand, learnt, need, plan.joint, stance.need, settings),
+                *text.reasons(demand, learnt, need, plan.joint, risk.quantile, settings),
                 *((text.held(held),) if held else ()),
                 *((text.stops(demand, plan.stopped),) if stops else ()),
             ),
@@ -176,7 +181,7 @@ class ScalingStrategy:
         )
 
 
-def _minimum(state: WorkloadState, plan: Plan, *, held: bool) -> int:
+def _minimum(state: WorkloadState, plan: ReplicaPlan, *, held: bool) -> int:
     """Returns the minimum of the autoscaler: the least of the plan, no lower where other metrics hold it.
 
     A service that stops at times keeps the minimum it has: a higher one would not let it stop.
@@ -195,26 +200,28 @@ def _plans_replicas(state: WorkloadState, target: WorkloadState) -> bool:
     return state.replicas != target.replicas or floors[0] != floors[1] or schedules[0] != schedules[1]
 
 
-def _plan(context: AnalysisContext, demand: Demand, learnt: Capacity, need: DemandForecast) -> Plan:
-    state, stance = context.snapshot.workload.state, STANCES[context.snapshot.workload.service_class]
+def _plan(
+    context: AnalysisContext, demand: TotalDemand, learnt: ReplicaCapacity, need: DemandForecast
+) -> ReplicaPlan:
+    state, risk = context.snapshot.workload.state, RISK_BY_CLASS[context.snapshot.workload.service_class]
     now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
     within = learnt.serves.cores_within
     most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
     unseen = bool(context.snapshot.workload.unknown_autoscalers)
     joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most, hold_request=unseen)
-    least = min(stance.least, max(state.replicas or 1, 1))
+    least = min(risk.min_replicas, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
-        floors = np.maximum(_replicas(need.quantile(stance.need), carries), least)
+        floors = np.maximum(_replicas(need.quantile(risk.quantile), carries), least)
     else:
-        high = windows_need(demand.cores, context.snapshot.grid, context.validity, stance.windows)
-        floor = math.ceil(max(float(np.nanquantile(demand.cores, stance.need)), high) / carries - 1e-9)
+        high = windows_need(demand.cores, context.snapshot.grid, context.validity, risk.windows_share)
+        floor = math.ceil(max(float(np.nanquantile(demand.cores, risk.quantile)), high) / carries - 1e-9)
         floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
     stopped = stopped_blocks(demand.stopped, context.snapshot.grid, need.steps, floors.size)
     floors, expected = np.where(stopped, 0, floors), np.where(stopped, 0, expected)
-    return Plan(floors, expected, stopped, joint, need.trusted)
+    return ReplicaPlan(floors, expected, stopped, joint, need.trusted)
 
 
 def _replicas(cores: NDArray[np.float64], each: float) -> NDArray[np.int64]:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.plugin import HpaState, Reason, format_cpu
-from perfopt_scaling.capacity import FULL, Capacity
-from perfopt_scaling.demand import Demand
+from perfopt_scaling.capacity import FULL, ReplicaCapacity
+from perfopt_scaling.demand import TotalDemand
 from perfopt_scaling.forecast import DemandForecast
-from perfopt_scaling.joint import Joint
+from perfopt_scaling.joint import RequestTarget
 
 
 def description(
@@ -31,7 +31,12 @@ def description(
 
 
 def reasons(
-    demand: Demand, learnt: Capacity, need: DemandForecast, joint: Joint, level: float, settings: HpaState
+    demand: TotalDemand,
+    learnt: ReplicaCapacity,
+    need: DemandForecast,
+    joint: RequestTarget,
+    level: float,
+    settings: HpaState,
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
     found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
@@ -61,7 +66,7 @@ def reasons(
     return tuple(found)
 
 
-def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
+def _capacity(learnt: ReplicaCapacity, joint: RequestTarget, settings: HpaState) -> Reason:
     return Reason(
         code="target_utilization",
         text=f"Demand grew by up to {learnt.growth - 1:.0%} during the start of a replica, so the target is"
@@ -79,7 +84,7 @@ def _capacity(learnt: Capacity, joint: Joint, settings: HpaState) -> Reason:
     )
 
 
-def _served(learnt: Capacity) -> str:
+def _served(learnt: ReplicaCapacity) -> str:
     """Returns what a replica serves, in sentences after another."""
     serves, found = learnt.serves, ""
     if learnt.slo_busy is not None and serves.basis == "seen":
@@ -111,7 +116,7 @@ def _forecast(need: DemandForecast, level: float) -> Reason:
     )
 
 
-def stops(demand: Demand, stopped: NDArray[np.bool_]) -> Reason:
+def stops(demand: TotalDemand, stopped: NDArray[np.bool_]) -> Reason:
     """Returns the reason why the plan has hours without a replica."""
     return Reason(
         code="scaled_to_zero",
