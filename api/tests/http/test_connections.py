@@ -47,7 +47,7 @@ async def test_connections_that_say_nothing_hold_up_nobody(port):
     async with connections(port, IDLE), connections(port, 50, half), httpx.AsyncClient() as client:
         began = time.monotonic()
         assert (await client.get(f"http://127.0.0.1:{port}/health/live")).status_code == 200
-        assert time.monotonic() - began < 0.5  # 0.1 s on a machine that does nothing else
+        assert time.monotonic() - began < 5  # a tenth of a second on a machine that does nothing else
         body = {"service_name": "vm-1"}
         assert (await client.post(f"http://127.0.0.1:{port}{ANALYZE}", json=body)).status_code == 202
 

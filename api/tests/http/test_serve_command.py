@@ -225,8 +225,8 @@ def test_a_stop_is_heard_while_the_database_is_still_waited_for():
         assert waiting.wait(20) == 0
 
 
-def ask_and_wait(port):
-    body, headers = {"service_name": "vm-1"}, {"Prefer": "wait=60"}
+def ask_and_wait(port, number):
+    body, headers = {"service_name": f"vm-{number}"}, {"Prefer": "wait=60"}
     return httpx.post(
         f"http://127.0.0.1:{port}{API}/analyze", json=body, headers=headers, timeout=70
     ).status_code
@@ -248,7 +248,7 @@ def test_migrate_makes_an_empty_database_ready_and_a_stop_ends_waits(
         assert serving.stdout.readline() == f"The API listens on http://127.0.0.1:{port}.\n"
         assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
         with ThreadPoolExecutor() as pool, contextlib.closing(socket.create_connection(("127.0.0.1", port))):
-            waiting = [pool.submit(ask_and_wait, port) for _ in range(3)]
+            waiting = [pool.submit(ask_and_wait, port, number) for number in range(3)]
             eventually(lambda: len(httpx.get(f"http://127.0.0.1:{port}{API}/jobs").json()) == 3)
             began = time.monotonic()
             serving.send_signal(signal.SIGTERM)

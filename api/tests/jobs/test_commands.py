@@ -111,7 +111,7 @@ def test_a_worker_without_servers_says_so_in_one_line(database_url, config_file)
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 1
     [line] = shown.strip().splitlines()
-    assert line.startswith("Error: NATS at nats://127.0.0.1:1 is not reachable")
+    assert line.startswith("Error: NATS at 127.0.0.1:1 is not reachable")
     assert "nats_url" in line
 
 
