@@ -111,7 +111,7 @@ def real(text: str, addresses: dict[str, str]) -> str:
 
 def workplace(document: Path, folder: Path, addresses: dict[str, str]) -> Path:
     """Makes a folder that looks like the clone, with the files that the document says to save."""
-    for entry in ("api", "core", "benchmarks", ".venv", "docs"):
+    for entry in ("api", "core", "plugins", "benchmarks", ".venv", "docs"):
         if (ROOT / entry).exists():
             (folder / entry).symlink_to(ROOT / entry)
     for language, text in FENCE.findall(document.read_text(encoding="utf-8")):

@@ -31,8 +31,13 @@ def load_kind(name: str, disabled: Collection[str] = ()) -> tuple[ModelKind, Tra
             remedy=f"Known: {', '.join(known)}.",
         )
     owner = next(info for info in registry.plugins if info.name == known[name] and name in info.models)
-    kind = load_plugins(disabled, {(owner.name, owner.distribution)}).kinds[name]
-    assert kind.trainer is not None
+    loaded = load_plugins(disabled, {(owner.name, owner.distribution)})
+    kind = loaded.kinds.get(name)
+    if kind is None or kind.trainer is None:
+        raise PerfoptError(
+            f"The plugin {owner.name} could not be loaded to train: {loaded.plugins[0].error}",
+            remedy=f"`perfopt plugin check {owner.name}` says more.",
+        )
     return kind, kind.trainer
 
 
