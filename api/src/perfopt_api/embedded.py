@@ -33,7 +33,7 @@ _REMEDY = "Install perfopt-api[embedded], or name your own servers in the settin
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class EmbeddedServers:
     """Where the two servers of one machine are, and their processes."""
 
     database_url: str
@@ -42,7 +42,7 @@ class Servers:
 
 
 @contextlib.contextmanager
-def embedded_servers(data_dir: Path | None = None) -> Iterator[Servers]:
+def embedded_servers(data_dir: Path | None = None) -> Iterator[EmbeddedServers]:
     """Runs both servers with full durability while the context is open.
 
     Args:
@@ -57,7 +57,7 @@ def embedded_servers(data_dir: Path | None = None) -> Iterator[Servers]:
         with PostgresServer(root / "postgres", ephemeral=ephemeral) as postgres:
             postgres.create_database(_USER)
             with NatsServer(root / "nats", ephemeral=ephemeral) as nats:
-                yield Servers(postgres.url(_USER), nats.url, (postgres, nats))
+                yield EmbeddedServers(postgres.url(_USER), nats.url, (postgres, nats))
 
 
 class PostgresServer(ChildServer):

@@ -88,7 +88,7 @@ async def _serve(config: Config, stop: asyncio.Event, ready: Callable[[str], Non
     settings = service_settings(config)
     address, port = _listenable(settings.host, settings.port)
     if not settings.api_keys:
-        _log.warning("the API is open to everyone who can reach it", remedy="Set service.api_keys.")
+        _log.warning("api_without_authentication", remedy="Set service.api_keys.")
     async with open_app(config) as app, http_server(app, address, port, settings) as serving:
         ready(f"http://{settings.host}:{port}")
         await _until(stop, serving)

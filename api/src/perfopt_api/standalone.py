@@ -19,7 +19,7 @@ from perfopt.config.loading import Config, written
 from perfopt.config.overrides import PREFIX
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import ChildServer
-from perfopt_api.embedded import Servers, embedded_servers
+from perfopt_api.embedded import EmbeddedServers, embedded_servers
 from perfopt_api.serving import serve_api
 from perfopt_api.settings import with_service
 from perfopt_api.shutdown import stop_on_signals
@@ -43,14 +43,16 @@ def default_data_dir() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class ServiceAddresses:
     """Where everything listens."""
 
     api: str
-    servers: Servers
+    servers: EmbeddedServers
 
 
-def run_standalone(config: Config, data_dir: Path | None, announce: Callable[[Addresses], None]) -> None:
+def run_standalone(
+    config: Config, data_dir: Path | None, announce: Callable[[ServiceAddresses], None]
+) -> None:
     """Runs everything until SIGINT or SIGTERM, and leaves nothing running.
 
     Args:
@@ -66,10 +68,10 @@ def run_standalone(config: Config, data_dir: Path | None, announce: Callable[[Ad
         migrate_now(servers.database_url)
         whole = with_service(config, database_url=servers.database_url, nats_url=servers.nats_url)
         with config_file(whole) as path:
-            uvloop.run(_serve(whole, path, servers, lambda api: announce(Addresses(api, servers))))
+            uvloop.run(_serve(whole, path, servers, lambda api: announce(ServiceAddresses(api, servers))))
 
 
-async def _serve(config: Config, path: Path, servers: Servers, ready: Callable[[str], None]) -> None:
+async def _serve(config: Config, path: Path, servers: EmbeddedServers, ready: Callable[[str], None]) -> None:
     stop = stop_on_signals()
     kept = [
         asyncio.create_task(keep_worker(path, stop)),
@@ -88,9 +90,9 @@ async def keep_servers(children: Iterable[ChildServer], stop: asyncio.Event) -> 
         for child in children:
             try:
                 if await asyncio.to_thread(child.revive):
-                    _log.warning("a server ended and was started again", server=child.title)
+                    _log.warning("embedded_server_restarted", server=child.title)
             except (UnavailableError, InvalidInputError) as error:
-                _log.warning("a server ended and does not start", server=child.title, reason=error.message)
+                _log.warning("embedded_server_failed", server=child.title, reason=error.message)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
 
@@ -112,7 +114,7 @@ async def keep_worker(path: Path, stop: asyncio.Event) -> None:
         if stop.is_set():
             await _end(process, ended)
             return
-        _log.warning("the worker ended and is started again", exit_code=process.returncode)
+        _log.warning("worker_restarted", exit_code=process.returncode)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(stopping), _RESTART_SECONDS)
 

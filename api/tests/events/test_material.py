@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_api.events.material import MATERIAL_CHANGE, Announced, differs_materially
+from perfopt_api.events.material import MATERIAL_CHANGE, AnnouncedState, differs_materially
 from perfopt_api.events.message import event_subject
 
 
 def known(cpu=None, memory=None, replicas=None, already_right=False, **other):
     quantities = {"cpu_request": cpu, "memory_request": memory, "replicas": replicas}
-    return Announced(quantities=quantities, already_right=already_right, other=other)
+    return AnnouncedState(quantities=quantities, already_right=already_right, other=other)
 
 
 @pytest.mark.parametrize(

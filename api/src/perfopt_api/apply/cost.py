@@ -6,10 +6,10 @@ from typing import Any
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt_api.apply.manifest import to_yaml
-from perfopt_api.apply.target import Target
+from perfopt_api.apply.target import PatchTarget
 
 
-def cost_artifacts(made: OptimizationRecommendation, target: Target) -> tuple[dict[str, Any], ...]:
+def cost_artifacts(made: OptimizationRecommendation, target: PatchTarget) -> tuple[dict[str, Any], ...]:
     """Returns a patch of the HPA's minimum and the schedule, where they change; none for other types."""
     if made.optimization_type is not OptimizationType.COST_OPTIMIZATION:
         return ()
@@ -21,11 +21,11 @@ def cost_artifacts(made: OptimizationRecommendation, target: Target) -> tuple[di
     return tuple(found)
 
 
-def _where(target: Target) -> str:
+def _where(target: PatchTarget) -> str:
     return f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
 
 
-def _minimum(target: Target, least: int) -> dict[str, Any]:
+def _minimum(target: PatchTarget, least: int) -> dict[str, Any]:
     filename = f"{target.name}-hpa.patch.yaml"
     return {
         "kind": "hpa_patch",
@@ -37,7 +37,7 @@ def _minimum(target: Target, least: int) -> dict[str, Any]:
     }
 
 
-def _schedule(target: Target, spans: list[dict[str, Any]]) -> dict[str, Any]:
+def _schedule(target: PatchTarget, spans: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "kind": "replica_schedule",
         "filename": f"{target.name}-schedule.yaml",

@@ -10,12 +10,12 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.cost import cost_artifacts
 from perfopt_api.apply.knobs import knob_artifacts
-from perfopt_api.apply.manifest import Block, to_yaml
+from perfopt_api.apply.manifest import LiteralBlock, to_yaml
 from perfopt_api.apply.patch import patch_artifact, workload_patch
 from perfopt_api.apply.placement import placement_of
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
-from perfopt_api.apply.target import Target, target_of
+from perfopt_api.apply.target import PatchTarget, target_of
 
 _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "memory")} | {
     "cpu_limit": ("limits", "cpu"),
@@ -86,7 +86,7 @@ def resources_of(made: OptimizationRecommendation) -> dict[str, dict[str, Any]]:
 
 
 def patch_of(
-    target: Target,
+    target: PatchTarget,
     resources: dict[str, dict[str, Any]],
     replicas: int | None,
     sidecars: Collection[str] = (),
@@ -111,14 +111,14 @@ def patch_of(
     return workload_patch(target, spec)
 
 
-def _kustomize(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
+def _kustomize(target: PatchTarget, patch: dict[str, Any]) -> dict[str, Any]:
     selector = {"kind": target.kind, "name": target.name}
     if target.namespace:
         selector["namespace"] = target.namespace
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "patches": [{"target": selector, "patch": Block(to_yaml(patch))}],
+        "patches": [{"target": selector, "patch": LiteralBlock(to_yaml(patch))}],
     }
     return {
         "kind": "kustomize",
@@ -130,7 +130,7 @@ def _kustomize(target: Target, patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _helm_values(
-    target: Target, resources: dict[str, dict[str, Any]], replicas: int | None
+    target: PatchTarget, resources: dict[str, dict[str, Any]], replicas: int | None
 ) -> dict[str, Any]:
     only = next(iter(resources.values())) if len(resources) == 1 else None
     values: dict[str, Any] = {} if replicas is None else {"replicaCount": replicas}

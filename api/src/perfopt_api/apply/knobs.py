@@ -4,7 +4,7 @@ from typing import Any
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt_api.apply.patch import patch_artifact, workload_patch
-from perfopt_api.apply.target import Target
+from perfopt_api.apply.target import PatchTarget
 
 _REFERENCES = (
     "A variable that takes its value from a secret or a config map now must be changed there instead:"
@@ -12,7 +12,7 @@ _REFERENCES = (
 )
 
 
-def knob_artifacts(made: OptimizationRecommendation, target: Target) -> tuple[dict[str, Any], ...]:
+def knob_artifacts(made: OptimizationRecommendation, target: PatchTarget) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of the knobs that a recommendation sets; none where it sets none.
 
     Args:
@@ -43,13 +43,13 @@ def _container(name: str, how: dict[str, Any]) -> dict[str, Any]:
     return patched
 
 
-def _patch(target: Target, containers: list[dict[str, Any]]) -> dict[str, Any]:
+def _patch(target: PatchTarget, containers: list[dict[str, Any]]) -> dict[str, Any]:
     patch = workload_patch(target, target.wrap({"containers": containers}))
     notes = ("Its pods restart.", _REFERENCES)
     return patch_artifact(target, patch, kind="knobs_patch", what="knobs", notes=notes)
 
 
-def _instructions(target: Target, by_hand: list[str]) -> dict[str, Any]:
+def _instructions(target: PatchTarget, by_hand: list[str]) -> dict[str, Any]:
     return {
         "kind": "knobs_by_hand",
         "filename": f"{target.name}-knobs.txt",

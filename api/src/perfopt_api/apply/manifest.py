@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 
-class Block(str):
+class LiteralBlock(str):
     """Text that YAML prints as a literal block."""
 
     __slots__ = ()
@@ -18,11 +18,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _represent_block(dumper: yaml.SafeDumper, text: Block) -> yaml.ScalarNode:
+def _represent_block(dumper: yaml.SafeDumper, text: LiteralBlock) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
 
-_Dumper.add_representer(Block, _represent_block)
+_Dumper.add_representer(LiteralBlock, _represent_block)
 
 
 def to_yaml(value: Any) -> str:

@@ -4,10 +4,10 @@ import shlex
 from typing import Any
 
 from perfopt_api.apply.manifest import to_yaml
-from perfopt_api.apply.target import Target
+from perfopt_api.apply.target import PatchTarget
 
 
-def workload_patch(target: Target, spec: dict[str, Any]) -> dict[str, Any]:
+def workload_patch(target: PatchTarget, spec: dict[str, Any]) -> dict[str, Any]:
     """Returns a patch of the object that a workload is.
 
     Args:
@@ -19,7 +19,7 @@ def workload_patch(target: Target, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def patch_artifact(
-    target: Target, patch: dict[str, Any], *, kind: str, what: str, notes: tuple[str, ...] = ()
+    target: PatchTarget, patch: dict[str, Any], *, kind: str, what: str, notes: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Returns a patch as a file, and the command that applies it.
 

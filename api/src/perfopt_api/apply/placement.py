@@ -3,13 +3,15 @@
 from typing import Any
 
 from perfopt.domain.recommendation import OptimizationRecommendation
-from perfopt_api.apply.target import Target
+from perfopt_api.apply.target import PatchTarget
 
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 _NAME = "app.kubernetes.io/name"
 
 
-def placement_of(made: OptimizationRecommendation, target: Target) -> tuple[dict[str, Any], tuple[str, ...]]:
+def placement_of(
+    made: OptimizationRecommendation, target: PatchTarget
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns what a pod's spec gets of the recommended placement, and what the user has to know of it.
 
     A topologySpreadConstraint without a labelSelector selects no pod: it gets the name label, to be checked.

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit, urlunsplit
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt_api.apply.manifest import to_yaml
-from perfopt_api.apply.target import Target
+from perfopt_api.apply.target import PatchTarget
 
 _EITHER = "Apply the HorizontalPodAutoscaler or the ScaledObject, never both: KEDA makes an HPA of its own."
 _METRICS = {"cpu": "target_cpu_utilization_percent", "memory": "target_memory_utilization_percent"}
 
 
 def scaling_artifacts(
-    made: OptimizationRecommendation, target: Target, base_url: str | None
+    made: OptimizationRecommendation, target: PatchTarget, base_url: str | None
 ) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of a scaling recommendation; none for other types.
 
@@ -34,7 +34,7 @@ def scaling_artifacts(
     return tuple(found)
 
 
-def _hpa(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+def _hpa(target: PatchTarget, settings: dict[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "scaleTargetRef": {"apiVersion": target.api_version, "kind": target.kind, "name": target.name},
         "minReplicas": settings.get("min_replicas", 1),
@@ -64,11 +64,11 @@ def _utilization(percent: int) -> dict[str, Any]:
     return {"type": "Utilization", "averageUtilization": percent}
 
 
-def _metadata(name: str, target: Target) -> dict[str, Any]:
+def _metadata(name: str, target: PatchTarget) -> dict[str, Any]:
     return {"name": name} | ({"namespace": target.namespace} if target.namespace else {})
 
 
-def _scaled_object(target: Target, given: dict[str, Any], base_url: str | None) -> dict[str, Any]:
+def _scaled_object(target: PatchTarget, given: dict[str, Any], base_url: str | None) -> dict[str, Any]:
     spec = dict(given["spec"])
     spec["scaleTargetRef"] = {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}
     spec["triggers"] = [_at(trigger, base_url) for trigger in spec["triggers"]]
@@ -90,7 +90,7 @@ def _at(trigger: dict[str, Any], base_url: str | None) -> dict[str, Any]:
     return {**trigger, "metadata": {**trigger["metadata"], "url": moved}}
 
 
-def _schedule(target: Target, spans: list[dict[str, Any]]) -> dict[str, Any]:
+def _schedule(target: PatchTarget, spans: list[dict[str, Any]]) -> dict[str, Any]:
     note = (
         "Set spec.minReplicas of the HPA to min_replicas at each start; the ScaledObject does so by itself,"
         " through the API."

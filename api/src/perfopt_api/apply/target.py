@@ -26,7 +26,7 @@ class UnsupportedKindError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PatchTarget:
     """A workload as Kubernetes addresses it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Target:
         return {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
 
 
-def target_of(made: OptimizationRecommendation) -> Target:
+def target_of(made: OptimizationRecommendation) -> PatchTarget:
     """Reads `[cluster/]namespace/[kind/]name`.
 
     A workload without a kind is taken for a Deployment; a name that Kubernetes would refuse (series
@@ -82,4 +82,4 @@ def target_of(made: OptimizationRecommendation) -> Target:
     if not namespace:
         notes.append("The metric source knows no namespace; the patch goes to the current one.")
     api_version, spelled = _KINDS[kind.lower() or "deployment"]
-    return Target(api_version, spelled, name, namespace, tuple(notes))
+    return PatchTarget(api_version, spelled, name, namespace, tuple(notes))

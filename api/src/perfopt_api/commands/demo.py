@@ -11,7 +11,7 @@ def demo(leave: bool, verbose: bool) -> None:
     from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.config import Config
     from perfopt_api.demo.samples import with_samples
-    from perfopt_api.demo.visitor import Visitor
+    from perfopt_api.demo.visitor import DemoClient
     from perfopt_api.logs import configure_logging
     from perfopt_api.settings import service_settings, with_service
     from perfopt_api.standalone import run_standalone
@@ -19,7 +19,7 @@ def demo(leave: bool, verbose: bool) -> None:
     config = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
     configure_logging(service_settings(config))
     click.echo("Starting PostgreSQL, NATS, a worker and the API on this machine ...")
-    visitor = Visitor(leave=leave, say=click.echo, screen=TerminalScreen.of_stdout(), verbose=verbose)
+    visitor = DemoClient(leave=leave, say=click.echo, screen=TerminalScreen.of_stdout(), verbose=verbose)
     run_standalone(config, None, visitor.start)
     visitor.finish()
     click.echo("Done; nothing is left running.")

@@ -9,7 +9,7 @@ from perfopt.cli.options import config_option, load, settings_given, settings_op
 
 if TYPE_CHECKING:
     from perfopt.config import Config
-    from perfopt_api.standalone import Addresses
+    from perfopt_api.standalone import ServiceAddresses
 
 
 @click.command("serve")
@@ -79,7 +79,7 @@ def _serve_embedded(config: "Config", given: Path | None) -> None:
     run_standalone(whole, data_dir, lambda addresses: _announce(addresses, whole, data_dir))
 
 
-def _announce(addresses: "Addresses", config: "Config", data_dir: Path) -> None:
+def _announce(addresses: "ServiceAddresses", config: "Config", data_dir: Path) -> None:
     click.echo(
         f"perfopt is up; stop it with Ctrl-C.\n"
         f"  API             {addresses.api}/api/v1/optimization\n"

@@ -16,14 +16,14 @@ from perfopt.errors import UnavailableError
 from perfopt_api.demo.samples import REQUESTS, SampleRequest
 from perfopt_api.demo.show import show_event, show_events, show_jobs, show_stored
 from perfopt_api.events.message import SUBJECT_PREFIX
-from perfopt_api.standalone import Addresses
+from perfopt_api.standalone import ServiceAddresses
 
 WAIT_SECONDS = 60
 EVENT_SECONDS = 15.0
 Say = Callable[[str], None]
 
 
-async def visit(addresses: Addresses, say: Say, screen: TerminalScreen, *, verbose: bool) -> None:
+async def visit(addresses: ServiceAddresses, say: Say, screen: TerminalScreen, *, verbose: bool) -> None:
     """Asks for an analysis of every sample, shows the answers, what was stored, and the events published.
 
     Args:

@@ -7,10 +7,10 @@ import threading
 
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt_api.demo.run import Say, visit
-from perfopt_api.standalone import Addresses
+from perfopt_api.standalone import ServiceAddresses
 
 
-class Visitor:
+class DemoClient:
     """One visit in a thread.
 
     Args:
@@ -27,7 +27,7 @@ class Visitor:
         self._verbose = verbose
         self._error: Exception | None = None
 
-    def start(self, addresses: Addresses) -> None:
+    def start(self, addresses: ServiceAddresses) -> None:
         """Begins the visit; returns at once."""
         self._say(f"API {addresses.api}, documentation {addresses.api}/docs\n")
         threading.Thread(target=self._run, args=(addresses,), daemon=True).start()
@@ -37,7 +37,7 @@ class Visitor:
         if self._error is not None:
             raise self._error
 
-    def _run(self, addresses: Addresses) -> None:
+    def _run(self, addresses: ServiceAddresses) -> None:
         try:
             asyncio.run(visit(addresses, self._say, self._screen, verbose=self._verbose))
         except Exception as error:  # shown by the command, in the main thread

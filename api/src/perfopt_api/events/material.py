@@ -8,14 +8,14 @@ from perfopt.domain.quantity import parse_quantity
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import InvalidInputError
 
-# The resource plugin calls a move under 10 % already right, so nobody would act on less. Half of that keeps
-# the small drift of each re-analysis silent, and speaks before it adds up to a move worth making.
+# The resource plugin recommends no change under 10 %, so nobody would act on less. Half of that keeps
+# the small drift of each re-analysis silent, and publishes before it adds up to a change worth making.
 MATERIAL_CHANGE = 0.05
 _QUANTITIES = ("cpu_request", "memory_request", "replicas")
 _OUTSIDE_THE_EVENT = frozenset({*_QUANTITIES, "cpu_limit", "memory_limit", "containers", "basis"})
 
 
-class Announced(msgspec.Struct, frozen=True, kw_only=True):
+class AnnouncedState(msgspec.Struct, frozen=True, kw_only=True):
     """What subscribers know of a workload and type.
 
     Attributes:
@@ -28,7 +28,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     other: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, made: OptimizationRecommendation) -> "Announced":
+    def of(cls, made: OptimizationRecommendation) -> "AnnouncedState":
         """Takes out of a recommendation what differences are measured by."""
         state = made.recommended_state
         return cls(
@@ -38,7 +38,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def differs_materially(new: Announced, old: Announced) -> bool:
+def differs_materially(new: AnnouncedState, old: AnnouncedState) -> bool:
     """Returns whether the new one differs enough from what was last announced to be worth an event.
 
     It is measured from the last announcement, not from the last recommendation: steps of 4 % each would

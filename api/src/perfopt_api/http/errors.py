@@ -122,7 +122,7 @@ def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException)
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Answers a fault of ours: an id for the caller, the stack trace for the log."""
     error_id = secrets.token_hex(8)
-    _log.error("unexpected error", error_id=error_id, path=request.scope["path"], exc_info=error)
+    _log.error("unexpected_error", error_id=error_id, path=request.scope["path"], exc_info=error)
     detail = f"Internal error. The log of the service has the details under error_id {error_id}."
     return problem_response(request, "internal_error", detail, error_id=error_id)
 

@@ -111,7 +111,7 @@ async def _enqueue(ports: Ports, job_id: str) -> None:
         await ports.queue.enqueue(job_id)
     except UnavailableError as error:
         # The row is stored, which is what counts: the sweeper queues it once NATS is back.
-        _log.warning("job waits for the sweeper", job_id=job_id, reason=error.message)
+        _log.warning("job_wakeup_failed", job_id=job_id, reason=error.message)
 
 
 @post("/analyze", status_code=202, operation_id="analyze", summary="Ask for an analysis", tags=["Jobs"])

@@ -24,9 +24,7 @@ _WorkloadParameter = Annotated[
         description="Full name, where several workloads go by that of the service.", max_length=300
     ),
 ]
-_HorizonParameter = Annotated[
-    str, QueryParameter(description="How far the plan is told (`6h`).", max_length=50)
-]
+_HorizonParameter = Annotated[str, QueryParameter(description="Horizon of the plan (`6h`).", max_length=50)]
 
 
 @get(

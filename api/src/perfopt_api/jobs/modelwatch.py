@@ -77,7 +77,7 @@ class ModelWatch(BackgroundTask):
             await asyncio.to_thread(self._use, kept)
             self._used = kept
         for kind in gone:
-            _log.info("model_left", kind=kind)
+            _log.info("model_released", kind=kind)
         self._seen = seen
 
     async def _taken(self, kept: dict[str, bytes], model: RegisteredModel) -> dict[str, bytes]:

@@ -51,5 +51,5 @@ class Retention(BackgroundTask):
             while count := await forget(before, limit=_BATCH):
                 gone[place] += count
         if any(gone):
-            _log.info("forgotten", jobs=gone[0], events=gone[1], before=before.isoformat())
+            _log.info("expired_jobs_deleted", jobs=gone[0], events=gone[1], before=before.isoformat())
         return gone[0], gone[1]

@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class RecentDemand:
     """The demand of a workload up to its last sample.
 
     Attributes:
@@ -58,7 +58,7 @@ class _Track:
     name: str
     asked: float
     tried: float | None = None
-    recent: Recent | None = None
+    recent: RecentDemand | None = None
     error: PerfoptError | None = None
     read_until: datetime | None = field(default=None)
 
@@ -89,7 +89,7 @@ class DemandFeed:
         self._tracks: dict[str, _Track] = {}
         self._tasks: dict[bool, asyncio.Task[None]] = {}
 
-    async def recent(self, workload: str) -> Recent:
+    async def recent(self, workload: str) -> RecentDemand:
         """Returns what is known of a workload, at most a poll interval and the time of a reading old.
 
         Args:
@@ -181,7 +181,7 @@ def _failed(tracks: Sequence[_Track], error: PerfoptError) -> None:
         track.error = error
 
 
-def _extended(known: Recent | None, found: WorkloadSnapshot) -> Recent | None:
+def _extended(known: RecentDemand | None, found: WorkloadSnapshot) -> RecentDemand | None:
     """Returns what is known with the steps of a snapshot in their place, a week of it at most."""
     cores = total_cores(found, running_replicas(found))
     present = np.flatnonzero(np.isfinite(cores))
@@ -196,4 +196,4 @@ def _extended(known: Recent | None, found: WorkloadSnapshot) -> Recent | None:
         joined, start = np.r_[known.cores[:before], gap, joined], known.start
     surplus = max(joined.size - HISTORY // found.grid.step, 0)
     surplus += int(np.isfinite(joined[surplus:]).argmax())
-    return Recent(joined[surplus:], start + surplus * found.grid.step, found.workload)
+    return RecentDemand(joined[surplus:], start + surplus * found.grid.step, found.workload)

@@ -18,7 +18,7 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import PerfoptError
 from perfopt.sources.base import MetricSource
 from perfopt.sources.factory import open_source
-from perfopt_api.scaling.feed import HISTORY, STEP_SECONDS, DemandFeed, Recent
+from perfopt_api.scaling.feed import HISTORY, STEP_SECONDS, DemandFeed, RecentDemand
 
 MAX_AGE = timedelta(minutes=5)
 MIN_HISTORY = timedelta(days=2)
@@ -27,7 +27,7 @@ OpenSource = Callable[[str | None], Awaitable[MetricSource]]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveEstimate:
     """What the latest minutes say.
 
     Attributes:
@@ -67,7 +67,9 @@ class LiveDemand:
         self._needs: dict[tuple[object, ...], RunningNeed] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def of(self, made: OptimizationRecommendation, source: str | None, now: datetime) -> Live | NotLive:
+    async def of(
+        self, made: OptimizationRecommendation, source: str | None, now: datetime
+    ) -> LiveEstimate | NotLive:
         """Returns the need of a service that a recommendation is in force for, or why it is not known.
 
         Args:
@@ -75,7 +77,7 @@ class LiveDemand:
             source: the metric source that it was made from; None is the default one.
             now: the instant.
         """
-        asked: Future[Live | NotLive] = self._submit(self._of(made, source, now))
+        asked: Future[LiveEstimate | NotLive] = self._submit(self._of(made, source, now))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(asked), 2 * self._wait_seconds)
         except TimeoutError:
@@ -92,7 +94,7 @@ class LiveDemand:
 
     async def _of(
         self, made: OptimizationRecommendation, source: str | None, now: datetime
-    ) -> Live | NotLive:
+    ) -> LiveEstimate | NotLive:
         feed = self._feeds.get(source)
         if feed is None:
             feed = self._feeds[source] = DemandFeed(
@@ -104,7 +106,9 @@ class LiveDemand:
             return NotLive(error.message)
         return _too_old(recent, now) or self._need(recent, made, now)
 
-    def _need(self, recent: Recent, made: OptimizationRecommendation, now: datetime) -> Live | NotLive:
+    def _need(
+        self, recent: RecentDemand, made: OptimizationRecommendation, now: datetime
+    ) -> LiveEstimate | NotLive:
         carries = _carries(recent, _data(made, "target_utilization"))
         if carries is None:
             return NotLive("What a replica carries is not known: it states no CPU request.")
@@ -122,7 +126,7 @@ class LiveDemand:
             )
             for old in list(self._needs)[:-_KEPT]:
                 del self._needs[old]
-        return Live(recent.end, float(recent.cores[-1]), now + startup, self._needs[key])
+        return LiveEstimate(recent.end, float(recent.cores[-1]), now + startup, self._needs[key])
 
     async def _closed(self) -> None:
         for feed in self._feeds.values():
@@ -152,7 +156,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _too_old(recent: Recent, now: datetime) -> NotLive | None:
+def _too_old(recent: RecentDemand, now: datetime) -> NotLive | None:
     if now - recent.end > MAX_AGE:
         return NotLive(
             f"The last sample is of {format_instant(recent.end)}, and what is older than"
@@ -165,7 +169,7 @@ def _too_old(recent: Recent, now: datetime) -> NotLive | None:
     return None
 
 
-def _carries(recent: Recent, learnt: Mapping[str, Any]) -> float | None:
+def _carries(recent: RecentDemand, learnt: Mapping[str, Any]) -> float | None:
     """Returns the CPU that one replica of now carries: of its request, or less where the objective asks."""
     request = recent.workload.state.total("cpu_request_cores")
     if not request:

@@ -12,7 +12,7 @@ from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import DemandStep, ReplicaNeed, ScalingDemand, ShortTermDemand
 from perfopt.errors import ConflictError
-from perfopt_api.scaling.live import Live, NotLive
+from perfopt_api.scaling.live import LiveEstimate, NotLive
 
 _FORECAST = "demand_forecast"
 _LOW, _HIGH = "0.05", "0.95"
@@ -55,7 +55,7 @@ def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelt
     )
 
 
-def with_live(plan: ScalingDemand, found: Live | NotLive) -> ScalingDemand:
+def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDemand:
     """Returns the plan with what the latest minutes say in place of its need of now, within its bounds."""
     if isinstance(found, NotLive):
         return msgspec.structs.replace(plan, not_live=found.reason)

@@ -14,7 +14,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.event import OptimizationRecommendationWithdrawn
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, renumbered
-from perfopt_api.events.material import Announced, differs_materially
+from perfopt_api.events.material import AnnouncedState, differs_materially
 from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
@@ -188,7 +188,7 @@ class PostgresWorkStore:
             kind = final.optimization_type.value
             # Should one job bring two of a type, the better ranked is the current one.
             winner = first.setdefault(kind, recommendation_id)
-            state = Announced.of(final)
+            state = AnnouncedState.of(final)
             old = known.get(kind)
             new = old is None or not old.in_force or differs_materially(state, old.announced)
             if winner == recommendation_id and new and _is_planned(final, result):
@@ -257,7 +257,7 @@ class _Known(msgspec.Struct, frozen=True):
     recommendation_id: str
     service_name: str
     in_force: bool
-    announced: Announced
+    announced: AnnouncedState
 
 
 def _is_planned(made: OptimizationRecommendation, result: AnalysisResult) -> bool:
@@ -351,7 +351,7 @@ async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[
             row.recommendation_id,
             row.service_name,
             row.in_force,
-            msgspec.convert(row.announced, Announced),
+            msgspec.convert(row.announced, AnnouncedState),
         )
         for row in rows
     }

@@ -8,7 +8,7 @@
 Nodes come whole and are shared, so no workload can be decided by itself: HiGHS (Huangfu and Hall 2018, by
 scipy.optimize.milp) solves it by branch and cut within a time limit. The model knows only what nodes
 hold in total; a packing of what it chose is the proof, and where that costs more than the budget the
-programme is solved again with less. The bound of the first solution holds for all: packing is narrower.
+model is solved again with less. The bound of the first solution holds for all: packing is narrower.
 """
 
 import ctypes
