@@ -32,7 +32,7 @@ from perfopt.domain.recommendation import Declined
 from perfopt.evaluation.score import WindowScore, score
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin import AnalysisContext, Container, Proposal
-from perfopt.rules import Ruled, default_book
+from perfopt.rules import RuledProposal, default_book
 from perfopt_cost.calibration import BoundCalibration, parse_calibration
 from perfopt_cost.strategy import CostStrategy
 from perfopt_cost.training.fit import FOLDS, fit, fold_of
@@ -60,7 +60,7 @@ class Tally:
     scores: list[WindowScore] = field(default_factory=list)
     declined: Counter[str] = field(default_factory=Counter)
     not_scored: int = 0
-    already_right: int = 0
+    no_change_needed: int = 0
     savings: list[float] = field(default_factory=list)
     claims: list[tuple[float, float]] = field(default_factory=list)
     kept: list[bool] = field(default_factory=list)
@@ -84,16 +84,16 @@ class Tally:
             self.not_scored += 1
             return
         self.scores.append(scored)
-        self.already_right += made.already_right
+        self.no_change_needed += made.no_change_needed
         now, then = (DEFAULT_PRICE_BOOK.monthly_cost(s) for s in (known.workload.state, made.target))
-        if now and then is not None and not made.already_right:
+        if now and then is not None and not made.no_change_needed:
             self.savings.append(1 - then / now)
         if made.claim.saving_percent is not None and scored.realised_saving_percent is not None:
             self.claims.append((made.claim.saving_percent, scored.realised_saving_percent))
             self.kept.append(bool(scored.claim_met))
 
 
-def _ruled(made: Proposal, context: AnalysisContext) -> Ruled | Declined:
+def _ruled(made: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
     return default_book().rules_for(context.snapshot.workload).apply(made, context)
 
 
@@ -160,7 +160,7 @@ def row(name: str, replicas: int, tally: Tally) -> str:
         str(len(tally.scores)),
         str(sum(tally.declined.values())),
         str(tally.not_scored),
-        str(tally.already_right),
+        str(tally.no_change_needed),
         _share([made.accurate for made in tally.scores]),
         _share([made.cpu_safe for made in tally.scores if made.cpu_safe is not None]),
         _share([made.memory_safe for made in tally.scores if made.memory_safe is not None]),

@@ -25,7 +25,7 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Slo, WorkloadState
 from perfopt.engine.assembly import assemble
-from perfopt.engine.messages import Answers, Outcome
+from perfopt.engine.messages import StrategyAnswers, StrategyOutcome
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import LoadedRegistry, load_plugins
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
@@ -106,13 +106,13 @@ def analyse(registry: LoadedRegistry, snapshot: WorkloadSnapshot) -> tuple[dict[
     rules = default_book().rules_for(snapshot.workload)
     infos = registry.of_types(tuple(OptimizationType))
     spent: dict[str, float] = {}
-    outcomes: list[Outcome] = []
+    outcomes: list[StrategyOutcome] = []
     for info in infos:
         before = time.process_time()
         outcomes.append(run_strategy(registry.instances[info.key], context, rules))
         spent[info.key] = 1000 * (time.process_time() - before)
     before = time.process_time()
-    assemble(context, tuple(OptimizationType), infos, Answers(tuple(outcomes)), (), "", rules)
+    assemble(context, tuple(OptimizationType), infos, StrategyAnswers(tuple(outcomes)), (), "", rules)
     spent["merge"] = 1000 * (time.process_time() - before)
     return spent, {info.key: made.status for info, made in zip(infos, outcomes, strict=True)}
 

@@ -8,7 +8,7 @@ from perfopt.analysis import analyze_fleet, analyze_request
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.engine import Registry
+from perfopt.engine import PluginRegistry
 from perfopt.errors import InvalidInputError, NoDataError, NotFoundError, SourceError
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.base import FailedSnapshot
@@ -57,7 +57,7 @@ class FakeSource:
 class FakeEngine:
     """Stands for the engine: answers with what it was asked."""
 
-    registry = Registry((), ())
+    registry = PluginRegistry((), ())
 
     def metrics(self, types):
         return frozenset({"cpu_cores"})

@@ -36,7 +36,7 @@ def traces():
     return Path(__file__).parents[1] / "data" / "bitbrains_three_vms.parquet"
 
 
-def _recommendation(service, already_right=False):
+def _recommendation(service, no_change_needed=False):
     current = {
         "cpu_request": "2",
         "memory_request": "1Gi",
@@ -52,10 +52,10 @@ def _recommendation(service, already_right=False):
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         description="Lower the CPU request from 2 to 300m.",
         current_state=current,
-        recommended_state=current if already_right else recommended,
+        recommended_state=current if no_change_needed else recommended,
         expected_improvement=ExpectedImprovement(
             performance_gain_percent=0.0,
-            cost_reduction_percent=0.0 if already_right else 62.4,
+            cost_reduction_percent=0.0 if no_change_needed else 62.4,
             latency_reduction_ms=0.0,
             confidence=0.874,
         ),
@@ -63,7 +63,7 @@ def _recommendation(service, already_right=False):
         plugin="resource/quantile",
         made_at=END,
         valid_until=END + timedelta(days=7),
-        already_right=already_right,
+        no_change_needed=no_change_needed,
         reasons=(),
         confidence_detail=ConfidenceDetail(
             n_effective=2.0, accurate_share=1.0, prior=0.9, prior_strength=2.0, prior_source="measured"
@@ -82,7 +82,7 @@ def _recommendation(service, already_right=False):
         price_book="onprem",
         currency="EUR",
         monthly_cost_current=100.0,
-        monthly_cost_recommended=100.0 if already_right else 37.6,
+        monthly_cost_recommended=100.0 if no_change_needed else 37.6,
         coverage={},
     )
 
@@ -99,7 +99,7 @@ def _result(service, made=(), declined=(), warnings=()):
 
 @pytest.fixture
 def recommendation():
-    """Makes a recommendation: recommendation(service, already_right=False)."""
+    """Makes a recommendation: recommendation(service, no_change_needed=False)."""
     return _recommendation
 
 

@@ -31,7 +31,7 @@ BROKEN = (*EMPTY, SourceUnavailableError("The server did not answer.", remedy="T
 def fleet(answers, recommendation, result):
     return answers(
         result("web", [recommendation("web")], [DECLINED]),
-        result("db", [recommendation("db", already_right=True)], [DECLINED]),
+        result("db", [recommendation("db", no_change_needed=True)], [DECLINED]),
         result("api", [], [DECLINED], [AnalysisWarning(code="short_history", message="2d of history.")]),
     )
 
@@ -158,7 +158,7 @@ def test_markdown_is_a_table_and_a_list(run, traces, fleet):
 def test_verbose_adds_descriptions_evidence_and_reasons(run, traces, fleet):
     shown = run("analyze", "--source", traces, "--all", "--verbose").stdout
     assert "Lower the CPU request from 2 to 300m." in shown
-    assert "own hit rate 100 % (n_eff 2.0) and prior 0.90 (weight 2): measured" in shown
+    assert "own hit rate 100 % (n_eff 2.0); prior 0.90 (weight 2, measured)" in shown
 
 
 def test_output_goes_to_a_file(run, traces, fleet, tmp_path):

@@ -125,7 +125,7 @@ def recommendation():
         plugin="resource/quantile",
         made_at=AT,
         valid_until=AT,
-        already_right=False,
+        no_change_needed=False,
         reasons=(Reason(code="peak", text="The peak was 0.27 cores.", data={"cores": 0.27}),),
         confidence_detail=ConfidenceDetail(
             n_effective=3.0, accurate_share=1.0, prior=0.9, prior_strength=2.0, prior_source="measured"

@@ -4,6 +4,8 @@ import msgspec
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import Conflict, Declined, Evidence
+from perfopt.domain.workload import WorkloadState
+from perfopt.plugin import Proposal
 
 
 def test_old_conflict_codes_are_read_as_the_new_ones() -> None:
@@ -38,3 +40,11 @@ def test_old_decline_code_is_read_as_the_new_one() -> None:
 def test_evidence_of_older_versions_is_read() -> None:
     stored = b'{"windows": [], "definition": "section 5"}'
     assert msgspec.json.decode(stored, type=Evidence) == Evidence(windows=())
+
+
+def test_the_older_name_of_no_change_needed_is_an_argument_of_proposals() -> None:
+    target = WorkloadState(containers=())
+    kind = OptimizationType.COST_OPTIMIZATION
+    older = Proposal(optimization_type=kind, target=target, description="x", already_right=True)
+    assert older == Proposal(optimization_type=kind, target=target, description="x", no_change_needed=True)
+    assert not msgspec.structs.replace(older, no_change_needed=False).no_change_needed

@@ -7,7 +7,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import Evidence
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.abstention import bound_by_abstentions
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Prior, Proposal, decline
 
@@ -32,14 +32,16 @@ def info(kind, name="one"):
 
 def abstains(kind=RESOURCE, holds=HELD):
     declined = decline(kind, DeclineCode.SHORT_HISTORY, "There are 20 h of history.", holds=holds)
-    return info(kind, "abstains"), Outcome(status="declined", declined=declined)
+    return info(kind, "abstains"), StrategyOutcome(status="declined", declined=declined)
 
 
 def proposes(kind=COST, replicas=3, **quantities):
     container = msgspec.structs.replace(MAIN, **quantities)
     target = WorkloadState(containers=(container,), replicas=replicas)
     proposal = Proposal(optimization_type=kind, target=target, description="Do it.")
-    return info(kind, "proposes"), Outcome(status="ok", proposal=proposal, evidence=Evidence(windows=()))
+    return info(kind, "proposes"), StrategyOutcome(
+        status="ok", proposal=proposal, evidence=Evidence(windows=())
+    )
 
 
 def outcome_of(kind, *results):

@@ -10,11 +10,11 @@ import pytest
 from perfopt.config.loading import RulesConfig
 from perfopt.domain.enums import Basis, DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.record import StrategyRecord
-from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
+from perfopt.domain.rules import ApplyConditions, FiredRule, TimeWindow
 from perfopt.domain.service_class import UNDER_PROVISIONING_PENALTIES as PENALTIES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.assembly import assemble
-from perfopt.engine.messages import Answers
+from perfopt.engine.messages import StrategyAnswers
 from perfopt.engine.pipeline import run_strategy
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin import SEPARATE_CONTAINERS, Claim, MergeHints, Prior, Proposal, decline
@@ -82,7 +82,7 @@ class Wanting:
             target=target,
             description="Do it.",
             claim=self.claim,
-            already_right=target == current,
+            no_change_needed=target == current,
             merge=self.merge or HINTS[self.optimization_type],
         )
 
@@ -123,7 +123,7 @@ def analysed(*strategies, snapshot=None):
     context = make_context(snapshot or steady())
     infos = [info(strategy) for strategy in strategies]
     outcomes = tuple(run_strategy(strategy, context) for strategy in strategies)
-    return assemble(context, tuple(OptimizationType), infos, Answers(outcomes), (), "None.", RULES)
+    return assemble(context, tuple(OptimizationType), infos, StrategyAnswers(outcomes), (), "None.", RULES)
 
 
 def by_type(result):
@@ -532,7 +532,7 @@ def asked(strategy, rules=(), **conditions):
         FiredRule(pack="mine", version="1.0.0", rule=name, action="annotate", reason="R.") for name in rules
     )
     outcome = run_strategy(strategy, make_context(steady()))
-    return msgspec.structs.replace(outcome, conditions=Conditions(**conditions), rules=fired)
+    return msgspec.structs.replace(outcome, conditions=ApplyConditions(**conditions), rules=fired)
 
 
 SMALLER = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
@@ -542,7 +542,7 @@ LIMITED = Wanting(TUNING, quantities={"cpu_limit_cores": 1.5})
 def merged(*made, rules=RULES, record=None):
     """Assembles outcomes that rules have left their marks on already."""
     infos = [info(strategy) for strategy, _ in made]
-    outcomes = Answers(tuple(outcome for _, outcome in made))
+    outcomes = StrategyAnswers(tuple(outcome for _, outcome in made))
     context = make_context(steady())
     return assemble(context, tuple(OptimizationType), infos, outcomes, (), "None.", rules, record)
 
@@ -624,7 +624,7 @@ def test_an_objective_stays_where_rules_refuse_the_whole():
     config = RulesConfig(enable=("budget",), parameters={"budget": {"monthly": now * 1.3, "over": "refuse"}})
     rules = RuleBook(RuleSources.read(config)).rules_for(snapshot.workload)
     strategies = (MORE, faster)
-    outcomes = Answers(tuple(run_strategy(one, context, rules) for one in strategies))
+    outcomes = StrategyAnswers(tuple(run_strategy(one, context, rules) for one in strategies))
     infos = [info(one) for one in strategies]
     result = assemble(context, tuple(OptimizationType), infos, outcomes, (), "None.", rules)
     assert by_type(result).keys() == {LATENCY}
@@ -687,7 +687,7 @@ def test_where_nothing_is_worth_its_change_there_is_no_plan():
 
 def test_a_strategy_judged_by_itself_is_shown_whatever_it_is_worth():
     context = make_context(steady())
-    answers = Answers((run_strategy(RECKLESS, context),))
+    answers = StrategyAnswers((run_strategy(RECKLESS, context),))
     arguments = (context, (COST,), [info(RECKLESS)], answers, (), "None.", RULES)
     (made,) = assemble(*arguments, by_itself=True).recommendations
     assert made.expected_value.total < 0
@@ -715,12 +715,12 @@ def test_what_adds_capacity_stays_whatever_it_costs(change):
     assert result.plan is not None
 
 
-def test_what_is_already_right_is_said_whatever_its_record():
+def test_what_is_no_change_needed_is_said_whatever_its_record():
     tight = msgspec.structs.replace(
         STATE, containers=(msgspec.structs.replace(STATE.containers[0], cpu_request_cores=0.2),)
     )
     (made,) = analysed(Wanting(RESOURCE), snapshot=steady(state=tight)).recommendations
-    assert made.already_right
+    assert made.no_change_needed
 
 
 def test_why_a_step_stands_where_it_does_fits_the_steps_there_are():

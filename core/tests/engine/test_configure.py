@@ -37,7 +37,7 @@ class Sizer:
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
             description=f"{read.headroom} {read.names} {table} {context.settings['headroom']}",
-            already_right=True,
+            no_change_needed=True,
         )
 
 @hookimpl

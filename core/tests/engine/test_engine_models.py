@@ -39,7 +39,7 @@ class Strategy:
         data = context.models.get("note") if self.reads else None
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
-            description=NoteKind().load(data) if data else "none", already_right=True,
+            description=NoteKind().load(data) if data else "none", no_change_needed=True,
         )
 
 @hookimpl

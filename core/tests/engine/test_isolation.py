@@ -195,13 +195,13 @@ from datetime import timedelta
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
-from perfopt.engine.channel import Channel
+from perfopt.engine.channel import MessageChannel
 from perfopt.testing import make_snapshot
 from first_party import FIRST_PARTY
 import perfopt.engine.isolation as isolation
 
 def main():
-    channel = Channel()
+    channel = MessageChannel()
     set_up = isolation.set_up
     def telling(child, *rest):
         registry = set_up(child, *rest)

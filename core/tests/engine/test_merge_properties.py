@@ -10,7 +10,7 @@ from perfopt.domain.fields import BASIS, all_fields, diff, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, HpaState, Slo, WorkloadState
 from perfopt.engine.plan.decide import decide
-from perfopt.engine.plan.origins import Origin
+from perfopt.engine.plan.origins import PlanOrigin
 from perfopt.engine.plan.scored import ScoredProposal, misses_objective
 from perfopt.plugin import SEPARATE_CONTAINERS, Claim, MergeHints, Proposal
 from perfopt.rules import default_book
@@ -111,7 +111,7 @@ def origins(draw):
     context = replace(CONTEXT, snapshot=replace(CONTEXT.snapshot, workload=workload))
     wanted = [draw(scored_proposals(current, number)) for number in range(draw(st.integers(1, 4)))]
     ruled = [replace(one, proposal=RULES.bounded(one.proposal, context).proposal) for one in wanted]
-    return Origin(context, all_fields(current), tuple(ruled))
+    return PlanOrigin(context, all_fields(current), tuple(ruled))
 
 
 def keys(origin):
@@ -123,7 +123,7 @@ def keys(origin):
 def test_the_order_of_plugins_does_not_matter(origin):
     first = decide(origin, keys(origin), RULES)
     for order in list(permutations(origin.proposals))[1:4]:
-        other = decide(Origin(origin.context, origin.fields, order), keys(origin), RULES)
+        other = decide(PlanOrigin(origin.context, origin.fields, order), keys(origin), RULES)
         assert other.state == first.state
         assert {(one.path, one.owner.key) for one in other.merged.rejected} == {
             (one.path, one.owner.key) for one in first.merged.rejected

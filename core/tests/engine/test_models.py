@@ -34,7 +34,7 @@ class Sure:
         named = sorted(f"{{kind}} {{NoteKind().load(data)}}" for kind, data in context.models.items())
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
-            description="Keep.", already_right=True,
+            description="Keep.", no_change_needed=True,
             prior=Prior(mean=MEAN, strength=1e6, source=f"this very proposal; models: {{', '.join(named)}}"),
         )
 

@@ -1,4 +1,4 @@
-"""What a proposal promises stands in its recommendation, so that it can be held to it later."""
+"""What a proposal claims stands in its recommendation, so that it can be checked later."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ class Promising:
     def propose(self, context):
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
-            description="Keep.", already_right=True,
+            description="Keep.", no_change_needed=True,
             claim=Claim(latency_now_ms=100.0, latency_now_interval_ms=(90.0, 110.0)),
         )
 

@@ -29,7 +29,7 @@ class Sure:
     def propose(self, context):
         return Proposal(
             optimization_type=self.optimization_type, target=context.snapshot.workload.state,
-            description="Keep.", already_right=True, prior=Prior(mean=0.9, strength=1e6, source="told"),
+            description="Keep.", no_change_needed=True, prior=Prior(mean=0.9, strength=1e6, source="told"),
         )
 
 @hookimpl

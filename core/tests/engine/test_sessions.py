@@ -9,7 +9,7 @@ import pytest
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
-from perfopt.engine import Engine, Registry
+from perfopt.engine import Engine, PluginRegistry
 from perfopt.engine.pipeline import predict
 from perfopt.engine.sessions import sessions_of
 from perfopt.forecast import exchange_sessions
@@ -65,7 +65,7 @@ def test_what_the_services_file_says_goes_before_the_annotation(traded):
 def test_an_unknown_exchange_is_a_warning_and_no_more(traded):
     config = Config(engine=EngineConfig(processes=1, deadline_seconds=20))
     types = (OptimizationType.RESOURCE_OPTIMIZATION,)
-    with Engine(Registry((), ()), config) as engine:
+    with Engine(PluginRegistry((), ()), config) as engine:
         result = engine.analyze(snapshot(traded, calendar="NOWHERE"), types, DAY)
     (warning,) = [one for one in result.warnings if one.code == "sessions_unknown"]
     assert "NOWHERE" in warning.message

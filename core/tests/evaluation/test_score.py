@@ -46,7 +46,7 @@ def window(cpu=None, memory=None, *, state=NOW, slo=None, **service):
     return found
 
 
-def proposal(kind, *, claim=None, already_right=False, extra=None, hpa=None, replicas=4, **quantities):
+def proposal(kind, *, claim=None, no_change_needed=False, extra=None, hpa=None, replicas=4, **quantities):
     container = msgspec.structs.replace(NOW.containers[0], **quantities)
     target = msgspec.structs.replace(
         NOW, containers=(container,), replicas=replicas, extra=extra or {}, hpa=hpa
@@ -56,7 +56,7 @@ def proposal(kind, *, claim=None, already_right=False, extra=None, hpa=None, rep
         target=target,
         description="Change it.",
         claim=claim or Claim(),
-        already_right=already_right,
+        no_change_needed=no_change_needed,
     )
 
 
@@ -90,8 +90,8 @@ def test_what_changes_nothing_measurable_and_claims_nothing_is_not_scored():
 
 
 def test_cost_that_leaves_all_as_it_is_recommends_the_state_as_it_is():
-    assert score(proposal(COST, already_right=True), window(STEADY, np.full(100, 300.0 * MIB))).accurate
-    assert not score(proposal(COST, already_right=True), window(np.full(100, 0.6))).accurate
+    assert score(proposal(COST, no_change_needed=True), window(STEADY, np.full(100, 300.0 * MIB))).accurate
+    assert not score(proposal(COST, no_change_needed=True), window(np.full(100, 0.6))).accurate
 
 
 def test_fewer_replicas_carry_the_same_cpu_and_the_memory_above_the_least_held():

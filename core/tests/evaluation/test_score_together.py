@@ -43,13 +43,13 @@ def state(replicas=4, extra=None, **quantities):
     return msgspec.structs.replace(CURRENT, containers=containers, replicas=replicas, extra=extra or {})
 
 
-def proposal(kind, target=CURRENT, *, claim=None, already_right=False):
+def proposal(kind, target=CURRENT, *, claim=None, no_change_needed=False):
     return Proposal(
         optimization_type=kind,
         target=target,
         description="Change it.",
         claim=claim or Claim(),
-        already_right=already_right,
+        no_change_needed=no_change_needed,
     )
 
 
@@ -72,8 +72,8 @@ def test_what_no_part_sets_counts_where_resources_or_an_unchanged_cost_answer_fo
     assert together(merged, too_much, proposal(TUNING, merged)).accurate
     assert not together(merged, too_much, proposal(RESOURCE, merged)).accurate
     assert together(merged, too_much, proposal(COST, merged)).accurate
-    assert not together(merged, too_much, proposal(COST, merged, already_right=True)).accurate
-    assert together(merged, too_much, proposal(TUNING, merged, already_right=True)).accurate
+    assert not together(merged, too_much, proposal(COST, merged, no_change_needed=True)).accurate
+    assert together(merged, too_much, proposal(TUNING, merged, no_change_needed=True)).accurate
 
 
 def test_quantities_that_are_named_count_although_nothing_changes_them():

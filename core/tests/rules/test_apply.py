@@ -30,13 +30,13 @@ def test_a_clamp_says_what_it_changed(pack, run):
     assert result.proposal.description.endswith("hold main cpu request at 700m, main cpu limit at 700m.")
 
 
-def test_what_rules_bring_back_to_the_current_state_is_already_right(pack, run, situation, propose):
+def test_what_rules_bring_back_to_the_current_state_is_no_change_needed(pack, run, situation, propose):
     clamp = "{clamp: {fields: [cpu_request], at_least: 1}}"
     body = f"rules: [{{name: a, for: containers, reason: R., actions: [{clamp}]}}]"
     context = situation(basis=Basis.ASSUMED_FROM_LIMIT)
     proposal = propose(context, {"basis": Basis.DECLARED}, cpu_request_cores=0.5)
     result = run({"packs": [pack(body)]}, proposal, context)
-    assert result.proposal.already_right
+    assert result.proposal.no_change_needed
     assert result.proposal.target == context.snapshot.workload.state
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from perfopt.domain.limits import ClusterLimits, Range
+from perfopt.domain.limits import BoundRange, ClusterLimits
 
 GIB = 2**30
 
@@ -33,7 +33,11 @@ def sized(run, propose, context, **quantities):
     ("limits", "cpu", "memory"),
     [
         (ClusterLimits(node_cpu_cores=7.9, node_memory_bytes=29 * GIB), 7.9, 29 * GIB),
-        (ClusterLimits(container_cpu=Range(None, 6.0), pod_memory=Range(None, 20 * GIB)), 6.0, 20 * GIB),
+        (
+            ClusterLimits(container_cpu=BoundRange(None, 6.0), pod_memory=BoundRange(None, 20 * GIB)),
+            6.0,
+            20 * GIB,
+        ),
         (ClusterLimits(free_requests_cpu=2.0, free_requests_memory=2 * GIB), 2.0, 2 * GIB),
         (None, 8.0, 40 * GIB),
     ],
@@ -47,7 +51,7 @@ def test_requests_stay_within_nodes_limit_ranges_and_quotas(within, run, propose
 
 
 def test_requests_are_not_below_the_minimum_of_a_limit_range(within, run, propose):
-    context = within(ClusterLimits(container_cpu=Range(0.5), container_memory=Range(GIB)))
+    context = within(ClusterLimits(container_cpu=BoundRange(0.5), container_memory=BoundRange(GIB)))
     found = sized(run, propose, context, cpu_request_cores=0.1, memory_request_bytes=GIB // 2)
     assert (found.cpu_request_cores, found.memory_request_bytes) == (0.5, GIB)
 

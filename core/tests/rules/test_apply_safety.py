@@ -90,16 +90,16 @@ def test_a_type_that_leaves_resources_alone_is_left_alone():
     assert names(ruled(resource, situation)) == ("recent_memory_peak", "memory_limit_headroom")
 
 
-def test_already_right_does_not_outlive_a_correction():
+def test_no_change_needed_does_not_outlive_a_correction():
     situation = context(memory=2048 * MIB)
     state = situation.snapshot.workload.state
     proposal = Proposal(
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         target=state,
         description="keep",
-        already_right=True,
+        no_change_needed=True,
     )
-    assert ruled(proposal, situation).proposal.already_right is False
+    assert ruled(proposal, situation).proposal.no_change_needed is False
 
 
 def test_what_the_cluster_runs_on_is_left_alone():

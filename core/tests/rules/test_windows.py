@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from perfopt.domain.rules import TimeWindow
 from perfopt.engine.sessions import sessions_of
 from perfopt.plugin import Declined
-from perfopt.rules.pack import Defer, Window
+from perfopt.rules.pack import DeferAction, WeeklyWindow
 from perfopt.rules.windows import allowed
 
 FRIDAY = datetime(2026, 3, 6, 15, tzinfo=UTC)  # the New York exchange trades from 14:30 to 21:00
@@ -111,11 +111,11 @@ def test_a_condition_may_ask_whether_the_market_is_open(pack, run, situation, se
 )
 def test_windows_are_ordered_apart_and_within_the_time_asked_for(days, start, end, zone, length):
     clock = "{:02d}:{:02d}".format
-    window = Window(
+    window = WeeklyWindow(
         days=tuple(days), start=clock(*divmod(start, 60)), end=clock(*divmod(end, 60)), timezone=zone
     )
     until = OPEN + timedelta(hours=length)
-    found = allowed(Defer(windows=(window,)), {}, {}, OPEN, until)
+    found = allowed(DeferAction(windows=(window,)), {}, {}, OPEN, until)
     edges = [edge for one in found for edge in (one.start, one.end)]
     assert edges == sorted(set(edges))
     assert all(OPEN <= edge <= until for edge in edges)
@@ -126,7 +126,7 @@ def test_what_is_allowed_and_the_sessions_make_up_the_whole_time(spans, length):
     hour = timedelta(hours=1)
     sessions = tuple((OPEN + a * hour, OPEN + (a + b) * hour) for a, b in sorted(spans))
     until = OPEN + length * hour
-    found = allowed(Defer(outside_sessions="X"), {}, {"X": sessions}, OPEN, until)
+    found = allowed(DeferAction(outside_sessions="X"), {}, {"X": sessions}, OPEN, until)
     if not sessions:
         assert found is None
         return

@@ -15,39 +15,39 @@ from perfopt.testing import (
 from perfopt.testing.examples import PeakStrategy
 
 BROKEN = {
-    bad.Raises: "survives",
-    bad.RaisesOnEmpty: "survives",
-    bad.RaisesSystemExit: "survives",
-    bad.Hangs: "deadline",
-    bad.Spins: "deadline",
-    bad.Exits: "process",
-    bad.Segfaults: "process",
-    bad.EatsMemory: "memory",
-    bad.Mutates: "inputs",
-    bad.Random: "deterministic",
-    bad.Remembers: "deterministic",
-    bad.WrongType: "result",
-    bad.ReturnsNone: "result",
-    bad.Unencodable: "result",
-    bad.Incomplete: "result",
-    bad.NotANumber: "result",
-    bad.Negative: "result",
-    bad.AboveLimit: "result",
-    bad.TalksTooMuch: "result",
-    bad.Unstorable: "result",
-    bad.RaisesUnstorable: "survives",
-    bad.Connects: "no_io",
-    bad.Writes: "no_io",
-    bad.Unpicklable: "protocol",
-    bad.BadName: "protocol",
-    bad.UnknownMetric: "protocol",
+    bad.RaisingStrategy: "survives",
+    bad.EmptyHistoryRaisingStrategy: "survives",
+    bad.SystemExitStrategy: "survives",
+    bad.HangingStrategy: "deadline",
+    bad.SpinningStrategy: "deadline",
+    bad.ExitingStrategy: "process",
+    bad.SegfaultingStrategy: "process",
+    bad.MemoryLeakingStrategy: "memory",
+    bad.InputMutatingStrategy: "inputs",
+    bad.RandomStrategy: "deterministic",
+    bad.StatefulStrategy: "deterministic",
+    bad.WrongTypeStrategy: "result",
+    bad.NoneReturningStrategy: "result",
+    bad.UnencodableProposalStrategy: "result",
+    bad.IncompleteTargetStrategy: "result",
+    bad.NaNRequestStrategy: "result",
+    bad.NegativeRequestStrategy: "result",
+    bad.RequestAboveLimitStrategy: "result",
+    bad.LongDescriptionStrategy: "result",
+    bad.UnstorableTextStrategy: "result",
+    bad.UnstorableErrorStrategy: "survives",
+    bad.SocketOpeningStrategy: "no_io",
+    bad.FileOpeningStrategy: "no_io",
+    bad.UnpicklableStrategy: "protocol",
+    bad.InvalidNameStrategy: "protocol",
+    bad.UnknownMetricStrategy: "protocol",
     bad_imports.ImportsPrivate: "public_imports",
 }
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_bad_strategy_is_told_what_it_breaks(kind):
-    slow = kind in (bad.Hangs, bad.Spins)
+    slow = kind in (bad.HangingStrategy, bad.SpinningStrategy)
     found = check_strategy(kind(), deadline_seconds=1 if slow else 20, memory_limit_mib=300)
     assert {violation.check for violation in found} == {BROKEN[kind]}, found
 
@@ -61,7 +61,7 @@ def test_every_check_fails_some_bad_strategy_and_every_bad_strategy_is_tried():
 
 
 def test_a_violation_says_what_was_seen_and_on_which_history():
-    (first, *_) = check_strategy(bad.RaisesOnEmpty())
+    (first, *_) = check_strategy(bad.EmptyHistoryRaisingStrategy())
     assert str(first).startswith("survives: it raised IndexError")
     assert "(on the history 'empty')" in str(first)
 
@@ -75,9 +75,9 @@ class TestTheExampleKeepsTheContract(StrategyContract):
 def test_the_inherited_tests_fail_a_bad_strategy():
     suite = StrategyContract()
     with pytest.raises(AssertionError, match="ended its process by signal 11"):
-        suite.test_answers_in_time_and_stays_alive(bad.Segfaults())
+        suite.test_answers_in_time_and_stays_alive(bad.SegfaultingStrategy())
     with pytest.raises(AssertionError, match="can't be pickled"):
-        suite.test_keeps_the_protocol(bad.Unpicklable())
+        suite.test_keeps_the_protocol(bad.UnpicklableStrategy())
 
 
 class Described(msgspec.Struct, frozen=True):

@@ -280,7 +280,7 @@ def test_what_is_right_stays(bench):
             "memory_request_bytes": container.memory_request_bytes,
         },
     )
-    assert again.already_right
+    assert again.no_change_needed
     assert again.description.startswith("No change needed")
     assert "optimality" in codes(again)
 

@@ -43,7 +43,7 @@ def test_what_is_claimed_of_a_limit_holds_at_that_limit(bench):
 
 def test_a_kept_objective_changes_nothing_and_tells_what_it_leaves_to_spare(bench):
     proposal = bench.ask(slo=Slo(latency_ms=400.0), limit=0.9)
-    assert proposal.already_right
+    assert proposal.no_change_needed
     assert proposal.target.containers[0].cpu_limit_cores == 0.9
     slack = reason(proposal, "slo_slack").data
     assert slack["least_cpu_limit_cores"] < 0.6

@@ -121,7 +121,7 @@ def test_an_image_of_yesterday_does_not_hide_the_history(bench):
     assert bench.size(changed).cpu_request_cores > 1
 
 
-def test_a_move_that_is_small_both_ways_is_already_right(bench):
+def test_a_move_that_is_small_both_ways_is_no_change_needed(bench):
     sized = bench.size()
     near = {
         "cpu_request_cores": sized.cpu_request_cores + 0.010,
@@ -131,7 +131,7 @@ def test_a_move_that_is_small_both_ways_is_already_right(bench):
     }
     snapshot = bench.snapshot(container=near)
     proposal = bench.ask(snapshot)
-    assert proposal.already_right
+    assert proposal.no_change_needed
     assert proposal.target == snapshot.workload.state
     assert "No change needed" in proposal.description
 

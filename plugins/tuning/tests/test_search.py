@@ -48,7 +48,7 @@ def test_steps_lead_to_a_small_limit_and_never_break_the_objective(bench):
     limits = [1.0]
     for _ in range(14):
         made = ask(bench, limits)
-        if isinstance(made, Declined) or made.already_right:
+        if isinstance(made, Declined) or made.no_change_needed:
             break
         limits.append(limit_of(made))
         assert latency(limits[-1]) <= 400
@@ -73,7 +73,7 @@ def test_only_a_claimed_step_of_search_has_a_measured_prior(bench):
 
 def test_a_limit_never_goes_under_the_request(bench):
     made = ask(bench, [2.0, 1.0], request=0.99)
-    assert made.already_right or limit_of(made) >= 0.99
+    assert made.no_change_needed or limit_of(made) >= 0.99
 
 
 def test_without_an_objective_or_without_room_nothing_is_tried(bench):

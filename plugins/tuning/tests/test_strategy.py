@@ -14,7 +14,7 @@ def test_an_unknown_runtime_is_declined_and_says_how_to_state_it(bench):
 
 def test_settings_that_are_right_are_said_to_be_right(bench):
     made = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "2"}, cpu_limit_cores=2.0)
-    assert made.already_right
+    assert made.no_change_needed
     assert (
         made.target
         == bench.context(

@@ -28,7 +28,7 @@ def test_gomaxprocs_is_the_limit_rounded_up_and_at_least_two(bench, limit, now, 
 
 def test_go_1_25_sets_gomaxprocs_itself(bench):
     made = bench.ask(image="golang:1.25", cpu_limit_cores=3.0)
-    assert made.already_right
+    assert made.no_change_needed
     assert "GOMAXPROCS needs no change (3 threads, by default)" in made.reasons[0].text
 
 
@@ -51,7 +51,7 @@ def test_gomemlimit_leaves_a_tenth(bench):
     )
     assert wanted == {"gomemlimit": 921}  # floor(0.9 * 1024)
     near = bench.ask(image="golang:1.25", cpu_limit_cores=2.0, memory_limit_bytes=GIB, memory_peak=900 * MIB)
-    assert near.already_right
+    assert near.no_change_needed
     assert "is not safe" in near.reasons[1].text
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
-from perfopt.engine.breaker import Breaker
-from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.engine.breaker import PluginCircuitBreaker
+from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.errors import InvalidInputError, NotFoundError
 
 
@@ -15,7 +15,7 @@ def backtest_registry(
     config: Config,
     plugins: Sequence[str] = (),
     types: Sequence[OptimizationType] = tuple(OptimizationType),
-) -> Registry:
+) -> PluginRegistry:
     """Returns what is installed, cut down to the plugins named; all where none is named.
 
     Raises:
@@ -34,7 +34,7 @@ def backtest_registry(
             )
     if not plugins:
         return found
-    chosen = Registry(
+    chosen = PluginRegistry(
         tuple(info for info in found.plugins if info.name in plugins),
         tuple(info for info in found.strategies if info.plugin in plugins),
     )
@@ -47,9 +47,9 @@ def backtest_registry(
     return chosen
 
 
-def open_engine(registry: Registry, config: Config) -> Engine:
+def open_engine(registry: PluginRegistry, config: Config) -> Engine:
     """Returns an engine that runs every strategy at every origin.
 
     None is set aside after failures in a row: what a row is would depend on the number of processes.
     """
-    return Engine(registry, config, Breaker(failures=sys.maxsize))
+    return Engine(registry, config, PluginCircuitBreaker(failures=sys.maxsize))

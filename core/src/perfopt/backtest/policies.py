@@ -119,7 +119,7 @@ class PlanPolicy:
         )
         plan = result.plan
         if plan is None:
-            kept = tuple(part for part in parts if part.already_right)
+            kept = tuple(part for part in parts if part.no_change_needed)
             if not kept:
                 reason = "No change has a positive net value."
                 return decline(self.types[0], DeclineCode.NO_NET_BENEFIT, reason)
@@ -180,7 +180,7 @@ def _current(kind: OptimizationType) -> BaselinePolicy:
 
 
 def _decision(kind: OptimizationType, target: WorkloadState, *, no_change: bool = False) -> PolicyDecision:
-    proposal = Proposal(optimization_type=kind, target=target, description="", already_right=no_change)
+    proposal = Proposal(optimization_type=kind, target=target, description="", no_change_needed=no_change)
     return PolicyDecision(target, (proposal,), no_change=no_change)
 
 

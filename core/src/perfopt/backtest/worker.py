@@ -11,7 +11,7 @@ from perfopt.backtest.policies import baseline_policy
 from perfopt.backtest.schedule import OriginSchedule
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import PriceBook
-from perfopt.engine.channel import Channel
+from perfopt.engine.channel import MessageChannel
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
 WORKER = "perfopt.backtest.worker:main"
@@ -41,7 +41,7 @@ def decode_rows(data: bytes) -> list[EvaluatedRecommendation]:
 
 def main() -> None:
     """Runs until the parent closes the connection."""
-    channel = Channel()
+    channel = MessageChannel()
     while True:
         task: BaselineTask = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this
         policies = [baseline_policy(kind, name) for kind, name in task.policies]

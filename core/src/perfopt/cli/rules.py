@@ -9,7 +9,7 @@ from perfopt.cli.options import config_option, format_option, load, lookup_optio
 
 if TYPE_CHECKING:
     from perfopt.rules import PackSetting
-    from perfopt.rules.variable import Variable
+    from perfopt.rules.variable import RuleVariable
 
 
 @click.group()
@@ -80,7 +80,7 @@ def list_variables(form: str) -> None:
     click.echo(table(("NAME", "TYPE", "UNIT", "IN RULES", "MEANING"), rows), nl=False)
 
 
-def _variable(variable: "Variable") -> dict[str, str]:
+def _variable(variable: "RuleVariable") -> dict[str, str]:
     kinds = {"list": "list of strings", "map": "map of strings"}
     where = {
         "workload": "all",

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Range(msgspec.Struct, frozen=True):
+class BoundRange(msgspec.Struct, frozen=True):
     """Bounds of a request or limit; None is none."""
 
     least: float | None = None
@@ -22,17 +22,17 @@ class ClusterLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     node_cpu_cores: float | None = None
     node_memory_bytes: float | None = None
-    container_cpu: Range = Range()
-    container_memory: Range = Range()
-    pod_cpu: Range = Range()
-    pod_memory: Range = Range()
+    container_cpu: BoundRange = BoundRange()
+    container_memory: BoundRange = BoundRange()
+    pod_cpu: BoundRange = BoundRange()
+    pod_memory: BoundRange = BoundRange()
     free_requests_cpu: float | None = None
     free_requests_memory: float | None = None
     free_limits_cpu: float | None = None
     free_limits_memory: float | None = None
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerHeadroom(msgspec.Struct, frozen=True, kw_only=True):
     """What a container may have of one resource; None is unknown or unbounded."""
 
     least: float | None = None
@@ -49,7 +49,7 @@ def room(
     replicas: int,
     request: float | None,
     limit: float | None,
-) -> Room:
+) -> ContainerHeadroom:
     """Returns the bounds of a container's request and limit of one resource.
 
     Args:
@@ -62,17 +62,17 @@ def room(
         limit: as the request.
     """
     if limits is None:
-        return Room()
+        return ContainerHeadroom()
     unit = "cpu_cores" if resource == "cpu" else "memory_bytes"
     node: float | None = getattr(limits, f"node_{unit}")
-    container: Range = getattr(limits, f"container_{resource}")
-    pod: Range = getattr(limits, f"pod_{resource}")
+    container: BoundRange = getattr(limits, f"container_{resource}")
+    pod: BoundRange = getattr(limits, f"pod_{resource}")
     whole = _least(node, pod.most)
     share = max(containers, 1) * max(replicas, 1)
     free_requests: float | None = getattr(limits, f"free_requests_{resource}")
     free_limits: float | None = getattr(limits, f"free_limits_{resource}")
     fits = None if whole is None else max(whole - others, 0.0)
-    return Room(
+    return ContainerHeadroom(
         least=container.least,
         request_most=_least(fits, container.most, _with_free(request, free_requests, share)),
         limit_most=_least(whole, container.most, _with_free(limit, free_limits, share)),

@@ -63,8 +63,8 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
         outcome: "accurate", "inaccurate", "declined" or "not_scored".
         recommended: quantities by container, Kubernetes strings.
         cpu_waste, memory_waste: recommended / smallest accurate value - 1, summed over containers.
-        claim_kept: whether what was promised of latency or saving came true; None where nothing was.
-        realised_latency_ms, realised_saving_percent: what came, where it was promised.
+        claim_kept: whether the claimed latency or saving was realised; None where nothing was claimed.
+        realised_latency_ms, realised_saving_percent: what was realised, where it was claimed.
         reason: why it was declined or not scored.
     """
 
@@ -205,8 +205,8 @@ class ExpectedValue(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         saving: fall of the cost, times the confidence.
-        risk: fall of the expected cost of broken words, against staying as it is, by the record of both on
-            the same past windows; a broken word costs what the service's class says, in monthly costs.
+        risk: fall of the expected under-provisioning penalty against staying as it is, by the record of both
+            on the same past windows; the penalty is that of the service's class, in monthly costs.
         total: their sum.
     """
 
@@ -233,7 +233,7 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
         plugin_version: of the distribution that brings the plugin; None in recommendations of old.
         models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
             by the plugin's version.
-        claim: what is promised of latency or of a schedule's saving, by the fields of
+        claim: the claimed latency or saving of a schedule, by the fields of
             `perfopt.plugin.Claim`; empty where nothing is.
     """
 
@@ -248,7 +248,6 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     plugin: str
     made_at: datetime
     valid_until: datetime
-    already_right: bool
     reasons: tuple[Reason, ...]
     confidence_detail: ConfidenceDetail
     evidence: Evidence
@@ -274,10 +273,13 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: tuple[Conflict, ...] = ()
     expected_value: ExpectedValue | None = None
     no_change_needed: bool = False
+    already_right: bool = False
 
     def __post_init__(self) -> None:
-        """Gives the flag its name beside the one of older versions."""
-        msgspec.structs.force_setattr(self, "no_change_needed", self.already_right)
+        """Gives the flag both its names: older versions read and wrote the other one."""
+        flag = self.no_change_needed or self.already_right
+        msgspec.structs.force_setattr(self, "no_change_needed", flag)
+        msgspec.structs.force_setattr(self, "already_right", flag)
 
 
 class PlanStep(msgspec.Struct, frozen=True, kw_only=True):

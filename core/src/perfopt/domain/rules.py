@@ -36,7 +36,7 @@ class TimeWindow(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ApplyConditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What rules ask of whoever applies a proposal.
 
     Attributes:

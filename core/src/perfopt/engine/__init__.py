@@ -2,6 +2,6 @@
 
 from perfopt.engine.engine import Engine
 from perfopt.engine.probe import probe_plugins
-from perfopt.engine.registry import PluginInfo, Registry, StrategyInfo, load_plugins
+from perfopt.engine.registry import PluginInfo, PluginRegistry, StrategyInfo, load_plugins
 
-__all__ = ["Engine", "PluginInfo", "Registry", "StrategyInfo", "load_plugins", "probe_plugins"]
+__all__ = ["Engine", "PluginInfo", "PluginRegistry", "StrategyInfo", "load_plugins", "probe_plugins"]

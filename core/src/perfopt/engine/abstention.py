@@ -8,14 +8,16 @@ from perfopt.domain import fields
 from perfopt.domain.enums import DeclineCode
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Proposal
 
-Results = Sequence[tuple[StrategyInfo, Outcome]]
+Results = Sequence[tuple[StrategyInfo, StrategyOutcome]]
 
 
-def bound_by_abstentions(results: Results, current: WorkloadState) -> list[tuple[StrategyInfo, Outcome]]:
+def bound_by_abstentions(
+    results: Results, current: WorkloadState
+) -> list[tuple[StrategyInfo, StrategyOutcome]]:
     """Returns the outcomes with proposals that lower a held field declined.
 
     A field is held by strategies of other types that abstain from it, unless one of their type proposes.
@@ -33,7 +35,7 @@ def bound_by_abstentions(results: Results, current: WorkloadState) -> list[tuple
     return [(info, _bound(outcome, holding, current)) for info, outcome in results] if holding else [*results]
 
 
-def _bound(outcome: Outcome, holding: Sequence[Declined], current: WorkloadState) -> Outcome:
+def _bound(outcome: StrategyOutcome, holding: Sequence[Declined], current: WorkloadState) -> StrategyOutcome:
     proposal = outcome.proposal
     if proposal is None:
         return outcome

@@ -17,7 +17,7 @@ from perfopt.domain.fields import (
 )
 from perfopt.domain.recommendation import AnalysisResult, Plan
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.plan.reconcile import DEPENDENT_FIELD
 from perfopt.plugin.context import AnalysisContext
 
@@ -40,8 +40,11 @@ def with_limits_of(plan: Plan, context: AnalysisContext) -> AnalysisContext:
 
 
 def for_the_plan(
-    outcomes: Sequence[Outcome], second: Sequence[Outcome | None], now: WorkloadState, then: WorkloadState
-) -> tuple[Outcome, ...]:
+    outcomes: Sequence[StrategyOutcome],
+    second: Sequence[StrategyOutcome | None],
+    now: WorkloadState,
+    then: WorkloadState,
+) -> tuple[StrategyOutcome, ...]:
     """Returns the outcomes with the knobs of the second answers in place of those of the first.
 
     Args:
@@ -56,7 +59,9 @@ def for_the_plan(
     )
 
 
-def _recomputed(first: Outcome, again: Outcome, now: WorkloadState, then: WorkloadState) -> Outcome:
+def _recomputed(
+    first: StrategyOutcome, again: StrategyOutcome, now: WorkloadState, then: WorkloadState
+) -> StrategyOutcome:
     if again.proposal is None or first.proposal is None:
         return first
     knobs = {path: value for path, value in diff(then, again.proposal.target).items() if is_knob(path)}

@@ -8,7 +8,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.abstention import Results, bound_by_abstentions
-from perfopt.engine.messages import Answers
+from perfopt.engine.messages import StrategyAnswers
 from perfopt.engine.plan import text
 from perfopt.engine.plan.build import conflicts, make_plan, parts_of
 from perfopt.engine.plan.conditions import conditions
@@ -34,7 +34,7 @@ def assemble(
     context: AnalysisContext,
     types: Sequence[OptimizationType],
     infos: Sequence[StrategyInfo],
-    answers: Answers,
+    answers: StrategyAnswers,
     warnings: Sequence[AnalysisWarning],
     no_strategy: str,
     rules: RuleSet,
@@ -174,7 +174,7 @@ def _failures(results: Results) -> list[AnalysisWarning]:
     ]
 
 
-def _prediction_failure(answers: Answers) -> list[AnalysisWarning]:
+def _prediction_failure(answers: StrategyAnswers) -> list[AnalysisWarning]:
     if answers.predictions_error is None:
         return []
     return [AnalysisWarning(code="predictions_failed", message=f"Forecasting {answers.predictions_error}.")]

@@ -10,7 +10,7 @@ PAUSE_SECONDS = 600.0
 PluginVersion = tuple[str, str]
 
 
-class Breaker:
+class PluginCircuitBreaker:
     """Counts failures in a row by (plugin, version). Thread-safe.
 
     It knows of the runs of one process only. The service, where several workers run a plugin, is to give

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 _GRACE_SECONDS = 5
 
 
-class Channel:
+class MessageChannel:
     """Takes stdin and stdout for requests and answers; what is printed from then on goes to stderr.
 
     A thread reads ahead, so that the end of the parent is noticed while a strategy computes.

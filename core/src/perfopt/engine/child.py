@@ -126,7 +126,7 @@ class ChildProcess:
 
     def _epitaph(self) -> ChildCrashedError:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # its pipe closes a moment before it can be waited for
+            self._process.wait(1)  # its pipe closes shortly before it can be waited for
         code = self._process.poll()
         self.kill()
         if code is None:

@@ -1,4 +1,4 @@
-"""How much a recommendation is to be believed: the strategy's prior, moved by its record on this service."""
+"""The probability that a recommendation is accurate: the strategy's prior, updated by its hit rate here."""
 
 from datetime import datetime, timedelta
 

@@ -20,7 +20,7 @@ from perfopt.engine import messages
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.engine.messages import CheckSettings
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, probe_plugins, set_up
-from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.errors import InvalidInputError
 from perfopt.plugin.hookspecs import PROJECT
 
@@ -47,7 +47,9 @@ class PluginSettings:
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def configure(registry: Registry, config: Config, deadline_seconds: float = LOAD_SECONDS) -> PluginSettings:
+def configure(
+    registry: PluginRegistry, config: Config, deadline_seconds: float = LOAD_SECONDS
+) -> PluginSettings:
     """Returns the effective settings of the installed plugins.
 
     Args:
@@ -163,7 +165,7 @@ def _below[V](places: Mapping[KeyPath, V], old: KeyPath, new: KeyPath) -> dict[K
 
 
 def _checked(
-    registry: Registry,
+    registry: PluginRegistry,
     given: _Given,
     known: Mapping[str, tuple[SettingField, ...]],
     deadline_seconds: float,
@@ -175,7 +177,7 @@ def _checked(
     only = frozenset((info.name, info.distribution) for info in registry.plugins if info.name in wanted)
     child = ChildProcess(WORKER)
     try:
-        set_up(child, messages.Setup(only=only), deadline_seconds)
+        set_up(child, messages.SetupRequest(only=only), deadline_seconds)
         found = {}
         for name, values in wanted.items():
             read = _with_files(given.document, name, values, known[name])

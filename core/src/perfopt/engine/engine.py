@@ -16,14 +16,14 @@ from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Decli
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
-from perfopt.engine.breaker import Breaker
+from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.configure import configure
 from perfopt.engine.isolation import StrategyPool
-from perfopt.engine.messages import Answers, CheckedModel, Merge, Outcome
+from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
 from perfopt.engine.probe import probe_plugins
 from perfopt.engine.records import PLAN
-from perfopt.engine.registry import PluginStatus, Registry, StrategyInfo
+from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
 from perfopt.engine.sessions import sessions_of
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import WorkloadSnapshot
@@ -63,11 +63,14 @@ class Engine:
     """
 
     def __init__(
-        self, registry: Registry, config: Config | None = None, breaker: Breaker | None = None
+        self,
+        registry: PluginRegistry,
+        config: Config | None = None,
+        breaker: PluginCircuitBreaker | None = None,
     ) -> None:
         self.registry = registry
         self._config = config if config is not None else Config()
-        self._breaker = breaker if breaker is not None else Breaker()
+        self._breaker = breaker if breaker is not None else PluginCircuitBreaker()
         limits = self._config.engine
         self.settings = configure(registry, self._config)
         self._records: Mapping[str, StrategyRecord] = {}
@@ -178,8 +181,8 @@ class Engine:
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
         answers = self._run(context, infos, include_predictions)
 
-        def merged(given: Answers) -> AnalysisResult:
-            request = Merge(
+        def merged(given: StrategyAnswers) -> AnalysisResult:
+            request = MergeRequest(
                 tuple(types),
                 tuple(infos),
                 given,
@@ -193,7 +196,7 @@ class Engine:
 
         return self._with_knobs_for_the_plan(merged, context, infos, answers)
 
-    def _merged(self, context: AnalysisContext, request: Merge) -> AnalysisResult:
+    def _merged(self, context: AnalysisContext, request: MergeRequest) -> AnalysisResult:
         """Merges in a worker process, where a hang or a crash costs this analysis only."""
         answer = self._pool.merge(context, request)
         if answer.result is not None:
@@ -246,10 +249,10 @@ class Engine:
 
     def _with_knobs_for_the_plan(
         self,
-        merged: Callable[[Answers], AnalysisResult],
+        merged: Callable[[StrategyAnswers], AnalysisResult],
         context: AnalysisContext,
         infos: Sequence[StrategyInfo],
-        answers: Answers,
+        answers: StrategyAnswers,
     ) -> AnalysisResult:
         """Asks once more for knobs that were computed for limits which the plan moves."""
         result = merged(answers)
@@ -264,11 +267,11 @@ class Engine:
 
     def _run(
         self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool
-    ) -> Answers:
+    ) -> StrategyAnswers:
         """Runs the strategies that are not set aside, and fills in what is said of those that are."""
         running = [info for info in infos if self._breaker.allows((info.plugin, info.version))]
         if not running and not include_predictions:
-            given = Answers(())
+            given = StrategyAnswers(())
         else:
             given = self._pool.run(context, [info.key for info in running], predictions=include_predictions)
         outcomes = dict(zip((info.key for info in running), given.outcomes, strict=True))
@@ -305,8 +308,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _with_record(info: StrategyInfo, outcome: Outcome, records: Mapping[str, StrategyRecord]) -> Outcome:
-    """Puts the strategy's record into what is believed of its proposal."""
+def _with_record(
+    info: StrategyInfo, outcome: StrategyOutcome, records: Mapping[str, StrategyRecord]
+) -> StrategyOutcome:
+    """Puts the strategy's record of outcomes into the prior of its proposal."""
     if outcome.proposal is None:
         return outcome
     prior = outcome.proposal.prior or info.prior
@@ -314,7 +319,7 @@ def _with_record(info: StrategyInfo, outcome: Outcome, records: Mapping[str, Str
     return msgspec.structs.replace(outcome, proposal=msgspec.structs.replace(outcome.proposal, prior=known))
 
 
-_SET_ASIDE = Outcome(
+_SET_ASIDE = StrategyOutcome(
     status="set_aside", error="is set aside for a while after failing several times in a row"
 )
 
@@ -340,7 +345,7 @@ def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     return [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
 
 
-def _not_loaded(registry: Registry) -> list[AnalysisWarning]:
+def _not_loaded(registry: PluginRegistry) -> list[AnalysisWarning]:
     """Names the plugins that failed to load: without them an analysis holds less than its user expects."""
     return [
         AnalysisWarning(
@@ -368,7 +373,7 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     ]
 
 
-def _chosen_forecasters(registry: Registry, limits: EngineConfig) -> tuple[str, ...]:
+def _chosen_forecasters(registry: PluginRegistry, limits: EngineConfig) -> tuple[str, ...]:
     """Returns the names of the forecasters that the user chose; raises where one is not installed."""
     installed = {name for info in registry.plugins for name in info.forecasters}
     chosen = limits.chosen_forecasters()

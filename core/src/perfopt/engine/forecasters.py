@@ -44,7 +44,7 @@ def forecaster_problem(forecaster: Any) -> str | None:
     if not isinstance(forecaster.cost, CostClass):
         return f"{label} has a cost that is not a CostClass."
     try:
-        pickle.loads(pickle.dumps(forecaster))  # noqa: S301  its own bytes, made a moment ago
+        pickle.loads(pickle.dumps(forecaster))  # noqa: S301  bytes of this process
     except Exception as error:
         return f"{label} can't be pickled: {error}"
     return None

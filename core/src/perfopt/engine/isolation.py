@@ -18,19 +18,19 @@ from perfopt.engine.child import (
     ChildTimedOutError,
 )
 from perfopt.engine.messages import (
-    Answers,
     CheckedModel,
     CheckModel,
-    Merge,
     MergeAnswer,
-    Outcome,
-    Run,
-    Setup,
-    Subject,
+    MergeRequest,
+    RunRequest,
+    SetupRequest,
+    StrategyAnswers,
+    StrategyOutcome,
+    SubjectRequest,
 )
 from perfopt.engine.models import sha256
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, set_up
-from perfopt.engine.registry import PluginStatus, Registry
+from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.errors import PerfoptError
 from perfopt.plugin.context import AnalysisContext
 from perfopt.rules import RuleSources
@@ -50,14 +50,14 @@ class EngineClosedError(PerfoptError):
 
 
 @dataclass(frozen=True)
-class _Equipment:
+class _WorkerSetup:
     """What a worker is set up with; `digests` are of the models in it."""
 
-    setup: Setup
+    setup: SetupRequest
     digests: Mapping[str, str]
 
     @classmethod
-    def of(cls, setup: Setup) -> Self:
+    def of(cls, setup: SetupRequest) -> Self:
         return cls(setup, {kind: sha256(content) for kind, content in setup.models.items()})
 
 
@@ -80,7 +80,7 @@ class StrategyPool:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: PluginRegistry,
         processes: int,
         deadline_seconds: float,
         memory_limit_mib: int,
@@ -93,7 +93,7 @@ class StrategyPool:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
         only = frozenset((info.name, info.distribution) for info in loaded)
         plain = {name: dict(values) for name, values in settings.items()}
-        setup = Setup(
+        setup = SetupRequest(
             only=only,
             models=dict(models),
             rules=rules,
@@ -101,12 +101,12 @@ class StrategyPool:
             forecasters=tuple(forecasters),
             forecasters_weighted=forecasters_weighted,
         )
-        self._equipment = _Equipment.of(setup)
+        self._worker_setup = _WorkerSetup.of(setup)
         self._deadline = deadline_seconds
         self._memory = memory_limit_mib * MIB
         self._slots = threading.BoundedSemaphore(processes)
         self._idle: list[ChildProcess] = []
-        self._busy: set[_Seat] = set()
+        self._busy: set[_WorkerSlot] = set()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -115,17 +115,19 @@ class StrategyPool:
 
         A task that is under way ends with those it began with; workers set up with them end after it.
         """
-        setup = msgspec.structs.replace(self._equipment.setup, models=dict(models))
-        equipment = _Equipment.of(setup)
+        setup = msgspec.structs.replace(self._worker_setup.setup, models=dict(models))
+        worker_setup = _WorkerSetup.of(setup)
         with self._lock:
-            if equipment.digests == self._equipment.digests:
+            if worker_setup.digests == self._worker_setup.digests:
                 return
-            self._equipment = equipment
+            self._worker_setup = worker_setup
             idle, self._idle = self._idle, []
         for child in idle:
             child.kill()
 
-    def run(self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False) -> Answers:
+    def run(
+        self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False
+    ) -> StrategyAnswers:
         """Runs strategies on one workload, one after the other in one process; blocks.
 
         Args:
@@ -136,11 +138,11 @@ class StrategyPool:
         Raises:
             EngineClosedError: the pool was closed before or meanwhile.
         """
-        subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
-        with self._borrow() as seat:
-            outcomes = tuple(_outcome(seat.ask(Run(key, self._deadline), subject)) for key in keys)
-            answers = Answers(outcomes, models=seat.equipment.digests)
-            made = seat.ask(Run(None, self._deadline), subject) if predictions else None
+        subject = messages.encode_request(SubjectRequest(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
+        with self._borrow() as slot:
+            outcomes = tuple(_outcome(slot.ask(RunRequest(key, self._deadline), subject)) for key in keys)
+            answers = StrategyAnswers(outcomes, models=slot.worker_setup.digests)
+            made = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
         if self._closed:
             raise EngineClosedError("The engine was closed during an analysis.")
         if made is None:
@@ -149,7 +151,7 @@ class StrategyPool:
             return replace(answers, predictions_error=str(made))
         return replace(answers, predictions=messages.decode_predictions(made))
 
-    def merge(self, context: AnalysisContext, request: Merge) -> MergeAnswer:
+    def merge(self, context: AnalysisContext, request: MergeRequest) -> MergeAnswer:
         """Merges the proposals on one workload in a worker process; blocks.
 
         Args:
@@ -159,9 +161,9 @@ class StrategyPool:
         Raises:
             EngineClosedError: the pool was closed before or meanwhile.
         """
-        subject = messages.encode_request(Subject(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
-        with self._borrow() as seat:
-            answer = seat.ask(request, subject)
+        subject = messages.encode_request(SubjectRequest(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
+        with self._borrow() as slot:
+            answer = slot.ask(request, subject)
         if self._closed:
             raise EngineClosedError("The engine was closed during an analysis.")
         if isinstance(answer, ChildError):
@@ -177,9 +179,9 @@ class StrategyPool:
         Raises:
             EngineClosedError: the pool was closed before or meanwhile.
         """
-        with self._borrow() as seat:
-            answer = seat.ask(
-                CheckModel(content, kinds, self._deadline), messages.encode_request(Subject(b""))
+        with self._borrow() as slot:
+            answer = slot.ask(
+                CheckModel(content, kinds, self._deadline), messages.encode_request(SubjectRequest(b""))
             )
         if self._closed:
             raise EngineClosedError("The engine was closed while it checked a model.")
@@ -191,41 +193,41 @@ class StrategyPool:
             return CheckedModel(error=f"Checking the model gave a result that can't be read: {error}")
 
     @contextmanager
-    def _borrow(self) -> Iterator["_Seat"]:
+    def _borrow(self) -> Iterator["_WorkerSlot"]:
         with self._slots:
-            seat = self._take()
+            slot = self._take()
             try:
-                yield seat
+                yield slot
             except BaseException:
-                seat.leave()  # an answer may still be on its way: nobody else may read it
+                slot.leave()  # an answer may still be on its way: nobody else may read it
                 raise
             finally:
-                self._take_back(seat)
+                self._take_back(slot)
 
-    def _take(self) -> "_Seat":
+    def _take(self) -> "_WorkerSlot":
         with self._lock:
             if self._closed:
                 raise EngineClosedError("The engine is closed.")
             child = self._idle.pop() if self._idle else None
-            seat = _Seat(self._equipment, self._deadline, self._memory, child)
-            self._busy.add(seat)
-        return seat
+            slot = _WorkerSlot(self._worker_setup, self._deadline, self._memory, child)
+            self._busy.add(slot)
+        return slot
 
-    def _take_back(self, seat: "_Seat") -> None:
+    def _take_back(self, slot: "_WorkerSlot") -> None:
         with self._lock:
-            self._busy.discard(seat)
-            if not self._closed and seat.child is not None and seat.equipment is self._equipment:
-                self._idle.append(seat.child)
+            self._busy.discard(slot)
+            if not self._closed and slot.child is not None and slot.worker_setup is self._worker_setup:
+                self._idle.append(slot.child)
                 return
-        seat.leave()
+        slot.leave()
 
     def close(self) -> None:
         """Ends all workers; analyses that are under way raise EngineClosedError soon."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            for seat in self._busy:
-                seat.stop()
+            for slot in self._busy:
+                slot.stop()
         for child in idle:
             child.kill()
 
@@ -236,21 +238,21 @@ class StrategyPool:
         self.close()
 
 
-class _Seat:
+class _WorkerSlot:
     """A worker in use for one task; replaced when it goes."""
 
     def __init__(
-        self, equipment: _Equipment, deadline: float, memory: int, child: ChildProcess | None
+        self, worker_setup: _WorkerSetup, deadline: float, memory: int, child: ChildProcess | None
     ) -> None:
         self.child = child
-        self.equipment = equipment
+        self.worker_setup = worker_setup
         self._deadline = deadline
         self._memory = memory
         self._used = child is not None
         self._informed = False
         self._stopped = False
 
-    def ask(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes | ChildError:
+    def ask(self, request: RunRequest | MergeRequest | CheckModel, subject: bytes) -> bytes | ChildError:
         """Has a worker answer a request; a ChildError where it went away during it."""
         try:
             return self._ask(request, subject)
@@ -261,19 +263,19 @@ class _Seat:
         except ChildError as error:
             return self._gone(error)
 
-    def _again(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes | ChildError:
+    def _again(self, request: RunRequest | MergeRequest | CheckModel, subject: bytes) -> bytes | ChildError:
         self.leave()
         try:
             return self._ask(request, subject)
         except ChildError as error:
             return self._gone(error)
 
-    def _ask(self, request: Run | Merge | CheckModel, subject: bytes) -> bytes:
+    def _ask(self, request: RunRequest | MergeRequest | CheckModel, subject: bytes) -> bytes:
         if self.child is None:
             self.child = ChildProcess(WORKER)
             if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
                 raise ChildCrashedError("was stopped with the engine")
-            set_up(self.child, self.equipment.setup, LOAD_SECONDS)
+            set_up(self.child, self.worker_setup.setup, LOAD_SECONDS)
         if not self._informed:
             self.child.send(subject)
             self._informed = True
@@ -300,10 +302,10 @@ class _Seat:
         self.child, self._used, self._informed = None, False, False
 
 
-def _outcome(answer: bytes | ChildError) -> Outcome:
+def _outcome(answer: bytes | ChildError) -> StrategyOutcome:
     if isinstance(answer, ChildError):
-        return Outcome(status=_STATUS[type(answer)], error=str(answer))
+        return StrategyOutcome(status=_STATUS[type(answer)], error=str(answer))
     try:
         return messages.decode_outcome(answer)
     except msgspec.MsgspecError as error:
-        return Outcome(status="failed", error=f"gave an answer that can't be read: {error}")
+        return StrategyOutcome(status="failed", error=f"gave an answer that can't be read: {error}")

@@ -22,15 +22,15 @@ from perfopt.domain.recommendation import (
     PredictionSeries,
 )
 from perfopt.domain.record import StrategyRecord
-from perfopt.domain.rules import Conditions, FiredRule
-from perfopt.engine.registry import Registry, StrategyInfo
+from perfopt.domain.rules import ApplyConditions, FiredRule
+from perfopt.engine.registry import PluginRegistry, StrategyInfo
 from perfopt.plugin.strategy import Proposal
 from perfopt.rules import RuleSources
 
 Status = Literal["ok", "declined", "failed", "timed_out", "crashed", "memory", "set_aside"]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class StrategyOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one strategy.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     proposal: Proposal | None = None
     evidence: Evidence | None = None
     rules: tuple[FiredRule, ...] = ()
-    conditions: Conditions = Conditions()
+    conditions: ApplyConditions = ApplyConditions()
     replays: tuple[Proposal | None, ...] = ()
     declined: Declined | None = None
     error: str | None = None
@@ -63,7 +63,7 @@ class MergeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Setup(msgspec.Struct, frozen=True):
+class SetupRequest(msgspec.Struct, frozen=True):
     """First message to a worker: what to load, as in `load_plugins`, and what every analysis uses.
 
     Attributes:
@@ -84,13 +84,13 @@ class Setup(msgspec.Struct, frozen=True):
     settings: dict[str, dict[str, Any]] = {}
 
 
-class Subject(msgspec.Struct, frozen=True):
+class SubjectRequest(msgspec.Struct, frozen=True):
     """What the next runs are about: a pickled `AnalysisContext` without forecasts and models."""
 
     context: bytes
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunRequest(msgspec.Struct, frozen=True):
     """Run one strategy on the subject; without a key, forecast for the user.
 
     Attributes:
@@ -107,7 +107,7 @@ Predictions = dict[str, PredictionSeries]
 
 
 @dataclass(frozen=True)
-class Answers:
+class StrategyAnswers:
     """What one task gave.
 
     Attributes:
@@ -117,7 +117,7 @@ class Answers:
         models: kind to SHA-256 of the models that the contexts held.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[StrategyOutcome, ...]
     predictions: Predictions | None = None
     predictions_error: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
@@ -133,12 +133,12 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Merge:
+class MergeRequest:
     """Merge the proposals on the subject and rank the result; the arguments are those of `assemble`."""
 
     types: tuple[OptimizationType, ...]
     infos: tuple[StrategyInfo, ...]
-    answers: Answers
+    answers: StrategyAnswers
     warnings: tuple[AnalysisWarning, ...]
     no_strategy: str
     plan_record: StrategyRecord | None
@@ -188,10 +188,10 @@ class CheckedModel(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
 
-Request = Setup | Subject | Run | Merge | CheckSettings | CheckModel
+Request = SetupRequest | SubjectRequest | RunRequest | MergeRequest | CheckSettings | CheckModel
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
-_outcome = msgspec.msgpack.Decoder(Outcome)
-_registry = msgspec.msgpack.Decoder(Registry)
+_outcome = msgspec.msgpack.Decoder(StrategyOutcome)
+_registry = msgspec.msgpack.Decoder(PluginRegistry)
 _merge = msgspec.msgpack.Decoder(MergeAnswer)
 _settings = msgspec.msgpack.Decoder(CheckedSettings)
 _predictions = msgspec.msgpack.Decoder(Predictions)
@@ -203,12 +203,12 @@ def encode(answer: Any) -> bytes:
     return _encoder.encode(answer)
 
 
-def decode_outcome(data: bytes) -> Outcome:
+def decode_outcome(data: bytes) -> StrategyOutcome:
     """Decodes an outcome; raises msgspec.ValidationError where a value has the wrong type."""
     return _outcome.decode(data)
 
 
-def decode_registry(data: bytes) -> Registry:
+def decode_registry(data: bytes) -> PluginRegistry:
     """Decodes what a worker loaded."""
     return _registry.decode(data)
 

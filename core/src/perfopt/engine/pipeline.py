@@ -7,7 +7,7 @@ import numpy as np
 
 from perfopt.domain.recommendation import Declined, PredictionSeries
 from perfopt.engine.forecasts import DeclaredForecasts
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.proposals import checked
 from perfopt.evaluation.rolling import backtest
 from perfopt.forecast import Forecasters
@@ -15,7 +15,7 @@ from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.forecasting import Forecast
 from perfopt.plugin.strategy import Proposal, Strategy
-from perfopt.rules import Ruled, RuleSet, default_book
+from perfopt.rules import RuledProposal, RuleSet, default_book
 
 _PREDICTED = ("cpu_cores", "memory_bytes", "requests_per_second")
 _SIGNIFICANT_DIGITS = 6  # far more than a forecast knows, and a third of the bytes of a full float
@@ -26,7 +26,7 @@ def run_strategy(
     context: AnalysisContext,
     rules: RuleSet | None = None,
     forecasters: Forecasters | None = None,
-) -> Outcome:
+) -> StrategyOutcome:
     """Asks a strategy, applies the rules and replays both on the workload's own past.
 
     Args:
@@ -42,7 +42,7 @@ def run_strategy(
     rules = rules if rules is not None else default_book().rules_for(context.snapshot.workload)
     ruled = _propose(strategy, context, rules, forecasters)
     if isinstance(ruled, Declined):
-        return Outcome(status="declined", declined=ruled)
+        return StrategyOutcome(status="declined", declined=ruled)
 
     replays: list[Proposal | None] = []
 
@@ -52,7 +52,7 @@ def run_strategy(
         return made if isinstance(made, Declined) else made.proposal
 
     evidence = backtest(again, context.snapshot, context.validity)
-    return Outcome(
+    return StrategyOutcome(
         status="ok",
         proposal=ruled.proposal,
         evidence=evidence,
@@ -68,7 +68,7 @@ def _without_texts(proposal: Proposal) -> Proposal:
 
 def _propose(
     strategy: Strategy, context: AnalysisContext, rules: RuleSet, forecasters: Forecasters | None
-) -> Ruled | Declined:
+) -> RuledProposal | Declined:
     context, fired = rules.prepared(context)
     context = with_forecasts(strategy, context, forecasters)
     result = checked(strategy.propose(context), strategy, context)

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from perfopt.engine import messages
 from perfopt.engine.child import ChildError, ChildProcess
-from perfopt.engine.registry import Candidate, PluginInfo, PluginStatus, Registry, candidates
+from perfopt.engine.registry import PluginCandidate, PluginInfo, PluginRegistry, PluginStatus, candidates
 
 LOAD_SECONDS = 30.0  # TensorFlow alone takes up to 16 s to import on a slow machine
 WORKER = "perfopt.engine.worker:main"
 
 
-def set_up(child: ChildProcess, setup: messages.Setup, deadline_seconds: float) -> Registry:
+def set_up(child: ChildProcess, setup: messages.SetupRequest, deadline_seconds: float) -> PluginRegistry:
     """Has a new worker process load its plugins, and returns what it loaded.
 
     Raises:
@@ -21,7 +21,7 @@ def set_up(child: ChildProcess, setup: messages.Setup, deadline_seconds: float) 
     return messages.decode_registry(child.receive(deadline_seconds))
 
 
-def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD_SECONDS) -> Registry:
+def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD_SECONDS) -> PluginRegistry:
     """Loads the installed plugins in a killable process and describes them.
 
     Where that process hangs or dies, each plugin is loaded in one of its own to find the guilty ones.
@@ -30,7 +30,7 @@ def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD
         disabled: names of plugins that are listed and not imported.
         deadline_seconds: for a process to load its plugins.
     """
-    setup = messages.Setup(tuple(disabled))
+    setup = messages.SetupRequest(tuple(disabled))
     try:
         return _probe(setup, deadline_seconds)
     except ChildError:
@@ -38,15 +38,15 @@ def probe_plugins(disabled: Collection[str] = (), deadline_seconds: float = LOAD
     guilty = {c.identity: error for c in found if (error := _verdict(c, setup, deadline_seconds)) is not None}
     innocent = frozenset(c.identity for c in found) - guilty.keys()
     try:
-        registry = _probe(messages.Setup(setup.disabled, innocent), deadline_seconds)
+        registry = _probe(messages.SetupRequest(setup.disabled, innocent), deadline_seconds)
     except ChildError as error:  # each loads alone and they don't together: none can be trusted
-        registry = Registry((), ())
+        registry = PluginRegistry((), ())
         guilty |= dict.fromkeys(innocent, f"Loading it beside the other plugins {error}.")
     failed = [c.info(PluginStatus.FAILED, guilty[c.identity]) for c in found if c.identity in guilty]
     return replace(registry, plugins=tuple(sorted((*registry.plugins, *failed), key=_by_name)))
 
 
-def _probe(setup: messages.Setup, deadline_seconds: float) -> Registry:
+def _probe(setup: messages.SetupRequest, deadline_seconds: float) -> PluginRegistry:
     child = ChildProcess(WORKER)
     try:
         return set_up(child, setup, deadline_seconds)
@@ -54,9 +54,9 @@ def _probe(setup: messages.Setup, deadline_seconds: float) -> Registry:
         child.kill()
 
 
-def _verdict(candidate: Candidate, setup: messages.Setup, deadline_seconds: float) -> str | None:
+def _verdict(candidate: PluginCandidate, setup: messages.SetupRequest, deadline_seconds: float) -> str | None:
     try:
-        _probe(messages.Setup(setup.disabled, frozenset({candidate.identity})), deadline_seconds)
+        _probe(messages.SetupRequest(setup.disabled, frozenset({candidate.identity})), deadline_seconds)
     except ChildError as error:
         return f"Loading {candidate.point.value} {error}."
     return None

@@ -56,7 +56,7 @@ def recommendation(
         claim=proposal.claim.to_map(),
         made_at=context.now,
         valid_until=context.now + context.validity,
-        already_right=proposal.already_right,
+        no_change_needed=proposal.no_change_needed,
         reasons=(*proposal.reasons, *part.reasons, *reasons),
         confidence_detail=detail,
         evidence=part.evidence,

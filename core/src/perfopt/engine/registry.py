@@ -79,7 +79,7 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
         name: of the strategy, unique within its plugin.
         version: of the plugin's distribution.
         metrics, forecasts: names from the metric catalogue that it reads, and of which it wants forecasts.
-        prior: what is believed of it before a service's own record.
+        prior: accuracy before a service's own record.
     """
 
     plugin: str
@@ -113,7 +113,7 @@ class ModelKindInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Registry:
+class PluginRegistry:
     """The plugins found and what they bring, sorted by name. Plain data, no plugin imported.
 
     Attributes:
@@ -132,7 +132,7 @@ class Registry:
 
 
 @dataclass(frozen=True)
-class LoadedRegistry(Registry):
+class LoadedRegistry(PluginRegistry):
     """A registry in a process that imported the plugins.
 
     Attributes:
@@ -148,13 +148,13 @@ class LoadedRegistry(Registry):
     settings: Mapping[str, type[msgspec.Struct]] = field(default_factory=dict)
 
     @property
-    def plain(self) -> Registry:
+    def plain(self) -> PluginRegistry:
         """What another process is told of it."""
-        return Registry(self.plugins, self.strategies, self.pack_files, self.models)
+        return PluginRegistry(self.plugins, self.strategies, self.pack_files, self.models)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PluginCandidate:
     """An entry point of the plugin group and the distribution that declares it."""
 
     point: EntryPoint
@@ -169,19 +169,19 @@ class Candidate:
         self,
         status: PluginStatus,
         error: str | None = None,
-        brought: "Brought | None" = None,
+        contributions: "PluginContributions | None" = None,
     ) -> PluginInfo:
         """Describes it."""
-        brought = brought if brought is not None else Brought()
+        contributions = contributions if contributions is not None else PluginContributions()
         return PluginInfo(
             name=self.point.name,
             distribution=self.distribution.name,
             version=self.distribution.version,
-            types=tuple(sorted({strategy.optimization_type for strategy in brought.strategies})),
-            rule_packs=tuple(sorted(brought.packs)),
-            models=tuple(kind.kind for kind in brought.kinds),
-            forecasters=tuple(forecaster.name for forecaster in brought.forecasters),
-            settings=() if brought.settings is None else describe(brought.settings),
+            types=tuple(sorted({strategy.optimization_type for strategy in contributions.strategies})),
+            rule_packs=tuple(sorted(contributions.packs)),
+            models=tuple(kind.kind for kind in contributions.kinds),
+            forecasters=tuple(forecaster.name for forecaster in contributions.forecasters),
+            settings=() if contributions.settings is None else describe(contributions.settings),
             status=status,
             error=error,
         )
@@ -210,16 +210,16 @@ def load_plugins(
     for candidate in candidates():
         if only is not None and candidate.identity not in only:
             continue
-        info, brought = _load(candidate, disabled, taken, kinds, forecasters)
+        info, contributions = _load(candidate, disabled, taken, kinds, forecasters)
         taken.setdefault(candidate.point.name, candidate.distribution.name)
         plugins.append(info)
-        files += brought.pack_files
-        models += (_described_kind(kind, info) for kind in brought.kinds)
-        kinds |= {kind.kind: kind for kind in brought.kinds}
-        forecasters |= {forecaster.name: forecaster for forecaster in brought.forecasters}
-        if brought.settings is not None:
-            settings[info.name] = brought.settings
-        for strategy in brought.strategies:
+        files += contributions.pack_files
+        models += (_described_kind(kind, info) for kind in contributions.kinds)
+        kinds |= {kind.kind: kind for kind in contributions.kinds}
+        forecasters |= {forecaster.name: forecaster for forecaster in contributions.forecasters}
+        if contributions.settings is not None:
+            settings[info.name] = contributions.settings
+        for strategy in contributions.strategies:
             described = _describe(strategy, info)
             strategies.append(described)
             instances[described.key] = strategy
@@ -237,13 +237,13 @@ def load_plugins(
     )
 
 
-def candidates() -> list[Candidate]:
+def candidates() -> list[PluginCandidate]:
     """Returns the entry points of perfopt itself, then of what is installed by name, then distribution."""
     found = {(*candidate.identity, candidate.point.value): candidate for candidate in _walk()}
-    return [Candidate(_BUILT_IN, distribution(PROJECT)), *(found[key] for key in sorted(found))]
+    return [PluginCandidate(_BUILT_IN, distribution(PROJECT)), *(found[key] for key in sorted(found))]
 
 
-def _walk() -> Iterator[Candidate]:
+def _walk() -> Iterator[PluginCandidate]:
     seen: set[str] = set()
     for installed in distributions():
         name = installed.metadata["Name"]
@@ -251,11 +251,11 @@ def _walk() -> Iterator[Candidate]:
             continue  # a broken dist-info, or one shadowed by an earlier path entry
         seen.add(canonicalize_name(name))
         for point in installed.entry_points.select(group=ENTRY_POINT_GROUP):
-            yield Candidate(point, installed)
+            yield PluginCandidate(point, installed)
 
 
 @dataclass(frozen=True)
-class Brought:
+class PluginContributions:
     """What one plugin brings.
 
     Attributes:
@@ -279,42 +279,44 @@ class Brought:
 
 
 def _load(
-    candidate: Candidate,
+    candidate: PluginCandidate,
     disabled: Collection[str],
     taken: Mapping[str, str],
     kinds: Collection[str],
     forecasters: Collection[str],
-) -> tuple[PluginInfo, Brought]:
+) -> tuple[PluginInfo, PluginContributions]:
     name = candidate.point.name
     if name in disabled:
-        return candidate.info(PluginStatus.DISABLED), Brought()
+        return candidate.info(PluginStatus.DISABLED), PluginContributions()
     if name in taken:
         error = f"The name {name!r} is already taken by the distribution {taken[name]}."
-        return candidate.info(PluginStatus.FAILED, error), Brought()
+        return candidate.info(PluginStatus.FAILED, error), PluginContributions()
     unmet = _unmet_requirement(candidate.distribution)
     if unmet is not None:
-        return candidate.info(PluginStatus.FAILED, unmet), Brought()
+        return candidate.info(PluginStatus.FAILED, unmet), PluginContributions()
     try:
-        brought = bring(candidate.point)
+        contributions = bring(candidate.point)
     except (StrategyError, ModelKindError, ForecasterError) as error:
-        return candidate.info(PluginStatus.FAILED, str(error)), Brought()
+        return candidate.info(PluginStatus.FAILED, str(error)), PluginContributions()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         text = f"Loading {candidate.point.value} raised {type(error).__name__}: {error}"
-        return candidate.info(PluginStatus.FAILED, text), Brought()
-    twice = _taken_name(brought, kinds, forecasters)
+        return candidate.info(PluginStatus.FAILED, text), PluginContributions()
+    twice = _taken_name(contributions, kinds, forecasters)
     if twice is not None:
-        return candidate.info(PluginStatus.FAILED, twice), Brought()
-    return candidate.info(PluginStatus.LOADED, None, brought), brought
+        return candidate.info(PluginStatus.FAILED, twice), PluginContributions()
+    return candidate.info(PluginStatus.LOADED, None, contributions), contributions
 
 
-def _taken_name(brought: Brought, kinds: Collection[str], forecasters: Collection[str]) -> str | None:
+def _taken_name(
+    contributions: PluginContributions, kinds: Collection[str], forecasters: Collection[str]
+) -> str | None:
     """Returns a sentence on what another plugin already brings by the same name, or None."""
-    for kind in brought.kinds:
+    for kind in contributions.kinds:
         if kind.kind in kinds:
             return f"Another plugin already brings a kind of model named {kind.kind!r}."
-    for forecaster in brought.forecasters:
+    for forecaster in contributions.forecasters:
         if forecaster.name in forecasters:
             return f"Another plugin already brings a forecaster named {forecaster.name!r}."
     return None
@@ -344,7 +346,7 @@ def load_strategies(point: EntryPoint) -> tuple[Strategy, ...]:
     return bring(point).strategies
 
 
-def bring(point: EntryPoint) -> Brought:
+def bring(point: EntryPoint) -> PluginContributions:
     """Imports one plugin into this process and returns what it brings.
 
     It has a plugin manager of its own, so that no other plugin can stop it.
@@ -370,7 +372,7 @@ def bring(point: EntryPoint) -> Brought:
     strategies, packs, kinds, forecasters = (
         [one for result in hook() for one in _listed(hook.name, result)] for hook in hooks
     )
-    return Brought(
+    return PluginContributions(
         check_strategies(strategies),
         _packs(packs),
         check_kinds(kinds),

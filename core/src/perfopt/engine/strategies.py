@@ -69,7 +69,7 @@ def _metric(wanted: Any) -> Any:
 
 def _pickle_problem(strategy: Strategy, label: str) -> str | None:
     try:
-        pickle.loads(pickle.dumps(strategy))  # noqa: S301  its own bytes, made a moment ago
+        pickle.loads(pickle.dumps(strategy))  # noqa: S301  bytes of this process
     except Exception as error:
         return f"{label} can't be pickled: {error}"
     return None

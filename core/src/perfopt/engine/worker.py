@@ -9,7 +9,7 @@ import msgspec
 
 from perfopt.engine import messages
 from perfopt.engine.assembly import assemble
-from perfopt.engine.channel import Channel, end_after, end_never
+from perfopt.engine.channel import MessageChannel, end_after, end_never
 from perfopt.engine.checking import check_by_type
 from perfopt.engine.foreign import describe
 from perfopt.engine.models import ConsultedModels, check_content
@@ -25,10 +25,10 @@ from perfopt.rules import RuleBook, default_book
 
 def main() -> None:
     """Runs until the parent closes the connection."""
-    channel = Channel()
+    channel = MessageChannel()
     warnings.simplefilter("ignore")  # they would go to the terminal of a user who can do nothing about them
     setup = messages.decode_request(channel.receive())
-    assert isinstance(setup, messages.Setup)
+    assert isinstance(setup, messages.SetupRequest)
     loaded = load_plugins(setup.disabled, setup.only)
     channel.send(messages.encode(loaded.plain))
     book = default_book() if setup.rules is None else RuleBook(setup.rules)
@@ -36,9 +36,9 @@ def main() -> None:
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
-        if isinstance(request, messages.Subject):
+        if isinstance(request, messages.SubjectRequest):
             subject = request.context
-        elif isinstance(request, messages.Run):
+        elif isinstance(request, messages.RunRequest):
             end_after(request.deadline_seconds)
             answer = _run(request.key, subject, loaded.instances, setup, book, forecasters)
             end_never()
@@ -48,7 +48,7 @@ def main() -> None:
             answer = _checked(request, loaded.kinds)
             end_never()
             channel.send(answer)
-        elif isinstance(request, messages.Merge):
+        elif isinstance(request, messages.MergeRequest):
             end_after(request.deadline_seconds)
             answer = _merge(request, subject, book)
             end_never()
@@ -61,7 +61,7 @@ def _run(
     key: str | None,
     subject: bytes,
     strategies: Mapping[str, Strategy],
-    setup: messages.Setup,
+    setup: messages.SetupRequest,
     book: RuleBook,
     forecasters: Forecasters,
 ) -> bytes:
@@ -77,9 +77,9 @@ def _run(
         outcome = run_strategy(strategies[key], context, rules, forecasters)
         return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
-        return messages.encode(messages.Outcome(status="failed", error=str(error)))
+        return messages.encode(messages.StrategyOutcome(status="failed", error=str(error)))
     except BaseException as error:  # foreign code may raise anything, SystemExit and MemoryError too
-        return messages.encode(messages.Outcome(status="failed", error=describe(error)))
+        return messages.encode(messages.StrategyOutcome(status="failed", error=describe(error)))
 
 
 def _checked(request: messages.CheckModel, kinds: Mapping[str, ModelKind]) -> bytes:
@@ -89,7 +89,7 @@ def _checked(request: messages.CheckModel, kinds: Mapping[str, ModelKind]) -> by
         return messages.encode(messages.CheckedModel(error=f"Its card can't be read: {error}."))
 
 
-def _merge(request: messages.Merge, subject: bytes, book: RuleBook) -> bytes:
+def _merge(request: messages.MergeRequest, subject: bytes, book: RuleBook) -> bytes:
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
     try:
         result = assemble(

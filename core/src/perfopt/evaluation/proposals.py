@@ -20,5 +20,5 @@ def proposal_of(made: OptimizationRecommendation, *, with_claim: bool = True) ->
         target=parse_state(made.recommended_state),
         description=made.description,
         claim=msgspec.convert(made.claim, Claim) if with_claim else Claim(),
-        already_right=made.no_change_needed,
+        no_change_needed=made.no_change_needed,
     )

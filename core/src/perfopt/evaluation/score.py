@@ -77,7 +77,7 @@ def score_together(
     """
     kinds = {part.optimization_type for part in parts}
     cost = [part for part in parts if part.optimization_type is OptimizationType.COST_OPTIMIZATION]
-    whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.already_right for part in cost)
+    whole = OptimizationType.RESOURCE_OPTIMIZATION in kinds or any(part.no_change_needed for part in cost)
     state = Proposal(optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=merged, description="")
     planned = (simulation or ReplicaSimulation(window)).planned(merged)
     rules = _score_under_own_load(merged, window, planned, whole=whole, quantities=quantities)
@@ -162,7 +162,7 @@ def _score_under_own_load(
 
 def _score_cost(proposal: Proposal, simulation: ReplicaSimulation) -> WindowScore | None:
     # A state that stays as it is because nothing cheaper would do has been recommended, and is scored so.
-    scorer = _score_all if proposal.already_right else _score_changes
+    scorer = _score_all if proposal.no_change_needed else _score_changes
     return scorer(proposal, simulation)
 
 

@@ -106,7 +106,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         description: one sentence an operator can act on.
         reasons: why the values are what they are.
         claim: the effects that it claims.
-        already_right: the target is the current state because a move would not be worth making.
+        no_change_needed: the target is the current state because a move would not be worth making.
+        already_right: an older name of the argument `no_change_needed`; always False afterwards.
         prior: expected hit rate of this proposal, where it differs from that of the strategy's proposals in
             general; None is the strategy's prior.
         merge: how it may be merged with other proposals; by default it is taken whole or not at all.
@@ -117,10 +118,17 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     reasons: tuple[Reason, ...] = ()
     claim: Claim = Claim()
-    already_right: bool = False
+    no_change_needed: bool = False
     prior: Prior | None = None
     data: dict[str, Any] = {}
     merge: MergeHints = MergeHints()
+    already_right: bool = False
+
+    def __post_init__(self) -> None:
+        """Takes the older name of the flag for the flag."""
+        if self.already_right:
+            msgspec.structs.force_setattr(self, "no_change_needed", True)
+            msgspec.structs.force_setattr(self, "already_right", False)
 
 
 @runtime_checkable

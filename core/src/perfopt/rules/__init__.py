@@ -6,20 +6,20 @@ A rule pack clamps, rounds, vetoes or holds back what strategies propose; see do
 from functools import lru_cache
 
 from perfopt.config.loading import RulesConfig
-from perfopt.rules.apply import Ruled, RuleSet
-from perfopt.rules.book import Layer, LayeredPack, PackSetting, RuleBook, RuleSources, pack_settings
+from perfopt.rules.apply import RuledProposal, RuleSet
+from perfopt.rules.book import LayeredPack, PackSetting, RuleBook, RuleLayer, RuleSources, pack_settings
 from perfopt.rules.pack import RulePack
 from perfopt.rules.reading import check_pack, read_pack, shipped_packs
 
 __all__ = [
-    "Layer",
     "LayeredPack",
     "PackSetting",
     "RuleBook",
+    "RuleLayer",
     "RulePack",
     "RuleSet",
     "RuleSources",
-    "Ruled",
+    "RuledProposal",
     "check_pack",
     "default_book",
     "pack_settings",

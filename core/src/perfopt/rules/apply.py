@@ -14,17 +14,17 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.recommendation import Declined, Reason
-from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
+from perfopt.domain.rules import ApplyConditions, FiredRule, TimeWindow
 from perfopt.domain.workload import WorkloadState
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal
 from perfopt.rules.changes import changed_container, changed_state
 from perfopt.rules.compiled import Bound, CompiledPack, CompiledRule
-from perfopt.rules.facts import Facts
+from perfopt.rules.facts import RuleFacts
 from perfopt.rules.fields import changes, is_knob
 from perfopt.rules.knobs import put_into_force
-from perfopt.rules.language import UNKNOWN, Expression
-from perfopt.rules.pack import Action, Defer, Veto
+from perfopt.rules.language import UNKNOWN, RuleExpression
+from perfopt.rules.pack import DeferAction, RuleAction, VetoAction
 from perfopt.rules.windows import allowed, intersection
 
 _MAX_ROUNDS = 4  # of safety packs: bounds that do not settle by then contradict each other
@@ -48,7 +48,7 @@ def folded(rule: CompiledRule, pack: ActivePack) -> CompiledRule:
     """Returns a rule whose bounds that depend on parameters alone are numbers."""
 
     def number(bound: Bound) -> Bound:
-        if not isinstance(bound, Expression) or bound.reads:
+        if not isinstance(bound, RuleExpression) or bound.reads:
             return bound
         value = bound.fixed_value(pack.parameters)
         return bound if value is UNKNOWN else float(value)
@@ -61,16 +61,16 @@ def folded(rule: CompiledRule, pack: ActivePack) -> CompiledRule:
 
 
 @dataclass(frozen=True)
-class Ruled:
+class RuledProposal:
     """A proposal after the rules, what they did, and what they ask of whoever applies it."""
 
     proposal: Proposal
     rules: tuple[FiredRule, ...] = ()
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: ApplyConditions = field(default_factory=ApplyConditions)
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
+class _WorkloadRule:
     """A rule with the pack it is from, as it holds for the workload."""
 
     active: ActivePack
@@ -78,15 +78,15 @@ class _Bound:
 
 
 @dataclass
-class _Run:
+class _RuleRun:
     """One proposal on its way through the rules."""
 
-    facts: Facts
+    facts: RuleFacts
     fired: list[FiredRule] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
-    judged: list[tuple[_Bound, str | None]] = field(default_factory=list)
+    judged: list[tuple[_WorkloadRule, str | None]] = field(default_factory=list)
 
-    def holds(self, bound: _Bound) -> bool:
+    def holds(self, bound: _WorkloadRule) -> bool:
         """Tells whether a rule's condition holds for the facts' present container and target."""
         self.facts.exchange = bound.active.exchange
         when = bound.compiled.when
@@ -95,7 +95,7 @@ class _Run:
         value = when.value(self.facts, bound.active.parameters)
         return bound.compiled.rule.when_unknown == "fire" if value is UNKNOWN else bool(value)
 
-    def change(self, bound: _Bound) -> bool:
+    def change(self, bound: _WorkloadRule) -> bool:
         """Tries a rule that changes the target; tells whether it did."""
         before = self.facts.target
         moved = (
@@ -111,7 +111,7 @@ class _Run:
         self._record(bound, before)
         return True
 
-    def _containers(self, bound: _Bound) -> list[str | None]:
+    def _containers(self, bound: _WorkloadRule) -> list[str | None]:
         """Changes the containers for which a rule holds; returns the names of those that moved."""
         facts, evaluate, moved = self.facts, self._evaluate(bound), list[str | None]()
         containers = list(facts.target.containers)
@@ -132,7 +132,7 @@ class _Run:
             facts.target = msgspec.structs.replace(facts.target, containers=tuple(containers))
         return moved
 
-    def _workload(self, bound: _Bound) -> list[str | None]:
+    def _workload(self, bound: _WorkloadRule) -> list[str | None]:
         """Changes the workload's own fields; returns [None] where they moved."""
         before = self.facts.target
         if not self.holds(bound):
@@ -141,13 +141,13 @@ class _Run:
             self.facts.target = changed_state(self.facts.target, change, self._evaluate(bound))
         return [] if self.facts.target is before else [None]
 
-    def _evaluate(self, bound: _Bound) -> Any:
-        def value(expression: Expression) -> Any:
+    def _evaluate(self, bound: _WorkloadRule) -> Any:
+        def value(expression: RuleExpression) -> Any:
             return expression.value(self.facts, bound.active.parameters)
 
         return value
 
-    def _record(self, bound: _Bound, before: WorkloadState) -> None:
+    def _record(self, bound: _WorkloadRule, before: WorkloadState) -> None:
         rule, kind = bound.compiled.rule, "/".join(dict.fromkeys(c.kind for c in bound.compiled.changes))
         made = [
             self._fired(bound, kind, change.container, change.field, change.before, change.after)
@@ -160,7 +160,7 @@ class _Run:
         text = f"{rule.reason.strip().removesuffix('.')}: {done}."
         self.reasons.append(Reason(code=f"rule_{rule.name}", text=text, data=_source(bound)))
 
-    def judge(self, bound: _Bound) -> None:
+    def judge(self, bound: _WorkloadRule) -> None:
         """Tries a rule that changes nothing."""
         rule = bound.compiled.rule
         if rule.scope == "workload":
@@ -172,7 +172,7 @@ class _Run:
 
     def note(
         self,
-        bound: _Bound,
+        bound: _WorkloadRule,
         kind: str,
         *,
         container: str | None = None,
@@ -186,7 +186,13 @@ class _Run:
         self.reasons.append(Reason(code=f"rule_{rule.name}", text=rule.reason.strip(), data=_source(bound)))
 
     def _fired(
-        self, bound: _Bound, kind: str, container: str | None, field: str | None, before: Any, after: Any
+        self,
+        bound: _WorkloadRule,
+        kind: str,
+        container: str | None,
+        field: str | None,
+        before: Any,
+        after: Any,
     ) -> FiredRule:
         pack, rule = bound.compiled.pack, bound.compiled.rule
         return FiredRule(
@@ -215,7 +221,7 @@ class RuleSet:
     ) -> None:
         self.packs = tuple(packs)
         self._clusters = clusters or {}
-        rules = [_Bound(pack, folded(rule, pack)) for pack in packs for rule in pack.compiled.rules]
+        rules = [_WorkloadRule(pack, folded(rule, pack)) for pack in packs for rule in pack.compiled.rules]
         changing = [bound for bound in rules if bound.compiled.changes]
         self._preparing = [bound for bound in rules if bound.compiled.rule.prepares]
         self._ordinary = [bound for bound in changing if not bound.compiled.pack.safety]
@@ -233,7 +239,7 @@ class RuleSet:
         """Returns the context that the strategy is to see: with the class that rules set."""
         if not self._preparing:
             return context, ()
-        run = _Run(Facts(context, None, self._clusters))
+        run = _RuleRun(RuleFacts(context, None, self._clusters))
         for bound in self._preparing:
             if run.holds(bound):
                 self._set_class(run, bound)
@@ -241,7 +247,7 @@ class RuleSet:
         snapshot = replace(context.snapshot, workload=workload)
         return replace(context, snapshot=snapshot), tuple(run.fired)
 
-    def _set_class(self, run: _Run, bound: _Bound) -> None:
+    def _set_class(self, run: _RuleRun, bound: _WorkloadRule) -> None:
         for action in bound.compiled.others:
             if action.set_class is not None and action.set_class.to is not run.facts.workload.service_class:
                 before = run.facts.workload.service_class
@@ -252,45 +258,49 @@ class RuleSet:
                     bound, "set_class", field="class", before=before.value, after=action.set_class.to.value
                 )
 
-    def apply(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+    def apply(self, proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
         """Returns the proposal within the rules, or a veto with its reason."""
-        run = _Run(Facts(context, proposal, self._clusters))
+        run = _RuleRun(RuleFacts(context, proposal, self._clusters))
         for bound in self._ordinary:
             run.change(bound)
         return self._judged(run, proposal, context)
 
-    def whole(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+    def whole(self, proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
         """Returns a proposal merged from several that were ruled, as it may be applied, or a veto.
 
         The safety packs bound it once more, and what judges an outcome judges the whole: two parts that
         are within a budget each may not be together.
         """
-        return self._judged(_Run(Facts(context, proposal, self._clusters)), proposal, context)
+        return self._judged(_RuleRun(RuleFacts(context, proposal, self._clusters)), proposal, context)
 
-    def _judged(self, run: _Run, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+    def _judged(
+        self, run: _RuleRun, proposal: Proposal, context: AnalysisContext
+    ) -> RuledProposal | Declined:
         contradiction = self._bound(run)
         if contradiction is not None:
-            return _veto(proposal, Veto(), contradiction)
+            return _veto(proposal, VetoAction(), contradiction)
         for bound in self._judging:
             run.judge(bound)
         conditions = _conditions(run, context)
         if isinstance(conditions, Declined):
             return conditions
         if not run.fired:
-            return Ruled(proposal)
-        return Ruled(_changed(proposal, run), tuple(run.fired), conditions)
+            return RuledProposal(proposal)
+        return RuledProposal(_changed(proposal, run), tuple(run.fired), conditions)
 
-    def bounded(self, proposal: Proposal, context: AnalysisContext) -> Ruled | Declined:
+    def bounded(self, proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
         """Returns a proposal within the safety packs alone, which nobody is asked about: one of a replay."""
-        run = _Run(Facts(context, proposal, self._clusters))
+        run = _RuleRun(RuleFacts(context, proposal, self._clusters))
         contradiction = self._bound(run)
         if contradiction is not None:
-            return _veto(proposal, Veto(), contradiction)
-        return Ruled(_changed(proposal, run), tuple(run.fired)) if run.fired else Ruled(proposal)
+            return _veto(proposal, VetoAction(), contradiction)
+        return (
+            RuledProposal(_changed(proposal, run), tuple(run.fired)) if run.fired else RuledProposal(proposal)
+        )
 
-    def _bound(self, run: _Run) -> str | None:
+    def _bound(self, run: _RuleRun) -> str | None:
         """Runs the safety packs until they change nothing; says which never do."""
-        moving: list[_Bound] = []
+        moving: list[_WorkloadRule] = []
         for _ in range(_MAX_ROUNDS):
             moving = [bound for bound in self._safety if run.change(bound)]
             if not moving:
@@ -299,7 +309,7 @@ class RuleSet:
         return f"No state keeps the bounds of all safety rules: {names} contradict each other."
 
 
-def _changed(proposal: Proposal, run: _Run) -> Proposal:
+def _changed(proposal: Proposal, run: _RuleRun) -> Proposal:
     target, current = run.facts.target, run.facts.current
     if msgspec.structs.replace(target, basis=current.basis) == current:
         target = current  # what nobody changes rests on what it rested on
@@ -312,7 +322,7 @@ def _changed(proposal: Proposal, run: _Run) -> Proposal:
         target=target,
         reasons=reasons,
         description=f"{proposal.description} {_in_force(proposal.target, target)}",
-        already_right=target == current,
+        no_change_needed=target == current,
     )
 
 
@@ -328,14 +338,14 @@ def _words(field: str) -> str:
     return field if "." in field else field.replace("_", " ")
 
 
-def _conditions(run: _Run, context: AnalysisContext) -> Conditions | Declined:
+def _conditions(run: _RuleRun, context: AnalysisContext) -> ApplyConditions | Declined:
     """Carries out what rules without changes ask for, vetoes first."""
     assert run.facts.proposal is not None
     asked = [(bound, name, action) for bound, name in run.judged for action in bound.compiled.others]
     for bound, name, action in asked:
         if action.veto is not None:
             return _veto(run.facts.proposal, action.veto, _why(bound, name))
-    conditions = Conditions()
+    conditions = ApplyConditions()
     for bound, name, action in asked:
         found = _asked(run, bound, name, action, conditions, context)
         if isinstance(found, Declined):
@@ -345,8 +355,13 @@ def _conditions(run: _Run, context: AnalysisContext) -> Conditions | Declined:
 
 
 def _asked(
-    run: _Run, bound: _Bound, name: str | None, action: Action, so_far: Conditions, context: AnalysisContext
-) -> Conditions | Declined:
+    run: _RuleRun,
+    bound: _WorkloadRule,
+    name: str | None,
+    action: RuleAction,
+    so_far: ApplyConditions,
+    context: AnalysisContext,
+) -> ApplyConditions | Declined:
     if action.require_approval is not None:
         run.note(bound, "require_approval", container=name)
         return msgspec.structs.replace(so_far, requires_approval=True)
@@ -363,8 +378,8 @@ def _asked(
 
 
 def _deferred(
-    run: _Run, bound: _Bound, defer: Defer, so_far: Conditions, context: AnalysisContext
-) -> Conditions | Declined:
+    run: _RuleRun, bound: _WorkloadRule, defer: DeferAction, so_far: ApplyConditions, context: AnalysisContext
+) -> ApplyConditions | Declined:
     """Narrows the windows. Where they can't be known, a person has to agree instead."""
     start, end = context.now, context.now + context.validity
     windows = allowed(defer, bound.active.parameters, context.sessions, start, end)
@@ -376,7 +391,7 @@ def _deferred(
     if not both:
         assert run.facts.proposal is not None
         text = f"{_why(bound, None)} No such time is left before it expires."
-        return _veto(run.facts.proposal, Veto(), text)
+        return _veto(run.facts.proposal, VetoAction(), text)
     run.note(bound, "defer", field="not_before", after=_instant(both[0].start))
     return msgspec.structs.replace(so_far, allowed_windows=both)
 
@@ -385,15 +400,15 @@ def _instant(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
 
-def _veto(proposal: Proposal, veto: Veto, reason: str) -> Declined:
+def _veto(proposal: Proposal, veto: VetoAction, reason: str) -> Declined:
     return Declined(optimization_type=proposal.optimization_type, code=veto.code, reason=reason)
 
 
-def _why(bound: _Bound, container: str | None) -> str:
+def _why(bound: _WorkloadRule, container: str | None) -> str:
     rule = bound.compiled.rule
     where = f" for the container {container}" if container else ""
     return f"{rule.reason.strip()} (rule {bound.compiled.pack.name}/{rule.name}{where})"
 
 
-def _source(bound: _Bound) -> dict[str, Any]:
+def _source(bound: _WorkloadRule) -> dict[str, Any]:
     return {"pack": bound.compiled.pack.name, "version": bound.compiled.pack.version}

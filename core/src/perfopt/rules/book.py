@@ -20,7 +20,7 @@ from perfopt.errors import InvalidInputError
 from perfopt.rules.apply import ActivePack, RuleSet
 from perfopt.rules.compiled import CompiledPack, compile_pack
 from perfopt.rules.language import plain_parameters
-from perfopt.rules.pack import Parameter, ParameterValue, RulePack
+from perfopt.rules.pack import PackParameter, ParameterValue, RulePack
 from perfopt.rules.reading import read_packs, shipped_packs
 from perfopt.rules.units import parse_parameter, show_parameter
 
@@ -28,7 +28,7 @@ ANNOTATION = "perfopt.io/rules"
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9]")
 
 
-class Layer(IntEnum):
+class RuleLayer(IntEnum):
     """Where a pack is from; rules run in this order."""
 
     SHIPPED = 0
@@ -41,7 +41,7 @@ class LayeredPack(msgspec.Struct, frozen=True):
     """A pack and its layer; `namespace` is the one it is for, None is all."""
 
     pack: RulePack
-    layer: Layer
+    layer: RuleLayer
     namespace: str | None = None
 
 
@@ -58,11 +58,13 @@ class RuleSources(msgspec.Struct, frozen=True):
         Raises:
             InvalidInputError: a wrong pack, two of one name, or a reference to nothing.
         """
-        own: list[tuple[RulePack, Layer, str | None]] = [(p, Layer.SHIPPED, None) for p in shipped_packs()]
-        own += [(pack, Layer.PLUGIN, None) for pack in read_packs(tuple(plugin_files))]
-        own += [(pack, Layer.INSTALLATION, None) for pack in read_packs(names(config.packs))]
+        own: list[tuple[RulePack, RuleLayer, str | None]] = [
+            (p, RuleLayer.SHIPPED, None) for p in shipped_packs()
+        ]
+        own += [(pack, RuleLayer.PLUGIN, None) for pack in read_packs(tuple(plugin_files))]
+        own += [(pack, RuleLayer.INSTALLATION, None) for pack in read_packs(names(config.packs))]
         local = [
-            (pack, Layer.NAMESPACE, namespace)
+            (pack, RuleLayer.NAMESPACE, namespace)
             for namespace, rules in config.namespaces.items()
             for pack in read_packs(names(rules.packs))
         ]
@@ -203,7 +205,7 @@ def _ordered(settings: Iterable[PackSetting]) -> list[PackSetting]:
     return sorted(settings, key=place)
 
 
-def tightest(declared: Parameter, old: ParameterValue, new: ParameterValue) -> ParameterValue:
+def tightest(declared: PackParameter, old: ParameterValue, new: ParameterValue) -> ParameterValue:
     """Returns the stricter of two values; the old one where the parameter has no direction."""
     if declared.tighten == "more":
         assert isinstance(old, tuple)

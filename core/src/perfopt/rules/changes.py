@@ -8,17 +8,17 @@ import msgspec
 
 from perfopt.domain.fields import QUANTITY_OF_NAME, REQUEST_LIMIT_PAIRS
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.rules.compiled import Bound, Change
+from perfopt.rules.compiled import Bound, CompiledChange
 from perfopt.rules.fields import numbers, with_numbers
-from perfopt.rules.language import UNKNOWN, Expression
+from perfopt.rules.language import UNKNOWN, RuleExpression
 from perfopt.rules.units import BYTES, CORES, NUMBER
 
-Evaluate = Callable[[Expression], Any]
+Evaluate = Callable[[RuleExpression], Any]
 _EPSILON = 1e-9
 _MIB = 2**20
 
 
-def changed_container(container: Container, change: Change, evaluate: Evaluate) -> Container:
+def changed_container(container: Container, change: CompiledChange, evaluate: Evaluate) -> Container:
     """Returns the container after a change: the same object where nothing moved.
 
     A request that is raised takes its limit along, and a limit that is lowered its request.
@@ -37,7 +37,7 @@ def changed_container(container: Container, change: Change, evaluate: Evaluate) 
 
 
 def changed_state(
-    state: WorkloadState, change: Change, evaluate: Evaluate, container: str | None = None
+    state: WorkloadState, change: CompiledChange, evaluate: Evaluate, container: str | None = None
 ) -> WorkloadState:
     """Returns the state after a change of what is not a container's quantity: the same where nothing moved.
 
@@ -59,7 +59,7 @@ def changed_state(
     return with_numbers(state, moved) if moved else state
 
 
-def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[str, Any]:
+def _moved(values: dict[str, Any], change: CompiledChange, evaluate: Evaluate) -> dict[str, Any]:
     if all(value is None for value in values.values()):
         return {}
     apply = _clamp(change, evaluate) if change.kind == "clamp" else _round(change, evaluate)
@@ -67,7 +67,7 @@ def _moved(values: dict[str, Any], change: Change, evaluate: Evaluate) -> dict[s
     return {name: value for name, value in found.items() if value != values[name]}
 
 
-def _clamp(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
+def _clamp(change: CompiledChange, evaluate: Evaluate) -> Callable[[float], float]:
     low, high = _bound(change.at_least, evaluate), _bound(change.at_most, evaluate)
     if low is not None and change.unit not in (CORES, NUMBER):
         multiple = _multiple(change, change.at_least)
@@ -87,12 +87,12 @@ def _clamp(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
     return apply
 
 
-def _multiple(change: Change, bound: Bound) -> int:
+def _multiple(change: CompiledChange, bound: Bound) -> int:
     """Returns what a bound is a whole multiple of: computed memory is whole MiB, as people write it."""
-    return _MIB if change.unit == BYTES and isinstance(bound, Expression) else 1
+    return _MIB if change.unit == BYTES and isinstance(bound, RuleExpression) else 1
 
 
-def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
+def _round(change: CompiledChange, evaluate: Evaluate) -> Callable[[float], float]:
     multiple = _bound(change.to, evaluate)
     steps: dict[str, Callable[[float], int]] = {
         "up": lambda x: math.ceil(x - _EPSILON),
@@ -112,7 +112,7 @@ def _round(change: Change, evaluate: Evaluate) -> Callable[[float], float]:
 
 def _bound(bound: Bound, evaluate: Evaluate) -> float | None:
     """Returns a bound's number; None where there is none, or it is not known or not usable as one."""
-    if not isinstance(bound, Expression):
+    if not isinstance(bound, RuleExpression):
         return bound
     value = evaluate(bound)
     if value is UNKNOWN or not math.isfinite(value) or value < 0:

@@ -10,12 +10,12 @@ from perfopt.config.documents import KeyPath
 from perfopt.errors import InvalidInputError
 from perfopt.rules.errors import RulePackError
 from perfopt.rules.fields import canonical, unit
-from perfopt.rules.language import Expression, Language
-from perfopt.rules.pack import Action, Parameter, Rule, RulePack
+from perfopt.rules.language import RuleExpression, RuleLanguage
+from perfopt.rules.pack import PackParameter, PackRule, RuleAction, RulePack
 from perfopt.rules.units import CORES, is_literal, parse_literal, parse_parameter
 from perfopt.rules.windows import check_defer
 
-Bound = Expression | float | None
+Bound = RuleExpression | float | None
 _RULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEY = re.compile(r"[a-z0-9]([a-z0-9._/-]*[a-z0-9])?")
 _NOT_IN_SAFETY = ("round", "set_class", "prefer")
@@ -37,7 +37,7 @@ class RuleProblemError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CompiledChange:
     """A clamp or round, compiled.
 
     Attributes:
@@ -59,10 +59,10 @@ class CompiledRule:
     """A rule whose expressions are compiled; `others` are its actions that change no field."""
 
     pack: RulePack
-    rule: Rule
-    when: Expression | None
-    changes: tuple[Change, ...]
-    others: tuple[Action, ...]
+    rule: PackRule
+    when: RuleExpression | None
+    changes: tuple[CompiledChange, ...]
+    others: tuple[RuleAction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,18 @@ class CompiledPack:
         """Names of the metrics that its expressions read, beside those read for every analysis."""
         bounds = [b for r in self.rules for c in r.changes for b in (c.at_least, c.at_most, c.to)]
         found = [*(rule.when for rule in self.rules), *bounds]
-        read = [variable for e in found if isinstance(e, Expression) for variable in e.reads]
+        read = [variable for e in found if isinstance(e, RuleExpression) for variable in e.reads]
         return frozenset(variable.metric for variable in read if variable.metric)
 
 
-class Compiler:
+class RuleCompiler:
     """Compiles the rules of one pack."""
 
     def __init__(self, pack: RulePack) -> None:
         self._pack = pack
-        self._languages: dict[tuple[str, bool], Language] = {}
+        self._languages: dict[tuple[str, bool], RuleLanguage] = {}
 
-    def compile(self, rule: Rule) -> CompiledRule:
+    def compile(self, rule: PackRule) -> CompiledRule:
         """Compiles one rule.
 
         Raises:
@@ -109,21 +109,21 @@ class Compiler:
         others = tuple(action for action in rule.actions if action.kind not in ("clamp", "round"))
         return CompiledRule(self._pack, rule, when, tuple(changes), others)
 
-    def _language(self, rule: Rule) -> Language:
+    def _language(self, rule: PackRule) -> RuleLanguage:
         key = (rule.scope, rule.prepares)
         if key not in self._languages:
-            self._languages[key] = Language(
+            self._languages[key] = RuleLanguage(
                 rule.scope, prepares=rule.prepares, parameters=self._pack.parameters
             )
         return self._languages[key]
 
-    def _check_name(self, rule: Rule) -> None:
+    def _check_name(self, rule: PackRule) -> None:
         if not _RULE_NAME.fullmatch(rule.name):
             _fail(("name",), f"{rule.name!r} is no name of a rule.", "Use a-z, 0-9 and _, a letter first.")
         if not rule.reason.strip():
             _fail(("reason",), "The reason is empty.", "Write one sentence for the operator.")
 
-    def _check_actions(self, rule: Rule) -> None:
+    def _check_actions(self, rule: PackRule) -> None:
         if not rule.actions:
             _fail(("actions",), "The rule does nothing.", "Give it an action.")
         for number, action in enumerate(rule.actions):
@@ -136,7 +136,7 @@ class Compiler:
             self._check_place(rule, action.kind, (*path, action.kind))
             _at((*path, action.kind), lambda action=action: self._check_action(action))
 
-    def _check_place(self, rule: Rule, kind: str, path: KeyPath) -> None:
+    def _check_place(self, rule: PackRule, kind: str, path: KeyPath) -> None:
         if self._pack.safety and kind in _NOT_IN_SAFETY:
             _fail(path, f"A safety pack bounds, and {kind} does not.", "Put it into a pack of its own.")
         if rule.scope == "containers" and kind in _NOT_FOR_CONTAINERS:
@@ -148,7 +148,7 @@ class Compiler:
                 "Write two rules.",
             )
 
-    def _check_action(self, action: Action) -> None:
+    def _check_action(self, action: RuleAction) -> None:
         if action.prefer is not None and not 0 < action.prefer.weight <= 100:
             raise RulePackError("A weight is more than 0 and at most 100.")
         if action.annotate is not None:
@@ -158,7 +158,9 @@ class Compiler:
         if action.defer is not None:
             check_defer(action.defer, self._pack.parameters)
 
-    def _change(self, action: Action, rule: Rule, language: Language, at: KeyPath) -> Change | None:
+    def _change(
+        self, action: RuleAction, rule: PackRule, language: RuleLanguage, at: KeyPath
+    ) -> CompiledChange | None:
         spec = action.clamp if action.clamp is not None else action.round
         if spec is None:
             return None
@@ -173,13 +175,13 @@ class Compiler:
             to = bound("to")
             if isinstance(to, float | int) and to <= 0:
                 _fail((*path, "to"), "A multiple is more than 0.", "Write a quantity, such as 50m.")
-            return Change("round", fields, unit, to=to, direction=action.round.direction)
+            return CompiledChange("round", fields, unit, to=to, direction=action.round.direction)
         low, high = bound("at_least"), bound("at_most")
         if low is None and high is None:
             _fail(path, "The clamp has no bound.", "Give at_least, at_most or both.")
         if isinstance(low, float | int) and isinstance(high, float | int) and low > high:
             _fail(path, "at_least is above at_most.", "Swap them.")
-        return Change("clamp", fields, unit, at_least=low, at_most=high)
+        return CompiledChange("clamp", fields, unit, at_least=low, at_most=high)
 
 
 def compile_pack(pack: RulePack) -> CompiledPack:
@@ -188,11 +190,11 @@ def compile_pack(pack: RulePack) -> CompiledPack:
     Raises:
         RuleProblemError: a rule is wrong.
     """
-    compiler = Compiler(pack)
+    compiler = RuleCompiler(pack)
     return CompiledPack(pack, tuple(compiler.compile(rule) for rule in pack.rules))
 
 
-def check_parameter(declared: Parameter) -> Parameter:
+def check_parameter(declared: PackParameter) -> PackParameter:
     """Returns a parameter with its default in its type.
 
     Raises:
@@ -215,7 +217,7 @@ def _fields(given: tuple[str, ...], scope: str, path: KeyPath) -> tuple[tuple[st
     return fields, units.pop()
 
 
-def _bound(value: Any, unit: str, language: Language) -> Expression | float:
+def _bound(value: Any, unit: str, language: RuleLanguage) -> RuleExpression | float:
     if is_literal(value):
         return parse_literal(value, unit)
     return language.compile(str(value), into="number", unit=unit if unit in (CORES, "bytes") else None)

@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
-from perfopt.rules.facts import Facts
-from perfopt.rules.variable import Variable
+from perfopt.rules.facts import RuleFacts
+from perfopt.rules.variable import RuleVariable
 
 
-def container_variables() -> list[Variable]:
+def container_variables() -> list[RuleVariable]:
     """Returns them, but for the four quantities."""
 
     def of(
-        name: str, kind: str, meaning: str, read: Callable[[Facts], Any], unit: str = "", metric: str = ""
-    ) -> Variable:
-        return Variable(f"container.{name}", kind, unit, meaning, "container", read, metric)
+        name: str, kind: str, meaning: str, read: Callable[[RuleFacts], Any], unit: str = "", metric: str = ""
+    ) -> RuleVariable:
+        return RuleVariable(f"container.{name}", kind, unit, meaning, "container", read, metric)
 
-    def used(metric: str, quantile: float) -> Callable[[Facts], Any]:
+    def used(metric: str, quantile: float) -> Callable[[RuleFacts], Any]:
         return lambda f: f.history.quantile(f.container.name, metric, quantile)
 
-    def peak(hours: float | None) -> Callable[[Facts], Any]:
+    def peak(hours: float | None) -> Callable[[RuleFacts], Any]:
         return lambda f: f.history.peak(f.container.name, "memory_bytes", hours)
 
-    def cluster(resource: str, bound: str) -> Callable[[Facts], Any]:
+    def cluster(resource: str, bound: str) -> Callable[[RuleFacts], Any]:
         return lambda f: getattr(f.room(resource), bound)
 
     return [

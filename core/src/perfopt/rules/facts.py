@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from perfopt.domain.fields import QUANTITY_OF_NAME
-from perfopt.domain.limits import Room, room
+from perfopt.domain.limits import ContainerHeadroom, room
 from perfopt.domain.workload import Container, Workload, WorkloadState
 from perfopt.forecast import calendar_of, forecast_metric
 from perfopt.metrics.catalogue import METRICS
@@ -23,7 +23,7 @@ _FIELDS = tuple(QUANTITY_OF_NAME.items())
 _OTHER_FIELDS = ("replicas", "hpa", "vpa_mode", "keda")
 
 
-class History:
+class HistoryFigures:
     """Figures of a history, each computed once."""
 
     def __init__(self, snapshot: WorkloadSnapshot) -> None:
@@ -95,7 +95,7 @@ def _quantile(values: Array, level: float) -> float | None:
 
 
 @dataclass
-class Facts:
+class RuleFacts:
     """All that an expression may read. The target and the container move on as rules are tried.
 
     Attributes:
@@ -118,7 +118,7 @@ class Facts:
         self.workload: Workload = self.context.snapshot.workload
         self.current = self.workload.state
         self.target = self.current if self.proposal is None else self.proposal.target
-        self.history = History(self.context.snapshot)
+        self.history = HistoryFigures(self.context.snapshot)
         self._forecasts: dict[str, Forecast | None] = {}
 
     @property
@@ -136,7 +136,7 @@ class Facts:
         """The latency objective, if the workload has one."""
         return None if self.workload.slo is None else self.workload.slo.latency_ms
 
-    def room(self, resource: str) -> Room:
+    def room(self, resource: str) -> ContainerHeadroom:
         """Returns what the cluster leaves the container of "cpu" or "memory"."""
         unit = "cpu_{}_cores" if resource == "cpu" else "memory_{}_bytes"
         asked, bound = unit.format("request"), unit.format("limit")

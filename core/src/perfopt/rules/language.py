@@ -16,10 +16,10 @@ from cel_expr_python import cel
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.errors import InvalidInputError
 from perfopt.rules.errors import RulePackError
-from perfopt.rules.facts import Facts
-from perfopt.rules.pack import Parameter, ParameterValue
+from perfopt.rules.facts import RuleFacts
+from perfopt.rules.pack import PackParameter, ParameterValue
 from perfopt.rules.units import parse_literal, unit_of
-from perfopt.rules.variable import Variable
+from perfopt.rules.variable import RuleVariable
 from perfopt.rules.variables import VARIABLES, variables_for
 
 _TYPES = {
@@ -55,7 +55,7 @@ UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class RuleExpression:
     """A compiled expression.
 
     Attributes:
@@ -66,11 +66,11 @@ class Expression:
     """
 
     text: str
-    reads: tuple[Variable, ...]
+    reads: tuple[RuleVariable, ...]
     parameters: tuple[str, ...]
     compiled: Any
 
-    def value(self, facts: Facts, parameters: Mapping[str, Any]) -> Any:
+    def value(self, facts: RuleFacts, parameters: Mapping[str, Any]) -> Any:
         """Returns its value; UNKNOWN where it needs something not known, a key not there or a division by 0.
 
         Args:
@@ -106,7 +106,7 @@ def _number(found: Any) -> Any:
     return found if isinstance(found, bool | int | float) else UNKNOWN
 
 
-class Language:
+class RuleLanguage:
     """Compiles the expressions of one pack for one kind of rule.
 
     Args:
@@ -115,7 +115,7 @@ class Language:
         parameters: of the pack.
     """
 
-    def __init__(self, scope: str, *, prepares: bool, parameters: Mapping[str, Parameter]) -> None:
+    def __init__(self, scope: str, *, prepares: bool, parameters: Mapping[str, PackParameter]) -> None:
         self._variables = variables_for(scope, prepares=prepares)
         self._parameters = parameters
         kinds = {name: variable.kind for name, variable in self._variables.items()}
@@ -125,7 +125,7 @@ class Language:
             variables={name: _TYPES[kind] for name, kind in kinds.items()}, functions=_functions()
         )
 
-    def compile(self, text: str, *, into: str, unit: str | None = None) -> Expression:
+    def compile(self, text: str, *, into: str, unit: str | None = None) -> RuleExpression:
         """Compiles an expression.
 
         Args:
@@ -151,10 +151,10 @@ class Language:
         reads = tuple(variable for name, variable in self._variables.items() if name in names)
         parameters = tuple(name for name in self._parameters if f"params.{name}" in names)
         self._check_unit(text, reads, parameters, unit)
-        return Expression(text, reads, tuple(f"params.{name}" for name in parameters), compiled)
+        return RuleExpression(text, reads, tuple(f"params.{name}" for name in parameters), compiled)
 
     def _check_unit(
-        self, text: str, reads: tuple[Variable, ...], parameters: tuple[str, ...], unit: str | None
+        self, text: str, reads: tuple[RuleVariable, ...], parameters: tuple[str, ...], unit: str | None
     ) -> None:
         """Refuses a bound that reads quantities, none of which has the field's unit."""
         units = {variable.name: variable.unit for variable in reads}

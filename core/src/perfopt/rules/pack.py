@@ -15,11 +15,11 @@ Tighten = Literal["higher", "lower", "more"]
 ParameterValue = float | int | str | bool | timedelta | tuple[str, ...]
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PackPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a pack: no field goes unread."""
 
 
-class Clamp(Struct, frozen=True, kw_only=True):
+class ClampAction(PackPart, frozen=True, kw_only=True):
     """Keeps fields within bounds; a request and its limit, minimum and maximum, stay in order.
 
     Attributes:
@@ -32,7 +32,7 @@ class Clamp(Struct, frozen=True, kw_only=True):
     at_most: str | int | float | None = None
 
 
-class Round(Struct, frozen=True, kw_only=True):
+class RoundAction(PackPart, frozen=True, kw_only=True):
     """Rounds fields to a multiple.
 
     Attributes:
@@ -44,17 +44,17 @@ class Round(Struct, frozen=True, kw_only=True):
     direction: Literal["up", "down", "nearest"] = "up"
 
 
-class Veto(Struct, frozen=True, kw_only=True):
+class VetoAction(PackPart, frozen=True, kw_only=True):
     """No recommendation, with the rule's reason."""
 
     code: DeclineCode = DeclineCode.VETOED
 
 
-class RequireApproval(Struct, frozen=True, kw_only=True):
+class RequireApproval(PackPart, frozen=True, kw_only=True):
     """A person must agree before it is applied."""
 
 
-class Window(Struct, frozen=True, kw_only=True):
+class WeeklyWindow(PackPart, frozen=True, kw_only=True):
     """A weekly time window.
 
     Attributes:
@@ -69,7 +69,7 @@ class Window(Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
 
 
-class Defer(Struct, frozen=True, kw_only=True):
+class DeferAction(PackPart, frozen=True, kw_only=True):
     """May be applied in some windows only.
 
     Attributes:
@@ -78,35 +78,35 @@ class Defer(Struct, frozen=True, kw_only=True):
         before, after: durations, or `params.NAME`, that count as open around a session.
     """
 
-    windows: tuple[Window, ...] = ()
+    windows: tuple[WeeklyWindow, ...] = ()
     outside_sessions: str | None = None
     before: str = ""
     after: str = ""
 
 
-class SetClass(Struct, frozen=True, kw_only=True):
+class SetClass(PackPart, frozen=True, kw_only=True):
     """Has the workload analysed as of another class."""
 
     to: ServiceClass
 
 
-class Prefer(Struct, frozen=True, kw_only=True):
+class PreferAction(PackPart, frozen=True, kw_only=True):
     """Multiplies the value of the proposal in ranking and in conflicts with others."""
 
     weight: float
 
 
-class Action(Struct, frozen=True, kw_only=True):
+class RuleAction(PackPart, frozen=True, kw_only=True):
     """What a rule does: exactly one of the fields is set."""
 
-    clamp: Clamp | None = None
-    round: Round | None = None
-    veto: Veto | None = None
+    clamp: ClampAction | None = None
+    round: RoundAction | None = None
+    veto: VetoAction | None = None
     require_approval: RequireApproval | None = None
-    defer: Defer | None = None
+    defer: DeferAction | None = None
     set_class: SetClass | None = None
     annotate: dict[str, str] | None = None
-    prefer: Prefer | None = None
+    prefer: PreferAction | None = None
 
     @property
     def kind(self) -> str:
@@ -114,7 +114,7 @@ class Action(Struct, frozen=True, kw_only=True):
         return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
 
 
-class Rule(Struct, frozen=True, kw_only=True):
+class PackRule(PackPart, frozen=True, kw_only=True):
     """A condition and what is done where it holds.
 
     Attributes:
@@ -129,7 +129,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     name: str
     reason: str
-    actions: tuple[Action, ...]
+    actions: tuple[RuleAction, ...]
     scope: Scope = msgspec.field(name="for", default="workload")
     when: str | None = None
     when_unknown: Literal["skip", "fire"] = "skip"
@@ -145,7 +145,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         return any(action.kind == "set_class" for action in self.actions)
 
 
-class Parameter(Struct, frozen=True, kw_only=True):
+class PackParameter(PackPart, frozen=True, kw_only=True):
     """A setting of a pack, `params.NAME` in its expressions.
 
     Attributes:
@@ -162,7 +162,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
     values: tuple[str, ...] = ()
 
 
-class RulePack(Struct, frozen=True, kw_only=True):
+class RulePack(PackPart, frozen=True, kw_only=True):
     """Rules that belong together.
 
     Attributes:
@@ -180,6 +180,6 @@ class RulePack(Struct, frozen=True, kw_only=True):
     safety: bool = False
     enabled: bool = True
     priority: int = 100
-    parameters: dict[str, Parameter] = {}
-    rules: tuple[Rule, ...]
+    parameters: dict[str, PackParameter] = {}
+    rules: tuple[PackRule, ...]
     origin: str = ""

@@ -10,9 +10,9 @@ import msgspec
 
 from perfopt.config.documents import Document, KeyPath, read_yaml
 from perfopt.errors import InvalidInputError
-from perfopt.rules.compiled import Compiler, RuleProblemError, check_parameter
+from perfopt.rules.compiled import RuleCompiler, RuleProblemError, check_parameter
 from perfopt.rules.errors import RulePackError
-from perfopt.rules.pack import API_VERSION, Parameter, Rule, RulePack
+from perfopt.rules.pack import API_VERSION, PackParameter, PackRule, RulePack
 
 _HEADER = {"apiVersion": API_VERSION, "kind": "RulePack"}
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -40,8 +40,8 @@ def check_pack(path: Path) -> tuple[RulePack | None, list[InvalidInputError]]:
     except InvalidInputError as error:
         return None, [error]
     problems: list[InvalidInputError] = []
-    rules: list[Rule] = []
-    compiler = Compiler(pack)
+    rules: list[PackRule] = []
+    compiler = RuleCompiler(pack)
     for number in range(len(document.data["rules"])):
         try:
             rule = _rule(document, number, compiler)
@@ -102,7 +102,7 @@ def _check_text(document: Document, path: KeyPath, text: str, form: re.Pattern[s
         document.fail(path, f"{text!r} is malformed.", remedy)
 
 
-def _parameter(document: Document, name: str, declared: Parameter) -> Parameter:
+def _parameter(document: Document, name: str, declared: PackParameter) -> PackParameter:
     path: KeyPath = ("parameters", name)
     _check_text(document, path, name, _PARAMETER, "Use a-z, 0-9 and _, a letter first.")
     try:
@@ -111,10 +111,10 @@ def _parameter(document: Document, name: str, declared: Parameter) -> Parameter:
         document.fail((*path, "default"), error.message, error.remedy or "Correct the value.")
 
 
-def _rule(document: Document, number: int, compiler: Compiler) -> Rule:
+def _rule(document: Document, number: int, compiler: RuleCompiler) -> PackRule:
     path: KeyPath = ("rules", number)
     value: Any = document.data["rules"][number]
-    rule = document.convert(value, Rule, path)
+    rule = document.convert(value, PackRule, path)
     try:
         compiler.compile(rule)
     except RuleProblemError as problem:
@@ -124,7 +124,7 @@ def _rule(document: Document, number: int, compiler: Compiler) -> Rule:
     return rule
 
 
-def _check_new(document: Document, number: int, rule: Rule, rules: list[Rule]) -> None:
+def _check_new(document: Document, number: int, rule: PackRule, rules: list[PackRule]) -> None:
     if any(other.name == rule.name for other in rules):
         document.fail(
             ("rules", number, "name"), f"There are two rules {rule.name!r}.", "Give one another name."

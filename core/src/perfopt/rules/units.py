@@ -9,7 +9,7 @@ from typing import Any
 from perfopt.domain.period import parse_duration
 from perfopt.domain.quantity import format_cpu, format_memory, parse_cpu, parse_memory
 from perfopt.errors import InvalidInputError
-from perfopt.rules.pack import Parameter, ParameterType, ParameterValue
+from perfopt.rules.pack import PackParameter, ParameterType, ParameterValue
 
 CORES, BYTES, COUNT, PERCENT, NUMBER = "cores", "bytes", "count", "percent", "number"
 FIELD_UNITS = {
@@ -82,7 +82,7 @@ def _cores(text: str, remedy: str) -> float:
     return cores
 
 
-def parse_parameter(declared: Parameter, value: Any) -> ParameterValue:
+def parse_parameter(declared: PackParameter, value: Any) -> ParameterValue:
     """Returns the value of a parameter in its type: cores, bytes, timedelta, ... (lists as tuples).
 
     Args:
@@ -100,7 +100,7 @@ def parse_parameter(declared: Parameter, value: Any) -> ParameterValue:
     return parsed
 
 
-def show_parameter(declared: Parameter, value: ParameterValue) -> str:
+def show_parameter(declared: PackParameter, value: ParameterValue) -> str:
     """Prints a value as a user would write it."""
     if isinstance(value, tuple):
         return ", ".join(value)

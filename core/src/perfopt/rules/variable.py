@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from perfopt.rules.facts import Facts
+from perfopt.rules.facts import RuleFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class RuleVariable:
     """What an expression may read.
 
     Attributes:
@@ -28,5 +28,5 @@ class Variable:
     unit: str
     description: str
     scope: str
-    read: Callable[[Facts], Any]
+    read: Callable[[RuleFacts], Any]
     metric: str = ""

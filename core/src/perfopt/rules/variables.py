@@ -5,17 +5,17 @@ from typing import Any
 
 from perfopt.domain.fields import QUANTITY_OF_NAME, knobs
 from perfopt.rules.container_variables import container_variables
-from perfopt.rules.facts import Facts
+from perfopt.rules.facts import RuleFacts
 from perfopt.rules.fields import HPA_FIELDS, SCHEDULE, numbers
-from perfopt.rules.variable import Variable
+from perfopt.rules.variable import RuleVariable
 from perfopt.rules.workload_variables import workload_variables
 
 _QUANTITY_UNITS = {"cpu": "cores", "memory": "bytes"}
 
 
-def _quantities(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: str) -> list[Variable]:
-    def read(field: str) -> Callable[[Facts], Any]:
-        def value(facts: Facts) -> float | None:
+def _quantities(prefix: str, scope: str, of: Callable[[RuleFacts], Any], meaning: str) -> list[RuleVariable]:
+    def read(field: str) -> Callable[[RuleFacts], Any]:
+        def value(facts: RuleFacts) -> float | None:
             found = of(facts)
             amount = None if found is None else getattr(found, field)
             return None if amount is None else float(amount)
@@ -23,35 +23,35 @@ def _quantities(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: st
         return value
 
     return [
-        Variable(
+        RuleVariable(
             f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
         )
         for name, field in QUANTITY_OF_NAME.items()
     ]
 
 
-def _totals(prefix: str, scope: str, of: Callable[[Facts], Any], meaning: str) -> list[Variable]:
-    def read(field: str) -> Callable[[Facts], Any]:
-        def value(facts: Facts) -> float | None:
+def _totals(prefix: str, scope: str, of: Callable[[RuleFacts], Any], meaning: str) -> list[RuleVariable]:
+    def read(field: str) -> Callable[[RuleFacts], Any]:
+        def value(facts: RuleFacts) -> float | None:
             total = of(facts).total(field)
             return None if total is None else float(total)
 
         return value
 
     return [
-        Variable(
+        RuleVariable(
             f"{prefix}{name}", "double", _QUANTITY_UNITS[name.partition("_")[0]], meaning, scope, read(field)
         )
         for name, field in QUANTITY_OF_NAME.items()
     ]
 
 
-def _hpa(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
-    def read(field: str) -> Callable[[Facts], Any]:
+def _hpa(prefix: str, scope: str, of: Callable[[RuleFacts], Any]) -> list[RuleVariable]:
+    def read(field: str) -> Callable[[RuleFacts], Any]:
         return lambda facts: None if of(facts).hpa is None else getattr(of(facts).hpa, field)
 
     return [
-        Variable(
+        RuleVariable(
             f"{prefix}hpa_{field}",
             "int",
             "percent" if field.endswith("percent") else "replicas",
@@ -63,12 +63,12 @@ def _hpa(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
     ]
 
 
-def _schedule(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Variable]:
-    def read(choose: Callable[[Any], Any]) -> Callable[[Facts], Any]:
+def _schedule(prefix: str, scope: str, of: Callable[[RuleFacts], Any]) -> list[RuleVariable]:
+    def read(choose: Callable[[Any], Any]) -> Callable[[RuleFacts], Any]:
         return lambda facts: choose(numbers(of(facts), SCHEDULE) or (None,))
 
     return [
-        Variable(
+        RuleVariable(
             f"{prefix}schedule_{name}_replicas",
             "int",
             "replicas",
@@ -80,7 +80,7 @@ def _schedule(prefix: str, scope: str, of: Callable[[Facts], Any]) -> list[Varia
     ]
 
 
-def _knobs(facts: Facts) -> dict[str, str]:
+def _knobs(facts: RuleFacts) -> dict[str, str]:
     return {
         f"{container}.{name}": str(value)
         for container, own in knobs(facts.target).items()
@@ -88,19 +88,19 @@ def _knobs(facts: Facts) -> dict[str, str]:
     }
 
 
-def _own_knobs(facts: Facts) -> dict[str, str]:
+def _own_knobs(facts: RuleFacts) -> dict[str, str]:
     return {name: str(value) for name, value in knobs(facts.target).get(facts.container.name, {}).items()}
 
 
-def _state(prefix: str, scope: str, of: Callable[[Facts], Any], what: str) -> list[Variable]:
+def _state(prefix: str, scope: str, of: Callable[[RuleFacts], Any], what: str) -> list[RuleVariable]:
     return [
         *_totals(prefix, scope, of, f"{what}, summed over the containers of one replica"),
-        Variable(
+        RuleVariable(
             f"{prefix}replicas", "int", "replicas", f"{what}: replicas", scope, lambda f: of(f).replicas
         ),
         *_hpa(prefix, scope, of),
         *_schedule(prefix, scope, of),
-        Variable(
+        RuleVariable(
             f"{prefix}monthly_cost",
             "double",
             "money",
@@ -111,9 +111,11 @@ def _state(prefix: str, scope: str, of: Callable[[Facts], Any], what: str) -> li
     ]
 
 
-def _proposal_variables() -> list[Variable]:
-    def of(name: str, kind: str, meaning: str, read: Callable[[Facts], Any], unit: str = "") -> Variable:
-        return Variable(name, kind, unit, meaning, "proposal", read)
+def _proposal_variables() -> list[RuleVariable]:
+    def of(
+        name: str, kind: str, meaning: str, read: Callable[[RuleFacts], Any], unit: str = ""
+    ) -> RuleVariable:
+        return RuleVariable(name, kind, unit, meaning, "proposal", read)
 
     return [
         of("proposal.type", "string", '"RESOURCE_OPTIMIZATION", ...', lambda f: f.optimization_type),
@@ -130,7 +132,7 @@ def _proposal_variables() -> list[Variable]:
     ]
 
 
-VARIABLES: dict[str, Variable] = {
+VARIABLES: dict[str, RuleVariable] = {
     variable.name: variable
     for variable in (
         *workload_variables(),
@@ -141,7 +143,7 @@ VARIABLES: dict[str, Variable] = {
             "container.current.", "container", lambda f: f.current_container, "of the container now"
         ),
         *_quantities("container.", "container proposal", lambda f: f.container, "proposed for the container"),
-        Variable(
+        RuleVariable(
             "container.changed",
             "list",
             "",
@@ -149,7 +151,7 @@ VARIABLES: dict[str, Variable] = {
             "container proposal",
             lambda f: f.container_changed,
         ),
-        Variable(
+        RuleVariable(
             "container.knobs",
             "map",
             "",
@@ -161,7 +163,7 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
-def variables_for(scope: str, *, prepares: bool) -> dict[str, Variable]:
+def variables_for(scope: str, *, prepares: bool) -> dict[str, RuleVariable]:
     """Returns the variables that a rule may read.
 
     Args:

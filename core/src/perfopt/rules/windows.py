@@ -11,7 +11,7 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.rules import TimeWindow
 from perfopt.plugin.context import Sessions
 from perfopt.rules.errors import RulePackError
-from perfopt.rules.pack import Defer, Parameter, Window
+from perfopt.rules.pack import DeferAction, PackParameter, WeeklyWindow
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -19,7 +19,7 @@ _PARAMETER = "params."
 _DAY = timedelta(days=1)
 
 
-def check_defer(defer: Defer, parameters: Mapping[str, Parameter]) -> None:
+def check_defer(defer: DeferAction, parameters: Mapping[str, PackParameter]) -> None:
     """Checks a defer action when its pack is read.
 
     Raises:
@@ -42,7 +42,7 @@ def check_defer(defer: Defer, parameters: Mapping[str, Parameter]) -> None:
             parse_duration(text)
 
 
-def _check_window(window: Window) -> None:
+def _check_window(window: WeeklyWindow) -> None:
     for clock in (window.start, window.end):
         if not _CLOCK.fullmatch(clock):
             raise RulePackError(f"{clock!r} is no time of day.", remedy='Write it as "22:30", in quotes.')
@@ -55,13 +55,13 @@ def _check_window(window: Window) -> None:
         ) from None
 
 
-def exchange_of(defer: Defer, parameters: Mapping[str, Any]) -> str | None:
+def exchange_of(defer: DeferAction, parameters: Mapping[str, Any]) -> str | None:
     """Returns the exchange that a defer asks for."""
     return None if defer.outside_sessions is None else _resolved(defer.outside_sessions, parameters)
 
 
 def allowed(
-    defer: Defer,
+    defer: DeferAction,
     parameters: Mapping[str, Any],
     sessions: Mapping[str, Sessions],
     start: datetime,
@@ -95,7 +95,7 @@ def intersection(one: Sequence[TimeWindow], other: Sequence[TimeWindow]) -> tupl
 
 
 @lru_cache(maxsize=256)  # the strategies of a workload ask for the same, at the same past instants
-def _weekly(windows: tuple[Window, ...], start: datetime, end: datetime) -> tuple[TimeWindow, ...]:
+def _weekly(windows: tuple[WeeklyWindow, ...], start: datetime, end: datetime) -> tuple[TimeWindow, ...]:
     found = [span for window in windows for span in _spans(window, start, end)]
     return _clipped(_merged(found), start, end)
 
@@ -120,7 +120,7 @@ def _length(text: str, parameters: Mapping[str, Any]) -> timedelta:
 Span = tuple[datetime, datetime]
 
 
-def _spans(window: Window, start: datetime, end: datetime) -> Iterator[Span]:
+def _spans(window: WeeklyWindow, start: datetime, end: datetime) -> Iterator[Span]:
     """Yields the occurrences of a weekly window; local clock times, so that they follow daylight saving."""
     zone = ZoneInfo(window.timezone)
     opens, closes = time.fromisoformat(window.start), time.fromisoformat(window.end)

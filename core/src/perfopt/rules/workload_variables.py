@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from perfopt.rules.facts import Facts
-from perfopt.rules.variable import Variable
+from perfopt.rules.facts import RuleFacts
+from perfopt.rules.variable import RuleVariable
 
 
-def workload_variables() -> list[Variable]:
+def workload_variables() -> list[RuleVariable]:
     """Returns them."""
 
     def of(
-        name: str, kind: str, meaning: str, read: Callable[[Facts], Any], unit: str = "", metric: str = ""
-    ) -> Variable:
-        return Variable(name, kind, unit, meaning, "workload", read, metric)
+        name: str, kind: str, meaning: str, read: Callable[[RuleFacts], Any], unit: str = "", metric: str = ""
+    ) -> RuleVariable:
+        return RuleVariable(name, kind, unit, meaning, "workload", read, metric)
 
     return [
         of("workload.name", "string", "name of the workload", lambda f: f.workload.id.name),

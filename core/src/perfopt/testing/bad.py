@@ -16,7 +16,7 @@ from perfopt.plugin import AnalysisContext, Declined, OptimizationType, Proposal
 from perfopt.testing.examples import ExamplePlugin, PeakStrategy
 
 
-class Raises(PeakStrategy):
+class RaisingStrategy(PeakStrategy):
     """Raises."""
 
     name = "raises"
@@ -25,7 +25,7 @@ class Raises(PeakStrategy):
         raise ValueError("I can't do this")
 
 
-class RaisesOnEmpty(PeakStrategy):
+class EmptyHistoryRaisingStrategy(PeakStrategy):
     """Takes it for granted that there is a history."""
 
     name = "raises-on-empty"
@@ -37,7 +37,7 @@ class RaisesOnEmpty(PeakStrategy):
         return super().propose(context)
 
 
-class Hangs(PeakStrategy):
+class HangingStrategy(PeakStrategy):
     """Never comes back."""
 
     name = "hangs"
@@ -47,7 +47,7 @@ class Hangs(PeakStrategy):
         return super().propose(context)
 
 
-class Spins(PeakStrategy):
+class SpinningStrategy(PeakStrategy):
     """Never comes back and keeps the CPU busy."""
 
     name = "spins"
@@ -57,7 +57,7 @@ class Spins(PeakStrategy):
         return super().propose(context)
 
 
-class Exits(PeakStrategy):
+class ExitingStrategy(PeakStrategy):
     """Ends its process without a word."""
 
     name = "exits"
@@ -66,7 +66,7 @@ class Exits(PeakStrategy):
         os._exit(3)
 
 
-class RaisesSystemExit(PeakStrategy):
+class SystemExitStrategy(PeakStrategy):
     """Calls sys.exit, as a script would."""
 
     name = "system-exit"
@@ -75,7 +75,7 @@ class RaisesSystemExit(PeakStrategy):
         sys.exit("bye")
 
 
-class Segfaults(PeakStrategy):
+class SegfaultingStrategy(PeakStrategy):
     """Reads an address that is not there, as a faulty native library would."""
 
     name = "segfaults"
@@ -85,7 +85,7 @@ class Segfaults(PeakStrategy):
         return super().propose(context)
 
 
-class EatsMemory(PeakStrategy):
+class MemoryLeakingStrategy(PeakStrategy):
     """Takes memory and never stops."""
 
     name = "eats-memory"
@@ -95,7 +95,7 @@ class EatsMemory(PeakStrategy):
         raise MemoryError(len(kept))
 
 
-class Mutates(PeakStrategy):
+class InputMutatingStrategy(PeakStrategy):
     """Cleans its input in place."""
 
     name = "mutates"
@@ -107,7 +107,7 @@ class Mutates(PeakStrategy):
         return super().propose(context)
 
 
-class Random(PeakStrategy):
+class RandomStrategy(PeakStrategy):
     """Says something else each time."""
 
     name = "random"
@@ -119,7 +119,7 @@ class Random(PeakStrategy):
         return msgspec.structs.replace(made, description=f"{random.random()}")  # noqa: S311
 
 
-class Remembers(PeakStrategy):
+class StatefulStrategy(PeakStrategy):
     """Answers by what it was asked before."""
 
     name = "remembers"
@@ -133,7 +133,7 @@ class Remembers(PeakStrategy):
         return msgspec.structs.replace(made, description=f"call {len(self.seen)}")
 
 
-class WrongType(PeakStrategy):
+class WrongTypeStrategy(PeakStrategy):
     """Proposes a type that is not its own."""
 
     name = "wrong-type"
@@ -144,7 +144,7 @@ class WrongType(PeakStrategy):
         )
 
 
-class ReturnsNone(PeakStrategy):
+class NoneReturningStrategy(PeakStrategy):
     """Says nothing where it has nothing to say."""
 
     name = "returns-none"
@@ -153,7 +153,7 @@ class ReturnsNone(PeakStrategy):
         return None  # type: ignore[return-value]  # that is what is bad about it
 
 
-class Connects(PeakStrategy):
+class SocketOpeningStrategy(PeakStrategy):
     """Opens a socket."""
 
     name = "connects"
@@ -164,7 +164,7 @@ class Connects(PeakStrategy):
         return super().propose(context)
 
 
-class Writes(PeakStrategy):
+class FileOpeningStrategy(PeakStrategy):
     """Opens a file."""
 
     name = "writes"
@@ -175,7 +175,7 @@ class Writes(PeakStrategy):
         return super().propose(context)
 
 
-class Unencodable(PeakStrategy):
+class UnencodableProposalStrategy(PeakStrategy):
     """Puts an object into its result that nothing can carry."""
 
     name = "unencodable"
@@ -185,7 +185,7 @@ class Unencodable(PeakStrategy):
         return made if isinstance(made, Declined) else msgspec.structs.replace(made, data={"lock": object()})
 
 
-class Incomplete(PeakStrategy):
+class IncompleteTargetStrategy(PeakStrategy):
     """Leaves a container out of its target."""
 
     name = "incomplete"
@@ -194,7 +194,7 @@ class Incomplete(PeakStrategy):
         return self.proposal(context, context.snapshot.workload.state.containers[1:])
 
 
-class NotANumber(PeakStrategy):
+class NaNRequestStrategy(PeakStrategy):
     """Recommends NaN cores."""
 
     name = "not-a-number"
@@ -206,14 +206,14 @@ class NotANumber(PeakStrategy):
         )
 
 
-class Negative(PeakStrategy):
+class NegativeRequestStrategy(PeakStrategy):
     """Recommends less than nothing."""
 
     name = "negative"
     margin = -1.0
 
 
-class AboveLimit(PeakStrategy):
+class RequestAboveLimitStrategy(PeakStrategy):
     """Requests more than it allows."""
 
     name = "above-limit"
@@ -226,7 +226,7 @@ class AboveLimit(PeakStrategy):
         )
 
 
-class TalksTooMuch(PeakStrategy):
+class LongDescriptionStrategy(PeakStrategy):
     """Gives a description that no event could carry."""
 
     name = "talks-too-much"
@@ -236,7 +236,7 @@ class TalksTooMuch(PeakStrategy):
         return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="x" * 2**20)
 
 
-class Unstorable(PeakStrategy):
+class UnstorableTextStrategy(PeakStrategy):
     """Gives a description that PostgreSQL refuses."""
 
     name = "unstorable"
@@ -246,7 +246,7 @@ class Unstorable(PeakStrategy):
         return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="a\0b")
 
 
-class RaisesUnstorable(PeakStrategy):
+class UnstorableErrorStrategy(PeakStrategy):
     """Raises with a message that neither PostgreSQL nor UTF-8 can hold."""
 
     name = "raises-unstorable"
@@ -255,7 +255,7 @@ class RaisesUnstorable(PeakStrategy):
         raise ValueError("\0 and \ud800")
 
 
-class Unpicklable(PeakStrategy):
+class UnpicklableStrategy(PeakStrategy):
     """Holds something that can't leave its process."""
 
     name = "unpicklable"
@@ -264,36 +264,36 @@ class Unpicklable(PeakStrategy):
         self.lock = threading.Lock()
 
 
-class BadName(PeakStrategy):
+class InvalidNameStrategy(PeakStrategy):
     """Has a name that no setting or label could hold."""
 
     name = "Bad Name!"
 
 
-class UnknownMetric(PeakStrategy):
+class UnknownMetricStrategy(PeakStrategy):
     """Reads a metric that nobody measures."""
 
     name = "unknown-metric"
     metrics: Sequence[str] = ("cpu_cores", "happiness")
 
 
-RAISES = ExamplePlugin(Raises())
-HANGS = ExamplePlugin(Hangs())
-SPINS = ExamplePlugin(Spins())
-EXITS = ExamplePlugin(Exits())
-SYSTEM_EXIT = ExamplePlugin(RaisesSystemExit())
-SEGFAULTS = ExamplePlugin(Segfaults())
-EATS_MEMORY = ExamplePlugin(EatsMemory())
-MUTATES = ExamplePlugin(Mutates())
-WRONG_TYPE = ExamplePlugin(WrongType())
-RETURNS_NONE = ExamplePlugin(ReturnsNone())
-UNENCODABLE = ExamplePlugin(Unencodable())
-INCOMPLETE = ExamplePlugin(Incomplete())
-NOT_A_NUMBER = ExamplePlugin(NotANumber())
-ABOVE_LIMIT = ExamplePlugin(AboveLimit())
-TALKS_TOO_MUCH = ExamplePlugin(TalksTooMuch())
-UNSTORABLE = ExamplePlugin(Unstorable())
-RAISES_UNSTORABLE = ExamplePlugin(RaisesUnstorable())
-UNPICKLABLE = ExamplePlugin(Unpicklable())
-BAD_NAME = ExamplePlugin(BadName())
-UNKNOWN_METRIC = ExamplePlugin(UnknownMetric())
+RAISES = ExamplePlugin(RaisingStrategy())
+HANGS = ExamplePlugin(HangingStrategy())
+SPINS = ExamplePlugin(SpinningStrategy())
+EXITS = ExamplePlugin(ExitingStrategy())
+SYSTEM_EXIT = ExamplePlugin(SystemExitStrategy())
+SEGFAULTS = ExamplePlugin(SegfaultingStrategy())
+EATS_MEMORY = ExamplePlugin(MemoryLeakingStrategy())
+MUTATES = ExamplePlugin(InputMutatingStrategy())
+WRONG_TYPE = ExamplePlugin(WrongTypeStrategy())
+RETURNS_NONE = ExamplePlugin(NoneReturningStrategy())
+UNENCODABLE = ExamplePlugin(UnencodableProposalStrategy())
+INCOMPLETE = ExamplePlugin(IncompleteTargetStrategy())
+NOT_A_NUMBER = ExamplePlugin(NaNRequestStrategy())
+ABOVE_LIMIT = ExamplePlugin(RequestAboveLimitStrategy())
+TALKS_TOO_MUCH = ExamplePlugin(LongDescriptionStrategy())
+UNSTORABLE = ExamplePlugin(UnstorableTextStrategy())
+RAISES_UNSTORABLE = ExamplePlugin(UnstorableErrorStrategy())
+UNPICKLABLE = ExamplePlugin(UnpicklableStrategy())
+BAD_NAME = ExamplePlugin(InvalidNameStrategy())
+UNKNOWN_METRIC = ExamplePlugin(UnknownMetricStrategy())

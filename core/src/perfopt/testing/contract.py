@@ -12,7 +12,7 @@ from perfopt.config.describe import describe, settings_problem
 from perfopt.engine.child import ChildError, ChildOverMemoryError, ChildProcess, ChildTimedOutError
 from perfopt.engine.strategies import strategy_problem
 from perfopt.plugin.strategy import Strategy
-from perfopt.testing.harness import Report
+from perfopt.testing.harness import CallReport
 from perfopt.testing.imports import PUBLIC, private_imports
 from perfopt.testing.snapshots import cases, make_context
 
@@ -43,7 +43,7 @@ _UNKNOWN_AFTER = {
 
 
 @dataclass(frozen=True)
-class Violation:
+class ContractViolation:
     """A property that a strategy lacks.
 
     Attributes:
@@ -72,7 +72,7 @@ class CheckResult:
 
     check: str
     passed: bool | None
-    violations: tuple[Violation, ...] = ()
+    violations: tuple[ContractViolation, ...] = ()
 
 
 def check_results(
@@ -106,7 +106,7 @@ def check_strategy(
     *,
     deadline_seconds: float = DEADLINE_SECONDS,
     memory_limit_mib: int = MEMORY_LIMIT_MIB,
-) -> list[Violation]:
+) -> list[ContractViolation]:
     """Runs a strategy on many histories in a process of its own and returns the properties it lacks.
 
     Args:
@@ -116,12 +116,12 @@ def check_strategy(
     """
     problem = strategy_problem(strategy)
     if problem is not None:
-        return [Violation("protocol", problem)]
-    found = [Violation("public_imports", text) for text in private_imports(strategy)]
+        return [ContractViolation("protocol", problem)]
+    found = [ContractViolation("public_imports", text) for text in private_imports(strategy)]
     return found + _tried(strategy, deadline_seconds, memory_limit_mib * 2**20)
 
 
-def check_settings(settings: Any) -> list[Violation]:
+def check_settings(settings: Any) -> list[ContractViolation]:
     """Returns what is wrong with the type that a plugin's hook `perfopt_settings` returns.
 
     Args:
@@ -129,31 +129,33 @@ def check_settings(settings: Any) -> list[Violation]:
     """
     problem = settings_problem(settings)
     if problem is not None:
-        return [Violation(SETTINGS_CHECK, problem)]
+        return [ContractViolation(SETTINGS_CHECK, problem)]
     found = []
     for one in describe(settings):
         if not one.description:
             text = f"{one.name} has no description; give it one below 'Attributes:' in the docstring."
-            found.append(Violation(SETTINGS_CHECK, text))
+            found.append(ContractViolation(SETTINGS_CHECK, text))
     return found
 
 
-def _tried(strategy: Strategy, deadline: float, memory: int) -> list[Violation]:
+def _tried(strategy: Strategy, deadline: float, memory: int) -> list[ContractViolation]:
     """Runs all cases twice; the process is given up at the first that it does not survive."""
     child = ChildProcess(_HARNESS)
     answers: dict[str, bytes] = {}
-    found: dict[Violation, None] = {}  # the second round sees most of them again
+    found: dict[ContractViolation, None] = {}  # the second round sees most of them again
     name = ""
     try:
         for _ in range(2):
             for name, snapshot in cases().items():
                 child.send(pickle.dumps((strategy, make_context(snapshot))))
-                report = msgspec.msgpack.decode(child.receive(deadline, memory), type=Report)
+                report = msgspec.msgpack.decode(child.receive(deadline, memory), type=CallReport)
                 found |= dict.fromkeys(_seen(report, name))
                 if answers.setdefault(name, report.answer) != report.answer:
-                    found[Violation("deterministic", "it gave two results for the same input", name)] = None
+                    found[
+                        ContractViolation("deterministic", "it gave two results for the same input", name)
+                    ] = None
     except ChildError as error:
-        found[Violation(_check_of(error), f"it {error}", name)] = None
+        found[ContractViolation(_check_of(error), f"it {error}", name)] = None
     finally:
         child.kill()
     return list(found)
@@ -165,19 +167,19 @@ def _check_of(error: ChildError) -> str:
     return "memory" if isinstance(error, ChildOverMemoryError) else "process"
 
 
-def _seen(report: Report, case: str) -> Iterator[Violation]:
+def _seen(report: CallReport, case: str) -> Iterator[ContractViolation]:
     if report.raised is not None:
-        yield Violation("survives", f"it {report.raised}", case)
+        yield ContractViolation("survives", f"it {report.raised}", case)
     if report.invalid is not None:
-        yield Violation("result", f"it {report.invalid}", case)
+        yield ContractViolation("result", f"it {report.invalid}", case)
     if report.mutated:
-        yield Violation("inputs", "it altered its input", case)
+        yield ContractViolation("inputs", "it altered its input", case)
     if report.touched:
-        yield Violation("no_io", f"it used {', '.join(report.touched)}", case)
+        yield ContractViolation("no_io", f"it used {', '.join(report.touched)}", case)
 
 
 @lru_cache(maxsize=32)
-def _checked_once(pickled: bytes) -> Sequence[Violation]:
+def _checked_once(pickled: bytes) -> Sequence[ContractViolation]:
     return check_strategy(pickle.loads(pickled))  # noqa: S301  pickled by this module a moment ago
 
 

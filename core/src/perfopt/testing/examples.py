@@ -48,7 +48,7 @@ class PeakStrategy:
             optimization_type=self.optimization_type,
             target=target,
             description=f"Request a tenth more than the peak of {context.snapshot.workload.service_name}.",
-            already_right=target == current,
+            no_change_needed=target == current,
             merge=SEPARATE_CONTAINERS,
         )
 

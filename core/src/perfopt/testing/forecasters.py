@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from perfopt.engine.channel import Channel
+from perfopt.engine.channel import MessageChannel
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.engine.forecasters import forecaster_problem
 from perfopt.engine.foreign import describe
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.plugin.forecasting import DEFAULT_LEVELS, CostClass, Forecaster, ForecastRequest
-from perfopt.testing.contract import CheckResult, Violation
+from perfopt.testing.contract import CheckResult, ContractViolation
 from perfopt.testing.imports import private_imports
 from perfopt.testing.snapshots import cases
 
@@ -43,7 +43,7 @@ class ForecastReport(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes = b""
 
 
-def check_forecaster(forecaster: Any) -> list[Violation]:
+def check_forecaster(forecaster: Any) -> list[ContractViolation]:
     """Runs a forecaster on many histories in a process of its own and returns the properties it lacks.
 
     Args:
@@ -51,8 +51,8 @@ def check_forecaster(forecaster: Any) -> list[Violation]:
     """
     problem = forecaster_problem(forecaster)
     if problem is not None:
-        return [Violation("protocol", problem)]
-    found = dict.fromkeys(Violation("public_imports", text) for text in private_imports(forecaster))
+        return [ContractViolation("protocol", problem)]
+    found = dict.fromkeys(ContractViolation("public_imports", text) for text in private_imports(forecaster))
     return list(found | dict.fromkeys(_tried(forecaster)))
 
 
@@ -89,7 +89,7 @@ def requests() -> dict[str, ForecastRequest]:
     return made
 
 
-def _tried(forecaster: Forecaster) -> Iterator[Violation]:
+def _tried(forecaster: Forecaster) -> Iterator[ContractViolation]:
     child = ChildProcess(_CHILD)
     name = ""
     try:
@@ -102,25 +102,25 @@ def _tried(forecaster: Forecaster) -> Iterator[Violation]:
                 yield from _violations(report, name)
                 answers.append(report.answer)
             if answers[0] != answers[1]:
-                yield Violation("deterministic", "it gave two results for the same input", name)
+                yield ContractViolation("deterministic", "it gave two results for the same input", name)
     except ChildError as error:
-        yield Violation("deadline", f"it {error}", name)
+        yield ContractViolation("deadline", f"it {error}", name)
     finally:
         child.kill()
 
 
-def _violations(report: ForecastReport, case: str) -> Iterator[Violation]:
+def _violations(report: ForecastReport, case: str) -> Iterator[ContractViolation]:
     if report.raised is not None:
-        yield Violation("survives", f"it {report.raised}", case)
+        yield ContractViolation("survives", f"it {report.raised}", case)
     if report.problem is not None:
-        yield Violation("result", report.problem, case)
+        yield ContractViolation("result", report.problem, case)
     if report.mutated:
-        yield Violation("inputs", "it altered its input", case)
+        yield ContractViolation("inputs", "it altered its input", case)
 
 
 def main() -> None:
     """Answers a pickled (forecaster, request) with a report, until the parent goes."""
-    channel = Channel()
+    channel = MessageChannel()
     while True:
         forecaster, request = pickle.loads(channel.receive())  # noqa: S301  from the parent
         channel.send(msgspec.msgpack.encode(_report(forecaster, request)))

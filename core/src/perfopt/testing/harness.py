@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.engine.channel import Channel
+from perfopt.engine.channel import MessageChannel
 from perfopt.engine.foreign import describe
 from perfopt.engine.messages import encode
 from perfopt.engine.pipeline import with_forecasts
@@ -32,7 +32,7 @@ _FORBIDDEN_PREFIXES = ("socket.", "subprocess.", "os.exec", "os.posix_spawn", "s
 _SHOWN = 3
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of one call; None and empty are good.
 
     Attributes:
@@ -51,7 +51,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class _Watch:
+class _SideEffectMonitor:
     """Sees what goes on while it is active; an audit hook can't be removed."""
 
     active: bool = False
@@ -76,28 +76,28 @@ class _Watch:
 
 def main() -> None:
     """Answers a pickled (strategy, context) with a Report, until the parent goes."""
-    channel = Channel()
-    watch = _Watch()
+    channel = MessageChannel()
+    watch = _SideEffectMonitor()
     sys.addaudithook(watch)
     while True:
         strategy, context = pickle.loads(channel.receive())  # noqa: S301  from the parent
         channel.send(msgspec.msgpack.encode(_try(strategy, context, watch)))
 
 
-def _try(strategy: Strategy, context: AnalysisContext, watch: _Watch) -> Report:
+def _try(strategy: Strategy, context: AnalysisContext, watch: _SideEffectMonitor) -> CallReport:
     before = pickle.dumps(context)
     try:
         given = with_forecasts(strategy, context)
         with watch.watching():
             result = strategy.propose(given)
     except BaseException as error:  # foreign code may raise anything
-        return Report(raised=describe(error), touched=tuple(watch.seen))
+        return CallReport(raised=describe(error), touched=tuple(watch.seen))
     mutated = pickle.dumps(context) != before
     try:
         answer, invalid = encode(checked(result, strategy, context)), None
     except ProposalError as error:
         answer, invalid = b"", str(error)
-    return Report(invalid=invalid, mutated=mutated, touched=tuple(watch.seen), answer=answer)
+    return CallReport(invalid=invalid, mutated=mutated, touched=tuple(watch.seen), answer=answer)
 
 
 def _importing() -> bool:

@@ -24,8 +24,8 @@ def test_a_sound_plugin_passes_every_property(run):
         ("EATS_MEMORY", "memory", "MiB are allowed"),
         ("MUTATES", "inputs", "altered its input"),
         ("RETURNS_NONE", "result", "returned NoneType"),
-        ("Random", "deterministic", "two results for the same input"),
-        ("Connects", "no_io", "socket"),
+        ("RandomStrategy", "deterministic", "two results for the same input"),
+        ("SocketOpeningStrategy", "no_io", "socket"),
     ],
 )
 def test_a_property_that_is_lacking_is_shown_with_its_reason(run, name, check, reason):

@@ -3,6 +3,8 @@ import json
 import pytest
 
 PEAK = "perfopt.testing.examples:PeakStrategy"
+CRASHING = "perfopt.testing.bad:RaisingStrategy"
+NEGATIVE = "perfopt.testing.bad:NegativeRequestStrategy"
 SERVICE = "bitbrains-rnd/vm237"
 
 
@@ -27,7 +29,9 @@ def test_an_abstention_is_printed_with_its_reason(run, traces):
 
 
 def test_a_crash_shows_the_whole_traceback(run, traces):
-    done = run("plugin", "run", "perfopt.testing.bad:Raises", "--source", traces, "--service", SERVICE)
+    done = run(
+        "plugin", "run", "perfopt.testing.bad:RaisingStrategy", "--source", traces, "--service", SERVICE
+    )
     assert done.exit_code == 1
     assert f"Error: {SERVICE}: the strategy raised ValueError." in done.stderr
     assert 'bad.py", line' in done.stderr
@@ -35,7 +39,15 @@ def test_a_crash_shows_the_whole_traceback(run, traces):
 
 
 def test_a_result_against_the_contract_is_an_error(run, traces):
-    done = run("plugin", "run", "perfopt.testing.bad:Negative", "--source", traces, "--service", SERVICE)
+    done = run(
+        "plugin",
+        "run",
+        "perfopt.testing.bad:NegativeRequestStrategy",
+        "--source",
+        traces,
+        "--service",
+        SERVICE,
+    )
     assert done.exit_code == 1
     assert "the strategy returned cpu_request_cores = -" in done.stderr
 
@@ -55,7 +67,7 @@ def test_an_import_that_fails_shows_the_whole_traceback(run, traces, tmp_path, m
     [
         ("resource/none-such", "resource has no strategy none-such. It has: resource/"),
         ("perfopt.testing.bad:BAD_NAME", "has a name that is not of the form"),
-        ("perfopt.testing.bad:Unpicklable", "can't be pickled"),
+        ("perfopt.testing.bad:UnpicklableStrategy", "can't be pickled"),
     ],
 )
 def test_a_strategy_that_can_not_be_run_is_wrong_input(run, traces, strategy, error):

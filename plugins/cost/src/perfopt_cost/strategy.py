@@ -280,7 +280,7 @@ def _no_change(
         target=state,
         description=text.no_change(context, cost, solution),
         reasons=tuple(reasons),
-        already_right=True,
+        no_change_needed=True,
     )
 
 

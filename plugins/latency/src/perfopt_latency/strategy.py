@@ -154,7 +154,7 @@ def _keep(case: _LatencyCase) -> Proposal:
         description=text.keep(case.slo, case.context.validity),
         reasons=tuple(reasons),
         claim=claim(case.usual, 1.0, 1.0),
-        already_right=True,
+        no_change_needed=True,
     )
 
 

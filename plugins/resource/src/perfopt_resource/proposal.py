@@ -71,7 +71,7 @@ def make_proposal(
         target=state if right else target,
         description=_kept(context, containers) if right else _changed(context, state, containers),
         reasons=(*_reasons(context, sized, target), *in_sample(context, model)),
-        already_right=right,
+        no_change_needed=right,
         prior=prior,
         merge=SEPARATE_CONTAINERS,
     )

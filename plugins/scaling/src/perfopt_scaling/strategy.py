@@ -176,7 +176,7 @@ class ScalingStrategy:
                 *((text.stops(demand, plan.stopped),) if stops else ()),
             ),
             claim=Claim(saving_percent=_saving(running, expected)),
-            already_right=target == state,
+            no_change_needed=target == state,
             merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )
 

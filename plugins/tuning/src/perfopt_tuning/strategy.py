@@ -92,7 +92,7 @@ class KnobTuning:
                 target=workload.state,
                 description=text.no_change(workload.service_name, decisions),
                 reasons=tuple(decision.reason for _, decision in decisions),
-                already_right=True,
+                no_change_needed=True,
             )
         if decisions:
             return decline(_TYPE, DeclineCode.NO_DATA, text.nothing_decided(decisions))

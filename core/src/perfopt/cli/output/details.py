@@ -113,8 +113,8 @@ def _confidence(recommendation: OptimizationRecommendation) -> str:
         if detail.accurate_share is None
         else f"own hit rate {detail.accurate_share:.0%} (n_eff {detail.n_effective:.1f})".replace("%", " %")
     )
-    prior = f"prior {detail.prior:.2f} (weight {detail.prior_strength:.0f}): {detail.prior_source}"
-    return f"{recommendation.expected_improvement.confidence:.2f} from {own} and {prior}"
+    prior = f"prior {detail.prior:.2f} (weight {detail.prior_strength:.0f}, {detail.prior_source})"
+    return f"{recommendation.expected_improvement.confidence:.2f}: {own}; {prior}"
 
 
 def _backtest(evidence: Evidence) -> str:

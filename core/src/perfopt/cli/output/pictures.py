@@ -25,7 +25,7 @@ _Point = tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _WorkloadView:
     """What all pictures of a workload share."""
 
     snapshot: WorkloadSnapshot
@@ -44,7 +44,7 @@ def pictures(result: AnalysisResult, snapshot: WorkloadSnapshot) -> str:
     return f"<section><h2>{escape(result.service_name)}</h2>{_head(result)}{''.join(drawn)}</section>"
 
 
-def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _View:
+def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _WorkloadView:
     whole = result.plan or next(iter(result.recommendations), None)
     recommended = None if whole is None else fields.parse_state(whole.recommended_state)
     ends = [made.valid_until for made in result.recommendations]
@@ -53,7 +53,7 @@ def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _View:
     axis = svg.Axis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
     current = snapshot.workload.state if whole is None else fields.parse_state(whole.current_state)
-    return _View(snapshot, current, recommended, evidence, axis, made_at.timestamp())
+    return _WorkloadView(snapshot, current, recommended, evidence, axis, made_at.timestamp())
 
 
 def _first_step(snapshot: WorkloadSnapshot) -> int:
@@ -75,7 +75,7 @@ def _head(result: AnalysisResult) -> str:
     return "".join(f"<p>{escape(text)}</p>" for text in texts) or "<p>No recommendation.</p>"
 
 
-def _container(view: _View, name: str) -> str:
+def _container(view: _WorkloadView, name: str) -> str:
     """Draws cpu, memory and the lanes of events of one container."""
     parts: list[str] = []
     top = 0.0
@@ -99,7 +99,7 @@ def _figure(caption: str, height: float, parts: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
+class _LabelledLevel:
     """A horizontal line with a label."""
 
     value: float
@@ -107,7 +107,7 @@ class _Level:
     kind: str
 
 
-def _levels(view: _View, name: str, resource: str) -> list[_Level]:
+def _levels(view: _WorkloadView, name: str, resource: str) -> list[_LabelledLevel]:
     states = (("current", view.current), ("recommended", view.recommended))
     found = []
     for kind, state in states:
@@ -115,7 +115,9 @@ def _levels(view: _View, name: str, resource: str) -> list[_Level]:
         for part in ("request", "limit"):
             value = None if container is None else _quantity(container, resource, part)
             if value is not None:
-                found.append(_Level(value, f"{kind} {part} {amount(value, resource)}", f"{kind} {part}"))
+                found.append(
+                    _LabelledLevel(value, f"{kind} {part} {amount(value, resource)}", f"{kind} {part}")
+                )
     return found
 
 
@@ -125,7 +127,7 @@ def _quantity(container: Container, resource: str, part: str) -> float | None:
     return value
 
 
-def _panel(view: _View, name: str, resource: str, series: PodSeries, top: float) -> list[str]:
+def _panel(view: _WorkloadView, name: str, resource: str, series: PodSeries, top: float) -> list[str]:
     known = series.values[np.isfinite(series.values)]
     p50, p99, most = float(np.median(known)), float(np.percentile(known, 99)), float(known.max())
     levels = _levels(view, name, resource)
@@ -149,13 +151,13 @@ def _panel(view: _View, name: str, resource: str, series: PodSeries, top: float)
     return [*parts, *_level_lines(view, levels, y)]
 
 
-def _highest(most: float, levels: Sequence[_Level]) -> float:
+def _highest(most: float, levels: Sequence[_LabelledLevel]) -> float:
     """Returns the top of a panel: what is far above use and recommendation is left out of it."""
     shown = max([most, *(one.value for one in levels if one.kind == "recommended request")])
     return 1.08 * max([shown, *(one.value for one in levels if one.value <= _OUT_OF_RANGE * shown)])
 
 
-def _use(view: _View, series: PodSeries, y: svg.Axis) -> list[str]:
+def _use(view: _WorkloadView, series: PodSeries, y: svg.Axis) -> list[str]:
     """Draws the median over each column of pixels in a band from its smallest to its largest sample."""
     seconds = view.snapshot.grid.epoch_seconds()
     first = int(np.searchsorted(seconds, view.x.low))
@@ -190,7 +192,7 @@ def _band(lows: Sequence[_Point], highs: Sequence[_Point]) -> str:
     return f'<path d="{steps}" class="band"/>'
 
 
-def _level_lines(view: _View, levels: Sequence[_Level], y: svg.Axis) -> Iterator[str]:
+def _level_lines(view: _WorkloadView, levels: Sequence[_LabelledLevel], y: svg.Axis) -> Iterator[str]:
     """Draws the current values over the history and the recommended ones ahead, with labels at the right."""
     taken: list[float] = []
     now = view.x.at(view.made_at)
@@ -212,7 +214,7 @@ def _level_lines(view: _View, levels: Sequence[_Level], y: svg.Axis) -> Iterator
         )
 
 
-def _lane(view: _View, lane: TimelineLane, top: float) -> Iterator[str]:
+def _lane(view: _WorkloadView, lane: TimelineLane, top: float) -> Iterator[str]:
     yield svg.text(view.x.begin - 6, top + 12, lane.label, "tick end")
     yield svg.line(view.x.begin, top + lane.height(LANE), view.x.end, top + lane.height(LANE), "grid")
     for mark in lane.marks:
@@ -222,7 +224,7 @@ def _lane(view: _View, lane: TimelineLane, top: float) -> Iterator[str]:
     yield svg.text(view.x.end + 6, top + 12, lane.summary, "tick")
 
 
-def _time_axis(view: _View, bottom: float) -> Iterator[str]:
+def _time_axis(view: _WorkloadView, bottom: float) -> Iterator[str]:
     span = timedelta(seconds=view.x.high - view.x.low)
     step = next((step for step in _STEPS if span / step <= _MAX_TICKS), _STEPS[-1])
     seconds = step.total_seconds()
@@ -237,7 +239,7 @@ def _time_axis(view: _View, bottom: float) -> Iterator[str]:
     yield svg.line(now, 20, now, bottom, "now")
 
 
-def _replicas(view: _View) -> str:
+def _replicas(view: _WorkloadView) -> str:
     """Draws how many replicas ran, the bounds of the autoscaler or the fixed number, and a schedule ahead."""
     recorded = view.snapshot.service.get("replicas")
     values = np.full(view.snapshot.grid.size, np.nan) if recorded is None else recorded
@@ -260,19 +262,21 @@ def _replicas(view: _View) -> str:
     )
 
 
-def _replica_levels(view: _View) -> list[_Level]:
-    found: list[_Level] = []
+def _replica_levels(view: _WorkloadView) -> list[_LabelledLevel]:
+    found: list[_LabelledLevel] = []
     for kind, state in (("current", view.current), ("recommended", view.recommended)):
         if state is not None and state.hpa is not None:
             least = state.hpa.min_replicas or 1
             bounds = (("maximum", "limit", state.hpa.max_replicas), ("minimum", "request", least))
-            found += [_Level(float(n), f"{kind} {name} {n}", f"{kind} {line}") for name, line, n in bounds]
+            found += [
+                _LabelledLevel(float(n), f"{kind} {name} {n}", f"{kind} {line}") for name, line, n in bounds
+            ]
         elif state is not None and state.replicas is not None:
-            found.append(_Level(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
+            found.append(_LabelledLevel(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
     return found
 
 
-def _scheduled(view: _View) -> list[tuple[float, float, float]]:
+def _scheduled(view: _WorkloadView) -> list[tuple[float, float, float]]:
     """Returns the recommended schedule: begin, end and least replicas of each entry, in seconds."""
     entries = [] if view.recommended is None else view.recommended.extra.get("schedule", [])
     return [

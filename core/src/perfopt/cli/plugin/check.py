@@ -30,13 +30,13 @@ def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
     be loaded.
     """
     from perfopt.cli.output.render import to_json
-    from perfopt.testing import CheckResult, Violation
+    from perfopt.testing import CheckResult, ContractViolation
 
     parts, problem = _loaded(package)
     if problem is None:
         results = _checked(parts, deadline, memory)
     else:
-        results = {package: (CheckResult("loads", False, (Violation("loads", problem),)),)}
+        results = {package: (CheckResult("loads", False, (ContractViolation("loads", problem),)),)}
     click.echo(to_json(_plain(results)) if form == "json" else _report(results), nl=False)
     if any(not result.passed for found in results.values() for result in found):
         raise click.exceptions.Exit(FAILED)

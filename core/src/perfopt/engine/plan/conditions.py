@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from perfopt.domain.rules import Conditions, FiredRule, TimeWindow
+from perfopt.domain.rules import ApplyConditions, FiredRule, TimeWindow
 from perfopt.engine.plan.decide import MergedState
 from perfopt.engine.plan.merge import MergedProposal
 from perfopt.rules.windows import intersection
@@ -16,7 +16,7 @@ def fired(parts: Sequence[MergedProposal], made: MergedState) -> tuple[FiredRule
     return tuple(dict.fromkeys((*own, *made.fired)))
 
 
-def conditions(parts: Sequence[MergedProposal], made: MergedState) -> Conditions | None:
+def conditions(parts: Sequence[MergedProposal], made: MergedState) -> ApplyConditions | None:
     """Returns what is asked of whoever applies a plan: all that is asked for any part of it.
 
     Its windows are those that all parts share; None where parts that have windows share none.
@@ -30,7 +30,7 @@ def conditions(parts: Sequence[MergedProposal], made: MergedState) -> Conditions
     return together
 
 
-def _both(one: Conditions, other: Conditions) -> Conditions | None:
+def _both(one: ApplyConditions, other: ApplyConditions) -> ApplyConditions | None:
     windows = _shared(one.allowed_windows, other.allowed_windows)
     if not windows and (one.allowed_windows or other.allowed_windows):
         return None

@@ -8,10 +8,10 @@ import msgspec
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import BASIS, Path, all_fields, diff, is_quantity
 from perfopt.domain.recommendation import Declined, Reason, ReplayWindow
-from perfopt.domain.rules import Conditions, FiredRule
+from perfopt.domain.rules import ApplyConditions, FiredRule
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.plan.coherence import FittedState, fit_together
-from perfopt.engine.plan.origins import Origin
+from perfopt.engine.plan.origins import PlanOrigin
 from perfopt.engine.plan.reconcile import MergedFields, reconcile, reject_stale_knobs
 from perfopt.engine.plan.scored import ScoredProposal
 from perfopt.evaluation.rolling import scored_window
@@ -38,7 +38,7 @@ class MergedState:
     fit: FittedState
     fired: tuple[FiredRule, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: ApplyConditions = field(default_factory=ApplyConditions)
     vetoed: Declined | None = None
 
     @property
@@ -47,7 +47,7 @@ class MergedState:
         return self.fit.state
 
 
-def decide(origin: Origin, keys: Collection[str], rules: RuleSet) -> MergedState:
+def decide(origin: PlanOrigin, keys: Collection[str], rules: RuleSet) -> MergedState:
     """Reconciles the proposals of some strategies, fits the state and applies the rules to it."""
     merged = reconcile(origin.fields, [scored for scored in origin.proposals if scored.key in keys])
     if not any(is_quantity(path) for path in merged.values):
@@ -58,13 +58,13 @@ def decide(origin: Origin, keys: Collection[str], rules: RuleSet) -> MergedState
     return _ruled(origin, merged, fit, rules) if _is_new(fit, origin) else MergedState(merged, fit)
 
 
-def _is_new(fit: FittedState, origin: Origin) -> bool:
+def _is_new(fit: FittedState, origin: PlanOrigin) -> bool:
     """Tells whether a state is none that the rules have seen already."""
     fields = all_fields(fit.state)
     return fields != origin.fields and all(fields != scored.target for scored in origin.proposals)
 
 
-def _ruled(origin: Origin, merged: MergedFields, fit: FittedState, rules: RuleSet) -> MergedState:
+def _ruled(origin: PlanOrigin, merged: MergedFields, fit: FittedState, rules: RuleSet) -> MergedState:
     kinds = {scored.proposal.optimization_type for owners in merged.owners.values() for scored in owners}
     kind = OptimizationType.RESOURCE_OPTIMIZATION
     proposal = Proposal(
@@ -78,12 +78,12 @@ def _ruled(origin: Origin, merged: MergedFields, fit: FittedState, rules: RuleSe
     return MergedState(merged, fit, ruled.rules, ruled.proposal.reasons, ruled.conditions)
 
 
-def touched(origin: Origin) -> frozenset[Path]:
+def touched(origin: PlanOrigin) -> frozenset[Path]:
     """Returns the quantities that any proposal of an origin changes: every plan answers for all of them."""
     return frozenset(path for scored in origin.proposals for path in scored.changes if is_quantity(path))
 
 
-def claiming(origin: Origin, made: MergedState, keys: Collection[str]) -> frozenset[str]:
+def claiming(origin: PlanOrigin, made: MergedState, keys: Collection[str]) -> frozenset[str]:
     """Returns the strategies whose claims count: of which all is in the plan."""
     rejected = {one.owner.key for one in made.merged.rejected}
     return frozenset(
@@ -93,7 +93,7 @@ def claiming(origin: Origin, made: MergedState, keys: Collection[str]) -> frozen
     )
 
 
-def unscored_window(origin: Origin, made: MergedState, keys: Collection[str]) -> ReplayWindow | None:
+def unscored_window(origin: PlanOrigin, made: MergedState, keys: Collection[str]) -> ReplayWindow | None:
     """Returns the window of an origin at which nothing is recommended; None where something is."""
     window = origin.window
     assert window is not None
@@ -107,7 +107,7 @@ def unscored_window(origin: Origin, made: MergedState, keys: Collection[str]) ->
 
 
 def window_of(
-    origin: Origin, made: MergedState, claims: Collection[str], quantities: Collection[Path]
+    origin: PlanOrigin, made: MergedState, claims: Collection[str], quantities: Collection[Path]
 ) -> ReplayWindow:
     """Scores the merged state of an origin on the window after it.
 
@@ -127,7 +127,7 @@ def window_of(
     return scored_window(result, made.state, simulation.window)
 
 
-def staying_of(origin: Origin, quantities: Collection[Path]) -> bool | None:
+def staying_of(origin: PlanOrigin, quantities: Collection[Path]) -> bool | None:
     """Tells whether the state of an origin would have been accurate by that measure; None if not measured."""
     assert origin.window is not None
     parts = [_part(scored, claims=False) for scored in origin.proposals]

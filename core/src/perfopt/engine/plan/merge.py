@@ -11,7 +11,7 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.plan.coherence import fit_alone
 from perfopt.engine.plan.decide import MergedState
-from perfopt.engine.plan.origins import Origin, ProposingStrategy, analysis_origin, backtest_origins
+from perfopt.engine.plan.origins import PlanOrigin, ProposingStrategy, analysis_origin, backtest_origins
 from perfopt.engine.plan.reconcile import (
     JOINT_VIOLATION,
     NO_NET_BENEFIT,
@@ -118,7 +118,7 @@ def _explain(scored: ScoredProposal, plan: ScoredPlan, search: PlanSearch) -> No
 
 
 def _merged_proposal(
-    strategy: ProposingStrategy, plan: ScoredPlan, analysis: Origin, origins: Sequence[Origin]
+    strategy: ProposingStrategy, plan: ScoredPlan, analysis: PlanOrigin, origins: Sequence[PlanOrigin]
 ) -> MergedProposal:
     scored = analysis.proposal_of(strategy.key)
     assert scored is not None
@@ -131,7 +131,7 @@ def _merged_proposal(
     return MergedProposal(strategy, scored, target, evidence, taken, staying, reasons)
 
 
-def _stayed(key: str, origin: Origin) -> bool | None:
+def _stayed(key: str, origin: PlanOrigin) -> bool | None:
     scored = origin.proposal_of(key)
     if scored is None or origin.window is None:
         return None
@@ -139,7 +139,7 @@ def _stayed(key: str, origin: Origin) -> bool | None:
 
 
 def _own_target(
-    scored: ScoredProposal, origin: Origin, made: MergedState
+    scored: ScoredProposal, origin: PlanOrigin, made: MergedState
 ) -> tuple[WorkloadState, tuple[Reason, ...], bool]:
     """Returns a proposal's changes at the plan's values, what was adjusted in them, and if any was taken."""
     own = scored.proposal.target
@@ -154,7 +154,7 @@ def _own_target(
     return alone.state, tuple(reasons.values()), taken
 
 
-def _own_window(key: str, origin: Origin, made: MergedState, tested: ReplayWindow) -> ReplayWindow:
+def _own_window(key: str, origin: PlanOrigin, made: MergedState, tested: ReplayWindow) -> ReplayWindow:
     scored = origin.proposal_of(key)
     if scored is None or origin.window is None:
         return tested

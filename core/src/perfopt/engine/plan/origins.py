@@ -9,7 +9,7 @@ from perfopt.domain.fields import Values, all_fields
 from perfopt.domain.recommendation import Evidence, ReplayWindow
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
-from perfopt.engine.messages import Outcome
+from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.plan.scored import ScoredProposal, misses_objective
 from perfopt.engine.plan.utility import expected_utility, preferred
 from perfopt.evaluation.known import state_at
@@ -31,7 +31,7 @@ class ProposingStrategy:
 
     key: str
     prior: Prior
-    outcome: Outcome
+    outcome: StrategyOutcome
 
     @property
     def proposal(self) -> Proposal:
@@ -47,7 +47,7 @@ class ProposingStrategy:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PlanOrigin:
     """What was known at an instant, and proposed.
 
     Attributes:
@@ -77,14 +77,16 @@ class Origin:
         return next((scored for scored in self.proposals if scored.key == key), None)
 
 
-def analysis_origin(context: AnalysisContext, strategies: Sequence[ProposingStrategy]) -> Origin:
+def analysis_origin(context: AnalysisContext, strategies: Sequence[ProposingStrategy]) -> PlanOrigin:
     """Returns the origin that the analysis is made at."""
     fields = all_fields(context.snapshot.workload.state)
     scored = [_scored(one, one.proposal, context, fields, one.evidence) for one in strategies]
-    return Origin(context, fields, tuple(sorted(scored, key=lambda one: one.key)))
+    return PlanOrigin(context, fields, tuple(sorted(scored, key=lambda one: one.key)))
 
 
-def backtest_origins(context: AnalysisContext, strategies: Sequence[ProposingStrategy]) -> tuple[Origin, ...]:
+def backtest_origins(
+    context: AnalysisContext, strategies: Sequence[ProposingStrategy]
+) -> tuple[PlanOrigin, ...]:
     """Returns the origins that all strategies were backtested at, oldest first."""
     windows = strategies[0].evidence.windows if strategies else ()
     same = all(_instants(one) == _instants(strategies[0]) for one in strategies)
@@ -98,7 +100,7 @@ def _instants(strategy: ProposingStrategy) -> list[object]:
 
 def _origin(
     context: AnalysisContext, strategies: Sequence[ProposingStrategy], index: int, tested: ReplayWindow
-) -> Origin:
+) -> PlanOrigin:
     snapshot = context.snapshot
     begin, end = (snapshot.grid.index(at) for at in (tested.made_at, tested.scored_until))
     state = state_at(snapshot, begin)
@@ -113,7 +115,9 @@ def _origin(
             # Only what was scored by then: nothing learnt later decides between two at that time.
             past = tuple(w for w in one.evidence.windows if w.scored_until <= tested.made_at)
             scored.append(_scored(one, proposal, known, fields, Evidence(windows=past)))
-    return Origin(known, fields, tuple(sorted(scored, key=lambda one: one.key)), ReplicaSimulation(window))
+    return PlanOrigin(
+        known, fields, tuple(sorted(scored, key=lambda one: one.key)), ReplicaSimulation(window)
+    )
 
 
 def _scored(

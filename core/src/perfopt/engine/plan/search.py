@@ -33,7 +33,7 @@ from perfopt.engine.plan.decide import (
     unscored_window,
     window_of,
 )
-from perfopt.engine.plan.origins import Origin, ProposingStrategy, recommended_cost
+from perfopt.engine.plan.origins import PlanOrigin, ProposingStrategy, recommended_cost
 from perfopt.engine.plan.scored import ScoredProposal
 from perfopt.engine.plan.utility import expected_value
 from perfopt.plugin.context import AnalysisContext
@@ -75,8 +75,8 @@ class PlanSearch:
         record: recorded outcomes of plans, which move the confidence of one.
     """
 
-    analysis: Origin
-    origins: tuple[Origin, ...]
+    analysis: PlanOrigin
+    origins: tuple[PlanOrigin, ...]
     strategies: Sequence[ProposingStrategy]
     rules: RuleSet
     record: StrategyRecord | None

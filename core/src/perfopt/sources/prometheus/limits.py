@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from perfopt.domain.limits import ClusterLimits, Range
+from perfopt.domain.limits import BoundRange, ClusterLimits
 from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.numbers import amount
 
@@ -31,10 +31,10 @@ def cluster_limits(
         place: ClusterLimits(
             node_cpu_cores=nodes.get(place[0], {}).get("cpu"),
             node_memory_bytes=nodes.get(place[0], {}).get("memory"),
-            container_cpu=ranges.get(place, {}).get(("Container", "cpu"), Range()),
-            container_memory=ranges.get(place, {}).get(("Container", "memory"), Range()),
-            pod_cpu=ranges.get(place, {}).get(("Pod", "cpu"), Range()),
-            pod_memory=ranges.get(place, {}).get(("Pod", "memory"), Range()),
+            container_cpu=ranges.get(place, {}).get(("Container", "cpu"), BoundRange()),
+            container_memory=ranges.get(place, {}).get(("Container", "memory"), BoundRange()),
+            pod_cpu=ranges.get(place, {}).get(("Pod", "cpu"), BoundRange()),
+            pod_memory=ranges.get(place, {}).get(("Pod", "memory"), BoundRange()),
             free_requests_cpu=free.get(place, {}).get("requests.cpu"),
             free_requests_memory=free.get(place, {}).get("requests.memory"),
             free_limits_cpu=free.get(place, {}).get("limits.cpu"),
@@ -46,19 +46,19 @@ def cluster_limits(
 
 def _ranges(
     samples: Iterable[InstantSample], cluster_label: str
-) -> dict[Place, dict[tuple[str, str], Range]]:
+) -> dict[Place, dict[tuple[str, str], BoundRange]]:
     """Returns the strictest range of each (type, resource) of a namespace."""
-    found: dict[Place, dict[tuple[str, str], Range]] = defaultdict(dict)
+    found: dict[Place, dict[tuple[str, str], BoundRange]] = defaultdict(dict)
     for sample in samples:
         labels, value = sample.labels, amount(sample.value)
         place = labels.get(cluster_label, ""), labels.get("namespace", "")
         key = labels.get("type", ""), labels.get("resource", "")
         if value:
-            known = found[place].get(key, Range())
+            known = found[place].get(key, BoundRange())
             if labels.get("constraint") == "max":
-                found[place][key] = Range(known.least, min(value, known.most or value))
+                found[place][key] = BoundRange(known.least, min(value, known.most or value))
             else:
-                found[place][key] = Range(max(value, known.least or 0.0), known.most)
+                found[place][key] = BoundRange(max(value, known.least or 0.0), known.most)
     return found
 
 
