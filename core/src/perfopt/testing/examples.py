@@ -63,7 +63,7 @@ class PeakStrategy:
             cpu_request_cores=cpu,
             memory_request_bytes=request,
             cpu_limit_cores=None,
-            memory_limit_bytes=request,
+            memory_limit_bytes=None if request is None else math.ceil(request * self.margin),
         )
 
     def _peak(self, context: AnalysisContext, container: str, metric: str) -> float | None:
