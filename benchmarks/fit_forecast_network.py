@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 import perfopt.forecast
 from perfopt.forecast.conformal import transform
 from perfopt.forecast.experts import COUNT, LEVELS
-from perfopt.forecast.features import Inputs
+from perfopt.forecast.features import NetworkInputs
 from perfopt.forecast.network import GROUPS, FleetNetwork, group_of
 
 Array = NDArray[np.float64]
@@ -150,8 +150,10 @@ def folds(rows: Rows) -> Array:
     return np.array(of_series)[rows.series]
 
 
-def _picked(inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:
-    return Inputs(inputs.features[chosen], inputs.base[chosen], inputs.unit[chosen], inputs.experts[chosen])
+def _picked(inputs: NetworkInputs, chosen: NDArray[np.int64]) -> NetworkInputs:
+    return NetworkInputs(
+        inputs.features[chosen], inputs.base[chosen], inputs.unit[chosen], inputs.experts[chosen]
+    )
 
 
 def calibration(rows: Rows, weights: Array, allowed: NDArray[np.bool_]) -> tuple[Array, dict[str, object]]:

@@ -14,8 +14,8 @@ from forecast_traces import DAY, load_traces
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from perfopt.forecast.features import Inputs, features
-from perfopt.forecast.folding import Folded
+from perfopt.forecast.features import NetworkInputs, features
+from perfopt.forecast.folding import FoldedHistory
 from perfopt.metrics.snapshot import Array
 
 HISTORY_DAYS = (3, 5, 7, 10, 14, 14, 14, 21, 28)
@@ -49,7 +49,7 @@ class Rows:
         names: dataset and name of each series; `generated` for those that are.
     """
 
-    inputs: Inputs
+    inputs: NetworkInputs
     outcome: Array
     scale: Array
     series: NDArray[np.int64]
@@ -202,7 +202,7 @@ def _origin(values: Array, rest: NDArray[np.bool_], step: int, rng: np.random.Ge
         return None
     cut = int(rng.integers(first, last))
     begin = max(cut - days * size, 0)
-    folded = Folded.fold(values[begin:cut], rest[begin:cut], step)
+    folded = FoldedHistory.fold(values[begin:cut], rest[begin:cut], step)
     if folded is None:
         return None
     ranges = (max(3600 // step, 1), size, min(7 * size, values.size - cut))
@@ -232,5 +232,5 @@ def collect(folder: Path, seed: int = 5) -> Rows:
         names.append((dataset, name))
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     read, base, unit, experts, outcome, seconds, days, scale = columns
-    inputs = Inputs(read, base, unit, experts)
+    inputs = NetworkInputs(read, base, unit, experts)
     return Rows(inputs, outcome, scale, np.concatenate(numbers), seconds, days, tuple(names))

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from perfopt.errors import UnavailableError
 from perfopt_api import supervision
-from perfopt_api.supervision import BackgroundTask, Supervisor
+from perfopt_api.supervision import BackgroundTask, TaskSupervisor
 
 
 class Task(BackgroundTask):
@@ -49,7 +49,7 @@ async def until(task):
 async def test_a_task_goes_on_after_an_error_which_is_counted(error, kind):
     before = metric("perfopt_background_failures_total", kind=kind)
     task = Task(error, error)
-    supervisor = Supervisor((task,))
+    supervisor = TaskSupervisor((task,))
     with capture_logs() as logs:
         async with supervisor.running():
             await until(task)
@@ -65,7 +65,7 @@ async def test_a_task_goes_on_after_an_error_which_is_counted(error, kind):
 
 async def test_a_task_that_fails_is_named_with_its_reason():
     task = Task(*[UnavailableError("PostgreSQL is away.")] * 1000)
-    supervisor = Supervisor((task,))
+    supervisor = TaskSupervisor((task,))
     async with supervisor.running(), asyncio.timeout(5):
         while not supervisor.failing:
             await asyncio.sleep(0.001)
@@ -77,7 +77,7 @@ async def test_one_that_fails_for_ever_leaves_the_others_alone():
     bad, good = Task(*[ValueError("bad")] * 1000), Task()
     good.go_on.set()
     good.name = "other"
-    async with Supervisor((bad, good)).running(), asyncio.timeout(5):
+    async with TaskSupervisor((bad, good)).running(), asyncio.timeout(5):
         while good.rounds < 20:
             await asyncio.sleep(0.001)
 

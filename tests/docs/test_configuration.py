@@ -58,6 +58,7 @@ price_book: onprem
 engine:
   deadline_seconds: 10
   under_provisioning_penalties: {critical: 15, standard: 9.5, batch: 6}
+  forecasters: [fleet, seasonal]     # the first that can forecast a series; default: each strategy's own
 plugins:
   tuning:
     knob_catalogue: null   # a YAML file: docs/how-to/add-a-knob.md

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from perfopt.errors import UnavailableError
-from perfopt_api.events.nats import Nats, ensure_stream, event_stream, job_stream
+from perfopt_api.events.nats import NatsConnection, ensure_stream, event_stream, job_stream
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.database import Database
 from perfopt_api.store.readiness import DatabaseReadiness
@@ -18,16 +18,18 @@ _COMMAND_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
-class Backends:
+class ServiceBackends:
     """What both the API and the worker stand on."""
 
     database: Database
-    nats: Nats
+    nats: NatsConnection
     readiness: DatabaseReadiness
 
 
 @contextlib.asynccontextmanager
-async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int) -> AsyncIterator[Backends]:
+async def open_backends(
+    settings: ServiceSettings, *, name: str, pool_size: int
+) -> AsyncIterator[ServiceBackends]:
     """Waits for both at start, creates the streams unless they are there, and closes all at the end.
 
     Args:
@@ -44,7 +46,7 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
     readiness = DatabaseReadiness(spare)
     try:
         await _reached(readiness, settings.startup_seconds)
-        connection = await Nats.connect(
+        connection = await NatsConnection.connect(
             settings.nats_url,
             name=name,
             within=settings.startup_seconds,
@@ -57,7 +59,7 @@ async def open_backends(settings: ServiceSettings, *, name: str, pool_size: int)
                 job_stream(settings.job_stream, settings.stream_replicas),
             ):
                 await ensure_stream(connection, stream)
-            yield Backends(database, connection, readiness)
+            yield ServiceBackends(database, connection, readiness)
         finally:
             await connection.close()
     finally:

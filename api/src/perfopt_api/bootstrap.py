@@ -7,9 +7,9 @@ from litestar import Litestar
 
 from perfopt.config import Config
 from perfopt.engine.registry import PluginInfo
-from perfopt_api.backends import Backends, open_backends
+from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.http.app import create_app
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
 from perfopt_api.jobs.waiter import NatsJobWaiter
 from perfopt_api.scaling.live import LiveDemand, sources_by_minute
@@ -44,13 +44,13 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
             await live.close()
 
 
-async def _ports(config: Config, backends: Backends, live: LiveDemand) -> Ports:
+async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:
     settings = service_settings(config)
     store = PostgresStore(backends.database, max_open_jobs=settings.max_open_jobs)
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     waiter = NatsJobWaiter(store, backends.nats, max_waiters=settings.max_waiters)
     await waiter.start()
-    return Ports(
+    return ApiPorts(
         checks={"postgresql": backends.readiness.check, "nats": queue.ping},
         store=store,
         queue=queue,

@@ -20,7 +20,7 @@ from perfopt_api.http.workerhealth import create_worker_app
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.database import Database
 from perfopt_api.store.schema import migrate
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 
 GRACE_SECONDS = 8.0
 """For requests that run when the process is stopped; it leaves after ten seconds whatever they do."""
@@ -137,7 +137,7 @@ def _allow_files(wanted: int) -> None:
 
 @contextlib.asynccontextmanager
 async def serve_worker_health(
-    settings: ServiceSettings, checks: Checks, supervisor: Supervisor
+    settings: ServiceSettings, checks: Checks, supervisor: TaskSupervisor
 ) -> AsyncIterator[None]:
     """Serves health and metrics of a worker while the context is open, where the settings name a port.
 

@@ -40,7 +40,7 @@ class BackgroundTask(ABC):
         await asyncio.sleep(self.pause_seconds)
 
 
-class Supervisor:
+class TaskSupervisor:
     """Keeps background tasks going, and knows which of them fail.
 
     Args:

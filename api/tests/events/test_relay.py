@@ -15,21 +15,21 @@ from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import free_port
 from perfopt_api.commands.events import events
 from perfopt_api.embedded import nats_program
-from perfopt_api.events.nats import Nats, ensure_stream, event_stream
+from perfopt_api.events.nats import NatsConnection, ensure_stream, event_stream
 from perfopt_api.events.relay import Relay
-from perfopt_api.events.republish import Republication, republish
+from perfopt_api.events.republish import RepublishedEvents, republish
 from perfopt_api.store.outbox import MAX_REFUSALS, PostgresOutbox
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outbox
 from perfopt_api.store.work import PostgresWorkStore
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 
 STREAM = event_stream("OPTIMIZATION", 1)
 
 
 @pytest.fixture
 async def connection(nats_url):
-    opened = await Nats.connect(nats_url, name="test", within=5)
+    opened = await NatsConnection.connect(nats_url, name="test", within=5)
     await ensure_stream(opened, STREAM)
     yield opened
     await opened.close()
@@ -151,7 +151,7 @@ async def test_what_went_out_before_nats_left_is_marked(database, relay, commit)
 
 
 async def test_a_running_relay_publishes_at_once_when_woken(database, connection, relay, commit):
-    task = asyncio.create_task(Supervisor(()).keep(relay))
+    task = asyncio.create_task(TaskSupervisor(()).keep(relay))
     try:
         await commit("vm-1")
         relay.wake()
@@ -209,7 +209,7 @@ async def test_nats_without_jetstream_is_named(nats_server):
         [nats_program(), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
     ) as process:
         try:
-            opened = await Nats.connect(f"nats://127.0.0.1:{port}", name="test", within=5)
+            opened = await NatsConnection.connect(f"nats://127.0.0.1:{port}", name="test", within=5)
             with pytest.raises(UnavailableError, match="JetStream"):
                 await ensure_stream(opened, STREAM)
             await opened.close()
@@ -262,9 +262,9 @@ async def test_republishing_rebuilds_a_lost_stream_once(database, connection, re
     await relay.flush()
     before = [(m.subject, m.data, dict(m.headers)) for m in await streamed(connection)]
     again = await republish(PostgresOutbox(database), connection, STREAM)
-    assert again == Republication(present=3)
+    assert again == RepublishedEvents(present=3)
     await connection.jetstream.delete_stream(STREAM.name)
-    assert await republish(PostgresOutbox(database), connection, STREAM) == Republication(published=3)
+    assert await republish(PostgresOutbox(database), connection, STREAM) == RepublishedEvents(published=3)
     assert [(m.subject, m.data, dict(m.headers)) for m in await streamed(connection)] == before
 
 
@@ -284,7 +284,7 @@ async def test_republishing_counts_what_nats_drops_and_refuses_and_clears_what_w
         )
         await transaction.execute(text(too_large))
     done = await republish(PostgresOutbox(database), connection, STREAM)
-    assert done == Republication(published=1, dropped=1, refused=1)
+    assert done == RepublishedEvents(published=1, dropped=1, refused=1)
     assert [row.set_aside_at is None for row in await stored(database)] == [True, True, False]
 
 
@@ -294,7 +294,9 @@ async def test_republishing_since_an_instant_leaves_older_events_out(database, c
         await transaction.execute(text("UPDATE outbox SET created_at = now() - interval '2 d'"))
     await commit("vm-2")
     since = datetime.now(UTC) - timedelta(days=1)
-    assert await republish(PostgresOutbox(database), connection, STREAM, since) == Republication(published=1)
+    assert await republish(PostgresOutbox(database), connection, STREAM, since) == RepublishedEvents(
+        published=1
+    )
 
 
 def test_the_command_says_what_it_did(database_url, nats_url):

@@ -26,10 +26,10 @@ from perfopt.engine.registry import PluginInfo, PluginStatus
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt_api.http.app import create_app
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
-from perfopt_api.store.port import Created, Page
+from perfopt_api.store.port import CreatedJob, JobPage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -116,7 +116,7 @@ class FakeStore:
         if known is not None:
             if known[1] != body_hash:
                 raise ConflictError("The key was used with another body.")
-            return Created(job=self.jobs[known[0]], replayed=True)
+            return CreatedJob(job=self.jobs[known[0]], replayed=True)
         types = requested_types(request)
         job = OptimizationJob(
             job_id=f"job_{len(self.jobs) + 1:04d}",
@@ -129,7 +129,7 @@ class FakeStore:
         self.jobs[job.job_id] = job
         if idempotency_key:
             self.keys[requester, idempotency_key] = (job.job_id, body_hash)
-        return Created(job=job, replayed=False)
+        return CreatedJob(job=job, replayed=False)
 
     def finish(self, job_id: str) -> None:
         self.jobs[job_id] = msgspec.structs.replace(
@@ -205,7 +205,7 @@ def _page(items, cursor, limit):
     start = int(cursor or 0)
     more = start + limit < len(items)
     following = str(start + limit) if more else None
-    return Page(items=tuple(items[start : start + limit]), next_cursor=following, total=len(items))
+    return JobPage(items=tuple(items[start : start + limit]), next_cursor=following, total=len(items))
 
 
 class FakeQueue:
@@ -312,7 +312,7 @@ class World:
         self.live = LiveDemand(self.metrics.opened, poll_seconds=3600, wait_seconds=5)
         self.probes = 0
         self.app = create_app(
-            Ports(
+            ApiPorts(
                 checks={"postgresql": self.store.ping, "nats": self.queue.ping},
                 store=self.store,
                 queue=self.queue,

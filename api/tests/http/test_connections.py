@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from perfopt_api.childserver import free_port
 from perfopt_api.serving import http_server, serve_worker_health
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 
 ANALYZE = "/api/v1/optimization/analyze"
 HEADERS = b"Host: x\r\nContent-Type: application/json\r\n"
@@ -82,7 +82,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_the_s
 
 
 async def test_a_worker_shows_its_health_and_which_task_fails(settings):
-    class Failing(Supervisor):
+    class Failing(TaskSupervisor):
         failing = {"relay": "PostgreSQL is away."}
 
     async def ping():
@@ -91,7 +91,7 @@ async def test_a_worker_shows_its_health_and_which_task_fails(settings):
     port = free_port()
     wanted = msgspec.structs.replace(settings, worker_port=port)
     async with (
-        serve_worker_health(wanted, {"nats": ping}, Supervisor(())),
+        serve_worker_health(wanted, {"nats": ping}, TaskSupervisor(())),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         assert (await client.get("/health/live")).status_code == 200

@@ -15,7 +15,7 @@ from perfopt.errors import UnavailableError
 from perfopt_api.bootstrap import open_app
 from perfopt_api.embedded import NatsServer, PostgresServer
 from perfopt_api.settings import with_service
-from perfopt_api.store.port import Claim, Finish
+from perfopt_api.store.port import FinishResult, JobClaim
 from perfopt_api.store.schema import migrate_now
 from perfopt_api.store.work import PostgresWorkStore
 
@@ -50,7 +50,7 @@ def finish(database, make_recommendation):
     async def run(job_id, workload="n/deployment/w"):
         work = PostgresWorkStore(database)
         claim = await work.claim(owner="test", lease=timedelta(seconds=30))
-        assert isinstance(claim, Claim)
+        assert isinstance(claim, JobClaim)
         result = AnalysisResult(
             service_name=BODY["service_name"],
             workload=workload,
@@ -58,7 +58,7 @@ def finish(database, make_recommendation):
             declined=(),
             warnings=(),
         )
-        assert await work.finish_job(claim, result) is Finish.DONE
+        assert await work.finish_job(claim, result) is FinishResult.DONE
 
     return run
 

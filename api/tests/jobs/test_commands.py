@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.commands.migrate import migrate
-from perfopt_api.store.port import Claim
+from perfopt_api.store.port import JobClaim
 from perfopt_api.store.tables import SCHEMA_REVISION
 from perfopt_api.store.work import PostgresWorkStore
 
@@ -88,7 +88,7 @@ async def test_a_job_that_another_worker_holds_is_left_alone(api, settings, conf
     job = (await api.store.create_job(PerformanceAnalysisRequest(service_name="vm-1"))).job
     work = PostgresWorkStore(api.backends.database)
     held = await work.claim(owner="elsewhere", lease=timedelta(seconds=60))
-    assert isinstance(held, Claim)
+    assert isinstance(held, JobClaim)
     await api.queue.enqueue(job.job_id)
     process = start_worker(config_file, database_url=settings.database_url, nats_url=settings.nats_url)
     try:

@@ -18,7 +18,7 @@ from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.wiring import engine_tasks
 from perfopt_api.store import tables
 from perfopt_api.store.models import PostgresModels
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 from perfopt_resource.model.sizing_model import shipped_model
 
 SOON = timedelta(seconds=30)
@@ -78,7 +78,7 @@ async def test_a_worker_takes_what_is_active_and_goes_along_with_changes(registr
 async def test_workers_running_follow_by_themselves(registry, database, eventually):
     engines = [Engine(), Engine()]
     tasks = [
-        asyncio.create_task(Supervisor(()).keep(ModelWatch(registry, each.use_models, 0.02)))
+        asyncio.create_task(TaskSupervisor(()).keep(ModelWatch(registry, each.use_models, 0.02)))
         for each in engines
     ]
     try:
@@ -120,7 +120,7 @@ async def test_while_the_database_is_away_what_is_in_use_stays(registry, engine)
         async def active(self):
             raise UnavailableError("PostgreSQL is not reachable.")
 
-    task = asyncio.create_task(Supervisor(()).keep(ModelWatch(Away(), engine.use_models, 0.001)))
+    task = asyncio.create_task(TaskSupervisor(()).keep(ModelWatch(Away(), engine.use_models, 0.001)))
     done, _ = await asyncio.wait({task}, timeout=0.05)
     task.cancel()
     assert not done

@@ -18,12 +18,12 @@ from perfopt.errors import NoDataError, SourceUnavailableError
 from perfopt.sources.base import FailedSnapshot
 from perfopt.testing import make_snapshot
 from perfopt_api.jobs.outcomes import GIVE_UP, OutcomeScorer
-from perfopt_api.store.outcomes import Outcome, PostgresOutcomes
+from perfopt_api.store.outcomes import PostgresOutcomes, RecommendationOutcome
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outcomes, plan_outcomes, recommendations
 from perfopt_api.store.work import PostgresWorkStore
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 
 MADE = datetime(2026, 3, 2, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -248,8 +248,10 @@ async def test_a_lease_that_ran_out_passes_on_and_the_first_owner_s_word_comes_t
     assert await store.claim(now, owner="b", lease=lease, limit=9) == ()
     later = now + 2 * lease
     assert [one.attempts for one in await store.claim(later, owner="b", lease=lease, limit=9)] == [2]
-    right = Outcome(status="scored", accurate=True)
-    assert not await store.record(name, Outcome(status="scored", accurate=False), owner="a", now=later)
+    right = RecommendationOutcome(status="scored", accurate=True)
+    assert not await store.record(
+        name, RecommendationOutcome(status="scored", accurate=False), owner="a", now=later
+    )
     assert await store.record(name, right, owner="b", now=later)
     assert not await store.record(name, right, owner="b", now=later)
     assert [row["accurate"] for row in await rows(database)] == [True]
@@ -297,7 +299,7 @@ async def test_it_runs_by_itself_and_survives_what_it_did_not_expect(database, k
     await made()
     source, clock = Source("web"), Clock(MADE + WEEK)
     source.error = ZeroDivisionError("a fault")
-    task = asyncio.create_task(Supervisor(()).keep(keeper(source, clock)))
+    task = asyncio.create_task(TaskSupervisor(()).keep(keeper(source, clock)))
     try:
         await eventually(lambda: _attempted(database))
         source.error = None

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt_api.jobs.retention import Retention
+from perfopt_api.jobs.retention import RetentionTask
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.tables import jobs, outbox, outcomes, recommendations
@@ -18,7 +18,7 @@ OLD, NEW = NOW - timedelta(days=91), NOW - timedelta(days=89)
 
 @pytest.fixture
 def retention(database):
-    return Retention(PostgresRetention(database), timedelta(days=90), now=lambda: NOW)
+    return RetentionTask(PostgresRetention(database), timedelta(days=90), now=lambda: NOW)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt_api.store.port import Claim, Finish
+from perfopt_api.store.port import FinishResult, JobClaim
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def stored(store, work, recommendation, result):
         asked = PerformanceAnalysisRequest(service_name="gateway", source=source)
         created = await store.create_job(asked)
         claim = await work.claim(owner="test", lease=timedelta(seconds=30))
-        assert isinstance(claim, Claim)
+        assert isinstance(claim, JobClaim)
         made = msgspec.structs.replace(recommendation(), workload=workload)
         outcome = msgspec.structs.replace(result(made), workload=workload)
-        assert await work.finish_job(claim, outcome) is Finish.DONE
+        assert await work.finish_job(claim, outcome) is FinishResult.DONE
         [kept] = (await store.get_job(created.job.job_id)).recommendations
         return kept.recommendation_id
 

@@ -11,7 +11,7 @@ from perfopt.domain import recommendation as domain
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import ConflictError, InvalidInputError
-from perfopt_api.store.port import Claim, Finish, JobError
+from perfopt_api.store.port import FinishResult, JobClaim, JobError
 from perfopt_api.store.tables import outbox
 
 LEASE = timedelta(seconds=30)
@@ -23,13 +23,13 @@ async def claimed(store, work, service="vm-1", lease=LEASE):
     different = f"{next(_hours)}h"  # equal requests would be one job
     await store.create_job(PerformanceAnalysisRequest(service_name=service, analysis_period=different))
     claim = await work.claim(owner=different, lease=lease)
-    assert isinstance(claim, Claim)
+    assert isinstance(claim, JobClaim)
     return claim
 
 
 async def finished(store, work, outcome):
     claim = await claimed(store, work, outcome.service_name)
-    assert await work.finish_job(claim, outcome) is Finish.DONE
+    assert await work.finish_job(claim, outcome) is FinishResult.DONE
     return (await store.get_job(claim.job_id)).recommendations
 
 
@@ -76,9 +76,9 @@ async def test_a_finished_job_gives_back_every_field_in_the_order_it_was_written
 
 async def test_finishing_twice_changes_nothing(store, work, database, recommendation, result):
     claim = await claimed(store, work)
-    assert await work.finish_job(claim, result(recommendation())) is Finish.DONE
-    assert await work.finish_job(claim, result(recommendation(cpu_request="1"))) is Finish.ALREADY
-    assert await work.fail_job(claim, JobError(code="x", message="y")) is Finish.ALREADY
+    assert await work.finish_job(claim, result(recommendation())) is FinishResult.DONE
+    assert await work.finish_job(claim, result(recommendation(cpu_request="1"))) is FinishResult.ALREADY
+    assert await work.fail_job(claim, JobError(code="x", message="y")) is FinishResult.ALREADY
     assert len((await store.get_job(claim.job_id)).recommendations) == 1
     assert len(await events(database)) == 1
 
@@ -328,7 +328,7 @@ async def test_a_service_name_too_long_for_its_column_is_a_clear_error(store, wo
 async def test_only_one_of_many_workers_gets_the_lease(store, work):
     await store.create_job(REQUEST)
     claims = await asyncio.gather(*(work.claim(owner=f"w{n}", lease=LEASE) for n in range(8)))
-    won = [claim for claim in claims if isinstance(claim, Claim)]
+    won = [claim for claim in claims if isinstance(claim, JobClaim)]
     assert len(won) == 1
     assert (won[0].request, won[0].attempt) == (REQUEST, 1)
 
@@ -339,9 +339,9 @@ async def test_who_lost_the_lease_cannot_finish(store, work, recommendation, res
     quick = await work.claim(owner="quick", lease=LEASE)
     assert quick.attempt == 2
     assert await work.extend(slow, LEASE) is False
-    assert await work.finish_job(slow, result(recommendation())) is Finish.LEASE_LOST
+    assert await work.finish_job(slow, result(recommendation())) is FinishResult.LEASE_LOST
     assert await work.extend(quick, LEASE) is True
-    assert await work.finish_job(quick, result(recommendation())) is Finish.DONE
+    assert await work.finish_job(quick, result(recommendation())) is FinishResult.DONE
     assert await work.claim(owner="late", lease=LEASE) is None
 
 

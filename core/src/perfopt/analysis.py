@@ -26,7 +26,9 @@ SHORT_BY = 0.05
 
 
 @dataclass(frozen=True)
-class _Question:
+class AnalysisWindow:
+    """The period analysed, and what is asked of it."""
+
     start: datetime
     end: datetime
     validity: timedelta
@@ -55,7 +57,7 @@ async def analyze_request(
     end = period.end if period.end is not None else await source.latest()
     workload = resolve_workload(request.service_name, await source.inventory(end))
     types = requested_types(request)
-    question = _Question(end - period.length, end, validity, types, request.include_predictions)
+    question = AnalysisWindow(end - period.length, end, validity, types, request.include_predictions)
     async for found in source.snapshots([workload], question.start, end, engine.metrics(types)):
         if isinstance(found, FailedSnapshot):
             raise found.error
@@ -98,7 +100,7 @@ async def analyze_fleet(
     end = until if until is not None else await source.latest()
     inventory = await source.inventory(end)
     workloads = inventory if names is None else [resolve_workload(name, inventory) for name in names]
-    question = _Question(end - period, end, validity, tuple(types), include_predictions)
+    question = AnalysisWindow(end - period, end, validity, tuple(types), include_predictions)
     pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
     try:
         async for found in source.snapshots(workloads, question.start, end, engine.metrics(question.types)):
@@ -113,7 +115,7 @@ async def analyze_fleet(
 
 
 async def _settle(
-    found: WorkloadSnapshot | FailedSnapshot, question: _Question, engine: Engine
+    found: WorkloadSnapshot | FailedSnapshot, question: AnalysisWindow, engine: Engine
 ) -> AnalysisResult | tuple[Workload, PerfoptError]:
     if isinstance(found, FailedSnapshot):
         return found.workload, found.error
@@ -123,7 +125,7 @@ async def _settle(
         return found.workload, error
 
 
-def _analyze(snapshot: WorkloadSnapshot, question: _Question, engine: Engine) -> AnalysisResult:
+def _analyze(snapshot: WorkloadSnapshot, question: AnalysisWindow, engine: Engine) -> AnalysisResult:
     return engine.analyze(
         _with_history_warning(snapshot, question),
         question.types,
@@ -132,7 +134,7 @@ def _analyze(snapshot: WorkloadSnapshot, question: _Question, engine: Engine) ->
     )
 
 
-def _with_history_warning(snapshot: WorkloadSnapshot, question: _Question) -> WorkloadSnapshot:
+def _with_history_warning(snapshot: WorkloadSnapshot, question: AnalysisWindow) -> WorkloadSnapshot:
     """Adds `short_history` where the first sample is late in the period.
 
     Raises:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.autoscaling import Behavior, Settings, World, run_loop
-from perfopt.autoscaling.controller import Controller, ExternalMetric, Pods, ResourceMetric
+from perfopt.autoscaling import AutoscalerSettings, Behavior, SimulatedDemand, run_loop
+from perfopt.autoscaling.controller import Controller, ExternalMetric, PodCounts, ResourceMetric
 from perfopt.errors import InvalidInputError
 
 
@@ -15,7 +15,7 @@ def ask(usage, pods, target=0.5):
 
 
 def all_ready(count):
-    return Pods(count, count)
+    return PodCounts(count, count)
 
 
 def test_desired_replicas_is_current_times_the_ratio_rounded_up():
@@ -31,24 +31,24 @@ def test_a_ratio_near_one_changes_nothing(usage):
 
 def test_pods_that_are_not_ready_count_as_idle_when_scaling_up():
     # 2 ready at 100 % and 2 that start: (1 + 1 + 0 + 0) / 4 = 50 % is on target, so nothing is added
-    assert ask(1.0, Pods(4, 2)) == 4
-    assert ask(2.0, Pods(4, 2)) == 8
+    assert ask(1.0, PodCounts(4, 2)) == 4
+    assert ask(2.0, PodCounts(4, 2)) == 8
 
 
 def test_pods_that_are_not_ready_are_left_out_when_scaling_down():
-    assert ask(0.1, Pods(6, 5)) == 1
+    assert ask(0.1, PodCounts(6, 5)) == 1
 
 
 def test_missing_metrics_are_full_when_scaling_down_and_idle_when_scaling_up():
     # down: (3 x 10 % + 1 x 100 %) / 4 = 32.5 %, 0.65 x 4 = 2.6
-    assert ask(0.1, Pods(4, 4, missing=1)) == 3
+    assert ask(0.1, PodCounts(4, 4, missing=1)) == 3
     # up: (3 x 80 % + 0) / 4 = 60 %, 1.2 x 4 = 4.8
-    assert ask(0.8, Pods(4, 4, missing=1)) == 5
+    assert ask(0.8, PodCounts(4, 4, missing=1)) == 5
 
 
 def test_missing_metrics_that_would_turn_the_direction_change_nothing():
-    assert ask(0.4, Pods(4, 4, missing=3)) == 4
-    assert ask(0.6, Pods(4, 4, missing=3)) == 4
+    assert ask(0.4, PodCounts(4, 4, missing=3)) == 4
+    assert ask(0.6, PodCounts(4, 4, missing=3)) == 4
 
 
 def test_a_shared_metric_is_divided_by_its_target_per_replica():
@@ -87,7 +87,7 @@ def test_a_window_up_takes_the_lowest_recommendation():
 
 
 def test_a_policy_counts_the_changes_of_its_period():
-    rules = {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}
+    rules = {"policies": [{"type": "PodCounts", "value": 2, "periodSeconds": 60}]}
     up = Behavior.parse({"scaleUp": rules})
     assert drive(Controller(100, behavior=up), [20] * 6, 4) == [6, 6, 6, 6, 8, 8]
     down = Behavior.parse({"scaleDown": rules | {"stabilizationWindowSeconds": 0}})
@@ -96,7 +96,7 @@ def test_a_policy_counts_the_changes_of_its_period():
 
 def test_select_policy_takes_the_most_the_least_or_nothing():
     policies = [
-        {"type": "Pods", "value": 1, "periodSeconds": 60},
+        {"type": "PodCounts", "value": 1, "periodSeconds": 60},
         {"type": "Percent", "value": 50, "periodSeconds": 60},
     ]
     sizes = {}
@@ -113,7 +113,7 @@ def test_ten_per_cent_of_eighty_go_each_minute_and_the_last_ones_one_by_one():
             "scaleDown": {
                 "stabilizationWindowSeconds": 0,
                 "policies": [
-                    {"type": "Pods", "value": 4, "periodSeconds": 60},
+                    {"type": "PodCounts", "value": 4, "periodSeconds": 60},
                     {"type": "Percent", "value": 10, "periodSeconds": 60},
                 ],
             }
@@ -137,7 +137,7 @@ def test_any_loop_stays_within_bounds_and_policies(loads, minimum, maximum):
     controller, size = Controller(maximum, minimum=minimum), minimum
     for loop, (usage, unready, missing) in enumerate(loads):
         ready = max(size - unready, 0)
-        pods = Pods(size, ready, min(missing, ready))
+        pods = PodCounts(size, ready, min(missing, ready))
         wanted = controller.sync(loop * 15, pods, [ResourceMetric(usage, 0.5)])
         assert minimum <= wanted <= maximum
         assert wanted <= max(size * 2, size + 4)
@@ -149,7 +149,7 @@ def test_missing_and_unready_pods_never_make_it_bolder(usage, running, unready, 
     unready = min(unready, running - 1)
     missing = min(missing, running - unready - 1)
     plain = math.ceil(usage / 0.5 * running - 1e-9)
-    careful = ask(usage, Pods(running, running - unready, missing))
+    careful = ask(usage, PodCounts(running, running - unready, missing))
     if usage / 0.5 > 1.1:
         assert running <= careful <= max(plain, running)
     if usage / 0.5 < 0.9 and not unready:
@@ -173,7 +173,7 @@ def test_never_below_the_highest_wish_of_the_window_that_it_reached(wishes, at):
         ({"scaleUp": 3}, "scaleUp"),
         ({"scaleUp": {"selectPolicy": "Most"}}, "selectPolicy"),
         ({"scaleDown": {"stabilizationWindowSeconds": 4000}}, "stabilizationWindowSeconds"),
-        ({"scaleDown": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 60}]}}, "value"),
+        ({"scaleDown": {"policies": [{"type": "PodCounts", "value": 0, "periodSeconds": 60}]}}, "value"),
         ({"scaleDown": {"policies": [{"type": "Some", "value": 1, "periodSeconds": 60}]}}, "type"),
         ({"scaleDown": {"policies": "x"}}, "policies"),
         ({"scaleUp": {"tolerance": -1}}, "tolerance"),
@@ -188,8 +188,8 @@ def test_a_wrong_behavior_is_named(behavior, field):
 
 def test_new_pods_are_ready_after_their_start_up():
     demand = np.r_[np.full(10, 2.0), np.full(20, 8.0)]
-    world = World(demand, 1.0, warmup_minutes=0)
-    ready, wanted = run_loop(world, Settings(0.5, 100))
+    world = SimulatedDemand(demand, 1.0, warmup_minutes=0)
+    ready, wanted = run_loop(world, AutoscalerSettings(0.5, 100))
     assert wanted[9] == 4
     assert ready[11] == 4  # more are wanted from minute 10 on and ready two minutes later
     assert ready[-1] == 16
@@ -198,7 +198,7 @@ def test_new_pods_are_ready_after_their_start_up():
 def test_a_floor_raises_replicas_before_demand_does():
     demand = np.full(20, 2.0)
     floor = np.where(np.arange(20) >= 5, 9, 1)
-    ready, wanted = run_loop(World(demand, 1.0), Settings(0.5, 100, floor=floor))
+    ready, wanted = run_loop(SimulatedDemand(demand, 1.0), AutoscalerSettings(0.5, 100, floor=floor))
     assert wanted[5] == 9
     assert ready[8] == 9
 
@@ -206,6 +206,6 @@ def test_a_floor_raises_replicas_before_demand_does():
 def test_a_plan_as_a_second_metric_takes_the_higher_of_the_two():
     demand = np.full(30, 2.0)
     plan = np.where(np.arange(30) >= 5, 12, 1)
-    _, wanted = run_loop(World(demand, 1.0), Settings(0.5, 100, plan=plan))
+    _, wanted = run_loop(SimulatedDemand(demand, 1.0), AutoscalerSettings(0.5, 100, plan=plan))
     assert wanted[4] == 4
     assert wanted[-1] == 12

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfopt.autoscaling import World, predictive
+from perfopt.autoscaling import SimulatedDemand, predictive
 from perfopt.autoscaling.live import need_now, without_gaps
 from perfopt.autoscaling.world import FULL
 
@@ -22,7 +22,7 @@ def demand():
 @pytest.mark.parametrize("minute", [2 * DAY + 500, 3 * DAY - 1, 3 * DAY, 3 * DAY + 1, 4 * DAY - 5])
 @pytest.mark.parametrize("startup", [1, 2, 7])
 def test_the_need_of_a_minute_is_that_of_the_policy(demand, minute, startup):
-    world = World(demand, 0.5, first_minute=777, startup_minutes=startup)
+    world = SimulatedDemand(demand, 0.5, first_minute=777, startup_minutes=startup)
     found = need_now(
         demand[:minute],
         step_minutes=1,

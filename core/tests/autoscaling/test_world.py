@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfopt.autoscaling import World, measure, predictive
+from perfopt.autoscaling import SimulatedDemand, measure, predictive
 from perfopt.autoscaling.baselines import (
     hpa,
     hpa_with_yesterday,
@@ -17,7 +17,7 @@ DAY = 1440
 
 
 def world(demand, capacity=1.0, **settings):
-    return World(np.array(demand, dtype=float), capacity, **({"warmup_minutes": 0} | settings))
+    return SimulatedDemand(np.array(demand, dtype=float), capacity, **({"warmup_minutes": 0} | settings))
 
 
 def test_replicas_serve_a_start_up_after_they_are_wanted_and_go_at_once():
@@ -39,7 +39,7 @@ def test_the_warm_up_and_minutes_without_demand_are_not_scored():
 
 
 def test_eight_replicas_carry_the_mean():
-    assert World.of_eight(np.array([4.0, 12.0])).capacity == 1.0
+    assert SimulatedDemand.of_eight(np.array([4.0, 12.0])).capacity == 1.0
 
 
 def test_hpa_reacts_a_minute_late_and_keeps_the_highest_of_five_minutes():
@@ -104,7 +104,7 @@ def test_plans_do_not_change_when_the_future_does(cut, step, price):
         lambda w: phpa_holt_winters(w, 0.6),
         lambda w: seasonal_naive(w, 0.6),
     ):
-        before, after = (policy(World(d, 0.3, step_minutes=step)) for d in (demand, altered))
+        before, after = (policy(SimulatedDemand(d, 0.3, step_minutes=step)) for d in (demand, altered))
         np.testing.assert_array_equal(before[: cut + 1], after[: cut + 1])
 
 
@@ -113,7 +113,7 @@ def test_predictive_is_safer_than_hpa_at_no_more_cost():
     opened = np.where((minutes % DAY >= 540) & (minutes % DAY < 1020), 1.0, 0.0)
     burst = 0.3 + opened * (1 + 4 * np.exp(-(minutes % DAY - 540) / 30.0))
     demand = burst * np.random.default_rng(5).lognormal(0, 0.1, minutes.size)
-    one = World.of_eight(demand)
+    one = SimulatedDemand.of_eight(demand)
     reactive, ahead = measure(one, hpa(one, 0.6)), measure(one, predictive(one, 100.0))
     assert ahead.cost <= reactive.cost
     assert ahead.violated <= 0.75 * reactive.violated
@@ -122,6 +122,6 @@ def test_predictive_is_safer_than_hpa_at_no_more_cost():
 def test_quiet_hours_hold_one_replica():
     minutes = np.arange(5 * DAY)
     demand = np.where((minutes % DAY >= 540) & (minutes % DAY < 1020), 5.0, 0.0)
-    wanted = predictive(World(demand, 1.0), 20.0)
+    wanted = predictive(SimulatedDemand(demand, 1.0), 20.0)
     night = wanted[4 * DAY + 60 : 4 * DAY + 480]
     assert set(night.tolist()) == {1}

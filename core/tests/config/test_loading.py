@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from perfopt.config.documents import Document
+from perfopt.config.documents import YamlDocument
 from perfopt.config.loading import Config, EngineConfig, FilesConfig, load_config
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
@@ -130,7 +130,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def test_a_section_of_an_extension():
-    document = Document("perfopt.yaml", {}, {("service",): 3, ("service", "prot"): 4})
+    document = YamlDocument("perfopt.yaml", {}, {("service",): 3, ("service", "prot"): 4})
     config = Config(sections={"service": {"port": "9000"}}, document=document)
     assert config.section("service", Section) == Section(port=9000)
     assert config.section("other", Section) == Section()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perfopt.forecast import forecast_batch, forecast_metric
 from perfopt.forecast.experts import LEVELS as OWN_LEVELS
-from perfopt.forecast.folding import Folded, Scaling
+from perfopt.forecast.folding import FoldedHistory, RobustScaling
 from perfopt.forecast.interface import MIN_SAMPLES
 from perfopt.forecast.network import fleet_network
 from perfopt.metrics.snapshot import TimeGrid
@@ -144,7 +144,7 @@ def test_the_packaged_network_is_whole():
 
 def test_z_and_back_is_the_value():
     values = np.array([0.0, 1.0, 2.0, 7.0, 1e6])
-    scaling = Scaling.of(values)
+    scaling = RobustScaling.of(values)
     assert scaling.centre == 2
     assert scaling.scale == pytest.approx((2 + 1 + 0 + 5 + 1e6 - 2) / 5)
     assert scaling.to_values(scaling.to_z(values)) == pytest.approx(values)
@@ -152,10 +152,10 @@ def test_z_and_back_is_the_value():
 
 def test_histories_that_cannot_be_folded_say_so():
     rest = np.zeros(3 * 288, dtype=bool)
-    assert Folded.fold(np.ones(3 * 288), rest, 300) is None  # constant
-    assert Folded.fold(np.arange(300.0), rest[:300], 300) is None  # a day
-    assert Folded.fold(np.arange(864.0), rest, 420) is None  # does not divide a day
-    assert Folded.fold(np.full(864, np.nan), rest, 300) is None
+    assert FoldedHistory.fold(np.ones(3 * 288), rest, 300) is None  # constant
+    assert FoldedHistory.fold(np.arange(300.0), rest[:300], 300) is None  # a day
+    assert FoldedHistory.fold(np.arange(864.0), rest, 420) is None  # does not divide a day
+    assert FoldedHistory.fold(np.full(864, np.nan), rest, 300) is None
 
 
 def test_weekends_are_saturday_and_sunday():

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from perfopt.forecast import BUILT_IN, Forecasters, forecast_series
+from perfopt.forecast import BUILT_IN, InstalledForecasters, forecast_series
 from perfopt.forecast.rolling import past_quantiles, pinball_loss, weights_of
 from perfopt.plugin import CostClass, ForecastRequest, Prediction, TimeGrid
 
@@ -51,7 +51,7 @@ def forecast(*forecasters, chosen=(), weighted=False, wanted=(), horizon=DAY, pa
     installed = {one.name: one for one in (*BUILT_IN, *forecasters)}
     return forecast_series(
         VALUES, GRID, horizon, "cores",
-        forecasters=Forecasters(installed, chosen, weighted), wanted=wanted, past=past,
+        forecasters=InstalledForecasters(installed, chosen, weighted), wanted=wanted, past=past,
     )  # fmt: skip
 
 
@@ -131,7 +131,12 @@ def test_a_load_above_what_was_forecast_lately_shows_as_exceedance():
     values = VALUES.copy()
     values[-48:] *= 3
     made = forecast_series(
-        values, GRID, DAY, "cores", forecasters=Forecasters({"p": Periodic("p", 0.0)}, ("p",)), past=True
+        values,
+        GRID,
+        DAY,
+        "cores",
+        forecasters=InstalledForecasters({"p": Periodic("p", 0.0)}, ("p",)),
+        past=True,
     )
     assert made.recent_exceedance == pytest.approx(0.5)
 

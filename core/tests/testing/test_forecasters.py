@@ -4,12 +4,12 @@ import pytest
 
 from perfopt.forecast import BUILT_IN
 from perfopt.testing import FORECASTER_CHECKS, check_forecaster
-from perfopt.testing.bad_forecasters import BAD_FORECASTERS, Flat
+from perfopt.testing.bad_forecasters import BAD_FORECASTERS, FlatForecaster
 
 CASES = [(check, one) for check, found in BAD_FORECASTERS.items() for one in found]
 
 
-@pytest.mark.parametrize("forecaster", [Flat(), *BUILT_IN], ids=lambda one: one.name)
+@pytest.mark.parametrize("forecaster", [FlatForecaster(), *BUILT_IN], ids=lambda one: one.name)
 def test_a_forecaster_that_keeps_the_contract_has_no_violations(forecaster):
     found = check_forecaster(forecaster)
     assert [one for one in found if one.check != "public_imports"] == []  # perfopt's own may

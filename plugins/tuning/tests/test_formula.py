@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_tuning.knobs.formula import Formula, FormulaError, MissingFactError
+from perfopt_tuning.knobs.formula import FormulaError, KnobFormula, MissingFactError
 from perfopt_tuning.knobs.values import parse_size
 
 finite = st.floats(-1e6, 1e6)
@@ -24,19 +24,19 @@ class Known:
 
 @given(finite, finite, st.floats(0.1, 1e6))
 def test_arithmetic_is_pythons(a, b, c):
-    made = Formula("min(a, b) / c + (a if a > b else -b) * 2").value(Known(a=a, b=b, c=c))
+    made = KnobFormula("min(a, b) / c + (a if a > b else -b) * 2").value(Known(a=a, b=b, c=c))
     assert made == min(a, b) / c + (a if a > b else -b) * 2
 
 
 @given(st.floats(0.001, 1000))
 def test_ceil_is_not_fooled_by_single_precision(cores):
     wanted = math.ceil(cores - 1e-9)
-    assert Formula("ceil(x)").value(Known(x=cores)) == wanted
-    assert Formula("ceil(x)").value(Known(x=2 + 1e-12)) == 2
+    assert KnobFormula("ceil(x)").value(Known(x=cores)) == wanted
+    assert KnobFormula("ceil(x)").value(Known(x=2 + 1e-12)) == 2
 
 
 def test_only_what_is_come_to_is_needed():
-    formula = Formula("a if known(a) else peak(cpu_cores)")
+    formula = KnobFormula("a if known(a) else peak(cpu_cores)")
     assert formula.value(Known(a=3.0)) == 3
     assert formula.value(Known(peak_cpu_cores=4.0)) == 4
     with pytest.raises(MissingFactError, match="cpu_cores"):
@@ -48,7 +48,7 @@ def test_only_what_is_come_to_is_needed():
 @pytest.mark.parametrize("text", ["1 / 0", "'a' + 1", "floor('x')"])
 def test_what_cannot_be_computed_is_an_error_of_its_own(text):
     with pytest.raises(FormulaError):
-        Formula(text).value(Known())
+        KnobFormula(text).value(Known())
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_what_cannot_be_computed_is_an_error_of_its_own(text):
 )
 def test_nothing_but_arithmetic_is_a_formula(text):
     with pytest.raises(FormulaError):
-        Formula(text)
+        KnobFormula(text)
 
 
 def test_a_formula_travels():
-    formula = Formula("ceil( a )\n + 1")
+    formula = KnobFormula("ceil( a )\n + 1")
     assert pickle.loads(pickle.dumps(formula)) == formula
     assert formula.text == "ceil( a ) + 1"
 
@@ -86,7 +86,7 @@ def test_sizes_are_read_as_runtimes_write_them(text, size):
     ],
 )
 def test_logic_and_signs_are_pythons(text, value):
-    assert Formula(text).value(Known(a=1.0, b=2.0)) == value
+    assert KnobFormula(text).value(Known(a=1.0, b=2.0)) == value
 
 
 @pytest.mark.parametrize(
@@ -107,28 +107,28 @@ def test_logic_and_signs_are_pythons(text, value):
 )
 def test_an_error_says_what_is_wrong(text, message):
     with pytest.raises(FormulaError, match=message):
-        Formula(text)
+        KnobFormula(text)
 
 
 def test_a_formula_of_a_thousand_characters_is_read():
     text = f"max({'1,' * 497}9)"
     assert len(text) == 1000
-    assert Formula(text).value(Known()) == 9
+    assert KnobFormula(text).value(Known()) == 9
 
 
 def test_a_division_by_zero_names_the_formula():
     with pytest.raises(FormulaError, match="1 / 0 cannot be computed: "):
-        Formula("1 / 0").value(Known())
+        KnobFormula("1 / 0").value(Known())
 
 
 def test_a_fact_that_is_missing_is_named():
     with pytest.raises(MissingFactError, match=r"^heap$"):
-        Formula("heap * 2").value(Known())
+        KnobFormula("heap * 2").value(Known())
 
 
 def test_formulas_are_equal_by_their_text():
-    assert Formula("a + 1") == Formula("a  +  1")
-    assert hash(Formula("a + 1")) == hash(Formula("a  +  1"))
-    assert Formula("a + 1") != Formula("a + 2")
-    assert Formula("a + 1") != "a + 1"
-    assert len({Formula("a"), Formula("b")}) == 2
+    assert KnobFormula("a + 1") == KnobFormula("a  +  1")
+    assert hash(KnobFormula("a + 1")) == hash(KnobFormula("a  +  1"))
+    assert KnobFormula("a + 1") != KnobFormula("a + 2")
+    assert KnobFormula("a + 1") != "a + 1"
+    assert len({KnobFormula("a"), KnobFormula("b")}) == 2

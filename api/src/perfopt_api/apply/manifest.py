@@ -11,7 +11,7 @@ class LiteralBlock(str):
     __slots__ = ()
 
 
-class _Dumper(yaml.SafeDumper):
+class _ManifestDumper(yaml.SafeDumper):
     """Prints literal blocks and no aliases, which nobody wants to read in a manifest."""
 
     def ignore_aliases(self, _: Any) -> bool:
@@ -22,9 +22,9 @@ def _represent_block(dumper: yaml.SafeDumper, text: LiteralBlock) -> yaml.Scalar
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
 
-_Dumper.add_representer(LiteralBlock, _represent_block)
+_ManifestDumper.add_representer(LiteralBlock, _represent_block)
 
 
 def to_yaml(value: Any) -> str:
     """Prints a manifest, keys in their own order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.dump(value, Dumper=_ManifestDumper, sort_keys=False, allow_unicode=True, width=1000)

@@ -11,7 +11,7 @@ from perfopt.cli.options import config_option, load
 from perfopt.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from perfopt_api.events.republish import Republication
+    from perfopt_api.events.republish import RepublishedEvents
     from perfopt_api.settings import ServiceSettings
 
 _CONNECT_SECONDS = 5.0
@@ -51,8 +51,8 @@ def _since(text: str | None) -> datetime | None:
     return datetime.now(UTC) - parse_duration(text, field="since")
 
 
-async def _republish(settings: "ServiceSettings", since: datetime | None) -> "Republication":
-    from perfopt_api.events.nats import Nats, event_stream
+async def _republish(settings: "ServiceSettings", since: datetime | None) -> "RepublishedEvents":
+    from perfopt_api.events.nats import NatsConnection, event_stream
     from perfopt_api.events.republish import republish
     from perfopt_api.store.database import Database
     from perfopt_api.store.outbox import PostgresOutbox
@@ -60,7 +60,7 @@ async def _republish(settings: "ServiceSettings", since: datetime | None) -> "Re
     stream = event_stream(settings.event_stream, settings.stream_replicas)
     database = Database(settings.database_url, pool_size=1)
     try:
-        nats = await Nats.connect(
+        nats = await NatsConnection.connect(
             settings.nats_url,
             name="perfopt-events",
             within=_CONNECT_SECONDS,

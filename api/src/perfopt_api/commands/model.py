@@ -13,7 +13,7 @@ from perfopt.cli.options import config_option, format_option, load, settings_opt
 
 if TYPE_CHECKING:
     from perfopt.config import Config
-    from perfopt_api.registry.replay import Question, Replay
+    from perfopt_api.registry.replay import ReplayRequest, ReplayResult
     from perfopt_api.store.models import PostgresModels, RegisteredModel
 
 kind_option = click.option(
@@ -112,7 +112,7 @@ def compare(
 
     config = load(config_file)
 
-    async def run(models: "PostgresModels") -> "Replay":
+    async def run(models: "PostgresModels") -> "ReplayResult":
         _, incumbent, candidate = await contenders(models, await _kind(models, kind), version, against)
         return await _replay(incumbent, candidate, config, asked)
 
@@ -135,12 +135,12 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
     are kept with the model either way. Workers take up the new model within seconds.
     """
     from perfopt.errors import ConflictError
-    from perfopt_api.registry.promotion import Promoted, contenders, decide
+    from perfopt_api.registry.promotion import PromotionResult, contenders, decide
     from perfopt_api.registry.text import replay_table
 
     config = load(config_file)
 
-    async def run(models: "PostgresModels") -> Promoted:
+    async def run(models: "PostgresModels") -> PromotionResult:
         candidate_model, incumbent, candidate = await contenders(models, await _kind(models, kind), version)
         found = await _replay(incumbent, candidate, config, asked)
         return await decide(models, candidate_model, found, by or _user())
@@ -209,7 +209,7 @@ def _with_registry[T](config_file: Path | None, use: "Callable[[PostgresModels],
     return asyncio.run(run())
 
 
-async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[str, Any]) -> "Replay":
+async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[str, Any]) -> "ReplayResult":
     from perfopt.sources.factory import open_source, source_config, with_price_books
     from perfopt_api.registry.replay import replay
 
@@ -230,12 +230,12 @@ async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[
         await source.close()
 
 
-def _question(asked: dict[str, Any]) -> "Question":
+def _question(asked: dict[str, Any]) -> "ReplayRequest":
     from perfopt.domain.period import parse_duration, parse_instant
-    from perfopt_api.registry.replay import Question
+    from perfopt_api.registry.replay import ReplayRequest
 
     begin, until = asked["begin"], asked["until"]
-    return Question(
+    return ReplayRequest(
         names=asked["names"] or None,
         begin=None if begin is None else parse_instant(begin, field="from"),
         until=None if until is None else parse_instant(until, field="until"),

@@ -25,7 +25,7 @@ JOB_SUBJECT = "perfopt.jobs.analyze"
 FINISHED_SUBJECT = "perfopt.jobs.finished"
 
 
-class Nats:
+class NatsConnection:
     """A connection that comes back by itself after the server was away.
 
     Attributes:
@@ -48,7 +48,7 @@ class Nats:
         within: float,
         ca_file: str | None = None,
         credentials_file: str | None = None,
-    ) -> "Nats":
+    ) -> "NatsConnection":
         """Connects, trying again until the time is over.
 
         Args:
@@ -186,7 +186,7 @@ def job_stream(name: str, replicas: int) -> StreamConfig:
     )
 
 
-async def ensure_stream(connection: Nats, wanted: StreamConfig) -> None:
+async def ensure_stream(connection: NatsConnection, wanted: StreamConfig) -> None:
     """Creates a stream unless it is there, and adds subjects that a version before did not have.
 
     What an operator changed about an existing one stays.

@@ -11,7 +11,7 @@ from nats.js.api import PubAck, StreamConfig
 
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.events.message import EventMessage
-from perfopt_api.events.nats import Nats, ensure_stream
+from perfopt_api.events.nats import NatsConnection, ensure_stream
 from perfopt_api.store.outbox import Publish
 from perfopt_api.supervision import BackgroundTask
 
@@ -39,7 +39,7 @@ class Relay(BackgroundTask):
     name = "relay"
     pause_seconds = 1.0
 
-    def __init__(self, outbox: Outbox, connection: Nats, stream: StreamConfig) -> None:
+    def __init__(self, outbox: Outbox, connection: NatsConnection, stream: StreamConfig) -> None:
         self._outbox = outbox
         self._connection = connection
         self._stream = stream
@@ -102,7 +102,7 @@ class Relay(BackgroundTask):
         return True
 
 
-async def publish_event(connection: Nats, stream: StreamConfig, message: EventMessage) -> PubAck:
+async def publish_event(connection: NatsConnection, stream: StreamConfig, message: EventMessage) -> PubAck:
     """Publishes one event to the stream.
 
     Raises:

@@ -9,12 +9,12 @@ from nats.js.api import StreamConfig
 
 from perfopt.errors import InvalidInputError
 from perfopt_api.events.message import EventMessage
-from perfopt_api.events.nats import Nats, ensure_stream
+from perfopt_api.events.nats import NatsConnection, ensure_stream
 from perfopt_api.events.relay import publish_event
 from perfopt_api.store.outbox import PostgresOutbox
 
 
-class Republication(msgspec.Struct, frozen=True, kw_only=True):
+class RepublishedEvents(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the events of the outbox.
 
     Attributes:
@@ -31,8 +31,8 @@ class Republication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def republish(
-    outbox: PostgresOutbox, connection: Nats, stream: StreamConfig, since: datetime | None = None
-) -> Republication:
+    outbox: PostgresOutbox, connection: NatsConnection, stream: StreamConfig, since: datetime | None = None
+) -> RepublishedEvents:
     """Publishes every event of the outbox, oldest first, under its own id; NATS drops those that it has.
 
     Args:
@@ -45,7 +45,7 @@ async def republish(
         UnavailableError: PostgreSQL or NATS is not reachable; what went out before stays.
     """
     await ensure_stream(connection, stream)
-    counts = dict.fromkeys(Republication.__struct_fields__, 0)
+    counts = dict.fromkeys(RepublishedEvents.__struct_fields__, 0)
     async for batch in outbox.batches(since):
         stored: list[UUID] = []
         for message in batch:
@@ -54,10 +54,10 @@ async def republish(
             if fate in ("published", "present"):
                 stored.append(message.event_id)
         await outbox.mark_published(stored)
-    return Republication(**counts)
+    return RepublishedEvents(**counts)
 
 
-async def _publish(connection: Nats, stream: StreamConfig, message: EventMessage) -> str:
+async def _publish(connection: NatsConnection, stream: StreamConfig, message: EventMessage) -> str:
     try:
         answer = await publish_event(connection, stream, message)
     except InvalidInputError:
@@ -67,7 +67,7 @@ async def _publish(connection: Nats, stream: StreamConfig, message: EventMessage
     return "present" if await _holds(connection, answer.stream, answer.seq, message.event_id) else "dropped"
 
 
-async def _holds(connection: Nats, stream: str, sequence: int, event_id: UUID) -> bool:
+async def _holds(connection: NatsConnection, stream: str, sequence: int, event_id: UUID) -> bool:
     """Returns whether the copy that NATS remembers is still in the stream."""
     with connection.translated():
         try:

@@ -9,7 +9,7 @@ from litestar.params import FromQuery, QueryParameter
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationType
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 
 
 @get(
@@ -19,7 +19,7 @@ from perfopt_api.http.ports import Ports
     tags=["Recommendations"],
 )
 async def get_accuracy(
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     service_name: Annotated[
         str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
     ] = None,

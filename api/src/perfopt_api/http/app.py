@@ -30,7 +30,7 @@ from perfopt_api.http.body import body_of
 from perfopt_api.http.bodytime import BodyTimeout
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
 from perfopt_api.http.links import PREFIX
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.requestlog import RequestLog
 
 # Parameters of handlers that are not of the address.
@@ -38,7 +38,7 @@ _INJECTED = frozenset({"request", "ports", "analysis", "wish"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
-def create_app(ports: Ports, lifespan: Sequence[Lifespan] = ()) -> Litestar:
+def create_app(ports: ApiPorts, lifespan: Sequence[Lifespan] = ()) -> Litestar:
     """Returns the application.
 
     Args:

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from perfopt_api.events.schema import asyncapi_document, event_json_schema
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 
 
 @get("/api/v1/events/schema.json", include_in_schema=False)
@@ -18,7 +18,7 @@ async def event_schema() -> Response[bytes]:
 
 
 @get("/asyncapi.json", include_in_schema=False)
-async def asyncapi_json(ports: NamedDependency[Ports]) -> Response[bytes]:
+async def asyncapi_json(ports: NamedDependency[ApiPorts]) -> Response[bytes]:
     """Serves the AsyncAPI document."""
     document = asyncapi_document(version=version("perfopt-api"), stream=ports.settings.event_stream)
     return _json(document, "application/json")

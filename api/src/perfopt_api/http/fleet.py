@@ -13,7 +13,7 @@ from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError
 from perfopt.fleet import FleetView, NodeBudget, fleet_view, states_in_force
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports, all_recommendations
+from perfopt_api.http.ports import ApiPorts, all_recommendations
 
 
 @get(
@@ -23,7 +23,7 @@ from perfopt_api.http.ports import Ports, all_recommendations
     tags=["Recommendations"],
 )
 async def get_fleet(
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     price_book: Annotated[
         str | None,
         QueryParameter(description="A configured book with node types, or example:NAME.", max_length=100),
@@ -45,7 +45,7 @@ async def get_fleet(
     return await asyncio.to_thread(fleet_view, states, book, None if budget is None else NodeBudget(budget))
 
 
-def _book(ports: Ports, name: str | None) -> PriceBook:
+def _book(ports: ApiPorts, name: str | None) -> PriceBook:
     if name is not None and name.startswith(EXAMPLE):
         return example_book(name)
     books = ports.config.price_books

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 
 from perfopt.errors import PerfoptError
 from perfopt_api.http.errors import problem_response
-from perfopt_api.http.ports import Checks, Ports
+from perfopt_api.http.ports import ApiPorts, Checks
 from perfopt_api.http.problems import FieldError, Problem
 
 CHECK_SECONDS = 2.0
@@ -34,7 +34,9 @@ async def live() -> Health:
 
 
 @get("/health/ready", operation_id="ready", summary="Can it work?", tags=["Health"])
-async def ready(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[Health | Problem]:
+async def ready(
+    request: Request[Any, Any, Any], ports: NamedDependency[ApiPorts]
+) -> Response[Health | Problem]:
     """Answers 200 while PostgreSQL takes writes, its schema fits and NATS answers, else 503."""
     return await readiness(request, ports.checks)
 

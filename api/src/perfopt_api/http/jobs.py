@@ -23,9 +23,9 @@ from perfopt.metrics.snapshot import check_steps
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.errors import IdempotencyKeyReusedError
 from perfopt_api.http.links import PREFIX, page_headers, public_url
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.preferences import preferred_wait
-from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, Created
+from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _log = structlog.get_logger("perfopt_api.http")
@@ -33,7 +33,7 @@ _log = structlog.get_logger("perfopt_api.http")
 
 async def new_job(
     request: Request[Any, Any, Any],
-    ports: Ports,
+    ports: ApiPorts,
     analysis: PerformanceAnalysisRequest,
     key: str | None,
     prefer: list[str],
@@ -83,8 +83,8 @@ def _source_config(source: str | None, config: Config) -> SourceConfig:
 
 
 async def _create(
-    ports: Ports, analysis: PerformanceAnalysisRequest, key: str | None, requester: str | None
-) -> Created:
+    ports: ApiPorts, analysis: PerformanceAnalysisRequest, key: str | None, requester: str | None
+) -> CreatedJob:
     if key is None:
         return await ports.store.create_job(analysis, requester=requester)
     if not _KEY.fullmatch(key):
@@ -106,7 +106,7 @@ async def _create(
         ) from None
 
 
-async def _enqueue(ports: Ports, job_id: str) -> None:
+async def _enqueue(ports: ApiPorts, job_id: str) -> None:
     try:
         await ports.queue.enqueue(job_id)
     except UnavailableError as error:
@@ -117,7 +117,7 @@ async def _enqueue(ports: Ports, job_id: str) -> None:
 @post("/analyze", status_code=202, operation_id="analyze", summary="Ask for an analysis", tags=["Jobs"])
 async def analyze(
     request: Request[Any, Any, Any],
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     analysis: NamedDependency[PerformanceAnalysisRequest],
     idempotency_key: Annotated[
         str | None,
@@ -140,7 +140,7 @@ async def analyze(
 @get("/jobs", operation_id="listJobs", summary="List jobs, newest first", tags=["Jobs"])
 async def list_jobs(
     request: Request[Any, Any, Any],
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     service_name: Annotated[
         str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
     ] = None,
@@ -157,7 +157,7 @@ async def list_jobs(
 
 
 @get("/jobs/{job_id:str}", operation_id="getJob", summary="Look at a job", tags=["Jobs"])
-async def get_job(ports: NamedDependency[Ports], job_id: FromPath[str]) -> OptimizationJob:
+async def get_job(ports: NamedDependency[ApiPorts], job_id: FromPath[str]) -> OptimizationJob:
     """Shows a job with its recommendations, what was declined and why, and warnings."""
     require_plain(job_id, "job_id")
     job = await ports.store.get_job(job_id)

@@ -7,13 +7,13 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.models import RegisteredModel
 
 
 @get("/models", operation_id="listModels", summary="List registered models", tags=["Models"])
 async def list_models(
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     kind: Annotated[
         str | None, QueryParameter(description="Only models of this kind, such as sizing.", max_length=50)
     ] = None,

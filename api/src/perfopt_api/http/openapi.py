@@ -20,7 +20,7 @@ from perfopt.fleet import FleetView
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http.docs import DocsPage, docs_router
 from perfopt_api.http.health import Health
-from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Kind, Problem
+from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Problem, ProblemKind
 from perfopt_api.store.models import RegisteredModel
 
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
@@ -35,7 +35,7 @@ _MODELS = (
     PluginInfo,
     RegisteredModel,
     Health,
-    Kind,
+    ProblemKind,
     Problem,
 )
 _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
@@ -223,7 +223,7 @@ async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     summary="Explain a problem",
     tags=["Health"],
 )
-async def problem_kind(code: FromPath[str]) -> Kind:
+async def problem_kind(code: FromPath[str]) -> ProblemKind:
     """Explains the type of a problem document."""
     if code not in KINDS:
         raise NotFoundError(f"There is no kind of problem {code!r}.", remedy=f"Known: {', '.join(KINDS)}.")

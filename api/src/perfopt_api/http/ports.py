@@ -13,7 +13,7 @@ from perfopt_api.jobs.waiter import JobWaiter
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.models import RegisteredModel
-from perfopt_api.store.port import MAX_LIMIT, Store
+from perfopt_api.store.port import MAX_LIMIT, JobStore
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 """What must answer before a process counts as ready, by name; each raises UnavailableError."""
@@ -31,7 +31,7 @@ class ModelListing(Protocol):
         """Lists the models by kind, newest version first; raises UnavailableError."""
 
 
-async def all_recommendations(store: Store, **wanted: Any) -> list[OptimizationRecommendation]:
+async def all_recommendations(store: JobStore, **wanted: Any) -> list[OptimizationRecommendation]:
     """Returns every page of a listing; see Store.list_recommendations for what may be wanted."""
     found: list[OptimizationRecommendation] = []
     cursor = None
@@ -43,7 +43,7 @@ async def all_recommendations(store: Store, **wanted: Any) -> list[OptimizationR
             return found
 
 
-class Ports:
+class ApiPorts:
     """The ports of the API.
 
     Attributes:
@@ -61,7 +61,7 @@ class Ports:
         self,
         *,
         checks: Checks,
-        store: Store,
+        store: JobStore,
         queue: JobQueue,
         waiter: JobWaiter,
         models: ModelListing,

@@ -43,7 +43,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error_id: str | None = None
 
 
-class Kind(msgspec.Struct, frozen=True):
+class ProblemKind(msgspec.Struct, frozen=True):
     """A kind of problem: its HTTP status, its title, and what it means to the caller."""
 
     status: int
@@ -51,39 +51,59 @@ class Kind(msgspec.Struct, frozen=True):
     meaning: str
 
 
-KINDS: dict[str, Kind] = {
-    "invalid_input": Kind(400, "Invalid request", "A field, parameter or header is wrong: correct it."),
-    "malformed_json": Kind(400, "Malformed JSON", "The body cannot be parsed as JSON."),
-    "unauthorized": Kind(401, "Not authorized", "Send a configured token as `Authorization: Bearer`."),
-    "not_found": Kind(404, "Not found", "What was named does not exist."),
-    "no_such_path": Kind(404, "No such path", "The API has no such path; see /docs."),
-    "method_not_allowed": Kind(405, "Method not allowed", "The header Allow lists the methods of this path."),
-    "not_acceptable": Kind(406, "Not acceptable", "The API answers in JSON only: accept application/json."),
-    "request_timeout": Kind(408, "Request timeout", "The body did not arrive in time: send it at once."),
-    "ambiguous": Kind(409, "Ambiguous name", "Several things match: name one of the candidates in full."),
-    "conflict": Kind(409, "Conflict", "The request is right, but the present state does not allow it."),
-    "executor_not_configured": Kind(
+KINDS: dict[str, ProblemKind] = {
+    "invalid_input": ProblemKind(
+        400, "Invalid request", "A field, parameter or header is wrong: correct it."
+    ),
+    "malformed_json": ProblemKind(400, "Malformed JSON", "The body cannot be parsed as JSON."),
+    "unauthorized": ProblemKind(401, "Not authorized", "Send a configured token as `Authorization: Bearer`."),
+    "not_found": ProblemKind(404, "Not found", "What was named does not exist."),
+    "no_such_path": ProblemKind(404, "No such path", "The API has no such path; see /docs."),
+    "method_not_allowed": ProblemKind(
+        405, "Method not allowed", "The header Allow lists the methods of this path."
+    ),
+    "not_acceptable": ProblemKind(
+        406, "Not acceptable", "The API answers in JSON only: accept application/json."
+    ),
+    "request_timeout": ProblemKind(
+        408, "Request timeout", "The body did not arrive in time: send it at once."
+    ),
+    "ambiguous": ProblemKind(
+        409, "Ambiguous name", "Several things match: name one of the candidates in full."
+    ),
+    "conflict": ProblemKind(
+        409, "Conflict", "The request is right, but the present state does not allow it."
+    ),
+    "executor_not_configured": ProblemKind(
         409, "No executor is configured", "This service may not change a cluster: use dry_run or export."
     ),
-    "unsupported_kind": Kind(409, "Unsupported kind", "No patch can be written for this kind of workload."),
-    "payload_too_large": Kind(413, "Payload too large", "The body is over the configured limit."),
-    "unsupported_media_type": Kind(415, "Unsupported media type", "Send the body as application/json."),
-    "idempotency_key_reused": Kind(
+    "unsupported_kind": ProblemKind(
+        409, "Unsupported kind", "No patch can be written for this kind of workload."
+    ),
+    "payload_too_large": ProblemKind(413, "Payload too large", "The body is over the configured limit."),
+    "unsupported_media_type": ProblemKind(
+        415, "Unsupported media type", "Send the body as application/json."
+    ),
+    "idempotency_key_reused": ProblemKind(
         422, "Idempotency-Key was used before", "The key came with another body before: take a new key."
     ),
-    "quota_exceeded": Kind(
+    "quota_exceeded": ProblemKind(
         429, "Quota exceeded", "Too many of your jobs are not finished: try again when some are."
     ),
-    "internal_error": Kind(500, "Internal error", "A fault of this service; its log has the error_id."),
-    "source_error": Kind(502, "Metric source failed", "The metric source refused or answered nonsense."),
-    "source_unavailable": Kind(
+    "internal_error": ProblemKind(
+        500, "Internal error", "A fault of this service; its log has the error_id."
+    ),
+    "source_error": ProblemKind(
+        502, "Metric source failed", "The metric source refused or answered nonsense."
+    ),
+    "source_unavailable": ProblemKind(
         503, "Metric source unavailable", "The metric source is down: try again later."
     ),
-    "unavailable": Kind(
+    "unavailable": ProblemKind(
         503, "Service unavailable", "A part of the service is not reachable: try again later."
     ),
-    "overloaded": Kind(
+    "overloaded": ProblemKind(
         503, "Overloaded", "The service has more to do than it can: try again a little later."
     ),
-    "no_data": Kind(422, "No data", "The source holds nothing for the workload in the period."),
+    "no_data": ProblemKind(422, "No data", "The source holds nothing for the workload in the period."),
 }

@@ -14,7 +14,7 @@ from perfopt.errors import NotFoundError
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.links import PREFIX, page_headers
-from perfopt_api.http.ports import Ports
+from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
 
 _log = structlog.get_logger("perfopt_api.http")
@@ -28,7 +28,7 @@ _log = structlog.get_logger("perfopt_api.http")
 )
 async def list_recommendations(
     request: Request[Any, Any, Any],
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     service_name: Annotated[
         str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
     ] = None,
@@ -62,7 +62,7 @@ async def list_recommendations(
     tags=["Recommendations"],
 )
 async def get_recommendation(
-    ports: NamedDependency[Ports], recommendation_id: FromPath[str]
+    ports: NamedDependency[ApiPorts], recommendation_id: FromPath[str]
 ) -> OptimizationRecommendation:
     """Shows a recommendation with its evidence, superseded or not."""
     made, _ = await _found(ports, recommendation_id)
@@ -78,7 +78,7 @@ async def get_recommendation(
 )
 async def apply_recommendation(
     request: Request[Any, Any, Any],
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     wish: NamedDependency[ApplyRecommendationRequest],
     recommendation_id: FromPath[str],
 ) -> OptimizationJob:
@@ -97,7 +97,7 @@ async def apply_recommendation(
     return answer(wish, job, made, ports.now(), ports.settings.base_url)
 
 
-async def _found(ports: Ports, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:
+async def _found(ports: ApiPorts, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:
     require_plain(recommendation_id, "recommendation_id")
     found = await ports.store.get_recommendation(recommendation_id)
     if found is None:

@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.errors import AmbiguousError, InvalidInputError, NotFoundError
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.ports import Ports, all_recommendations
+from perfopt_api.http.ports import ApiPorts, all_recommendations
 from perfopt_api.scaling.plan import demand_at, with_live
 
 MAX_HORIZON = timedelta(days=31)
@@ -34,7 +34,7 @@ _HorizonParameter = Annotated[str, QueryParameter(description="Horizon of the pl
     tags=["Recommendations"],
 )
 async def get_demand(
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     service: FromPath[str],
     workload: _WorkloadParameter = None,
     horizon: _HorizonParameter = "6h",
@@ -48,7 +48,7 @@ async def get_demand(
 
 @get("/scaling/{name:path}", include_in_schema=False)
 async def get_demand_of_full_name(
-    ports: NamedDependency[Ports],
+    ports: NamedDependency[ApiPorts],
     name: FromPath[str],
     workload: _WorkloadParameter = None,
     horizon: _HorizonParameter = "6h",
@@ -59,7 +59,7 @@ async def get_demand_of_full_name(
     return await _demand(ports, name.removesuffix(_END).strip("/"), workload, horizon)
 
 
-async def _demand(ports: Ports, service: str, workload: str | None, horizon: str) -> ScalingDemand:
+async def _demand(ports: ApiPorts, service: str, workload: str | None, horizon: str) -> ScalingDemand:
     for name, text in (("service", service), ("workload", workload)):
         require_plain(text, name)
     ahead = parse_duration(horizon, field="horizon")
@@ -71,7 +71,7 @@ async def _demand(ports: Ports, service: str, workload: str | None, horizon: str
     return with_live(plan, await ports.live.of(made, source, now))
 
 
-async def _in_force(ports: Ports, service: str, workload: str | None) -> OptimizationRecommendation:
+async def _in_force(ports: ApiPorts, service: str, workload: str | None) -> OptimizationRecommendation:
     known = await all_recommendations(
         ports.store,
         service_name=service,

@@ -10,10 +10,10 @@ from perfopt_api.http.errors import EXCEPTION_HANDLERS
 from perfopt_api.http.health import Health, live, readiness
 from perfopt_api.http.ports import Checks
 from perfopt_api.http.problems import FieldError, Problem
-from perfopt_api.supervision import Supervisor
+from perfopt_api.supervision import TaskSupervisor
 
 
-def create_worker_app(checks: Checks, supervisor: Supervisor) -> Litestar:
+def create_worker_app(checks: Checks, supervisor: TaskSupervisor) -> Litestar:
     """Returns the application with `/health/live`, `/health/ready` and `/metrics`.
 
     Args:
@@ -34,7 +34,9 @@ def create_worker_app(checks: Checks, supervisor: Supervisor) -> Litestar:
 
 @get("/health/ready")
 async def worker_ready(
-    request: Request[Any, Any, Any], checks: NamedDependency[Checks], supervisor: NamedDependency[Supervisor]
+    request: Request[Any, Any, Any],
+    checks: NamedDependency[Checks],
+    supervisor: NamedDependency[TaskSupervisor],
 ) -> Response[Health | Problem]:
     """Answers 200 while PostgreSQL takes writes, NATS answers and no background task fails, else 503."""
     failing = [FieldError(field=name, message=reason) for name, reason in supervisor.failing.items()]

@@ -14,7 +14,15 @@ from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Optim
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.policy import WorkerPolicy
-from perfopt_api.store.port import DID_NOT_RUN, Claim, Finish, JobClass, JobError, WorkStore, why_not_again
+from perfopt_api.store.port import (
+    DID_NOT_RUN,
+    FinishResult,
+    JobClaim,
+    JobClass,
+    JobError,
+    WorkStore,
+    why_not_again,
+)
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
@@ -26,7 +34,7 @@ _WAKE_LATER_SECONDS = 0.05  # than the job may be claimed
 _log = structlog.get_logger(__name__)
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue is answered.
 
     Attributes:
@@ -36,7 +44,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     again_after: float | None = None
 
 
-class Execution:
+class JobRunner:
     """Does the next job each time it is woken.
 
     Args:
@@ -59,7 +67,7 @@ class Execution:
         self._policy = policy
         self._lease = timedelta(seconds=policy.lease_seconds)
 
-    async def run(self, working: Working, lowest: JobClass = JobClass.FLEET) -> Outcome | None:
+    async def run(self, working: Working, lowest: JobClass = JobClass.FLEET) -> JobOutcome | None:
         """Claims the next job, works on it under the lease, and stores what came of it.
 
         Args:
@@ -82,7 +90,7 @@ class Execution:
             if work.done():
                 return work.result()
             _log.warning("lease_lost", job_id=claim.job_id, attempt=claim.attempt)
-            return Outcome(again_after=self._policy.lease_seconds)
+            return JobOutcome(again_after=self._policy.lease_seconds)
         except asyncio.CancelledError:
             work.cancel()
             with contextlib.suppress(UnavailableError):
@@ -93,7 +101,7 @@ class Execution:
                 task.cancel()
             await asyncio.gather(work, beat, return_exceptions=True)
 
-    async def _keep(self, claim: Claim, working: Working) -> None:
+    async def _keep(self, claim: JobClaim, working: Working) -> None:
         """Renews the lease; returns when it is lost."""
         while True:
             await asyncio.sleep(self._policy.lease_seconds / 3)
@@ -102,7 +110,7 @@ class Execution:
                     return
                 await working()
 
-    async def _work(self, claim: Claim) -> Outcome:
+    async def _work(self, claim: JobClaim) -> JobOutcome:
         started = time.monotonic()
         service = claim.body.get("service_name")
         log = _log.bind(job_id=claim.job_id, service_name=service, attempt=claim.attempt)
@@ -136,15 +144,17 @@ class Execution:
         )
         return outcome
 
-    async def _retry(self, claim: Claim, error: JobError) -> Outcome:
+    async def _retry(self, claim: JobClaim, error: JobError) -> JobOutcome:
         if claim.attempt >= self._policy.max_attempts:
             tried = f"{error.message} ({claim.attempt} attempts)"
             return await self._end(claim, None, msgspec.structs.replace(error, message=tried))
         delay = min(self._policy.backoff_seconds * 2 ** (claim.attempt - 1), _LONGEST_BACKOFF)
         await self._store.release(claim, retry_in=timedelta(seconds=delay), count_attempt=True)
-        return Outcome(again_after=delay + _WAKE_LATER_SECONDS)
+        return JobOutcome(again_after=delay + _WAKE_LATER_SECONDS)
 
-    async def _end(self, claim: Claim, result: AnalysisResult | None, error: JobError | None) -> Outcome:
+    async def _end(
+        self, claim: JobClaim, result: AnalysisResult | None, error: JobError | None
+    ) -> JobOutcome:
         """Stores the end of a job, trying for as long as the lease while PostgreSQL is away."""
         deadline = time.monotonic() + self._policy.lease_seconds
         while True:
@@ -157,14 +167,16 @@ class Execution:
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
             except PerfoptError as refused:
                 result, error = None, job_error(refused)
-        if stored is Finish.LEASE_LOST:
-            return Outcome(again_after=self._policy.lease_seconds)
-        if stored is Finish.DONE:
+        if stored is FinishResult.LEASE_LOST:
+            return JobOutcome(again_after=self._policy.lease_seconds)
+        if stored is FinishResult.DONE:
             with contextlib.suppress(UnavailableError):  # who waits looks for himself, too
                 await self._finished(claim.job_id)
-        return Outcome()
+        return JobOutcome()
 
-    async def _store_end(self, claim: Claim, result: AnalysisResult | None, error: JobError | None) -> Finish:
+    async def _store_end(
+        self, claim: JobClaim, result: AnalysisResult | None, error: JobError | None
+    ) -> FinishResult:
         if error is not None:
             return await self._store.fail_job(claim, error, result)
         assert result is not None, "a job ends with a result or an error"

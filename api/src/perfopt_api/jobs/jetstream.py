@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
-from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, Nats, ensure_stream
+from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, NatsConnection, ensure_stream
 from perfopt_api.store.port import JobClass
 from perfopt_api.telemetry import SET_ASIDE
 
@@ -28,7 +28,7 @@ class JetStreamJobQueue:
         stream: of the work queue, which must exist.
     """
 
-    def __init__(self, connection: Nats, stream: str) -> None:
+    def __init__(self, connection: NatsConnection, stream: str) -> None:
         self._connection = connection
         self._stream = stream
 
@@ -88,7 +88,7 @@ class JetStreamDeliveries:
 
     lowest = JobClass.FLEET
 
-    def __init__(self, connection: Nats, stream: StreamConfig, ack_wait: float) -> None:
+    def __init__(self, connection: NatsConnection, stream: StreamConfig, ack_wait: float) -> None:
         self._connection = connection
         self._stream = stream
         self._ack_wait = ack_wait
@@ -139,7 +139,7 @@ class JetStreamDeliveries:
 class FinishedJobs:
     """Announces finished jobs to waiting API processes; they look for themselves if the message is lost."""
 
-    def __init__(self, connection: Nats) -> None:
+    def __init__(self, connection: NatsConnection) -> None:
         self._connection = connection
 
     async def announce(self, job_id: str) -> None:

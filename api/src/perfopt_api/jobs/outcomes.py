@@ -18,7 +18,7 @@ from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_pla
 from perfopt.evaluation.proposals import proposal_of
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
-from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, Outcome
+from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, RecommendationOutcome
 from perfopt_api.supervision import BackgroundTask
 
 _BATCH = 100
@@ -32,7 +32,7 @@ OpenSource = Callable[[str | None], Awaitable[MetricSource]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class _OutcomeClaim:
     store: LeasedOutcomes
     due: DueOutcome
 
@@ -107,7 +107,7 @@ class OutcomeScorer(BackgroundTask):
         """
         owner = uuid4().hex
         claimed = [
-            _Claim(store, due)
+            _OutcomeClaim(store, due)
             for store in self._stores
             for due in await store.claim(self._now(), owner=owner, lease=_LEASE, limit=_BATCH)
         ]
@@ -116,7 +116,12 @@ class OutcomeScorer(BackgroundTask):
         return len(claimed)
 
     async def _score(
-        self, name: str | None, made_at: datetime, until: datetime, claims: Sequence[_Claim], owner: str
+        self,
+        name: str | None,
+        made_at: datetime,
+        until: datetime,
+        claims: Sequence[_OutcomeClaim],
+        owner: str,
     ) -> None:
         """Scores recommendations of one source and window with one read of the source."""
         try:
@@ -140,7 +145,9 @@ class OutcomeScorer(BackgroundTask):
         for one in claims:
             await self._score_one(one, windows.get(one.due.workload, _GONE), owner)
 
-    async def _score_one(self, one: _Claim, found: WorkloadSnapshot | PerfoptError, owner: str) -> None:
+    async def _score_one(
+        self, one: _OutcomeClaim, found: WorkloadSnapshot | PerfoptError, owner: str
+    ) -> None:
         """Scores one recommendation; what goes wrong with it holds up no other."""
         if isinstance(found, PerfoptError) and not isinstance(found, NoDataError):
             await self._wait((one,), owner, str(found), _backoff(one.due))
@@ -153,19 +160,19 @@ class OutcomeScorer(BackgroundTask):
             return
         await self._write(one, outcome, owner)
 
-    async def _wait(self, claims: Sequence[_Claim], owner: str, reason: str, delay: timedelta) -> None:
+    async def _wait(self, claims: Sequence[_OutcomeClaim], owner: str, reason: str, delay: timedelta) -> None:
         """Tries again later; after 30 days it counts as not to be scored."""
         now = self._now()
         for one in claims:
             _, end = one.due.window
             if now - max(end, one.due.stored_at) > GIVE_UP:
-                given_up = Outcome(status="not_scored", applied=one.due.applied, reason=reason)
+                given_up = RecommendationOutcome(status="not_scored", applied=one.due.applied, reason=reason)
                 await self._write(one, given_up, owner)
             else:
                 until = now + min(max(delay, _SOONEST), _LATEST)
                 await one.store.postpone(one.due.key, until, owner=owner)
 
-    async def _write(self, one: _Claim, outcome: Outcome, owner: str) -> None:
+    async def _write(self, one: _OutcomeClaim, outcome: RecommendationOutcome, owner: str) -> None:
         if await one.store.record(one.due.key, outcome, owner=owner, now=self._now()):
             _log.info("outcome_recorded", key=one.due.key, status=outcome.status, accurate=outcome.accurate)
 
@@ -178,7 +185,7 @@ def _backoff(one: DueOutcome) -> timedelta:
     return _SOONEST * (1 << min(one.attempts, 8))
 
 
-def _window(one: _Claim) -> tuple[str, datetime, datetime]:
+def _window(one: _OutcomeClaim) -> tuple[str, datetime, datetime]:
     return one.due.source or "", *one.due.window
 
 
@@ -198,9 +205,9 @@ async def _windows(
     return found
 
 
-def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome:
+def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> RecommendationOutcome:
     if isinstance(found, PerfoptError):
-        return Outcome(status="not_scored", applied=due.applied, reason=found.message)
+        return RecommendationOutcome(status="not_scored", applied=due.applied, reason=found.message)
     state = parse_state(due.made[0].current_state)
     window = replace(found, workload=msgspec.structs.replace(found.workload, state=state))
     if due.together is None:
@@ -211,8 +218,8 @@ def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> Outcome
         scored = score_plan_outcome(parts, parse_state(due.together), window, applied=due.applied)
     score = scored.score
     if not score.scored:
-        return Outcome(status="not_scored", applied=due.applied, reason=score.reason)
-    return Outcome(
+        return RecommendationOutcome(status="not_scored", applied=due.applied, reason=score.reason)
+    return RecommendationOutcome(
         status="scored",
         applied=due.applied,
         accurate=score.accurate,

@@ -5,7 +5,7 @@ import contextlib
 
 from nats.aio.msg import Msg
 
-from perfopt_api.events.nats import JOB_SUBJECT, Nats
+from perfopt_api.events.nats import JOB_SUBJECT, NatsConnection
 from perfopt_api.store.port import JobClass
 
 _LOOK_SECONDS = 1.0
@@ -20,7 +20,7 @@ class ReservedDeliveries:
 
     lowest = JobClass.INTERACTIVE
 
-    def __init__(self, connection: Nats) -> None:
+    def __init__(self, connection: NatsConnection) -> None:
         self._connection = connection
         self._woken = asyncio.Event()
         self._subscribed = False

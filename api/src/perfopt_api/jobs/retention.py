@@ -12,7 +12,7 @@ _BATCH = 500
 _log = structlog.get_logger(__name__)
 
 
-class Retention(BackgroundTask):
+class RetentionTask(BackgroundTask):
     """Deletes hourly what has done its work.
 
     Args:

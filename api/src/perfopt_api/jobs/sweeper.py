@@ -11,7 +11,7 @@ _LIMIT = 500
 _MAX_PAUSE_SECONDS = 5.0
 
 
-class Sweeper(BackgroundTask):
+class JobSweeper(BackgroundTask):
     """Looks through the jobs that should be worked on.
 
     Args:

@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.errors import NotFoundError
-from perfopt_api.events.nats import FINISHED_SUBJECT, Nats
-from perfopt_api.store.port import Store
+from perfopt_api.events.nats import FINISHED_SUBJECT, NatsConnection
+from perfopt_api.store.port import JobStore
 
 _LOOK_SECONDS = 2.0
 
@@ -44,7 +44,7 @@ class NatsJobWaiter:
         max_waiters: callers that may wait at the same time.
     """
 
-    def __init__(self, store: Store, connection: Nats, *, max_waiters: int = 200) -> None:
+    def __init__(self, store: JobStore, connection: NatsConnection, *, max_waiters: int = 200) -> None:
         self._store = store
         self._connection = connection
         self._free = max_waiters

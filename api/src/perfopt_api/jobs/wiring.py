@@ -12,19 +12,19 @@ import structlog
 from perfopt.config import Config
 from perfopt.engine import Engine
 from perfopt.sources.factory import services_price_books
-from perfopt_api.backends import Backends, open_backends
+from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.events.nats import event_stream, job_stream
 from perfopt_api.events.relay import Relay
-from perfopt_api.jobs.execution import Analyse, Execution
+from perfopt_api.jobs.execution import Analyse, JobRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.outcomes import OpenSource, OutcomeScorer
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.reserved import ReservedDeliveries
-from perfopt_api.jobs.retention import Retention
+from perfopt_api.jobs.retention import RetentionTask
 from perfopt_api.jobs.sources import SourceAnalyzer
-from perfopt_api.jobs.sweeper import Sweeper
-from perfopt_api.jobs.worker import Deliveries, Worker
+from perfopt_api.jobs.sweeper import JobSweeper
+from perfopt_api.jobs.worker import WakeUpQueue, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
@@ -32,15 +32,15 @@ from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
-from perfopt_api.supervision import BackgroundTask, Supervisor
+from perfopt_api.supervision import BackgroundTask, TaskSupervisor
 
 _LAST_EVENTS_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
-BackgroundTasks = Callable[[Backends], Sequence[BackgroundTask]]
+BackgroundTasks = Callable[[ServiceBackends], Sequence[BackgroundTask]]
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
-ServeHealth = Callable[[Checks, Supervisor], AbstractAsyncContextManager[None]]
+ServeHealth = Callable[[Checks, TaskSupervisor], AbstractAsyncContextManager[None]]
 
 
 async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHealth) -> None:
@@ -81,7 +81,7 @@ def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) 
     """
     versions = {info.key: info.version for info in engine.registry.strategies}
 
-    def of(backends: Backends) -> Sequence[BackgroundTask]:
+    def of(backends: ServiceBackends) -> Sequence[BackgroundTask]:
         registry = PostgresModels(backends.database)
         outcomes = (PostgresOutcomes(backends.database), PostgresPlanOutcomes(backends.database))
         always: tuple[BackgroundTask, ...] = (
@@ -97,7 +97,7 @@ def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) 
         if settings.retention_days is None:
             return always
         keep = timedelta(days=settings.retention_days)
-        return (*always, Retention(PostgresRetention(backends.database), keep))
+        return (*always, RetentionTask(PostgresRetention(backends.database), keep))
 
     return of
 
@@ -131,7 +131,7 @@ async def serve_jobs(
     pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
-        supervisor = Supervisor((relay, sweeper, *tasks(backends)))
+        supervisor = TaskSupervisor((relay, sweeper, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):
             _log.info("worker_ready", concurrency=settings.worker_concurrency)
@@ -142,8 +142,8 @@ async def serve_jobs(
 
 
 def build_worker(
-    backends: Backends, settings: ServiceSettings, analyse: Analyse, policy: WorkerPolicy
-) -> tuple[Worker, Relay, Sweeper]:
+    backends: ServiceBackends, settings: ServiceSettings, analyse: Analyse, policy: WorkerPolicy
+) -> tuple[Worker, Relay, JobSweeper]:
     """Wires the worker, the relay and the sweeper of one process."""
     store = PostgresWorkStore(backends.database, base_url=settings.base_url)
     events = event_stream(settings.event_stream, settings.stream_replicas)
@@ -155,14 +155,14 @@ def build_worker(
         relay.wake()
         await announcements.announce(job_id)
 
-    execution = Execution(store, analyse, finished, policy)
+    execution = JobRunner(store, analyse, finished, policy)
     # Of several slots one never works for the fleet, so that whoever waits is not behind long jobs.
     reserved = settings.worker_concurrency > 1
-    slots: list[Deliveries] = [
+    slots: list[WakeUpQueue] = [
         JetStreamDeliveries(backends.nats, waiting, policy.lease_seconds)
         for _ in range(settings.worker_concurrency - reserved)
     ]
     if reserved:
         slots.append(ReservedDeliveries(backends.nats))
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
-    return Worker(slots, execution, policy.grace_seconds), relay, Sweeper(store, queue, policy)
+    return Worker(slots, execution, policy.grace_seconds), relay, JobSweeper(store, queue, policy)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from perfopt.errors import UnavailableError
-from perfopt_api.jobs.execution import Execution, Outcome
+from perfopt_api.jobs.execution import JobOutcome, JobRunner
 from perfopt_api.store.port import JobClass
 from perfopt_api.telemetry import BACKGROUND_FAILURES
 
@@ -18,7 +18,7 @@ _CRASH_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class Delivery(Protocol):
+class WakeUp(Protocol):
     """A wake-up: some job waits. Which one is done first is for PostgreSQL to say."""
 
     async def done(self) -> None:
@@ -34,7 +34,7 @@ class Delivery(Protocol):
         """Has the queue wait on."""
 
 
-class Deliveries(Protocol):
+class WakeUpQueue(Protocol):
     """The worker's end of the queue.
 
     Attributes:
@@ -43,7 +43,7 @@ class Deliveries(Protocol):
 
     lowest: JobClass
 
-    async def next(self, within: float) -> Delivery | None:
+    async def next(self, within: float) -> WakeUp | None:
         """Returns the next message, or None when none came in so many seconds."""
 
 
@@ -56,7 +56,7 @@ class Worker:
         grace_seconds: see WorkerPolicy.
     """
 
-    def __init__(self, slots: list[Deliveries], execution: Execution, grace_seconds: float) -> None:
+    def __init__(self, slots: list[WakeUpQueue], execution: JobRunner, grace_seconds: float) -> None:
         self._slots = slots
         self._execution = execution
         self._grace_seconds = grace_seconds
@@ -72,7 +72,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _slot(self, deliveries: Deliveries, stop: asyncio.Event) -> None:
+    async def _slot(self, deliveries: WakeUpQueue, stop: asyncio.Event) -> None:
         reachable = True
         while not stop.is_set():
             try:
@@ -90,7 +90,7 @@ class Worker:
                 BACKGROUND_FAILURES.labels("queue", "unexpected").inc()
                 await _unless(stop, asyncio.sleep(_CRASH_SECONDS))
 
-    async def _handle(self, delivery: Delivery, lowest: JobClass) -> None:
+    async def _handle(self, delivery: WakeUp, lowest: JobClass) -> None:
         try:
             outcome = await self._execution.run(delivery.working, lowest)
         except asyncio.CancelledError:
@@ -99,10 +99,10 @@ class Worker:
             raise
         except UnavailableError as error:
             _log.warning("job_waits", reason=error.message)
-            outcome = Outcome(again_after=_RETRY_SECONDS)
+            outcome = JobOutcome(again_after=_RETRY_SECONDS)
         except Exception:
             _log.exception("job_stopped")
-            outcome = Outcome(again_after=_CRASH_SECONDS)
+            outcome = JobOutcome(again_after=_CRASH_SECONDS)
         if outcome is None:
             await delivery.nothing()
         elif outcome.again_after is None:

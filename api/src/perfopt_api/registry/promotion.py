@@ -3,11 +3,11 @@
 import msgspec
 
 from perfopt.errors import ConflictError
-from perfopt_api.registry.replay import Contender, Replay
+from perfopt_api.registry.replay import ReplayModel, ReplayResult
 from perfopt_api.store.models import PostgresModels, RegisteredModel
 
 
-class Promoted(msgspec.Struct, frozen=True, kw_only=True):
+class PromotionResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a promotion.
 
     Attributes:
@@ -16,12 +16,12 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: RegisteredModel
-    replay: Replay
+    replay: ReplayResult
 
 
 async def contenders(
     registry: PostgresModels, kind: str, version: int, against: int | None = None
-) -> tuple[RegisteredModel, Contender, Contender]:
+) -> tuple[RegisteredModel, ReplayModel, ReplayModel]:
     """Returns a model, and the two to replay: the incumbent and the model itself.
 
     Args:
@@ -41,16 +41,18 @@ async def contenders(
         old = await registry.get(kind, against)
     if old is not None and old.version == version:
         raise ConflictError(f"Version {version} is what it would be compared with.", field="version")
-    incumbent = Contender(version=None, kind=kind) if old is None else await _contender(registry, old)
+    incumbent = ReplayModel(version=None, kind=kind) if old is None else await _contender(registry, old)
     return model, incumbent, await _contender(registry, model)
 
 
-async def _contender(registry: PostgresModels, model: RegisteredModel) -> Contender:
+async def _contender(registry: PostgresModels, model: RegisteredModel) -> ReplayModel:
     content = await registry.content(model)
-    return Contender(version=model.version, kind=model.kind, content=content, card=model.card)
+    return ReplayModel(version=model.version, kind=model.kind, content=content, card=model.card)
 
 
-async def decide(registry: PostgresModels, model: RegisteredModel, found: Replay, by: str) -> Promoted:
+async def decide(
+    registry: PostgresModels, model: RegisteredModel, found: ReplayResult, by: str
+) -> PromotionResult:
     """Makes a model active when the replay says that it is better; rejects it otherwise.
 
     Raises:
@@ -61,4 +63,4 @@ async def decide(registry: PostgresModels, model: RegisteredModel, found: Replay
         changed = await registry.activate(model, instead_of=found.incumbent_version, replay=figures, by=by)
     else:
         changed = await registry.reject(model, figures)
-    return Promoted(model=changed, replay=found)
+    return PromotionResult(model=changed, replay=found)

@@ -34,7 +34,7 @@ REPLAYED = (OptimizationType.RESOURCE_OPTIMIZATION,)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReplayRequest:
     """What to replay on.
 
     Attributes:
@@ -51,7 +51,7 @@ class Question:
     cuts: str = DEFAULT_CUTS
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a candidate against an incumbent, and what they are of.
 
     Attributes:
@@ -76,7 +76,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     comparison: PolicyComparison
 
 
-class Contender(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model to replay; without content it is what the configuration names, or what plugins ship."""
 
     version: int | None
@@ -90,15 +90,15 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(
-    incumbent: Contender,
-    candidate: Contender,
+    incumbent: ReplayModel,
+    candidate: ReplayModel,
     source: MetricSource,
-    question: Question,
+    question: ReplayRequest,
     config: Config,
     *,
     at: datetime,
     say: Callable[[str], None],
-) -> Replay:
+) -> ReplayResult:
     """Replays two models.
 
     Args:
@@ -132,7 +132,7 @@ async def replay(
             if walk.error is not None:
                 say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
             walks.append(walk)
-    return Replay(
+    return ReplayResult(
         at=at,
         source=source.name,
         incumbent_version=incumbent.version,
@@ -149,7 +149,7 @@ async def replay(
     )
 
 
-def _require_unseen(candidate: Contender, plan: OriginSchedule) -> None:
+def _require_unseen(candidate: ReplayModel, plan: OriginSchedule) -> None:
     """Refuses to judge a model on what it learnt from."""
     trained = candidate.card.get("trained_until")
     until = None if trained is None else parse_instant(str(trained), field="trained_until")
@@ -163,7 +163,7 @@ def _require_unseen(candidate: Contender, plan: OriginSchedule) -> None:
 
 
 def _workloads(
-    question: Question, inventory: Sequence[Workload], source: MetricSource
+    question: ReplayRequest, inventory: Sequence[Workload], source: MetricSource
 ) -> tuple[Workload, ...]:
     if question.names is not None:
         return tuple(resolve_workload(name, inventory) for name in question.names)
@@ -173,7 +173,7 @@ def _workloads(
 
 
 @contextlib.asynccontextmanager
-async def _engines(config: Config, *contenders: Contender) -> AsyncIterator[tuple[Engine, ...]]:
+async def _engines(config: Config, *contenders: ReplayModel) -> AsyncIterator[tuple[Engine, ...]]:
     registry = await asyncio.to_thread(backtest_registry, config)
     with contextlib.ExitStack() as stack:
         engines = tuple(stack.enter_context(open_engine(registry, config)) for _ in contenders)

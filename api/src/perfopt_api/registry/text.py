@@ -6,7 +6,7 @@ from datetime import datetime
 from perfopt.backtest import ConfidenceInterval
 from perfopt.cli.output.render import table
 from perfopt.domain.period import format_instant
-from perfopt_api.registry.replay import Replay
+from perfopt_api.registry.replay import ReplayResult
 from perfopt_api.store.models import RegisteredModel
 
 _FIGURES = (
@@ -43,7 +43,7 @@ def _by(at: datetime | None, who: str | None) -> str:
     return "-" if at is None else f"{format_instant(at)} by {who}"
 
 
-def replay_table(found: Replay) -> str:
+def replay_table(found: ReplayResult) -> str:
     """Returns the figures of a replay, the change of each that is decided by, and the verdict."""
     comparison = found.comparison
     old = "configured" if found.incumbent_version is None else f"version {found.incumbent_version}"

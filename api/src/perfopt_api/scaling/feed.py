@@ -52,7 +52,7 @@ class RecentDemand:
 
 
 @dataclass
-class _Track:
+class _TrackedWorkload:
     """What is known of a workload, and when it was asked for (monotonic seconds)."""
 
     name: str
@@ -86,7 +86,7 @@ class DemandFeed:
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._source: MetricSource | None = None
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, _TrackedWorkload] = {}
         self._tasks: dict[bool, asyncio.Task[None]] = {}
 
     async def recent(self, workload: str) -> RecentDemand:
@@ -99,7 +99,7 @@ class DemandFeed:
             PerfoptError: nothing is known of it, and why.
         """
         now = self._clock()
-        track = self._tracks.setdefault(workload, _Track(workload, now))
+        track = self._tracks.setdefault(workload, _TrackedWorkload(workload, now))
         track.asked = now
         for _ in range(2):  # a reading that was under way may not have been of this one
             task = self._refreshed(track, now)
@@ -121,7 +121,7 @@ class DemandFeed:
         if self._source is not None:
             await self._source.close()
 
-    def _refreshed(self, asked: _Track, now: float) -> asyncio.Task[None] | None:
+    def _refreshed(self, asked: _TrackedWorkload, now: float) -> asyncio.Task[None] | None:
         """Starts to read what is due of workloads in the state of this one; returns the reading under way."""
         self._tracks = {n: t for n, t in self._tracks.items() if now - t.asked < _FORGOTTEN_SECONDS}
         new = asked.recent is None
@@ -141,7 +141,7 @@ class DemandFeed:
         self._tasks[new] = asyncio.create_task(self._read(due))
         return self._tasks[new]
 
-    async def _read(self, tracks: Sequence[_Track]) -> None:
+    async def _read(self, tracks: Sequence[_TrackedWorkload]) -> None:
         try:
             async for found in self._snapshots(tracks):
                 track = self._tracks.get(str(found.workload.id))
@@ -157,7 +157,9 @@ class DemandFeed:
             _log.exception("demand_not_read")
             _failed(tracks, SourceError("Reading the source stopped on an unexpected error; see the log."))
 
-    async def _snapshots(self, tracks: Sequence[_Track]) -> AsyncIterator[WorkloadSnapshot | FailedSnapshot]:
+    async def _snapshots(
+        self, tracks: Sequence[_TrackedWorkload]
+    ) -> AsyncIterator[WorkloadSnapshot | FailedSnapshot]:
         source = self._source = self._source or await self._open()
         end = await source.latest()
         inventory = {str(workload.id): workload for workload in await source.inventory(end)}
@@ -176,7 +178,7 @@ class DemandFeed:
             track.read_until = end
 
 
-def _failed(tracks: Sequence[_Track], error: PerfoptError) -> None:
+def _failed(tracks: Sequence[_TrackedWorkload], error: PerfoptError) -> None:
     for track in tracks:
         track.error = error
 

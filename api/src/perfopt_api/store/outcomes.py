@@ -55,7 +55,7 @@ class DueOutcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.made[0].made_at, self.made[0].valid_until
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class RecommendationOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a recommendation came to.
 
     Attributes:
@@ -140,7 +140,7 @@ class LeasedOutcomes(ABC):
         await connection.execute(update(self.table).where(self.key == keys[0]).values(values))
         return ()
 
-    async def record(self, key: str, outcome: Outcome, *, owner: str, now: datetime) -> bool:
+    async def record(self, key: str, outcome: RecommendationOutcome, *, owner: str, now: datetime) -> bool:
         """Writes an outcome; False where it is no longer this claim's, or was written before."""
         values = msgspec.structs.asdict(outcome) | {
             "scored_at": now,

@@ -26,7 +26,7 @@ class JobClass(IntEnum):
     FLEET = 2
 
 
-class Created(msgspec.Struct, frozen=True, kw_only=True):
+class CreatedJob(msgspec.Struct, frozen=True, kw_only=True):
     """What a request to create a job gave.
 
     Attributes:
@@ -37,7 +37,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-class Page[Item](msgspec.Struct, frozen=True, kw_only=True):
+class JobPage[Item](msgspec.Struct, frozen=True, kw_only=True):
     """One page of a listing, newest first.
 
     Attributes:
@@ -50,7 +50,7 @@ class Page[Item](msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
-class Store(Protocol):
+class JobStore(Protocol):
     """What the API needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
     async def create_job(
@@ -60,7 +60,7 @@ class Store(Protocol):
         idempotency_key: str | None = None,
         body_hash: str | None = None,
         requester: str | None = None,
-    ) -> Created:
+    ) -> CreatedJob:
         """Stores a job in status ANALYZING; enqueueing it is the caller's next step.
 
         Where an equal request is not finished yet, its job is returned, in the higher of the two classes.
@@ -86,7 +86,7 @@ class Store(Protocol):
         status: OptimizationStatus | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> Page[OptimizationJob]:
+    ) -> JobPage[OptimizationJob]:
         """Lists jobs, newest first, without predictions; `_` and `-` are alike in service_name.
 
         Raises:
@@ -107,7 +107,7 @@ class Store(Protocol):
         include_expired: bool = False,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> Page[OptimizationRecommendation]:
+    ) -> JobPage[OptimizationRecommendation]:
         """Lists recommendations, newest first, without predictions: those in force, or all there were.
 
         Args:
@@ -137,7 +137,7 @@ class Store(Protocol):
         """Adds up the evidence of the current recommendations, one summary a type that has any."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that this owner may work on until the lease runs out.
 
     Attributes:
@@ -159,7 +159,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(self.body, PerformanceAnalysisRequest)
 
 
-class Finish(Enum):
+class FinishResult(Enum):
     """What became of an attempt to finish a job."""
 
     DONE = "done"
@@ -204,7 +204,9 @@ def why_not_again(attempt: int, lost: int, max_attempts: int, max_lost: int) -> 
 class WorkStore(Protocol):
     """What the worker needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
-    async def claim(self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET) -> Claim | None:
+    async def claim(
+        self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET
+    ) -> JobClaim | None:
         """Takes the lease of the next ANALYZING job that nobody holds, and counts the attempt.
 
         The next is of the highest class; then of the namespace with the fewest jobs that are worked on; then
@@ -216,16 +218,18 @@ class WorkStore(Protocol):
             lowest: no job of a lower class is taken.
         """
 
-    async def extend(self, claim: Claim, lease: timedelta) -> bool:
+    async def extend(self, claim: JobClaim, lease: timedelta) -> bool:
         """Holds the lease for longer; False when it is no longer this claim's."""
 
-    async def release(self, claim: Claim, *, retry_in: timedelta, count_attempt: bool) -> None:
+    async def release(self, claim: JobClaim, *, retry_in: timedelta, count_attempt: bool) -> None:
         """Gives the lease back, so that the job may be claimed again; no-op when it is no longer held."""
 
-    async def finish_job(self, claim: Claim, result: AnalysisResult) -> Finish:
+    async def finish_job(self, claim: JobClaim, result: AnalysisResult) -> FinishResult:
         """Stores what an analysis gave, with its events, in one transaction. Idempotent by job id."""
 
-    async def fail_job(self, claim: Claim, error: JobError, result: AnalysisResult | None = None) -> Finish:
+    async def fail_job(
+        self, claim: JobClaim, error: JobError, result: AnalysisResult | None = None
+    ) -> FinishResult:
         """Ends a job as FAILED; warnings and declined of the result are kept. Idempotent by job id."""
 
     async def take_stranded(

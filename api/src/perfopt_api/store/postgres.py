@@ -40,7 +40,7 @@ from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
-from perfopt_api.store.port import DEFAULT_LIMIT, Created, JobClass, Page
+from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobClass, JobPage
 from perfopt_api.store.tables import idempotency_keys, jobs, recommendations
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -62,14 +62,14 @@ class PostgresStore:
         idempotency_key: str | None = None,
         body_hash: str | None = None,
         requester: str | None = None,
-    ) -> Created:
+    ) -> CreatedJob:
         """See Store.create_job."""
         row = _new_job(request, requester)
         async with self._database.transaction() as connection:
             if idempotency_key is not None:
                 earlier = await _earlier(connection, requester or "", idempotency_key, body_hash or "")
                 if earlier is not None:
-                    return Created(job=await _job(connection, earlier), replayed=True)
+                    return CreatedJob(job=await _job(connection, earlier), replayed=True)
             stored = await _open_equal(connection, row)
             if stored is None:
                 await self._check_quota(connection, requester)
@@ -78,7 +78,7 @@ class PostgresStore:
             if idempotency_key is not None:
                 key = (requester or "", idempotency_key)
                 await _remember(connection, *key, body_hash or "", stored["job_id"])
-            return Created(job=job_of(stored), replayed=False)
+            return CreatedJob(job=job_of(stored), replayed=False)
 
     async def _check_quota(self, connection: AsyncConnection, requester: str | None) -> None:
         mine = jobs.c.requester.is_not_distinct_from(requester)
@@ -112,7 +112,7 @@ class PostgresStore:
         status: OptimizationStatus | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> Page[OptimizationJob]:
+    ) -> JobPage[OptimizationJob]:
         """See Store.list_jobs."""
         query = select(jobs)
         if service_name is not None:
@@ -123,7 +123,7 @@ class PostgresStore:
             rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
             total = await _count(connection, query)
             made = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
-        return Page(
+        return JobPage(
             items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows),
             next_cursor=following,
             total=total,
@@ -147,7 +147,7 @@ class PostgresStore:
         include_expired: bool = False,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> Page[OptimizationRecommendation]:
+    ) -> JobPage[OptimizationRecommendation]:
         """See Store.list_recommendations."""
         table = recommendations
         current = and_(table.c.superseded_by.is_(None), table.c.withdrawn_at.is_(None))
@@ -161,7 +161,7 @@ class PostgresStore:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
             total = await _count(connection, query)
         items = tuple(recommendation_of(row._mapping) for row in rows)
-        return Page(items=items, next_cursor=following, total=total)
+        return JobPage(items=items, next_cursor=following, total=total)
 
     async def plans(self) -> tuple[tuple[str, Plan], ...]:
         """See Store.plans."""

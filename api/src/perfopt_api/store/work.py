@@ -19,7 +19,7 @@ from perfopt_api.events.message import EventMessage, event_message, withdrawal_m
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import recommendation_row
-from perfopt_api.store.port import DID_NOT_RUN, Claim, Finish, JobClass, JobError, why_not_again
+from perfopt_api.store.port import DID_NOT_RUN, FinishResult, JobClaim, JobClass, JobError, why_not_again
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -45,7 +45,9 @@ class PostgresWorkStore:
         self._database = database
         self._base_url = base_url
 
-    async def claim(self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET) -> Claim | None:
+    async def claim(
+        self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET
+    ) -> JobClaim | None:
         """See WorkStore.claim."""
         statement = (
             update(jobs)
@@ -62,15 +64,15 @@ class PostgresWorkStore:
             row = (await connection.execute(statement)).one_or_none()
         if row is None:
             return None
-        return Claim(
+        return JobClaim(
             job_id=row.job_id, body=row.request, owner=owner, attempt=row.attempts, lost=row.lost_leases
         )
 
-    async def extend(self, claim: Claim, lease: timedelta) -> bool:
+    async def extend(self, claim: JobClaim, lease: timedelta) -> bool:
         """See WorkStore.extend."""
         return await self._update_held(claim, lease_expires_at=func.now() + lease)
 
-    async def release(self, claim: Claim, *, retry_in: timedelta, count_attempt: bool) -> None:
+    async def release(self, claim: JobClaim, *, retry_in: timedelta, count_attempt: bool) -> None:
         """See WorkStore.release."""
         attempts = jobs.c.attempts if count_attempt else jobs.c.attempts - 1
         await self._update_held(
@@ -81,29 +83,31 @@ class PostgresWorkStore:
             queued_at=func.now() + retry_in,
         )
 
-    async def _update_held(self, claim: Claim, **values: Any) -> bool:
+    async def _update_held(self, claim: JobClaim, **values: Any) -> bool:
         held = and_(
             jobs.c.job_id == claim.job_id, jobs.c.lease_owner == claim.owner, jobs.c.status == _ANALYZING
         )
         async with self._database.transaction() as connection:
             return (await connection.execute(update(jobs).where(held).values(values))).rowcount == 1
 
-    async def finish_job(self, claim: Claim, result: AnalysisResult) -> Finish:
+    async def finish_job(self, claim: JobClaim, result: AnalysisResult) -> FinishResult:
         """See WorkStore.finish_job."""
         async with self._database.transaction() as connection:
             state = await _lock(connection, claim)
-            if state is Finish.DONE:
+            if state is FinishResult.DONE:
                 known = await _current(connection, result)
                 result = await self._store_recommendations(connection, claim.job_id, result, known)
                 await self._withdraw(connection, claim.job_id, result, known)
                 await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
             return state
 
-    async def fail_job(self, claim: Claim, error: JobError, result: AnalysisResult | None = None) -> Finish:
+    async def fail_job(
+        self, claim: JobClaim, error: JobError, result: AnalysisResult | None = None
+    ) -> FinishResult:
         """See WorkStore.fail_job."""
         async with self._database.transaction() as connection:
             state = await _lock(connection, claim)
-            if state is Finish.DONE:
+            if state is FinishResult.DONE:
                 await _complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
             return state
 
@@ -150,7 +154,7 @@ class PostgresWorkStore:
         connection: AsyncConnection,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_Known"],
+        known: Mapping[str, "_KnownRecommendation"],
     ) -> AnalysisResult:
         """Stores them under ids of their own and returns the result with these."""
         if not result.recommendations:
@@ -176,7 +180,7 @@ class PostgresWorkStore:
         self,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_Known"],
+        known: Mapping[str, "_KnownRecommendation"],
         now: datetime,
     ) -> tuple[list[dict[str, Any]], list[EventMessage]]:
         rows: list[dict[str, Any]] = []
@@ -222,7 +226,7 @@ class PostgresWorkStore:
         connection: AsyncConnection,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_Known"],
+        known: Mapping[str, "_KnownRecommendation"],
     ) -> None:
         """Withdraws what is in force of types of which the analysis recommends nothing any more."""
         made = {each.optimization_type for each in result.recommendations}
@@ -251,7 +255,7 @@ class PostgresWorkStore:
             await connection.execute(insert(outbox).values(msgspec.structs.asdict(event)))
 
 
-class _Known(msgspec.Struct, frozen=True):
+class _KnownRecommendation(msgspec.Struct, frozen=True):
     """The last recommendation of a workload and type, and what was last announced of it."""
 
     recommendation_id: str
@@ -301,12 +305,12 @@ def _next_job(lowest: JobClass) -> ScalarSelect[str]:
     )
 
 
-async def _lock(connection: AsyncConnection, claim: Claim) -> Finish:
+async def _lock(connection: AsyncConnection, claim: JobClaim) -> FinishResult:
     query = select(jobs.c.status, jobs.c.lease_owner).where(jobs.c.job_id == claim.job_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None or row.status != _ANALYZING:
-        return Finish.ALREADY
-    return Finish.DONE if row.lease_owner == claim.owner else Finish.LEASE_LOST
+        return FinishResult.ALREADY
+    return FinishResult.DONE if row.lease_owner == claim.owner else FinishResult.LEASE_LOST
 
 
 async def _complete(
@@ -330,7 +334,7 @@ async def _complete(
     await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(values))
 
 
-async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, _Known]:
+async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, _KnownRecommendation]:
     """Returns the last recommendation of each type, holding the lock of the workload.
 
     Two jobs of one workload finish one after the other: each sees what the other made current.
@@ -347,7 +351,7 @@ async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[
     ).where(table.c.workload == result.workload, table.c.superseded_by.is_(None))
     rows = (await connection.execute(query)).all()
     return {
-        row.optimization_type: _Known(
+        row.optimization_type: _KnownRecommendation(
             row.recommendation_id,
             row.service_name,
             row.in_force,
@@ -368,7 +372,7 @@ async def _next_ids(connection: AsyncConnection, day: date, count: int) -> list[
 
 
 async def _supersede(
-    connection: AsyncConnection, known: Mapping[str, _Known], rows: Sequence[Mapping[str, Any]]
+    connection: AsyncConnection, known: Mapping[str, _KnownRecommendation], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     for row in rows:
         old = known.get(row["optimization_type"])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perfopt.autoscaling.world import EDGE, Replicas, World, replicas_for
+from perfopt.autoscaling.world import EDGE, Replicas, SimulatedDemand, replicas_for
 from perfopt.metrics.snapshot import Array
 
 TOLERANCE = 0.1
@@ -21,7 +21,7 @@ PHPA_HISTORY = 6
 _SMOOTHING = 0.9  # of level, trend and season: what PHPA's examples use
 
 
-def hpa(world: World, target: float, floor: Replicas | None = None) -> Replicas:
+def hpa(world: SimulatedDemand, target: float, floor: Replicas | None = None) -> Replicas:
     """Returns what an HPA with default behaviour wants.
 
     desired = ceil(demand / (target × capacity)); within a tolerance of 10 % of what is ready it stays. The
@@ -49,7 +49,7 @@ def hpa(world: World, target: float, floor: Replicas | None = None) -> Replicas:
     return np.array(wanted)
 
 
-def yesterday(world: World, target: float, margin: int = 0) -> Replicas:
+def yesterday(world: SimulatedDemand, target: float, margin: int = 0) -> Replicas:
     """Returns what yesterday's demand would need from now until a replica started now is ready.
 
     Args:
@@ -63,12 +63,12 @@ def yesterday(world: World, target: float, margin: int = 0) -> Replicas:
     return replicas_for(highest, target * world.capacity)
 
 
-def hpa_with_yesterday(world: World, target: float) -> Replicas:
+def hpa_with_yesterday(world: SimulatedDemand, target: float) -> Replicas:
     """Returns what an HPA wants whose floor is what yesterday's demand, give or take, needs at its target."""
     return hpa(world, target, yesterday(world, target, YESTERDAY_MARGIN))
 
 
-def seasonal_naive(world: World, target: float) -> Replicas:
+def seasonal_naive(world: SimulatedDemand, target: float) -> Replicas:
     """Returns what yesterday's demand needs, and nothing else; today's mean so far on the first day."""
     demand = world.demand
     so_far = np.cumsum(demand) / np.arange(1, demand.size + 1)
@@ -78,7 +78,7 @@ def seasonal_naive(world: World, target: float) -> Replicas:
     return np.maximum(plan, 1)
 
 
-def phpa_linear(world: World, target: float) -> Replicas:
+def phpa_linear(world: SimulatedDemand, target: float) -> Replicas:
     """Returns what the Predictive Horizontal Pod Autoscaler wants with its linear model.
 
     A line through the last six replica counts that an HPA calculated, read one start-up ahead; the larger of
@@ -88,7 +88,7 @@ def phpa_linear(world: World, target: float) -> Replicas:
     return _stabilised(np.maximum(counts, _lines(counts, world.startup_minutes)))
 
 
-def phpa_holt_winters(world: World, target: float) -> Replicas:
+def phpa_holt_winters(world: SimulatedDemand, target: float) -> Replicas:
     """Returns what the Predictive Horizontal Pod Autoscaler wants with additive Holt-Winters, one step ahead.
 
     All three smoothing parameters are 0.9 as in its examples, and the season is a day.
@@ -97,7 +97,7 @@ def phpa_holt_winters(world: World, target: float) -> Replicas:
     return _stabilised(np.maximum(counts, _holt_winters(counts.tolist())))
 
 
-def _calculated(world: World, target: float) -> Replicas:
+def _calculated(world: SimulatedDemand, target: float) -> Replicas:
     seen = np.r_[world.demand[:1], world.demand[:-1]]
     return np.maximum(replicas_for(seen, target * world.capacity), 1)
 

@@ -17,7 +17,7 @@ EDGE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Pods:
+class PodCounts:
     """What the controller sees of the pods.
 
     Attributes:
@@ -43,7 +43,7 @@ class ResourceMetric:
     usage: float | None
     target: float
 
-    def desired(self, pods: Pods, up: float, down: float) -> int | None:
+    def desired(self, pods: PodCounts, up: float, down: float) -> int | None:
         """Returns the replicas this metric asks for, or None where it can't be computed.
 
         Args:
@@ -62,7 +62,7 @@ class ResourceMetric:
         return self._conservative(pods, ratio, measured, unready if fill_unready else 0, (up, down))
 
     def _conservative(
-        self, pods: Pods, ratio: float, measured: int, unready: int, tolerances: tuple[float, float]
+        self, pods: PodCounts, ratio: float, measured: int, unready: int, tolerances: tuple[float, float]
     ) -> int:
         """Counts pods without metrics as idle when scaling up and as full when scaling down."""
         assumed = 0.0
@@ -93,7 +93,7 @@ class ExternalMetric:
     value: float | None
     target: float
 
-    def desired(self, pods: Pods, up: float, down: float) -> int | None:
+    def desired(self, pods: PodCounts, up: float, down: float) -> int | None:
         """Returns the replicas this metric asks for; see ResourceMetric.desired."""
         if self.value is None:
             return None
@@ -117,7 +117,7 @@ class Controller:
     _said: deque[tuple[int, int]] = field(default_factory=deque)
     _changes: deque[tuple[int, int]] = field(default_factory=deque)
 
-    def sync(self, now: int, pods: Pods, metrics: Sequence[ResourceMetric | ExternalMetric]) -> int:
+    def sync(self, now: int, pods: PodCounts, metrics: Sequence[ResourceMetric | ExternalMetric]) -> int:
         """Runs one loop and returns the replicas that the workload is set to.
 
         Args:

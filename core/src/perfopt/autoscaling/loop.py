@@ -10,10 +10,10 @@ from perfopt.autoscaling.controller import (
     SYNC_SECONDS,
     Controller,
     ExternalMetric,
-    Pods,
+    PodCounts,
     ResourceMetric,
 )
-from perfopt.autoscaling.world import Replicas, World
+from perfopt.autoscaling.world import Replicas, SimulatedDemand
 from perfopt.metrics.snapshot import Array
 
 LOOPS_A_MINUTE = 60 // SYNC_SECONDS
@@ -21,7 +21,7 @@ METRIC_LOOPS = 4  # a metric is the mean of the last minute
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AutoscalerSettings:
     """What an autoscaler is set to.
 
     Attributes:
@@ -41,7 +41,7 @@ class Settings:
 
 
 @dataclass
-class _Pods:
+class _PodLifecycle:
     """The pods of a workload: ready ones, and those that become ready later, oldest first."""
 
     ready: int
@@ -67,7 +67,7 @@ class _Pods:
         self.ready -= max(surplus, 0)
 
 
-def run_loop(world: World, settings: Settings) -> tuple[Array, Array]:
+def run_loop(world: SimulatedDemand, settings: AutoscalerSettings) -> tuple[Array, Array]:
     """Returns ready and wanted replicas by minute: means over the minute's loops, shape (minutes,) each.
 
     The utilisation that the controller sees is the demand of the minute before over what is ready.
@@ -77,7 +77,7 @@ def run_loop(world: World, settings: Settings) -> tuple[Array, Array]:
     plan = None if settings.plan is None else settings.plan.tolist()
     floor = None if settings.floor is None else settings.floor.tolist()
     controller = Controller(settings.maximum, settings.minimum, settings.behavior)
-    pods = _Pods(max(_first(world, settings), settings.minimum), deque())
+    pods = _PodLifecycle(max(_first(world, settings), settings.minimum), deque())
     ready, wanted = np.empty(len(demand)), np.empty(len(demand))
     for loop, load in enumerate(demand):
         now, minute = loop * SYNC_SECONDS, loop // LOOPS_A_MINUTE
@@ -91,14 +91,14 @@ def run_loop(world: World, settings: Settings) -> tuple[Array, Array]:
         if plan is not None:
             metrics.append(ExternalMetric(float(plan[minute]), 1.0))
         running = pods.running()
-        size = controller.sync(now, Pods(running, pods.ready), metrics)
+        size = controller.sync(now, PodCounts(running, pods.ready), metrics)
         if size != running:
             pods.resize(size, now + world.startup_minutes * 60)
         ready[loop], wanted[loop] = pods.ready, size
     return _by_minute(ready), _by_minute(wanted)
 
 
-def _first(world: World, settings: Settings) -> int:
+def _first(world: SimulatedDemand, settings: AutoscalerSettings) -> int:
     """Starts where the first minute's demand would have it."""
     target = settings.target if settings.target is not None else 1.0
     return min(max(int(np.ceil(world.demand[0] / (target * world.capacity))), 1), settings.maximum)

@@ -9,7 +9,7 @@ fewer than the last known minute would need, whatever the past lets expect.
 
 import numpy as np
 
-from perfopt.autoscaling.world import FULL, ORACLE_UTILISATION, Replicas, World, replicas_for
+from perfopt.autoscaling.world import FULL, ORACLE_UTILISATION, Replicas, SimulatedDemand, replicas_for
 from perfopt.forecast.short_term import LEVELS, ShortTermForecasts, short_term_forecasts
 
 LAG_MINUTES = 1  # demand is known when its minute is over
@@ -21,14 +21,14 @@ MIN_CHANCE, UNLIKELY = 0.02, 0.3
 VIOLATION_PENALTIES = {"critical": 50.0, "standard": 20.0, "batch": 10.0}
 
 
-def forecast_demand(world: World) -> ShortTermForecasts:
+def forecast_demand(world: SimulatedDemand) -> ShortTermForecasts:
     """Returns what is expected of each sample of the demand when replicas for it must be asked for."""
     lead = -(-(LAG_MINUTES + world.startup_minutes) // world.step_minutes)
     samples = world.demand[:: world.step_minutes]
     return short_term_forecasts(samples, world.step_minutes, world.first_minute, lead)
 
 
-def predictive(world: World, price: float, found: ShortTermForecasts | None = None) -> Replicas:
+def predictive(world: SimulatedDemand, price: float, found: ShortTermForecasts | None = None) -> Replicas:
     """Returns the replicas wanted in each minute.
 
     Args:
@@ -59,7 +59,7 @@ def cheapest(expected: ShortTermForecasts, carries: float, price: float) -> Repl
     return np.where(expected.chance >= MIN_CHANCE, best, 1)
 
 
-def _needed(world: World, replicas: Replicas) -> Replicas:
+def _needed(world: SimulatedDemand, replicas: Replicas) -> Replicas:
     """Returns the need by minute: once a sample is known in time, it is no longer guessed."""
     step = world.step_minutes
     by_minute = np.repeat(replicas, step)[: world.demand.size]

@@ -21,7 +21,7 @@ Replicas = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SimulatedDemand:
     """One demand to be served.
 
     Attributes:
@@ -41,7 +41,7 @@ class World:
     warmup_minutes: int = 2880
 
     @classmethod
-    def of_eight(cls, demand: Array, *, step_minutes: int = 1, first_minute: int = 0) -> "World":
+    def of_eight(cls, demand: Array, *, step_minutes: int = 1, first_minute: int = 0) -> "SimulatedDemand":
         """Returns the world in which eight replicas carry the mean demand."""
         return cls(demand, float(demand.mean()) / MEAN_REPLICAS, step_minutes, first_minute)
 
@@ -63,7 +63,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationOutcome:
     """How a policy did in a world.
 
     Attributes:
@@ -79,12 +79,14 @@ class Outcome:
     starts_per_hour: float
 
 
-def measure(world: World, wanted: Replicas) -> Outcome | None:
+def measure(world: SimulatedDemand, wanted: Replicas) -> SimulationOutcome | None:
     """Scores the replicas wanted in each minute; None where no minute counts."""
     return measure_ready(world, world.ready(wanted), wanted)
 
 
-def measure_ready(world: World, ready: Array | Replicas, wanted: Array | Replicas) -> Outcome | None:
+def measure_ready(
+    world: SimulatedDemand, ready: Array | Replicas, wanted: Array | Replicas
+) -> SimulationOutcome | None:
     """Scores ready replicas by minute; see `measure`."""
     scored = world.scored
     if not scored.any():
@@ -92,7 +94,7 @@ def measure_ready(world: World, ready: Array | Replicas, wanted: Array | Replica
     oracle, begin = world.oracle(), world.warmup_minutes
     short = world.demand > FULL * world.capacity * ready * (1 + EDGE)
     started = np.clip(np.diff(wanted[begin:]), 0, None).sum()
-    return Outcome(
+    return SimulationOutcome(
         violated=float(short[scored].mean()),
         cost=float(ready[scored].sum() / oracle[scored].sum()),
         whole_cost=float(wanted[begin:].sum() / oracle[begin:].sum()),

@@ -28,7 +28,7 @@ class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+class CalibrationFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How well confidence was calibrated.
 
     Attributes:
@@ -49,11 +49,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     auc: float | None
 
 
-def calibrate(confidence: Array, accurate: Bools) -> Calibration | None:
+def calibrate(confidence: Array, accurate: Bools) -> CalibrationFigures | None:
     """Returns the calibration, or None without any confidence; both of shape (n,)."""
     if not confidence.size:
         return None
-    return Calibration(
+    return CalibrationFigures(
         count=confidence.size,
         bins=reliability(confidence, accurate),
         ece=expected_calibration_error(confidence, accurate),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perfopt.backtest.bootstrap import ConfidenceInterval
-from perfopt.backtest.calibration import Calibration
+from perfopt.backtest.calibration import CalibrationFigures
 from perfopt.backtest.evaluated import ReplicaTrace
 from perfopt.backtest.labels import LabelledDot, labels
 from perfopt.backtest.summary import PolicySummary
@@ -27,7 +27,7 @@ def frontier(policies: Sequence[PolicySummary], resource: str) -> str:
     wastes = [interval.value for summary in shown if (interval := _waste(summary, resource))]
     most = next((tick for tick in WASTE_TICKS if tick >= max(*wastes, 0.25) * 1.05), 10.0)
     low = _lowest([summary.intervals["accuracy"] for summary in shown])
-    frame = svg.Frame.of(640, 420, (0.0, most), (low, 1.0), math.log1p)
+    frame = svg.PlotFrame.of(640, 420, (0.0, most), (low, 1.0), math.log1p)
     ticks = [(tick, f"{tick:.0%}") for tick in WASTE_TICKS if tick <= most]
     parts = frame.axes(
         ticks,
@@ -66,7 +66,7 @@ def _dot(summary: PolicySummary, resource: str) -> tuple[float, float] | None:
 
 
 def _whiskers(
-    frame: svg.Frame, accuracy: ConfidenceInterval, waste: ConfidenceInterval, kind: str
+    frame: svg.PlotFrame, accuracy: ConfidenceInterval, waste: ConfidenceInterval, kind: str
 ) -> list[str]:
     parts, x, y = [], frame.x.at(waste.value), frame.y.at(accuracy.value)
     if accuracy.low is not None and accuracy.high is not None:
@@ -77,7 +77,7 @@ def _whiskers(
 
 
 def _staircase(
-    frame: svg.Frame, shown: Sequence[PolicySummary], resource: str
+    frame: svg.PlotFrame, shown: Sequence[PolicySummary], resource: str
 ) -> list[tuple[float, float] | None]:
     """Returns the steps through the policies that none other beats in both."""
     dots = sorted((dot for s in shown if (dot := _dot(s, resource))), key=lambda dot: (dot[0], -dot[1]))
@@ -98,7 +98,7 @@ def _staircase(
 def replicas(trace: ReplicaTrace, policy: str) -> str:
     """Draws the replicas of a policy over a window, and what the demand needed."""
     most = max(*trace.demand, *trace.replicas, 1.0) * 1.1
-    frame = svg.Frame.of(540, 220, (0.0, trace.hours), (0.0, most))
+    frame = svg.PlotFrame.of(540, 220, (0.0, trace.hours), (0.0, most))
     every = next((hours for hours in (1, 2, 6, 12, 24, 48, 168) if trace.hours / hours <= 8), 336)
     x_ticks = [(float(at), f"{at} h") for at in range(0, int(trace.hours) + 1, every)]
     y_ticks = [(tick, f"{tick:g}") for tick in svg.nice_ticks(0.0, most, 4)]
@@ -108,7 +108,7 @@ def replicas(trace: ReplicaTrace, policy: str) -> str:
     return svg.picture(540, 220, f"Demand against the replicas of {policy}", parts)
 
 
-def _stairs(frame: svg.Frame, values: Sequence[float], hours: float) -> list[tuple[float, float] | None]:
+def _stairs(frame: svg.PlotFrame, values: Sequence[float], hours: float) -> list[tuple[float, float] | None]:
     """Returns a line that holds each value over its stretch."""
     width = hours / len(values)
     points: list[tuple[float, float] | None] = []
@@ -118,11 +118,11 @@ def _stairs(frame: svg.Frame, values: Sequence[float], hours: float) -> list[tup
     return points
 
 
-def reliability(calibration: Calibration) -> str:
+def reliability(calibration: CalibrationFigures) -> str:
     """Draws the share that was accurate against the confidence stated, and the count of each bin."""
     low = min([0.5, *(min(one.confidence, one.accuracy) for one in calibration.bins)])
     low = math.floor(low * 10) / 10
-    frame = svg.Frame.of(460, 380, (low, 1.0), (low, 1.0))
+    frame = svg.PlotFrame.of(460, 380, (low, 1.0), (low, 1.0))
     ticks = [(tick, f"{tick:.0%}") for tick in svg.nice_ticks(low, 1.0, 5)]
     parts = frame.axes(ticks, ticks, "confidence stated", "share accurate")
     parts.append(svg.path([(frame.x.begin, frame.y.begin), (frame.x.end, frame.y.end)], "diagonal"))
@@ -155,7 +155,7 @@ def miss(found: ViolationSeries) -> str:
     values, grid = found.values, found.grid
     origin = grid.index(found.miss.made_at)
     most = max(float(np.nanmax(values, initial=0.0)), found.miss.recommended, found.miss.needed) * 1.08
-    frame = svg.Frame.of(540, 200, (0.0, float(grid.size)), (0.0, most))
+    frame = svg.PlotFrame.of(540, 200, (0.0, float(grid.size)), (0.0, most))
     days = grid.size * grid.step_seconds / 86_400
     every = max(round(days / 6), 1)
     first = -(-origin * grid.step_seconds // 86_400 // every) * every
@@ -181,7 +181,7 @@ def miss(found: ViolationSeries) -> str:
     return svg.picture(540, 200, label, parts)
 
 
-def _line(frame: svg.Frame, values: Array, offset: int) -> list[tuple[float, float] | None]:
+def _line(frame: svg.PlotFrame, values: Array, offset: int) -> list[tuple[float, float] | None]:
     """Returns the largest value of each column of pixels, so that no peak is lost in drawing."""
     columns = np.array_split(np.arange(values.size), min(MISS_COLUMNS, values.size) or 1)
     points: list[tuple[float, float] | None] = []

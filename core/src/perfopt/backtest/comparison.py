@@ -79,7 +79,7 @@ def compare(
     Raises:
         ValueError: they are not of the same origins and services.
     """
-    pairs = _Pairs.of(incumbent, candidate)
+    pairs = _PairedScores.of(incumbent, candidate)
     rows, samples = pairs.rows(), resamples(pairs.services)
     accuracy = interval(pairs.accuracy_change, rows, samples)
     granted = interval(pairs.granted_change, rows, samples)
@@ -102,18 +102,18 @@ def compare(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class _PairedScores:
     """One row a service and instant; `first` is of the incumbent, `second` of the candidate."""
 
     services: tuple[str, ...]
-    first: "_Outcomes"
-    second: "_Outcomes"
+    first: "_PairedOutcomes"
+    second: "_PairedOutcomes"
     log_ratio: Array
 
     @classmethod
     def of(
         cls, incumbent: Sequence[EvaluatedRecommendation], candidate: Sequence[EvaluatedRecommendation]
-    ) -> "_Pairs":
+    ) -> "_PairedScores":
         before, after = _by_case(incumbent), _by_case(candidate)
         if before.keys() != after.keys():
             raise ValueError("the two have other origins or services")
@@ -122,8 +122,8 @@ class _Pairs:
         ratios = [_log_ratio(one, other) for one, other in zip(first, second, strict=True)]
         return cls(
             services=tuple(row.service for row in first),
-            first=_Outcomes.of(first),
-            second=_Outcomes.of(second),
+            first=_PairedOutcomes.of(first),
+            second=_PairedOutcomes.of(second),
             log_ratio=np.array(ratios, dtype=np.float64),
         )
 
@@ -143,13 +143,13 @@ class _Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcomes:
+class _PairedOutcomes:
     scored: Bools
     accurate: Bools
     declined: Bools
 
     @classmethod
-    def of(cls, rows: Sequence[EvaluatedRecommendation]) -> "_Outcomes":
+    def of(cls, rows: Sequence[EvaluatedRecommendation]) -> "_PairedOutcomes":
         return cls(
             scored=np.array([row.scored for row in rows], dtype=np.bool_),
             accurate=np.array([row.outcome == "accurate" for row in rows], dtype=np.bool_),

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from perfopt.autoscaling import VIOLATION_PENALTIES, Replicas, World, baselines, predictive
+from perfopt.autoscaling import VIOLATION_PENALTIES, Replicas, SimulatedDemand, baselines, predictive
 from perfopt.backtest.evaluated import OriginCase
 from perfopt.evaluation.scaling import recorded_replicas, total_demand
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -13,7 +13,7 @@ from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 LIVE = "live"
 TARGETS = (0.4, 0.5, 0.6, 0.7)
 _DAY_MINUTES = 1440
-Controller = Callable[[World], Replicas]
+Controller = Callable[[SimulatedDemand], Replicas]
 
 BASELINE_CONTROLLERS: Mapping[str, Controller] = {
     **{f"hpa-{100 * target:.0f}": partial(baselines.hpa, target=target) for target in TARGETS},
@@ -58,7 +58,7 @@ def replicas_of(case: OriginCase, name: str) -> Array | str:
     return found
 
 
-def _world(case: OriginCase) -> World | str:
+def _world(case: OriginCase) -> SimulatedDemand | str:
     """Returns the demand of history and window by minute, in cores, or why there is none."""
     request = case.known.workload.state.total("cpu_request_cores")
     past, future = (_demand(part) for part in (case.known, case.window))
@@ -67,7 +67,7 @@ def _world(case: OriginCase) -> World | str:
     if past is None or future is None or not future.size:
         return "The demand, or how many replicas ran, is not known."
     step = max(case.known.grid.step_seconds // 60, 1)
-    return World(
+    return SimulatedDemand(
         np.concatenate([past, future]),
         request,
         step_minutes=next(minutes for minutes in range(step, 0, -1) if _DAY_MINUTES % minutes == 0),

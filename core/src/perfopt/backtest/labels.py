@@ -23,20 +23,20 @@ class LabelledDot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Box:
+class _LabelBox:
     left: float
     top: float
     right: float
     bottom: float
 
-    def overlaps(self, other: "_Box") -> bool:
+    def overlaps(self, other: "_LabelBox") -> bool:
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom and other.top < self.bottom
 
 
-def labels(dots: Sequence[LabelledDot], frame: svg.Frame) -> list[str]:
+def labels(dots: Sequence[LabelledDot], frame: svg.PlotFrame) -> list[str]:
     """Returns the names, with a line to the dot where one stands apart; dots in one place share a label."""
-    taken = [_Box(dot.x - _DOT, dot.y - _DOT, dot.x + _DOT, dot.y + _DOT) for dot in dots]
+    taken = [_LabelBox(dot.x - _DOT, dot.y - _DOT, dot.x + _DOT, dot.y + _DOT) for dot in dots]
     parts: list[str] = []
     for dot in sorted(_joined(dots), key=lambda one: (one.kind != "ours", one.x, one.y)):
         box = _place(dot, taken, frame)
@@ -60,10 +60,10 @@ def _joined(dots: Sequence[LabelledDot]) -> list[LabelledDot]:
     ]
 
 
-def _place(dot: LabelledDot, taken: Sequence[_Box], frame: svg.Frame) -> _Box:
+def _place(dot: LabelledDot, taken: Sequence[_LabelBox], frame: svg.PlotFrame) -> _LabelBox:
     """Returns the nearest free place for a label; where none is free the one with the fewest overlaps."""
     width = _CHARACTER * len(dot.name)
-    best: tuple[int, _Box] | None = None
+    best: tuple[int, _LabelBox] | None = None
     for ring in _RINGS:
         for angle in _ANGLES:
             box = _beside(dot, width, ring, angle)
@@ -78,8 +78,8 @@ def _place(dot: LabelledDot, taken: Sequence[_Box], frame: svg.Frame) -> _Box:
     return best[1] if best is not None else _beside(dot, width, 0.0, 0.0)
 
 
-def _beside(dot: LabelledDot, width: float, ring: float, angle: float) -> _Box:
+def _beside(dot: LabelledDot, width: float, ring: float, angle: float) -> _LabelBox:
     reach = _DOT + 3 + ring
     x, y = dot.x + reach * math.cos(angle), dot.y - reach * math.sin(angle)
     left = x if math.cos(angle) > 0.1 else x - width if math.cos(angle) < -0.1 else x - width / 2
-    return _Box(left, y - _HEIGHT / 2, left + width, y + _HEIGHT / 2)
+    return _LabelBox(left, y - _HEIGHT / 2, left + width, y + _HEIGHT / 2)

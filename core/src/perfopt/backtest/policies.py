@@ -12,7 +12,7 @@ from perfopt.domain.recommendation import AnalysisResult, Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine import Engine
 from perfopt.errors import NotFoundError
-from perfopt.evaluation.baselines import BASELINES, Baseline, baseline_of
+from perfopt.evaluation.baselines import BASELINES, ToolPolicy, baseline_of
 from perfopt.evaluation.proposals import proposal_of
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal, decline
@@ -153,7 +153,7 @@ def _reason(result: AnalysisResult, kind: OptimizationType, key: str | None = No
     return next((one for one in result.declined if one.optimization_type is kind), result.declined[0])
 
 
-def _sized(baseline: Baseline) -> BaselinePolicy:
+def _sized(baseline: ToolPolicy) -> BaselinePolicy:
     def decide(case: OriginCase) -> PolicyDecision | Declined:
         target = baseline.decide(AnalysisContext(case.known, case.validity, case.book))
         return target if isinstance(target, Declined) else _decision(_SIZES, target)

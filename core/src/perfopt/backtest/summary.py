@@ -10,7 +10,7 @@ import numpy as np
 from perfopt.backtest.bootstrap import ConfidenceInterval, Rows, interval, resamples
 from perfopt.backtest.calibration import (
     Bools,
-    Calibration,
+    CalibrationFigures,
     auc,
     brier_skill,
     calibrate,
@@ -111,7 +111,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     intervals: dict[str, ConfidenceInterval]
     terciles: dict[str, AccuracyFigures]
     classes: dict[str, AccuracyFigures]
-    calibration: Calibration | None
+    calibration: CalibrationFigures | None
 
 
 def summarise(evaluated: Sequence[EvaluatedRecommendation]) -> tuple[PolicySummary, ...]:

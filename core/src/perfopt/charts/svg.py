@@ -9,7 +9,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 18.0, 26.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class PlotAxis:
     """Maps values to one direction of a picture.
 
     Attributes:
@@ -32,13 +32,13 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PlotFrame:
     """A plot's size and axes."""
 
     width: float
     height: float
-    x: Axis
-    y: Axis
+    x: PlotAxis
+    y: PlotAxis
 
     @classmethod
     def of(
@@ -48,13 +48,13 @@ class Frame:
         x: tuple[float, float],
         y: tuple[float, float],
         bend_x: Callable[[float], float] | None = None,
-    ) -> "Frame":
+    ) -> "PlotFrame":
         """Returns a frame with room for the labels of both axes."""
         return cls(
             width,
             height,
-            Axis(*x, LEFT, width - RIGHT, bend_x),
-            Axis(*y, height - BOTTOM, TOP),
+            PlotAxis(*x, LEFT, width - RIGHT, bend_x),
+            PlotAxis(*y, height - BOTTOM, TOP),
         )
 
     def axes(

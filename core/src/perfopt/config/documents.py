@@ -21,7 +21,7 @@ MAX_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YamlDocument:
     """A parsed YAML file.
 
     Attributes:
@@ -84,7 +84,7 @@ class Document:
         self.fail((*path, *inner, name), f"There is no field {name!r} here.", remedy)
 
 
-def read_yaml(path: Path, *, what: str) -> Document:
+def read_yaml(path: Path, *, what: str) -> YamlDocument:
     """Reads a YAML file whose top level is a mapping.
 
     Args:
@@ -97,7 +97,7 @@ def read_yaml(path: Path, *, what: str) -> Document:
     return parse_yaml(read_text(path, what), str(path), what=what)
 
 
-def parse_yaml(text: str, name: str, *, what: str) -> Document:
+def parse_yaml(text: str, name: str, *, what: str) -> YamlDocument:
     """Reads YAML text whose top level is a mapping.
 
     Args:
@@ -119,12 +119,12 @@ def parse_yaml(text: str, name: str, *, what: str) -> Document:
             f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
         ) from None
     if data is None:
-        return Document(name, {})  # nothing but space and comments, which is no mistake
+        return YamlDocument(name, {})  # nothing but space and comments, which is no mistake
     if not isinstance(data, dict):
         raise InvalidInputError(
             f"The {what} {name} is not a mapping.", remedy="Write `key: value` lines at the top level."
         )
-    document = Document(name, data, _lines(root, ()))
+    document = YamlDocument(name, data, _lines(root, ()))
     _require_text_keys(document, data, ())
     return document
 
@@ -142,7 +142,7 @@ def read_text(path: Path, what: str) -> str:
         ) from None
 
 
-def _require_text_keys(document: Document, value: Any, path: KeyPath) -> None:
+def _require_text_keys(document: YamlDocument, value: Any, path: KeyPath) -> None:
     if isinstance(value, list):
         for number, item in enumerate(value):
             _require_text_keys(document, item, (*path, number))
@@ -205,6 +205,6 @@ def suggestion(name: str, known: tuple[str, ...]) -> str:
     return f"Known: {', '.join(known)}." if known else "Remove it."
 
 
-def reraise_at(document: Document, path: KeyPath, error: PerfoptError) -> NoReturn:
+def reraise_at(document: YamlDocument, path: KeyPath, error: PerfoptError) -> NoReturn:
     """Raises a domain error again with the place in the document it came from."""
     document.fail(path, error.message, error.remedy or "Correct the value.")

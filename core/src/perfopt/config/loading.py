@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from perfopt.config.documents import Document, read_yaml, suggestion
+from perfopt.config.documents import YamlDocument, read_yaml, suggestion
 from perfopt.config.overrides import PLUGINS, SCALARS, with_environment, with_options
 from perfopt.config.prices import price_book
 from perfopt.config.prometheus import PrometheusConfig
@@ -161,7 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     plugins: dict[str, dict[str, Any]] = {}
     model: str | None = None
     unclaimed: dict[str, Any] = {}
-    document: Document = msgspec.field(default_factory=lambda: Document("environment", {}))
+    document: YamlDocument = msgspec.field(default_factory=lambda: YamlDocument("environment", {}))
 
     def section(self, name: str, into: type[S]) -> S:
         """Returns an extension's section as its struct, with defaults for what is not set.
@@ -200,7 +200,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], given: Sequence[s
         InvalidInputError: unreadable, unknown key, wrong type or a reference to nothing.
     """
     named = path or (Path(environ["PERFOPT_CONFIG"]) if environ.get("PERFOPT_CONFIG") else None)
-    read = read_yaml(named, what="configuration file") if named else Document("environment", {})
+    read = read_yaml(named, what="configuration file") if named else YamlDocument("environment", {})
     document = with_options(with_environment(read, environ), given)
     known = (*SCALARS, *_MAPPINGS, *section_names())
     for key in document.data:
@@ -214,7 +214,7 @@ def section_names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=SECTION_GROUP)}))
 
 
-def _build(document: Document) -> Config:
+def _build(document: YamlDocument) -> Config:
     parts = {key: _mapping(document, key) for key in (*_MAPPINGS, *section_names())}
     sources: dict[str, SourceConfig] = {
         name: document.convert(value, SourceConfig, ("sources", name), lax=True)  # type: ignore[arg-type]
@@ -255,7 +255,7 @@ def _engine(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {key: value for key, value in written.items() if key not in unclaimed}, unclaimed
 
 
-def _mapping(document: Document, *path: str) -> dict[str, Any]:
+def _mapping(document: YamlDocument, *path: str) -> dict[str, Any]:
     value: Any = document.data
     for key in path:
         value = value.get(key)
@@ -266,11 +266,11 @@ def _mapping(document: Document, *path: str) -> dict[str, Any]:
     return value
 
 
-def _text(document: Document, key: str) -> str | None:
+def _text(document: YamlDocument, key: str) -> str | None:
     return document.convert(document.data.get(key), str | None, (key,))  # type: ignore[arg-type]
 
 
-def _check_references(document: Document, config: Config) -> None:
+def _check_references(document: YamlDocument, config: Config) -> None:
     for key, value, known in (
         ("default_source", config.default_source, config.sources),
         ("price_book", config.price_book, config.price_books),

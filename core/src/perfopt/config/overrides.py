@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from perfopt.config.documents import Document, KeyPath
+from perfopt.config.documents import KeyPath, YamlDocument
 from perfopt.errors import InvalidInputError
 
 PREFIX = "PERFOPT_"
@@ -17,7 +17,7 @@ OPTION = "--set"
 _SETTING = re.compile(r"(?P<plugin>[^.=\s]+)\.(?P<keys>[^.=\s]+(?:\.[^.=\s]+)*)=(?P<value>.*)", re.DOTALL)
 
 
-def with_environment(document: Document, environ: Mapping[str, str]) -> Document:
+def with_environment(document: YamlDocument, environ: Mapping[str, str]) -> YamlDocument:
     """Returns the document with `PERFOPT_<SECTION>__<FIELD>` in place of the file's values.
 
     Raises:
@@ -30,7 +30,7 @@ def with_environment(document: Document, environ: Mapping[str, str]) -> Document
     return document
 
 
-def with_options(document: Document, given: Sequence[str]) -> Document:
+def with_options(document: YamlDocument, given: Sequence[str]) -> YamlDocument:
     """Returns the document with settings of plugins from the command line.
 
     Args:
@@ -62,7 +62,7 @@ def _value(written: str, text: str) -> Any:
         ) from error
 
 
-def _with(document: Document, keys: list[str], value: Any, origin: str) -> Document:
+def _with(document: YamlDocument, keys: list[str], value: Any, origin: str) -> YamlDocument:
     if keys[0] == PLUGINS and len(keys) > 1:
         keys = [PLUGINS, spelled(keys[1], document.data.get(PLUGINS) or {}), *keys[2:]]
     path: KeyPath = tuple(keys)

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from perfopt.config.documents import Document, KeyPath, read_yaml, reraise_at, suggestion
+from perfopt.config.documents import KeyPath, YamlDocument, read_yaml, reraise_at, suggestion
 from perfopt.domain.price import NodeType, PriceBook
 from perfopt.domain.quantity import parse_memory
 from perfopt.errors import InvalidInputError
@@ -70,7 +70,9 @@ def examples() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
 
 
-def price_book(document: Document, value: Any, path: KeyPath, key: str, *, lax: bool = False) -> PriceBook:
+def price_book(
+    document: YamlDocument, value: Any, path: KeyPath, key: str, *, lax: bool = False
+) -> PriceBook:
     """Returns the price book that stands in a document: written out, or the file or example it names.
 
     Args:
@@ -116,10 +118,10 @@ def example_book(name: str) -> PriceBook:
     Raises:
         InvalidInputError: there is none of that name.
     """
-    return price_book(Document("shipped examples", {}), name, ("price_book",), name)
+    return price_book(YamlDocument("shipped examples", {}), name, ("price_book",), name)
 
 
-def _node_type(document: Document, read: NodeTypeConfig, path: KeyPath) -> NodeType:
+def _node_type(document: YamlDocument, read: NodeTypeConfig, path: KeyPath) -> NodeType:
     try:
         memory = parse_memory(read.memory)
     except InvalidInputError as error:
@@ -135,7 +137,7 @@ def _node_type(document: Document, read: NodeTypeConfig, path: KeyPath) -> NodeT
     )
 
 
-def _example(document: Document, value: str, path: KeyPath) -> Path:
+def _example(document: YamlDocument, value: str, path: KeyPath) -> Path:
     name = value.removeprefix(EXAMPLE).strip()
     if name not in examples():
         document.fail(path, f"There is no example price book {name!r}.", suggestion(name, examples()))

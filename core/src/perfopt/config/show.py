@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from perfopt.config.documents import Document, KeyPath, dotted
+from perfopt.config.documents import KeyPath, YamlDocument, dotted
 from perfopt.config.loading import SECTION_GROUP, Config, written
 from perfopt.config.overrides import PLUGINS
 
@@ -51,7 +51,7 @@ class EffectiveConfig:
 
 
 def effective(
-    config: Config, plugins: Mapping[str, Mapping[str, Any]], document: Document
+    config: Config, plugins: Mapping[str, Mapping[str, Any]], document: YamlDocument
 ) -> EffectiveConfig:
     """Returns the effective configuration.
 
@@ -75,7 +75,7 @@ def _leaves(data: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:
             yield (*path, key)
 
 
-def _origin(document: Document, path: KeyPath) -> str:
+def _origin(document: YamlDocument, path: KeyPath) -> str:
     """Returns where a value is set; a mapping above it counts where it was given as a whole."""
     for length in range(len(path), 0, -1):
         here = path[:length]
@@ -85,7 +85,7 @@ def _origin(document: Document, path: KeyPath) -> str:
     return DEFAULT
 
 
-def _whole(document: Document, path: KeyPath) -> bool:
+def _whole(document: YamlDocument, path: KeyPath) -> bool:
     """Returns whether a path holds something other than a mapping, such as the file of a price book."""
     value: Any = document.data
     for key in path:

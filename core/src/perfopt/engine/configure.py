@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from perfopt.config.describe import SettingField, SettingsFile, plain
-from perfopt.config.documents import Document, KeyPath, dotted, suggestion
+from perfopt.config.documents import KeyPath, YamlDocument, dotted, suggestion
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.config.overrides import PLUGINS, spelled
 from perfopt.domain.recommendation import AnalysisWarning
@@ -25,7 +25,7 @@ from perfopt.errors import InvalidInputError
 from perfopt.plugin.hookspecs import PROJECT
 
 MAX_FILE_BYTES = 32 * 2**20
-_EMPTY = Document("", {})
+_EMPTY = YamlDocument("", {})
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PluginSettings:
 
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, SettingsFile] = field(default_factory=dict)
-    document: Document = _EMPTY
+    document: YamlDocument = _EMPTY
     warnings: tuple[AnalysisWarning, ...] = ()
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -62,8 +62,8 @@ def configure(
             the setting and where it is set.
     """
     known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
-    document = Document(config.document.name, {}, config.document.lines, config.document.overrides)
-    given = _Given(document, dict(config.unclaimed))
+    document = YamlDocument(config.document.name, {}, config.document.lines, config.document.overrides)
+    given = _GivenSettings(document, dict(config.unclaimed))
     installed = tuple(info.name for info in registry.plugins if info.name != PROJECT)
     for name, settings in config.plugins.items():
         given.take(name, settings, known, installed)
@@ -84,10 +84,10 @@ def check_settings(config: Config) -> None:
         configure(probe_plugins(config.engine.disabled()), config)
 
 
-class _Given:
+class _GivenSettings:
     """The settings that were written, sorted by plugin; `document` says where each stands."""
 
-    def __init__(self, document: Document, unclaimed: dict[str, Any]) -> None:
+    def __init__(self, document: YamlDocument, unclaimed: dict[str, Any]) -> None:
         self.document = document
         self.values: dict[str, dict[str, Any]] = {}
         self.warnings: list[AnalysisWarning] = []
@@ -166,7 +166,7 @@ def _below[V](places: Mapping[KeyPath, V], old: KeyPath, new: KeyPath) -> dict[K
 
 def _checked(
     registry: PluginRegistry,
-    given: _Given,
+    given: _GivenSettings,
     known: Mapping[str, tuple[SettingField, ...]],
     deadline_seconds: float,
 ) -> dict[str, dict[str, Any]]:
@@ -198,15 +198,15 @@ def _checked(
         child.kill()
 
 
-def _without_secrets(document: Document) -> Document:
+def _without_secrets(document: YamlDocument) -> YamlDocument:
     """Returns where the settings of plugins stand, and nothing else: foreign code is to see it."""
     lines = {path: line for path, line in document.lines.items() if path[0] == PLUGINS}
     overrides = {path: origin for path, origin in document.overrides.items() if path[0] == PLUGINS}
-    return Document(document.name, {}, lines, overrides)
+    return YamlDocument(document.name, {}, lines, overrides)
 
 
 def _with_files(
-    document: Document, plugin: str, values: Mapping[str, Any], fields: tuple[SettingField, ...]
+    document: YamlDocument, plugin: str, values: Mapping[str, Any], fields: tuple[SettingField, ...]
 ) -> dict[str, Any]:
     """Puts the content of files in the place of their paths."""
     read = dict(values)
@@ -216,7 +216,7 @@ def _with_files(
     return read
 
 
-def _file(document: Document, path: KeyPath, written: Any) -> SettingsFile:
+def _file(document: YamlDocument, path: KeyPath, written: Any) -> SettingsFile:
     if not isinstance(written, str):
         document.fail(path, "Expected the path of a file.", "Correct the value.")
     file = Path(written)
@@ -229,7 +229,9 @@ def _file(document: Document, path: KeyPath, written: Any) -> SettingsFile:
 
 
 def _effective(
-    known: Mapping[str, tuple[SettingField, ...]], checked: Mapping[str, dict[str, Any]], given: _Given
+    known: Mapping[str, tuple[SettingField, ...]],
+    checked: Mapping[str, dict[str, Any]],
+    given: _GivenSettings,
 ) -> PluginSettings:
     models: dict[str, SettingsFile] = {}
     values: dict[str, dict[str, Any]] = {}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from perfopt.capacity.throughput import total_cores
-from perfopt.forecast import Forecasters, calendar_of, forecast_series
+from perfopt.forecast import InstalledForecasters, calendar_of, forecast_series
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
@@ -23,7 +23,10 @@ class DeclaredForecasts(Mapping[str, Forecast]):
     """
 
     def __init__(
-        self, context: AnalysisContext, declared: Sequence[str | ForecastSpec], forecasters: Forecasters
+        self,
+        context: AnalysisContext,
+        declared: Sequence[str | ForecastSpec],
+        forecasters: InstalledForecasters,
     ) -> None:
         self._context = context
         self._forecasters = forecasters

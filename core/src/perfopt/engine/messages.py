@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from perfopt.config.documents import Document
+from perfopt.config.documents import YamlDocument
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisResult,
@@ -158,7 +158,7 @@ class CheckSettings:
 
     plugin: str
     values: dict[str, Any]
-    document: Document
+    document: YamlDocument
 
 
 class CheckedSettings(msgspec.Struct, frozen=True, kw_only=True):

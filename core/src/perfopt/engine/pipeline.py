@@ -10,7 +10,7 @@ from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.proposals import checked
 from perfopt.evaluation.rolling import backtest
-from perfopt.forecast import Forecasters
+from perfopt.forecast import InstalledForecasters
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.forecasting import Forecast
@@ -25,7 +25,7 @@ def run_strategy(
     strategy: Strategy,
     context: AnalysisContext,
     rules: RuleSet | None = None,
-    forecasters: Forecasters | None = None,
+    forecasters: InstalledForecasters | None = None,
 ) -> StrategyOutcome:
     """Asks a strategy, applies the rules and replays both on the workload's own past.
 
@@ -67,7 +67,7 @@ def _without_texts(proposal: Proposal) -> Proposal:
 
 
 def _propose(
-    strategy: Strategy, context: AnalysisContext, rules: RuleSet, forecasters: Forecasters | None
+    strategy: Strategy, context: AnalysisContext, rules: RuleSet, forecasters: InstalledForecasters | None
 ) -> RuledProposal | Declined:
     context, fired = rules.prepared(context)
     context = with_forecasts(strategy, context, forecasters)
@@ -77,7 +77,7 @@ def _propose(
 
 
 def with_forecasts(
-    strategy: Strategy, context: AnalysisContext, forecasters: Forecasters | None = None
+    strategy: Strategy, context: AnalysisContext, forecasters: InstalledForecasters | None = None
 ) -> AnalysisContext:
     """Returns the context with the forecasts that a strategy declares, where they can be made.
 
@@ -88,13 +88,15 @@ def with_forecasts(
     """
     if not strategy.forecasts:
         return context
-    made = DeclaredForecasts(context, strategy.forecasts, forecasters or Forecasters())
+    made = DeclaredForecasts(context, strategy.forecasts, forecasters or InstalledForecasters())
     return replace(context, forecasts=made)
 
 
-def predict(context: AnalysisContext, forecasters: Forecasters | None = None) -> dict[str, PredictionSeries]:
+def predict(
+    context: AnalysisContext, forecasters: InstalledForecasters | None = None
+) -> dict[str, PredictionSeries]:
     """Returns the forecasts that a user asked for: use of each container, and the rate of requests."""
-    made = DeclaredForecasts(context, _PREDICTED, forecasters or Forecasters())
+    made = DeclaredForecasts(context, _PREDICTED, forecasters or InstalledForecasters())
     return {name: _shown(forecast) for name, forecast in made.items()}
 
 

@@ -16,7 +16,7 @@ from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
 from perfopt.engine.registry import load_plugins
-from perfopt.forecast import Forecasters
+from perfopt.forecast import InstalledForecasters
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
@@ -32,7 +32,7 @@ def main() -> None:
     loaded = load_plugins(setup.disabled, setup.only)
     channel.send(messages.encode(loaded.plain))
     book = default_book() if setup.rules is None else RuleBook(setup.rules)
-    forecasters = Forecasters(loaded.forecasters, setup.forecasters, setup.forecasters_weighted)
+    forecasters = InstalledForecasters(loaded.forecasters, setup.forecasters, setup.forecasters_weighted)
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
@@ -63,7 +63,7 @@ def _run(
     strategies: Mapping[str, Strategy],
     setup: messages.SetupRequest,
     book: RuleBook,
-    forecasters: Forecasters,
+    forecasters: InstalledForecasters,
 ) -> bytes:
     # Unpickled anew each time, so that no strategy sees what another did to its input.
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent

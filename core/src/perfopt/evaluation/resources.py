@@ -55,7 +55,7 @@ class WindowScore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _ResourceScore:
     """One resource of one container: granted, the smallest accurate value, and whether granted is safe."""
 
     recommended: float
@@ -74,7 +74,7 @@ def score_resources(target: WorkloadState, window: WorkloadSnapshot) -> WindowSc
     Memory: no sample of any pod above the request or the limit. Floors of 10m and 16Mi apply to the
     target and to the smallest accurate value. `perfopt.evaluation.score` checks latency and saving too.
     """
-    parts: dict[str, list[_Part]] = {"cpu": [], "memory": []}
+    parts: dict[str, list[_ResourceScore]] = {"cpu": [], "memory": []}
     for container, resource, series in _measured(target, window):
         share = _coverage(series)
         if share < SCORED_COVERAGE:
@@ -155,13 +155,13 @@ def _coverage(series: PodSeries) -> float:
     return float(present.mean()) if present.size else 0.0
 
 
-def _cpu(container: Container, series: PodSeries, grid: TimeGrid) -> _Part:
+def _cpu(container: Container, series: PodSeries, grid: TimeGrid) -> _ResourceScore:
     assert container.cpu_request_cores is not None
     needed = smallest_cpu_request(series.values, grid)
     assert needed is not None
     millicores = math.ceil(round(container.cpu_request_cores * 1000, 6))  # as format_cpu prints it
     recommended = max(millicores / 1000, CPU_FLOOR_CORES)
-    return _Part(recommended, needed, recommended >= needed)
+    return _ResourceScore(recommended, needed, recommended >= needed)
 
 
 def _memory_bound(container: Container) -> float | None:
@@ -170,24 +170,24 @@ def _memory_bound(container: Container) -> float | None:
     return float(max(min(values), MEMORY_FLOOR_BYTES)) if values else None
 
 
-def _memory(container: Container, series: PodSeries) -> _Part:
+def _memory(container: Container, series: PodSeries) -> _ResourceScore:
     bound, needed = _memory_bound(container), smallest_memory_request(series.values)
     assert bound is not None
     assert needed is not None
     granted = container.memory_request_bytes
     recommended = bound if granted is None else float(max(granted, MEMORY_FLOOR_BYTES))
-    return _Part(recommended, needed, bound >= needed)
+    return _ResourceScore(recommended, needed, bound >= needed)
 
 
-def _safe(parts: list[_Part]) -> bool | None:
+def _safe(parts: list[_ResourceScore]) -> bool | None:
     return all(part.safe for part in parts) if parts else None
 
 
-def _sum(parts: list[_Part], field: str) -> float | None:
+def _sum(parts: list[_ResourceScore], field: str) -> float | None:
     return float(sum(getattr(part, field) for part in parts)) if parts else None
 
 
-def _waste(parts: list[_Part]) -> float | None:
+def _waste(parts: list[_ResourceScore]) -> float | None:
     if not parts:
         return None
     return float(sum(part.recommended for part in parts) / sum(part.needed for part in parts) - 1)

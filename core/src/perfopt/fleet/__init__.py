@@ -1,7 +1,7 @@
 """What a cluster's nodes cost by packing its pods: a bound, a packing, and the gap between them. Pure."""
 
 from perfopt.fleet.nodes import allocatable
-from perfopt.fleet.packing import PackedNode, Packing, pack
+from perfopt.fleet.packing import NodePacking, PackedNode, pack
 from perfopt.fleet.pods import PodGroup, pod_group
 from perfopt.fleet.relaxation import cheapest_possible
 from perfopt.fleet.states import states_in_force, states_of_result
@@ -12,8 +12,8 @@ __all__ = [
     "FleetSide",
     "FleetView",
     "NodeBudget",
+    "NodePacking",
     "PackedNode",
-    "Packing",
     "PodGroup",
     "WorkloadStates",
     "allocatable",

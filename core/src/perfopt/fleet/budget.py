@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from perfopt.domain.price import NodeType
 from perfopt.errors import InvalidInputError
-from perfopt.fleet.packing import Packing, pack
+from perfopt.fleet.packing import NodePacking, pack
 from perfopt.fleet.pods import PodGroup
 
 ROUNDS = 3
@@ -68,7 +68,7 @@ class ChosenChanges:
     """
 
     changed: tuple[bool, ...]
-    packing: Packing
+    packing: NodePacking
     risk: float
     gap: float
 
@@ -120,7 +120,9 @@ def _risk(options: Sequence[ChangeOption], changed: Sequence[bool]) -> float:
     return sum(one.risk for one, taken in zip(options, changed, strict=True) if taken and not one.settled)
 
 
-def _packed(nodes: Sequence[NodeType], options: Sequence[ChangeOption], changed: Sequence[bool]) -> Packing:
+def _packed(
+    nodes: Sequence[NodeType], options: Sequence[ChangeOption], changed: Sequence[bool]
+) -> NodePacking:
     return pack(
         nodes, [one.after if taken else one.before for one, taken in zip(options, changed, strict=True)]
     )

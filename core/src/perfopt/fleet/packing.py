@@ -51,7 +51,7 @@ class PackedNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class NodePacking:
     """Nodes that hold all pods.
 
     Attributes:
@@ -62,7 +62,7 @@ class Packing:
     price_hour: float
 
 
-def pack(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> Packing:
+def pack(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> NodePacking:
     """Returns a cheap packing of all pods.
 
     Args:
@@ -70,7 +70,7 @@ def pack(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> Packing:
         groups: each must fit one of the types; a group of no pods takes no room.
     """
     if not any(group.count for group in groups):
-        return Packing((), 0.0)
+        return NodePacking((), 0.0)
     usable = [node for node in nodes if any(group.count and group.fits(node) for group in groups)]
     core, byte = worth(
         usable,
@@ -87,7 +87,7 @@ def pack(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> Packing:
     ]
     packed = [[_smallest(full, usable) for full in found] for found in tried]
     best = min(packed, key=lambda found: sum(full.node.price_hour for full in found))
-    return Packing(tuple(best), sum(full.node.price_hour for full in best))
+    return NodePacking(tuple(best), sum(full.node.price_hour for full in best))
 
 
 def _single(node: NodeType, groups: Sequence[PodGroup], order: Sequence[int]) -> list[PackedNode]:

@@ -10,7 +10,7 @@ from perfopt.domain.price import HOURS_PER_MONTH, NodeType, PriceBook
 from perfopt.errors import InvalidInputError
 from perfopt.fleet.budget import ChangeOption, least_risk
 from perfopt.fleet.nodes import allocatable
-from perfopt.fleet.packing import Packing, pack
+from perfopt.fleet.packing import NodePacking, pack
 from perfopt.fleet.pods import PodGroup, pod_group
 from perfopt.fleet.relaxation import cheapest_possible
 
@@ -129,14 +129,14 @@ def fleet_view(
             field="price_book",
             remedy="Name one that does, such as example:gcp-us-central1, or add node_types to it.",
         )
-    known: list[_Pair] = []
+    known: list[_PodGroups] = []
     left_out: dict[str, str] = {}
     for one in states:
         before, after = pod_group(one.workload, one.current), pod_group(one.workload, one.recommended)
         if before is None or after is None:
             left_out[one.workload] = "its requests are not known"
         else:
-            known.append(_Pair((before, after), one.confidence))
+            known.append(_PodGroups((before, after), one.confidence))
     nodes = [_rooms(book, [pair.groups[side] for pair in known]) for side in (0, 1)]
     fitting = []
     for pair in known:
@@ -162,7 +162,7 @@ def fleet_view(
     )
 
 
-class _Pair(NamedTuple):
+class _PodGroups(NamedTuple):
     """The pods of a workload as they are and as recommended."""
 
     groups: tuple[PodGroup, PodGroup]
@@ -173,13 +173,13 @@ class _Pair(NamedTuple):
         return self.groups[0].workload
 
 
-def _packed(book: PriceBook, nodes: Sequence[NodeType], pairs: Sequence[_Pair], side: int) -> FleetSide:
+def _packed(book: PriceBook, nodes: Sequence[NodeType], pairs: Sequence[_PodGroups], side: int) -> FleetSide:
     placed = [pair.groups[side] for pair in pairs if not pair.groups[side].each_node]
     return _side(book, pack(nodes, placed), nodes, placed)
 
 
 def _within(
-    book: PriceBook, nodes: Sequence[NodeType], fitting: Sequence[_Pair], limit: NodeBudget
+    book: PriceBook, nodes: Sequence[NodeType], fitting: Sequence[_PodGroups], limit: NodeBudget
 ) -> FleetBudget:
     """A change that costs more is made in any case: what runs is too little; so are those of DaemonSets."""
     pairs = [pair for pair in fitting if not pair.groups[0].each_node]
@@ -219,7 +219,7 @@ def _rooms(book: PriceBook, groups: Sequence[PodGroup]) -> list[NodeType]:
 
 
 def _side(
-    book: PriceBook, packing: Packing, nodes: Sequence[NodeType], placed: Sequence[PodGroup]
+    book: PriceBook, packing: NodePacking, nodes: Sequence[NodeType], placed: Sequence[PodGroup]
 ) -> FleetSide:
     bound = cheapest_possible(nodes, placed)
     counts = Counter(full.node.name for full in packing.nodes)

@@ -1,9 +1,9 @@
 """Predictive quantiles of series over a horizon, and what changed in their history. Pure, numpy only."""
 
-from perfopt.forecast.changes import Changes, LevelShift, find_changes
+from perfopt.forecast.changes import HistoryChanges, LevelShift, find_changes
 from perfopt.forecast.interface import (
     BUILT_IN,
-    Forecasters,
+    InstalledForecasters,
     forecast_batch,
     forecast_metric,
     forecast_series,
@@ -23,12 +23,12 @@ from perfopt.plugin.forecasting import (
 __all__ = [
     "BUILT_IN",
     "DEFAULT_LEVELS",
-    "Changes",
     "CostClass",
     "Forecast",
     "ForecastRequest",
     "Forecaster",
-    "Forecasters",
+    "HistoryChanges",
+    "InstalledForecasters",
     "LevelShift",
     "Prediction",
     "SessionCalendar",

@@ -28,7 +28,7 @@ _MAX_STRETCH = 5.0  # of the spread of what was before a level shift
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class GridSpan:
     """Steps [begin, end) of a grid."""
 
     begin: int
@@ -52,7 +52,7 @@ class LevelShift:
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
+class MemoryLeak:
     """A steady climb, with or without resets.
 
     Attributes:
@@ -67,19 +67,19 @@ class Leak:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class HistoryChanges:
     """All that was found in one history."""
 
-    dead: tuple[Stretch, ...]
+    dead: tuple[GridSpan, ...]
     shift: LevelShift | None
-    leak: Leak | None
+    leak: MemoryLeak | None
 
 
-def find_changes(values: Array, grid: TimeGrid) -> Changes:
+def find_changes(values: Array, grid: TimeGrid) -> HistoryChanges:
     """Looks for changes in a history of shape (grid.size,), NaN where missing."""
     dead = dead_periods(values, grid)
     living = _without(values, dead)
-    return Changes(dead, level_shift(living + climb(living, grid)[1], grid), leak(living, grid))
+    return HistoryChanges(dead, level_shift(living + climb(living, grid)[1], grid), leak(living, grid))
 
 
 def relevant(values: Array, grid: TimeGrid) -> Array:
@@ -141,7 +141,7 @@ def climb(values: Array, grid: TimeGrid) -> tuple[float, Array]:
     return slope, slope * np.minimum(np.arange(grid.size - 1, -1, -1), grid.size - 1 - found.since)
 
 
-def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
+def dead_periods(values: Array, grid: TimeGrid) -> tuple[GridSpan, ...]:
     """Returns stretches of a day or more at about the lowest value, in a series that seldom is there.
 
     A service that idles at its minimum most of the time, or at other times too, is idle, not dead.
@@ -157,7 +157,7 @@ def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8)))
     least = _MIN_DEAD // grid.step
     found = tuple(
-        Stretch(int(begin), int(end))
+        GridSpan(int(begin), int(end))
         for begin, end in zip(edges[::2], edges[1::2], strict=True)
         if end - begin >= least and bottom[begin:end].mean() >= 0.5
     )
@@ -165,7 +165,7 @@ def dead_periods(values: Array, grid: TimeGrid) -> tuple[Stretch, ...]:
     return found if (bottom & elsewhere).sum() <= _IDLE * elsewhere.sum() else ()
 
 
-def _without(values: Array, stretches: tuple[Stretch, ...]) -> Array:
+def _without(values: Array, stretches: tuple[GridSpan, ...]) -> Array:
     result = values.copy()
     for stretch in stretches:
         result[stretch.begin : stretch.end] = np.nan
@@ -231,7 +231,7 @@ def _spread(values: Array) -> float:
     return float(np.abs(values - np.median(values)).sum())
 
 
-def leak(values: Array, grid: TimeGrid) -> Leak | None:
+def leak(values: Array, grid: TimeGrid) -> MemoryLeak | None:
     """Returns a steady climb of the lows, as of memory that is never given back, that lasts until now.
 
     Nine in ten minima of six hours must be higher than a day before (falls by more than a tenth of the
@@ -251,7 +251,7 @@ def leak(values: Array, grid: TimeGrid) -> Leak | None:
     while used >= 12:
         found = _leak_of(lows[blocks - used :])
         if found is not None:
-            return Leak(*found, since=grid.size - used * size)
+            return MemoryLeak(*found, since=grid.size - used * size)
         if used <= 4 * _LEAK_DAYS:
             return None
         used = max(used * 2 // 3, 4 * _LEAK_DAYS)

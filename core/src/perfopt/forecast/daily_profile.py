@@ -46,7 +46,7 @@ class DailyProfileForecaster:
         if np.nanmin(request.values) < 0:
             return None
         offset = max(_OFFSET * request.scale, 1e-6)
-        days = _Days.best(request, per_day, offset)
+        days = _FoldedDays.best(request, per_day, offset)
         past = days.past()
         errors = days.logs[1:] - past
         known = np.sort(errors[np.isfinite(errors)])
@@ -71,7 +71,7 @@ def margin(errors: Array, level: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Days:
+class _FoldedDays:
     """A history by day, ending now, and the steps ahead by day, beginning now.
 
     Attributes:
@@ -87,7 +87,7 @@ class _Days:
     steps_ahead: int
 
     @classmethod
-    def best(cls, request: ForecastRequest, per_day: int, offset: float) -> "_Days":
+    def best(cls, request: ForecastRequest, per_day: int, offset: float) -> "_FoldedDays":
         """Folds a history by the kinds of days that serve it best."""
         values = request.values
         if request.calendar is not None:
@@ -95,7 +95,7 @@ class _Days:
         days = request.grid.size // per_day
         logs = np.log(np.maximum(values[-days * per_day :] + offset, 1e-9)).reshape(days, per_day)
 
-        def folded(past: Ints, ahead: Ints) -> "_Days":
+        def folded(past: Ints, ahead: Ints) -> "_FoldedDays":
             rows = -(-ahead.size // per_day)
             padded = np.r_[ahead, np.zeros(rows * per_day - ahead.size, dtype=np.int64)]
             kinds = past[-days * per_day :].reshape(logs.shape)
@@ -110,7 +110,7 @@ class _Days:
         weekdays = folded(2 * _weekday(request.grid) + closed, 2 * _weekday(request.ahead) + closed_ahead)
         return weekdays if weekdays.error(apart) < WEEKDAY_ERROR * apart.error(weekdays) else apart
 
-    def error(self, other: "_Days") -> float:
+    def error(self, other: "_FoldedDays") -> float:
         """Returns the mean size of the errors on past days that both foldings can forecast; inf for none."""
         sizes = np.abs(self.logs[1:] - self.past())
         sizes = sizes[np.isfinite(sizes) & np.isfinite(other.past())]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.forecast.folding import Folded
+from perfopt.forecast.folding import FoldedHistory
 from perfopt.metrics.snapshot import Array
 
 LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
@@ -19,7 +19,7 @@ _WEEK_DAYS = 7
 _HOURS = 6
 
 
-def experts(folded: Folded, at_phase: Array, ordered: Array) -> NDArray[np.float32]:
+def experts(folded: FoldedHistory, at_phase: Array, ordered: Array) -> NDArray[np.float32]:
     """Returns what the history suggests, float32 of shape (n, COUNT, len(LEVELS)).
 
     In this order: the time of day, all of the history, its last week, its last six hours, its last value.

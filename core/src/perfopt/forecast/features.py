@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.forecast.experts import LEVELS, experts, sorted_quantiles
-from perfopt.forecast.folding import Folded
+from perfopt.forecast.folding import FoldedHistory
 from perfopt.metrics.snapshot import Array
 from perfopt.plugin.calendar import Bools
 
@@ -32,7 +32,7 @@ _STILL_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class _DayShape:
     """What days look like.
 
     Attributes:
@@ -52,7 +52,7 @@ class _Shape:
     deviation: Array
 
 
-def _shape(folded: Folded) -> _Shape:
+def _shape(folded: FoldedHistory) -> _DayShape:
     weights = 0.5 ** (np.arange(len(folded.z) - 1, -1, -1) / HALF_LIFE_DAYS)
     known = np.isfinite(folded.z)
     filled = np.where(known, folded.z, 0.0)
@@ -68,11 +68,11 @@ def _shape(folded: Folded) -> _Shape:
     off = np.where(known, residual, 0.0)
     squares = off**2
     deviation = np.sqrt((weights @ squares + 0.05 * squares.mean()) / (mass + 0.05))
-    return _Shape(overall, means, masses, residual, off, deviation)
+    return _DayShape(overall, means, masses, residual, off, deviation)
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class NetworkInputs:
     """What the network reads, of n steps.
 
     Attributes:
@@ -93,7 +93,7 @@ class Inputs:
         return result
 
 
-def features(folded: Folded, rest: Bools, leads: Steps) -> Inputs:
+def features(folded: FoldedHistory, rest: Bools, leads: Steps) -> NetworkInputs:
     """Returns what the network reads.
 
     Args:
@@ -139,10 +139,10 @@ def features(folded: Folded, rest: Bools, leads: Steps) -> Inputs:
     for number, values in enumerate(columns):
         result[:, number] = values
     result[:, len(columns) :] = np.array([*by_series, *offsets, *slopes])
-    return Inputs(result, base, unit, suggested)
+    return NetworkInputs(result, base, unit, suggested)
 
 
-def _at_phase(folded: Folded, kind: NDArray[np.int64], column: Steps, base: Array) -> Array:
+def _at_phase(folded: FoldedHistory, kind: NDArray[np.int64], column: Steps, base: Array) -> Array:
     """Returns quantiles of past days of the step's kind near its time of day, shape (levels, n)."""
     table = np.full((2, len(LEVELS), folded.z.shape[1]), np.nan)
     for number in np.unique(kind):
@@ -151,7 +151,7 @@ def _at_phase(folded: Folded, kind: NDArray[np.int64], column: Steps, base: Arra
     return np.where(np.isfinite(found), found, base)
 
 
-def _phase_quantiles(folded: Folded, kind: bool) -> Array:
+def _phase_quantiles(folded: FoldedHistory, kind: bool) -> Array:
     """Returns quantiles by time of day over days of one kind, (levels, size); quarter hours are pooled."""
     size = folded.z.shape[1]
     stride = max(_NEAR_SECONDS // folded.step, 1)
@@ -180,7 +180,7 @@ def _pick(ordered: Array, count: Steps, level: float) -> Array:
     return np.where(count > 0, below + share * (above - below), np.nan)
 
 
-def _by_step(folded: Folded, shape: _Shape, leads: Steps, base: Array) -> list[Array]:
+def _by_step(folded: FoldedHistory, shape: _DayShape, leads: Steps, base: Array) -> list[Array]:
     """Returns what single days say of each step: yesterday, and the same weekday."""
     days, size = folded.z.shape
     column = leads % size
@@ -212,7 +212,7 @@ def _smooth(row: Array, reach: int) -> Array:
     return np.where(counts > 0.5, sums / np.maximum(counts, 1), np.nan)
 
 
-def _same_weekday(folded: Folded, place: Steps, reach: int, base: Array) -> Array:
+def _same_weekday(folded: FoldedHistory, place: Steps, reach: int, base: Array) -> Array:
     """Returns the mean near the same time of the same weekday, a week half as heavy as the next."""
     flat = folded.z.ravel()
     known = np.isfinite(flat)
@@ -228,7 +228,7 @@ def _same_weekday(folded: Folded, place: Steps, reach: int, base: Array) -> Arra
     return np.where(mass > 1e-9, total / np.maximum(mass, 1e-9), base)
 
 
-def _levels(folded: Folded, ordered: Array) -> list[float]:
+def _levels(folded: FoldedHistory, ordered: Array) -> list[float]:
     """Returns where the series was last, and its tails."""
     recent = folded.z[-_RECENT_DAYS:].ravel()
     finite = folded.z[np.isfinite(folded.z)]
@@ -236,7 +236,7 @@ def _levels(folded: Folded, ordered: Array) -> list[float]:
     return [float(finite[-1]), *(_decayed(recent, folded.step, hours) for hours in _LEVEL_HOURS), *tails]
 
 
-def _offsets(folded: Folded, shape: _Shape) -> list[float]:
+def _offsets(folded: FoldedHistory, shape: _DayShape) -> list[float]:
     """Returns by how much the last hours were off what their time of day made expect."""
     recent = shape.residual[-_RECENT_DAYS:].ravel()
     known = recent[np.isfinite(recent)]
@@ -256,7 +256,7 @@ def _slopes(residual: Array) -> list[float]:
     return slopes
 
 
-def _by_series(folded: Folded, shape: _Shape, ordered: Array) -> list[float]:
+def _by_series(folded: FoldedHistory, shape: _DayShape, ordered: Array) -> list[float]:
     """Returns what kind of series it is: tails, spread, how alike days, weeks and hours are, drift."""
     z, step = folded.z, folded.step
     off, residual = shape.off, shape.residual

@@ -21,14 +21,14 @@ _CONSTANT = 1e-9  # spread against level below which a series is a constant with
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class RobustScaling:
     """The map between values and z; scale 0 where the history is constant."""
 
     centre: float
     scale: float
 
     @classmethod
-    def of(cls, values: Array) -> "Scaling":
+    def of(cls, values: Array) -> "RobustScaling":
         """Returns the scaling of a history with at least one finite value."""
         known = values[np.isfinite(values)]
         centre = float(np.median(known))
@@ -47,7 +47,7 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedHistory:
     """A history by day and time of day, both counted back from the origin.
 
     Attributes:
@@ -59,11 +59,11 @@ class Folded:
 
     z: Array
     rest: Bools
-    scaling: Scaling
+    scaling: RobustScaling
     step: int
 
     @classmethod
-    def fold(cls, values: Array, rest: Bools, step: int) -> "Folded | None":
+    def fold(cls, values: Array, rest: Bools, step: int) -> "FoldedHistory | None":
         """Folds the last 28 days of a history, or the whole days there are.
 
         Returns:
@@ -78,11 +78,11 @@ class Folded:
         kept = values[begin:]
         if np.isfinite(kept).sum() < _MIN_SAMPLES:
             return None
-        scaling = Scaling.of(kept)
+        scaling = RobustScaling.of(kept)
         if scaling.scale == 0:
             return None
         return cls(scaling.to_z(kept).reshape(days, size), rest[begin:].reshape(days, size), scaling, step)
 
-    def before(self, days: int) -> "Folded":
+    def before(self, days: int) -> "FoldedHistory":
         """Returns what was known `days` days earlier, scaled alike."""
-        return Folded(self.z[:-days], self.rest[:-days], self.scaling, self.step)
+        return FoldedHistory(self.z[:-days], self.rest[:-days], self.scaling, self.step)

@@ -38,7 +38,7 @@ LAST_RESORT = "seasonal"
 
 
 @dataclass(frozen=True, slots=True)
-class Forecasters:
+class InstalledForecasters:
     """The forecasters that are installed, and which of them the user wants.
 
     Attributes:
@@ -56,7 +56,7 @@ class Forecasters:
 
     def forecast(
         self, request: ForecastRequest, wanted: Sequence[str] = (), *, past: bool = False
-    ) -> "Answer | None":
+    ) -> "WeightedPrediction | None":
         """Returns a prediction, or None where no forecaster can make one.
 
         Args:
@@ -65,7 +65,7 @@ class Forecasters:
             past: whether quantiles of past steps are needed; a forecaster that does not give them is asked
                 at origins in the past.
         """
-        found = _Found({}, {})
+        found = _CollectedPredictions({}, {})
         for forecaster in self._asked(wanted):
             found.add(forecaster, request, past=past or self.weighted)
             if found.predictions and not self.weighted:
@@ -75,7 +75,7 @@ class Forecasters:
         if not found.predictions:
             return None
         weights = _weights(found.predictions, request)
-        return Answer(combined(found.predictions, weights), weights, found.failed)
+        return WeightedPrediction(combined(found.predictions, weights), weights, found.failed)
 
     def _asked(self, wanted: Sequence[str]) -> Iterator[Forecaster]:
         names = [*(self.chosen or wanted or DEFAULT_ORDER)]
@@ -85,7 +85,7 @@ class Forecasters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _CollectedPredictions:
     """What forecasters gave so far, by name: predictions, and why there is none."""
 
     predictions: dict[str, Prediction]
@@ -102,7 +102,7 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WeightedPrediction:
     """A prediction, the weight of each forecaster in it, and why others were left out."""
 
     prediction: Prediction
@@ -144,7 +144,7 @@ def forecast_series(
     *,
     block: timedelta | None = None,
     calendar: SessionCalendar | None = None,
-    forecasters: Forecasters | None = None,
+    forecasters: InstalledForecasters | None = None,
     wanted: Sequence[str] = (),
     past: bool = False,
 ) -> Forecast | None:
@@ -175,7 +175,7 @@ def forecast_series(
         return None
     ahead = TimeGrid(grid.end, grid.step, steps)
     request = ForecastRequest(values, grid, ahead, tuple(levels), scale, calendar)
-    found = (forecasters or Forecasters()).forecast(request, wanted, past=past)
+    found = (forecasters or InstalledForecasters()).forecast(request, wanted, past=past)
     return None if found is None else _finished(found, request, unit)
 
 
@@ -205,7 +205,7 @@ def forecast_batch(
     return [forecast_metric(values, grid, horizon, unit, levels, calendar=calendar) for values in batch]
 
 
-def _finished(answer: Answer, request: ForecastRequest, unit: str) -> Forecast:
+def _finished(answer: WeightedPrediction, request: ForecastRequest, unit: str) -> Forecast:
     prediction = answer.prediction
     low = 0.0 if np.nanmin(request.values) >= 0 else -np.inf
     # shifted levels may cross; sorting them is never worse (Chernozhukov et al. 2010)

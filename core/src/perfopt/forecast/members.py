@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 
 from perfopt.forecast.changes import climb, relevant
-from perfopt.forecast.folding import Folded
+from perfopt.forecast.folding import FoldedHistory
 from perfopt.forecast.network import fleet_network
 from perfopt.forecast.seasonal import seasonal_quantiles
 from perfopt.metrics.snapshot import Array
@@ -26,7 +26,7 @@ class FleetForecaster:
         if request.grid.size * request.grid.step < NETWORK_FROM:
             return None
         steady, slope = without_changes(request)
-        folded = Folded.fold(steady.values, request.closed, request.grid.step_seconds)
+        folded = FoldedHistory.fold(steady.values, request.closed, request.grid.step_seconds)
         if folded is None:
             return None
         quantiles = fleet_network().forecast(folded, request.closed_ahead, request.levels)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from perfopt.forecast.conformal import mixing, probits
 from perfopt.forecast.experts import LEVELS
-from perfopt.forecast.features import Inputs, Steps, features
-from perfopt.forecast.folding import Folded
+from perfopt.forecast.features import NetworkInputs, Steps, features
+from perfopt.forecast.folding import FoldedHistory
 from perfopt.metrics.snapshot import Array
 from perfopt.plugin.calendar import Bools
 
@@ -58,7 +58,7 @@ class FleetNetwork:
             theta=arrays["theta"],
         )
 
-    def z_quantiles(self, inputs: Inputs) -> Array:
+    def z_quantiles(self, inputs: NetworkInputs) -> Array:
         """Returns uncalibrated quantiles in z, non-decreasing in the level, shape (n, levels)."""
         scaled = np.clip((inputs.features - self.mean) / self.deviation, -_CLIP, _CLIP)
         *inner, (last, last_bias) = self.layers
@@ -76,7 +76,7 @@ class FleetNetwork:
         result: Array = np.clip(np.sort(mixed, axis=1), -_MAX_Z, _MAX_Z).astype(np.float64)
         return result
 
-    def forecast(self, folded: Folded, rest: Bools, levels: tuple[float, ...]) -> Array:
+    def forecast(self, folded: FoldedHistory, rest: Bools, levels: tuple[float, ...]) -> Array:
         """Forecasts the steps right after a history.
 
         Args:
@@ -115,7 +115,7 @@ def _mixed(raw: Singles, experts: Singles, own: Singles) -> Singles:
     return result
 
 
-def _own_quantiles(raw: Singles, inputs: Inputs) -> Singles:
+def _own_quantiles(raw: Singles, inputs: NetworkInputs) -> Singles:
     """Returns the quantiles that the network makes itself: a centre, and gaps between levels, in units."""
     gaps = np.logaddexp(np.float32(0.0), raw)
     middle = len(LEVELS) // 2
@@ -147,7 +147,7 @@ def _between(z: Array, leads: Steps, count: int) -> Array:
     return result
 
 
-def group_of(seconds: Steps, inputs: Inputs, days: int | Steps) -> NDArray[np.int64]:
+def group_of(seconds: Steps, inputs: NetworkInputs, days: int | Steps) -> NDArray[np.int64]:
     """Returns the calibration group of each step.
 
     By horizon, busy or quiet time of day, whether the series often stands still (an interval that begins

@@ -32,7 +32,7 @@ Season = Literal["none", "day", "week"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Calendar:
+class _CalendarFold:
     """The history folded into days: values of shape (days, buckets), NaN where nothing was."""
 
     folded: Array
@@ -40,16 +40,16 @@ class _Calendar:
     step: int
 
     @classmethod
-    def fold(cls, values: Array, grid: TimeGrid) -> "_Calendar":
+    def fold(cls, values: Array, grid: TimeGrid) -> "_CalendarFold":
         seconds = grid.epoch_seconds().astype(np.int64)
         day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
         folded = np.full((int(day[-1] - day[0]) + 1, -(-_DAY // grid.step_seconds)), np.nan)
         folded[day - day[0], bucket] = values
         return cls(folded, int(day[0]), grid.step_seconds)
 
-    def before(self, days: int) -> "_Calendar":
+    def before(self, days: int) -> "_CalendarFold":
         """Returns the first `days` days."""
-        return _Calendar(self.folded[:days], self.first_day, self.step)
+        return _CalendarFold(self.folded[:days], self.first_day, self.step)
 
     def weights(self, weekdays: NDArray[np.int64], season: Season) -> Array:
         """Returns the weight of each past day for each of the weekdays asked for, (weekdays, days)."""
@@ -70,7 +70,7 @@ def seasonal_quantiles(values: Array, grid: TimeGrid, ahead: TimeGrid, levels: t
     """
     if grid.step_seconds > _DAY // 4 or grid.size * grid.step_seconds < 2 * _DAY:
         return np.repeat(_pooled(values[None], levels), ahead.size, axis=1)
-    calendar = _Calendar.fold(values, grid)
+    calendar = _CalendarFold.fold(values, grid)
     season, correction = _judge(calendar, levels)
     seconds = ahead.epoch_seconds().astype(np.int64)
     day, bucket = seconds // _DAY, seconds % _DAY // grid.step_seconds
@@ -90,7 +90,7 @@ def _pooled(values: Array, levels: tuple[float, ...]) -> Array:
 
 
 def _quantiles(
-    calendar: _Calendar,
+    calendar: _CalendarFold,
     weekdays: NDArray[np.int64],
     buckets: NDArray[np.int64],
     levels: tuple[float, ...],
@@ -116,7 +116,7 @@ def _quantiles(
     return np.where(np.isfinite(table), table, flat)
 
 
-def _judge(calendar: _Calendar, levels: tuple[float, ...]) -> tuple[Season, Array]:
+def _judge(calendar: _CalendarFold, levels: tuple[float, ...]) -> tuple[Season, Array]:
     """Says which season helps most, and returns the conformal shift of each level, (levels,)."""
     days, size = calendar.folded.shape
     buckets = np.arange(0, size, max(size // _ROWS_TRIED, 1))
@@ -130,7 +130,7 @@ def _judge(calendar: _Calendar, levels: tuple[float, ...]) -> tuple[Season, Arra
 
 
 def _errors(
-    calendar: _Calendar,
+    calendar: _CalendarFold,
     origins: list[int],
     buckets: NDArray[np.int64],
     levels: tuple[float, ...],
@@ -147,7 +147,7 @@ def _errors(
     return known
 
 
-def _filled(calendar: _Calendar, day: int) -> bool:
+def _filled(calendar: _CalendarFold, day: int) -> bool:
     """Says whether a day has half of its samples, and something came before it."""
     return bool(np.isfinite(calendar.folded[day]).mean() >= 0.5 and np.isfinite(calendar.folded[:day]).any())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.config.documents import Document, KeyPath, read_yaml
+from perfopt.config.documents import KeyPath, YamlDocument, read_yaml
 from perfopt.errors import InvalidInputError
 from perfopt.rules.compiled import RuleCompiler, RuleProblemError, check_parameter
 from perfopt.rules.errors import RulePackError
@@ -83,7 +83,7 @@ def shipped_packs() -> tuple[RulePack, ...]:
     return tuple(msgspec.structs.replace(pack, origin="perfopt") for pack in packs)
 
 
-def _header(document: Document) -> RulePack:
+def _header(document: YamlDocument) -> RulePack:
     data = dict(document.data)
     for key, wanted in _HEADER.items():
         if data.pop(key, None) != wanted:
@@ -97,12 +97,12 @@ def _header(document: Document) -> RulePack:
     return msgspec.structs.replace(pack, parameters=parameters, origin=document.name)
 
 
-def _check_text(document: Document, path: KeyPath, text: str, form: re.Pattern[str], remedy: str) -> None:
+def _check_text(document: YamlDocument, path: KeyPath, text: str, form: re.Pattern[str], remedy: str) -> None:
     if not form.fullmatch(text):
         document.fail(path, f"{text!r} is malformed.", remedy)
 
 
-def _parameter(document: Document, name: str, declared: PackParameter) -> PackParameter:
+def _parameter(document: YamlDocument, name: str, declared: PackParameter) -> PackParameter:
     path: KeyPath = ("parameters", name)
     _check_text(document, path, name, _PARAMETER, "Use a-z, 0-9 and _, a letter first.")
     try:
@@ -111,7 +111,7 @@ def _parameter(document: Document, name: str, declared: PackParameter) -> PackPa
         document.fail((*path, "default"), error.message, error.remedy or "Correct the value.")
 
 
-def _rule(document: Document, number: int, compiler: RuleCompiler) -> PackRule:
+def _rule(document: YamlDocument, number: int, compiler: RuleCompiler) -> PackRule:
     path: KeyPath = ("rules", number)
     value: Any = document.data["rules"][number]
     rule = document.convert(value, PackRule, path)
@@ -124,7 +124,7 @@ def _rule(document: Document, number: int, compiler: RuleCompiler) -> PackRule:
     return rule
 
 
-def _check_new(document: Document, number: int, rule: PackRule, rules: list[PackRule]) -> None:
+def _check_new(document: YamlDocument, number: int, rule: PackRule, rules: list[PackRule]) -> None:
     if any(other.name == rule.name for other in rules):
         document.fail(
             ("rules", number, "name"), f"There are two rules {rule.name!r}.", "Give one another name."

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 from msgspec import Meta
 
-from perfopt.config.documents import Document, parse_yaml, read_text
+from perfopt.config.documents import YamlDocument, parse_yaml, read_text
 from perfopt.domain.workload import Slo
 from perfopt.errors import InvalidInputError
 
@@ -23,20 +23,20 @@ _SECONDS_NAME, _MILLISECONDS_NAME = re.compile(r"_seconds(_|\b)"), re.compile(r"
 _BELOW = ("lte", "lt")
 
 
-class _Metric(msgspec.Struct, frozen=True, rename="camel"):
+class _OpenSloMetric(msgspec.Struct, frozen=True, rename="camel"):
     metric_source: dict[str, Any] = {}
 
 
-class _Ratio(msgspec.Struct, frozen=True):
-    good: _Metric | None = None
+class _RatioMetric(msgspec.Struct, frozen=True):
+    good: _OpenSloMetric | None = None
 
 
-class _Indicator(msgspec.Struct, frozen=True, rename="camel"):
-    threshold_metric: _Metric | None = None
-    ratio_metric: _Ratio | None = None
+class _ServiceLevelIndicator(msgspec.Struct, frozen=True, rename="camel"):
+    threshold_metric: _OpenSloMetric | None = None
+    ratio_metric: _RatioMetric | None = None
 
 
-class _Objective(msgspec.Struct, frozen=True, rename="camel"):
+class _ServiceLevelObjective(msgspec.Struct, frozen=True, rename="camel"):
     op: str | None = None
     value: Annotated[float, Meta(gt=0)] | None = None
     target: Annotated[float, Meta(gt=0, lt=1)] | None = None
@@ -48,9 +48,9 @@ class _Objective(msgspec.Struct, frozen=True, rename="camel"):
         return self.target_percent / 100 if self.target is None and self.target_percent else self.target
 
 
-class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+class _OpenSloSpec(msgspec.Struct, frozen=True, rename="camel"):
     service: str
-    objectives: tuple[_Objective, ...]
+    objectives: tuple[_ServiceLevelObjective, ...]
     indicator_ref: str | None = None
 
 
@@ -118,7 +118,7 @@ def read_openslo(paths: Sequence[Path]) -> dict[str, Slo]:
     return found
 
 
-def _documents(path: Path) -> Iterator[Document]:
+def _documents(path: Path) -> Iterator[YamlDocument]:
     """Parses each document of a file on its own, where it stands, so that errors name the right line."""
     lines = read_text(path, "OpenSLO document").splitlines()
     starts = [0, *(number + 1 for number, line in enumerate(lines) if line.rstrip() == "---")]
@@ -131,20 +131,20 @@ def _documents(path: Path) -> Iterator[Document]:
         yield document
 
 
-def _name(document: Document) -> str:
+def _name(document: YamlDocument) -> str:
     metadata = document.data.get("metadata")
     return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
 
 
 def _objective(
-    document: Document, indicators: Mapping[str, tuple[Document, tuple[str, ...]]]
+    document: YamlDocument, indicators: Mapping[str, tuple[YamlDocument, tuple[str, ...]]]
 ) -> tuple[str, Slo]:
-    spec = document.convert(document.data.get("spec"), _Spec, ("spec",))
+    spec = document.convert(document.data.get("spec"), _OpenSloSpec, ("spec",))
     at, path = _indicator_at(document, spec, indicators)
     raw: Any = at.data
     for key in path:
         raw = raw.get(key) if isinstance(raw, dict) else None
-    indicator = at.convert(raw, _Indicator, path)
+    indicator = at.convert(raw, _ServiceLevelIndicator, path)
     if len(spec.objectives) != 1:
         _unclear(document, "has not one objective", "Keep one objective in each SLO.")
     objective = spec.objectives[0]
@@ -156,8 +156,8 @@ def _objective(
 
 
 def _indicator_at(
-    document: Document, spec: _Spec, indicators: Mapping[str, tuple[Document, tuple[str, ...]]]
-) -> tuple[Document, tuple[str, ...]]:
+    document: YamlDocument, spec: _OpenSloSpec, indicators: Mapping[str, tuple[YamlDocument, tuple[str, ...]]]
+) -> tuple[YamlDocument, tuple[str, ...]]:
     if spec.indicator_ref is None:
         return document, ("spec", "indicator", "spec")
     if spec.indicator_ref not in indicators:
@@ -169,7 +169,7 @@ def _indicator_at(
     return indicators[spec.indicator_ref]
 
 
-def _from_ratio(document: Document, ratio: _Ratio, objective: _Objective) -> Slo:
+def _from_ratio(document: YamlDocument, ratio: _RatioMetric, objective: _ServiceLevelObjective) -> Slo:
     query = _query(ratio.good)
     bucket = _BUCKET.search(query)
     if bucket is None:
@@ -183,7 +183,7 @@ def _from_ratio(document: Document, ratio: _Ratio, objective: _Objective) -> Slo
     return Slo(latency_ms=float(bucket[1]) * _factor(document, query), quantile=objective.share)
 
 
-def _from_threshold(document: Document, metric: _Metric, objective: _Objective) -> Slo:
+def _from_threshold(document: YamlDocument, metric: _OpenSloMetric, objective: _ServiceLevelObjective) -> Slo:
     query = _query(metric)
     if objective.value is None or (objective.op or "lte") not in _BELOW:
         _unclear(document, "does not say which latency to stay below", "Write op: lte and value: 0.25.")
@@ -196,7 +196,7 @@ def _from_threshold(document: Document, metric: _Metric, objective: _Objective) 
     return Slo(latency_ms=objective.value * _factor(document, query), quantile=quantile)
 
 
-def _factor(document: Document, query: str) -> float:
+def _factor(document: YamlDocument, query: str) -> float:
     """Returns how many ms the unit of a query is."""
     stated = _annotations(document).get(UNIT_ANNOTATION)
     if stated is not None and stated not in _MILLISECONDS:
@@ -210,17 +210,17 @@ def _factor(document: Document, query: str) -> float:
     return 1000.0
 
 
-def _query(metric: _Metric | None) -> str:
+def _query(metric: _OpenSloMetric | None) -> str:
     source = metric.metric_source if metric is not None else {}
     spec = source.get("spec") or source
     return str(spec.get("query", "")) if isinstance(spec, dict) else ""
 
 
-def _annotations(document: Document) -> dict[str, str]:
+def _annotations(document: YamlDocument) -> dict[str, str]:
     metadata = document.data.get("metadata")
     found = metadata.get("annotations") if isinstance(metadata, dict) else None
     return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _unclear(document: Document, what: str, remedy: str) -> NoReturn:
+def _unclear(document: YamlDocument, what: str, remedy: str) -> NoReturn:
     document.fail(("spec",), f"The SLO {_name(document)!r} {what}.", remedy)

@@ -8,7 +8,7 @@ import numpy as np
 from perfopt.plugin import CostClass, ForecastRequest, Prediction
 
 
-class Flat:
+class FlatForecaster:
     """Repeats the last known value; keeps the contract."""
 
     name = "flat"
@@ -20,15 +20,15 @@ class Flat:
         return Prediction(np.full((len(request.levels), request.ahead.size), last))
 
 
-class Raises(Flat):
-    """Raises for every history."""
+class RaisingForecaster(FlatForecaster):
+    """RaisingForecaster for every history."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
-        """Raises."""
+        """RaisingForecaster."""
         raise ValueError(f"{request.grid.size} steps are too many")
 
 
-class Misshapen(Flat):
+class MisshapenForecaster(FlatForecaster):
     """Returns quantiles of another shape."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
@@ -36,7 +36,7 @@ class Misshapen(Flat):
         return Prediction(np.zeros((1, 1)))
 
 
-class NotFinite(Flat):
+class NotFinite(FlatForecaster):
     """Returns NaN."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
@@ -44,7 +44,7 @@ class NotFinite(Flat):
         return Prediction(np.full((len(request.levels), request.ahead.size), np.nan))
 
 
-class Alters(Flat):
+class MutatingForecaster(FlatForecaster):
     """Writes to its input."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
@@ -53,7 +53,7 @@ class Alters(Flat):
         return super().forecast(request)
 
 
-class Random(Flat):
+class RandomForecaster(FlatForecaster):
     """Returns something else each time."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
@@ -64,15 +64,15 @@ class Random(Flat):
         )
 
 
-class Exits(Flat):
+class ExitingForecaster(FlatForecaster):
     """Ends its process."""
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
-        """Exits."""
+        """ExitingForecaster."""
         os._exit(3)
 
 
-class Unnamed(Flat):
+class UnnamedForecaster(FlatForecaster):
     """Has a name that settings can't hold."""
 
     name = "Not A Name"
@@ -89,11 +89,11 @@ class WithoutCost:
 
 
 BAD_FORECASTERS: Mapping[str, tuple[object, ...]] = {
-    "protocol": (Unnamed(), WithoutCost()),
-    "survives": (Raises(),),
-    "deadline": (Exits(),),
-    "result": (Misshapen(), NotFinite()),
-    "inputs": (Alters(),),
-    "deterministic": (Random(),),
+    "protocol": (UnnamedForecaster(), WithoutCost()),
+    "survives": (RaisingForecaster(),),
+    "deadline": (ExitingForecaster(),),
+    "result": (MisshapenForecaster(), NotFinite()),
+    "inputs": (MutatingForecaster(),),
+    "deterministic": (RandomForecaster(),),
 }
 """Property to the forecasters that lack it."""

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from perfopt.plugin import SettingsFile
 from perfopt_tuning.knobs.read import extended_catalogue
-from perfopt_tuning.knobs.schema import Catalogue
+from perfopt_tuning.knobs.schema import KnobCatalogue
 
 
 class TuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +25,7 @@ class TuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.knob_catalogue is not None:
             extended_catalogue(self.knob_catalogue.path, self.knob_catalogue.content)
 
-    def catalogue(self, shipped: Catalogue) -> Catalogue:
+    def catalogue(self, shipped: KnobCatalogue) -> KnobCatalogue:
         """Returns the catalogue in force: the shipped one, or the user's added to it."""
         own = self.knob_catalogue
         return shipped if own is None else extended_catalogue(own.path, own.content)

@@ -25,7 +25,7 @@ from perfopt_tuning.knobs.decide import ContainerFacts, KnobDecision, decide
 from perfopt_tuning.knobs.detect import Version, runtimes_of
 from perfopt_tuning.knobs.manifest import ManifestChanges
 from perfopt_tuning.knobs.read import metrics_of, shipped_catalogue
-from perfopt_tuning.knobs.schema import Catalogue
+from perfopt_tuning.knobs.schema import KnobCatalogue
 from perfopt_tuning.knobs.values import plain
 from perfopt_tuning.search.step import search
 from perfopt_tuning.settings import TuningSettings
@@ -72,7 +72,7 @@ class KnobTuning:
     metrics: Sequence[str] = field(default_factory=_metrics)
     forecasts: Sequence[str] = ()
     prior: Prior = field(default_factory=Prior)
-    catalogue: Catalogue = field(default_factory=shipped_catalogue)
+    catalogue: KnobCatalogue = field(default_factory=shipped_catalogue)
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Returns values for the knobs that need a change, that none does, or why none can be decided."""
@@ -101,7 +101,7 @@ class KnobTuning:
 
 def _decisions(
     history: MetricHistory,
-    catalogue: Catalogue,
+    catalogue: KnobCatalogue,
     containers: Sequence[Container],
     found: dict[str, dict[str, Version | None]],
 ) -> ContainerDecisions:
@@ -114,7 +114,7 @@ def _decisions(
 
 def _searched(
     history: MetricHistory,
-    catalogue: Catalogue,
+    catalogue: KnobCatalogue,
     containers: Sequence[Container],
     found: dict[str, dict[str, Version | None]],
     decisions: ContainerDecisions,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.autoscaling import World
+from perfopt.autoscaling import SimulatedDemand
 from perfopt.errors import NoDataError
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
 
@@ -24,7 +24,7 @@ class ServiceDemand:
     """
 
     metric: str
-    world: World
+    world: SimulatedDemand
 
 
 def demand_of(snapshot: WorkloadSnapshot) -> ServiceDemand:
@@ -60,7 +60,7 @@ def demand_of(snapshot: WorkloadSnapshot) -> ServiceDemand:
     for minute in range(step):
         demand[present - begin + minute] = values[present]
     first = int(snapshot.grid.start.timestamp()) // 60 + begin
-    return ServiceDemand(metric, World.of_eight(demand, step_minutes=step, first_minute=first))
+    return ServiceDemand(metric, SimulatedDemand.of_eight(demand, step_minutes=step, first_minute=first))
 
 
 def _measured(snapshot: WorkloadSnapshot) -> tuple[str, Array]:

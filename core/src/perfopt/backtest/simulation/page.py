@@ -52,7 +52,7 @@ def _chart(policies: Sequence[PolicyFigures], group: str) -> str:
     dots = [(one.policy, one.groups[group].cost, one.groups[group].violated) for one in policies]
     costs = [cost for _, cost, _ in dots]
     most = max(violated for _, _, violated in dots) * 1.1 or 0.01
-    frame = svg.Frame.of(560, 380, (min(costs) * 0.9, max(costs) * 1.1), (0.0, most))
+    frame = svg.PlotFrame.of(560, 380, (min(costs) * 0.9, max(costs) * 1.1), (0.0, most))
     x_ticks = [(tick, f"{tick:g}") for tick in svg.nice_ticks(frame.x.low, frame.x.high, 5)]
     y_ticks = [(tick, f"{tick:.1%}") for tick in svg.nice_ticks(0.0, most, 5)]
     parts = frame.axes(x_ticks, y_ticks, "cost over the oracle's", "violated")

@@ -9,9 +9,9 @@ import numpy as np
 
 from perfopt.autoscaling import (
     VIOLATION_PENALTIES,
-    Outcome,
-    Settings,
-    World,
+    AutoscalerSettings,
+    SimulatedDemand,
+    SimulationOutcome,
     forecast_demand,
     measure,
     measure_ready,
@@ -94,27 +94,27 @@ def run_service(task: SimulationTask) -> ServiceSimulation:
     )
 
 
-def _run(world: World, policy: str, expected: ShortTermForecasts | None) -> AutoscalerRun:
+def _run(world: SimulatedDemand, policy: str, expected: ShortTermForecasts | None) -> AutoscalerRun:
     price = CLASSES.get(policy)
     wanted = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
     return _named(policy, measure(world, wanted))
 
 
-def _loops(world: World, expected: ShortTermForecasts | None) -> Iterator[AutoscalerRun]:
+def _loops(world: SimulatedDemand, expected: ShortTermForecasts | None) -> Iterator[AutoscalerRun]:
     """Runs plain autoscalers, and one whose minReplicas follow our plan, through the 15-second loop."""
     for target in LOOP_TARGETS:
-        yield _looped(world, f"hpa-{100 * target:.0f}", Settings(target, MAXIMUM))
+        yield _looped(world, f"hpa-{100 * target:.0f}", AutoscalerSettings(target, MAXIMUM))
     if expected is not None:
         plan = predictive(world, VIOLATION_PENALTIES["standard"], expected)
-        yield _looped(world, f"{OURS}-standard", Settings(WATCH_TARGET, MAXIMUM, floor=plan))
+        yield _looped(world, f"{OURS}-standard", AutoscalerSettings(WATCH_TARGET, MAXIMUM, floor=plan))
 
 
-def _looped(world: World, name: str, settings: Settings) -> AutoscalerRun:
+def _looped(world: SimulatedDemand, name: str, settings: AutoscalerSettings) -> AutoscalerRun:
     ready, wanted = run_loop(world, settings)
     return _named(name, measure_ready(world, ready, wanted))
 
 
-def _named(policy: str, found: Outcome | None) -> AutoscalerRun:
+def _named(policy: str, found: SimulationOutcome | None) -> AutoscalerRun:
     assert found is not None, "demand_of leaves out what has nothing to score"
     values: Array = np.round([found.violated, found.cost, found.whole_cost, found.starts_per_hour], 6)
     violated, cost, whole, starts = values.tolist()

@@ -32,7 +32,7 @@ class _WorkloadView:
     current: WorkloadState
     recommended: WorkloadState | None
     evidence: Evidence
-    x: svg.Axis
+    x: svg.PlotAxis
     made_at: float
 
 
@@ -50,7 +50,7 @@ def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _WorkloadView:
     ends = [made.valid_until for made in result.recommendations]
     made_at = min((made.made_at for made in result.recommendations), default=snapshot.grid.end)
     begin = snapshot.grid.start + _first_step(snapshot) * snapshot.grid.step
-    axis = svg.Axis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
+    axis = svg.PlotAxis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
     current = snapshot.workload.state if whole is None else fields.parse_state(whole.current_state)
     return _WorkloadView(snapshot, current, recommended, evidence, axis, made_at.timestamp())
@@ -132,7 +132,7 @@ def _panel(view: _WorkloadView, name: str, resource: str, series: PodSeries, top
     p50, p99, most = float(np.median(known)), float(np.percentile(known, 99)), float(known.max())
     levels = _levels(view, name, resource)
     highest = _highest(most, levels)
-    y = svg.Axis(0.0, highest, top + PANEL, top + 22)
+    y = svg.PlotAxis(0.0, highest, top + PANEL, top + 22)
     size = unit(highest, resource)
     parts = [
         svg.rectangle(
@@ -157,7 +157,7 @@ def _highest(most: float, levels: Sequence[_LabelledLevel]) -> float:
     return 1.08 * max([shown, *(one.value for one in levels if one.value <= _OUT_OF_RANGE * shown)])
 
 
-def _use(view: _WorkloadView, series: PodSeries, y: svg.Axis) -> list[str]:
+def _use(view: _WorkloadView, series: PodSeries, y: svg.PlotAxis) -> list[str]:
     """Draws the median over each column of pixels in a band from its smallest to its largest sample."""
     seconds = view.snapshot.grid.epoch_seconds()
     first = int(np.searchsorted(seconds, view.x.low))
@@ -192,7 +192,7 @@ def _band(lows: Sequence[_Point], highs: Sequence[_Point]) -> str:
     return f'<path d="{steps}" class="band"/>'
 
 
-def _level_lines(view: _WorkloadView, levels: Sequence[_LabelledLevel], y: svg.Axis) -> Iterator[str]:
+def _level_lines(view: _WorkloadView, levels: Sequence[_LabelledLevel], y: svg.PlotAxis) -> Iterator[str]:
     """Draws the current values over the history and the recommended ones ahead, with labels at the right."""
     taken: list[float] = []
     now = view.x.at(view.made_at)
@@ -249,7 +249,7 @@ def _replicas(view: _WorkloadView) -> str:
     )
     if peak <= 1:
         return ""
-    y = svg.Axis(0.0, 1.08 * float(peak), PANEL, 22)
+    y = svg.PlotAxis(0.0, 1.08 * float(peak), PANEL, 22)
     parts = [svg.text(view.x.begin, 14, "replicas", "title")]
     for tick in svg.nice_ticks(0.0, y.high, 4):
         parts.append(svg.line(view.x.begin, y.at(tick), view.x.end, y.at(tick), "grid"))

@@ -1,7 +1,7 @@
 """Policies of other tools as pure functions, to replay beside ours; algorithms as in the tools' files."""
 
 from perfopt.evaluation.baselines import attune, crane, krr, kruize, vpa
-from perfopt.evaluation.baselines.base import Baseline, per_container
+from perfopt.evaluation.baselines.base import ToolPolicy, per_container
 from perfopt.evaluation.baselines.history import percentile_of_history
 from perfopt.evaluation.baselines.variants import parse_variant
 
@@ -28,11 +28,11 @@ _RULES = (
     ("p99", "The P99 of the history", percentile_of_history(99.0)),
 )
 
-BASELINES = {name: Baseline(name, about, per_container(rule)) for name, about, rule in _RULES}
+BASELINES = {name: ToolPolicy(name, about, per_container(rule)) for name, about, rule in _RULES}
 BASELINE_METRICS = frozenset({"cpu_cores", "memory_bytes", "oom_kills", "cpu_throttled_fraction"})
 
 
-def baseline_of(name: str) -> Baseline | None:
+def baseline_of(name: str) -> ToolPolicy | None:
     """Returns a baseline by its name, with a margin or a cap where the name says so; None is unknown.
 
     Args:
@@ -46,7 +46,7 @@ def baseline_of(name: str) -> Baseline | None:
     base, variant = BASELINES[found[0]], found[1]
     margin = f", {variant.margin:.0%} on top" if variant.margin else ""
     cap = ", at most the current limit" if variant.capped else ""
-    return Baseline(name, f"{base.about}{margin}{cap}", variant.apply(base.decide))
+    return ToolPolicy(name, f"{base.about}{margin}{cap}", variant.apply(base.decide))
 
 
-__all__ = ["BASELINES", "BASELINE_METRICS", "Baseline", "baseline_of"]
+__all__ = ["BASELINES", "BASELINE_METRICS", "ToolPolicy", "baseline_of"]

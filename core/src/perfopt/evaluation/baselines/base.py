@@ -46,7 +46,7 @@ Decide = Callable[[AnalysisContext], WorkloadState | Declined]
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
+class ToolPolicy:
     """A policy of another tool.
 
     Attributes:

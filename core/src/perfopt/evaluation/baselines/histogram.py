@@ -15,7 +15,7 @@ from perfopt.metrics.snapshot import Array
 Buckets = NDArray[np.int64]
 
 
-class Scale(Protocol):
+class BucketScale(Protocol):
     """How values are parted in buckets."""
 
     def bucket(self, values: Array) -> Buckets:
@@ -81,7 +81,7 @@ class LinearScale:
         return math.ceil(self.largest / self.width)
 
 
-def weighted_percentile(values: Array, weights: Array, share: float, scale: Scale) -> float:
+def weighted_percentile(values: Array, weights: Array, share: float, scale: BucketScale) -> float:
     """Returns the end of the first bucket up to which at least a share of the weight lies.
 
     Args:

@@ -17,7 +17,7 @@ from perfopt.evaluation.baselines.base import (
     with_limits_as_requests,
     with_requests,
 )
-from perfopt.evaluation.baselines.histogram import ExponentialScale, Scale, weighted_percentile
+from perfopt.evaluation.baselines.histogram import BucketScale, ExponentialScale, weighted_percentile
 from perfopt.metrics.snapshot import Array
 
 HALF_LIFE_SECONDS = 86_400
@@ -35,7 +35,7 @@ _MINUTES_A_DAY = 1440
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class VpaBounds:
     """What the autoscaler says of one resource, in cores or bytes."""
 
     lower: float
@@ -78,7 +78,7 @@ def goldilocks_burstable(history: ContainerHistory) -> Container:
     return new
 
 
-def cpu_bounds(history: ContainerHistory) -> Bounds | None:
+def cpu_bounds(history: ContainerHistory) -> VpaBounds | None:
     """Returns the bounds of cpu, or None without a sample."""
     if history.cpu is None:
         return None
@@ -90,7 +90,7 @@ def cpu_bounds(history: ContainerHistory) -> Bounds | None:
     )
 
 
-def memory_bounds(history: ContainerHistory) -> Bounds | None:
+def memory_bounds(history: ContainerHistory) -> VpaBounds | None:
     """Returns the bounds of memory, or None without a sample in the last 8 days."""
     if history.memory is None:
         return None
@@ -102,8 +102,8 @@ def memory_bounds(history: ContainerHistory) -> Bounds | None:
 
 
 def _bounds(
-    history: ContainerHistory, samples: Array, values: Array, weights: Array, scale: Scale, floor: float
-) -> Bounds:
+    history: ContainerHistory, samples: Array, values: Array, weights: Array, scale: BucketScale, floor: float
+) -> VpaBounds:
     found = np.isfinite(samples).any(axis=0)
     days = (history.grid.size - int(found.argmax())) * history.grid.step_seconds / DAY_SECONDS
     minutes = np.count_nonzero(np.isfinite(samples)) * history.grid.step_seconds / 60
@@ -111,7 +111,7 @@ def _bounds(
     lower, middle, upper = (
         weighted_percentile(values, weights, share, scale) * MARGIN for share in (_LOWER, _TARGET, _UPPER)
     )
-    return Bounds(
+    return VpaBounds(
         lower=max(lower * (1 + 0.001 / confidence) ** -2, floor),
         target=max(middle, floor),
         upper=max(upper * (1 + 1 / confidence), floor),

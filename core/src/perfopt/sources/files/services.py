@@ -36,7 +36,7 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.autoscaling.behavior import Behavior
-from perfopt.config.documents import Document, read_yaml, reraise_at, suggestion
+from perfopt.config.documents import YamlDocument, read_yaml, reraise_at, suggestion
 from perfopt.config.prices import price_book
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook
@@ -71,7 +71,7 @@ class _HpaEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     behavior: dict[str, Any] | None = None
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     series: Annotated[str, Meta(min_length=1)] | None = None
     requests: _QuantitiesEntry | None = None
     limits: _QuantitiesEntry | None = None
@@ -154,7 +154,7 @@ class ServicesFile:
     defaults: ServiceEntry = field(default_factory=ServiceEntry)
     price_books: Mapping[str, PriceBook] = field(default_factory=dict)
     objectives: Mapping[str, Slo] = field(default_factory=dict)
-    document: Document = field(default_factory=lambda: Document("services file", {}))
+    document: YamlDocument = field(default_factory=lambda: YamlDocument("services file", {}))
 
     def objective(self, name: str, entry: ServiceEntry) -> Slo | None:
         """Returns the latency objective of a service: its own here, else that of an OpenSLO document."""
@@ -199,12 +199,12 @@ def read_services(path: Path) -> ServicesFile:
     return ServicesFile(services, parsed_defaults, books, _objectives(document, path.parent), document)
 
 
-def _objectives(document: Document, folder: Path) -> dict[str, Slo]:
+def _objectives(document: YamlDocument, folder: Path) -> dict[str, Slo]:
     names = document.convert(document.data.get("openslo") or [], list[str], ("openslo",))
     return read_openslo([folder / name for name in names])
 
 
-def _mapping(document: Document, key: str) -> dict[str, Any]:
+def _mapping(document: YamlDocument, key: str) -> dict[str, Any]:
     value = document.data.get(key)
     if value is None:
         return {}
@@ -214,17 +214,17 @@ def _mapping(document: Document, key: str) -> dict[str, Any]:
 
 
 def _entry(
-    document: Document,
+    document: YamlDocument,
     value: Any,
     defaults: dict[str, Any],
     path: tuple[str, ...],
     books: dict[str, PriceBook],
 ) -> ServiceEntry:
-    own = document.convert({} if value is None else value, _Entry, path)
+    own = document.convert({} if value is None else value, _ServiceEntry, path)
     labels = {**defaults.get("labels", {}), **own.labels}
     annotations = {**defaults.get("annotations", {}), **own.annotations}
     merged = {**defaults, **{key: item for key, item in (value or {}).items() if item is not None}}
-    raw = document.convert({**merged, "labels": labels, "annotations": annotations}, _Entry, path)
+    raw = document.convert({**merged, "labels": labels, "annotations": annotations}, _ServiceEntry, path)
 
     def quantities(name: str) -> DeclaredResources | None:
         given = getattr(raw, name)
@@ -255,7 +255,7 @@ def _entry(
     )
 
 
-def _slo(document: Document, raw: _Entry, path: tuple[str, ...]) -> Slo | None:
+def _slo(document: YamlDocument, raw: _ServiceEntry, path: tuple[str, ...]) -> Slo | None:
     if raw.slo is not None:
         return Slo(**msgspec.structs.asdict(raw.slo))
     try:
@@ -268,7 +268,7 @@ def _origin(value: Any, path: tuple[str, ...], name: str) -> tuple[str, ...]:
     return path if (value or {}).get(name) is not None else ("defaults",)
 
 
-def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...]) -> DeclaredResources:
+def _resources(document: YamlDocument, given: _QuantitiesEntry, path: tuple[str, ...]) -> DeclaredResources:
     try:
         cpu = None if given.cpu is None else parse_cpu(str(given.cpu))
     except InvalidInputError as error:
@@ -283,7 +283,7 @@ def _resources(document: Document, given: _QuantitiesEntry, path: tuple[str, ...
 
 
 def _require_order(
-    document: Document,
+    document: YamlDocument,
     requests: DeclaredResources | None,
     limits: DeclaredResources | None,
     path: tuple[str, ...],
@@ -299,12 +299,12 @@ def _require_order(
             document.fail((*path, name), f"The {name} limit is below the request.", "Raise it or lower that.")
 
 
-def _bounded(document: Document, value: float | None, ceiling: float, path: tuple[str, ...]) -> None:
+def _bounded(document: YamlDocument, value: float | None, ceiling: float, path: tuple[str, ...]) -> None:
     if value is not None and not 0 <= value <= ceiling:
         document.fail(path, "No machine has as much, or less than nothing.", "Correct the quantity.")
 
 
-def _hpa(document: Document, given: _HpaEntry, path: tuple[str, ...]) -> HpaState:
+def _hpa(document: YamlDocument, given: _HpaEntry, path: tuple[str, ...]) -> HpaState:
     if given.min_replicas > given.max_replicas:
         document.fail((*path, "hpa"), "min_replicas is above max_replicas.", "Swap or correct them.")
     try:
@@ -315,7 +315,10 @@ def _hpa(document: Document, given: _HpaEntry, path: tuple[str, ...]) -> HpaStat
 
 
 def _price_book(
-    document: Document, given: str | dict[str, Any] | None, path: tuple[str, ...], books: dict[str, PriceBook]
+    document: YamlDocument,
+    given: str | dict[str, Any] | None,
+    path: tuple[str, ...],
+    books: dict[str, PriceBook],
 ) -> str | None:
     if given is None or isinstance(given, str):
         return given

@@ -130,7 +130,7 @@ class FileSource:
             return FailedSnapshot(workload, self._unknown_series(workload, index))
         entry = self._services.services.get(workload.service_name, self._services.defaults)
         alive = (grid.index(_instant(index.span_ms(series)[0])), grid.size)
-        gridded = _Gridded()
+        gridded = _GriddedSeries()
         for metric in wanted:
             raw = _raw_series(index, series, metric, grid, entry.capacity or _UNSET)
             if isinstance(raw, str):
@@ -155,7 +155,7 @@ class FileSource:
 
 
 @dataclass(slots=True)
-class _Gridded:
+class _GriddedSeries:
     """The parts of a snapshot while it is put together; `sampled` once any metric has a sample."""
 
     container: dict[str, PodSeries] = field(default_factory=dict)

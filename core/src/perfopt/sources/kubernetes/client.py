@@ -11,7 +11,7 @@ from kubernetes import config as kubernetes_loader
 
 from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
-from perfopt.sources.kubernetes.objects import ListStatus, Page
+from perfopt.sources.kubernetes.objects import ListPage, ListStatus
 from perfopt.sources.retry import RetryPolicy
 
 _RETRIED = {429, 500, 502, 503, 504}
@@ -84,9 +84,9 @@ class KubernetesClient:
             if not further:
                 return items
 
-    def _decoded[Item](self, path: str, body: bytes, kind: type[Item]) -> Page[Item]:
+    def _decoded[Item](self, path: str, body: bytes, kind: type[Item]) -> ListPage[Item]:
         try:
-            return msgspec.json.decode(body, type=Page[kind])  # type: ignore[valid-type]
+            return msgspec.json.decode(body, type=ListPage[kind])  # type: ignore[valid-type]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SourceError(
                 f"{self.address} answered {path} with what is no list of Kubernetes ({error}).",

@@ -201,7 +201,7 @@ class PageMetadata(_Object, frozen=True, kw_only=True):
     continue_: str = msgspec.field(name="continue", default="")
 
 
-class Page[Item](_Object, frozen=True, kw_only=True):
+class ListPage[Item](_Object, frozen=True, kw_only=True):
     """One answer to a list."""
 
     metadata: PageMetadata = PageMetadata()

@@ -14,7 +14,7 @@ _PUNCTUATION = b'[]" \n\t\r'
 
 
 @dataclass(frozen=True, slots=True)
-class Answer[Data]:
+class DecodedAnswer[Data]:
     """Decoded data, and what the server remarked about the PromQL."""
 
     data: Data
@@ -47,32 +47,32 @@ class RangeSeries:
         )
 
 
-class _Item(msgspec.Struct):
+class _ResultItem(msgspec.Struct):
     metric: dict[str, str]
     value: tuple[float, str] | None = None
     values: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-class _Result(msgspec.Struct, rename={"kind": "resultType"}):
-    result: list[_Item]
+class _QueryResult(msgspec.Struct, rename={"kind": "resultType"}):
+    result: list[_ResultItem]
     kind: str
 
 
-class _Envelope(msgspec.Struct, rename={"is_partial": "isPartial"}):
+class _AnswerEnvelope(msgspec.Struct, rename={"is_partial": "isPartial"}):
     status: str
     warnings: list[str] | None = None
     is_partial: bool = False
 
 
-class _QueryAnswer(_Envelope, kw_only=True):
-    data: _Result
+class _QueryAnswer(_AnswerEnvelope, kw_only=True):
+    data: _QueryResult
 
 
-class _SeriesAnswer(_Envelope, kw_only=True):
+class _SeriesAnswer(_AnswerEnvelope, kw_only=True):
     data: list[dict[str, str]]
 
 
-class _LabelAnswer(_Envelope, kw_only=True):
+class _LabelAnswer(_AnswerEnvelope, kw_only=True):
     data: list[str]
 
 
@@ -82,7 +82,7 @@ _LABEL = msgspec.json.Decoder(_LabelAnswer)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
-def decode_vector(body: bytes, server: str) -> Answer[list[InstantSample]]:
+def decode_vector(body: bytes, server: str) -> DecodedAnswer[list[InstantSample]]:
     """Decodes the answer of an instant query.
 
     Raises:
@@ -90,28 +90,28 @@ def decode_vector(body: bytes, server: str) -> Answer[list[InstantSample]]:
     """
     answer = _decoded(_QUERY, body, server)
     samples = [InstantSample(item.metric, float(item.value[1])) for item in answer.data.result if item.value]
-    return Answer(samples, _checked(answer, server))
+    return DecodedAnswer(samples, _checked(answer, server))
 
 
-def decode_matrix(body: bytes, server: str) -> Answer[list[RangeSeries]]:
+def decode_matrix(body: bytes, server: str) -> DecodedAnswer[list[RangeSeries]]:
     """Decodes the answer of a range query; raises what decode_vector does."""
     answer = _decoded(_QUERY, body, server)
     if answer.data.kind != "matrix":
         raise _nonsense(server, f"a {answer.data.kind} where a matrix was asked for")
     series = [_range_series(item, server) for item in answer.data.result]
-    return Answer(series, _checked(answer, server))
+    return DecodedAnswer(series, _checked(answer, server))
 
 
-def decode_series(body: bytes, server: str) -> Answer[list[dict[str, str]]]:
+def decode_series(body: bytes, server: str) -> DecodedAnswer[list[dict[str, str]]]:
     """Decodes the answer of a series request; raises what decode_vector does."""
     answer = _decoded(_SERIES, body, server)
-    return Answer(answer.data, _checked(answer, server))
+    return DecodedAnswer(answer.data, _checked(answer, server))
 
 
-def decode_label(body: bytes, server: str) -> Answer[list[str]]:
+def decode_label(body: bytes, server: str) -> DecodedAnswer[list[str]]:
     """Decodes the answer of a request for a label's values; raises what decode_vector does."""
     answer = _decoded(_LABEL, body, server)
-    return Answer(answer.data, _checked(answer, server))
+    return DecodedAnswer(answer.data, _checked(answer, server))
 
 
 def _decoded[AnswerT: (_QueryAnswer, _SeriesAnswer, _LabelAnswer)](
@@ -133,7 +133,7 @@ def _nonsense(server: str, what: str) -> SourceError:
     )
 
 
-def _range_series(item: _Item, server: str) -> RangeSeries:
+def _range_series(item: _ResultItem, server: str) -> RangeSeries:
     """Parses [[seconds,"value"],...]: flat JSON is read four times as fast as pairs with strings."""
     flat = b"[" + bytes(item.values).translate(None, _PUNCTUATION) + b"]"
     try:
@@ -154,7 +154,7 @@ def _special_numbers(flat: bytes, server: str) -> list[float]:
         raise _nonsense(server, "values that are not numbers") from error
 
 
-def _checked(answer: _Envelope, server: str) -> tuple[str, ...]:
+def _checked(answer: _AnswerEnvelope, server: str) -> tuple[str, ...]:
     """Refuses a partial answer; returns what was remarked about the PromQL only."""
     partial = [text for text in answer.warnings or () if not text.startswith("PromQL ")]
     if answer.is_partial and not partial:

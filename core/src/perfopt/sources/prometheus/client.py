@@ -11,7 +11,7 @@ import httpx
 from perfopt.config.prometheus import PrometheusConfig, resolve_secret
 from perfopt.errors import InvalidInputError, QueryTooLargeError, SourceError, SourceUnavailableError
 from perfopt.sources.prometheus.answer import (
-    Answer,
+    DecodedAnswer,
     InstantSample,
     RangeSeries,
     decode_label,
@@ -141,7 +141,7 @@ class PrometheusClient:
         self,
         endpoint: str,
         form: Mapping[str, str],
-        decode: Callable[[bytes, str], Answer[Data]],
+        decode: Callable[[bytes, str], DecodedAnswer[Data]],
         asked: str,
         *,
         method: Method = "POST",

@@ -19,7 +19,7 @@ _UNSIGNED = re.compile(
 )
 
 
-class _Refusal(msgspec.Struct):
+class _ErrorAnswer(msgspec.Struct):
     error: str | dict[str, object] = ""
     message: str = ""
 
@@ -78,7 +78,7 @@ def _otherwise(status: int) -> tuple[str, str, str]:
 def _reason(body: bytes) -> str:
     """Returns what a server gives as the reason, in the forms of Prometheus, Google and Amazon."""
     try:
-        found = msgspec.json.decode(body, type=_Refusal)
+        found = msgspec.json.decode(body, type=_ErrorAnswer)
     except msgspec.DecodeError:
         return "" if body.lstrip()[:1] == b"<" else body[:4000].decode("utf-8", "replace").strip()
     error = found.error if isinstance(found.error, str) else str(found.error.get("message", ""))

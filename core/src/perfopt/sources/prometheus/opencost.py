@@ -19,7 +19,7 @@ _CAPACITY = "kube_node_status_capacity"
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class _PricedNode:
     """A node: its type, capacity and what it costs; `spot` where it may be taken back."""
 
     kind: str
@@ -59,14 +59,14 @@ def price_books(samples: Iterable[InstantSample], cluster_label: str, currency: 
     return books
 
 
-def _node(found: Mapping[str, InstantSample]) -> _Node | None:
+def _node(found: Mapping[str, InstantSample]) -> _PricedNode | None:
     if not {_CPU, _RAM, "cpu", "memory"} <= found.keys():
         return None
     cores, memory = found["cpu"].value, found["memory"].value / GIB
     prices = found[_CPU].value, found[_RAM].value
     if not all(math.isfinite(number) and number > 0 for number in (cores, memory, *prices)):
         return None  # a node whose price is not known, or cannot be, says nothing of what nodes cost
-    return _Node(
+    return _PricedNode(
         kind=found[_CPU].labels.get("instance_type", ""),
         cores=cores,
         memory_gib=memory,
@@ -76,7 +76,7 @@ def _node(found: Mapping[str, InstantSample]) -> _Node | None:
     )
 
 
-def _book(nodes: list[_Node], cluster: str, currency: str) -> PriceBook:
+def _book(nodes: list[_PricedNode], cluster: str, currency: str) -> PriceBook:
     steady = [node for node in nodes if not node.spot] or nodes
     cores, memory = sum(node.cores for node in steady), sum(node.memory_gib for node in steady)
     return PriceBook(
@@ -88,9 +88,9 @@ def _book(nodes: list[_Node], cluster: str, currency: str) -> PriceBook:
     )
 
 
-def _node_types(nodes: list[_Node]) -> tuple[NodeType, ...]:
+def _node_types(nodes: list[_PricedNode]) -> tuple[NodeType, ...]:
     """Returns the types that have a node on demand, with the spot price of those that have one as spot."""
-    kinds: dict[str, list[_Node]] = defaultdict(list)
+    kinds: dict[str, list[_PricedNode]] = defaultdict(list)
     for node in nodes:
         kinds[node.kind].append(node)
     types = []

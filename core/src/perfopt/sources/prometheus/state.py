@@ -62,7 +62,7 @@ _PAST = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Inventory:
+class _ClusterInventory:
     """What there was at an instant.
 
     Attributes:
@@ -198,7 +198,7 @@ class StateReader:
             ]
         )
 
-    async def _read(self, at: datetime) -> _Inventory:
+    async def _read(self, at: datetime) -> _ClusterInventory:
         names = [name for name in self._state if name not in _HISTORY]
         answers = await asyncio.gather(*(self.asked(name, at, {}) for name in names))
         samples = dict(zip(names, answers, strict=True))
@@ -210,7 +210,7 @@ class StateReader:
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
         notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
         workloads = state.workloads()
-        found = _Inventory(workloads, books, copies=copies, notes=notes)
+        found = _ClusterInventory(workloads, books, copies=copies, notes=notes)
         return await self._completed(found, at)
 
     async def _nothing(self, at: datetime) -> NoDataError:
@@ -231,7 +231,7 @@ class StateReader:
         more = require_one_cluster(differing, pods, server, cluster)
         return CopyLabels(known.replicas, tuple(dict.fromkeys([*known.targets, *more])))
 
-    async def _completed(self, found: _Inventory, at: datetime) -> _Inventory:
+    async def _completed(self, found: _ClusterInventory, at: datetime) -> _ClusterInventory:
         """Adds what the Kubernetes API says, which knows the present only: nothing to an earlier instant."""
         if self._cluster is None or self._config.kubernetes is None:
             return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perfopt.plugin.documents import InvalidInputError
 from perfopt_tuning.knobs.read import read_catalogue, shipped_catalogue
-from perfopt_tuning.knobs.schema import FACTS, Catalogue
+from perfopt_tuning.knobs.schema import FACTS, KnobCatalogue
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def _show(what: str) -> int:
     return 0
 
 
-def _knobs(catalogue: Catalogue) -> list[str]:
+def _knobs(catalogue: KnobCatalogue) -> list[str]:
     return [
         f"{name:28} {knob.entry.runtime:10} "
         + (knob.formula.text if knob.formula is not None else "by search, one step at a time")
@@ -56,7 +56,7 @@ def _knobs(catalogue: Catalogue) -> list[str]:
     ]
 
 
-def _facts(catalogue: Catalogue) -> list[str]:
+def _facts(catalogue: KnobCatalogue) -> list[str]:
     facts = [f"{name:28} {what}" for name, what in FACTS.items()]
     inputs = [
         f"{name:28} {entry.what} (annotation perfopt.io/input.{name})"

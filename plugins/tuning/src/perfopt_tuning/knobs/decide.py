@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from perfopt.plugin import Container, Reason
 from perfopt_tuning.history import MetricHistory
 from perfopt_tuning.knobs.detect import Version
-from perfopt_tuning.knobs.formula import Formula, FormulaError, MissingFactError, Value
-from perfopt_tuning.knobs.schema import Catalogue, Knob
+from perfopt_tuning.knobs.formula import FormulaError, KnobFormula, MissingFactError, Value
+from perfopt_tuning.knobs.schema import Knob, KnobCatalogue
 from perfopt_tuning.knobs.values import (
     CurrentValue,
     FactsWith,
@@ -40,7 +40,7 @@ class KnobDecision:
 class ContainerFacts:
     """The facts of one container for formulas: state, inputs, and the knobs decided before."""
 
-    catalogue: Catalogue
+    catalogue: KnobCatalogue
     history: MetricHistory
     container: Container
     versions: dict[str, Version | None]
@@ -93,7 +93,7 @@ def decide(facts: ContainerFacts) -> list[KnobDecision]:
     return decisions
 
 
-def _decide(knob: Knob, formula: Formula, facts: ContainerFacts) -> KnobDecision:
+def _decide(knob: Knob, formula: KnobFormula, facts: ContainerFacts) -> KnobDecision:
     annotations = facts.history.context.snapshot.workload.annotations
     current = read_current(knob, facts.container, annotations, facts)
     if isinstance(current, UnreadableValue):
@@ -117,7 +117,12 @@ def _decide(knob: Knob, formula: Formula, facts: ContainerFacts) -> KnobDecision
 
 
 def _decision(
-    knob: Knob, formula: Formula, known: FactsWith, current: CurrentValue, value: Value, facts: ContainerFacts
+    knob: Knob,
+    formula: KnobFormula,
+    known: FactsWith,
+    current: CurrentValue,
+    value: Value,
+    facts: ContainerFacts,
 ) -> KnobDecision:
     data = {"knob": knob.name, "current": _plain(current.value), "value": _plain(value)}
     if current.value is not None and _accepted(knob, known, current.value, value):
@@ -141,7 +146,7 @@ def _accepted(knob: Knob, known: FactsWith, current: Value, value: Value) -> boo
     return bool(current == value if knob.accept is None else knob.accept.value(known))
 
 
-def _safe(condition: Formula, known: FactsWith) -> bool:
+def _safe(condition: KnobFormula, known: FactsWith) -> bool:
     """Returns whether a change is safe; where a fact is missing, it is not."""
     try:
         return bool(condition.value(known))
@@ -149,7 +154,7 @@ def _safe(condition: Formula, known: FactsWith) -> bool:
         return False
 
 
-def _numbers(formula: Formula, known: FactsWith) -> str:
+def _numbers(formula: KnobFormula, known: FactsWith) -> str:
     """Returns the values that a formula was computed with, as text."""
     parts = [
         f"{name} = {float(value):.6g}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from perfopt.plugin import Container, WorkloadSnapshot
-from perfopt_tuning.knobs.schema import Catalogue, Runtime
+from perfopt_tuning.knobs.schema import KnobCatalogue, Runtime
 
 ANNOTATION = "perfopt.io/runtime"
 _STATED = re.compile(r"([a-z][a-z_]*)[ -]?(\d+)?(?:\.(\d+))?")
@@ -19,7 +19,7 @@ def command_line(container: Container) -> str:
 
 
 def runtimes_of(
-    container: Container, snapshot: WorkloadSnapshot, catalogue: Catalogue
+    container: Container, snapshot: WorkloadSnapshot, catalogue: KnobCatalogue
 ) -> dict[str, Version | None]:
     """Returns the runtimes found, by name, with their version as major x 100 + minor where it is known.
 
@@ -43,7 +43,7 @@ def runtimes_of(
 
 
 def _stated(
-    container: Container, annotations: dict[str, str], catalogue: Catalogue
+    container: Container, annotations: dict[str, str], catalogue: KnobCatalogue
 ) -> dict[str, Version | None]:
     text = annotations.get(f"{ANNOTATION}.{container.name}", annotations.get(ANNOTATION, ""))
     found: dict[str, Version | None] = {}

@@ -48,8 +48,8 @@ class MissingFactError(Exception):
     """A formula needs a fact that is not known; the message is the fact's name."""
 
 
-class Facts(Protocol):
-    """Facts that formulas may use."""
+class FormulaFacts(Protocol):
+    """FormulaFacts that formulas may use."""
 
     def fact(self, name: str) -> Value | None:
         """Returns a fact by name, None where it is not known."""
@@ -60,7 +60,7 @@ class Facts(Protocol):
         ...
 
 
-class Formula:
+class KnobFormula:
     """A checked formula.
 
     Args:
@@ -83,11 +83,11 @@ class Formula:
         for node in ast.walk(self._tree):
             _check(node)
 
-    def __reduce__(self) -> tuple[type["Formula"], tuple[str]]:
-        return Formula, (self.text,)
+    def __reduce__(self) -> tuple[type["KnobFormula"], tuple[str]]:
+        return KnobFormula, (self.text,)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Formula) and other.text == self.text
+        return isinstance(other, KnobFormula) and other.text == self.text
 
     def __hash__(self) -> int:
         return hash(self.text)
@@ -123,7 +123,7 @@ class Formula:
             if isinstance(node, ast.Name) and id(node) not in taken and node.id not in CONSTANTS
         )
 
-    def value(self, facts: Facts) -> Value:
+    def value(self, facts: FormulaFacts) -> Value:
         """Computes it.
 
         Raises:
@@ -172,7 +172,7 @@ def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _value(node: ast.AST, facts: Facts) -> Any:
+def _value(node: ast.AST, facts: FormulaFacts) -> Any:
     match node:
         case ast.Constant():
             return node.value
@@ -194,7 +194,7 @@ def _value(node: ast.AST, facts: Facts) -> Any:
     raise FormulaError(f"{type(node).__name__} has no place in a formula.")
 
 
-def _fact(name: str, facts: Facts) -> Value:
+def _fact(name: str, facts: FormulaFacts) -> Value:
     if name in CONSTANTS:
         return CONSTANTS[name]
     found = facts.fact(name)
@@ -203,7 +203,7 @@ def _fact(name: str, facts: Facts) -> Value:
     return found
 
 
-def _call(node: ast.Call, facts: Facts) -> Any:
+def _call(node: ast.Call, facts: FormulaFacts) -> Any:
     name = _function(node)
     if name == "known":
         return facts.fact(_name(node.args[0])) is not None
@@ -215,14 +215,14 @@ def _call(node: ast.Call, facts: Facts) -> Any:
     return OF_NUMBERS[name](*(_value(argument, facts) for argument in node.args))
 
 
-def _signed(node: ast.UnaryOp, facts: Facts) -> Any:
+def _signed(node: ast.UnaryOp, facts: FormulaFacts) -> Any:
     value = _value(node.operand, facts)
     if isinstance(node.op, ast.Not):
         return not value
     return -value if isinstance(node.op, ast.USub) else value
 
 
-def _compared(node: ast.Compare, facts: Facts) -> bool:
+def _compared(node: ast.Compare, facts: FormulaFacts) -> bool:
     left = _value(node.left, facts)
     for operation, right_node in zip(node.ops, node.comparators, strict=True):
         right = _value(right_node, facts)

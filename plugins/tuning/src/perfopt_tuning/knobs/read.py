@@ -7,17 +7,17 @@ from importlib.resources import files
 from typing import NoReturn
 
 from perfopt.plugin import METRICS
-from perfopt.plugin.documents import Document, KeyPath, parse_yaml, suggestion
-from perfopt_tuning.knobs.formula import Formula, FormulaError
+from perfopt.plugin.documents import KeyPath, YamlDocument, parse_yaml, suggestion
+from perfopt_tuning.knobs.formula import FormulaError, KnobFormula
 from perfopt_tuning.knobs.schema import (
     FACTS,
     OLD_FACTS,
-    Catalogue,
     InputEntry,
+    InputReading,
     Knob,
+    KnobCatalogue,
     KnobEntry,
     ReadEntry,
-    Reading,
     Runtime,
     RuntimeEntry,
 )
@@ -29,14 +29,14 @@ _WHAT = "catalogue of knobs"
 
 
 @lru_cache(maxsize=1)
-def shipped_catalogue() -> Catalogue:
+def shipped_catalogue() -> KnobCatalogue:
     """Returns the catalogue that the distribution brings."""
     text = files("perfopt_tuning.knobs").joinpath(SHIPPED).read_text("utf-8")
     return read_catalogue(text, SHIPPED)
 
 
 @lru_cache(maxsize=8)
-def extended_catalogue(base: str, content: bytes) -> Catalogue:
+def extended_catalogue(base: str, content: bytes) -> KnobCatalogue:
     """Returns the shipped catalogue with a user's entries added, or in place of those of the same name.
 
     Args:
@@ -49,7 +49,7 @@ def extended_catalogue(base: str, content: bytes) -> Catalogue:
     return read_catalogue(content.decode("utf-8", errors="replace"), base, shipped_catalogue())
 
 
-def read_catalogue(text: str, name: str, base: Catalogue | None = None) -> Catalogue:
+def read_catalogue(text: str, name: str, base: KnobCatalogue | None = None) -> KnobCatalogue:
     """Reads a catalogue.
 
     Args:
@@ -65,13 +65,13 @@ def read_catalogue(text: str, name: str, base: Catalogue | None = None) -> Catal
     for key in document.data:
         if key not in _SECTIONS:
             document.fail((key,), f"There is no section {key!r}.", suggestion(key, _SECTIONS))
-    base = base or Catalogue()
+    base = base or KnobCatalogue()
     runtimes = {key: _runtime(document, key, value) for key, value in _items(document, "runtimes")}
     inputs = {
         key: document.convert(value, InputEntry, ("inputs", key)) for key, value in _items(document, "inputs")
     }
     knobs = {key: _knob(document, key, value) for key, value in _items(document, "knobs")}
-    catalogue = Catalogue(base.runtimes | runtimes, base.inputs | inputs, base.knobs | knobs)
+    catalogue = KnobCatalogue(base.runtimes | runtimes, base.inputs | inputs, base.knobs | knobs)
     for key in runtimes:
         _check_runtime(document, catalogue, runtimes[key])
     for key in knobs:
@@ -79,7 +79,7 @@ def read_catalogue(text: str, name: str, base: Catalogue | None = None) -> Catal
     return catalogue
 
 
-def _items(document: Document, section: str) -> Iterator[tuple[str, object]]:
+def _items(document: YamlDocument, section: str) -> Iterator[tuple[str, object]]:
     value = document.data.get(section) or {}
     if not isinstance(value, dict):
         document.fail((section,), "This is not a mapping.", "Write `name:` lines below it.")
@@ -89,7 +89,7 @@ def _items(document: Document, section: str) -> Iterator[tuple[str, object]]:
     yield from value.items()
 
 
-def _runtime(document: Document, name: str, value: object) -> Runtime:
+def _runtime(document: YamlDocument, name: str, value: object) -> Runtime:
     path = ("runtimes", name)
     entry = document.convert(value, RuntimeEntry, path)
     patterns = {
@@ -103,7 +103,7 @@ def _runtime(document: Document, name: str, value: object) -> Runtime:
     return Runtime(name, entry, patterns["images"], patterns["args"], patterns["unless_args"], version)
 
 
-def _knob(document: Document, name: str, value: object) -> Knob:
+def _knob(document: YamlDocument, name: str, value: object) -> Knob:
     path = ("knobs", name)
     entry = document.convert(value, KnobEntry, path)
     formulas = {part: _formula(document, getattr(entry, part), (*path, part)) for part in _FORMULAS}
@@ -119,7 +119,7 @@ def _knob(document: Document, name: str, value: object) -> Knob:
     return Knob(name, entry, read, removes or None, **formulas)
 
 
-def _check_set(document: Document, entry: KnobEntry, path: KeyPath) -> None:
+def _check_set(document: YamlDocument, entry: KnobEntry, path: KeyPath) -> None:
     how = entry.set
     if not (how.env or how.flags or how.resource or how.by_hand):
         document.fail(path, "It cannot be set.", "Give one of env, flags, resource or by_hand.")
@@ -131,12 +131,12 @@ def _check_set(document: Document, entry: KnobEntry, path: KeyPath) -> None:
         )
 
 
-def _reading(document: Document, entry: ReadEntry, path: KeyPath) -> Reading:
+def _reading(document: YamlDocument, entry: ReadEntry, path: KeyPath) -> InputReading:
     places = [entry.env, entry.argument, entry.expression]
     if sum(place is not None for place in places) != 1:
         document.fail(path, "A value stands in one place.", "Give one of env, argument or expression.")
     names = (entry.env,) if isinstance(entry.env, str) else entry.env or ()
-    return Reading(
+    return InputReading(
         names,
         None if entry.pattern is None else _pattern(document, entry.pattern, (*path, "pattern"), 1),
         None if entry.argument is None else _pattern(document, entry.argument, (*path, "argument"), 1),
@@ -145,7 +145,7 @@ def _reading(document: Document, entry: ReadEntry, path: KeyPath) -> Reading:
     )
 
 
-def _pattern(document: Document, text: str, path: KeyPath, groups: int = 0) -> re.Pattern[str]:
+def _pattern(document: YamlDocument, text: str, path: KeyPath, groups: int = 0) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
@@ -156,16 +156,16 @@ def _pattern(document: Document, text: str, path: KeyPath, groups: int = 0) -> r
     return pattern
 
 
-def _formula(document: Document, text: str | float | None, path: KeyPath) -> Formula | None:
+def _formula(document: YamlDocument, text: str | float | None, path: KeyPath) -> KnobFormula | None:
     if text is None:
         return None
     try:
-        return Formula(str(text))
+        return KnobFormula(str(text))
     except FormulaError as error:
         document.fail(path, str(error), "See docs/reference/tuning.md for what a formula may hold.")
 
 
-def _check_runtime(document: Document, catalogue: Catalogue, runtime: Runtime) -> None:
+def _check_runtime(document: YamlDocument, catalogue: KnobCatalogue, runtime: Runtime) -> None:
     path = ("runtimes", runtime.name)
     for number, metric in enumerate(runtime.entry.metrics):
         if metric not in METRICS:
@@ -175,7 +175,7 @@ def _check_runtime(document: Document, catalogue: Catalogue, runtime: Runtime) -
         _unknown(document, (*path, "requires"), "runtime", required, tuple(catalogue.runtimes))
 
 
-def _check_knob(document: Document, catalogue: Catalogue, knob: Knob) -> None:
+def _check_knob(document: YamlDocument, catalogue: KnobCatalogue, knob: Knob) -> None:
     path = ("knobs", knob.name)
     if knob.entry.runtime not in catalogue.runtimes:
         _unknown(document, (*path, "runtime"), "runtime", knob.entry.runtime, tuple(catalogue.runtimes))
@@ -190,7 +190,7 @@ def _check_knob(document: Document, catalogue: Catalogue, knob: Knob) -> None:
             _unknown(document, (*path, *where), "metric", name, tuple(METRICS))
 
 
-def _formulas_of(knob: Knob) -> Iterator[tuple[KeyPath, Formula]]:
+def _formulas_of(knob: Knob) -> Iterator[tuple[KeyPath, KnobFormula]]:
     for part in _FORMULAS:
         formula = getattr(knob, part)
         if formula is not None:
@@ -201,11 +201,11 @@ def _formulas_of(knob: Knob) -> Iterator[tuple[KeyPath, Formula]]:
                 yield ("read", number, part), formula
 
 
-def _unknown(document: Document, path: KeyPath, what: str, name: str, known: tuple[str, ...]) -> NoReturn:
+def _unknown(document: YamlDocument, path: KeyPath, what: str, name: str, known: tuple[str, ...]) -> NoReturn:
     document.fail(path, f"There is no {what} {name!r}.", suggestion(name, tuple(sorted(known))))
 
 
-def metrics_of(catalogue: Catalogue) -> tuple[str, ...]:
+def metrics_of(catalogue: KnobCatalogue) -> tuple[str, ...]:
     """Returns the metrics that a catalogue reads, sorted."""
     named = {metric for runtime in catalogue.runtimes.values() for metric in runtime.entry.metrics}
     for knob in catalogue.knobs.values():

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from perfopt_tuning.knobs.formula import Formula
+from perfopt_tuning.knobs.formula import KnobFormula
 
 Kind = Literal["integer", "number", "text"]
 Goal = Literal["fastest", "smallest"]
@@ -136,14 +136,14 @@ class KnobEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class InputReading:
     """A compiled ReadEntry."""
 
     env: tuple[str, ...]
     pattern: re.Pattern[str] | None
     argument: re.Pattern[str] | None
-    expression: Formula | None
-    value: Formula | None
+    expression: KnobFormula | None
+    value: KnobFormula | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +152,13 @@ class Knob:
 
     name: str
     entry: KnobEntry
-    read: tuple[Reading, ...]
+    read: tuple[InputReading, ...]
     removes: re.Pattern[str] | None
-    default: Formula | None
-    when: Formula | None
-    formula: Formula | None
-    accept: Formula | None
-    safe: Formula | None
+    default: KnobFormula | None
+    when: KnobFormula | None
+    formula: KnobFormula | None
+    accept: KnobFormula | None
+    safe: KnobFormula | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class KnobCatalogue:
     """Runtimes, inputs and knobs by name; knobs in the order they are decided in."""
 
     runtimes: dict[str, Runtime] = field(default_factory=dict)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from perfopt.plugin import Container
 from perfopt_tuning.knobs.detect import command_line
-from perfopt_tuning.knobs.formula import Facts, FormulaError, MissingFactError, Value
-from perfopt_tuning.knobs.schema import Knob, Reading
+from perfopt_tuning.knobs.formula import FormulaError, FormulaFacts, MissingFactError, Value
+from perfopt_tuning.knobs.schema import InputReading, Knob
 
 ANNOTATION = "perfopt.io/knob."
 _SIZE = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -35,7 +35,7 @@ class UnreadableValue:
 
 
 def read_current(
-    knob: Knob, container: Container, annotations: dict[str, str], facts: Facts
+    knob: Knob, container: Container, annotations: dict[str, str], facts: FormulaFacts
 ) -> CurrentValue | UnreadableValue:
     """Returns what a knob is set to; the annotation perfopt.io/knob.<name> comes first."""
     stated = annotations.get(f"{ANNOTATION}{knob.name}")
@@ -53,7 +53,7 @@ def read_current(
     return _unset(knob, container, facts)
 
 
-def _unset(knob: Knob, container: Container, facts: Facts) -> CurrentValue | UnreadableValue:
+def _unset(knob: Knob, container: Container, facts: FormulaFacts) -> CurrentValue | UnreadableValue:
     """Returns that a knob is not set, where all places were seen in which it could be."""
     place = _elsewhere(knob, container)
     if place is not None:
@@ -90,7 +90,9 @@ def _elsewhere(knob: Knob, container: Container) -> str | None:
     return None
 
 
-def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> CurrentValue | None:
+def _read(
+    knob: Knob, reading: InputReading, container: Container, facts: FormulaFacts
+) -> CurrentValue | None:
     if reading.expression is not None:
         try:
             value = reading.expression.value(facts)
@@ -114,7 +116,9 @@ def _read(knob: Knob, reading: Reading, container: Container, facts: Facts) -> C
     return None
 
 
-def _current(knob: Knob, reading: Reading, text: str, facts: Facts, origin: str) -> CurrentValue | None:
+def _current(
+    knob: Knob, reading: InputReading, text: str, facts: FormulaFacts, origin: str
+) -> CurrentValue | None:
     if reading.value is None:
         value = _parsed(knob, text)
         return None if value is None else CurrentValue(value, origin)
@@ -129,9 +133,9 @@ def _current(knob: Knob, reading: Reading, text: str, facts: Facts, origin: str)
 
 @dataclass(frozen=True, slots=True)
 class FactsWith:
-    """Facts with some added."""
+    """FormulaFacts with some added."""
 
-    below: Facts
+    below: FormulaFacts
     added: dict[str, Value | None]
 
     def fact(self, name: str) -> Value | None:
