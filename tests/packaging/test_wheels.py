@@ -76,15 +76,17 @@ def test_core_alone_gives_the_cli_and_pulls_in_no_service_or_learning_packages(t
 
     assert not installed(bin_folder) & (SERVICE_PACKAGES | HEAVY_PACKAGES)
     assert "perfopt 0.1.0" in run(bin_folder / "perfopt", "--version")
-    assert json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json")) == []
+    (built_in,) = json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json"))
+    assert (built_in["name"], built_in["types"]) == ("perfopt", [])  # forecasters and models alone
 
 
 def test_the_resource_plugin_is_found_when_it_is_installed_beside_core(tmp_path, wheels, constraints):
     bin_folder = install(tmp_path, wheels, constraints, "perfopt", "perfopt-resource")
 
     assert not installed(bin_folder) & (SERVICE_PACKAGES | HEAVY_PACKAGES)
-    (plugin,) = json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json"))
-    assert plugin["name"] == "resource"
+    listed = json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json"))
+    assert [plugin["name"] for plugin in listed] == ["perfopt", "resource"]
+    plugin = listed[1]
     assert plugin["status"] == "loaded"
     assert plugin["types"] == ["RESOURCE_OPTIMIZATION"]
 

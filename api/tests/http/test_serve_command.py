@@ -220,7 +220,7 @@ def test_a_stop_is_heard_while_the_database_is_still_waited_for():
         database_url=f"postgresql://x@127.0.0.1:{free_port()}/x", startup_seconds=60, port=0
     )
     with subprocess.Popen(command("serve"), env=settings, stderr=subprocess.PIPE, text=True) as waiting:
-        assert "open to everyone" in waiting.stderr.readline()  # then it opens its connections
+        assert "api_without_authentication" in waiting.stderr.readline()  # then it opens its connections
         waiting.send_signal(signal.SIGTERM)
         assert waiting.wait(20) == 0
 

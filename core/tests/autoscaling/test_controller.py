@@ -87,7 +87,7 @@ def test_a_window_up_takes_the_lowest_recommendation():
 
 
 def test_a_policy_counts_the_changes_of_its_period():
-    rules = {"policies": [{"type": "PodCounts", "value": 2, "periodSeconds": 60}]}
+    rules = {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}
     up = Behavior.parse({"scaleUp": rules})
     assert drive(Controller(100, behavior=up), [20] * 6, 4) == [6, 6, 6, 6, 8, 8]
     down = Behavior.parse({"scaleDown": rules | {"stabilizationWindowSeconds": 0}})
@@ -96,7 +96,7 @@ def test_a_policy_counts_the_changes_of_its_period():
 
 def test_select_policy_takes_the_most_the_least_or_nothing():
     policies = [
-        {"type": "PodCounts", "value": 1, "periodSeconds": 60},
+        {"type": "Pods", "value": 1, "periodSeconds": 60},
         {"type": "Percent", "value": 50, "periodSeconds": 60},
     ]
     sizes = {}
@@ -113,7 +113,7 @@ def test_ten_per_cent_of_eighty_go_each_minute_and_the_last_ones_one_by_one():
             "scaleDown": {
                 "stabilizationWindowSeconds": 0,
                 "policies": [
-                    {"type": "PodCounts", "value": 4, "periodSeconds": 60},
+                    {"type": "Pods", "value": 4, "periodSeconds": 60},
                     {"type": "Percent", "value": 10, "periodSeconds": 60},
                 ],
             }
@@ -173,7 +173,7 @@ def test_never_below_the_highest_wish_of_the_window_that_it_reached(wishes, at):
         ({"scaleUp": 3}, "scaleUp"),
         ({"scaleUp": {"selectPolicy": "Most"}}, "selectPolicy"),
         ({"scaleDown": {"stabilizationWindowSeconds": 4000}}, "stabilizationWindowSeconds"),
-        ({"scaleDown": {"policies": [{"type": "PodCounts", "value": 0, "periodSeconds": 60}]}}, "value"),
+        ({"scaleDown": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 60}]}}, "value"),
         ({"scaleDown": {"policies": [{"type": "Some", "value": 1, "periodSeconds": 60}]}}, "type"),
         ({"scaleDown": {"policies": "x"}}, "policies"),
         ({"scaleUp": {"tolerance": -1}}, "tolerance"),
