@@ -97,9 +97,9 @@ async def _show_events(
                 message = await inbox.get()
                 event = msgspec.json.decode(message.data)
                 received[event["optimization_recommendation"]["recommendation_id"]] = message
-    except TimeoutError:
+    except TimeoutError as error:
         late = ", ".join(sorted(missing - received.keys()))
-        raise UnavailableError(f"No event arrived in {EVENT_SECONDS:g} s for {late}.") from None
+        raise UnavailableError(f"No event arrived in {EVENT_SECONDS:g} s for {late}.") from error
     example = published[0].recommendation_id
     shown = received[example]
     say(show_events(len(received), shown.subject, example))

@@ -48,17 +48,17 @@ def decode[T](raw: bytes, into: type[T]) -> T:
         problem = str(error).removeprefix("JSON is malformed: ")
         raise MalformedJsonError(
             f"The body is not JSON: {problem}.", remedy="Send one JSON object."
-        ) from None
-    except RecursionError:
+        ) from error
+    except RecursionError as error:
         raise MalformedJsonError(
             "The body is nested too deeply.", remedy="Send one flat JSON object."
-        ) from None
+        ) from error
     if not isinstance(value, dict):
         raise InvalidInputError("The body is not a JSON object.", field="body", remedy="Send {...}.")
     try:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), into) from None
+        raise _explained(str(error), into) from error
 
 
 def require_plain(value: str | None, field: str) -> None:

@@ -48,11 +48,11 @@ class BodyTimeout:
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
-            except TimeoutError:
+            except TimeoutError as error:
                 complete = True
                 raise RequestTimeoutError(
                     f"The body did not arrive within {self._seconds:g} s.", remedy="Send it at once."
-                ) from None
+                ) from error
             if message["type"] == "http.disconnect":
                 raise ClientLeftError("The client left before its body was complete.")
             complete = not message.get("more_body", False)

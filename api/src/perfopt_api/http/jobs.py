@@ -98,12 +98,12 @@ async def _create(
         return await ports.store.create_job(
             analysis, idempotency_key=key, body_hash=digest, requester=requester
         )
-    except ConflictError:
+    except ConflictError as error:
         raise IdempotencyKeyReusedError(
             "This Idempotency-Key came with another body before.",
             field="Idempotency-Key",
             remedy="Repeat the first body, or take a new key.",
-        ) from None
+        ) from error
 
 
 async def _enqueue(ports: ApiPorts, job_id: str) -> None:

@@ -53,8 +53,8 @@ class DatabaseAddress:
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
             timeout = query.pop("connect_timeout", None)
             seconds = float(timeout) if timeout else None
-        except ValueError:
-            raise _refused() from None
+        except ValueError as error:
+            raise _refused() from error
         if parts.scheme not in SCHEMES or not _has_ports(parts.netloc):
             raise _refused()
         kept = {("sslmode" if name == "ssl" else name): value for name, value in query.items()}

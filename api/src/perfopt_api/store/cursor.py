@@ -35,12 +35,12 @@ def decode_cursor(text: str) -> tuple[datetime, UUID]:
         if len(raw) != _BYTES:
             raise ValueError("length")
         instant = _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big", signed=True))
-    except (ValueError, binascii.Error, OverflowError):
+    except (ValueError, binascii.Error, OverflowError) as error:
         raise InvalidInputError(
             "This is not a cursor of this listing.",
             field="cursor",
             remedy="Take it from the `next` link of a page, or leave it out to start at the newest.",
-        ) from None
+        ) from error
     return instant, UUID(bytes=raw[8:])
 
 

@@ -144,8 +144,8 @@ def _whole(given: Mapping[str, Any], key: str, default: int | None, low: int, hi
 def _tolerance(value: Any, name: str) -> float:
     try:
         found = float(value)
-    except (TypeError, ValueError):
-        raise _wrong(f"{name}.tolerance", "is not a number") from None
+    except (TypeError, ValueError) as error:
+        raise _wrong(f"{name}.tolerance", "is not a number") from error
     if not 0 <= found < math.inf:
         raise _wrong(f"{name}.tolerance", "is negative or not finite")
     return found

@@ -117,7 +117,7 @@ def parse_yaml(text: str, name: str, *, what: str) -> YamlDocument:
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise InvalidInputError(
             f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
-        ) from None
+        ) from error
     if data is None:
         return YamlDocument(name, {})  # nothing but space and comments, which is no mistake
     if not isinstance(data, dict):
@@ -139,7 +139,7 @@ def read_text(path: Path, what: str) -> str:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InvalidInputError(
             f"The {what} {path} cannot be read: {reason}.", remedy="Check the path, and that it may be read."
-        ) from None
+        ) from error
 
 
 def _require_text_keys(document: YamlDocument, value: Any, path: KeyPath) -> None:

@@ -59,10 +59,10 @@ def parse_instant(text: str, *, field: str | None = None) -> datetime:
     try:
         instant = datetime.fromisoformat(text.strip())
         in_utc = instant.astimezone(UTC) if instant.tzinfo is not None else None
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"{text!r} is not an instant.", field=field, remedy="Write ISO 8601 such as 2026-11-23T10:00:00Z."
-        ) from None
+        ) from error
     if in_utc is None:
         raise InvalidInputError(
             f"{text!r} names no time zone.", field=field, remedy="Add Z for UTC, or an offset such as +01:00."

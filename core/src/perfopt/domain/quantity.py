@@ -117,7 +117,7 @@ def _non_negative(text: str, field: str | None) -> float:
     try:
         value = parse_quantity(text)
     except InvalidInputError as error:
-        raise InvalidInputError(error.message, field=field, remedy=error.remedy) from None
+        raise InvalidInputError(error.message, field=field, remedy=error.remedy) from error
     if value < 0:
         raise InvalidInputError(f"{text!r} is negative.", field=field, remedy="Give zero or more.")
     return float(value)

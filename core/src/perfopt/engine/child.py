@@ -86,8 +86,8 @@ class ChildProcess:
         """Sends a request; raises ChildCrashedError where the child is gone."""
         try:
             self._requests.send_bytes(request)
-        except OSError:
-            raise self._epitaph() from None
+        except OSError as error:
+            raise self._epitaph() from error
 
     def receive(self, timeout_seconds: float, memory_limit_bytes: int | None = None) -> bytes:
         """Waits for an answer. The child is killed before an error is raised.
@@ -111,8 +111,8 @@ class ChildProcess:
     def _read(self) -> bytes:
         try:
             return self._answers.recv_bytes(MAX_ANSWER_BYTES)
-        except (EOFError, OSError):
-            raise self._epitaph() from None
+        except (EOFError, OSError) as error:
+            raise self._epitaph() from error
 
     def _check_memory(self, limit: int) -> None:
         try:

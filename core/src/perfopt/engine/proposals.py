@@ -52,7 +52,7 @@ def _plain(result: Proposal | Declined) -> Proposal | Declined:
         plain = _proposal.decode(data) if isinstance(result, Proposal) else _declined.decode(data)
         text = msgspec.json.encode(plain)  # as it will be stored and shown
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProposalError(f"returned a result that msgspec can't carry: {error}") from None
+        raise ProposalError(f"returned a result that msgspec can't carry: {error}") from error
     if len(text) > _MAX_BYTES:
         raise ProposalError(f"returned a result of {len(text)} bytes where {_MAX_BYTES} are allowed")
     if _NUL in text:

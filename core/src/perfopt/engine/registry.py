@@ -363,7 +363,7 @@ def bring(point: EntryPoint) -> PluginContributions:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from None
+        raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from error
     hooks = tuple(getattr(manager.hook, name) for name in _LISTS)
     if not any(hook.get_hookimpls() for hook in (*hooks, manager.hook.perfopt_settings)):
         raise StrategyError(

@@ -218,9 +218,9 @@ def _needs(group: PodGroup) -> tuple[float, float]:
 def _scipy() -> Any:
     try:
         return import_module("scipy.optimize")
-    except ImportError:
+    except ImportError as error:
         raise InvalidInputError(
             "A budget is met by HiGHS, which comes with scipy, and that is not installed.",
             field="budget",
             remedy="Install perfopt[fleet].",
-        ) from None
+        ) from error

@@ -39,21 +39,21 @@ def exchange_sessions(code: str, start: datetime, end: datetime) -> SessionCalen
     """
     try:
         calendars = import_module("exchange_calendars")
-    except ImportError:
+    except ImportError as error:
         raise InvalidInputError(
             "Exchange calendars are not installed.", field="calendar", remedy="Install perfopt[calendars]."
-        ) from None
+        ) from error
     first, last = start.date() - timedelta(days=1), end.date() + timedelta(days=7)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas, about what exchange-calendars does with it
             calendar = calendars.get_calendar(code, start=first.isoformat(), end=last.isoformat())
-    except calendars.errors.InvalidCalendarName:
+    except calendars.errors.InvalidCalendarName as error:
         raise InvalidInputError(
             f"{code!r} is not a known exchange.",
             field="calendar",
             remedy="Name it by its ISO 10383 code, such as XNYS.",
-        ) from None
+        ) from error
     sessions = {}
     for opened, close in zip(calendar.opens, calendar.closes, strict=True):
         begin = int(opened.timestamp())

@@ -297,7 +297,7 @@ def _check_value(pack: RulePack, parameter: str, value: Any, path: str) -> None:
     try:
         parsed = parse_parameter(declared, value)
     except InvalidInputError as error:
-        raise InvalidInputError(error.message, field=f"{path}.{parameter}", remedy=error.remedy) from None
+        raise InvalidInputError(error.message, field=f"{path}.{parameter}", remedy=error.remedy) from error
     widened = tightest(declared, declared.default, parsed) != parsed and declared.tighten != "more"
     if pack.safety and widened:
         raise InvalidInputError(

@@ -227,7 +227,7 @@ def _at(path: KeyPath, work: Any) -> Any:
     try:
         return work()
     except InvalidInputError as error:
-        raise RuleProblemError(path, error) from None
+        raise RuleProblemError(path, error) from error
 
 
 def _fail(path: KeyPath, problem: str, remedy: str) -> None:

@@ -139,7 +139,7 @@ class RuleLanguage:
         try:
             compiled = self._environment.compile(text)
         except RuntimeError as error:
-            raise self._explained(str(error), text) from None
+            raise self._explained(str(error), text) from error
         kind = compiled.return_type().name().lower()
         if kind not in ({"bool"} if into == "bool" else {"int", "double"}):
             raise RulePackError(
@@ -221,7 +221,7 @@ def _check_calls(text: str) -> None:
             parse_literal(call["text"], _UNITS[call["name"]])
         except InvalidInputError as error:
             problem = f"{error.message.removesuffix('.')} at character {call.start() + 1} of {text!r}."
-            raise RulePackError(problem, remedy=error.remedy) from None
+            raise RulePackError(problem, remedy=error.remedy) from error
 
 
 @lru_cache(maxsize=1)

@@ -120,7 +120,7 @@ def _rule(document: YamlDocument, number: int, compiler: RuleCompiler) -> PackRu
     except RuleProblemError as problem:
         error = problem.error
         text = f"{error.message} ({document.where((*path, *problem.path))}, rule {rule.name})"
-        raise RulePackError(text, remedy=error.remedy) from None
+        raise RulePackError(text, remedy=error.remedy) from problem
     return rule
 
 

@@ -144,10 +144,10 @@ def _number(value: Any) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{value!r} is not a number.", remedy="Write a number, such as 1.5."
-        ) from None
+        ) from error
 
 
 def _integer(value: Any) -> int:

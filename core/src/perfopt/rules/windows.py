@@ -48,11 +48,11 @@ def _check_window(window: WeeklyWindow) -> None:
             raise RulePackError(f"{clock!r} is no time of day.", remedy='Write it as "22:30", in quotes.')
     try:
         ZoneInfo(window.timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError) as error:
         raise RulePackError(
             f"The time zone {window.timezone!r} is not known.",
             remedy="Write an IANA name, such as Europe/Berlin.",
-        ) from None
+        ) from error
 
 
 def exchange_of(defer: DeferAction, parameters: Mapping[str, Any]) -> str | None:

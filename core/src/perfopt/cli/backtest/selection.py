@@ -89,7 +89,7 @@ def _pattern(option: str, text: str | None) -> "re.Pattern[str] | None":
     except re.error as error:
         raise InvalidInputError(
             f"{text!r} is not a regular expression: {error}.", field=option, remedy="Correct it."
-        ) from None
+        ) from error
 
 
 def check_writable(path: Path | None, option: str) -> None:

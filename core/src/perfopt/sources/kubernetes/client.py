@@ -92,7 +92,7 @@ class KubernetesClient:
                 f"{self.address} answered {path} with what is no list of Kubernetes ({error}).",
                 field="kubernetes",
                 remedy="Check that the kubeconfig names an API server, and no proxy's page.",
-            ) from None
+            ) from error
 
     def _get(self, path: str, further: str) -> tuple[int, bytes]:
         """Asks for one page until it is answered or the attempts are used up."""

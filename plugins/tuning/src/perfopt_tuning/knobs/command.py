@@ -33,7 +33,7 @@ def _check(path: Path) -> int:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InvalidInputError(
             f"{path} cannot be read: {reason}.", remedy="Check the path, and that it may be read."
-        ) from None
+        ) from error
     own = read_catalogue(text, str(path), shipped_catalogue())
     added = sum(own.knobs[name] != knob for name, knob in shipped_catalogue().knobs.items())
     new = len(own.knobs) - len(shipped_catalogue().knobs)

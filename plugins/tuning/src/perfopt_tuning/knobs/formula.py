@@ -78,8 +78,8 @@ class KnobFormula:
             raise FormulaError(f"A formula has at most {_MAX_LENGTH} characters.")
         try:
             self._tree = ast.parse(self.text, mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise FormulaError(f"{self.text!r} is not a formula.") from None
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise FormulaError(f"{self.text!r} is not a formula.") from error
         for node in ast.walk(self._tree):
             _check(node)
 
@@ -133,7 +133,7 @@ class KnobFormula:
         try:
             found: Value = _value(self._tree, facts)
         except (ZeroDivisionError, TypeError, OverflowError, ValueError) as error:
-            raise FormulaError(f"{self.text} cannot be computed: {error}.") from None
+            raise FormulaError(f"{self.text} cannot be computed: {error}.") from error
         return found
 
 
