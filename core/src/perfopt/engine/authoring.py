@@ -35,9 +35,7 @@ def find_strategies(text: str) -> dict[str, Strategy]:
         StrategyError: it is no plugin, or brings something that is no strategy.
         BaseException: whatever its import raises.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    _import_from_here()
     name, _, strategy = text.partition("/")
     found = _strategies(name)
     wanted = {key: one for key, one in found.items() if not strategy or one.name == strategy}
@@ -57,6 +55,7 @@ def find_forecasters(text: str) -> dict[str, Forecaster]:
     Raises:
         BaseException: whatever its import raises.
     """
+    _import_from_here()
     name, _, wanted = text.partition("/")
     points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
     found = {
@@ -96,6 +95,7 @@ def find_settings(text: str) -> dict[str, type[msgspec.Struct]]:
         StrategyError: it is no plugin, or what it brings is wrong.
         BaseException: whatever its import raises.
     """
+    _import_from_here()
     name = text.partition("/")[0]
     points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
     if not points:
@@ -127,6 +127,12 @@ def run_in_process(
     settings = engine.settings.values.get(plugin, {})
     context = with_forecasts(strategy, replace(context, models=engine.models, settings=settings))
     return checked(strategy.propose(context), strategy, context)
+
+
+def _import_from_here() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _strategies(name: str) -> dict[str, Strategy]:
