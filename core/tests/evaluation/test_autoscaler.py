@@ -100,3 +100,36 @@ def test_a_behavior_that_cannot_be_read_counts_as_the_default(behavior):
 def test_the_tolerance_of_a_behavior_is_used():
     behavior = {"scaleUp": {"tolerance": 0.5}}
     assert replicas([5.9, 6.1, 6.1], behavior=behavior) == [4, 4, 7]
+
+
+def rules(draw):
+    """Returns the settings of one direction, drawn at random."""
+    policies = [
+        {"type": str(draw.choice(["Pods", "Percent"])), "value": int(value), "periodSeconds": int(period)}
+        for value, period in zip(draw.choice([1, 3, 50, 100], 2), draw.choice([60, 300, 900], 2), strict=True)
+    ]
+    return {
+        "stabilizationWindowSeconds": int(draw.choice([0, 300, 900])),
+        "selectPolicy": str(draw.choice(["Max", "Min", "Disabled"], p=[0.45, 0.45, 0.1])),
+        "policies": policies,
+        "tolerance": float(draw.choice([0.0, 0.1, 0.5])),
+    }
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_steps_that_change_nothing_are_left_out_without_a_difference(seed, monkeypatch):
+    draw = np.random.default_rng(seed)
+    needed = np.repeat(draw.exponential(draw.choice([2.0, 8.0]), 40), 3)
+    maximum = int(draw.integers(3, 15))
+    minimum = np.clip(np.repeat(draw.integers(1, 6, 12), 10), 1, maximum).astype(float)
+    hpa = HpaState(
+        max_replicas=maximum,
+        target_cpu_utilization_percent=50,
+        behavior={"scaleUp": rules(draw), "scaleDown": rules(draw)},
+    )
+    scaler, running = SteppedAutoscaler.of(hpa, 300), float(draw.integers(1, 18))
+    found = scaler.replicas(needed, minimum, running)
+    monkeypatch.setattr(
+        "perfopt.evaluation.autoscaler._Course.next_change", lambda course, running, step: step
+    )
+    assert found.tolist() == scaler.replicas(needed, minimum, running).tolist()
