@@ -60,7 +60,7 @@ class ReplicaLoad:
     @property
     def utilisation(self) -> Array:
         """Share of the limit that is used, at most 1."""
-        used: Array = np.clip(self.cpu_cores / self.limit_cores, 0.0, 1.0)
+        used: Array = np.minimum(np.maximum(self.cpu_cores / self.limit_cores, 0.0), 1.0)
         return used
 
 
@@ -103,7 +103,7 @@ def closed_forms(service: ServiceParameters, load: ReplicaLoad) -> Array:
         np.log1p(variation) / 2,
         np.log(heavy / quota),
         np.log(demand / quota),
-        np.clip(heavy / quota - 1, 0, 3),
+        np.minimum(np.maximum(heavy / quota - 1, 0), 3),
         np.log(load.rate * load.window_seconds),
         np.log(load.window_seconds),
         np.log(load.limit_cores / cores),

@@ -88,6 +88,8 @@ def observe(
 def _mean(values: Array) -> Array:
     """Returns the mean over the first axis of what is finite, NaN without any."""
     finite = np.isfinite(values)
+    if values.ndim == 1 and finite.all():
+        return np.asarray(values.sum() / max(values.size, 1))
     count = finite.sum(axis=0)
     total = np.where(finite, values, 0.0).sum(axis=0)
     mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan)

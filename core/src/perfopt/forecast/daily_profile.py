@@ -8,6 +8,7 @@ up to two before it, and the errors there give the quantiles (split conformal pr
 no day of their kind was known are no evidence: their errors are left out.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -108,13 +109,19 @@ class _FoldedDays:
         if days < MIN_DAYS_WEEKDAYS:
             return apart
         weekdays = folded(2 * _weekday(request.grid) + closed, 2 * _weekday(request.ahead) + closed_ahead)
-        return weekdays if weekdays.error(apart) < WEEKDAY_ERROR * apart.error(weekdays) else apart
+        error, error_apart = weekdays.errors(apart)
+        return weekdays if error < WEEKDAY_ERROR * error_apart else apart
 
-    def error(self, other: "_FoldedDays") -> float:
-        """Returns the mean size of the errors on past days that both foldings can forecast; inf for none."""
-        sizes = np.abs(self.logs[1:] - self.past())
-        sizes = sizes[np.isfinite(sizes) & np.isfinite(other.past())]
-        return float(sizes.mean()) if sizes.size else float("inf")
+    def errors(self, other: "_FoldedDays") -> tuple[float, float]:
+        """Returns the mean sizes of the errors of this and the other folding of the same history.
+
+        Over the past days that both can forecast; inf for none.
+        """
+        own, others = (np.abs(self.logs[1:] - folded.past()) for folded in (self, other))
+        both = np.isfinite(own) & np.isfinite(others)
+        if not both.any():
+            return math.inf, math.inf
+        return float(own[both].mean()), float(others[both].mean())
 
     def past(self) -> Array:
         """Returns what is expected of each day but the first, from those before; (days - 1, per day).

@@ -22,6 +22,8 @@ def stopped_blocks(stopped: Flags, grid: TimeGrid, steps: int, count: int) -> Fl
         steps: of the grid in a block; a whole number of blocks makes a day.
         count: blocks from the end of the grid on.
     """
+    if not stopped.any():
+        return np.zeros(count, dtype=np.bool_)
     seconds = steps * grid.step_seconds
     past = stopped[stopped.size % steps :].reshape(-1, steps).all(axis=1)
     kinds = _kinds(grid, seconds, np.arange(-past.size, count))
