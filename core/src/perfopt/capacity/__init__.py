@@ -32,3 +32,12 @@ __all__ = [
     "observe",
     "read_history",
 ]
+
+# Older names, read until the next minor version.
+History = ReplicaHistory
+Load = ReplicaLoad
+Observations = GroupedObservations
+Outlook = LatencyPredictor
+Scalability = ScalabilityLaw
+Service = ServiceParameters
+outlook = latency_predictor

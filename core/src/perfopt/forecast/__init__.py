@@ -40,3 +40,6 @@ __all__ = [
     "forecast_series",
     "weighted_quantiles",
 ]
+
+# Older names, read until the next minor version.
+Changes = HistoryChanges

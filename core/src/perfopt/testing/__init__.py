@@ -42,3 +42,6 @@ __all__ = [
     "make_snapshot",
     "private_imports",
 ]
+
+# Older names, read until the next minor version.
+Violation = ContractViolation
