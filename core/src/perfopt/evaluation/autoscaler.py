@@ -6,7 +6,6 @@ with a period shorter than a step is applied as often as the period fits into th
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -130,14 +129,15 @@ class _Course:
         self._above = 1 + autoscaler.behavior.up.tolerance
         self._maximum = autoscaler.maximum
         self._seen, self._desired, self._minimum = seen, np.maximum(np.ceil(seen), 1.0), minimum
-        self._changes: dict[float, list[int]] = {}
+        self._changes: dict[float, bytes] = {}
 
     def next_change(self, running: float, step: int) -> int:
         """Returns the first step, from one on, that may change what runs; the number of steps if none."""
         changes = self._changes.get(running)
         if changes is None:
             changes = self._changes[running] = self._may_change(running)
-        return changes[bisect_left(changes, step)]
+        found = changes.find(1, step)
+        return found if found >= 0 else len(changes)
 
     def recommended(self, running: float, step: int) -> float:
         """Returns what is recommended in a step in which so many replicas run."""
@@ -149,12 +149,13 @@ class _Course:
         least: float = self._minimum.item(step)
         return size if least <= size <= self._maximum else least if size < least else self._maximum
 
-    def _may_change(self, running: float) -> list[int]:
+    def _may_change(self, running: float) -> bytes:
+        """Returns 1 for each step that may change what runs, else 0; as bytes, which are searched fastest."""
         seen, desired, minimum = self._seen, self._desired, self._minimum
         if running > self._maximum:
-            return list(range(seen.size + 1))
+            return bytes([1]) * seen.size
         moves = minimum > running
         if running < self._maximum:
             moves |= (seen > self._above * running) & (desired > running)
         moves |= (seen < self._below * running) & (desired < running) & (minimum < running)
-        return [*np.flatnonzero(moves).tolist(), seen.size]
+        return moves.tobytes()
