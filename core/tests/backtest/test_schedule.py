@@ -86,3 +86,10 @@ def test_a_begin_and_an_end_that_were_asked_for_hold_for_every_service():
     found = request.for_extent(END - days(400), END)
     assert (found.start, found.end) == (END - days(40), END - days(12))
     assert request.for_extent(END - days(400), END - days(15)).end == END - days(19)
+
+
+@pytest.mark.parametrize("origins", ["0", "-1", "99999999999", "abc"])
+def test_a_wrong_number_of_origins_names_the_option(origins):
+    with pytest.raises(InvalidInputError) as caught:
+        make_schedule(END, origins=origins)
+    assert caught.value.field == "origins"

@@ -300,6 +300,6 @@ def _nothing(
         begin, end = min(one.start for one in schedules), max(one.end for one in schedules)
         span = f" from {format_instant(begin)} to {format_instant(end)}"
     return NoDataError(
-        f"Nothing could be scored{span}: {why}.".replace("..", "."),
+        f"Nothing could be scored{span}: {why.removesuffix('.')}.",
         remedy="Check --from and --until, or give a shorter --history or --validity.",
     )

@@ -127,7 +127,7 @@ def make_schedule(
         InvalidInputError: malformed, or no origin fits.
     """
     last = until - validity
-    number, stride = _number_and_stride(origins, validity)
+    number, stride = number_and_stride(origins, validity)
     if begin is None:
         count = number or DEFAULT_ORIGINS
         found = tuple(last - stride * back for back in reversed(range(count)))
@@ -137,13 +137,17 @@ def make_schedule(
     return OriginSchedule(found, history, validity)
 
 
-def _number_and_stride(text: str | None, validity: timedelta) -> tuple[int | None, timedelta]:
-    """Returns the number of origins, where one is given, and the stride."""
+def number_and_stride(text: str | None, validity: timedelta) -> tuple[int | None, timedelta]:
+    """Returns the number of origins, where one is given, and the stride.
+
+    Raises:
+        InvalidInputError: it is neither, or out of range.
+    """
     if text is None:
         return None, validity
-    if not re.fullmatch(r"\d+", text.strip(), re.ASCII):
+    if not re.fullmatch(r"-?\d+", text.strip(), re.ASCII):
         return None, parse_duration(text, field="origins")
-    number = int(text)
+    number = int(text) if len(text) < 10 else MAX_ORIGINS + 1
     if not 1 <= number <= MAX_ORIGINS:
         raise InvalidInputError(
             f"{text} origins are out of range.",

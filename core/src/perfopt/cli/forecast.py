@@ -59,7 +59,7 @@ def compare(
     from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
     from perfopt.engine.registry import load_plugins
-    from perfopt.errors import InvalidInputError
+    from perfopt.errors import InvalidInputError, NoDataError
 
     installed = load_plugins(load(config_file).engine.disabled()).forecasters
     chosen = [name.strip() for name in names.split(",")] if names else list(installed)
@@ -76,14 +76,18 @@ def compare(
     ]
     lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
     rows = compared(series, lengths, [installed[name] for name in chosen], origins)
+    if not rows:
+        raise NoDataError(
+            f"None of {len(series)} series is long enough for a forecast of {horizons}.",
+            field="--dataset",
+            remedy="Give longer series, a shorter --horizons, or another --split.",
+        )
     click.echo(to_json(rows) if form == "json" else _table(rows), nl=False)
 
 
 def _table(rows: "list[ComparedForecaster]") -> str:
     from perfopt.cli.output.render import table
 
-    if not rows:
-        return "No series is long enough.\n"
     head = ("HORIZON", "FORECASTER", "SERIES", "ORIGINS", "LOSS", "GEOMETRIC", "OF FIRST", "MS")
     return table(
         head,

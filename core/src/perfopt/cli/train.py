@@ -1,6 +1,7 @@
 """`perfopt train`: a model of an installed kind, learnt from the user's own services."""
 
 import asyncio
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ def train(
         raise InvalidInputError(
             "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
         )
+    _require_folder(out)
     options = training_options(trainer, given)
     asked = TrainingData(
         source=source,
@@ -221,6 +223,18 @@ async def _snapshots(
         else:
             found.append(one)
     return found
+
+
+def _require_folder(out: Path) -> None:
+    """Refuses a path that can't be written to before hours of training are spent."""
+    from perfopt.errors import InvalidInputError
+
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InvalidInputError(
+            f"{out} can't be written: there is no folder {out.parent} to write to.",
+            field="--out",
+            remedy="Name a file in a folder.",
+        )
 
 
 def _write(out: Path, trained: "TrainedModel") -> None:

@@ -118,6 +118,11 @@ def parse_yaml(text: str, name: str, *, what: str) -> YamlDocument:
         raise InvalidInputError(
             f"The {what} is not YAML: {problem} ({place}).", remedy="Correct it there."
         ) from error
+    except ValueError as error:  # a number of thousands of digits, a date that there is not
+        raise InvalidInputError(
+            f"The {what} {name} holds a number that is too long, or a date that does not exist.",
+            remedy="Correct it there.",
+        ) from error
     if data is None:
         return YamlDocument(name, {})  # nothing but space and comments, which is no mistake
     if not isinstance(data, dict):

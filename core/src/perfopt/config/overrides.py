@@ -54,9 +54,9 @@ def with_options(document: YamlDocument, given: Sequence[str]) -> YamlDocument:
 def _value(written: str, text: str) -> Any:
     try:
         return yaml.safe_load(written)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InvalidInputError(
-            f"The value of {text!r} can't be read.",
+            f"The value of {text[:80]!r} can't be read.",
             field=OPTION,
             remedy="It is read as YAML: put text with special characters in quotes.",
         ) from error

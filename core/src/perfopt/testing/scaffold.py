@@ -1,5 +1,6 @@
 """Writes a new plugin package from templates: a strategy of one type, its tests and a README."""
 
+import keyword
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -24,11 +25,11 @@ def write_package(name: str, kind: OptimizationType, parent: Path) -> tuple[Path
         InvalidInputError: a name that is no name of a plugin.
         ConflictError: there is something of that name already.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise InvalidInputError(
             f"{name!r} cannot be the name of a plugin.",
             field="name",
-            remedy="Use lower-case letters, digits and hyphens, such as pool-sizer.",
+            remedy="Use lower-case letters, digits and hyphens, such as pool-sizer; no word of Python.",
         )
     root = parent / name
     if root.exists():

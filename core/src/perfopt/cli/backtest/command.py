@@ -120,6 +120,7 @@ def backtest(
     named_services(names, everything)
     check_writable(html, "html")
     _check_rows(rows_file)
+    _check_origins(origins)
     kinds = parse_types(tuple(text for text in types if text.strip().lower() != "all"))
     options = BacktestOptions(
         names, match, exclude, begin, until, history, validity, origins, kinds, policies, plugins
@@ -132,6 +133,15 @@ def backtest(
         asyncio.run(run_simulation(options, source, services, config, form, html, loop=simulate == "loop"))
         return
     asyncio.run(_run(options, source, services, config, form, html, rows_file))
+
+
+def _check_origins(origins: str | None) -> None:
+    """Refuses a wrong stride or number once, and not for each service."""
+    from datetime import timedelta
+
+    from perfopt.backtest.schedule import number_and_stride
+
+    number_and_stride(origins, timedelta(days=1))
 
 
 def _check_rows(path: Path | None) -> None:

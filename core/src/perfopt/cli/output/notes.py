@@ -64,7 +64,8 @@ def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[ReportNote]:
     for (kinds, code, _), found in groups.items():
         services = tuple(dict.fromkeys(service for service, _ in found))
         first, text = found[0]
-        shown = text.replace(first, "the service") if len(services) > 1 else text
+        shown = text.replace(f"'{first}'", "of its name").replace(first, "the service")
+        shown = shown if len(services) > 1 else text
         yield ReportNote(label, kinds, services, code, shown)
 
 

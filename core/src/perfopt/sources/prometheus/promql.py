@@ -122,7 +122,7 @@ def escape_regex(text: str) -> str:
 def _decoded(text: str, where: str) -> QueryCatalogue:
     try:
         return msgspec.convert(yaml.safe_load(text) or {}, QueryCatalogue)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InvalidInputError(
             f"{where} is not YAML: {error}.", field="catalogue", remedy=_COMPARE
         ) from error

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perfopt.plugin import TrainedModel, TrainingRequest, WorkloadSnapshot
+from perfopt.plugin import InvalidInputError, TrainedModel, TrainingRequest, WorkloadSnapshot
 from perfopt_resource.training.examples import ContainerSeries, collect, samplings
 from perfopt_resource.training.fleet import METRICS, containers_of
 
@@ -31,8 +31,16 @@ class SizingTrainer:
         until = None
         if request.trained_until is not None:
             until = request.trained_until.isoformat().replace("+00:00", "Z")
+        collected = collect(examples, samplings(request.validity))
+        if not len(collected.at):
+            raise InvalidInputError(
+                f"There is nothing to learn from: none of {len(examples)} containers has a history and an"
+                " outcome with enough samples.",
+                field="--source",
+                remedy="Give a longer history, of weeks, and more services.",
+            )
         model = build(
-            collect(examples, samplings(request.validity)),
+            collected,
             name=request.name,
             version=request.version,
             data=request.data,
