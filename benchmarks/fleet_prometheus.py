@@ -29,11 +29,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fleet import PERFOPT, resident_mib
 from tests.support.prometheus_server import Exposition, backfill, running_prometheus
 
 from perfopt.metrics.snapshot import Array
 
-PERFOPT = Path(sys.executable).parent / "perfopt"
 END = 1_795_392_000  # 2026-11-23T00:00:00Z
 UNTIL = "2026-11-23T00:00:00Z"
 DAY = 86_400
@@ -179,17 +179,6 @@ class Cost:
 
 
 HEADER = f"{'':10}{'wall s':>7} {'client s':>10} {'server s':>10} {'both s':>8} {'peak MiB':>9}"
-
-
-def resident_mib(root: psutil.Process) -> float:
-    """Returns the resident memory of a process and its descendants."""
-    total = 0
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return total / 2**20
 
 
 def run(command: Sequence[str | Path], server: int) -> Cost:

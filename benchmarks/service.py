@@ -30,7 +30,7 @@ from perfopt.sources.factory import open_source
 PERFOPT = Path(sys.executable).parent / "perfopt"
 SAMPLES = Path(__file__).parent.parent / "api/src/perfopt_api/demo/data/bitbrains.parquet"
 WARM_UP = 50
-START_SECONDS = 60
+START_SECONDS = 90
 
 
 async def names(config: Path) -> list[str]:
@@ -69,8 +69,14 @@ async def ask(api: str, services: Sequence[str], period: str, count: int, client
     return taken
 
 
-def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Starts the service; returns its process and the address of the API."""
+def serve(config: Path, folder: Path, last: str) -> tuple[subprocess.Popen[str], str]:
+    """Starts the service with embedded servers; returns its process and what it shows.
+
+    Args:
+        config: its configuration.
+        folder: for its data.
+        last: in the last line that is waited for.
+    """
     command = [
         PERFOPT,
         "serve",
@@ -87,13 +93,23 @@ def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
         [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert service.stdout is not None
-    began = time.monotonic()
+    shown, began = "", time.monotonic()
     for line in service.stdout:
-        if found := re.search(r"(http://\S+?)/api/", line):
-            return service, found[1]
+        shown += line
+        if last in line:
+            return service, shown
         if time.monotonic() - began > START_SECONDS:
             break
-    raise SystemExit("the service did not start")
+    service.kill()
+    raise SystemExit(f"the service did not start: {shown}")
+
+
+def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Starts the service; returns its process and the address of the API."""
+    service, shown = serve(config, folder, "/api/")
+    found = re.search(r"(http://\S+?)/api/", shown)
+    assert found is not None
+    return service, found[1]
 
 
 def main() -> None:

@@ -10,12 +10,10 @@ otherwise.
 
 import argparse
 import asyncio
-import os
 import re
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -29,14 +27,10 @@ import nats
 import numpy as np
 import psutil
 import yaml
+from service import SAMPLES, names, serve
 
-from perfopt.config import load_config
-from perfopt.sources.factory import open_source
-
-PERFOPT = Path(sys.executable).parent / "perfopt"
-SAMPLES = Path(__file__).parent.parent / "api/src/perfopt_api/demo/data/bitbrains.parquet"
 API = "/api/v1/optimization"
-START_SECONDS, DRAIN_SECONDS = 90.0, 180.0
+DRAIN_SECONDS = 180.0
 HALF = (
     b'POST %s/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"a'
 )
@@ -86,38 +80,13 @@ class Seen:
 
 def start(config: Path, folder: Path) -> Service:
     """Starts the service and reads its addresses."""
-    command = [
-        PERFOPT,
-        "serve",
-        "--embedded",
-        "--port",
-        "0",
-        "--config",
-        config,
-        "--data-dir",
-        folder / "data",
-    ]
-    environment = os.environ | {"PERFOPT_SERVICE__LOG_LEVEL": "error"}
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    shown, began = "", time.monotonic()
-    while "Data " not in shown and time.monotonic() - began < START_SECONDS and process.poll() is None:
-        shown += process.stdout.readline()
+    process, shown = serve(config, folder, "Data ")
     found = re.search(r"(http://\S+?)/api/.*?(postgresql://\S+).*?(nats://\S+)", shown, re.S)
     if found is None:
         process.kill()
-        raise SystemExit(f"the service did not start: {shown}")
+        raise SystemExit(f"the service shows no addresses: {shown}")
     api, database, nats_url = found.groups()
     return Service(process, api, database, nats_url, asyncio.run(names(config)))
-
-
-async def names(config: Path) -> list[str]:
-    """Returns the services of the configured source."""
-    source = open_source(None, load_config(config, {}))
-    try:
-        return [workload.service_name for workload in await source.inventory(await source.latest())]
-    finally:
-        await source.close()
 
 
 async def idle(service: Service, count: int) -> list[asyncio.StreamWriter]:

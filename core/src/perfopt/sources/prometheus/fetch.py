@@ -9,7 +9,6 @@ from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS, STARTUP
-from perfopt.metrics.plausibility import NodeCapacity
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
 from perfopt.sources.prometheus.answer import InstantSample, RangeSeries
@@ -38,7 +37,6 @@ _PODS_PER_QUERY = (
 )
 _COARSE = timedelta(hours=1)  # what rarely changes is read at steps as long first
 _SCRAPES_IN_WINDOW = 3
-_PODS_SEEN = 20  # are looked at where a workload has no use
 _KEPT = 4  # names of metrics of as many periods
 _ADD_UP = ("requests/s", "bytes/s", "events/s", "units/s")
 _NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
@@ -61,7 +59,7 @@ class RangeFetcher:
         self._catalogue = catalogue
         self._step = config.step
         self._names = AnswerCache(self._metric_names, _KEPT)
-        self._largest = AnswerCache(self._largest_nodes, _KEPT)
+        self._largest = AnswerCache(state.largest_nodes, _KEPT)
         self._scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
         self._limits = QueryLimits(config.max_query_bytes, _PODS_PER_QUERY)
         self._coarse_limits = QueryLimits(
@@ -112,36 +110,8 @@ class RangeFetcher:
         values = {"step": f"{grid.step_seconds}s", "window": f"{window}s", "wide": f"{2 * window}s"}
         return RangeReader(self._client, grid, limits, group, values | copy_placeholders(copies))
 
-    async def seen(self, workload: Workload, grid: TimeGrid) -> list[InstantSample]:
-        """Returns how many series there are of a workload's pods, by the label `what`."""
-        pods = sorted(await self._state.pods([workload], grid))[:_PODS_SEEN]
-        if not pods:
-            return []
-        period = {"period": f"{grid.size * grid.step_seconds}s"}
-        plain = self._state.selector([workload.id], "namespace", "pod", [pod.name for pod in pods])
-        moved = self._state.selector(
-            [workload.id], "exported_namespace", "exported_pod", [p.name for p in pods]
-        )
-        answers = await asyncio.gather(
-            self._state.asked("seen", grid.end, period | {"selector": plain}),
-            self._state.asked("seen_exported", grid.end, period | {"selector": moved}),
-        )
-        return [sample for answer in answers for sample in answer]
-
     async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
         return await self._client.metric_names(grid.start, grid.end)
-
-    async def _largest_nodes(self, grid: TimeGrid) -> dict[str, NodeCapacity]:
-        """Returns the most cores and memory that a node had in the period, by cluster."""
-        period = {"period": f"{grid.size * grid.step_seconds}s"}
-        found: dict[str, dict[str, float]] = defaultdict(dict)
-        for sample in await self._state.asked("largest_nodes", grid.end, period):
-            cluster, resource = sample.labels.get(self._cluster_label, ""), sample.labels.get("resource", "")
-            found[cluster][resource] = sample.value
-        return {
-            cluster: NodeCapacity(amounts.get("cpu"), amounts.get("memory"))
-            for cluster, amounts in found.items()
-        }
 
     async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: WorkloadBatch) -> None:
         missing = set(identities)

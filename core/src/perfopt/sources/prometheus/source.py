@@ -135,7 +135,7 @@ class PrometheusSource:
         for workload in batch:
             if not has_usage(fetched.of(workload.id)):
                 looked += 1
-                seen = await self._fetcher.seen(workload, grid) if looked <= _LOOKED_AT else ()
+                seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else ()
                 results.append(FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, seen)))
                 continue
             found = self._snapshot(workload, grid, names, fetched, notes)

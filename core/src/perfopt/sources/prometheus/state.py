@@ -1,6 +1,7 @@
 """Reads from a Prometheus which workloads, pods and images there are and were."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload, WorkloadId
 from perfopt.errors import NoDataError
+from perfopt.metrics.plausibility import NodeCapacity
 from perfopt.metrics.snapshot import PodStart, TimeGrid
 from perfopt.sources.kubernetes.inventory import KubernetesInventory, completed_by, starts_by
 from perfopt.sources.objectives import read_openslo
@@ -47,6 +49,7 @@ _HISTORY = frozenset(
         "seen_exported",
     }
 )
+_PODS_SEEN = 20  # are looked at where a workload has no use
 _KEPT = 4  # inventories of as many instants: an analysis asks for its own again, a fleet's for one
 _DIRECT = ("StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController")  # own their pods
 _BETWEEN = {
@@ -178,6 +181,35 @@ class StateReader:
             selector = f"{place},owner_name=~{quote(pattern)}"
             answers.append(self._series("pods_of_owners", selector, grid))
         return [labels for rows in await asyncio.gather(*answers) for labels in rows]
+
+    async def seen(self, workload: Workload, grid: TimeGrid) -> list[InstantSample]:
+        """Returns how many series there are of a workload's pods, by the label `what`."""
+        pods = sorted(await self.pods([workload], grid))[:_PODS_SEEN]
+        if not pods:
+            return []
+        period = {"period": f"{grid.size * grid.step_seconds}s"}
+        plain = self.selector([workload.id], "namespace", "pod", [pod.name for pod in pods])
+        moved = self.selector([workload.id], "exported_namespace", "exported_pod", [p.name for p in pods])
+        answers = await asyncio.gather(
+            self.asked("seen", grid.end, period | {"selector": plain}),
+            self.asked("seen_exported", grid.end, period | {"selector": moved}),
+        )
+        return [sample for answer in answers for sample in answer]
+
+    async def largest_nodes(self, grid: TimeGrid) -> dict[str, NodeCapacity]:
+        """Returns the most cores and memory that a node had in the period, by cluster."""
+        period = {"period": f"{grid.size * grid.step_seconds}s"}
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        for sample in await self.asked("largest_nodes", grid.end, period):
+            cluster, resource = (
+                sample.labels.get(self._config.cluster_label, ""),
+                sample.labels.get("resource", ""),
+            )
+            found[cluster][resource] = sample.value
+        return {
+            cluster: NodeCapacity(amounts.get("cpu"), amounts.get("memory"))
+            for cluster, amounts in found.items()
+        }
 
     async def images(self, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
         """Returns pod, container and image of all that the index knows of the period."""
