@@ -1,6 +1,7 @@
 """docs/reference/configuration.md is what the structs of the settings say. Run this file to write it anew."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,20 @@ from perfopt_api.settings import ApiKey, ServiceSettings
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 INTRODUCTION = """# Configuration
 
-One YAML file, named by `--config` or `PERFOPT_CONFIG`. Three things go before it:
+One YAML file, named by `--config` or `PERFOPT_CONFIG`. These go before it:
 
-1. `--set PLUGIN.KEY=VALUE` for a setting of a plugin, on every command that runs strategies.
-2. Variables: `PERFOPT_<SECTION>__<FIELD>`, such as `PERFOPT_ENGINE__DEADLINE_SECONDS=20` and
-   `PERFOPT_PLUGINS__TUNING__KNOB_CATALOGUE=knobs.yaml`. `-` in a plugin's name is `_` here.
+1. `--set PLUGIN.KEY=VALUE` for a setting of a plugin.
+2. Variables: `PERFOPT_<SECTION>__<FIELD>`, such as `PERFOPT_ENGINE__PROCESSES=2` and
+   `PERFOPT_PLUGINS__TUNING__KNOB_CATALOGUE=knobs.yaml` (`-` in a name is `_`).
 3. `PERFOPT_DEFAULT_SOURCE` and `PERFOPT_PRICE_BOOK` for the two fields at the top.
 
-`perfopt config show` prints every setting with its effective value and where it is set, secrets hidden:
+`perfopt config show` prints every setting, those of third-party plugins included, and where it is set:
 
 ```console
 $ PERFOPT_ENGINE__PROCESSES=2 perfopt config show
-sources: {}  # default
 engine:
   deadline_seconds: 10.0  # default
   processes: 2  # PERFOPT_ENGINE__PROCESSES
-plugins:
-  tuning:
-    knob_catalogue: null  # default
-service:
-  database_url:
 ```
 
 A wrong value or an unknown field is an error that names the setting, its file and line, and the remedy.
@@ -56,29 +51,27 @@ price_books:
   onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
 price_book: onprem
 engine:
-  deadline_seconds: 10
   under_provisioning_penalties: {critical: 15, standard: 9.5, batch: 6}
-  forecasters: [fleet, seasonal]     # the first that can forecast a series; default: each strategy's own
 plugins:
-  tuning:
-    knob_catalogue: null   # a YAML file: docs/how-to/add-a-knob.md
+  tuning: {knob_catalogue: null}
 service:
   database_url: postgresql://perfopt:secret@postgres:5432/perfopt
   nats_url: nats://nats:4222
   retention_days: 400
 ```
 
-`python tests/docs/test_configuration.py` generates this page from the types that read the settings.
+`python tests/docs/test_configuration.py` generates this page. Defaults are in brackets.
 
 ## Top level
 
-| Setting | Type | Default | Meaning |
-|---|---|---|---|
-| `sources` | mapping of names to sources | `{}` | Metric sources. |
-| `default_source` | text | | The source where a request names none; not needed with one source. |
-| `price_books` | mapping of names to price books | | [Prices of your own](../how-to/price-books.md). |
-| `price_book` | text | `default` | Book of workloads that name none. |
+| setting | type | meaning |
+|---|---|---|
+| `sources` | mapping of names to sources | metric sources |
+| `default_source` | text | source of requests that name none; not needed with one source |
+| `price_books` | mapping of names to price books | [prices of your own](../how-to/price-books.md) |
+| `price_book` | text [`default`] | book of workloads that name none |
 """
+RANGE = re.compile(r", at most (\d+)$")
 OWN = {f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning")}
 SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("sources.NAME", "with `type: prometheus`", PrometheusConfig),
@@ -100,11 +93,12 @@ def page() -> str:
         f"## `{path}`{f': {about}' if about else ''}\n\n{table(describe(kind))}"
         for path, about, kind in SECTIONS
     ]
-    parts.append(
-        "## `plugins`\n\n`perfopt config show` lists the settings of plugins that are not listed here too.\n"
-    )
-    parts += [f"### `plugins.{name}`\n\n{table(fields)}" for name, fields in plugins()]
-    return "\n".join(parts)
+    settings = [
+        msgspec.structs.replace(one, name=f"{name}.{one.name}")
+        for name, fields in plugins()
+        for one in fields
+    ]
+    return "\n".join([*parts, f"## `plugins`\n\n{table(tuple(settings))}"])
 
 
 def plugins() -> list[tuple[str, tuple[SettingField, ...]]]:
@@ -112,16 +106,19 @@ def plugins() -> list[tuple[str, tuple[SettingField, ...]]]:
 
 
 def table(fields: tuple[SettingField, ...]) -> str:
-    if not fields:
-        return "Nothing to set.\n"
-    rows = [f"| `{one.name}` | {one.type} | {default(one)} | {meaning(one)} |" for one in fields]
-    return "\n".join(["| Setting | Type | Default | Meaning |", "|---|---|---|---|", *rows, ""])
+    rows = [f"| `{one.name}` | {values(one)} | {meaning(one)} |" for one in fields]
+    return "\n".join(["| setting | type | meaning |", "|---|---|---|", *rows, ""])
 
 
-def default(one: SettingField) -> str:
+def values(one: SettingField) -> str:
+    """Returns the type, with the default in brackets where there is one that says something."""
+    shown = RANGE.sub(
+        r" ≤ \1",
+        one.type.replace("number, above 0", "number > 0").replace("text or list of text", "text or list"),
+    )
     if one.required:
-        return "required"
-    return "" if one.default is None else f"`{flow(one.default)}`"
+        return f"{shown}, required"
+    return f"{shown} [`{flow(one.default)}`]" if one.default or one.default in (False, 0) else shown
 
 
 def flow(value: Any) -> str:
@@ -129,8 +126,8 @@ def flow(value: Any) -> str:
 
 
 def meaning(one: SettingField) -> str:
-    text = (one.description[:1].upper() + one.description[1:]).replace("|", "\\|")
-    return text if one.deprecated is None else f"{text} Deprecated name: `{one.deprecated}`."
+    text = one.description.replace("|", "\\|").removesuffix(".")
+    return text if one.deprecated is None else f"{text} (deprecated name: `{one.deprecated}`)"
 
 
 def test_the_page_is_what_the_settings_say() -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 
@@ -14,45 +14,53 @@ from perfopt.testing.imports import PUBLIC
 PAGE = Path(__file__).parents[2] / "docs/reference/plugin-api.md"
 INTRODUCTION = f"""# Plugin API
 
-All that a plugin may import of perfopt, with its docstrings; how the parts go together is in
-[write a plugin](../how-to/write-a-plugin.md). `python tests/docs/test_plugin_api.py` generates this page.
+Everything that a plugin may import of perfopt, each name with one sentence. How the parts go together:
+[write a plugin](../how-to/write-a-plugin.md). The whole docstring of a name, with shapes, units and errors:
+
+```console
+$ python -m pydoc perfopt.plugin.Proposal
+A target state for one workload.
+$ python -m pydoc perfopt.plugin.hookspecs.PluginSpec
+perfopt_strategies
+```
+
+`python tests/docs/test_plugin_api.py` generates this page.
 
 ## Versions and deprecation
 
-- **Public** are the names below, with their documented attributes and parameters, the hooks, and the
-  modules {", ".join(f"`{name}`" for name in PUBLIC)}. Everything else may change in any version;
+- **Public** are the names below with their fields and parameters, and the modules
+  {", ".join(f"`{name}`" for name in PUBLIC)}. Everything else may change in any version;
   `perfopt plugin check` reports an import of it.
-- perfopt follows semantic versioning. While it is 0.x, a minor version (0.1 to 0.2) may break; a patch
-  version never does. Require `perfopt>=0.1,<0.2`: the requirement is checked before a plugin is imported,
-  and one that is not met shows in `perfopt plugin list` instead of failing at run time.
-- **Additions** come in any version: new names, hooks, optional fields with defaults, metrics, and members
-  of enumerations. Treat an unknown member as you treat `None`.
-- **Removal** takes one minor version: what goes is marked deprecated in the changelog and here, and using
-  it gives a `DeprecationWarning` that names what takes its place; the minor version after that removes it.
-  `python -W error::DeprecationWarning -m pytest` in a plugin finds every use.
-- Fields of results keep their names for as long as the REST contract has them.
+- Versions are semantic. While perfopt is 0.x, a minor version may break, a patch version does not. Require
+  `perfopt>=0.1,<0.2`: it is checked before a plugin is imported; `perfopt plugin list` shows what is not met.
+- Any version may add names, hooks, optional fields, metrics and members of enumerations. Treat an unknown
+  member as `None`.
+- What will be removed gives a `DeprecationWarning` with its replacement for one minor version. `python -W
+  error::DeprecationWarning -m pytest` finds every use. Fields of results stay as long as the REST contract
+  has them.
 """
-SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):$")
+ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): ", re.MULTILINE)
 
 
 def page() -> str:
     hooks = inspect.getmembers(PluginSpec, inspect.isfunction)
     parts = [INTRODUCTION, "## Hooks\n", *(entry(name, hook) for name, hook in hooks)]
     for module in (perfopt.plugin, perfopt.testing):
-        parts.append(f"## `{module.__name__}`\n")
+        parts.append(f"\n## `{module.__name__}`\n")
         parts += [entry(name, getattr(module, name)) for name in sorted(module.__all__, key=str.lower)]
-    return "\n".join(parts)
+    return "\n".join(parts) + "\n"
 
 
 def entry(name: str, found: object) -> str:
-    if inspect.isclass(found) and issubclass(found, Enum):
-        members = ", ".join(f"`{member.name}`" for member in found)
-        return f"### `{name}`\n\n{body(found)}\nMembers: {members}.\n"
     if inspect.isclass(found):
-        return f"### `{name}`\n\n{body(found)}{methods(found)}"
+        return f"- `{name}`: {first_sentence(found)}{parts_of(found)}"
     if inspect.isfunction(found):
-        return f"### `{name}{signature(found)}`\n\n{body(found)}"
-    return f"### `{name}`\n\n{constant(found)}"
+        return f"- `{name}{signature(found)}`: {first_sentence(found)}"
+    return f"- `{name}`: {constant(found)}"
+
+
+def first_sentence(found: object) -> str:
+    return (inspect.getdoc(found) or "").splitlines()[0]
 
 
 def signature(function: Callable[..., object]) -> str:
@@ -68,52 +76,39 @@ def signature(function: Callable[..., object]) -> str:
     return f"({', '.join(shown)})"
 
 
-def methods(kind: type) -> str:
-    own = [
-        (name, member)
-        for name, member in vars(kind).items()
-        if not name.startswith("_") and inspect.getdoc(member)
-    ]
-    lines = []
-    for name, member in own:
-        function = getattr(kind, name) if isinstance(member, classmethod) else member
-        if not (inspect.isroutine(function) or isinstance(function, property)):
-            continue
-        call = "" if isinstance(function, property) else signature(function)
-        lines.append(f"- `{name}{call}`: {(inspect.getdoc(function) or '').splitlines()[0]}")
-    return "\nMethods and properties:\n\n" + "\n".join(lines) + "\n" if lines else ""
+def parts_of(kind: type) -> str:
+    """Returns the names of the members, or of the fields, properties and methods, of a class."""
+    if issubclass(kind, Enum):
+        return f" Members: {names(member.name for member in kind)}."
+    members = [(name, getattr(kind, name)) for name in vars(kind) if not name.startswith("_")]
+    documented = [(name, member) for name, member in members if inspect.getdoc(member)]
+    methods = [f"{name}{signature(member)}" for name, member in documented if inspect.isroutine(member)]
+    properties = [name for name, member in documented if isinstance(member, property)]
+    shown = [("Fields", [*fields(kind), *properties]), ("Methods", methods)]
+    return "".join(f" {title}: {names(found)}." for title, found in shown if found)
 
 
-def body(found: object) -> str:
-    """Returns a Google docstring as Markdown: sections become lists."""
-    lines: list[str] = []
-    inside = False
-    for line in (inspect.getdoc(found) or "").splitlines():
-        head = SECTION.match(line)
-        if head:
-            inside = True
-            lines.append(f"{head[1]}:\n")
-        elif inside and line.startswith("    ") and not line.startswith("     "):
-            name, colon, text = line.strip().partition(": ")
-            lines.append(f"- `{name}`: {text}" if colon and head is None else f"- {line.strip()}")
-        elif inside and line.strip():
-            lines.append(f"  {line.strip()}")
-        else:
-            lines.append(line)
-    return "\n".join(lines).strip() + "\n"
+def fields(kind: type) -> list[str]:
+    """Returns the fields of a struct, and what else its docstring lists as attributes."""
+    _, _, listed = (inspect.getdoc(kind) or "").partition("\nAttributes:\n")
+    documented = [name for found in ATTRIBUTE.findall(listed) for name in found.split(", ")]
+    return list(dict.fromkeys([*getattr(kind, "__struct_fields__", ()), *documented]))
+
+
+def names(found: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in found)
 
 
 def constant(value: object) -> str:
     if isinstance(value, dict):
-        keys = ", ".join(f"`{key}`" for key in value)
-        return f"By name: {keys}.\n"
-    if isinstance(value, str | int | float):
-        return f"`{value!r}`\n"
-    return f"An object of type `{type(value).__name__}`.\n"
+        return f"by name: {names(value)}."
+    if isinstance(value, str | int | float | tuple):
+        return f"`{value!r}`."
+    return f"a `{type(value).__name__}`."
 
 
 def test_the_page_lists_every_public_name() -> None:
-    listed = set(re.findall(r"^### `(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
+    listed = set(re.findall(r"^- `(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
     hooks = {name for name, _ in inspect.getmembers(PluginSpec, inspect.isfunction)}
     assert listed == {*perfopt.plugin.__all__, *perfopt.testing.__all__, *hooks}
 
