@@ -1,0 +1,1 @@
+"""Whether, when and how far changes may be made without anybody asking. Pure."""
