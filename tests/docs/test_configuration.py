@@ -72,7 +72,7 @@ service:
 | `price_book` | text [`default`] | book of workloads that name none |
 """
 RANGE = re.compile(r", at most (\d+)$")
-OWN = {f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning")}
+OWN = {"perfopt", *(f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning"))}
 SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("sources.NAME", "with `type: prometheus`", PrometheusConfig),
     ("sources.NAME", "with `type: files`", FilesConfig),

@@ -12,7 +12,7 @@ from perfopt.forecast import forecast_batch, forecast_metric
 from perfopt.forecast.experts import LEVELS as OWN_LEVELS
 from perfopt.forecast.folding import FoldedHistory, RobustScaling
 from perfopt.forecast.interface import MIN_SAMPLES
-from perfopt.forecast.network import fleet_network
+from perfopt.forecast.model_file import fleet_network
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.plugin.calendar import weekend
 

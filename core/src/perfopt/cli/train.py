@@ -28,17 +28,19 @@ class TrainingData:
 
     Attributes:
         source, services: as given to `--source` and `--services`.
-        dataset: a published trace in place of a source.
-        split: half of the dataset.
+        datasets: published traces in place of a source.
+        step: of datasets; None is as recorded.
+        split: half of the datasets.
         names: of services; None is all.
         without: names of services that are left out.
         until: nothing at or after it is read; None is the source's own end.
-        history: how far before it is read; a dataset is read from its beginning.
+        history: how far before it is read; datasets are read from their beginning.
     """
 
     source: str | None
     services: Path | None
-    dataset: Path | None
+    datasets: tuple[Path, ...]
+    step: timedelta | None
     split: "Split | None"
     names: tuple[str, ...] | None
     without: tuple[str, ...]
@@ -60,11 +62,16 @@ class FetchedExamples:
 @source_options
 @click.option(
     "--dataset",
+    "datasets",
     type=click.Path(path_type=Path),
-    help="A published trace in Parquet in place of a source, read as recorded.",
+    multiple=True,
+    help="A published trace in Parquet in place of a source; may be given again.",
 )
 @click.option(
-    "--split", type=click.Choice(("tune", "report")), help="Half of the dataset, by hash of a series' name."
+    "--step", default="5m", show_default=True, help="Step at which datasets are read: 1m, or `recorded`."
+)
+@click.option(
+    "--split", type=click.Choice(("tune", "report")), help="Half of the datasets, by hash of a series' name."
 )
 @click.option("--all", "everything", is_flag=True, help="Learn from all services of the source.")
 @click.option("--service", "names", multiple=True, help="Service to learn from; may be given again.")
@@ -82,7 +89,8 @@ def train(
     what: str,
     source: str | None,
     services: Path | None,
-    dataset: Path | None,
+    datasets: tuple[Path, ...],
+    step: str,
     split: "Split | None",
     names: tuple[str, ...],
     everything: bool,
@@ -109,8 +117,8 @@ def train(
 
     config = load(config_file)
     kind, trainer = load_kind(what, config.engine.disabled())
-    require_modules(kind.kind, (*trainer.modules, *(("pandas",) if dataset else ())))
-    if dataset is not None and source is not None:
+    require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
+    if datasets and source is not None:
         raise InvalidInputError(
             "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
         )
@@ -119,7 +127,8 @@ def train(
     asked = TrainingData(
         source=source,
         services=services,
-        dataset=dataset,
+        datasets=datasets,
+        step=None if step == "recorded" else parse_duration(step, field="step"),
         split=split,
         names=_selected(trainer, names, everything),
         without=without,
@@ -170,8 +179,9 @@ def _command() -> str:
 def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
     if not trainer.metrics:
         return FetchedExamples((), asked.until, ())
-    if asked.dataset is not None:
-        snapshots, end, name = _loaded(asked.dataset, asked), asked.until, asked.dataset.name
+    if asked.datasets:
+        snapshots, end = _loaded(trainer, asked), asked.until
+        name = ", ".join(path.name for path in asked.datasets)
     else:
         snapshots, end, name = asyncio.run(_fetch(trainer, asked, config))
     snapshots.sort(key=lambda one: str(one.workload.id))
@@ -180,16 +190,23 @@ def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> Fetch
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 
-def _loaded(path: Path, asked: TrainingData) -> list["WorkloadSnapshot"]:
-    from perfopt.datasets import load_trace
+def _loaded(trainer: "Trainer", asked: TrainingData) -> list["WorkloadSnapshot"]:
+    """Returns the series of the datasets; one of a name in two of them is two."""
+    from perfopt.datasets import SIZED, load_trace
     from perfopt.domain.resolve import resolve_workload
 
-    snapshots = {one.workload.id: one for one in load_trace(path, split=asked.split, until=asked.until)}
-    inventory = [one.workload for one in snapshots.values()]
+    snapshots = [
+        snapshot
+        for path in asked.datasets
+        for snapshot in load_trace(
+            path, metrics={*SIZED, *trainer.metrics}, step=asked.step, split=asked.split, until=asked.until
+        )
+    ]
+    inventory = list({one.workload.id: one.workload for one in snapshots}.values())
     names = [one.service_name for one in inventory] if asked.names is None else asked.names
     left_out = {resolve_workload(name, inventory).id for name in asked.without}
-    kept = dict.fromkeys(resolve_workload(name, inventory).id for name in names)
-    return [snapshots[workload] for workload in kept if workload not in left_out]
+    kept = {resolve_workload(name, inventory).id for name in names} - left_out
+    return [one for one in snapshots if one.workload.id in kept]
 
 
 async def _fetch(

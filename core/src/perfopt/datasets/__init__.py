@@ -4,6 +4,6 @@ They are read as recorded. A source of metrics (`perfopt.sources`) in contrast l
 be, since there a collector may err.
 """
 
-from perfopt.datasets.traces import Split, load_trace, read_trace, split_of
+from perfopt.datasets.traces import SIZED, Split, load_trace, read_trace, split_of
 
-__all__ = ["Split", "load_trace", "read_trace", "split_of"]
+__all__ = ["SIZED", "Split", "load_trace", "read_trace", "split_of"]

@@ -13,21 +13,6 @@ from perfopt.datasets.traces import COLUMNS, Split, split_of
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import Array, TimeGrid
 
-# Series of data sets with few of them that the fleet network was fitted or calibrated on.
-_TUNED_ON = (
-    *("nab/", "nasa-http/1995-07", "equity-15min/aapl"),
-    *("ticker-mentions/crm", "ticker-mentions/pfe", "ticker-mentions/ups"),
-)
-_FEW = (
-    "nab/",
-    "nasa-http/",
-    "equity-15min/",
-    "ticker-mentions/",
-    "index-future",
-    "worldcup98/",
-    "datacenter/",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSeries:
@@ -46,8 +31,6 @@ class MeasuredSeries:
     @property
     def split(self) -> Split:
         """The half it belongs to: `tune` is what forecasters were fitted and chosen on."""
-        if self.name.startswith(_FEW):
-            return "tune" if self.name.startswith(_TUNED_ON) else "report"
         return split_of(self.name)
 
 

@@ -1,7 +1,7 @@
 """Traces in Parquet: series_id, timestamp, metric, value, one row a sample."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -20,22 +20,34 @@ Split = Literal["tune", "report"]
 COLUMNS = ["series_id", "timestamp", "metric", "value"]
 _USE = ("cpu_cores", "memory_bytes")
 _LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
+SIZED = (*_USE, *_LIMITS)
 # Fractions of an unnamed capacity are taken as of one core and 1 GiB.
 _FRACTIONS = {"cpu_fraction": ("cpu_cores", 1.0), "memory_fraction": ("memory_bytes", float(2**30))}
 STEP = timedelta(minutes=5)
+# Sets of few series are divided by name, since a hash would put most of one on one side.
+_TUNED = (
+    *("nab/", "nasa-http/1995-07", "equity-15min/aapl"),
+    *("ticker-mentions/crm", "ticker-mentions/pfe", "ticker-mentions/ups"),
+)
+_SMALL_SETS = (
+    *("nab/", "nasa-http/", "equity-15min/", "ticker-mentions/"),
+    *("index-future", "worldcup98/", "datacenter/"),
+)
 
 
 def split_of(series_id: str) -> Split:
     """Returns the half a series belongs to: parity of the SHA-256 of its name, even is `tune`.
 
     `tune` is what constants may be fitted on, `report` is what they never see. The half does not depend on
-    what is loaded beside the series.
+    what is loaded beside the series. Series of small sets are divided by name.
     """
+    if series_id.startswith(_SMALL_SETS):
+        return "tune" if series_id.startswith(_TUNED) else "report"
     return "tune" if hashlib.sha256(series_id.encode()).digest()[-1] % 2 == 0 else "report"
 
 
-def read_trace(path: Path) -> pd.DataFrame:
-    """Returns the samples of cpu, memory and their limits.
+def read_trace(path: Path, metrics: Collection[str] = SIZED) -> pd.DataFrame:
+    """Returns the samples of some metrics: cpu, memory and their limits, if no others are named.
 
     Returns:
         Columns series_id and metric (text), timestamp (milliseconds since the epoch) and value, in cores and
@@ -52,7 +64,8 @@ def read_trace(path: Path) -> pd.DataFrame:
             field="--dataset",
             remedy=f"Give a Parquet file with the columns {', '.join(COLUMNS)}.",
         ) from error
-    known = frame["metric"].isin([*_USE, *_LIMITS, *_FRACTIONS])
+    fractions = [name for name, (metric, _) in _FRACTIONS.items() if metric in metrics]
+    known = frame["metric"].isin([*metrics, *fractions])
     frame = frame[known].astype({"series_id": str, "metric": str, "value": float})
     frame["timestamp"] = frame["timestamp"].astype("datetime64[ms, UTC]").astype("int64")
     for fraction, (metric, capacity) in _FRACTIONS.items():
@@ -63,44 +76,58 @@ def read_trace(path: Path) -> pd.DataFrame:
 
 
 def load_trace(
-    path: Path, *, split: Split | None = None, most: int | None = None, until: datetime | None = None
+    path: Path,
+    *,
+    metrics: Collection[str] = SIZED,
+    step: timedelta | None = STEP,
+    split: Split | None = None,
+    most: int | None = None,
+    until: datetime | None = None,
 ) -> Iterator[WorkloadSnapshot]:
-    """Yields each series that measures cpu or memory as a service of one replica, in order of name.
+    """Yields each series that measures any of some metrics as a service of one replica, in order of name.
 
     Args:
         path: of the trace.
+        metrics: names from the metric catalogue; of limits alone there is no service.
+        step: of the grid; None is the one in which most samples of each series come.
         split: only the series of this half; None is all.
         most: at most so many.
         until: nothing at or after it is read; None is all.
 
     Yields:
-        Snapshots on one grid of 5 minutes over the whole trace, with one container "main".
+        Snapshots with one container "main", on one grid over the whole trace, or with `step` None each on a
+        grid of its own.
 
     Raises:
         InvalidInputError: the file is no trace.
     """
-    frame = read_trace(path)
+    frame = read_trace(path, metrics)
     if until is not None:
         frame = frame[frame["timestamp"] < int(until.timestamp() * 1000)]
-    grid = _grid_of(frame)
-    names = sorted(frame.loc[frame["metric"].isin(_USE), "series_id"].unique())
+    names = sorted(frame.loc[~frame["metric"].isin(_LIMITS), "series_id"].unique())
+    whole = None if step is None else _grid_of(frame, step)
     chosen = [name for name in names if split in (None, split_of(name))][:most]
     for name, samples in frame[frame["series_id"].isin(chosen)].groupby("series_id", sort=True):
-        yield _snapshot(str(name), samples, grid)
+        yield _snapshot(str(name), samples, whole or _grid_of(samples, _recorded_step(samples)))
 
 
-def _grid_of(frame: pd.DataFrame) -> TimeGrid:
+def _grid_of(frame: pd.DataFrame, step: timedelta) -> TimeGrid:
     if frame.empty:
-        return TimeGrid(datetime.fromtimestamp(0, UTC), STEP, 0)
+        return TimeGrid(datetime.fromtimestamp(0, UTC), step, 0)
     first, last = (datetime.fromtimestamp(int(t) / 1000, UTC) for t in frame["timestamp"].agg(["min", "max"]))
-    return TimeGrid.covering(first, last + STEP, STEP)
+    return TimeGrid.covering(first, last + step, step)
+
+
+def _recorded_step(samples: pd.DataFrame) -> timedelta:
+    """Returns the median time between the samples of a series, 5 minutes of a single one."""
+    gaps = np.diff(np.unique(samples["timestamp"].to_numpy()))
+    return timedelta(milliseconds=float(np.median(gaps))) if gaps.size else STEP
 
 
 def _snapshot(name: str, samples: pd.DataFrame, grid: TimeGrid) -> WorkloadSnapshot:
-    series = {
-        str(metric): PodSeries(("",), _on_grid(str(metric), rows, grid))
-        for metric, rows in samples.groupby("metric")
-    }
+    values = {str(metric): _on_grid(str(metric), rows, grid) for metric, rows in samples.groupby("metric")}
+    service = {metric: found[0] for metric, found in values.items() if METRICS[metric].scope == "workload"}
+    series = {metric: PodSeries(("",), found) for metric, found in values.items() if metric not in service}
     limited = all(metric in series for metric in _LIMITS)
     state = WorkloadState(
         containers=(Container(name="main"),),
@@ -108,7 +135,7 @@ def _snapshot(name: str, samples: pd.DataFrame, grid: TimeGrid) -> WorkloadSnaps
         basis=Basis.ASSUMED_FROM_LIMIT if limited else Basis.UNKNOWN,
     )
     workload = Workload(id=WorkloadId(name=name), service_name=name, state=state)
-    return WorkloadSnapshot(workload, grid, {"main": series})
+    return WorkloadSnapshot(workload, grid, {"main": series}, service=service)
 
 
 def _on_grid(

@@ -22,7 +22,6 @@ from perfopt.engine.messages import CheckSettings
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, probe_plugins, set_up
 from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.errors import InvalidInputError
-from perfopt.plugin.hookspecs import PROJECT
 
 MAX_FILE_BYTES = 32 * 2**20
 _EMPTY = YamlDocument("", {})
@@ -64,7 +63,7 @@ def configure(
     known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
     document = YamlDocument(config.document.name, {}, config.document.lines, config.document.overrides)
     given = _GivenSettings(document, dict(config.unclaimed))
-    installed = tuple(info.name for info in registry.plugins if info.name != PROJECT)
+    installed = tuple(info.name for info in registry.plugins)
     for name, settings in config.plugins.items():
         given.take(name, settings, known, installed)
     for name, fields in known.items():

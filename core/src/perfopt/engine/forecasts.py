@@ -19,7 +19,7 @@ class DeclaredForecasts(Mapping[str, Forecast]):
     Args:
         context: of the analysis.
         declared: names of metrics, or what is wanted of one.
-        forecasters: that are asked.
+        forecasters: that are asked; they read the models of the context.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class DeclaredForecasts(Mapping[str, Forecast]):
         forecasters: InstalledForecasters,
     ) -> None:
         self._context = context
-        self._forecasters = forecasters
+        self._forecasters = forecasters.with_models(context.models)
         self._specs: dict[str, tuple[ForecastSpec, str | None]] = {}
         self._made: dict[str, Forecast | None] = {}
         for one in declared:

@@ -16,6 +16,7 @@ from perfopt.metrics.snapshot import Array
 from perfopt.plugin.calendar import Bools
 
 Steps = NDArray[np.int64]
+FEATURES = 82  # how many numbers the network reads of a step
 HALF_LIFE_DAYS = 5.0
 _PHASE_READ = [LEVELS.index(level) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
 # of all of the history, its last week and its last hours: expert and level

@@ -19,6 +19,7 @@ from perfopt.plugin.forecasting import (
     Forecast,
     Forecaster,
     ForecastRequest,
+    ModelForecaster,
     Prediction,
 )
 
@@ -53,6 +54,14 @@ class InstalledForecasters:
     )
     chosen: tuple[str, ...] = ()
     weighted: bool = False
+
+    def with_models(self, models: Mapping[str, bytes]) -> "InstalledForecasters":
+        """Returns the same with forecasters that read from these models, kind to content."""
+        installed = {
+            name: one.with_models(models) if isinstance(one, ModelForecaster) else one
+            for name, one in self.installed.items()
+        }
+        return replace(self, installed=installed)
 
     def forecast(
         self, request: ForecastRequest, wanted: Sequence[str] = (), *, past: bool = False

@@ -1,13 +1,14 @@
 """Forecasters for any metric: the fleet network, and decayed seasonal quantiles for the rest."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
 
 from perfopt.forecast.changes import climb, relevant
 from perfopt.forecast.folding import FoldedHistory
-from perfopt.forecast.network import fleet_network
+from perfopt.forecast.model_file import fleet_network, read_network
 from perfopt.forecast.seasonal import seasonal_quantiles
 from perfopt.metrics.snapshot import Array
 from perfopt.plugin.forecasting import CostClass, ForecastRequest, Prediction
@@ -15,11 +16,21 @@ from perfopt.plugin.forecasting import CostClass, ForecastRequest, Prediction
 NETWORK_FROM = timedelta(days=3)
 
 
+@dataclass(frozen=True)
 class FleetForecaster:
-    """The network trained over a fleet, calibrated; for three days of history or more."""
+    """The network trained over a fleet, calibrated; for three days of history or more.
 
-    name = "fleet"
-    cost = CostClass.FAST
+    Attributes:
+        models: kind of model to content: one of the kind "forecast" takes the place of the shipped network.
+    """
+
+    name: str = "fleet"
+    cost: CostClass = CostClass.FAST
+    models: Mapping[str, bytes] = field(default_factory=dict)
+
+    def with_models(self, models: Mapping[str, bytes]) -> "FleetForecaster":
+        """Returns this forecaster with the models of an analysis."""
+        return replace(self, models=models)
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
         """Returns quantiles, or None for short, constant or oddly spaced histories."""
@@ -29,7 +40,9 @@ class FleetForecaster:
         folded = FoldedHistory.fold(steady.values, request.closed, request.grid.step_seconds)
         if folded is None:
             return None
-        quantiles = fleet_network().forecast(folded, request.closed_ahead, request.levels)
+        trained = self.models.get("forecast")
+        network = fleet_network() if trained is None else read_network(trained)
+        quantiles = network.forecast(folded, request.closed_ahead, request.levels)
         return Prediction(quantiles + climbing(slope, request))
 
 

@@ -1,6 +1,6 @@
 """The fleet network: one small quantile network for all series, run in numpy.
 
-It is trained by benchmarks/fit_forecast_network.py in TensorFlow, on features of the history and of the
+It is trained by `perfopt train --what forecast` in TensorFlow, on features of the history and of the
 step asked for, with the quantile (pinball) loss: a direct multi-horizon quantile network whose decoder
 runs apart for each step, as in TiDE (Das et al. 2023). Members of different seeds are averaged before the
 last non-linearity. The weights are a file in the package, so that TensorFlow is needed for training only.
@@ -8,8 +8,6 @@ last non-linearity. The weights are a file in the package, so that TensorFlow is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -162,10 +160,3 @@ def group_of(seconds: Steps, inputs: NetworkInputs, days: int | Steps) -> NDArra
     busy, still = inputs.base > 0, inputs.still()
     result: NDArray[np.int64] = np.digitize(seconds, _BUCKETS) * 8 + still * 4 + busy * 2 + long
     return result
-
-
-@cache
-def fleet_network() -> FleetNetwork:
-    """Returns the network of the package."""
-    with resources.files(__package__).joinpath("fleet.npz").open("rb") as file, np.load(file) as arrays:
-        return FleetNetwork.from_arrays({name: arrays[name] for name in arrays.files})

@@ -21,6 +21,7 @@ from perfopt.plugin.forecasting import (
     Forecaster,
     ForecastRequest,
     ForecastSpec,
+    ModelForecaster,
     Prediction,
 )
 from perfopt.plugin.history import (
@@ -87,6 +88,7 @@ __all__ = [
     "InvalidInputError",
     "MergeHints",
     "Metric",
+    "ModelForecaster",
     "ModelKind",
     "NodeType",
     "OptimizationType",

@@ -125,6 +125,17 @@ class Forecaster(Protocol):
         """
 
 
+@runtime_checkable
+class ModelForecaster(Forecaster, Protocol):
+    """A forecaster that reads a trained model (`perfopt_models`) where an analysis has one of its kind."""
+
+    def with_models(self, models: Mapping[str, bytes]) -> Forecaster:
+        """Returns a forecaster that reads from these models, kind to content; called once an analysis.
+
+        It reads a model only where it forecasts with it: which kinds were read stands in recommendations.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Predictive quantiles of one series on a regular future grid.

@@ -1,74 +1,37 @@
-"""Rows that the fleet network is trained on: measured series of the tuning half, and generated ones.
+"""Generated series, for what measured ones lack.
 
-Measured series are few of a kind; what they lack is generated: market sessions with opens and closes, web
-traffic with days, weeks, growth and bursts, leaks with restarts, and noise with nothing in it to learn.
-Levels, shapes and noise are drawn afresh for every series from a fixed seed.
+Market sessions with opens and closes, web traffic with days, weeks, growth and bursts, leaks with restarts,
+and noise with nothing in it to learn. Levels, shapes and noise are drawn anew for each series.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from forecast_traces import DAY, load_traces
-from numpy.typing import NDArray
-from scipy.signal import lfilter
 
-from perfopt.forecast.features import NetworkInputs, features
-from perfopt.forecast.folding import FoldedHistory
+from perfopt.forecast.training.series import TrainingSeries
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.calendar import DAY_SECONDS as DAY
 
-HISTORY_DAYS = (3, 5, 7, 10, 14, 14, 14, 21, 28)
-PICKS = 12  # steps of each origin in the next hour, in the next day and in the next week
-GENERATED_DAYS = 36
-# Dataset to origins of each of its series.
-ORIGINS = {
-    "bitbrains_cpu": 28,
-    "bitbrains_memory": 6,
-    "bitbrains_receive": 7,
-    "bitbrains_transmit": 7,
-    "nab_aws": 40,
-    "request_rates": 150,
-    "market_activity": 60,
-}
-# Kind to number of series and origins of each.
-GENERATED = {"sessions": (220, 12), "leaks": (80, 10), "web": (700, 10), "steady": (160, 10)}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Everything of all origins.
-
-    Attributes:
-        inputs: see perfopt.forecast.features.
-        outcome: (value - centre) / scale of the history, shape (n,).
-        scale: of the history, in the unit of the series, shape (n,).
-        series: number of the series, shape (n,).
-        seconds: lead of the row, shape (n,).
-        days: of history, shape (n,).
-        names: dataset and name of each series; `generated` for those that are.
-    """
-
-    inputs: NetworkInputs
-    outcome: Array
-    scale: Array
-    series: NDArray[np.int64]
-    seconds: NDArray[np.int64]
-    days: NDArray[np.int64]
-    names: tuple[tuple[str, str], ...]
+GENERATED = "generated"
+DAYS = 36
+SEED = 5
+_STEPS, _STEP_SHARES = (60, 300, 900), (0.4, 0.45, 0.15)
 
 
 def _noise(rng: np.random.Generator, size: int, step: int, hours: float, deviation: float) -> Array:
+    from scipy.signal import lfilter
+
     keep = np.exp(-step / hours / 3600)
-    return deviation * lfilter([1], [1, -keep], rng.normal(size=size) * np.sqrt(1 - keep**2))
+    noise: Array = deviation * lfilter([1], [1, -keep], rng.normal(size=size) * np.sqrt(1 - keep**2))
+    return noise
 
 
 def sessions(rng: np.random.Generator, step: int, days: int) -> Array:
     """Generates activity of a market: nothing outside the session, a sharp open, peaks and a close."""
     time = np.arange(days * (DAY // step))
     second, day = time % (DAY // step) * step, time // (DAY // step)
-    opened = rng.integers(6 * 3600 // step, 15 * 3600 // step) * step + rng.choice([0, 0, 900, 1800])
-    length = rng.integers(6 * 3600, 14 * 3600) // 60 * 60
+    opened = int(rng.integers(6 * 3600 // step, 15 * 3600 // step) * step + rng.choice([0, 0, 900, 1800]))
+    length = int(rng.integers(6 * 3600, 14 * 3600)) // 60 * 60
     close = min(opened + length, DAY - step)
     minutes = (second - opened) / 60
     shape = 1 + rng.uniform(0, 1.5) * ((second - (opened + close) / 2) / (length / 2)) ** 2
@@ -171,66 +134,18 @@ def steady(rng: np.random.Generator, step: int, days: int) -> Array:
     return values * 10 ** rng.uniform(-3, 6)
 
 
-_GENERATORS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
-    "sessions": sessions,
-    "leaks": leaks,
-    "web": web,
-    "steady": steady,
+_GENERATORS: dict[str, tuple[Callable[[np.random.Generator, int, int], Array], float]] = {
+    "sessions": (sessions, 0.19),
+    "leaks": (leaks, 0.07),
+    "web": (web, 0.60),
+    "steady": (steady, 0.14),
 }
 
 
-def _series(folder: Path, seed: int) -> Iterator[tuple[str, str, float, int, Array, int]]:
-    """Yields dataset, name, start, step, values and number of origins."""
-    for dataset, count in ORIGINS.items():
-        for trace in load_traces(folder, dataset):
-            if trace.split == "tune":
-                start, step = trace.grid.start.timestamp(), trace.grid.step_seconds
-                yield dataset, trace.name, start, step, trace.values, count
-    rng = np.random.default_rng(seed)
-    for kind, (number, count) in GENERATED.items():
-        for index in range(number):
-            step = int(rng.choice([60, 300, 900], p=[0.4, 0.45, 0.15]))
-            values = _GENERATORS[kind](rng, step, GENERATED_DAYS)
-            yield "generated", f"{kind}{index}", 0.0, step, values, count
-
-
-def _origin(values: Array, rest: NDArray[np.bool_], step: int, rng: np.random.Generator):
-    size = DAY // step
-    days = int(rng.choice(HISTORY_DAYS))
-    first, last = min(days, values.size // size - 2) * size, values.size - size
-    if last <= first:
-        return None
-    cut = int(rng.integers(first, last))
-    begin = max(cut - days * size, 0)
-    folded = FoldedHistory.fold(values[begin:cut], rest[begin:cut], step)
-    if folded is None:
-        return None
-    ranges = (max(3600 // step, 1), size, min(7 * size, values.size - cut))
-    leads = np.unique(np.concatenate([rng.integers(0, until, PICKS) for until in ranges]))
-    leads = leads[np.isfinite(values[cut + leads])]
-    if not leads.size:
-        return None
-    outcome = (values[cut + leads] - folded.scaling.centre) / folded.scaling.scale
-    made = features(folded, rest[cut + leads], leads)
-    read = (made.features, made.base, made.unit, made.experts)
-    of_origin = (np.full(leads.size, value) for value in (len(folded.z), folded.scaling.scale))
-    return *read, outcome, leads * step, *of_origin
-
-
-def collect(folder: Path, seed: int = 5) -> Rows:
-    """Returns the rows of random origins of all series."""
-    rng = np.random.default_rng(seed + 1)
-    parts: list[tuple[Array, ...]] = []
-    numbers, names = [], []
-    for dataset, name, start, step, values, count in _series(folder, seed):
-        day = (start + np.arange(values.size) * step) // DAY
-        for _ in range(count):
-            made = _origin(values, (day + 3) % 7 >= 5, step, rng)
-            if made is not None:
-                parts.append(made)
-                numbers.append(np.full(len(made[1]), len(names)))
-        names.append((dataset, name))
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    read, base, unit, experts, outcome, seconds, days, scale = columns
-    inputs = NetworkInputs(read, base, unit, experts)
-    return Rows(inputs, outcome, scale, np.concatenate(numbers), seconds, days, tuple(names))
+def generated_series(count: int) -> Iterator[TrainingSeries]:
+    """Yields about `count` series, of each kind its share; the first ones of a kind are always the same."""
+    for number, (kind, (generate, share)) in enumerate(_GENERATORS.items()):
+        rng = np.random.default_rng((SEED, number))
+        for index in range(round(count * share)):
+            step = int(rng.choice(_STEPS, p=_STEP_SHARES))
+            yield TrainingSeries(f"{kind}-{index}", GENERATED, 0, step, generate(rng, step, DAYS))

@@ -1,0 +1,1 @@
+"""Training of the fleet network: examples from measured and generated series, TensorFlow, calibration."""
