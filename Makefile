@@ -44,8 +44,8 @@ bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> ad
 soak: .venv/.installed ## the service under idle connections, load and faults, for two minutes
 	@$(BIN)/python benchmarks/soak.py
 
-mutate: .venv/.training ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others
-	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS))
+mutate: .venv/.training ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others, SAMPLE=<n> tries so many
+	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS)) $(if $(SAMPLE),--sample $(SAMPLE))
 
 # uv.lock names registry addresses, so only its exports, with hashes, are kept.
 lock: $(UV) ## resolve all dependencies anew into the two lock files

@@ -25,9 +25,10 @@ from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Slo, WorkloadState
 from perfopt.engine.assembly import assemble
+from perfopt.engine.loading import load_plugins
 from perfopt.engine.messages import StrategyAnswers, StrategyOutcome
 from perfopt.engine.pipeline import run_strategy
-from perfopt.engine.registry import LoadedRegistry, load_plugins
+from perfopt.engine.registry import LoadedRegistry
 from perfopt.metrics.snapshot import Array, PodSeries, WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.rules import default_book

@@ -12,7 +12,7 @@ from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.config.loading import EngineConfig, FilesConfig, NamespaceRules, RulesConfig
 from perfopt.config.prices import NodeTypeConfig, PriceBookConfig
 from perfopt.config.prometheus import PrometheusConfig
-from perfopt.engine.registry import load_plugins
+from perfopt.engine.loading import load_plugins
 from perfopt_api.settings import ApiKey, ServiceSettings
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"

@@ -7,6 +7,7 @@ shown to it as such a folder under `.mutmut`, made of links, where its copies go
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,22 @@ pytest_add_cli_args =
     --override-ini=asyncio_default_fixture_loop_scope=function
     --override-ini=markers=prometheus: needs Debian's prometheus and promtool
 """
+# mutmut makes its mutants and runs them in one command; names can only be chosen between the two.
+GENERATE = """
+from mutmut.__main__ import (
+    copy_also_copy_files, copy_src_dir, create_mutants, set_mutant_under_test, setup_source_paths,
+    store_lines_covered_by_tests,
+)
+from pathlib import Path
+
+set_mutant_under_test("mutant_generation")
+Path("mutants").mkdir(exist_ok=True)
+copy_src_dir()
+copy_also_copy_files()
+setup_source_paths()
+store_lines_covered_by_tests()
+create_mutants(1)
+"""
 KILLED = frozenset({1, 3, 24, -24, 36, 152, 255, -9, -11, 37})  # exit codes: failed, timed out or died
 
 
@@ -42,6 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="modules or packages, below a src folder")
     parser.add_argument("--tests", nargs="*", type=Path, help="tests to run; else those beside the sources")
+    parser.add_argument("--sample", type=int, help="so many mutants, drawn at random; else all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     modules = [module for path in given.paths for module in _modules(ROOT / path)]
@@ -49,7 +68,8 @@ def main() -> None:
         own = [module for module in modules if _distribution(module) == distribution]
         tests = [ROOT / path for path in given.tests or ()] or list(_tests(distribution, own))
         folder = _prepare(distribution, own, tests)
-        _mutmut(folder, "run", "--max-children", str(given.processes))
+        names = _sample(folder, given.sample, given.seed) if given.sample else []
+        _mutmut(folder, "run", "--max-children", str(given.processes), *names)
         for module in own:
             _report(folder, module.relative_to(distribution))
 
@@ -91,18 +111,30 @@ def _lines(paths: Iterable[Path]) -> str:
     return "\n".join(f"    {path}" for path in paths)
 
 
+def _sample(folder: Path, size: int, seed: int) -> list[str]:
+    """Generates the mutants and returns the names of some of them, the same ones for the same seed."""
+    _python(folder, "-c", GENERATE)
+    metas = sorted((folder / "mutants").rglob("*.meta"))
+    names = [name for meta in metas for name in json.loads(meta.read_text("utf-8"))["exit_code_by_key"]]
+    return random.Random(seed).sample(names, min(size, len(names)))
+
+
 def _mutmut(folder: Path, *arguments: str) -> str:
+    return _python(folder, "-m", "mutmut", *arguments)
+
+
+def _python(folder: Path, *arguments: str) -> str:
     support = str(ROOT / "tests" / "support")
-    done = subprocess.run(
-        [sys.executable, "-m", "mutmut", *arguments],
+    run = subprocess.run(
+        [sys.executable, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": support},
         capture_output=True,
         text=True,
     )
-    if done.returncode != 0:
-        sys.exit(f"mutmut {arguments[0]} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
-    return done.stdout
+    if run.returncode != 0:
+        sys.exit(f"mutmut failed:\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}")
+    return run.stdout
 
 
 def _report(folder: Path, module: Path) -> None:
@@ -113,7 +145,8 @@ def _report(folder: Path, module: Path) -> None:
     meta = folder / "mutants" / f"{module}.meta"
     if not meta.exists():
         return
-    codes: dict[str, int] = json.loads(meta.read_text("utf-8"))["exit_code_by_key"]
+    every: dict[str, int | None] = json.loads(meta.read_text("utf-8"))["exit_code_by_key"]
+    codes = {name: code for name, code in every.items() if code is not None}  # None: not in the sample
     alive = {name: _changed(_mutmut(folder, "show", name)) for name in codes if codes[name] not in KILLED}
     worded = {name for name, (before, after) in alive.items() if _same_but_wording(before, after)}
     for name, (before, after) in alive.items():

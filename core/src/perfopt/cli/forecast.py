@@ -58,7 +58,7 @@ def compare(
     from perfopt.cli.output.render import to_json
     from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
-    from perfopt.engine.registry import load_plugins
+    from perfopt.engine.loading import load_plugins
     from perfopt.errors import InvalidInputError, NoDataError
 
     installed = load_plugins(load(config_file).engine.disabled()).forecasters

@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 
 from perfopt.domain.recommendation import Declined
+from perfopt.engine.candidates import candidates
+from perfopt.engine.contributions import bring, load_strategies
 from perfopt.engine.engine import Engine
 from perfopt.engine.pipeline import read_only, with_forecasts
 from perfopt.engine.proposals import checked
-from perfopt.engine.registry import bring, candidates, load_strategies
 from perfopt.errors import NotFoundError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.forecasting import Forecaster

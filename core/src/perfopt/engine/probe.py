@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from perfopt.engine import messages
+from perfopt.engine.candidates import PluginCandidate, candidates
 from perfopt.engine.child import ChildError, ChildProcess
-from perfopt.engine.registry import PluginCandidate, PluginInfo, PluginRegistry, PluginStatus, candidates
+from perfopt.engine.registry import PluginInfo, PluginRegistry, PluginStatus
 
 LOAD_SECONDS = 30.0  # TensorFlow alone takes up to 16 s to import on a slow machine
 WORKER = "perfopt.engine.worker:main"

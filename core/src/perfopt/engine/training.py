@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from perfopt.engine.loading import load_plugins
 from perfopt.engine.probe import probe_plugins
-from perfopt.engine.registry import load_plugins
 from perfopt.errors import InvalidInputError, PerfoptError
 from perfopt.plugin.models import ModelKind, Trainer
 

@@ -12,10 +12,10 @@ from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import MessageChannel, end_after, end_never
 from perfopt.engine.checking import check_by_type
 from perfopt.engine.foreign import describe
+from perfopt.engine.loading import load_plugins
 from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
-from perfopt.engine.registry import load_plugins
 from perfopt.forecast import InstalledForecasters
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.models import ModelKind

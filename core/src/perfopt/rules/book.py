@@ -17,7 +17,8 @@ from perfopt.config.loading import NamespaceRules, RulesConfig
 from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.domain.workload import Workload
 from perfopt.errors import InvalidInputError
-from perfopt.rules.apply import ActivePack, RuleSet
+from perfopt.rules.active import ActivePack
+from perfopt.rules.apply import RuleSet
 from perfopt.rules.compiled import CompiledPack, compile_pack
 from perfopt.rules.language import plain_parameters
 from perfopt.rules.pack import PackParameter, ParameterValue, RulePack

@@ -20,7 +20,6 @@ OVER_LIMIT_HEADROOM = 1.1
 # above a limit passed before none needed over a tenth more; of 201 idle ones 97.5 % stayed so. Tuning half of
 # bitbrains_rnd.
 _HELD_AT_LIMIT, _HELD_IDLE = 0.99, 0.97
-MINIMUM_HISTORY = 3 / 7  # in validities: from less history nothing is recommended
 _ALLOWED = {"cpu": 0.01, "memory": 0.0}  # share of samples that may lie above the request
 _BLOCKS = 14
 # Of so many on a model is not too sure of itself: out of fold, all VMs of bitbrains_rnd.

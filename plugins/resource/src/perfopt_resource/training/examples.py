@@ -8,10 +8,16 @@ from typing import Self
 
 import numpy as np
 
-from perfopt.plugin import SCORED_COVERAGE, Array, TimeGrid, smallest_cpu_request, smallest_memory_request
+from perfopt.plugin import (
+    MIN_HISTORY,
+    SCORED_COVERAGE,
+    Array,
+    TimeGrid,
+    smallest_cpu_request,
+    smallest_memory_request,
+)
 from perfopt_resource.model.features import (
     FLOORS,
-    MINIMUM_HISTORY,
     NAMES,
     RESOURCES,
     ObservedUse,
@@ -161,16 +167,16 @@ def collect(
     rows: list[TrainingExample] = []
     for one in series:
         for sampling in which:
-            rows.extend(_walk(one, sampling, rng))
+            rows.extend(_series_examples(one, sampling, rng))
     return TrainingExamples.of(rows)
 
 
-def _walk(
+def _series_examples(
     series: ContainerSeries, sampling: OriginSampling, rng: np.random.Generator
 ) -> Iterator[TrainingExample]:
     step = series.grid.step_seconds
     horizon, spacing = sampling.validity_seconds // step, sampling.spacing_seconds // step
-    first = math.ceil(MINIMUM_HISTORY * horizon)
+    first = _min_history_steps(horizon)
     if sampling.aligned:
         day = 24 * _HOUR // step
         first += -(int(series.grid.start.timestamp()) // step + first) % day
@@ -203,7 +209,7 @@ def example(
         if values is None:
             continue
         before, after = values[:, begin:index], values[:, index : index + horizon]
-        least = MINIMUM_HISTORY * horizon * SCORED_COVERAGE
+        least = _min_history_steps(horizon) * SCORED_COVERAGE
         if np.isfinite(before).any(axis=0).sum() < least or _coverage(after) < SCORED_COVERAGE:
             return None
         needs[resource] = _need(resource, after, series.grid)
@@ -221,6 +227,12 @@ def example(
     )
     at = series.grid.start.timestamp() + index * series.grid.step_seconds
     return TrainingExample(series.name, at, validity_seconds, weight, features, needs)
+
+
+def _min_history_steps(horizon: int) -> int:
+    """Returns the least length of history for a validity, in steps as that is."""
+    parts, of = MIN_HISTORY
+    return -(-horizon * parts // of)
 
 
 def _coverage(values: Array) -> float:
