@@ -26,7 +26,7 @@ serve: .venv/.installed ## the service with an embedded PostgreSQL and NATS; sta
 	@$(BIN)/perfopt serve --embedded
 
 test: .venv/.training debian ## all tests
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 check: .venv/.installed ## ruff, mypy (strict), import-linter
 	$(BIN)/ruff check .

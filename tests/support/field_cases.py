@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from field_world import CADVISOR, DAY, GI, KSM, MI, SCRAPE, TIMES, Edit, World, Worlds
+from field_world import CADVISOR, DAY, END, GI, KSM, MI, SCRAPE, TIMES, Edit, World, Worlds
 from prometheus_server import Exposition
 
 LONG = "portfolio-valuation-and-risk-reporting-gateway-eu-west-1-blue"
@@ -49,13 +49,13 @@ def _oom_kills(world: World) -> None:
     """Kills as each source shows them: kube-state-metrics #344, #2153, kubernetes-mixin PR #822."""
     reason = "kube_pod_container_status_last_terminated_reason"
     for name, oom in (("by-error", 0.0), ("by-oom", 1.0)):
-        (pod,) = world.deployment(name)
+        (pod,) = world.deployment(name, memory_limit=GI)
         place = world.place(pod=pod, container="app", uid=f"uid-{pod}")
         steps = np.searchsorted([1000, 2000], np.arange(len(TIMES)), "right").astype(float)
         world.add("kube_pod_container_status_restarts_total", place | {"copy": "later"}, TIMES, steps)
         for why, value in (("OOMKilled", oom), ("Error", 1 - oom)):
             world.add(reason, place | {"reason": why}, TIMES[1000:], value)
-    (pod,) = world.deployment("child")
+    (pod,) = world.deployment("child", memory_limit=GI)
     kills = np.zeros(len(TIMES))
     kills[1500:] = 3
     labels = {**CADVISOR, "namespace": "q", "pod": pod, "container": "app", "image": "app:1"}
@@ -230,6 +230,15 @@ def _state_ended(world: World) -> None:
     world.deployment("api")
 
 
+def _weekly(world: World) -> None:
+    """A service that has load on weekdays only, kedacore/keda #4677."""
+    world.scrape = 150
+    world.times = np.arange(END - 21 * DAY, END, world.scrape)
+    hour, weekday = world.times % DAY / 3600, (world.times // DAY + 3) % 7
+    busy = (weekday < 5) & (hour >= 8) & (hour < 18)
+    world.deployment("weekdays", replicas=2, cpu=np.where(busy, 0.8, 0.05), cpu_request=0.4)
+
+
 def _exported(worlds: Worlds) -> None:
     """kube-state-metrics scraped without honor_labels, helm-charts #1368; in one world beside another one."""
 
@@ -285,4 +294,5 @@ CASES = {
     "pod-sums": _pod_sums,
     "no-state": _without_state,
     "state-ended": _state_ended,
+    "weekly": _weekly,
 }

@@ -47,6 +47,7 @@ class World:
     name: str
     edit: Edit
     times: Array = field(default_factory=lambda: TIMES)
+    scrape: float = SCRAPE
 
     def add(self, metric: str, labels: Mapping[str, str], times: Array, values: Array | float) -> None:
         """Adds a series."""
@@ -61,7 +62,7 @@ class World:
         """Adds a container's use; returns its CPU counter."""
         place = {**CADVISOR, "namespace": "q", "pod": pod, "container": container, "image": "app:1"}
         labels = {**place, "id": f"/{pod}/{container}", "name": f"{pod}-{container}", **more}
-        counter = np.cumsum(np.broadcast_to(np.asarray(cpu, float), (len(times),)) * SCRAPE)
+        counter = np.cumsum(np.broadcast_to(np.asarray(cpu, float), (len(times),)) * self.scrape)
         self.add("container_cpu_usage_seconds_total", labels, times, counter)
         self.add("container_memory_working_set_bytes", labels, times, memory)
         return counter
@@ -99,7 +100,7 @@ class World:
         self,
         name: str,
         replicas: int = 1,
-        cpu: float = 0.2,
+        cpu: Array | float = 0.2,
         memory: Array | float = 300 * MI,
         pods: list[str] | None = None,
         others: Mapping[str, Mapping[str, Any]] | None = None,

@@ -1,0 +1,163 @@
+"""What `perfopt analyze` prints of real clusters' situations, from a real server: each kind's right value."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from field_cases import LONG
+
+from perfopt.cli.main import cli
+
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
+UNTIL = "2026-11-23T00:00:00Z"
+RESOURCE, SCALING = "RESOURCE_OPTIMIZATION", "SCALING_OPTIMIZATION"
+
+
+@pytest.fixture
+def analyze(tmp_path):
+    """Runs the command line on one world; gives its exit status, what it prints, and errors."""
+
+    def run(url, world, *options, types=RESOURCE, until=UNTIL, period="4d"):
+        config = tmp_path / "perfopt.yaml"
+        source = {"type": "prometheus", "url": url, "matchers": [f'world="{world}"']}
+        config.write_text(json.dumps({"sources": {world: source}}))
+        period = ["--until", until, "--period", period, "--types", types, "--format", "json"]
+        asked = ["analyze", "--config", str(config), "--all", *period, *options]
+        return CliRunner().invoke(cli, asked, prog_name="perfopt")
+
+    return run
+
+
+def results(answer):
+    """Returns the results by service; JSON has no NaN, so one in it fails."""
+    assert answer.exit_code == 0, answer.output
+    document = json.loads(answer.stdout, parse_constant=pytest.fail)
+    return {result["service_name"]: result for result in document["results"]}
+
+
+def states(answer):
+    """Returns the recommended state of each service that has one recommendation."""
+    found = results(answer)
+    return {name: one["recommendations"][0]["recommended_state"] for name, one in found.items()}
+
+
+def sizes(state):
+    return state["cpu_request"], state["memory_request"]
+
+
+def test_kind_a_nothing_is_sized_by_the_scrape_target_s_own_use(field_url, analyze):
+    refused = analyze(field_url, "exported")
+    assert refused.exit_code == 1
+    assert "exported_namespace" in refused.stderr
+    assert "honorLabels: true" in refused.stderr
+    beside = results(analyze(field_url, "exported-beside"))
+    assert set(beside) == {"api"}
+    assert "foreign_series" in {warning["code"] for warning in beside["api"]["warnings"]}
+
+
+def test_kind_b_copies_are_no_second_load_and_clusters_are_not_merged(field_url, analyze):
+    assert {sizes(state) for state in states(analyze(field_url, "two-servers")).values()} == {
+        ("255m", "430Mi")
+    }
+    refused = analyze(field_url, "two-clusters")
+    assert refused.exit_code == 1
+    assert "k8s_cluster = 'dev', 'prod'" in refused.stderr
+    assert "cluster_label: k8s_cluster" in refused.stderr
+
+
+@pytest.mark.parametrize("world", ["cpu-jumps", "memory"])
+def test_kind_c_samples_that_cannot_be_set_no_size(field_url, analyze, world):
+    found = results(analyze(field_url, world))
+    assert len(found) in (4, 6)
+    for name, one in found.items():
+        (recommendation,) = one["recommendations"]
+        app = recommendation["recommended_state"]["containers"]["app"]
+        assert app["cpu_request"] == "255m", name
+        assert app["memory_request"] in ("430Mi", "1Gi"), name
+    if world == "memory":
+        assert "implausible" in json.dumps(found["petabyte"])
+
+
+def test_kind_d_oom_kills_of_every_source_raise_memory(field_url, analyze):
+    found = states(analyze(field_url, "oom", "--validity", "4d"))
+    memory = {name: state["memory_request"] for name, state in found.items()}
+    raised = dict.fromkeys(("by-oom", "child", "at-birth", "batch"), "1229Mi")
+    assert memory == raised | {"by-error": memory["by-error"]}
+    assert memory["by-error"] in ("430Mi", "1Gi")
+
+
+def test_kind_e_jobs_and_sleepers_are_sized_by_when_they_ran(field_url, analyze):
+    found = states(analyze(field_url, "jobs", "--validity", "1d"))
+    assert float(found["nightly"]["cpu_request"].removesuffix("m")) == pytest.approx(1900, rel=0.2)
+    assert float(found["nightly"]["memory_request"].removesuffix("Mi")) == pytest.approx(2800, rel=0.2)
+    assert float(found["office"]["cpu_request"].removesuffix("m")) == pytest.approx(640, rel=0.2)
+
+
+def test_kind_f_dead_pods_cost_nothing(field_url, analyze):
+    (kafka,) = results(analyze(field_url, "dead-pods"))["kafka"]["recommendations"]
+    assert kafka["current_state"]["replicas"] == 3
+    assert kafka["expected_improvement"]["cost_reduction_percent"] == pytest.approx(72.5, abs=5)
+
+
+def test_kind_g_only_the_template_s_containers_are_demand(field_url, analyze):
+    for name, one in results(analyze(field_url, "containers", types=SCALING)).items():
+        (recommendation,) = one["recommendations"]
+        state = recommendation["recommended_state"]
+        assert set(state["containers"]) == {"app", "proxy"}, name
+        assert (state["replicas"], state["hpa"]["max_replicas"]) == (1, 2), name
+
+
+def test_kind_h_nothing_is_lowered_under_an_autoscaler_that_is_seen_in_part(field_url, analyze):
+    found = results(analyze(field_url, "hidden-owners"))
+    assert set(found) == {"api", "web", "plain"}
+    for one in found.values():
+        (recommendation,) = one["recommendations"]
+        assert sizes(recommendation["recommended_state"]) == ("1", "1Gi")
+        assert "autoscaler_unknown" in {warning["code"] for warning in one["warnings"]}
+
+
+def test_kind_i_pods_are_of_their_owners_whatever_their_names(field_url, analyze):
+    found = results(analyze(field_url, "names"))
+    assert set(found) == {LONG, "short", "app"}
+    for one in found.values():
+        (recommendation,) = one["recommendations"]
+        assert sizes(recommendation["recommended_state"])[0] == "255m"
+
+
+@pytest.mark.parametrize(
+    ("world", "message"),
+    [
+        ("no-state", "has use of containers, but no kube-state-metrics series"),
+        ("state-ended", "they end at 2026-11-22T23:"),
+        ("pod-sums", "sums of pods only"),
+        ("nowhere", "holds neither use of containers nor kube-state-metrics series"),
+    ],
+)
+def test_kind_j_what_was_seen_is_printed_and_the_status_is_not_0(field_url, analyze, world, message):
+    answer = analyze(field_url, world)
+    assert answer.exit_code == 1
+    assert message in answer.output
+    assert "Traceback" not in answer.output
+
+
+def test_kind_k_no_size_is_above_what_nodes_and_the_namespace_take(field_url, analyze):
+    assert sizes(states(analyze(field_url, "limits"))["big"]) == ("6", "29Gi")
+
+
+@pytest.mark.victoria
+def test_kind_l_a_server_that_takes_short_queries_gives_the_same(victoria_url, analyze):
+    found = states(analyze(victoria_url, "names"))
+    assert set(found) == {LONG, "short", "app"}
+    assert {sizes(state)[0] for state in found.values()} == {"255m"}
+
+
+def test_kind_m_the_plan_is_the_same_whatever_the_day_of_analysis(field_url, analyze):
+    plans = set()
+    for day in (20, 22, 23):
+        until = f"2026-11-{day}T00:00:00Z"
+        state = states(analyze(field_url, "weekly", types=SCALING, until=until, period="14d"))["weekdays"]
+        hpa = state["hpa"]
+        peak = max(entry["min_replicas"] for entry in state["schedule"])
+        plans.add((peak, hpa.get("min_replicas"), hpa["max_replicas"], state["replicas"]))
+    ((peak, *_),) = plans
+    assert peak == 5  # pods of 0.4 cores for 1.6 and a margin
