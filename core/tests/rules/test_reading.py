@@ -1,5 +1,3 @@
-import itertools
-import re
 from pathlib import Path
 
 import pytest
@@ -147,17 +145,3 @@ def test_every_variable_can_be_read_by_a_rule_for_containers(pack, run, situatio
         "container.history.cpu_throttled_p95",
         *(f"container.cluster.{r}_{bound}" for r in ("cpu", "memory") for bound in BOUNDS),
     }
-
-
-def _spelled_out(name: str) -> list[str]:
-    """Returns the names that a pattern such as "current.{cpu,memory}_request" stands for."""
-    parts = [part.split(",") for part in re.split(r"[{}]", name)]
-    return ["".join(chosen) for chosen in itertools.product(*parts)]
-
-
-def test_the_reference_has_every_variable_and_no_other():
-    page = (Path(__file__).parents[3] / "docs/reference/rules.md").read_text(encoding="utf-8")
-    table = page.split("| variables |")[1].split("\n\n")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    names = [name for row in rows for found in re.findall("`([^`]+)`", row) for name in _spelled_out(found)]
-    assert sorted(names) == sorted(VARIABLES)

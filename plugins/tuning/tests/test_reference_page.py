@@ -1,18 +1,11 @@
+import re
 from pathlib import Path
-
-import pytest
 
 from perfopt_tuning.knobs.read import shipped_catalogue
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/tuning.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", shipped_catalogue().knobs)
-def test_every_knob_stands_there_with_its_formula_and_source(name):
-    knob = shipped_catalogue().knobs[name]
-    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |")]
-    assert knob.entry.source.strip() in row
-    if knob.formula is not None:
-        assert f"`{knob.formula.text}`" in row
-    if knob.entry.minimum is not None:
-        assert f"{knob.entry.minimum:g} to " in row
+def test_page_lists_the_shipped_knobs_and_no_others():
+    table = PAGE.split("## Knobs")[1].split("\n\n")[1]
+    assert sorted(re.findall("`([^`]+)`", table)) == sorted(shipped_catalogue().knobs)
