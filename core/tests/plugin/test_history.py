@@ -12,8 +12,10 @@ from perfopt.plugin import (
     DeclineCode,
     HpaState,
     InsufficientHistory,
+    OptimizationType,
     WorkloadState,
     check_history,
+    decline,
     enough_since,
     replicas_owner,
     requests_owner,
@@ -85,6 +87,16 @@ def test_nothing_seen_is_no_data():
     assert check(np.zeros(0, bool)).code is DeclineCode.NO_DATA
 
 
+def test_too_little_history_is_a_strategys_abstention():
+    found = check(np.zeros(14 * DAY, bool)).declined(OptimizationType.COST_OPTIMIZATION)
+    assert found == decline(OptimizationType.COST_OPTIMIZATION, DeclineCode.NO_DATA, "main has no cpu_cores.")
+
+
+def test_the_validity_is_named_where_it_decides_what_is_needed():
+    found = check(np.ones(DAY, bool), least=timedelta(days=3))
+    assert found.reason == "main has 24.0 h of cpu_cores; 72.0 h (3/7 of the validity) are needed."
+
+
 def test_a_part_of_history_is_enough_by_the_same_thresholds():
     context, present = context_of(14), np.ones(14 * DAY, bool)
     assert enough_since(context, present, 11 * DAY)
@@ -126,6 +138,8 @@ def test_pods_seen_stand_for_replicas_that_nobody_recorded():
     assert replicas_of(containers=pods) == [2, 1, 1, 2, 1]
     assert replicas_of({"replicas": [np.nan] * 5}, pods) == [2, 1, 1, 2, 1]
     assert replicas_of({"replicas": [3.0] * 5}, pods) == [3] * 5
+    gap = {"main": {"cpu_cores": np.array([[1, np.nan, 1], [1, np.nan, np.nan]])}}
+    assert replicas_of(containers=gap) == [2, 2, 1]  # a gap is no change
     assert replicas_of() == [4] * 5
 
 
