@@ -15,6 +15,7 @@ from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
+from perfopt.engine.abstention import abstentions, lowered_quantities
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.configure import configure
@@ -154,6 +155,8 @@ class Engine:
     def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
         """Returns the names of the metrics that an analysis of these types reads."""
         infos = self.registry.of_types(types)
+        if infos:
+            infos += tuple(info for info in self.registry.strategies if info.holds)
         declared = (names for info in infos for names in (info.metrics, info.forecasts))
         return BASE_METRICS.union(self._rules.metrics, *declared)
 
@@ -180,6 +183,7 @@ class Engine:
         context, warnings = self.context(snapshot, validity)
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
         answers = self._run(context, infos, include_predictions)
+        infos, answers = self._with_abstentions(context, infos, answers)
 
         def merged(given: StrategyAnswers) -> AnalysisResult:
             request = MergeRequest(
@@ -265,15 +269,48 @@ class Engine:
         second = [again.get(info.key) for info in infos]
         return merged(replace(answers, outcomes=for_the_plan(answers.outcomes, second, now, then)))
 
+    def _with_abstentions(
+        self, context: AnalysisContext, infos: list[StrategyInfo], answers: StrategyAnswers
+    ) -> tuple[list[StrategyInfo], StrategyAnswers]:
+        """Adds the abstentions of strategies that were not asked and hold what a proposal would lower.
+
+        So a type asked alone sizes nothing for which the type that sizes it lacks the evidence.
+        """
+        lowered = lowered_quantities(answers.outcomes, context.snapshot.workload.state)
+        asked = {info.optimization_type for info in infos if info.holds}
+        others = [
+            info
+            for info in self.registry.strategies
+            if lowered & {*info.holds} and info.optimization_type not in asked
+        ]
+        if not others:
+            return infos, answers
+        given = self._run(context, others, include_predictions=False, backtested=False)
+        found = abstentions(list(zip(others, given.outcomes, strict=True)))
+        return (
+            [*infos, *(info for info, _ in found)],
+            replace(answers, outcomes=(*answers.outcomes, *(outcome for _, outcome in found))),
+        )
+
     def _run(
-        self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool
+        self,
+        context: AnalysisContext,
+        infos: Sequence[StrategyInfo],
+        include_predictions: bool,
+        *,
+        backtested: bool = True,
     ) -> StrategyAnswers:
         """Runs the strategies that are not set aside, and fills in what is said of those that are."""
         running = [info for info in infos if self._breaker.allows((info.plugin, info.version))]
         if not running and not include_predictions:
             given = StrategyAnswers(())
         else:
-            given = self._pool.run(context, [info.key for info in running], predictions=include_predictions)
+            given = self._pool.run(
+                context,
+                [info.key for info in running],
+                predictions=include_predictions,
+                backtested=backtested,
+            )
         outcomes = dict(zip((info.key for info in running), given.outcomes, strict=True))
         for info in running:
             failed = outcomes[info.key].status not in ("ok", "declined")

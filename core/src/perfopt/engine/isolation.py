@@ -126,7 +126,12 @@ class StrategyPool:
             child.kill()
 
     def run(
-        self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False
+        self,
+        context: AnalysisContext,
+        keys: Sequence[str],
+        *,
+        predictions: bool = False,
+        backtested: bool = True,
     ) -> StrategyAnswers:
         """Runs strategies on one workload, one after the other in one process; blocks.
 
@@ -134,13 +139,15 @@ class StrategyPool:
             context: without forecasts and models.
             keys: of the strategies.
             predictions: make the forecasts for the user as well.
+            backtested: whether proposals are backtested.
 
         Raises:
             EngineClosedError: the pool was closed before or meanwhile.
         """
         subject = messages.encode_request(SubjectRequest(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as slot:
-            outcomes = tuple(_outcome(slot.ask(RunRequest(key, self._deadline), subject)) for key in keys)
+            asked = (RunRequest(key, self._deadline, backtested) for key in keys)
+            outcomes = tuple(_outcome(slot.ask(request, subject)) for request in asked)
             answers = StrategyAnswers(outcomes, models=slot.worker_setup.digests)
             made = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
         if self._closed:

@@ -40,7 +40,7 @@ def main() -> None:
             subject = request.context
         elif isinstance(request, messages.RunRequest):
             end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances, setup, book, forecasters)
+            answer = _run(request, subject, loaded.instances, setup, book, forecasters)
             end_never()
             channel.send(answer)
         elif isinstance(request, messages.CheckModel):
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _run(
-    key: str | None,
+    request: messages.RunRequest,
     subject: bytes,
     strategies: Mapping[str, Strategy],
     setup: messages.SetupRequest,
@@ -69,12 +69,13 @@ def _run(
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
     given = ConsultedModels(setup.models)
     context = replace(context, models=given)
+    key = request.key
     if key is None:
         return messages.encode(predict(context, forecasters))
     context = replace(context, settings=setup.settings.get(key.partition("/")[0], {}))
     try:
         rules = book.rules_for(context.snapshot.workload)
-        outcome = run_strategy(strategies[key], context, rules, forecasters)
+        outcome = run_strategy(strategies[key], context, rules, forecasters, backtested=request.backtested)
         return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
         return messages.encode(messages.StrategyOutcome(status="failed", error=str(error)))
