@@ -18,11 +18,12 @@ from perfopt.domain.workload import Workload
 from perfopt.engine.abstention import abstentions, lowered_quantities
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import PluginCircuitBreaker
+from perfopt.engine.child import ChildProcess
 from perfopt.engine.configure import configure
 from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
-from perfopt.engine.probe import probe_plugins
+from perfopt.engine.probe import probe_with_worker
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
 from perfopt.engine.sessions import sessions_of
@@ -55,6 +56,7 @@ class Engine:
         config: limits of the worker processes, price books, settings of plugins, and rule packs, which are
             read here.
         breaker: sets plugins aside that fail in a row.
+        worker: the process that loaded the registry's plugins, from `probe_with_worker`.
 
     Attributes:
         settings: of the plugins, effective.
@@ -68,6 +70,7 @@ class Engine:
         registry: PluginRegistry,
         config: Config | None = None,
         breaker: PluginCircuitBreaker | None = None,
+        worker: ChildProcess | None = None,
     ) -> None:
         self.registry = registry
         self._config = config if config is not None else Config()
@@ -88,6 +91,7 @@ class Engine:
             self.settings.values,
             _chosen_forecasters(registry, limits),
             forecasters_weighted=limits.forecast_weighting == "rolling_origins",
+            first=worker,
         )
         self._configured = self._checked_models()
         self._pool.use(self._configured)
@@ -96,7 +100,13 @@ class Engine:
     def open(cls, config: Config | None = None) -> "Engine":
         """Finds the installed plugins and returns an engine that runs them."""
         config = config if config is not None else Config()
-        return cls(probe_plugins(config.engine.disabled()), config)
+        registry, worker = probe_with_worker(config.engine.disabled())
+        try:
+            return cls(registry, config, worker=worker)
+        except BaseException:
+            if worker is not None:
+                worker.kill()
+            raise
 
     def _checked_models(self) -> dict[str, bytes]:
         """Returns the models that settings and `--model` name; checked here, where the user is told."""
