@@ -146,7 +146,8 @@ def test_a_missing_column(run, tmp_path):
         ),
         (
             "services:\n  web:\n    replicas: many\n",
-            "Error: services.web.replicas: Expected `int | null`, got `str`. (FILE:3) Correct the value.\n",
+            "Error: services.web.replicas: Expected integer, 0 to 100000, got text."
+            " (FILE:3) Correct the value.\n",
         ),
     ],
 )

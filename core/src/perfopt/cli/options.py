@@ -64,10 +64,10 @@ def _keep_settings(context: click.Context, _: click.Parameter, given: tuple[str,
 settings_option = click.option(
     "--set",
     multiple=True,
-    metavar="PLUGIN.KEY=VALUE",
+    metavar="NAME.KEY=VALUE",
     expose_value=False,
     callback=_keep_settings,
-    help="Setting of a plugin, before file and environment; may be given again.",
+    help="Setting of a plugin or section, before file and environment; may be given again.",
 )
 
 

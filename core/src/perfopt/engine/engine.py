@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from perfopt.config.loading import Config, EngineConfig
+from perfopt.config.loading import Config
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
@@ -89,7 +89,7 @@ class Engine:
             {},
             rules,
             self.settings.values,
-            _chosen_forecasters(registry, limits),
+            limits.chosen_forecasters(),
             forecasters_weighted=limits.forecast_weighting == "rolling_origins",
             first=worker,
         )
@@ -418,17 +418,3 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
             code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
         )
     ]
-
-
-def _chosen_forecasters(registry: PluginRegistry, limits: EngineConfig) -> tuple[str, ...]:
-    """Returns the names of the forecasters that the user chose; raises where one is not installed."""
-    installed = {name for info in registry.plugins for name in info.forecasters}
-    chosen = limits.chosen_forecasters()
-    for name in chosen:
-        if name not in installed:
-            raise InvalidInputError(
-                f"There is no forecaster named {name!r}.",
-                field="engine.forecasters",
-                remedy=f"Installed: {', '.join(sorted(installed))}.",
-            )
-    return chosen
