@@ -109,7 +109,7 @@ def test_a_file_that_is_no_parquet(run, tmp_path, content, problem):
     path = tmp_path / "traces.parquet"
     path.write_bytes(content)
     done = run("analyze", "--source", path, "--all")
-    assert (done.exit_code, done.stderr) == (1, f"Error: The file {path} {problem}\n")
+    assert (done.exit_code, done.stderr) == (1, f"Error: source: The file {path} {problem}\n")
 
 
 def test_a_truncated_file(run, traces, tmp_path):
@@ -117,7 +117,7 @@ def test_a_truncated_file(run, traces, tmp_path):
     path.write_bytes(traces.read_bytes()[:5000])
     done = run("analyze", "--source", path, "--all")
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: The file {path} is not Parquet, or truncated.")
+    assert done.stderr.startswith(f"Error: source: The file {path} is not Parquet, or truncated.")
 
 
 def test_a_missing_column(run, tmp_path):

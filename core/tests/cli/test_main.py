@@ -118,7 +118,7 @@ def test_an_interrupt_ends_it_in_one_line(tmp_path):
         while process.poll() is None:  # one that comes just before the read begins is seen only after it
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
+                process.wait(2)
         errors = process.stderr.read()
         os.close(writer)
     assert (process.returncode, errors) == (130, b"Interrupted.\n")

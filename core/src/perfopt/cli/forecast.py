@@ -74,6 +74,12 @@ def compare(
     series = [one for one in load_series(dataset, metric, absent=absent) if split in ("all", one.split)][
         :most
     ]
+    if not series:
+        raise InvalidInputError(
+            f"No series of {dataset} with two samples or more is in the half {split!r}.",
+            field="--split",
+            remedy="Take --split all, or give another file.",
+        )
     lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
     rows = compared(series, lengths, [installed[name] for name in chosen], origins)
     if not rows:

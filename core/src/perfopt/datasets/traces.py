@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
@@ -46,6 +47,31 @@ def split_of(series_id: str) -> Split:
     return "tune" if hashlib.sha256(series_id.encode()).digest()[-1] % 2 == 0 else "report"
 
 
+def read_samples(path: Path) -> pd.DataFrame:
+    """Returns the samples of a Parquet file: the columns of COLUMNS, as they are.
+
+    Raises:
+        InvalidInputError: the file can't be read, is not Parquet, lacks a column or holds no row.
+    """
+    if not path.is_file():
+        raise _refused(path, "does not exist")
+    try:
+        missing = [name for name in COLUMNS if name not in pq.read_schema(path).names]
+        frame = pd.DataFrame() if missing else pd.read_parquet(path, columns=COLUMNS)
+    except (OSError, ValueError) as error:
+        raise _refused(path, "is not Parquet, truncated, or may not be read") from error
+    if missing:
+        raise _refused(path, f"has no column {missing[0]}")
+    if frame.empty:
+        raise _refused(path, "holds no rows")
+    return frame
+
+
+def _refused(path: Path, problem: str) -> InvalidInputError:
+    remedy = f"Give a Parquet file with the columns {', '.join(COLUMNS)}."
+    return InvalidInputError(f"The file {path} {problem}.", field="--dataset", remedy=remedy)
+
+
 def read_trace(path: Path, metrics: Collection[str] = SIZED) -> pd.DataFrame:
     """Returns the samples of some metrics: cpu, memory and their limits, if no others are named.
 
@@ -54,16 +80,9 @@ def read_trace(path: Path, metrics: Collection[str] = SIZED) -> pd.DataFrame:
         bytes; fractions of a capacity as of one core and 1 GiB.
 
     Raises:
-        InvalidInputError: the file can't be read, or has other columns.
+        InvalidInputError: as `read_samples`.
     """
-    try:
-        frame = pd.read_parquet(path, columns=COLUMNS)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInputError(
-            f"{path} is no trace: {error}.",
-            field="--dataset",
-            remedy=f"Give a Parquet file with the columns {', '.join(COLUMNS)}.",
-        ) from error
+    frame = read_samples(path)
     fractions = [name for name, (metric, _) in _FRACTIONS.items() if metric in metrics]
     known = frame["metric"].isin([*metrics, *fractions])
     frame = frame[known].astype({"series_id": str, "metric": str, "value": float})
