@@ -146,7 +146,7 @@ def _check_origins(origins: str | None) -> None:
 
 def _check_rows(path: Path | None) -> None:
     if path is not None:
-        from perfopt.backtest.export import check_format
+        from perfopt.report.files import check_format
 
         check_writable(path, "rows")
         check_format(path, "rows")
@@ -171,8 +171,10 @@ async def _run(
     rows_file: Path | None,
 ) -> None:
     from perfopt.backtest import report
+    from perfopt.backtest.export import to_arrow
     from perfopt.cli.output.backtest import to_table
     from perfopt.cli.output.render import to_json
+    from perfopt.report.files import write_table
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source = open_source(spec, config, services)
@@ -186,7 +188,8 @@ async def _run(
                 engine.close()
         result = report(source.name, options.history, results)
         if rows_file is not None:
-            _write_rows(rows_file, results)
+            rows = [row for result in results for row in result.rows]
+            write_table(to_arrow(rows), rows_file, "rows")
         if html is not None:
             await _write_page(html, result, source)
     finally:
@@ -259,18 +262,6 @@ async def _evaluate(
             results.append(result)
             advance()
     return results
-
-
-def _write_rows(path: Path, results: "list[ServiceBacktest]") -> None:
-    from perfopt.backtest.export import write_rows
-    from perfopt.errors import InvalidInputError
-
-    try:
-        write_rows([row for result in results for row in result.rows], path)
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} can't be written: {error.strerror}.", field="rows", remedy="Name another file."
-        ) from error
 
 
 async def _write_page(path: Path, result: "BacktestResult", source: "MetricSource") -> None:
