@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.datasets.traces import Split, read_samples, split_of
+from perfopt.datasets.traces import read_samples
 from perfopt.errors import InvalidInputError
+from perfopt.evaluation.split import Split, split_of
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 

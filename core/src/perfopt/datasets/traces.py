@@ -1,10 +1,8 @@
 """Traces in Parquet: series_id, timestamp, metric, value, one row a sample."""
 
-import hashlib
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,11 +11,11 @@ import pyarrow.parquet as pq
 from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
+from perfopt.evaluation.split import Split, split_of
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.grid import to_grid
 from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
 
-Split = Literal["tune", "report"]
 COLUMNS = ["series_id", "timestamp", "metric", "value"]
 _USE = ("cpu_cores", "memory_bytes")
 _LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
@@ -25,26 +23,6 @@ SIZED = (*_USE, *_LIMITS)
 # Fractions of an unnamed capacity are taken as of one core and 1 GiB.
 _FRACTIONS = {"cpu_fraction": ("cpu_cores", 1.0), "memory_fraction": ("memory_bytes", float(2**30))}
 STEP = timedelta(minutes=5)
-# Sets of few series are divided by name, since a hash would put most of one on one side.
-_TUNED = (
-    *("nab/", "nasa-http/1995-07", "equity-15min/aapl"),
-    *("ticker-mentions/crm", "ticker-mentions/pfe", "ticker-mentions/ups"),
-)
-_SMALL_SETS = (
-    *("nab/", "nasa-http/", "equity-15min/", "ticker-mentions/"),
-    *("index-future", "worldcup98/", "datacenter/"),
-)
-
-
-def split_of(series_id: str) -> Split:
-    """Returns the half a series belongs to: parity of the SHA-256 of its name, even is `tune`.
-
-    `tune` is what constants may be fitted on, `report` is what they never see. The half does not depend on
-    what is loaded beside the series. Series of small sets are divided by name.
-    """
-    if series_id.startswith(_SMALL_SETS):
-        return "tune" if series_id.startswith(_TUNED) else "report"
-    return "tune" if hashlib.sha256(series_id.encode()).digest()[-1] % 2 == 0 else "report"
 
 
 def read_samples(path: Path) -> pd.DataFrame:

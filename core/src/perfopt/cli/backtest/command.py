@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perfopt.backtest import BacktestResult, Policy, ServiceBacktest
     from perfopt.config import Config
     from perfopt.engine import Engine
+    from perfopt.evaluation.split import Split
     from perfopt.sources.base import MetricSource
 
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 @service_options("backtest")
 @click.option("--match", help="Only services whose name contains this regular expression.")
 @click.option("--exclude", help="No services whose name contains this regular expression.")
+@click.option(
+    "--split",
+    type=click.Choice(("tune", "report")),
+    help="Half of the services, by hash of the name, as in `perfopt train`.",
+)
 @click.option(
     "--from",
     "begin",
@@ -96,6 +102,7 @@ def backtest(
     everything: bool,
     match: str | None,
     exclude: str | None,
+    split: "Split | None",
     begin: str | None,
     until: str | None,
     history: str,
@@ -111,7 +118,9 @@ def backtest(
     model: Path | None,
     config_file: Path | None,
 ) -> None:
-    """Evaluates policies on history: what each would have recommended, and how that did.
+    """Evaluate policies on the history of services.
+
+    Prints what each policy would have recommended, and how that did.
 
     At each origin every policy recommends from what was known then, and is scored on the validity window
     after it. A policy is a strategy of an installed plugin, the merged plan of all, perfopt's running
@@ -123,7 +132,7 @@ def backtest(
     _check_origins(origins)
     kinds = parse_types(tuple(text for text in types if text.strip().lower() != "all"))
     options = BacktestOptions(
-        names, match, exclude, begin, until, history, validity, origins, kinds, policies, plugins
+        names, match, exclude, split, begin, until, history, validity, origins, kinds, policies, plugins
     )
     config = with_engine(load(config_file), processes=processes, model=model)
     if simulate is not None:
