@@ -4,9 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-TYPES = (
-    "RESOURCE_OPTIMIZATION, PERFORMANCE_TUNING, SCALING_OPTIMIZATION, COST_OPTIMIZATION, LATENCY_OPTIMIZATION"
-)
+TYPES = "resource, scaling, cost, latency, tuning"
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_a_price_book_that_nobody_knows(tmp_path):
     path = tmp_path / "services.yaml"
     path.write_text(f"price_books:\n  onprem: {BOOK}}}\n{HEAD}    price_book: onprim\n")
     with pytest.raises(InvalidInputError) as caught:
-        open_source("x.parquet", Config(), path)
+        open_source(str(tmp_path), Config(), path)
     assert str(caught.value).replace(str(path), "FILE") == (
         "services.web.price_book: There is no price book 'onprim'. (FILE:5) Did you mean 'onprem'?"
     )

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load
 
 if TYPE_CHECKING:
     from perfopt.backtest.forecasts import ComparedForecaster
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def forecast() -> None:
-    """Forecasters, and how well they do."""
+    """Compare forecasters."""
 
 
 @forecast.command()
@@ -50,7 +51,9 @@ def compare(
     config_file: Path | None,
     form: str,
 ) -> None:
-    """Compares forecasters at rolling origins, alone, weighted by their past, and weighted without each.
+    """Compare forecasters at rolling origins.
+
+    Alone, weighted by their past, and weighted without each.
 
     The loss is that of quantiles, relative to the value of a day before with the quantiles of its errors.
     """
