@@ -34,6 +34,8 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
         message = " ".join(finding.message for finding in blocking)
         refused = JobError(code=blocking[0].code, message=message, remedy=blocking[0].remedy)
         return fail(state, refused, now)
+    if state.waiting:  # noted when it began to wait
+        return go(state, "snapshot", now)
     notes = [note(now, "preflight", finding.code, finding.message) for finding in findings]
     return go(state, "snapshot", now, *notes, note(now, "preflight", "passed", "Preflight passed."))
 
@@ -84,7 +86,8 @@ async def snapshot(tools: ApplyTools, context: StepContext) -> Progress:
     """Records what the change overwrites."""
     taken = await tools.cluster.snapshot(context.order.whole)
     entry = note(context.now, "snapshot", "taken", "What the change overwrites was recorded.", taken.fields)
-    return go(context.state, "gates", context.now, entry, snapshot=taken)
+    entries = () if context.state.waiting else (entry,)
+    return go(context.state, "gates", context.now, *entries, snapshot=taken)
 
 
 async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
