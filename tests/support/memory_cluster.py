@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from perfopt.domain.quantity import parse_quantity
 from perfopt_api.apply.cluster import (
@@ -55,8 +56,8 @@ class MemoryWorkload:
 
     target: WorkloadTarget
     uid: str
-    fields: dict
-    managers: dict
+    fields: dict[str, Any]
+    managers: dict[str, tuple[str, ...]]
     pods: list[MemoryPod]
     revision: int = 1
     resource_version: int = 1
