@@ -43,7 +43,10 @@ def free_port():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--set", "tuning.knob_catalogue=x"), "--set needs --embedded: give it to `perfopt worker`"),
+        (("--set", "tuning.knob_catalogue=x"), "needs --embedded: give it to `perfopt worker`"),
+        (("--set", "engine.processes=2"), "needs --embedded: give it to `perfopt worker`"),
+        (("--data-dir", "x"), "--data-dir has no effect without --embedded."),
+        (("--set", "service.max_waiters=no"), "service.max_waiters: Expected integer"),
         (
             ("--embedded", "--set", "tunning.x=1"),
             "There is no plugin 'tunning', so it has no settings. (--set)",

@@ -44,14 +44,27 @@ def serve(
     from perfopt_api.logs import configure_logging
     from perfopt_api.settings import service_settings, with_service
 
-    if settings_given() and not embedded:
-        raise click.UsageError("--set needs --embedded: give it to `perfopt worker`, which runs strategies.")
+    if not embedded:
+        _check_not_embedded(data_dir)
     config = with_service(load(config_file), host=host, port=port)
     configure_logging(service_settings(config))
     if embedded:
         _serve_embedded(config, data_dir)
     else:
         _serve(config, migrate)
+
+
+def _check_not_embedded(data_dir: Path | None) -> None:
+    """Refuses options that nothing would read."""
+    from perfopt.config.loading import section_names
+
+    if any(text.partition(".")[0] not in section_names() for text in settings_given()):
+        raise click.UsageError(
+            "--set of a plugin or the engine needs --embedded: give it to `perfopt worker`,"
+            " which runs strategies."
+        )
+    if data_dir is not None:
+        raise click.UsageError("--data-dir has no effect without --embedded.")
 
 
 def _serve(config: "Config", migrate: bool) -> None:

@@ -23,16 +23,18 @@ MAX_DURATION = timedelta(days=3660)
 MAX_PERIOD = timedelta(days=400)
 """Of history that one analysis reads: a year and what a yearly pattern needs beside it."""
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_REMEDY = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."
+_DURATION = "Write 14d, 24h or 1w, or ISO 8601 such as P14D."
+_PERIOD = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."
 
 
-def parse_duration(text: str, *, field: str | None = None) -> timedelta:
+def parse_duration(text: str, *, field: str | None = None, remedy: str = _DURATION) -> timedelta:
     """Parses a positive duration.
 
     Args:
         text: Prometheus style ("14d", "1h30m") or an ISO 8601 duration without years and months
             ("P14D", "PT6H"), whose length would depend on the calendar.
         field: the request field to name in an error.
+        remedy: what to write instead of what is malformed.
 
     Raises:
         InvalidInputError: malformed, zero, or longer than ten years.
@@ -41,7 +43,7 @@ def parse_duration(text: str, *, field: str | None = None) -> timedelta:
     match = _PROMETHEUS.fullmatch(stripped) or _ISO.fullmatch(stripped)
     parts = {unit: value for unit, value in match.groupdict().items() if value} if match else {}
     if not parts:
-        raise InvalidInputError(f"{text!r} is not a duration.", field=field, remedy=_REMEDY)
+        raise InvalidInputError(f"{text!r} is not a duration.", field=field, remedy=remedy)
     seconds = sum(float(value) * _UNITS[unit] for unit, value in parts.items())
     if not 0 < seconds <= MAX_DURATION.total_seconds():
         raise InvalidInputError(
@@ -104,7 +106,7 @@ class AnalysisPeriod(msgspec.Struct, frozen=True):
     @classmethod
     def _parse(cls, text: str, field: str) -> "AnalysisPeriod":
         if "/" not in text:
-            return cls(parse_duration(text, field=field))
+            return cls(parse_duration(text, field=field, remedy=_PERIOD))
         first, _, second = text.partition("/")
         if second.strip().startswith("P"):
             length = parse_duration(second, field=field)
