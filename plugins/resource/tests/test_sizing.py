@@ -6,8 +6,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from perfopt.plugin import Container, ImageChange, Proposal, WorkloadState
+from perfopt.plugin import Container, HpaState, ImageChange, Proposal, WorkloadState
 from perfopt.testing import make_context, make_snapshot
+from perfopt_resource.observed import observe
+from perfopt_resource.sizing import hold_for_autoscaler, limit_for, size_memory, whole_millicores
 from perfopt_resource.strategy import ResourceStrategy
 
 GIB, MIB = 2**30, 2**20
@@ -174,3 +176,90 @@ def test_any_request_stays_within_its_limit_and_above_its_floor(level, seed, siz
     sized = proposal.target.containers[0]
     assert 0.010 <= sized.cpu_request_cores <= sized.cpu_limit_cores
     assert 16 * MIB <= sized.memory_request_bytes <= sized.memory_limit_bytes
+
+
+@pytest.mark.parametrize(
+    ("cores", "request_cores"),
+    [(0.0, 0.010), (0.0101, 0.011), (0.25, 0.25), (0.2500000001, 0.25), (0.2500001, 0.251)],
+)
+def test_cores_are_rounded_up_to_whole_millicores(cores, request_cores):
+    assert whole_millicores(cores) == request_cores
+
+
+@pytest.mark.parametrize(
+    ("current", "request_mib", "peak", "killed", "limit"),
+    [
+        (1000, 400, 300, False, 500),  # a quarter above the request
+        (1000, 400, 500, False, 600),  # a fifth above the peak
+        (450, 400, 300, False, 450),  # it does not rise for the headroom
+        (450, 400, 400, False, 480),  # but for the peak
+        (300, 400, 300, False, 400),  # and for the request
+        (450, 400, 300, True, 500),  # after a kill for the headroom too
+        (900, 400, 300, True, 900),  # and it does not fall
+        (450, 400, 500, True, 600),
+        (520, 400, 300, False, 520),  # a fall of 20 MiB, below a tenth, is not worth a restart
+        (540, 400, 300, False, 500),
+        (475, 400, 400, False, 480),  # the limit is below what the peak needs: no small move
+    ],
+)
+def test_a_memory_limit_follows_request_and_peak(current, request_mib, peak, killed, limit):
+    made = limit_for(current * MIB, request_mib * MIB, float(peak * MIB), killed=killed)
+    assert made / MIB == limit
+
+
+def autoscaled(current, wanted, target=60):
+    state = WorkloadState(
+        containers=(Container(name="main"),),
+        replicas=2,
+        hpa=HpaState(max_replicas=4, target_cpu_utilization_percent=target),
+    )
+    return hold_for_autoscaler(make_context(make_snapshot(state=state)), "main", "cpu", current, wanted)
+
+
+def test_a_request_that_an_autoscaler_measures_against_does_not_fall():
+    request, (reason,) = autoscaled(1.0, 0.5)
+    assert (request, reason.code) == (1.0, "held_for_hpa")
+    assert reason.text.startswith("main: cpu_request stays, because an HPA scales at 60 % of it and a fall")
+    request, (reason,) = autoscaled(1.0, 1.5)
+    assert (request, reason.code) == (1.5, "hpa_target_shifts")
+    assert "main: an HPA scales at 60 % of the request; with 1500m instead of 1" in reason.text
+    assert autoscaled(1.0, 1.0) == (1.0, ())
+    assert autoscaled(None, 0.5) == autoscaled(1.0, 0.5, target=None) == (0.5, ())
+
+
+def sized_memory(bench, wanted, *, request=1000, limit=1600, level=None, kills=None):
+    """Sizes memory of a container whose use is 500 MiB, for what a model wants; all in MiB."""
+    history = bench.history(memory_bytes=np.full(4032, (level or 500.0) * MIB))
+    if kills is not None:
+        history["oom_kills"] = np.where(np.arange(4032) == kills, 1.0, 0.0)
+    container = msgspec.structs.replace(
+        bench.container, memory_request_bytes=request * MIB, memory_limit_bytes=limit * MIB
+    )
+    context = make_context(bench.snapshot(history, container=msgspec.structs.asdict(container)))
+    made = size_memory(context, container, observe(context, container), wanted * MIB)
+    reasons = {reason.code: reason.text for reason in made.reasons}
+    return made.container.memory_request_bytes / MIB, made.container.memory_limit_bytes / MIB, reasons
+
+
+def test_memory_is_what_the_model_wants_and_never_below_the_peak(bench):
+    request, limit, reasons = sized_memory(bench, 600.0)
+    assert (request, limit) == (600, 750)
+    assert reasons["memory_limit"].startswith("main: the memory limit goes from 1600Mi to 750Mi")
+    assert "memory_peak" not in reasons
+    request, limit, reasons = sized_memory(bench, 400.0)
+    assert (request, limit) == (500, 625)
+    assert reasons["memory_peak"] == "main: the memory request is raised to the observed peak of 500 MiB."
+
+
+def test_a_small_move_of_memory_is_left_unless_the_peak_or_a_kill_asks_for_it(bench):
+    request, _, reasons = sized_memory(bench, 520.0, request=540, limit=1600)
+    assert request == 540
+    assert any("memory_request" in text and "540" in text for text in reasons.values())
+    assert sized_memory(bench, 510.0, request=500)[0] == 500  # as much as the peak is enough
+    assert sized_memory(bench, 510.0, request=499)[0] == 510  # less is not
+    killed, limit, reasons = sized_memory(bench, 1010.0, request=1000, level=500.0, kills=2000)
+    assert killed == 1920  # a fifth more than the limit of 1600 at the kill
+    assert limit == 2400
+    assert "oom_killed" in reasons
+    less, _, _ = sized_memory(bench, 400.0, request=1930, limit=1600, kills=2000)
+    assert less == 1930  # a fall of 10 MiB is small after a kill as well
