@@ -1,18 +1,13 @@
 """A recommendation for a workload with two containers, and Kubernetes' strategic merge of a patch."""
 
 import copy
-from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 
-from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import (
-    ConfidenceDetail,
-    Evidence,
-    ExpectedImprovement,
     OptimizationRecommendation,
 )
+from perfopt.testing import make_recommendation
 
 # Merge keys of the lists that a patch of ours passes through (types.go of k8s.io/api: patchMergeKey).
 MERGE_KEYS = {"containers": "name", "initContainers": "name", "volumes": "name", "env": "name"}
@@ -62,34 +57,8 @@ WANTED = {
 
 
 def _made(**changes) -> OptimizationRecommendation:
-    now = datetime(2026, 11, 23, tzinfo=UTC)
-    base = OptimizationRecommendation(
-        recommendation_id="opt_20261123_001",
-        service_name="order_gateway",
-        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
-        description="Lower it.",
-        current_state=CURRENT,
-        recommended_state=WANTED,
-        expected_improvement=ExpectedImprovement(
-            performance_gain_percent=0, cost_reduction_percent=10, latency_reduction_ms=0, confidence=0.9
-        ),
-        workload="trading/deployment/order-gateway",
-        plugin="resource",
-        made_at=now,
-        valid_until=now + timedelta(days=7),
-        already_right=False,
-        reasons=(),
-        confidence_detail=ConfidenceDetail(
-            n_effective=1, accurate_share=1, prior=0.5, prior_strength=2, prior_source="none"
-        ),
-        evidence=Evidence(windows=()),
-        price_book="p",
-        currency="USD",
-        monthly_cost_current=None,
-        monthly_cost_recommended=None,
-        coverage={},
-    )
-    return msgspec.structs.replace(base, **changes)
+    states = {"current_state": CURRENT, "recommended_state": WANTED}
+    return make_recommendation(**(states | changes))
 
 
 @pytest.fixture(scope="session")

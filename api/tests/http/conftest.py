@@ -10,13 +10,11 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from perfopt import testing
 from perfopt.config.loading import Config, FilesConfig
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import (
-    ConfidenceDetail,
-    Evidence,
-    ExpectedImprovement,
     OptimizationRecommendation,
     Plan,
 )
@@ -35,10 +33,9 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def recommendation(number: int = 1, **changes) -> OptimizationRecommendation:
-    made = OptimizationRecommendation(
+    made = testing.make_recommendation(
         recommendation_id=f"opt_20261123_{number:03d}",
         service_name="portfolio_management_service",
-        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         description="Lower the CPU request to 300m.",
         current_state={
             "cpu_request": "500m",
@@ -52,27 +49,10 @@ def recommendation(number: int = 1, **changes) -> OptimizationRecommendation:
             "replicas": 3,
             "containers": {"app": {"cpu_request": "300m", "memory_request": "800Mi", "memory_limit": "1Gi"}},
         },
-        expected_improvement=ExpectedImprovement(
-            performance_gain_percent=0.0,
-            cost_reduction_percent=12.0,
-            latency_reduction_ms=0.0,
-            confidence=0.87,
-        ),
         workload="trading/deployment/portfolio-management-service",
-        plugin="resource",
         made_at=NOW - timedelta(hours=1),
         valid_until=NOW + timedelta(days=7),
-        already_right=False,
-        reasons=(),
-        confidence_detail=ConfidenceDetail(
-            n_effective=4.0, accurate_share=1.0, prior=0.8, prior_strength=2.0, prior_source="measured"
-        ),
-        evidence=Evidence(windows=()),
         price_book="gcp-e2-us-central1",
-        currency="USD",
-        monthly_cost_current=20.0,
-        monthly_cost_recommended=17.6,
-        coverage={},
     )
     return msgspec.structs.replace(made, **changes)
 

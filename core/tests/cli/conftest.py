@@ -6,15 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from perfopt.cli.main import cli
-from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisResult,
     ConfidenceDetail,
     Evidence,
-    ExpectedImprovement,
-    OptimizationRecommendation,
     ReplayWindow,
 )
+from perfopt.testing import make_recommendation
 
 END = datetime(2026, 11, 8, tzinfo=UTC)
 
@@ -46,25 +44,19 @@ def _recommendation(service, no_change_needed=False):
     }
     smaller = {**current["containers"]["main"], "cpu_request": "300m"}
     recommended = {**current, "cpu_request": "300m", "containers": {"main": smaller}}
-    return OptimizationRecommendation(
+    return make_recommendation(
         recommendation_id="opt_20261108_001",
         service_name=service,
-        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         description="Lower the CPU request from 2 to 300m.",
         current_state=current,
         recommended_state=current if no_change_needed else recommended,
-        expected_improvement=ExpectedImprovement(
-            performance_gain_percent=0.0,
-            cost_reduction_percent=0.0 if no_change_needed else 62.4,
-            latency_reduction_ms=0.0,
-            confidence=0.874,
-        ),
+        cost_reduction_percent=0.0 if no_change_needed else 62.4,
+        confidence=0.874,
         workload=service,
         plugin="resource/quantile",
         made_at=END,
         valid_until=END + timedelta(days=7),
         no_change_needed=no_change_needed,
-        reasons=(),
         confidence_detail=ConfidenceDetail(
             n_effective=2.0, accurate_share=1.0, prior=0.9, prior_strength=2.0, prior_source="measured"
         ),
@@ -83,7 +75,6 @@ def _recommendation(service, no_change_needed=False):
         currency="EUR",
         monthly_cost_current=100.0,
         monthly_cost_recommended=100.0 if no_change_needed else 37.6,
-        coverage={},
     )
 
 

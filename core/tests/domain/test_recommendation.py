@@ -17,7 +17,6 @@ from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import (
     AnalysisResult,
     AnalysisWarning,
-    ConfidenceDetail,
     Coverage,
     Declined,
     Evidence,
@@ -29,6 +28,7 @@ from perfopt.domain.recommendation import (
 )
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.workload import Container, HpaState, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.testing import make_recommendation
 
 AT = datetime(2025, 6, 21, 10, tzinfo=UTC)
 
@@ -108,30 +108,19 @@ def recommendation():
     target = WorkloadState(containers=(then,), replicas=4)
     window = ReplayWindow(made_at=AT, scored_until=AT, outcome="accurate", accurate=True)
     predicted = PredictionSeries(unit="cores", start=AT, step_seconds=300, quantiles={"0.5": [1.0]})
-    return OptimizationRecommendation(
+    return make_recommendation(
         recommendation_id="opt_20250621_001",
         service_name="portfolio_management_service",
-        optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         description="Optimize memory allocation and CPU requests",
         current_state=state.to_map(),
         recommended_state=target.to_map(),
-        expected_improvement=ExpectedImprovement(
-            performance_gain_percent=15.0,
-            cost_reduction_percent=12.0,
-            latency_reduction_ms=0.0,
-            confidence=0.87,
-        ),
+        performance_gain_percent=15.0,
         workload="trading/deployment/portfolio-management-service",
         plugin="resource/quantile",
         made_at=AT,
         valid_until=AT,
-        no_change_needed=False,
         reasons=(Reason(code="peak", text="The peak was 0.27 cores.", data={"cores": 0.27}),),
-        confidence_detail=ConfidenceDetail(
-            n_effective=3.0, accurate_share=1.0, prior=0.9, prior_strength=2.0, prior_source="measured"
-        ),
         evidence=Evidence(windows=(window,)),
-        price_book="onprem",
         currency="EUR",
         monthly_cost_current=10.0,
         monthly_cost_recommended=None,

@@ -1,4 +1,4 @@
-"""PUBLIC, for plugin authors: the contract suites of strategies and forecasters, and snapshots.
+"""PUBLIC, for plugin authors: the contract suites of strategies and forecasters, and builders for tests.
 
 In a plugin's own tests:
 
@@ -22,6 +22,7 @@ from perfopt.testing.contract import (
 )
 from perfopt.testing.forecasters import FORECASTER_CHECKS, check_forecaster, forecaster_results
 from perfopt.testing.imports import private_imports
+from perfopt.testing.recommendations import make_recommendation
 from perfopt.testing.snapshots import cases, daily_usage, make_context, make_snapshot
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "daily_usage",
     "forecaster_results",
     "make_context",
+    "make_recommendation",
     "make_snapshot",
     "private_imports",
 ]
