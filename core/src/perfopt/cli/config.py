@@ -5,13 +5,12 @@ from pathlib import Path
 
 import click
 
-from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load, settings_option
 
 
-@click.group(cls=SuggestingGroup)
+@click.group()
 def config() -> None:
-    """Show the configuration in force."""
+    """Configuration: a YAML file, overridden by the environment and by `--set`."""
 
 
 @config.command("show")
@@ -19,10 +18,9 @@ def config() -> None:
 @settings_option
 @format_option("yaml", "json")
 def show_config(config_file: Path | None, form: str) -> None:
-    """Print every setting with its effective value and where it is set.
+    """Prints every setting with its effective value and where it is set; secrets are redacted.
 
-    Secrets are redacted. The settings of plugins are checked, and a wrong one is an error, as it is for every
-    other command.
+    The settings of plugins are checked, and a wrong one is an error, as it is for every other command.
     """
     from perfopt.cli.output.render import to_json
     from perfopt.config.show import effective

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from perfopt.domain.workload import Workload
 from perfopt.errors import PerfoptError
+from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
 
@@ -67,4 +68,28 @@ class KnowsExtent(Protocol):
 
     async def extent(self, workload: Workload) -> tuple[datetime, datetime] | None:
         """Returns the begin of its first step and the end of its last, or None where it has no sample."""
+        ...
+
+
+@runtime_checkable
+class KnowsPods(Protocol):
+    """A source that knows what each pod did, finely enough to judge a change by."""
+
+    async def pod_history(
+        self, workload: Workload, pods: Sequence[str] | None, start: datetime, end: datetime, step: timedelta
+    ) -> PodHistory:
+        """Returns what some pods of a workload did over [start, end).
+
+        Args:
+            workload: of the inventory.
+            pods: names; one without any sample has rows of NaN. None is all that it had in the period.
+            start: of the period; whole steps of it are read.
+            end: of the period.
+            step: of the grid; longer where samples are rarer.
+
+        Raises:
+            NoDataError: none of the pods is known.
+            SourceError: a query was refused.
+            SourceUnavailableError: the source did not answer.
+        """
         ...

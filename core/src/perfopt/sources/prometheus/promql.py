@@ -16,6 +16,7 @@ from perfopt.metrics.catalogue import METRICS
 
 _PLACEHOLDERS = {
     "metrics": {"selector", "by", "step", "window", "wide", "replicas", "target", "pattern", "quantile"},
+    "pods": {"selector", "by", "window", "replicas", "target"},
     "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period"},
 }
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -50,10 +51,19 @@ class QueryAlternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     quantile: float | None = None
 
 
+class PodCounter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One way to ask for a counter of each pod; the attributes are described in promql.yaml."""
+
+    name: str
+    query: str
+    scale: float = 1.0
+
+
 class QueryCatalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Metric name to its alternatives in order, and the queries for inventory and state by name."""
+    """Metric name to its alternatives in order; counters by pod; queries for inventory and state by name."""
 
     metrics: dict[str, list[QueryAlternative]] = {}
+    pods: dict[str, list[PodCounter]] = {}
     state: dict[str, str] = {}
 
 
@@ -77,7 +87,11 @@ def load_catalogue(override: str | None = None) -> QueryCatalogue:
         ) from error
     own = _decoded(text, override)
     _check(own, built_in, override)
-    return QueryCatalogue(metrics=built_in.metrics | own.metrics, state=built_in.state | own.state)
+    return QueryCatalogue(
+        metrics=built_in.metrics | own.metrics,
+        pods=built_in.pods | own.pods,
+        state=built_in.state | own.state,
+    )
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -141,6 +155,12 @@ def _check(own: QueryCatalogue, built_in: QueryCatalogue, where: str) -> None:
             )
         for number, alternative in enumerate(alternatives):
             _check_alternative(alternative, name, where, f"metrics.{name}[{number}].query")
+    for name, counters in own.pods.items():
+        if name not in built_in.pods:
+            known = ", ".join(built_in.pods)
+            raise _wrong(where, f"pods.{name}", "is no counter perfopt reads", f"Known: {known}.")
+        for number, counter in enumerate(counters):
+            _check_query(counter.query, "pods", where, f"pods.{name}[{number}].query")
     for name, query in own.state.items():
         if name not in built_in.state:
             known = ", ".join(built_in.state)

@@ -24,10 +24,11 @@ import msgspec
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload
-from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
+from perfopt.errors import SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.plausibility import NodeCapacity
+from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot
 from perfopt.sources.pod_starts import known_starts
@@ -35,6 +36,7 @@ from perfopt.sources.prometheus.asleep import with_last_state
 from perfopt.sources.prometheus.assembly import SnapshotInputs, assemble, has_usage
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.fetch import RangeFetcher
+from perfopt.sources.prometheus.pod_history import PodHistoryReader
 from perfopt.sources.prometheus.promql import load_catalogue
 from perfopt.sources.prometheus.rows import FetchedRows
 from perfopt.sources.prometheus.seen import no_sample, one_sample_a_step
@@ -77,6 +79,7 @@ class PrometheusSource:
         self._client = PrometheusClient(config, transport=transport, sleep=sleep)
         self._state = StateReader(self._client, config, catalogue)
         self._fetcher = RangeFetcher(self._client, self._state, config, catalogue)
+        self._pods = PodHistoryReader(self._client, self._state, config, catalogue)
 
     @property
     def queries(self) -> int:
@@ -121,9 +124,8 @@ class PrometheusSource:
         self, batch: Sequence[Workload], grid: TimeGrid, names: Sequence[str]
     ) -> list[WorkloadSnapshot | FailedSnapshot]:
         """Reads some workloads together; a query that is refused fails them only."""
-        small = [workload for workload in batch if self._samples(workload, grid) <= self._config.max_samples]
         try:
-            fetched = await self._fetcher.fetch(small, grid, names) if small else FetchedRows()
+            fetched = await self._fetcher.fetch(batch, grid, names)
         except SourceUnavailableError:
             raise
         except SourceError as error:
@@ -134,9 +136,6 @@ class PrometheusSource:
         results: list[WorkloadSnapshot | FailedSnapshot] = []
         looked = 0
         for workload in batch:
-            if workload not in small:
-                results.append(FailedSnapshot(workload, self._too_many(workload, grid)))
-                continue
             if not has_usage(fetched.of(workload.id)):
                 looked += 1
                 seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else ()
@@ -148,19 +147,12 @@ class PrometheusSource:
             results.append(replace(found, price_book=book, starts=known_starts(starts, grid.end)))
         return results
 
-    def _samples(self, workload: Workload, grid: TimeGrid) -> int:
-        """Returns how many samples a metric of the pods that run at once has in the period."""
-        return max(workload.state.replicas or 1, 1) * grid.size
-
-    def _too_many(self, workload: Workload, grid: TimeGrid) -> InvalidInputError:
-        return InvalidInputError(
-            f"{workload.id} has {workload.state.replicas:,} pods: at {grid.size:,} steps these are"
-            f" {self._samples(workload, grid):,} samples of each metric, and at most"
-            f" {self._config.max_samples:,} are read.",
-            field="analysis_period",
-            remedy="Ask for a shorter period, or set a longer `step_seconds` or a larger `max_samples` of the"
-            " source.",
-        )
+    async def pod_history(
+        self, workload: Workload, pods: Sequence[str] | None, start: datetime, end: datetime, step: timedelta
+    ) -> PodHistory:
+        """Reads what each pod did; see KnowsPods."""
+        least = timedelta(seconds=self._config.scrape_interval_seconds)
+        return await self._pods.read(workload, pods, start, end, max(step, least))
 
     async def close(self) -> None:
         """Closes the connections."""

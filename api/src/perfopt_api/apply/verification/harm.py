@@ -1,0 +1,167 @@
+"""What a change is judged by: failed and slow requests, throttling; and the harm that is accepted. Pure."""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from perfopt.metrics.pods import PodHistory
+from perfopt.metrics.snapshot import Array
+from perfopt_api.apply.verification.latency import slow, slow_bounds
+from perfopt_api.apply.verification.verdict import MetricCheck, Verdict
+
+_FAILED, _SLOW = "failed_requests", "slow_requests"
+
+
+class HarmMargins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The harm that is accepted of a change.
+
+    Attributes:
+        latency_increase: of every request's latency, as a share: 0.1 is a tenth.
+        failure_increase: of failed requests, as a share of the control's.
+        failed_share: of requests that may fail, whatever the control does.
+        throttled: CPU throttling above the control's, in points of the share of periods.
+    """
+
+    latency_increase: float = 0.15
+    failure_increase: float = 0.25
+    failed_share: float = 0.001
+    throttled: float = 0.02
+
+
+class ComparedMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric and how canary and control compared in it before the change.
+
+    Attributes:
+        name: "failed_requests", "slow_requests" or a level ("cpu_throttled_fraction").
+        margin: the harm that is accepted: a log ratio of rates, or a difference of levels.
+        bound_seconds: from where on a request counts as slow; None for other metrics.
+        accepted_share: a share of requests that is harmless whatever the control does; None without one.
+        block: steps averaged to one observation, of levels.
+        widening: factor on the distance of the bounds from the estimate, from placebo runs.
+        before: ratio of the canary's rate to the control's, or difference of their levels, before the change:
+            no two pods are quite alike.
+    """
+
+    name: str
+    margin: float
+    bound_seconds: float | None = None
+    accepted_share: float | None = None
+    block: int = 1
+    widening: float = 1.0
+    before: float = 0.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts requests; else it is a level."""
+        return self.name in (_FAILED, _SLOW)
+
+    @property
+    def label(self) -> str:
+        """Returns the name with the bound."""
+        if self.bound_seconds is None:
+            return self.name
+        return f"{self.name}_over_{self.bound_seconds * 1000:g}ms"
+
+
+class MetricBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the harm in one metric at the last look.
+
+    Attributes:
+        name: of the metric, with the latency from which on a request counts as slow.
+        estimate, lower, upper: of the harm; None where nothing is known. Ratios of rates (1 is no harm) for
+            counts, differences for levels.
+        margin: the harm that is accepted, in the same unit.
+    """
+
+    name: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    margin: float
+
+
+class HarmVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison came to.
+
+    Attributes:
+        verdict: passed, failed or inconclusive.
+        metric: that decided it; None where it is inconclusive.
+        step: the look at which it was reached, counted from the change.
+        bounds: of each metric.
+    """
+
+    verdict: Verdict
+    metric: str | None
+    step: int
+    bounds: tuple[MetricBounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSeries:
+    """One metric of all pods; rows of pods, columns of steps.
+
+    Attributes:
+        values: bad requests, or the level.
+        requests: of those, 0 where none was measured; None for a level.
+    """
+
+    values: Array
+    requests: Array | None = None
+
+    def between(self, begin: int, end: int) -> "MetricSeries":
+        """Returns the steps [begin, end) only."""
+        requests = None if self.requests is None else self.requests[:, begin:end]
+        return MetricSeries(self.values[:, begin:end], requests)
+
+
+def compared_metrics(past: PodHistory, margins: HarmMargins) -> list[ComparedMetric]:
+    """Returns what a change can be judged by: what the series of the past show."""
+    found = []
+    if past.requests is not None and np.nansum(past.requests) > 0:
+        if past.failed is not None:
+            margin = float(np.log1p(margins.failure_increase))
+            found.append(ComparedMetric(name=_FAILED, margin=margin, accepted_share=margins.failed_share))
+        if past.latency is not None:
+            for bound in slow_bounds(past.latency, past.requests, margins.latency_increase):
+                found.append(ComparedMetric(name=_SLOW, margin=bound.margin, bound_seconds=bound.seconds))
+    for name, values in sorted(past.levels.items()):
+        if np.isfinite(values).any():
+            found.append(ComparedMetric(name=name, margin=margins.throttled))
+    return found
+
+
+def series_of(metric: ComparedMetric, history: PodHistory) -> MetricSeries:
+    """Returns a metric's series; of counts 0 where none was measured."""
+    shape = len(history.pods), history.grid.size
+    if not metric.counted:
+        return MetricSeries(history.levels.get(metric.name, np.full(shape, np.nan)))
+    requests = history.requests if history.requests is not None else np.full(shape, np.nan)
+    bad: Array | None = history.failed
+    if metric.bound_seconds is not None:
+        bad = None if history.latency is None else slow(history.latency, requests, metric.bound_seconds)
+    if bad is None:
+        return MetricSeries(np.zeros(shape), np.zeros(shape))
+    known = np.isfinite(bad) & np.isfinite(requests)
+    return MetricSeries(np.where(known, bad, 0.0), np.where(known, requests, 0.0))
+
+
+def shown(metric: ComparedMetric, check: MetricCheck) -> MetricBounds:
+    """Returns what a check knows at its last look."""
+    bounds = check.harm.bounds
+    last = bounds.estimate.size - 1
+
+    def at(values: Array) -> float | None:
+        if last < 0 or not np.isfinite(values[last]):
+            return None
+        return float(np.exp(values[last])) if metric.counted else float(values[last])
+
+    margin = float(np.exp(metric.margin)) if metric.counted else metric.margin
+    tightest = bounds.running()
+    return MetricBounds(
+        name=metric.label,
+        estimate=at(bounds.estimate),
+        lower=at(tightest.lower),
+        upper=at(tightest.upper),
+        margin=margin,
+    )

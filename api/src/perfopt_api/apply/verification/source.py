@@ -1,0 +1,231 @@
+"""The verifier over a metric source: reads what the pods did, and compares."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from perfopt.domain.workload import Workload
+from perfopt.errors import NoDataError, SourceError
+from perfopt.metrics.pods import PodHistory
+from perfopt.sources.base import FailedSnapshot, KnowsPods, MetricSource
+from perfopt_api.apply.cluster import WorkloadChange, WorkloadTarget
+from perfopt_api.apply.verification.before_after import (
+    BeforeAfterTest,
+    look_before_after,
+    prepare_before_after,
+)
+from perfopt_api.apply.verification.canary import CanaryTest, look, prepare
+from perfopt_api.apply.verification.harm import HarmVerdict, MetricBounds, compared_metrics
+from perfopt_api.apply.verification.settings import VerificationSettings
+from perfopt_api.apply.verifier import HarmBounds, VerificationLook
+
+_KEPT_TESTS = 256
+_READY = timedelta(minutes=10)
+_PEAKS = timedelta(days=1)
+_NEEDED = (
+    "requests by pod with their status or a latency histogram",
+    "CPU throttling by pod (container_cpu_cfs_periods_total)",
+)
+
+
+class SourceVerifier:
+    """Implements perfopt_api.apply.verifier.Verifier.
+
+    What is fixed before a change is computed at its first look and kept; after a restart it is computed anew
+    from the same past, to the same result.
+
+    Args:
+        source: of metrics.
+        settings: how it is judged.
+        canary_minutes: a canary is observed for.
+        after_minutes: a whole workload is watched for.
+        clock: tells the time.
+    """
+
+    def __init__(
+        self,
+        source: MetricSource,
+        settings: VerificationSettings,
+        *,
+        canary_minutes: float,
+        after_minutes: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._settings = settings
+        self._step = timedelta(seconds=settings.step_seconds)
+        self._canary_steps = max(round(canary_minutes * 60 / settings.step_seconds), 1)
+        self._after_steps = max(round(after_minutes * 60 / settings.step_seconds), 1)
+        self._canary_tests: OrderedDict[tuple[object, ...], CanaryTest] = OrderedDict()
+        self._after_tests: OrderedDict[tuple[object, ...], BeforeAfterTest] = OrderedDict()
+
+    async def look(
+        self, change: WorkloadChange, canary_pods: Sequence[str], since: datetime, until: datetime
+    ) -> VerificationLook:
+        """Compares the changed pods with the others, or all pods with the time before; see Verifier."""
+        workload = await self._workload(change.target, until)
+        if canary_pods:
+            return await self._beside_control(workload, tuple(sorted(canary_pods)), since, until)
+        return await self._before_and_after(workload, since, until)
+
+    async def ready(self, target: WorkloadTarget) -> Sequence[str]:
+        """Returns the series that are missing; see Verifier."""
+        at = self._clock()
+        try:
+            workload = await self._workload(target, at)
+            history = await self._read(workload, None, at - _READY, at)
+        except NoDataError as error:
+            return (error.message,)
+        return () if compared_metrics(history, self._settings.margins) else _NEEDED
+
+    async def memory_peaks(self, target: WorkloadTarget) -> Mapping[str, float]:
+        """Returns the highest memory in use by container over the last day, in bytes; see Verifier."""
+        at = self._clock()
+        workload = await self._workload(target, at)
+        async for found in self._source.snapshots([workload], at - _PEAKS, at, ("memory_bytes",)):
+            if isinstance(found, FailedSnapshot):
+                raise found.error
+            return {
+                name: float(np.nanmax(series.values))
+                for name, metrics in found.containers.items()
+                if (series := metrics.get("memory_bytes")) is not None and np.isfinite(series.values).any()
+            }
+        return {}
+
+    async def _beside_control(
+        self, workload: Workload, canary: tuple[str, ...], since: datetime, until: datetime
+    ) -> VerificationLook:
+        key = (workload.id, canary, since)
+        test = self._canary_tests.get(key)
+        if test is None:
+            alive = await self._read(workload, None, since - 2 * self._step, until)
+            others = [pod for pod in alive.pods if pod not in set(canary)]
+            pods = [*canary, *others[: max(self._settings.pods - len(canary), 1)]]
+            if not others:
+                return _unknown("There is no pod beside the canary to compare it with.", until)
+            past = timedelta(hours=self._settings.past_hours)
+            before = await self._read(workload, pods, since - past, since)
+            test = await asyncio.to_thread(self._prepare, before, canary)
+            _keep(self._canary_tests, key, test)
+        after = await self._read(workload, [*test.canary, *test.control], since, until)
+        verdict = await asyncio.to_thread(look, test, after)
+        kills = after.of(test.canary).kills
+        killed = 0 if kills is None else int(np.nansum(kills))
+        return _answer(verdict, killed, "concurrent_control", until, test.calibration.alpha)
+
+    def _prepare(self, past: PodHistory, canary: Sequence[str]) -> CanaryTest:
+        return prepare(
+            past,
+            canary,
+            self._canary_steps,
+            alpha=self._settings.alpha,
+            margins=self._settings.margins,
+            placebos=self._settings.placebos,
+        )
+
+    async def _before_and_after(
+        self, workload: Workload, since: datetime, until: datetime
+    ) -> VerificationLook:
+        key = (workload.id, since)
+        test = self._after_tests.get(key)
+        if test is None:
+            past = timedelta(days=self._settings.past_days)
+            before = await self._read(workload, None, since - past, since)
+            test = await asyncio.to_thread(
+                prepare_before_after,
+                before,
+                self._after_steps,
+                alpha=self._settings.alpha,
+                margins=self._settings.margins,
+            )
+            _keep(self._after_tests, key, test)
+        history = await self._read(workload, None, since - test.before * self._step, until)
+        changed = history.grid.index(since)
+        verdict = await asyncio.to_thread(look_before_after, test, history, changed)
+        kills = history.between(changed, history.grid.size).kills
+        killed = 0 if kills is None else int(np.nansum(kills))
+        return _answer(verdict, killed, "before_and_after", until, test.calibration.alpha)
+
+    async def _workload(self, target: WorkloadTarget, at: datetime) -> Workload:
+        """Returns the workload of the source's inventory that a target is.
+
+        Raises:
+            NoDataError: the source knows no such workload.
+        """
+        wanted = target.namespace, target.kind.lower(), target.name
+        for workload in await self._source.inventory(at):
+            identity = workload.id
+            same = (identity.namespace, identity.kind.lower(), identity.name) == wanted
+            if same and target.cluster in ("", identity.cluster):
+                return workload
+        raise NoDataError(
+            f"The metric source {self._source.name} knows no {target.key}.",
+            remedy="Look whether it scrapes that cluster's kube-state-metrics.",
+        )
+
+    async def _read(
+        self, workload: Workload, pods: Sequence[str] | None, start: datetime, end: datetime
+    ) -> PodHistory:
+        if not isinstance(self._source, KnowsPods):
+            raise SourceError(
+                f"The metric source {self._source.name} does not tell the pods of a workload apart.",
+                remedy="Changes are verified by a Prometheus.",
+            )
+        return await self._source.pod_history(workload, pods, start, end, self._step)
+
+
+def _keep[TestT](kept: OrderedDict[tuple[object, ...], TestT], key: tuple[object, ...], test: TestT) -> None:
+    kept[key] = test
+    while len(kept) > _KEPT_TESTS:
+        kept.popitem(last=False)
+
+
+def _unknown(reason: str, until: datetime) -> VerificationLook:
+    return VerificationLook(verdict="inconclusive", reason=reason, at=until)
+
+
+def _answer(
+    verdict: HarmVerdict, killed: int, method: str, until: datetime, alpha: float
+) -> VerificationLook:
+    return VerificationLook(
+        verdict="failed" if killed else verdict.verdict.value,
+        reason=_reason(verdict, killed, alpha),
+        metric="oom_kills" if killed else verdict.metric,
+        bounds={
+            one.name: HarmBounds(estimate=one.estimate, lower=one.lower, upper=one.upper, margin=one.margin)
+            for one in verdict.bounds
+        },
+        killed=killed,
+        method="concurrent_control" if method == "concurrent_control" else "before_and_after",
+        at=until,
+    )
+
+
+def _reason(verdict: HarmVerdict, killed: int, alpha: float) -> str:
+    """Returns one sentence with figures, such as operators read it in the timeline."""
+    if killed:
+        return f"{killed} OOM kills since the change."
+    known = [one for one in verdict.bounds if one.estimate is not None]
+    if not known:
+        return "There are no data of the changed pods yet."
+    shown = [one for one in known if verdict.metric in (None, one.name) or verdict.verdict == "passed"]
+    figures = "; ".join(_figures(one) for one in shown)
+    what = {
+        "failed": "Harm is shown",
+        "passed": "More harm than accepted is ruled out",
+        "inconclusive": "Neither harm nor its absence is shown yet",
+    }[verdict.verdict.value]
+    return f"{what} at a false-alarm rate of {alpha:.1%}: {figures}."
+
+
+def _figures(bounds: MetricBounds) -> str:
+    range_ = f"{_number(bounds.lower)} to {_number(bounds.upper)}"
+    return f"{bounds.name} {_number(bounds.estimate)} ({range_}, accepted {bounds.margin:.2f})"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"

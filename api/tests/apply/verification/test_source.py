@@ -1,0 +1,98 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
+from perfopt.errors import NoDataError, SourceError
+from perfopt_api.apply.cluster import WorkloadChange, WorkloadTarget
+from perfopt_api.apply.verification.settings import VerificationSettings
+from perfopt_api.apply.verification.source import SourceVerifier
+
+from .worlds import START, from_step, history
+
+TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="q", name="api")
+SINCE = START + timedelta(minutes=270)
+
+
+class PodSource:
+    """A source of one workload's pods; counts what is read."""
+
+    name = "prometheus"
+
+    def __init__(self, pods, namespace="q"):
+        self.pods, self.reads = pods, []
+        identity = WorkloadId(namespace=namespace, kind="Deployment", name="api")
+        self.workload = Workload(
+            id=identity,
+            service_name="api",
+            state=WorkloadState(replicas=len(pods.pods), containers=()),
+        )
+
+    async def inventory(self, at):
+        return (self.workload,)
+
+    async def pod_history(self, workload, pods, start, end, step):
+        self.reads.append((start, end))
+        grid = self.pods.grid
+        part = self.pods.between(grid.index(start), grid.index(end))
+        return part if pods is None else part.of(pods)
+
+
+def verifier(source):
+    return SourceVerifier(
+        source,
+        VerificationSettings(past_hours=4.5, placebos=50),
+        canary_minutes=30,
+        after_minutes=30,
+        clock=lambda: SINCE,
+    )
+
+
+def look(judge, minutes=30, canary=("a",)):
+    change = WorkloadChange(target=TARGET)
+    return asyncio.run(judge.look(change, canary, SINCE, SINCE + timedelta(minutes=minutes)))
+
+
+def test_what_is_fixed_before_a_change_is_computed_once():
+    source = PodSource(history(from_step(0.1, 0.05)))
+    judge = verifier(source)
+    assert look(judge, 5).verdict in ("inconclusive", "failed")
+    assert look(judge, 30).verdict == "failed"
+    assert sum(end == SINCE for _, end in source.reads) == 1
+
+
+def test_a_verifier_that_was_restarted_comes_to_the_same():
+    pods = history(from_step(0.08, 0.05))
+    judge = verifier(PodSource(pods))
+    look(judge, 10)
+    assert look(judge) == look(verifier(PodSource(pods)))
+
+
+def test_a_pod_alone_has_no_control():
+    answer = look(verifier(PodSource(history(pods=1))))
+    assert answer.verdict == "inconclusive"
+    assert "no pod beside" in answer.reason
+
+
+def test_a_workload_that_the_source_does_not_know_is_no_data():
+    with pytest.raises(NoDataError, match="knows no q/deployment/api"):
+        look(verifier(PodSource(history(), namespace="other")))
+
+
+def test_files_do_not_tell_pods_apart():
+    class Files:
+        name = "files"
+        inventory = PodSource(history()).inventory
+
+    with pytest.raises(SourceError, match="does not tell the pods of a workload apart"):
+        look(verifier(Files()))
+
+
+def test_what_a_verification_needs_is_named_where_it_is_missing():
+    pods = history()
+    bare = PodSource(type(pods)(pods.grid, pods.pods))
+    assert asyncio.run(verifier(PodSource(pods)).ready(TARGET)) == ()
+    missing = asyncio.run(verifier(bare).ready(TARGET))
+    assert any("throttling" in one for one in missing)
+    assert any("requests by pod" in one for one in missing)
