@@ -1,0 +1,1 @@
+"""Simulated outside systems, for demonstrations and tests; part of the extra `embedded`."""
