@@ -14,6 +14,10 @@ settings.register_profile("perfopt", deadline=None, derandomize=bool(os.environ.
 settings.load_profile("perfopt")
 
 
+# Importing readline sets a width, which the workers of pytest-xdist inherit: output is to be as in a pipe.
+os.environ.pop("COLUMNS", None)
+
+
 def pytest_runtest_setup(item):
     from prometheus_server import prometheus_is_installed
     from victoria_server import victoria_is_installed
