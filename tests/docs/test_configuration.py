@@ -20,7 +20,7 @@ INTRODUCTION = """# Configuration
 
 One YAML file, named by `--config` or `PERFOPT_CONFIG`. These go before it:
 
-1. `--set PLUGIN.KEY=VALUE` for a setting of a plugin.
+1. `--set NAME.KEY=VALUE` for a setting of a plugin or section.
 2. Variables: `PERFOPT_<SECTION>__<FIELD>`, such as `PERFOPT_ENGINE__PROCESSES=2` and
    `PERFOPT_PLUGINS__TUNING__KNOB_CATALOGUE=knobs.yaml` (`-` in a name is `_`).
 3. `PERFOPT_DEFAULT_SOURCE` and `PERFOPT_PRICE_BOOK` for the two fields at the top.

@@ -241,7 +241,11 @@ def test_its_setting_is_read_from_the_file_and_before_it_from_the_command_line(a
             ("--set", "pool-sizer.headroom=0.5"),
             "plugins.pool-sizer.headroom: Expected `float` >= 1.0. (--set)",
         ),
-        ("", ("--set", "headroom=2"), "--set: 'headroom=2' is not a setting. Write plugin.key=value."),
+        (
+            "",
+            ("--set", "headroom=2"),
+            "--set: 'headroom=2' is not a setting. Write plugin.key=value or section.key=value.",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(analyse, tmp_path, text, options, problem):

@@ -1,5 +1,7 @@
 """What the service refuses although the request is right: ask again later, or for less."""
 
+from typing import Any
+
 from perfopt.errors import PerfoptError, UnavailableError
 
 
@@ -13,3 +15,18 @@ class QuotaExceededError(PerfoptError):
     """The requester has too many jobs that are not finished: it waits for some of them. HTTP 429."""
 
     code = "quota_exceeded"
+
+
+class RateLimitedError(PerfoptError):
+    """The requester asks more often than it may. HTTP 429.
+
+    Attributes:
+        retry_after_seconds: from when on it may ask again.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_seconds: int, **more: Any) -> None:
+        """Builds the message as its parent does."""
+        super().__init__(message, **more)
+        self.retry_after_seconds = retry_after_seconds

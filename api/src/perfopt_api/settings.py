@@ -53,6 +53,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_waiters: requests that wait by `Prefer: wait=N` at once; further ones get their 202 at once.
         max_open_jobs: unfinished jobs of one requester; a further one is refused with 429. Without api_keys
             all callers are one requester.
+        requests_per_second: of one requester, without api_keys of one address; bursts of two seconds' worth
+            pass, and what is more is refused with 429. Each process of the API counts for itself.
         max_body_bytes: a larger request body is refused with 413.
         max_wait_seconds: the most that `Prefer: wait=N` waits.
         startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
@@ -85,6 +87,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     body_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     max_waiters: Annotated[int, Meta(ge=0, le=10_000)] = 200
     max_open_jobs: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
+    requests_per_second: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     max_body_bytes: Annotated[int, Meta(ge=1024, le=16 * 2**20)] = 64 * 1024
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0

@@ -15,3 +15,8 @@ SET_ASIDE = Counter(
     "Unreadable or refused, so not tried again; kind is job_message, event or outcome.",
     ("kind",),
 )
+APPLIES_RUNNING = Gauge("perfopt_applies_running", "Apply jobs that this worker works on.")
+ROLLBACKS_FAILING = Gauge(
+    "perfopt_rollbacks_failing",
+    "Rollbacks whose last try failed; they are tried for ever. Alert on more than 0 for some minutes.",
+)

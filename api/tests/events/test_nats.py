@@ -1,8 +1,10 @@
-"""Logins of NATS as its URLs have them."""
+"""Logins and certificates of NATS as its URLs have them."""
 
+import asyncio
 import subprocess
 
 import pytest
+from tls import make_certificate
 
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import free_port
@@ -36,3 +38,44 @@ async def test_a_percent_encoded_login_is_decoded_and_never_shown(arguments, log
 async def test_a_certificate_that_cannot_be_read_is_named():
     with pytest.raises(InvalidInputError, match=r"/nowhere\.pem cannot be read"):
         await NatsConnection.connect("tls://127.0.0.1:1", name="test", within=1, ca_file="/nowhere.pem")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def port(certificate):
+    """A server that takes TLS only."""
+    port = free_port()
+    place = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(certificate.file.parent / "store")]
+    tls = ["--tls", "--tlscert", str(certificate.file), "--tlskey", str(certificate.key)]
+    with subprocess.Popen([nats_program(), *place, *tls], stderr=subprocess.DEVNULL) as process:
+        yield port
+        process.kill()
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+async def test_certificate_is_verified_against_the_ca_file(certificate, port, scheme):
+    opened = await NatsConnection.connect(
+        f"{scheme}://127.0.0.1:{port}", name="test", within=10, ca_file=str(certificate.file)
+    )
+    await opened.ping()
+    assert (await opened.jetstream.account_info()).streams == 0
+    await opened.close()
+
+
+async def test_another_authority_s_certificate_is_refused(port, tmp_path):
+    other = make_certificate(tmp_path, "other")
+    with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+        await NatsConnection.connect(
+            f"tls://127.0.0.1:{port}", name="test", within=2, ca_file=str(other.file)
+        )
+
+
+async def test_the_next_server_is_taken_when_the_first_is_not_there(certificate, port):
+    servers = f"tls://127.0.0.1:{free_port()},tls://127.0.0.1:{port}"
+    opened = await NatsConnection.connect(servers, name="test", within=20, ca_file=str(certificate.file))
+    await asyncio.wait_for(opened.ping(), 5)
+    await opened.close()

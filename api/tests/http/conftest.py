@@ -319,7 +319,7 @@ def make_recommendation():
 
 @pytest.fixture
 def settings() -> ServiceSettings:
-    return ServiceSettings()
+    return ServiceSettings(requests_per_second=100_000)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from perfopt.config.loading import Config, FilesConfig
 from perfopt_api.errors import OverloadedError, QuotaExceededError
+from perfopt_api.http import jobs
 
 PATH = "/api/v1/optimization/analyze"
 BODY = {"service_name": "portfolio_management_service"}
@@ -32,12 +33,18 @@ def test_prefer_wait_answers_with_the_finished_job(client, world):
     assert response.status_code == 200
     assert response.json()["status"] == "RECOMMENDATIONS_READY"
     assert response.headers["preference-applied"] == "wait=5"
-    assert world.waiter.asked == [timedelta(seconds=5)]
+    assert [round(asked.total_seconds()) for asked in world.waiter.asked] == [5]
+
+
+def test_a_wait_begins_when_the_request_arrives(client, world, monkeypatch):
+    monkeypatch.setattr(jobs, "seconds_since_arrival", lambda _: 3.0)
+    client.post(PATH, json=BODY, headers={"Prefer": "wait=5"})
+    assert world.waiter.asked == [timedelta(seconds=2)]
 
 
 def test_prefer_wait_is_cut_to_what_the_settings_allow(client, world):
     response = client.post(PATH, json=BODY, headers={"Prefer": "wait=100000"})
-    assert world.waiter.asked == [timedelta(seconds=60)]
+    assert [round(asked.total_seconds()) for asked in world.waiter.asked] == [60]
     assert response.headers["preference-applied"] == "wait=60"
 
 

@@ -13,7 +13,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX, event_message
+from perfopt_api.events.message import PREFIXES, event_message
 from perfopt_api.http.problems import KINDS
 from perfopt_api.settings import ApiKey
 
@@ -209,9 +209,8 @@ def test_the_asyncapi_document_names_subject_stream_and_payload(client):
     assert described["asyncapi"] == "3.0.0"
     assert "OPTIMIZATION" in described["info"]["description"]
     addresses = [channel["address"] for channel in described["channels"].values()]
-    assert addresses == [
-        f"{prefix}.{{optimization_type}}.{{service_name}}" for prefix in (SUBJECT_PREFIX, WITHDRAWN_PREFIX)
-    ]
+    of_services = [f"{prefix}.{{optimization_type}}.{{service_name}}" for prefix in PREFIXES[:-1]]
+    assert addresses == [*of_services, f"{PREFIXES[-1]}.{{strategy}}.{{service_class}}"]
     references = re.findall(r'"#/([^"]+)"', json.dumps(described))
     for reference in references:
         place = described

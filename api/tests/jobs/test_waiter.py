@@ -9,6 +9,8 @@ import pytest
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.jobs.waiter import NatsJobWaiter
+from perfopt_api.store.port import JobError
+from perfopt_api.store.work import PostgresWorkStore
 
 LONG = timedelta(seconds=30)
 
@@ -59,4 +61,13 @@ async def test_many_who_wait_for_one_job_read_it_once_at_a_time(api, job_id):
     waiter = NatsJobWaiter(store, api.backends.nats)
     waits = [waiter.wait_for_job(job_id, timedelta(seconds=0.2)) for _ in range(50)]
     assert len(await asyncio.gather(*waits)) == 50
-    assert store.reads < 10
+    assert store.reads == 1  # and none at the end, as nothing was heard of the job
+
+
+async def test_a_finish_that_nobody_heard_of_is_seen_within_two_seconds(api, waiter, job_id):
+    waiting = asyncio.create_task(waiter.wait_for_job(job_id, LONG))
+    work = PostgresWorkStore(api.backends.database)
+    claim = await work.claim(owner="w", lease=LONG)
+    await work.fail_job(claim, JobError(code="no_data", message="None."))
+    job = await asyncio.wait_for(waiting, 10)
+    assert job.status is OptimizationStatus.FAILED

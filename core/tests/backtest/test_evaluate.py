@@ -187,3 +187,6 @@ def test_policies_are_chosen_by_name_and_ordered_by_type():
     assert len(choose_policies((), types, ())) == len(baselines_of(types))
     with pytest.raises(NotFoundError, match="There is no policy 'hpa-50' of RESOURCE_OPTIMIZATION"):
         choose_policies(("hpa-50",), (SIZES,), ())
+    for name in ("hpa-50+20%+cap", "current+cap"):
+        with pytest.raises(NotFoundError, match=r"no such variant. .*such as krr-simple\+20%\+cap"):
+            choose_policies((name,), types, ())

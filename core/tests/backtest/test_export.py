@@ -1,10 +1,6 @@
-import csv
-
-import pyarrow.parquet as pq
 import pytest
 
-from perfopt.backtest.export import check_format, to_arrow, to_frame, write_rows
-from perfopt.errors import InvalidInputError
+from perfopt.backtest.export import to_arrow, to_frame
 from perfopt.evaluation.savings import RequestedAmount
 
 
@@ -29,24 +25,8 @@ def test_each_recommendation_is_a_row_with_its_quantities_spread(rows):
     assert first["made_at"] == rows[0].made_at
 
 
-def test_csv_and_parquet_hold_the_same(rows, tmp_path):
-    write_rows(rows, tmp_path / "rows.csv")
-    write_rows(rows, tmp_path / "rows.parquet")
-    table = pq.read_table(tmp_path / "rows.parquet")
-    assert table.equals(to_arrow(rows))
-    with (tmp_path / "rows.csv").open() as lines:
-        read = list(csv.DictReader(lines))
-    assert list(read[0]) == table.column_names
-    assert [row["confidence"] for row in read] == ["0.9", "", ""]
-
-
 def test_a_frame_has_the_same_columns(rows):
     pytest.importorskip("pandas")
     frame = to_frame(rows)
     assert list(frame.columns) == to_arrow(rows).column_names
     assert frame["cpu_recommended"].iloc[0] == 1.5
-
-
-def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"rows\.xlsx is neither CSV nor Parquet"):
-        check_format(tmp_path / "rows.xlsx", "rows")

@@ -1,16 +1,28 @@
 """The accuracy figures on recommendations few enough to work out by hand."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt.backtest import EvaluatedRecommendation, ResourceUse, summarise
+from perfopt.backtest import (
+    EvaluatedRecommendation,
+    ResourceUse,
+    ServiceBacktest,
+    make_schedule,
+    report,
+    summarise,
+)
 from perfopt.backtest.columns import PolicyColumns
 from perfopt.backtest.report import worst_misses
 from perfopt.backtest.summary import figures
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.evaluation.savings import RequestedAmount
+
+MADE = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -55,9 +67,34 @@ def test_declined_and_not_scored_are_counted_apart(evaluated):
         ]
     )[0]
     assert (summary.made, summary.not_scored, summary.all.scored) == (2, 1, 1)
+    assert summary.not_scored_reasons == {"thin": 1}
     assert summary.declined == {"short_history": 2}
     assert summary.abstention == 0.5
     assert summary.all.accuracy == 1
+
+
+def test_what_history_cannot_judge_is_noted_with_its_number_and_reason(evaluated):
+    rows = [
+        evaluated("a", cpu=(1.0, 1.0)),
+        *(
+            evaluated(
+                name,
+                policy="tuning/knobs",
+                optimization_type=OptimizationType.PERFORMANCE_TUNING,
+                outcome="not_scored",
+                reason="the window measures nothing that is changed or claimed",
+            )
+            for name in "ab"
+        ),
+        evaluated("a", policy="current", outcome="not_scored", reason="thin"),
+    ]
+    schedule = make_schedule(MADE + timedelta(days=7), origins="1")
+    workload = Workload(id=WorkloadId(name="a"), service_name="a", state=WorkloadState(containers=()))
+    notes = report("here", "14d", [ServiceBacktest(workload, schedule, tuple(rows))]).notes
+    assert [note for note in notes if "not scored" in note] == [
+        "tuning/knobs: 2 of 2 are not scored: 2 times the window measures nothing that is changed or claimed."
+        " Whether a runtime setting that changes no request or limit does well is seen only by applying it."
+    ]
 
 
 def test_terciles_are_by_load_and_the_same_for_all_policies(evaluated):

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -147,6 +148,28 @@ def test_csv_has_a_row_a_field_and_costs_once_a_service(run, traces, fleet):
         ("web", "cpu request", "2", "300m")
     ]
     assert (rows[0]["monthly_cost_recommended"], rows[0]["assumed_from_limit"]) == ("37.6", "false")
+
+
+def test_rows_go_to_a_table_beside_the_output(run, traces, fleet, tmp_path):
+    done = run("analyze", "--source", traces, "--all", "--rows", tmp_path / "rows.parquet")
+    assert "web" in done.stdout
+    (row,) = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert (row["service"], row["recommended_value"], row["monthly_cost_current"]) == ("web", 0.3, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--rows", "rows.xlsx"), "rows: rows.xlsx is neither CSV nor Parquet"),
+        (("--rows", "/none/rows.csv"), "rows: /none/rows.csv can't be written"),
+        (("--rows", "rows.csv", "--format", "ndjson"), "--rows has no effect with --format ndjson"),
+    ],
+)
+def test_rows_that_cannot_be_written_are_refused_first(run, traces, answers, options, says):
+    asked = answers()
+    done = run("analyze", "--source", traces, "--all", *options)
+    assert (done.exit_code, asked) == (2, {})
+    assert says in done.stderr
 
 
 def test_markdown_is_a_table_and_a_list(run, traces, fleet):

@@ -68,9 +68,17 @@ def test_all_series_are_read_where_that_is_asked_for(trace):
 def test_an_unknown_forecaster_and_metric_are_named_with_what_there_is(trace):
     for options, expected in (
         (["--forecasters", "oracle"], "daily-profile"),
-        (["--metric", "memory_bytes"], "cpu_cores"),
+        (["--metric", "memory_bytes"], "has no metric 'memory_bytes'. Name one of: cpu_cores."),
     ):
         command = ["forecast", "compare", "--dataset", str(trace), *options]
         done = CliRunner().invoke(cli, command)
         assert done.exit_code != 0
         assert expected in done.output
+
+
+def test_a_half_without_series_is_named(trace, tmp_path):
+    table = parquet.read_table(trace)
+    fitted_on = tmp_path / "tune.parquet"
+    parquet.write_table(table.slice(0, table.num_rows // 2), fitted_on)
+    done = CliRunner().invoke(cli, ["forecast", "compare", "--dataset", str(fitted_on)])
+    assert (done.exit_code, "Take --split all" in done.output) == (2, True)

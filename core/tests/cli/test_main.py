@@ -118,7 +118,34 @@ def test_an_interrupt_ends_it_in_one_line(tmp_path):
         while process.poll() is None:  # one that comes just before the read begins is seen only after it
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
+                process.wait(2)
         errors = process.stderr.read()
         os.close(writer)
     assert (process.returncode, errors) == (130, b"Interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["analyse"], "analyze"),
+        (["rules", "lst"], "list"),
+        (["plugin", "chek"], "check"),
+        (["model", "promot"], "promote"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(run, arguments, nearest):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert f"No such command {arguments[-1]!r}. Did you mean {nearest!r}?" in done.stderr
+
+
+def test_a_command_like_no_other_has_no_suggestion(run):
+    done = run("xyzzy")
+    assert (done.exit_code, "Did you mean" in done.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("arguments", [["explain", "opt_1"], ["rules", "explain"]])
+def test_an_empty_input_says_what_to_give(run, arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: --input: The input is empty. Give what `perfopt analyze")

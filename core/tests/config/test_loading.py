@@ -66,6 +66,22 @@ def test_the_environment_overrides_fields(file):
     assert config.default_source == "extra"
 
 
+def test_options_set_sections_too_and_go_before_the_environment():
+    environ = {"PERFOPT_ENGINE__DEADLINE_SECONDS": "2.5", "PERFOPT_PRICE_BOOK": "list-price"}
+    given = [
+        "engine.deadline_seconds=20",
+        "price_books.x={currency: EUR, cpu_core_hour: 1, memory_gib_hour: 1}",
+    ]
+    config = load_config(None, environ, [*given, "price_book=x", "sizer.margin=2"])
+    assert config.engine.deadline_seconds == 20
+    assert config.price_book == "x"
+    assert config.plugins == {"sizer": {"margin": 2}}
+    with pytest.raises(
+        InvalidInputError, match=r"engine.forecaster: There is no field.*Did you mean 'forecasters'"
+    ):
+        load_config(None, {}, ["engine.forecaster=1"])
+
+
 def test_variables_that_kubernetes_sets_for_a_service_are_left_alone():
     environ = {"PERFOPT_PORT": "tcp://10.0.0.1:80", "PERFOPT_SERVICE_HOST": "10.0.0.1", "PERFOPT_DEBUG": "1"}
     assert load_config(None, environ) == load_config(None, {})
@@ -81,20 +97,22 @@ def test_variables_that_kubernetes_sets_for_a_service_are_left_alone():
         ),
         (
             "engine:\n  deadline_seconds: soon\n",
-            "engine.deadline_seconds: Expected `float`, got `str`. (FILE:2) Correct the value.",
+            "engine.deadline_seconds: Expected number, above 0, at most 86400, got text."
+            " (FILE:2) Correct the value.",
         ),
         (
             "engine:\n  processes: 0\n",
-            "engine.processes: Expected `int` >= 1. (FILE:2) Correct the value.",
+            "engine.processes: Expected integer, 1 to 1024. (FILE:2) Correct the value.",
         ),
         ("engine: fast\n", "engine: This is not a mapping. (FILE:1) Write `name: value` lines below it."),
         (
             "sources:\n  prod:\n    url: http://x\n",
-            "sources.prod: Object missing required field `type`. (FILE:2) Correct the value.",
+            "sources.prod: The field 'type' is missing. (FILE:2) Add it.",
         ),
         (
             "sources:\n  prod:\n    type: graphite\n",
-            "sources.prod.type: Invalid value 'graphite'. (FILE:3) Correct the value.",
+            "sources.prod.type: 'graphite' is not allowed: expected one of prometheus, files."
+            " (FILE:3) Correct the value.",
         ),
         (
             "sources:\n  a:\n    type: files\n    paths: x\n    service: y\n",
@@ -103,7 +121,7 @@ def test_variables_that_kubernetes_sets_for_a_service_are_left_alone():
         ("default_source: prod\n", "default_source: 'prod' is not configured. (FILE:1) Remove it."),
         (
             "price_books:\n  x: {currency: euro, cpu_core_hour: 1, memory_gib_hour: 1}\n",
-            "price_books.x.currency: Expected `str` matching regex '^[A-Z]{3}$'. (FILE:2) Correct the value.",
+            "price_books.x.currency: Expected text matching regex '^[A-Z]{3}$'. (FILE:2) Correct the value.",
         ),
     ],
 )
@@ -116,7 +134,7 @@ def test_a_mistake_names_the_key_the_file_and_the_line(tmp_path, text, message):
 
 
 def test_a_mistake_in_a_variable_names_the_field():
-    with pytest.raises(InvalidInputError, match=r"deadline_seconds: Expected `float`.*\(PERFOPT_ENG"):
+    with pytest.raises(InvalidInputError, match=r"deadline_seconds: Expected number.*\(PERFOPT_ENG"):
         load_config(None, {"PERFOPT_ENGINE__DEADLINE_SECONDS": "soon"})
     with pytest.raises(InvalidInputError, match="engin: There is no section 'engin'"):
         load_config(None, {"PERFOPT_ENGIN__DEADLINE_SECONDS": "1"})

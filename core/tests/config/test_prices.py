@@ -100,7 +100,7 @@ def test_a_book_in_a_file_of_its_own(tmp_path):
         (
             "x:\n  currency: EUR\n  cpu_core_hour: 1\n  memory_gib_hour: 1\n  node_types:\n"
             "    - {name: a, cores: 0, memory: 1Gi, price_hour: 1}\n",
-            "x.node_types[0].cores: Expected `float` > 0.0. (FILE:6)",
+            "x.node_types[0].cores: Expected number, above 0, at most 1000000. (FILE:6)",
         ),
     ],
 )

@@ -1,11 +1,14 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 pd = pytest.importorskip("pandas")
 
 from perfopt.datasets import load_trace, split_of  # noqa: E402  pandas is an extra
+from perfopt.datasets.series import load_series  # noqa: E402
 from perfopt.domain.enums import Basis  # noqa: E402
 from perfopt.errors import InvalidInputError  # noqa: E402
 
@@ -64,9 +67,37 @@ def test_a_half_holds_the_series_that_belong_to_it(trace):
     assert len(list(load_trace(trace, most=1))) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"not parquet"])
-def test_what_is_no_trace_is_refused(tmp_path, content):
+def write(path, **columns):
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+EMPTY = {"series_id": pa.array([], pa.string()), "metric": pa.array([], pa.string())}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.write_bytes(b""), "is not Parquet, truncated, or may not be read"),
+        (lambda path: path.write_bytes(b"not parquet"), "is not Parquet, truncated, or may not be read"),
+        (lambda path: None, "does not exist"),
+        (lambda path: write(path, series_id=["a"], timestamp=[START]), "has no column metric"),
+        (
+            lambda path: write(
+                path,
+                **EMPTY,
+                timestamp=pa.array([], pa.timestamp("ms", "UTC")),
+                value=pa.array([], pa.float64()),
+            ),
+            "holds no rows",
+        ),
+    ],
+)
+@pytest.mark.parametrize("load", [load_trace, load_series])
+def test_what_is_no_trace_is_refused(tmp_path, make, says, load):
     path = tmp_path / "trace.parquet"
-    path.write_bytes(content)
-    with pytest.raises(InvalidInputError, match="is no trace"):
-        list(load_trace(path))
+    make(path)
+    with pytest.raises(InvalidInputError) as caught:
+        list(load(path))
+    remedy = "Give a Parquet file with the columns series_id, timestamp, metric, value."
+    assert str(caught.value) == f"--dataset: The file {path} {says}. {remedy}"

@@ -6,7 +6,7 @@ import pytest
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import Evidence
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.engine.abstention import bound_by_abstentions
+from perfopt.engine.abstention import abstentions, bound_by_abstentions, lowered_quantities
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Prior, Proposal, decline
@@ -78,3 +78,19 @@ def test_a_proposal_of_the_same_type_is_evidence_enough():
         CURRENT,
     )
     assert [outcome.status for _, outcome in results] == ["declined", "ok", "ok"]
+
+
+def test_lowered_quantities_are_named_once_for_all_proposals():
+    outcomes = [
+        proposes(cpu_request_cores=0.5)[1],
+        proposes(cpu_request_cores=0.4, memory_request_bytes=2**31)[1],
+        abstains()[1],
+    ]
+    assert lowered_quantities(outcomes, CURRENT) == {"cpu_request"}
+    assert lowered_quantities([proposes(replicas=1)[1]], CURRENT) == frozenset()
+
+
+def test_a_type_of_which_another_strategy_proposes_does_not_abstain():
+    held, size = abstains(), proposes(RESOURCE, cpu_request_cores=0.5)
+    assert abstentions([held, proposes(COST, cpu_request_cores=0.5)]) == [held]
+    assert abstentions([held, size]) == []

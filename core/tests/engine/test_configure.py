@@ -119,11 +119,11 @@ def test_strategies_get_the_settings_and_the_content_of_files(put, tmp_path):
     [
         (
             "plugins:\n  pool-sizer:\n    headroom: lots\n",
-            "plugins.pool-sizer.headroom: Expected `float`, got `str`. (FILE:3) Correct the value.",
+            "plugins.pool-sizer.headroom: Expected number, at least 1, got text. (FILE:3) Correct the value.",
         ),
         (
             "plugins:\n  pool-sizer:\n    headroom: 0.5\n",
-            "plugins.pool-sizer.headroom: Expected `float` >= 1.0. (FILE:3) Correct the value.",
+            "plugins.pool-sizer.headroom: Expected number, at least 1. (FILE:3) Correct the value.",
         ),
         (
             "plugins:\n  pool-sizer:\n    room: 2\n",
@@ -149,8 +149,16 @@ def test_strategies_get_the_settings_and_the_content_of_files(put, tmp_path):
             "engine.bananas: There is no field 'bananas' here. (FILE:2) Known: deadline_seconds,",
         ),
         (
+            "engine:\n  disabled_plugins: pool-siser\n",
+            "engine.disabled_plugins: There is no plugin named 'pool-siser'. (FILE:2) Installed: ",
+        ),
+        (
+            "engine:\n  forecasters: [fleat]\n",
+            "engine.forecasters: There is no forecaster named 'fleat'. (FILE:2) Installed: ",
+        ),
+        (
             "engine:\n  pool_table: 2\n",
-            "plugins.pool-sizer.table: Expected the path of a file. (FILE:2) Correct the value.",
+            "engine.pool_table: Expected the path of a file. (FILE:2) Correct the value.",
         ),
     ],
 )
@@ -219,7 +227,8 @@ def test_a_type_that_hangs_or_crashes_is_an_error_with_its_plugin(put, tmp_path,
 def test_settings_of_a_disabled_plugin_are_left_alone(put, tmp_path):
     put()
     registry = load_plugins(disabled=(*FIRST_PARTY, "pool-sizer"))
-    assert configure(registry, read(tmp_path, "plugins: {pool-sizer: {room: 2}}\n")).values == {}
+    settings = configure(registry, read(tmp_path, "plugins: {pool-sizer: {room: 2}}\n"))
+    assert "pool-sizer" not in settings.values
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,62 @@ def test_latency_data_without_a_claim_is_told_from_no_data():
     snapshot = make_snapshot(service={"latency_p99_ms": daily_usage()})
     _, why = expected_improvement(Claim(), snapshot, 10.0, 10.0, 0.7)
     assert [reason.code for reason in why] == ["no_latency_claim"]
+
+
+HOLDING = """
+from perfopt.plugin import DeclineCode, OptimizationType, decline
+from perfopt.testing.examples import ExamplePlugin, PeakStrategy
+
+COST = OptimizationType.COST_OPTIMIZATION
+
+
+class Cheap(PeakStrategy):
+    name, optimization_type, metrics = "cheap", COST, ("cpu_cores",)
+
+
+class Unsure(PeakStrategy):
+    name, holds, metrics = "unsure", ("cpu_request",), ("cpu_cores", "oom_kills")
+
+    def propose(self, context):
+        reason = "There are 20 h of history."
+        return decline(self.optimization_type, DeclineCode.SHORT_HISTORY, reason, holds=self.holds)
+
+
+class Certain(PeakStrategy):
+    name, holds = "certain", ("cpu_request",)
+
+
+class OfLimits(Unsure):
+    holds = ("cpu_limit",)
+
+
+UNSURE = ExamplePlugin(Cheap(), Unsure())
+CERTAIN = ExamplePlugin(Cheap(), Certain())
+BOTH = ExamplePlugin(Cheap(), Certain(), Unsure())
+OF_LIMITS = ExamplePlugin(Cheap(), OfLimits())
+"""
+COST = (OptimizationType.COST_OPTIMIZATION,)
+
+
+def cost_of(install, start, plugin):
+    install("holding", {"holding": f"holding:{plugin}"}, files={"holding.py": HOLDING})
+    engine = start(deadline_seconds=20)
+    return engine, engine.analyze(make_snapshot(), COST, WEEK)
+
+
+def test_an_abstention_binds_a_type_that_is_asked_alone(install, start):
+    engine, result = cost_of(install, start, "UNSURE")
+    assert result.recommendations == ()
+    (declined,) = result.declined
+    assert declined.code is DeclineCode.LOW_CONFIDENCE
+    assert "RESOURCE_OPTIMIZATION abstains from that: There are 20 h of history." in declined.reason
+    assert engine.analyze(make_snapshot(), COST, WEEK, only="holding/cheap").recommendations == ()
+    assert "oom_kills" in engine.metrics(COST)
+    assert "oom_kills" not in engine.metrics(())
+
+
+@pytest.mark.parametrize("plugin", ["CERTAIN", "BOTH", "OF_LIMITS"])
+def test_a_type_asked_alone_is_free_where_its_sizes_are_not_held(install, start, plugin):
+    _, result = cost_of(install, start, plugin)
+    assert only(result).plugin == "holding/cheap"
+    assert result.declined == ()

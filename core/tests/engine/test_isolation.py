@@ -9,9 +9,11 @@ from datetime import timedelta
 
 import psutil
 import pytest
+from first_party import FIRST_PARTY
 
+from perfopt.config.loading import Config, EngineConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.engine import messages
+from perfopt.engine import Engine, messages
 from perfopt.engine.child import ChildProcess
 from perfopt.engine.isolation import EngineClosedError
 from perfopt.testing import make_snapshot
@@ -261,3 +263,32 @@ PLUGIN = ExamplePlugin(PeakStrategy())
     assert [one.code for one in result.declined] == ["strategy_failed"]
     assert [one.code for one in result.warnings if one.code == "merge_failed"]
     assert error in result.declined[0].reason
+
+
+@pytest.fixture
+def opened(install):
+    """An engine as users open it, on one process."""
+    install("good", {"good": "perfopt.testing.examples:PEAK"})
+    limits = EngineConfig(processes=1, memory_limit_mib=300, disabled_plugins=tuple(FIRST_PARTY))
+    with Engine.open(Config(engine=limits)) as engine:
+        yield engine
+
+
+def test_the_process_that_loaded_the_plugins_is_the_first_worker(opened):
+    (loaded,) = engine_workers()
+    result = opened.analyze(make_snapshot(), RESOURCE, WEEK)
+    assert len(result.recommendations) == 1
+    assert [worker.pid for worker in engine_workers()] == [loaded.pid]
+
+
+def test_a_first_worker_that_ended_before_its_use_is_replaced(opened):
+    (loaded,) = engine_workers()
+    loaded.kill()
+    loaded.wait(10)
+    result = opened.analyze(make_snapshot(), RESOURCE, WEEK)
+    assert (len(result.recommendations), result.warnings) == (1, ())
+
+
+def test_an_engine_that_was_never_used_leaves_no_process(opened):
+    opened.close()
+    assert engine_workers() == []

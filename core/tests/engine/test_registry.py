@@ -57,6 +57,16 @@ def test_a_plugin_is_shown_with_name_version_and_types(install):
         ("perfopt.testing.bad:UNPICKLABLE", {}, "perfopt", "can't be pickled"),
         ("perfopt.testing.bad:BAD_NAME", {}, "perfopt", "not of the form"),
         ("perfopt.testing.bad:UNKNOWN_METRIC", {}, "perfopt", "happiness"),
+        (
+            "greedy:greedy",
+            {
+                "greedy.py": "from perfopt.testing.examples import *\n"
+                'class Greedy(PeakStrategy):\n    holds = ("replicas",)\n'
+                "greedy = ExamplePlugin(Greedy())"
+            },
+            "perfopt",
+            "has holds that are not a sequence of cpu_request",
+        ),
     ],
 )
 def test_a_broken_plugin_is_shown_and_the_good_one_loads(install, target, files, requires, said):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
-from perfopt.evaluation.resources import score_resources
+from perfopt.evaluation.resources import changed_quantities, score_resources
 from perfopt.metrics.need import five_minute_means, smallest_cpu_request, smallest_memory_request
 from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
 
@@ -112,6 +112,12 @@ def test_a_series_without_memory_is_scored_on_cpu():
 
 def test_a_state_that_sets_nothing_measured_is_not_scored():
     assert not score_resources(target(memory=100 * MIB), window(np.full(10, 0.2))).scored
+
+
+def test_rounding_of_what_was_measured_is_no_change():
+    measured = target(cpu=0.20000000298)
+    assert changed_quantities(target(cpu=0.2), measured) is None
+    assert changed_quantities(target(cpu=0.201), measured) == target(cpu=0.201)
 
 
 def test_waste_is_summed_over_containers_and_each_must_be_safe():

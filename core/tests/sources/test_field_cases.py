@@ -182,6 +182,15 @@ async def test_queries_are_cut_to_what_a_server_takes(field_url):
     assert np.nanmedian(cut.service["requests_per_second"]) == pytest.approx(100, rel=0.01)
 
 
+async def test_more_samples_than_may_be_are_refused_before_they_are_read(field_url):
+    found = await read(field_url, "names", step_seconds=60, max_samples=10_000)
+    assert np.nanmax(hottest(found["app"], "memory_bytes")) == 300 * MI
+    refused = found["short"].error
+    assert "short has 2 pods: at 5,760 steps these are 11,520 samples" in refused.message
+    assert "at most 10,000 are read" in refused.message
+    assert "max_samples" in refused.remedy
+
+
 class Refuses(httpx.AsyncHTTPTransport):
     """Takes no range query over more than half a day."""
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from perfopt.config import Config
-from perfopt.errors import NotFoundError, SourceError
+from perfopt.config.loading import FilesConfig
+from perfopt.errors import InvalidInputError, NotFoundError, SourceError
 from perfopt.sources.factory import open_source
 
 TIMES = [datetime(2026, 11, 1, 0, minute, tzinfo=UTC) for minute in (0, 5, 10)]
@@ -122,7 +123,7 @@ async def test_a_column_of_the_wrong_type(tmp_path, column, wrong, says):
         (CSV.replace("0.1", "much"), "value", "invalid value 'much'"),
         (CSV.replace("T00:00:00Z", " noon"), "timestamp", "invalid value '2026-11-01 noon'"),
         (CSV.replace("00Z", "00"), "timestamp", "zone offset"),
-        (CSV + "vm,2026-11-01T00:05:00Z\n", None, "Expected 4 columns, got 2"),
+        (CSV + "vm,2026-11-01T00:05:00Z\n", "source", "Expected 4 columns, got 2"),
     ],
 )
 async def test_a_wrong_csv(tmp_path, text, column, says):
@@ -134,9 +135,24 @@ async def test_a_wrong_csv(tmp_path, text, column, says):
 
 
 async def test_what_does_not_exist(tmp_path):
-    assert "does not exist" in str(await refusal(tmp_path / "none.parquet"))
+    for name in ("none.parquet", "none.csv", "none.csv.gz"):
+        with pytest.raises(NotFoundError, match=rf"^source: The file .*{name} does not exist"):
+            open_source(str(tmp_path / name), Config())
     with pytest.raises(NotFoundError, match="is no configured source, no URL and no file"):
         open_source("none", Config())
+
+
+async def test_configured_files_that_are_gone_are_a_fault_of_the_source(tmp_path):
+    config = Config(sources={"prod": FilesConfig(paths=str(tmp_path / "none.parquet"))})
+    with pytest.raises(SourceError, match=r"^source: The file .* does not exist"):
+        await open_source("prod", config).latest()
+
+
+def test_yaml_in_place_of_metrics_names_the_option_it_belongs_to(tmp_path):
+    path = tmp_path / "services.yaml"
+    path.write_text("services: {}\n")
+    with pytest.raises(InvalidInputError, match=r"^source: .* Give a services file as --services"):
+        open_source(str(path), Config())
 
 
 async def test_a_directory_without_samples(tmp_path):

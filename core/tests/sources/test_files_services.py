@@ -33,15 +33,16 @@ HEAD = "services:\n  web:\n"
         ),
         (
             HEAD + "    replicas: three\n",
-            "services.web.replicas: Expected `int | null`, got `str`. (FILE:3) Correct the value.",
+            "services.web.replicas: Expected integer, 0 to 100000, got text. (FILE:3) Correct the value.",
         ),
         (
             HEAD + "    class: important\n",
-            "services.web.class: Invalid enum value 'important'. (FILE:3) Correct the value.",
+            "services.web.class: 'important' is not allowed: expected one of critical, standard, batch."
+            " (FILE:3) Correct the value.",
         ),
         (
             HEAD + "    slo: {latency_ms: 250, quantile: 99}\n",
-            "services.web.slo.quantile: Expected `float` < 1.0. (FILE:3) Correct the value.",
+            "services.web.slo.quantile: Expected number, above 0, below 1. (FILE:3) Correct the value.",
         ),
         (
             HEAD + "    hpa: {min_replicas: 5, max_replicas: 2}\n",
@@ -54,11 +55,11 @@ HEAD = "services:\n  web:\n"
         ),
         (
             HEAD + "    hpa: {min_replicas: 5}\n",
-            "services.web.hpa: Object missing required field `max_replicas`. (FILE:3) Correct the value.",
+            "services.web.hpa: The field 'max_replicas' is missing. (FILE:3) Add it.",
         ),
         (
             HEAD + "    - replicas\n",
-            "services.web: Expected `object`, got `array`. (FILE:2) Correct the value.",
+            "services.web: Expected mapping, got list. (FILE:2) Correct the value.",
         ),
         (
             "service:\n  web: {}\n",
@@ -83,19 +84,22 @@ HEAD = "services:\n  web:\n"
         ),
         (
             "price_books:\n  onprem: {currency: EUR, cpu_core_hour: -1, memory_gib_hour: 0}\n",
-            "price_books.onprem.cpu_core_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+            "price_books.onprem.cpu_core_hour: Expected number, above 0, at most 1000000."
+            " (FILE:2) Correct the value.",
         ),
         (
             "price_books:\n  onprem: {currency: EUR, cpu_core_hour: .nan, memory_gib_hour: 0.1}\n",
-            "price_books.onprem.cpu_core_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+            "price_books.onprem.cpu_core_hour: Expected number, above 0, at most 1000000."
+            " (FILE:2) Correct the value.",
         ),
         (
             "price_books:\n  onprem: {currency: EUR, cpu_core_hour: 0.1, memory_gib_hour: 0}\n",
-            "price_books.onprem.memory_gib_hour: Expected `float` > 0.0. (FILE:2) Correct the value.",
+            "price_books.onprem.memory_gib_hour: Expected number, above 0, at most 1000000."
+            " (FILE:2) Correct the value.",
         ),
         (
             HEAD + "    hpa: {max_replicas: 0}\n",
-            "services.web.hpa.max_replicas: Expected `int` >= 1. (FILE:3) Correct the value.",
+            "services.web.hpa.max_replicas: Expected integer, 1 to 100000. (FILE:3) Correct the value.",
         ),
         (
             HEAD + "    requests: {cpu: 2}\n    limits: {cpu: 1}\n",
@@ -173,7 +177,7 @@ def test_a_price_book_that_nobody_knows(tmp_path):
     path = tmp_path / "services.yaml"
     path.write_text(f"price_books:\n  onprem: {BOOK}}}\n{HEAD}    price_book: onprim\n")
     with pytest.raises(InvalidInputError) as caught:
-        open_source("x.parquet", Config(), path)
+        open_source(str(tmp_path), Config(), path)
     assert str(caught.value).replace(str(path), "FILE") == (
         "services.web.price_book: There is no price book 'onprim'. (FILE:5) Did you mean 'onprem'?"
     )

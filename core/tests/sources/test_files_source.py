@@ -206,13 +206,22 @@ async def test_no_sample_in_the_period_fails_that_workload_only_and_says_where_i
 FRACTIONS = [*rows("job", "cpu_fraction", [0.25, 0.5]), *rows("job", "memory_fraction", [0.5, 0.25])]
 
 
+async def test_samples_that_are_all_unusable_are_told_from_other_metrics(tmp_path):
+    lost = [*rows("job", "cpu_cores", [float("inf"), float("nan")]), *rows("job", "other", [1.0, 2.0])]
+    path = write(tmp_path / "job.parquet", lost)
+    got = await snapshot(source(path), "job", START, START + 2 * STEP)
+    assert got.error.explained == (
+        "All samples of cpu_cores of job in the period are NaN, infinite or implausible."
+        " Correct the values in the files."
+    )
+
+
 async def test_fractions_need_a_capacity_and_the_user_is_told(tmp_path):
     path = write(tmp_path / "job.parquet", FRACTIONS)
     got = await snapshot(source(path), "job", START, START + 2 * STEP)
     assert got.workload.state.basis is Basis.UNKNOWN
     assert str(got.error).startswith(
-        "job has none of the metrics that this analysis reads (cpu_cores, memory_bytes),"
-        " but cpu_fraction, memory_fraction."
+        "job has cpu_fraction, memory_fraction only, and this analysis reads cpu_cores, memory_bytes."
     )
     assert "state capacity.cpu in the services file" in str(got.error)
     assert "state capacity.memory in the services file" in str(got.error)

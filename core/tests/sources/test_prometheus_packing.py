@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.metrics.snapshot import PodSeries
-from perfopt.sources.prometheus.packing import in_rows
+from perfopt.sources.prometheus.packing import PodRows
 
 SIZE = 24
 lives = st.lists(
@@ -24,10 +24,17 @@ def series_of(spans):
     return PodSeries(names, values), lifetimes
 
 
+def packed(before, lifetimes):
+    after = PodRows(lifetimes).series(before.pods, SIZE)
+    for pod, values in zip(before.pods, before.values, strict=True):
+        after.add(pod, values)
+    return after.done()
+
+
 @given(lives)
 def test_each_step_holds_the_same_values_in_the_fewest_rows(spans):
     before, lifetimes = series_of(spans)
-    after = in_rows({("main", "cpu_cores"): before}, lifetimes)["main", "cpu_cores"]
+    after = packed(before, lifetimes)
     for step in range(SIZE):
         expected = before.values[:, step][np.isfinite(before.values[:, step])]
         found = after.values[:, step][np.isfinite(after.values[:, step])]
@@ -37,12 +44,19 @@ def test_each_step_holds_the_same_values_in_the_fewest_rows(spans):
     assert list(after.pods) == sorted(set(after.pods))
 
 
-def test_a_row_is_named_for_its_first_pod_in_all_metrics():
+def test_a_row_is_named_for_its_first_pod():
     before, lifetimes = series_of([(0, 10), (10, 24)])
-    metrics = {("main", "cpu_cores"): before, ("main", "memory_bytes"): before}
-    assert {one.pods for one in in_rows(metrics, lifetimes).values()} == {("pod-00",)}
+    assert packed(before, lifetimes).pods == ("pod-00",)
 
 
 def test_pods_that_lived_at_the_same_time_keep_their_rows():
     before, lifetimes = series_of([(0, 11), (10, 24)])
-    assert in_rows({("main", "cpu_cores"): before}, lifetimes)["main", "cpu_cores"] is before
+    after = packed(before, lifetimes)
+    assert after.pods == before.pods
+    np.testing.assert_array_equal(after.values, before.values)
+
+
+def test_a_metric_that_some_pods_have_has_rows_for_these_only():
+    before, lifetimes = series_of([(0, 10), (0, 24), (10, 24)])
+    some = PodSeries(before.pods[1:], before.values[1:])
+    assert packed(some, lifetimes).pods == ("pod-01", "pod-02")

@@ -7,9 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfopt.plugin import ServiceClass
-from perfopt_cost.availability import fewest, survivors
+from perfopt.testing import make_snapshot
+from perfopt_cost.availability import AvailabilityNeeds, availability_of, fewest, survivors
 
 THREE = ("eu-1a", "eu-1b", "eu-1c")
+
+
+@pytest.mark.parametrize(
+    ("kind", "running", "floor"),
+    [
+        (ServiceClass.CRITICAL, 1, 2),
+        (ServiceClass.CRITICAL, 5, 2),
+        (ServiceClass.STANDARD, 1, 1),
+        (ServiceClass.STANDARD, 2, 2),
+        (ServiceClass.STANDARD, 5, 2),
+        (ServiceClass.BATCH, 5, 1),
+    ],
+)
+def test_the_class_of_a_service_says_how_many_replicas_it_keeps(kind, running, floor):
+    def of(*zones):
+        return availability_of(
+            msgspec.structs.replace(make_snapshot().workload, service_class=kind, zones=zones), running
+        )
+
+    critical = kind is ServiceClass.CRITICAL
+    assert of(*THREE) == AvailabilityNeeds(floor, 3, True, critical)
+    assert of() == AvailabilityNeeds(floor, 2, False, critical)  # two zones where none is known
+    assert of("eu-1a") == AvailabilityNeeds(floor, 1, True, False)
+    assert of(*THREE).spread is (floor > 1)
+    assert not of("eu-1a").spread
 
 
 def reason(proposal, code):

@@ -1,20 +1,24 @@
 """Sizes, requests and limits of COST, by figures known by hand."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import Container, WorkloadState
+from perfopt.plugin import Container, NodeType, PriceBook, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_cost.allowed import AllowedChanges
 from perfopt_cost.availability import AvailabilityNeeds
 from perfopt_cost.calibration import DemandBound
 from perfopt_cost.demand import ContainerDemand
-from perfopt_cost.hours import HOURS, KINDS
+from perfopt_cost.hours import HOURS, KINDS, SchedulePeriod, whole
 from perfopt_cost.options import (
     CandidateSizes,
     container_of,
     memory_for_load,
     needed_alive,
+    optimization_model,
     sizes_of,
     whole_mebibytes,
     whole_millicores,
@@ -95,6 +99,90 @@ def test_at_most_sixteen_numbers_of_replicas_are_tried():
     wide = sizes_of(context_of(cpu_request_cores=200.0), [need()], allowed(running=100, floor=1, least=10))
     counts = np.unique(wide.for_cpu)
     assert (counts.size, counts[0], counts[-1]) == (16, 10, 100)
+
+
+def test_a_container_that_the_state_does_not_name_is_sized_by_its_need():
+    state = WorkloadState(containers=(Container(name="other"),), replicas=4)
+    sizes = sizes_of(make_context(make_snapshot(state=state)), [need(seen=1.6)], allowed())
+    assert sorted(set(zip(sizes.for_cpu.tolist(), sizes.cpu[0].tolist(), strict=True))) == [
+        (2, 2.0),
+        (3, 1.334),
+        (4, 1.0),
+    ]
+    held = sizes_of(make_context(make_snapshot(state=state)), [need()], allowed(cpu=False, memory=False))
+    assert set(held.cpu[0].tolist()) == set(held.memory[0].tolist()) == {0.0}
+
+
+MEDIUM = NodeType(name="medium", cores=8, memory_bytes=32 * 1024 * MIB, price_hour=0.32, spot_price_hour=0.08)
+SMALL = NodeType(name="small", cores=2, memory_bytes=8 * 1024 * MIB, price_hour=0.10)
+BOOK = PriceBook(name="test", currency="EUR", cpu_core_hour=0.02, memory_gib_hour=0.005)
+
+
+def model(choice, *, given=None, book=BOOK, periods=None, **changes):
+    context = replace(context_of(cpu_request_cores=1.0), price_book=book)
+    given = given or need()
+    made, places = optimization_model(context, [given], allowed(**changes), choice, periods or whole(context))
+    return made, places
+
+
+def choices(*sizes, for_memory=1.0):
+    """Sizes of one container: (cores, MiB)."""
+    cpu, memory = np.array(sizes, dtype=float).T
+    least = np.full(cpu.size, for_memory)
+    return CandidateSizes(cpu[None], memory[None] * MIB, least, least)
+
+
+def test_replicas_of_a_size_carry_the_load_exactly():
+    # 4 replicas of 1 core: 4 cores in all.
+    made, _ = model(choices((1.0, 100), (0.999, 100), (2.0, 100), (3.0, 100), (0.0, 100)), least=1)
+    assert made.least.tolist() == [[4, 5, 2, 2, 400]]
+    assert (made.most, made.spot_share, made.steady) == (4, 0.0, 0)
+    held, _ = model(choices((1.0, 100)), least=1, floor=7)
+    assert (held.least.tolist(), held.most) == ([[7]], 7)
+    fixed, _ = model(choices((3.0, 100)), replicas=False)
+    assert fixed.least.tolist() == [[4]]
+    by_memory, _ = model(choices((3.0, 100), for_memory=6.0), least=1)
+    assert by_memory.least.tolist() == [[6]]
+
+
+def test_a_quieter_hour_is_narrowed_by_as_much_as_its_load_falls():
+    shape = np.ones((KINDS, HOURS))
+    shape[0, :8] = 0.5
+    night = np.zeros(KINDS * HOURS, bool)
+    night[:8] = True
+    periods = [SchedulePeriod(night, 40.0), SchedulePeriod(~night, 128.0)]
+    given = replace(need(), shape=shape)
+    made, _ = model(choices((1.0, 100), (9.0, 100)), given=given, periods=periods, least=4)
+    assert made.least.tolist() == [[2, 2], [4, 4]]
+    assert made.hours.tolist() == [40.0, 128.0]
+
+
+def test_without_node_types_there_is_one_place_at_the_books_price():
+    made, places = model(choices((1.0, 1024), (2.0, 2048)))
+    assert places == (None,)
+    np.testing.assert_allclose(made.demand_price, [[0.025], [0.05]])
+    assert made.spot_price.shape == (2, 1)
+    assert np.isnan(made.spot_price).all()
+    nowhere = msgspec.structs.replace(BOOK, node_types=(SMALL,))
+    assert model(choices((4.0, 1024)), book=nowhere)[1] == (None,)
+
+
+def test_a_place_costs_its_share_of_a_node_where_a_replica_fits():
+    book = msgspec.structs.replace(BOOK, node_types=(MEDIUM, SMALL))
+    made, places = model(
+        choices((1.0, 1024), (2.0, 1024), (4.0, 1024), (9.0, 1024)), book=book, spot_share=0.5
+    )
+    assert places == (MEDIUM, SMALL)
+    # The cheapest place costs what the book says: 0.04 an hour a core on medium, 0.05 on small.
+    np.testing.assert_allclose(
+        made.demand_price,
+        [[0.025, 0.03125], [0.045, 0.05625], [0.085, np.nan], [np.nan, np.nan]],
+    )
+    np.testing.assert_allclose(
+        made.spot_price, [[0.00625, np.nan], [0.01125, np.nan], [0.02125, np.nan], [np.nan, np.nan]]
+    )
+    none, _ = model(choices((1.0, 1024)), book=book)
+    assert np.isnan(none.spot_price).all()  # spot is not allowed
 
 
 def sizes(cpu=1.0, memory=100 * MIB, at_peak=2.0):

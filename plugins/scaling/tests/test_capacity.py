@@ -10,6 +10,8 @@ from perfopt.capacity import ReplicaLoad, ServiceParameters
 from perfopt.capacity.surrogate import shipped_surrogate
 from perfopt.plugin import Container, Slo, WorkloadState
 from perfopt.testing import make_context, make_snapshot
+from perfopt_scaling.capacity import capacity
+from perfopt_scaling.demand import total_demand
 from perfopt_scaling.strategy import ScalingStrategy
 
 DAY, REPLICAS, LIMIT, CPU = 288, 4, 0.5, 0.004
@@ -65,3 +67,54 @@ def test_a_tighter_objective_runs_more_replicas(tight):
 def test_load_that_hardly_varies_tells_no_law_and_what_was_seen_counts():
     found = learnt(asked(60.0, low=0.95))
     assert found.data["objective_by"] in ("seen", None)
+
+
+def growing(cores, *, level=1.0, held=0.0, startup="300"):
+    """Returns what a replica of 1 core carries where demand in total was this, in steps of 5 minutes."""
+    cores = np.asarray(cores, dtype=float)
+    main = Container(name="main", cpu_request_cores=1.0, memory_request_bytes=2**29)
+    found = make_snapshot(
+        {"main": {"cpu_cores": cores}},
+        service={"replicas": np.ones(cores.size)},
+        state=WorkloadState(containers=(main,), replicas=1),
+    )
+    workload = msgspec.structs.replace(found.workload, annotations={"perfopt.io/startup-seconds": startup})
+    context = make_context(replace(found, workload=workload))
+    return capacity(context, total_demand(context), level, np.full(cores.size, held))
+
+
+def flat(*changes, days=3):
+    cores = np.full(days * DAY, 2.0)
+    for step, value in changes:
+        cores[step:] = value
+    return cores
+
+
+@pytest.mark.parametrize(
+    ("startup", "growth"),
+    [("300", 1.5), ("301", 2.25), ("600", 2.25)],  # the second rise comes a step after the first
+)
+def test_growth_is_how_demand_rises_while_a_replica_starts(startup, growth):
+    found = growing(flat((100, 3.0), (101, 4.5), (102, 2.0)), startup=startup)
+    assert found.growth == pytest.approx(growth)
+    assert found.busy == pytest.approx(1 / (found.growth * 1.1))
+
+
+def test_an_autoscaler_aims_no_higher_than_three_quarters_and_no_lower_than_three_tenths():
+    steady = growing(flat())
+    assert (steady.growth, steady.busy) == (1.0, 0.75)
+    wild = growing(flat((100, 40.0), (101, 2.0)))
+    assert (wild.growth, wild.busy) == (20.0, 0.30)
+
+
+def test_what_a_plan_held_anyway_and_jumps_from_idle_do_not_count():
+    assert growing(flat((100, 3.0), (101, 2.0)), held=3.0).growth == 1.0
+    assert growing(flat((100, 3.0), (101, 2.0)), held=2.9).growth == 1.5
+    idle = flat((100, 0.1), (101, 0.8), (102, 2.0))
+    assert growing(idle).growth == 2.5  # 2 to 0.8; from 0.1 to 0.8 counts from a fifth of the median
+
+
+def test_a_service_that_stood_still_grew_from_what_it_did_before():
+    stopped = flat((100, 0.0), (101, 3.0), (102, 2.0))
+    assert growing(stopped).growth == 1.0
+    assert growing(np.zeros(3 * DAY)).growth == 1.0

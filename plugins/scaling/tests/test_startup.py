@@ -43,6 +43,17 @@ def test_the_annotation_goes_before_what_was_learnt(bench):
     assert "after 300 s, as the annotation perfopt.io/startup-seconds states" in reason.text
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1", 1), ("3600", 3600), ("0", None), ("3601", None), ("-5", None), ("1.5", None), ("\u0663", None)],
+)
+def test_an_annotation_counts_that_is_a_number_of_one_second_to_an_hour(bench, text, seconds):
+    found = startup(with_workload(bench.snapshot(), annotations={"perfopt.io/startup-seconds": text}))
+    assert (found.seconds, found.basis) == (
+        (ASSUMED_SECONDS, "assumed") if seconds is None else (seconds, "stated")
+    )
+
+
 def test_without_any_start_two_minutes_are_taken_and_said_to_be(bench):
     reason = said(bench.ask())
     assert f"taken to be ready after {ASSUMED_SECONDS} s: no start of its pods was seen" in reason.text

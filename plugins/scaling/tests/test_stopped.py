@@ -68,3 +68,15 @@ def test_a_first_part_of_a_block_is_left_out():
     grid = grid_of(14)
     stopped = np.ones(grid.size, bool)
     assert stopped_blocks(stopped[4:], grid, STEPS, 7 * A_DAY).all()
+
+
+def test_a_quiet_weekend_says_nothing_of_the_block_before_on_weekdays():
+    grid = grid_of(14)
+    seconds = grid.epoch_seconds()
+    half_hour, weekend = seconds % 86_400 // 1800, (seconds // 86_400 + 3) % 7 >= 5
+    stopped = ~((half_hour == 20) & ~weekend)  # runs from 10:00 to 10:30 on weekdays
+    found = stopped_blocks(stopped, grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
+    assert not found[:5, 20].any()
+    assert found[5:, 20].all()
+    assert found[:, 19].all()
+    assert found[:, 21].all()

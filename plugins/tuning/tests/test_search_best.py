@@ -1,4 +1,4 @@
-"""The figures of search_report.py, on a few starts of the public test functions."""
+"""The figures of benchmarks/tuning_search.py, on a few starts of the public test functions."""
 
 import importlib.util
 import sys
@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).with_name("search_report.py")
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "tuning_search.py"
 
 
 @pytest.fixture(scope="module")
 def search():
-    sys.path.insert(0, str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("search_report", SCRIPT)
+    spec = importlib.util.spec_from_file_location("tuning_search", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
     return module
 
 

@@ -7,7 +7,10 @@ import click
 @click.option("--exit", "leave", is_flag=True, help="End when everything was shown; otherwise stay up.")
 @click.option("-v", "--verbose", is_flag=True, help="Every recommendation, reason and an event in full.")
 def demo(leave: bool, verbose: bool) -> None:
-    """Run the whole service on bundled samples: analyse, store, publish, and show the results."""
+    """Run the whole service on bundled samples.
+
+    Analyses, stores, publishes, and shows the results.
+    """
     from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.config import Config
     from perfopt_api.demo.samples import with_samples

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, load
 from perfopt.errors import UnavailableError
 
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 
 
-@click.group("events")
+@click.group("events", cls=SuggestingGroup)
 def events() -> None:
-    """Repairs the stream of events."""
+    """Repair the stream of events."""
 
 
 @events.command("republish")
 @config_option
 @click.option("--since", metavar="WHEN", help="Only events written since: an instant, or an age such as 7d.")
 def republish(config_file: Path | None, since: str | None) -> None:
-    """Rebuilds the stream from the outbox: each event under its own id, so none is there twice."""
+    """Rebuild the stream from the outbox.
+
+    Each event keeps its id, so none is there twice.
+    """
     from perfopt_api.settings import service_settings
 
     done = asyncio.run(_republish(service_settings(load(config_file)), _since(since)))

@@ -14,7 +14,10 @@ from perfopt.cli.options import config_option, load
 @click.option("--down", metavar="REVISION", help="Downgrade to this revision; `base` drops every table.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 unless the schema is right.")
 def migrate(config_file: Path | None, revision: str, down: str | None, check: bool) -> None:
-    """Brings the database to the schema of this version. Two runs at once wait for each other."""
+    """Bring the database to this version's schema.
+
+    Two runs at once wait for each other.
+    """
     from perfopt_api.settings import service_settings
     from perfopt_api.store import schema
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load, settings_option
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def replay_options[F: Callable[..., Any]](command: F) -> F:
     return command
 
 
-@click.group("model")
+@click.group("model", cls=SuggestingGroup)
 def model() -> None:
-    """Registers models, replays them against the active one, promotes the better, and goes back."""
+    """Register, compare, promote and roll back models."""
 
 
 @model.command("register")
@@ -54,7 +55,7 @@ def model() -> None:
 @by_option
 @config_option
 def register(file: Path, kind: str | None, by: str | None, config_file: Path | None) -> None:
-    """Stores a model file as a candidate. The same content again is the same version."""
+    """Store a model file as a candidate. The same content again is the same version."""
     from perfopt.engine import Engine
     from perfopt.engine.models import read_model_file
 
@@ -72,7 +73,7 @@ def register(file: Path, kind: str | None, by: str | None, config_file: Path | N
 @format_option("table", "json")
 @config_option
 def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
-    """Lists what is registered, newest first."""
+    """List what is registered, newest first."""
     from perfopt.cli.output.render import to_json
     from perfopt_api.registry.text import models_table
 
@@ -85,7 +86,10 @@ def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
 @kind_option
 @config_option
 def show(version: int, kind: str | None, config_file: Path | None) -> None:
-    """Prints one model with its card and the figures of its last replay, as JSON."""
+    """Print one model as JSON.
+
+    With its card and the figures of its last replay.
+    """
     from perfopt.cli.output.render import to_json
 
     async def run(models: "PostgresModels") -> "RegisteredModel":
@@ -105,7 +109,7 @@ def show(version: int, kind: str | None, config_file: Path | None) -> None:
 def compare(
     version: int, against: int | None, kind: str | None, form: str, config_file: Path | None, **asked: Any
 ) -> None:
-    """Replays a model against the active one, and changes nothing."""
+    """Replay a model against the active one."""
     from perfopt.cli.output.render import to_json
     from perfopt_api.registry.promotion import contenders
     from perfopt_api.registry.text import replay_table
@@ -128,7 +132,9 @@ def compare(
 @config_option
 @settings_option
 def promote(version: int, kind: str | None, by: str | None, config_file: Path | None, **asked: Any) -> None:
-    """Replays a model against the active one, and makes it active when it is better.
+    """Make a model active if it is better.
+
+    It is replayed against the active one first.
 
     Better is: accuracy higher at no more waste, or accuracy not lower and waste lower, each by the 95 %
     interval over services, without abstaining more often. Otherwise it exits with 1 and the figures, which
@@ -159,7 +165,10 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
 @by_option
 @config_option
 def rollback(kind: str | None, by: str | None, config_file: Path | None) -> None:
-    """Makes active again what was active before the last promotion; again, the one before that."""
+    """Go back to what was active before.
+
+    Undoes the last promotion; again, the one before that.
+    """
 
     async def run(models: "PostgresModels") -> "tuple[RegisteredModel, RegisteredModel | None]":
         return await models.rollback(await _kind(models, kind), by or _user())

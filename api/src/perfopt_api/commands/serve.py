@@ -37,7 +37,7 @@ def serve(
     embedded: bool,
     data_dir: Path | None,
 ) -> None:
-    """Serves the REST API until SIGINT or SIGTERM.
+    """Serve the REST API until SIGINT or SIGTERM.
 
     Jobs are done by `perfopt worker`, which is a process of its own; with --embedded it is started too.
     """

@@ -12,7 +12,9 @@ from perfopt.cli.options import config_option, load, settings_option
 @config_option
 @settings_option
 def worker(config_file: Path | None) -> None:
-    """Analyses what is asked of the API, and publishes the events. Run as many as you need.
+    """Run queued analyses and publish events.
+
+    Run as many workers as you need.
 
     It stops on SIGTERM within ten seconds: what is not finished goes to another worker.
     """

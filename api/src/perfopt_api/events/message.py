@@ -2,22 +2,50 @@
 
 import string
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from perfopt.domain.event import (
+    APPLIED_TYPE,
+    DEMOTED_TYPE,
     EVENT_TYPE,
+    ROLLED_BACK_TYPE,
+    STATUS_TYPE,
     WITHDRAWN_TYPE,
+    OptimizationApplied,
+    OptimizationJobStatusChanged,
     OptimizationRecommendationData,
     OptimizationRecommendationGenerated,
     OptimizationRecommendationWithdrawn,
+    OptimizationRolledBack,
+    OptimizationStrategyDemoted,
 )
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
 
 SUBJECT_PREFIX = "quantivista.optimization.recommendation_generated"
 WITHDRAWN_PREFIX = "quantivista.optimization.recommendation_withdrawn"
+STATUS_PREFIX = "quantivista.optimization.job_status_changed"
+APPLIED_PREFIX = "quantivista.optimization.applied"
+ROLLED_BACK_PREFIX = "quantivista.optimization.rolled_back"
+DEMOTED_PREFIX = "quantivista.optimization.strategy_demoted"
+PREFIXES = (
+    SUBJECT_PREFIX,
+    WITHDRAWN_PREFIX,
+    STATUS_PREFIX,
+    APPLIED_PREFIX,
+    ROLLED_BACK_PREFIX,
+    DEMOTED_PREFIX,
+)
+"""Of every subject that the stream of events keeps."""
+JobEvent = OptimizationJobStatusChanged | OptimizationApplied | OptimizationRolledBack
+_JOB_EVENTS: dict[type, tuple[str, str]] = {
+    OptimizationJobStatusChanged: (STATUS_PREFIX, STATUS_TYPE),
+    OptimizationApplied: (APPLIED_PREFIX, APPLIED_TYPE),
+    OptimizationRolledBack: (ROLLED_BACK_PREFIX, ROLLED_BACK_TYPE),
+}
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
 
 
@@ -83,11 +111,38 @@ def withdrawal_message(
     return _message(body, subject, WITHDRAWN_TYPE, body.recommendation_id, base_url)
 
 
+def job_message(happened: JobEvent, base_url: str | None = None) -> EventMessage:
+    """Builds the event of a job.
+
+    Args:
+        happened: the body but for `details_url`.
+        base_url: the public address of the API, for `details_url`.
+    """
+    body = msgspec.structs.replace(happened, details_url=_job_url(base_url, happened.job_id))
+    prefix, kind = _JOB_EVENTS[type(body)]
+    subject = f"{prefix}.{_token(body.optimization_type)}.{_token(body.service_name)}"
+    return _message(body, subject, kind, body.job_id, base_url)
+
+
+def demotion_message(demoted: OptimizationStrategyDemoted, base_url: str | None = None) -> EventMessage:
+    """Builds the event of a strategy that is only advice from now on."""
+    subject = f"{DEMOTED_PREFIX}.{_token(demoted.strategy)}.{_token(demoted.service_class)}"
+    return _message(demoted, subject, DEMOTED_TYPE, demoted.strategy, base_url)
+
+
+class _EventBody(Protocol):
+    @property
+    def event_id(self) -> str: ...
+
+    @property
+    def timestamp(self) -> str: ...
+
+
 def _message(
-    body: OptimizationRecommendationGenerated | OptimizationRecommendationWithdrawn,
+    body: _EventBody,
     subject: str,
     kind: str,
-    recommendation_id: str,
+    about: str,
     base_url: str | None,
 ) -> EventMessage:
     headers = {
@@ -98,7 +153,7 @@ def _message(
         "ce-source": base_url or "urn:quantivista:perfopt",
         "ce-type": kind,
         "ce-time": body.timestamp,
-        "ce-subject": recommendation_id,
+        "ce-subject": about,
     }
     return EventMessage(
         event_id=UUID(body.event_id), subject=subject, headers=headers, payload=msgspec.json.encode(body)
@@ -120,3 +175,7 @@ def _details_url(base_url: str | None, recommendation_id: str) -> str | None:
     if base_url is None:
         return None
     return f"{base_url.rstrip('/')}/api/v1/optimization/recommendations/{recommendation_id}"
+
+
+def _job_url(base_url: str | None, job_id: str) -> str | None:
+    return None if base_url is None else f"{base_url.rstrip('/')}/api/v1/optimization/jobs/{job_id}"

@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from perfopt.errors import InvalidInputError, UnavailableError
-from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX
+from perfopt_api.events.message import PREFIXES
 
 REQUEST_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
@@ -159,8 +159,8 @@ def event_stream(name: str, replicas: int) -> StreamConfig:
     """The stream of events."""
     return StreamConfig(
         name=name,
-        description="Recommendations of perfopt as they are made",
-        subjects=[f"{SUBJECT_PREFIX}.>", f"{WITHDRAWN_PREFIX}.>"],
+        description="Recommendations of perfopt, and what became of them",
+        subjects=[f"{prefix}.>" for prefix in PREFIXES],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         num_replicas=replicas,

@@ -5,18 +5,44 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.event import (
+    APPLIED_TYPE,
+    DEMOTED_TYPE,
     EVENT_TYPE,
+    ROLLED_BACK_TYPE,
+    STATUS_TYPE,
     WITHDRAWN_TYPE,
+    OptimizationApplied,
+    OptimizationJobStatusChanged,
     OptimizationRecommendationGenerated,
     OptimizationRecommendationWithdrawn,
+    OptimizationRolledBack,
+    OptimizationStrategyDemoted,
 )
-from perfopt_api.events.message import SUBJECT_PREFIX, WITHDRAWN_PREFIX
+from perfopt_api.events.message import (
+    APPLIED_PREFIX,
+    DEMOTED_PREFIX,
+    ROLLED_BACK_PREFIX,
+    STATUS_PREFIX,
+    SUBJECT_PREFIX,
+    WITHDRAWN_PREFIX,
+)
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _EVENTS: tuple[tuple[str, type, str, str], ...] = (
     ("recommendationGenerated", OptimizationRecommendationGenerated, SUBJECT_PREFIX, EVENT_TYPE),
     ("recommendationWithdrawn", OptimizationRecommendationWithdrawn, WITHDRAWN_PREFIX, WITHDRAWN_TYPE),
+    ("jobStatusChanged", OptimizationJobStatusChanged, STATUS_PREFIX, STATUS_TYPE),
+    ("applied", OptimizationApplied, APPLIED_PREFIX, APPLIED_TYPE),
+    ("rolledBack", OptimizationRolledBack, ROLLED_BACK_PREFIX, ROLLED_BACK_TYPE),
+    ("strategyDemoted", OptimizationStrategyDemoted, DEMOTED_PREFIX, DEMOTED_TYPE),
 )
+_PARAMETERS = {DEMOTED_PREFIX: ("strategy", "service_class")}
+_MEANING = {
+    "optimization_type": "The type of the recommendation.",
+    "service_name": "The service.",
+    "strategy": "The strategy.",
+    "service_class": "The class of services.",
+}
 _HEADERS = {
     "Nats-Msg-Id": "The event's id; JetStream drops a second message of the same id within a day.",
     "content-type": "application/json",
@@ -24,7 +50,7 @@ _HEADERS = {
     "ce-id": "The event's id.",
     "ce-source": "The setting base_url, or urn:quantivista:perfopt.",
     "ce-time": "When the event was written, UTC.",
-    "ce-subject": "The recommendation's id.",
+    "ce-subject": "The id of the recommendation or the job, or the strategy.",
 }
 
 
@@ -71,12 +97,10 @@ def asyncapi_document(*, version: str, stream: str) -> dict[str, Any]:
 
 def _channel(body: type, prefix: str) -> dict[str, Any]:
     token = "All characters but [A-Za-z0-9_-] are percent-encoded."  # noqa: S105  a token of a subject
+    names = _PARAMETERS.get(prefix, ("optimization_type", "service_name"))
     return {
-        "address": f"{prefix}.{{optimization_type}}.{{service_name}}",
-        "parameters": {
-            "optimization_type": {"description": "The type of the recommendation."},
-            "service_name": {"description": f"The service. {token}"},
-        },
+        "address": f"{prefix}.{{{names[0]}}}.{{{names[1]}}}",
+        "parameters": {name: {"description": f"{_MEANING[name]} {token}"} for name in names},
         "messages": {body.__name__: {"$ref": f"#/components/messages/{body.__name__}"}},
     }
 

@@ -31,6 +31,7 @@ from perfopt_api.http.bodytime import BodyTimeout
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
 from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.http.requestlog import RequestLog
 
 # Parameters of handlers that are not of the address.
@@ -45,6 +46,7 @@ def create_app(ports: ApiPorts, lifespan: Sequence[Lifespan] = ()) -> Litestar:
         ports: what it works with.
         lifespan: entered before the first request and left after the last.
     """
+    rate = ports.settings.requests_per_second
     app = Litestar(
         route_handlers=[
             _api_router(),
@@ -62,7 +64,9 @@ def create_app(ports: ApiPorts, lifespan: Sequence[Lifespan] = ()) -> Litestar:
         middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
         openapi_config=openapi.openapi_config(),
         request_max_body_size=ports.settings.max_body_bytes,
-        state=State({"settings": ports.settings, "stop_waiting": ports.waiter.stop}),
+        state=State(
+            {"settings": ports.settings, "stop_waiting": ports.waiter.stop, "buckets": TokenBuckets(rate)}
+        ),
         lifespan=list(lifespan),
         logging_config=None,
         debug=False,

@@ -1,4 +1,4 @@
-"""Who asks: the bearer token names the requester. Without configured tokens the API is open."""
+"""Who asks, and how often: the bearer token names the requester. Without tokens the API is open."""
 
 import hmac
 from typing import Any
@@ -7,6 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from perfopt_api.http.errors import UnauthorizedError
+from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.settings import ServiceSettings
 
 _REMEDY = "Send `Authorization: Bearer <token>` with a token from the setting api_keys."
@@ -36,7 +37,15 @@ def requester_of(settings: ServiceSettings, authorization: str | None) -> str | 
 
 
 def require_requester(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Lets a request through whose token is known, and notes its holder on the connection."""
+    """Lets a request through whose token is known, and notes its holder on the connection.
+
+    Raises:
+        UnauthorizedError: the token is missing or wrong.
+        RateLimitedError: the holder, or where the API is open the address, asks too often.
+    """
     settings: ServiceSettings = connection.app.state.settings
     name = requester_of(settings, connection.headers.get("authorization"))
     connection.scope["user"] = name
+    buckets: TokenBuckets = connection.app.state.buckets
+    address = connection.client.host if connection.client else ""
+    buckets.take(f"key {name}" if name is not None else f"address {address}")

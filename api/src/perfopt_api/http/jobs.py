@@ -25,6 +25,7 @@ from perfopt_api.http.errors import IdempotencyKeyReusedError
 from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.preferences import preferred_wait
+from perfopt_api.http.requestlog import seconds_since_arrival
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
 _KEY = re.compile(r"[ -~]{1,255}")
@@ -48,8 +49,9 @@ async def new_job(
         await _enqueue(ports, job.job_id)
     wait = preferred_wait(prefer, timedelta(seconds=ports.settings.max_wait_seconds))
     if wait is not None and job.status is OptimizationStatus.ANALYZING:
+        left = wait - timedelta(seconds=seconds_since_arrival(request.scope))
         with contextlib.suppress(UnavailableError):  # the job is stored, so the answer is 202
-            job = await ports.waiter.wait_for_job(job.job_id, wait)
+            job = await ports.waiter.wait_for_job(job.job_id, left)
     if wait is not None and job.status is not OptimizationStatus.ANALYZING:
         headers["Preference-Applied"] = f"wait={int(wait.total_seconds())}"
         return Response(job, status_code=200, headers=headers)

@@ -66,7 +66,7 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
         },
     ),
 }
-_LISTING = (400, 401, 406, 503)
+_LISTING = (400, 401, 406, 429, 503)
 _PROBLEMS: dict[str, tuple[int, ...]] = {
     "analyze": (400, 401, 406, 408, 409, 413, 415, 422, 429, 503),
     "listJobs": _LISTING,
@@ -76,7 +76,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getFleet": _LISTING,
     "getScalingDemand": (*_LISTING, 404, 409),
     "getRecommendation": (*_LISTING, 404),
-    "applyRecommendation": (400, 401, 404, 406, 408, 409, 413, 415, 503),
+    "applyRecommendation": (400, 401, 404, 406, 408, 409, 413, 415, 429, 503),
     "listModels": _LISTING,
     "listPlugins": _LISTING,
     "live": (),
@@ -202,7 +202,7 @@ def _problem_response(status: int) -> dict[str, Any]:
         for code, kind in kinds.items()
     }
     headers = dict(_ID_HEADER)
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "string"}}
     return {
         "description": "; ".join(kind.title for kind in kinds.values()) + ".",

@@ -90,6 +90,9 @@ KINDS: dict[str, ProblemKind] = {
     "quota_exceeded": ProblemKind(
         429, "Quota exceeded", "Too many of your jobs are not finished: try again when some are."
     ),
+    "rate_limited": ProblemKind(
+        429, "Too many requests", "You ask more often than you may: wait, and ask less often."
+    ),
     "internal_error": ProblemKind(
         500, "Internal error", "A fault of this service; its log has the error_id."
     ),

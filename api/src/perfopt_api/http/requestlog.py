@@ -10,6 +10,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = b"x-request-id"
+ARRIVED = "perfopt_arrived"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health/", "/metrics")
 _log = structlog.get_logger("perfopt_api.http")
@@ -28,6 +29,7 @@ class RequestLog:
             return
         request_id = _request_id(scope)
         started, status = time.perf_counter(), 0
+        scope.setdefault("state", {})[ARRIVED] = started
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -41,6 +43,11 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
             finally:
                 _write(scope, status, time.perf_counter() - started)
+
+
+def seconds_since_arrival(scope: Any) -> float:
+    """Returns for how long a request has been worked on, by its ASGI scope."""
+    return time.perf_counter() - float(scope["state"][ARRIVED])
 
 
 def _write(scope: Any, status: int, seconds: float) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -33,17 +32,16 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
 from perfopt.domain.resolve import full_name_pattern
-from perfopt.errors import ConflictError
 from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
+from perfopt_api.store.idempotency import earlier_job, remember_job
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
 from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobClass, JobPage
-from perfopt_api.store.tables import idempotency_keys, jobs, recommendations
+from perfopt_api.store.tables import jobs, recommendations
 
-KEY_LIFETIME = timedelta(hours=24)
 # What a listing shows: predictions are for who asks for the job or the recommendation itself.
 _LISTED = tuple(column for column in recommendations.c if column.name != "predictions")
 
@@ -67,7 +65,7 @@ class PostgresStore:
         row = _new_job(request, requester)
         async with self._database.transaction() as connection:
             if idempotency_key is not None:
-                earlier = await _earlier(connection, requester or "", idempotency_key, body_hash or "")
+                earlier = await earlier_job(connection, requester or "", idempotency_key, body_hash or "")
                 if earlier is not None:
                     return CreatedJob(job=await _job(connection, earlier), replayed=True)
             stored = await _open_equal(connection, row)
@@ -77,7 +75,7 @@ class PostgresStore:
                 stored = inserted.mappings().one()
             if idempotency_key is not None:
                 key = (requester or "", idempotency_key)
-                await _remember(connection, *key, body_hash or "", stored["job_id"])
+                await remember_job(connection, *key, body_hash or "", stored["job_id"])
             return CreatedJob(job=job_of(stored), replayed=False)
 
     async def _check_quota(self, connection: AsyncConnection, requester: str | None) -> None:
@@ -102,8 +100,7 @@ class PostgresStore:
                 return None
             if row["status"] == OptimizationStatus.ANALYZING:
                 return job_of(row)
-            made = await _recommendations_of(connection, [job_id])
-            return job_of(row, made[job_id])
+            return job_of(row, await _shown(connection, row))
 
     async def list_jobs(
         self,
@@ -226,39 +223,19 @@ def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict
     }
 
 
-async def _earlier(connection: AsyncConnection, requester: str, key: str, body_hash: str) -> str | None:
-    """Returns the job of the same key, after waiting for a request with it that is under way."""
-    lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{requester}\x1f{key}", 0))
-    await connection.execute(select(lock))
-    table = idempotency_keys
-    query = select(table.c.job_id, table.c.body_hash).where(
-        table.c.requester == requester, table.c.key == key, table.c.expires_at > func.now()
-    )
-    row = (await connection.execute(query)).one_or_none()
-    if row is not None and row.body_hash != body_hash:
-        raise ConflictError(
-            "Idempotency-Key was used with another body.",
-            field="Idempotency-Key",
-            remedy="Use a new key for a new request.",
-        )
-    return None if row is None else str(row.job_id)
-
-
-async def _remember(
-    connection: AsyncConnection, requester: str, key: str, body_hash: str, job_id: str
-) -> None:
-    now = datetime.now(UTC)
-    values = {"body_hash": body_hash, "job_id": job_id, "created_at": now, "expires_at": now + KEY_LIFETIME}
-    statement = insert(idempotency_keys).values(requester=requester, key=key, **values)
-    # What is there can only be expired: a live one was seen under the same lock.
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["requester", "key"], set_=values)
-    )
-
-
 async def _job(connection: AsyncConnection, job_id: str) -> OptimizationJob:
     row = (await connection.execute(select(jobs).where(jobs.c.job_id == job_id))).mappings().one()
-    return job_of(row, (await _recommendations_of(connection, [job_id]))[job_id])
+    return job_of(row, await _shown(connection, row))
+
+
+async def _shown(connection: AsyncConnection, row: RowMapping) -> list[OptimizationRecommendation]:
+    """Returns the recommendations that a job made, or applies."""
+    if row["parent_job_id"] is None:
+        return (await _recommendations_of(connection, [row["job_id"]]))[row["job_id"]]
+    table = recommendations
+    query = select(table).where(table.c.recommendation_id.in_(row["request"]["recommendation_ids"]))
+    found = (await connection.execute(query.order_by(table.c.rank))).mappings().all()
+    return [recommendation_of(each) for each in found]
 
 
 async def _recommendations_of(

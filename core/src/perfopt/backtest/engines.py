@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
@@ -16,7 +17,7 @@ def backtest_registry(
     plugins: Sequence[str] = (),
     types: Sequence[OptimizationType] = tuple(OptimizationType),
 ) -> PluginRegistry:
-    """Returns what is installed, cut down to the plugins named; all where none is named.
+    """Returns what is installed, with the strategies of the plugins named; with all where none is named.
 
     Raises:
         NotFoundError: a name is no plugin that loaded; lists them.
@@ -34,10 +35,7 @@ def backtest_registry(
             )
     if not plugins:
         return found
-    chosen = PluginRegistry(
-        tuple(info for info in found.plugins if info.name in plugins),
-        tuple(info for info in found.strategies if info.plugin in plugins),
-    )
+    chosen = replace(found, strategies=tuple(info for info in found.strategies if info.plugin in plugins))
     if not chosen.of_types(types):
         raise InvalidInputError(
             f"{', '.join(plugins)} has no strategy of {', '.join(types)}.",

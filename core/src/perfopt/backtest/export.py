@@ -1,20 +1,15 @@
 """The evaluated recommendations of a backtest as a table: for notebooks, CSV and Parquet."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from perfopt.backtest.evaluated import EvaluatedRecommendation
-from perfopt.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = (".csv", ".parquet")
 _PLAIN = (
     "service", "service_class", "made_at", "policy", "optimization_type", "outcome", "code", "reason",
     "confidence", "no_change", "in_sample", "claim_met", "expected_saving", "short_history", "assumed",
@@ -56,36 +51,9 @@ def to_arrow(rows: Sequence[EvaluatedRecommendation]) -> pa.Table:
 
 
 def to_frame(rows: Sequence[EvaluatedRecommendation]) -> "pd.DataFrame":
-    """Returns the same as a pandas DataFrame; pandas comes with the extra `perfopt[train]`.
+    """Returns the same as a pandas DataFrame; pandas comes with the extra `perfopt[frames]`.
 
     Raises:
         ImportError: pandas is not installed.
     """
     return to_arrow(rows).to_pandas()
-
-
-def check_format(path: Path, option: str) -> None:
-    """Refuses a file whose name does not say how to write it.
-
-    Raises:
-        InvalidInputError: it ends with neither of FORMATS.
-    """
-    if path.suffix not in FORMATS:
-        raise InvalidInputError(
-            f"{path} is neither CSV nor Parquet by its name.",
-            field=option,
-            remedy=f"Let it end with {' or '.join(FORMATS)}.",
-        )
-
-
-def write_rows(rows: Sequence[EvaluatedRecommendation], path: Path) -> None:
-    """Writes one row a recommendation to a CSV or Parquet file, by the ending of its name.
-
-    Raises:
-        OSError: it can't be written.
-    """
-    table = to_arrow(rows)
-    if path.suffix == ".csv":
-        pyarrow.csv.write_csv(table, path)
-    else:
-        pyarrow.parquet.write_table(table, path)

@@ -256,15 +256,22 @@ def choose_policies(
     known = tuple(dict.fromkeys((OURS, *(policy.name for policy in found))))
     for name in names:
         if name not in known:
-            raise NotFoundError(
-                f"There is no policy {name!r} of {', '.join(types)}.",
-                field="policy",
-                remedy=f"Known: {', '.join(known)}.",
-                candidates=known,
-            )
+            raise _unknown(name, types, known)
     chosen = [one for one in found if not names or one.name in names or (OURS in names and one in ours)]
     order: dict[OptimizationType | None, int] = {kind: place for place, kind in enumerate(types)}
     return tuple(sorted(chosen, key=lambda one: order.get(one.optimization_type, len(order))))
+
+
+def _unknown(name: str, types: Sequence[OptimizationType], known: tuple[str, ...]) -> NotFoundError:
+    base, plus, _ = name.partition("+")
+    problem, remedy = f"There is no policy {name!r} of {', '.join(types)}.", f"Known: {', '.join(known)}."
+    if plus and base in known:
+        problem = f"There is no policy {name!r}: {base!r} has no such variant."
+        remedy = (
+            'A margin ("+20%") and a cap at the current limit ("+cap") go with baselines of sizes only,'
+            " such as krr-simple+20%+cap."
+        )
+    return NotFoundError(problem, field="policy", remedy=remedy, candidates=known)
 
 
 def about(kind: OptimizationType | None, name: str) -> str:

@@ -12,7 +12,7 @@ from perfopt.backtest.summary import PolicySummary, rounded, summarise
 from perfopt.domain.accuracy import DEFINITION
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.period import format_duration, format_instant
-from perfopt.errors import NoDataError
+from perfopt.errors import InvalidInputError, NoDataError, PerfoptError
 
 MAX_MISSES = 6
 MAX_NAMES = 5
@@ -105,6 +105,7 @@ def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> Bac
 
     Raises:
         NoDataError: nothing could be scored; says why.
+        InvalidInputError: nothing, as what was asked fits no service.
     """
     evaluated = [one for one in results if one.error is None and one.schedule is not None]
     rows = [row for one in evaluated for row in one.rows]
@@ -165,6 +166,7 @@ def _of_policies(policies: Sequence[PolicySummary]) -> list[str]:
         for summary in policies
         if summary.in_sample
     ]
+    notes += [note for summary in policies if (note := _of_not_scored(summary)) is not None]
     assumed = max((summary.assumed for summary in policies), default=0)
     if assumed:
         notes.append(
@@ -172,6 +174,19 @@ def _of_policies(policies: Sequence[PolicySummary]) -> list[str]:
             " they are assumed from limits, and so are their savings."
         )
     return notes
+
+
+def _of_not_scored(summary: PolicySummary) -> str | None:
+    """Says how many recommendations of an installed strategy history can't judge, and what would."""
+    if summary.baseline or not summary.not_scored:
+        return None
+    reasons = "; ".join(f"{count} times {reason}" for reason, count in summary.not_scored_reasons.items())
+    trying = (
+        " Whether a runtime setting that changes no request or limit does well is seen only by applying it."
+        if summary.optimization_type is OptimizationType.PERFORMANCE_TUNING
+        else ""
+    )
+    return f"{summary.policy}: {summary.not_scored} of {summary.made} are not scored: {reasons}.{trying}"
 
 
 def worst_misses(
@@ -285,7 +300,7 @@ def _nothing(
     rows: Sequence[EvaluatedRecommendation],
     failed: Sequence[FailedService],
     absent: Sequence[str],
-) -> NoDataError:
+) -> PerfoptError:
     if absent and not failed and not rows:
         return NoDataError(_of_services(absent)[0], field="source", remedy="Name another source or service.")
     if failed and not rows:
@@ -299,7 +314,9 @@ def _nothing(
     if schedules:
         begin, end = min(one.start for one in schedules), max(one.end for one in schedules)
         span = f" from {format_instant(begin)} to {format_instant(end)}"
-    return NoDataError(
+    wrong = failed and not rows and all(one.code == InvalidInputError.code for one in failed)
+    kind = InvalidInputError if wrong else NoDataError
+    return kind(
         f"Nothing could be scored{span}: {why.removesuffix('.')}.",
         remedy="Check --from and --until, or give a shorter --history or --validity.",
     )

@@ -86,7 +86,8 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
         policy: its name.
         optimization_type: of its recommendations; None is the merged plan.
         baseline: it is not of an installed plugin.
-        made: recommendations made; not_scored: of these, without enough of a window.
+        made: recommendations made; not_scored: of these, how many could not be judged.
+        not_scored_reasons: why, with how many of each.
         declined: how many were not made, by reason code.
         abstention: declined / (declined + made).
         in_sample: how many of those scored a model made that was trained on the services they are for.
@@ -103,6 +104,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     baseline: bool
     made: int
     not_scored: int
+    not_scored_reasons: dict[str, int]
     declined: dict[str, int]
     abstention: float | None
     in_sample: int
@@ -152,6 +154,7 @@ def _summary(
         baseline=kind is not None and is_baseline(kind, name),
         made=len(made),
         not_scored=sum(not one.scored for one in made),
+        not_scored_reasons=dict(sorted(Counter(one.reason or "" for one in made if not one.scored).items())),
         declined=dict(sorted(Counter(one.code or "" for one in rows if one.outcome == "declined").items())),
         abstention=(len(rows) - len(made)) / len(rows) if rows else None,
         in_sample=sum(one.in_sample for one in made),

@@ -65,12 +65,14 @@ class OutputDestination:
         form: the format.
         output: a file; None is standard output.
         html: a file for a page beside it; None is no page.
+        rows: a file for a table of the fields that change; None is no file.
         verbose: whether a table is followed by everything there is to know.
     """
 
     form: str
     output: Path | None
     html: Path | None
+    rows: Path | None
     verbose: bool
 
     @property
@@ -101,6 +103,11 @@ class OutputDestination:
         screen = TerminalScreen() if self.output is not None else TerminalScreen.of_stdout()
         if self.form != "ndjson":
             write(rendered(report, self.form, screen=screen, verbose=self.verbose, series=series))
+        if self.rows is not None:
+            from perfopt.report.files import write_table
+            from perfopt.report.frames import to_arrow
+
+            write_table(to_arrow(report.results), self.rows, "rows")
         if self.html is not None:
             page = rendered(report, "html", screen=TerminalScreen(), series=series)
             self.html.write_text(page, encoding="utf-8")
@@ -122,6 +129,12 @@ class OutputDestination:
 )
 @click.option("-v", "--verbose", is_flag=True, help="With a table: every recommendation and reason in full.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file.")
+@click.option(
+    "--rows",
+    "rows_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write each field that changes to this .csv or .parquet file.",
+)
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @model_option
 @config_option
@@ -140,6 +153,7 @@ def analyze(
     output: Path | None,
     verbose: bool,
     html: Path | None,
+    rows_file: Path | None,
     processes: int | None,
     model: Path | None,
     config_file: Path | None,
@@ -163,9 +177,21 @@ def analyze(
         include_predictions=include_predictions,
     )
     config = with_engine(load(config_file), processes=processes, model=model)
-    destination = OutputDestination(form, output, html, verbose)
+    if rows_file is not None:
+        _check_rows(rows_file, form)
+    destination = OutputDestination(form, output, html, rows_file, verbose)
     if not asyncio.run(_run(request, source, services, config, destination)):
         raise click.exceptions.Exit(FAILED)
+
+
+def _check_rows(path: Path, form: str) -> None:
+    """Refuses a table of rows that can't be written, before anything is analysed."""
+    from perfopt.report.files import check_format
+
+    if form == "ndjson":
+        raise click.UsageError("--rows has no effect with --format ndjson, which keeps no results.")
+    check_format(path, "rows")
+    writable(path, "rows").close()
 
 
 def _period(period: str, until: str | None) -> tuple[timedelta, datetime | None]:

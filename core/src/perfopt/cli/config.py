@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load, settings_option
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def config() -> None:
-    """Configuration: a YAML file, overridden by the environment and by `--set`."""
+    """Show the configuration in force."""
 
 
 @config.command("show")
@@ -18,9 +19,10 @@ def config() -> None:
 @settings_option
 @format_option("yaml", "json")
 def show_config(config_file: Path | None, form: str) -> None:
-    """Prints every setting with its effective value and where it is set; secrets are redacted.
+    """Print every setting with its effective value and where it is set.
 
-    The settings of plugins are checked, and a wrong one is an error, as it is for every other command.
+    Secrets are redacted. The settings of plugins are checked, and a wrong one is an error, as it is for every
+    other command.
     """
     from perfopt.cli.output.render import to_json
     from perfopt.config.show import effective

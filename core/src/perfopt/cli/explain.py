@@ -38,12 +38,14 @@ def explain(
     period: str,
     config_file: Path | None,
 ) -> None:
-    """Show a RECOMMENDATION in full: values, confidence, backtest, reasons and rules.
+    """Show a RECOMMENDATION in full.
+
+    Values, confidence, backtest, reasons and rules.
 
     It is looked up in a service or in printed results. With --html the history of its workload is read again
     and drawn, up to the end of its validity where the source has it.
     """
-    from perfopt.cli.lookup import alone, fetched, given_result
+    from perfopt.cli.lookup import alone, fetched, given_result, read_input
     from perfopt.cli.output.details import details
     from perfopt.cli.output.render import AnalysisReport, to_json
     from perfopt.cli.output.rules import explanation
@@ -51,7 +53,7 @@ def explain(
     from perfopt.domain.period import parse_duration
 
     found = (
-        given_result(source.read(), recommendation)
+        given_result(read_input(source), recommendation)
         if server is None
         else alone(fetched(server, recommendation))
     )

@@ -64,7 +64,9 @@ def fleet(
     processes: int | None,
     config_file: Path | None,
 ) -> None:
-    """Show the nodes that a cluster takes, currently and as recommended, and what they cost.
+    """Show the nodes that a cluster takes.
+
+    Currently and as recommended, and what they cost.
 
     The pods of all workloads are packed on the node types of the price book, before and after. Beside each
     packing stands the lower bound of its cost, and the gap to it. With a budget it lists which of the

@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load
 
 if TYPE_CHECKING:
     from perfopt.backtest.forecasts import ComparedForecaster
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def forecast() -> None:
-    """Forecasters, and how well they do."""
+    """Compare forecasters."""
 
 
 @forecast.command()
@@ -50,7 +51,9 @@ def compare(
     config_file: Path | None,
     form: str,
 ) -> None:
-    """Compares forecasters at rolling origins, alone, weighted by their past, and weighted without each.
+    """Compare forecasters at rolling origins.
+
+    Alone, weighted by their past, and weighted without each.
 
     The loss is that of quantiles, relative to the value of a day before with the quantiles of its errors.
     """
@@ -74,6 +77,12 @@ def compare(
     series = [one for one in load_series(dataset, metric, absent=absent) if split in ("all", one.split)][
         :most
     ]
+    if not series:
+        raise InvalidInputError(
+            f"No series of {dataset} with two samples or more is in the half {split!r}.",
+            field="--split",
+            remedy="Take --split all, or give another file.",
+        )
     lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
     rows = compared(series, lengths, [installed[name] for name in chosen], origins)
     if not rows:

@@ -1,9 +1,10 @@
 """Finds recommendations in a service, or in what `perfopt analyze` printed."""
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
+import click
 import httpx
 import msgspec
 
@@ -45,6 +46,27 @@ def fetched(server: str, recommendation_id: str) -> OptimizationRecommendation:
             f"{server} answered something else than a recommendation: {error}.",
             remedy="Give the address of a perfopt service.",
         ) from error
+
+
+def read_input(source: BinaryIO) -> bytes:
+    """Reads what `perfopt analyze` printed.
+
+    Raises:
+        UsageError: it would wait for someone to type it.
+        InvalidInputError: there is nothing.
+    """
+    if source.isatty():
+        raise click.UsageError(
+            "Give --server ADDRESS or --input FILE, or pipe in what `perfopt analyze --format json` prints."
+        )
+    text = source.read()
+    if not text.strip():
+        raise InvalidInputError(
+            "The input is empty.",
+            field="--input",
+            remedy="Give what `perfopt analyze --format json` printed, or --server ADDRESS.",
+        )
+    return text
 
 
 def given(text: bytes, recommendation_id: str | None) -> list[OptimizationRecommendation]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
 
 COMMAND_GROUP = "perfopt.commands"
@@ -41,7 +42,7 @@ class WrongInput(CommandFailure):
     exit_code = 2
 
 
-class PerfoptGroup(click.Group):
+class PerfoptGroup(SuggestingGroup):
     """Finds commands when they are asked for, and turns every error into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -64,10 +64,10 @@ def _keep_settings(context: click.Context, _: click.Parameter, given: tuple[str,
 settings_option = click.option(
     "--set",
     multiple=True,
-    metavar="PLUGIN.KEY=VALUE",
+    metavar="NAME.KEY=VALUE",
     expose_value=False,
     callback=_keep_settings,
-    help="Setting of a plugin, before file and environment; may be given again.",
+    help="Setting of a plugin or section, before file and environment; may be given again.",
 )
 
 
@@ -144,20 +144,21 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
     Raises:
         InvalidInputError: a name is not a type.
     """
+    from perfopt.config.documents import suggestion
     from perfopt.domain.enums import OptimizationType
 
     names = {kind.value: kind for kind in OptimizationType}
     for kind in OptimizationType:
         names[kind.value.partition("_")[0]] = kind
-    names["TUNING"] = OptimizationType.PERFORMANCE_TUNING
-    known = ", ".join(OptimizationType)
+    names["TUNING"] = names.pop("PERFORMANCE")
+    known = tuple(name.lower() for name in names if name not in tuple(OptimizationType))
     found: dict[OptimizationType, None] = {}
     for name in (part.strip() for text in texts for part in text.split(",")):
         if name.upper() not in names:
             raise InvalidInputError(
                 f"{name!r} is not an optimization type.",
                 field="types",
-                remedy=f"Known: {known}.",
+                remedy=suggestion(name.lower(), known),
             )
         found[names[name.upper()]] = None
     return tuple(found) or tuple(OptimizationType)

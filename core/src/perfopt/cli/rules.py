@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load, lookup_options
 
 if TYPE_CHECKING:
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from perfopt.rules.variable import RuleVariable
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def rules() -> None:
-    """Check, list and explain rules: packs of YAML and CEL that every proposal passes."""
+    """Check, list and explain rule packs."""
 
 
 @rules.command("check")
@@ -41,7 +42,7 @@ def check(paths: tuple[Path, ...]) -> None:
 @config_option
 @format_option("table", "json")
 def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
-    """List the rule packs in the order they run, with their parameters."""
+    """List the rule packs in the order they run."""
     from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
     from perfopt.rules import RuleSources, pack_settings
@@ -68,7 +69,7 @@ def _packs(found: "tuple[PackSetting, ...]") -> str:
 @rules.command("variables")
 @format_option("table", "json")
 def list_variables(form: str) -> None:
-    """List the variables that conditions and bounds may read, with types and units."""
+    """List the variables that rules may read."""
     from perfopt.cli.output.render import table, to_json
     from perfopt.rules.variables import VARIABLES
 
@@ -102,11 +103,12 @@ def _variable(variable: "RuleVariable") -> dict[str, str]:
 @lookup_options
 @format_option("table", "json")
 def explain(recommendation: str | None, server: str | None, source: BinaryIO, form: str) -> None:
-    """Show which rules fired on a RECOMMENDATION, what they changed, and when it may be applied.
+    """Show which rules changed a RECOMMENDATION.
 
-    Without RECOMMENDATION, on each of those in the input, and on the plans of several.
+    Also when they allow it to be applied. Without RECOMMENDATION, on each of those in the input, and on the
+    plans of several.
     """
-    from perfopt.cli.lookup import fetched, given, given_plans
+    from perfopt.cli.lookup import fetched, given, given_plans, read_input
     from perfopt.cli.output.render import to_json
     from perfopt.cli.output.rules import explanation, plan_explanation
 
@@ -116,7 +118,7 @@ def explain(recommendation: str | None, server: str | None, source: BinaryIO, fo
             raise click.UsageError("Name the recommendation to ask the service for.")
         found = [fetched(server, recommendation)]
     else:
-        text = source.read()
+        text = read_input(source)
         found = given(text, recommendation)
         plans = given_plans(text) if recommendation is None else []
     if form == "json":

@@ -105,7 +105,7 @@ def train(
     out: Path,
     config_file: Path | None,
 ) -> None:
-    """Trains a model of an installed kind and writes it to a file.
+    """Train a model on your services and write it to a file.
 
     Prints how the model does on what it was not trained on, and the file's SHA-256: the same samples give
     the same bytes. Needs the extra perfopt[train]; using the model does not.

@@ -1,11 +1,10 @@
 """YAML documents with positions, converted to structs; an error names file, line, path and remedy."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import yaml
@@ -14,9 +13,6 @@ from perfopt.errors import InvalidInputError, PerfoptError
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
-_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
-_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 MAX_BYTES = 16 * 2**20
 
 
@@ -71,17 +67,10 @@ class YamlDocument:
         try:
             return msgspec.convert(value, into, strict=not lax)
         except msgspec.ValidationError as error:
-            self._explain(str(error), into, path)
+            from perfopt.config.wrong_values import wrong_value  # types are looked into on errors only
 
-    def _explain(self, text: str, into: Any, path: KeyPath) -> NoReturn:
-        at = _AT.search(text)
-        problem, inner = (text[: at.start()], _steps(at["path"])) if at else (text, ())
-        unknown = _UNKNOWN.match(problem)
-        if unknown is None:
-            self.fail(path + inner, f"{problem}.", "Correct the value.")
-        name = unknown["name"]
-        remedy = suggestion(name, field_names(into, inner))
-        self.fail((*path, *inner, name), f"There is no field {name!r} here.", remedy)
+            wrong = wrong_value(value, into, str(error), lax=lax)
+            self.fail(path + wrong.path, wrong.problem, wrong.remedy)
 
 
 def read_yaml(path: Path, *, what: str) -> YamlDocument:
@@ -172,34 +161,12 @@ def _lines(node: Any, path: KeyPath) -> dict[KeyPath, int]:
     return found
 
 
-def _steps(text: str) -> KeyPath:
-    return tuple(name or int(number) for name, number in _STEP.findall(text))
-
-
 def dotted(path: KeyPath) -> str:
     """Prints a path as a user writes it: services.web.requests.cpu, headers[0]."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
-
-
-def field_names(into: Any, path: KeyPath = ()) -> tuple[str, ...]:
-    """Returns the fields that a type knows at a path within it, () where no struct stands there."""
-    structs = _structs(into)
-    for step in path:
-        if isinstance(step, str):
-            fields = [field for struct in structs for field in msgspec.structs.fields(struct)]
-            kinds = [field.type for field in fields if field.encode_name == step]
-            structs = [struct for kind in kinds for struct in _structs(kind)]
-    return tuple(dict.fromkeys(name for struct in structs for name in struct.__struct_encode_fields__))
-
-
-def _structs(kind: Any) -> list[type[msgspec.Struct]]:
-    """Returns the structs in a type: itself, or those of a union, an optional or a collection."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [kind]
-    return [struct for argument in get_args(kind) for struct in _structs(argument)]
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str:

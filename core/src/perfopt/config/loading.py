@@ -194,15 +194,16 @@ def load_config(path: Path | None, environ: Mapping[str, str], given: Sequence[s
     Args:
         path: the YAML file; None takes PERFOPT_CONFIG, and without that there is no file.
         environ: the environment.
-        given: settings of plugins from the command line, each "plugin.key=value"; they go before both.
+        given: settings from the command line, each "plugin.key=value" or "section.key=value"; they go before
+            both.
 
     Raises:
         InvalidInputError: unreadable, unknown key, wrong type or a reference to nothing.
     """
     named = path or (Path(environ["PERFOPT_CONFIG"]) if environ.get("PERFOPT_CONFIG") else None)
     read = read_yaml(named, what="configuration file") if named else YamlDocument("environment", {})
-    document = with_options(with_environment(read, environ), given)
     known = (*SCALARS, *_MAPPINGS, *section_names())
+    document = with_options(with_environment(read, environ), given, known)
     for key in document.data:
         if key not in known:
             document.fail((key,), f"There is no section {key!r}.", suggestion(key, known))

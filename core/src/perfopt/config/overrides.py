@@ -1,7 +1,7 @@
 """What goes before the configuration file: variables of the environment, and options of a command."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ PREFIX = "PERFOPT_"
 SCALARS = ("default_source", "price_book")
 PLUGINS = "plugins"
 OPTION = "--set"
-_SETTING = re.compile(r"(?P<plugin>[^.=\s]+)\.(?P<keys>[^.=\s]+(?:\.[^.=\s]+)*)=(?P<value>.*)", re.DOTALL)
+_SETTING = re.compile(r"(?P<path>[^.=\s]+(?:\.[^.=\s]+)*)=(?P<value>.*)", re.DOTALL)
 
 
 def with_environment(document: YamlDocument, environ: Mapping[str, str]) -> YamlDocument:
@@ -30,23 +30,29 @@ def with_environment(document: YamlDocument, environ: Mapping[str, str]) -> Yaml
     return document
 
 
-def with_options(document: YamlDocument, given: Sequence[str]) -> YamlDocument:
-    """Returns the document with settings of plugins from the command line.
+def with_options(document: YamlDocument, given: Sequence[str], sections: Collection[str]) -> YamlDocument:
+    """Returns the document with settings from the command line.
 
     Args:
         document: file and environment.
-        given: each "plugin.key=value"; the value is read as YAML: 3, true, [a, b], text.
+        given: each "plugin.key=value", "section.key=value" or, at the top, "key=value"; the value is read as
+            YAML: 3, true, [a, b], text.
+        sections: names of what stands at the top; any other name is a plugin's.
 
     Raises:
         InvalidInputError: one is not of that form.
     """
     for text in given:
         match = _SETTING.fullmatch(text)
-        if match is None:
+        keys = match["path"].split(".") if match is not None else []
+        if match is None or (len(keys) == 1 and keys[0] not in SCALARS):
             raise InvalidInputError(
-                f"{text!r} is not a setting.", field=OPTION, remedy="Write plugin.key=value."
+                f"{text!r} is not a setting.",
+                field=OPTION,
+                remedy="Write plugin.key=value or section.key=value.",
             )
-        keys = [PLUGINS, match["plugin"], *match["keys"].split(".")]
+        if keys[0] not in sections:
+            keys = [PLUGINS, *keys]
         document = _with(document, keys, _value(match["value"], text), OPTION)
     return document
 

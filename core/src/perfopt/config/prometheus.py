@@ -44,6 +44,8 @@ class PrometheusConfig(
         retry_seconds: once the server has answered, attempts go on for this time: an outage costs time only.
         concurrency: requests at the same time.
         max_response_mib: size of an answer above which it is refused.
+        max_samples: of one metric of one workload, its pods times the steps of the period; more is refused
+            before it is read. Each takes 8 bytes, for some ten metrics of a container.
         workloads_per_query: workloads in one query at most; fewer where they have many pods.
         max_query_bytes: length above which a query is split. VictoriaMetrics takes 16 KiB by default.
         cluster_label: the label that names the cluster where one server holds several.
@@ -69,6 +71,7 @@ class PrometheusConfig(
     retry_seconds: Annotated[float, Meta(ge=0, le=3600)] = 120.0
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 8
     max_response_mib: Annotated[int, Meta(ge=1, le=4096)] = 256
+    max_samples: Annotated[int, Meta(ge=10_000, le=1_000_000_000)] = 5_000_000
     workloads_per_query: Annotated[int, Meta(ge=1, le=1000)] = 25
     max_query_bytes: Annotated[int, Meta(ge=1024, le=1 << 24)] = 15_000
     cluster_label: str = "cluster"

@@ -4,6 +4,7 @@ They are read as recorded. A source of metrics (`perfopt.sources`) in contrast l
 be, since there a collector may err.
 """
 
-from perfopt.datasets.traces import SIZED, Split, load_trace, read_trace, split_of
+from perfopt.datasets.traces import SIZED, load_trace, read_trace
+from perfopt.evaluation.split import Split, split_of
 
 __all__ = ["SIZED", "Split", "load_trace", "read_trace", "split_of"]

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from perfopt.datasets.traces import COLUMNS, Split, split_of
+from perfopt.datasets.traces import read_samples
 from perfopt.errors import InvalidInputError
+from perfopt.evaluation.split import Split, split_of
 from perfopt.metrics.snapshot import Array, TimeGrid
 
 
@@ -45,17 +45,15 @@ def load_series(
         absent: value of steps without a row, between the first and the last.
 
     Raises:
-        InvalidInputError: the file is no trace, has no such metric, or several where none is named.
+        InvalidInputError: as `read_samples`; no such metric, or several where none is named.
     """
-    try:
-        frame = pd.read_parquet(path, columns=COLUMNS)
-    except (OSError, ValueError, KeyError) as error:
-        remedy = f"Give a Parquet file with the columns {', '.join(COLUMNS)}."
-        raise InvalidInputError(f"{path} is no trace: {error}.", field="dataset", remedy=remedy) from error
+    frame = read_samples(path)
     metrics = sorted(map(str, frame["metric"].unique()))
-    if (metric is None and len(metrics) != 1) or (metric is not None and metric not in metrics):
-        remedy = f"Name one of: {', '.join(metrics)}."
-        raise InvalidInputError(f"{path} has {len(metrics)} metrics.", field="metric", remedy=remedy)
+    if metric not in metrics and (metric is not None or len(metrics) > 1):
+        problem = (
+            f"{path} has {len(metrics)} metrics" if metric is None else f"{path} has no metric {metric!r}"
+        )
+        raise InvalidInputError(f"{problem}.", field="--metric", remedy=f"Name one of: {', '.join(metrics)}.")
     frame = frame[frame["metric"].astype(str) == (metric or metrics[0])]
     frame = frame.assign(seconds=frame["timestamp"].astype("datetime64[s, UTC]").astype("int64"))
     for name, rows in frame.groupby(frame["series_id"].astype(str), sort=True):

@@ -1,22 +1,21 @@
 """Traces in Parquet: series_id, timestamp, metric, value, one row a sample."""
 
-import hashlib
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.workload import Container, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
+from perfopt.evaluation.split import Split, split_of
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.grid import to_grid
 from perfopt.metrics.snapshot import PodSeries, TimeGrid, WorkloadSnapshot
 
-Split = Literal["tune", "report"]
 COLUMNS = ["series_id", "timestamp", "metric", "value"]
 _USE = ("cpu_cores", "memory_bytes")
 _LIMITS = ("cpu_limit_cores", "memory_limit_bytes")
@@ -24,26 +23,31 @@ SIZED = (*_USE, *_LIMITS)
 # Fractions of an unnamed capacity are taken as of one core and 1 GiB.
 _FRACTIONS = {"cpu_fraction": ("cpu_cores", 1.0), "memory_fraction": ("memory_bytes", float(2**30))}
 STEP = timedelta(minutes=5)
-# Sets of few series are divided by name, since a hash would put most of one on one side.
-_TUNED = (
-    *("nab/", "nasa-http/1995-07", "equity-15min/aapl"),
-    *("ticker-mentions/crm", "ticker-mentions/pfe", "ticker-mentions/ups"),
-)
-_SMALL_SETS = (
-    *("nab/", "nasa-http/", "equity-15min/", "ticker-mentions/"),
-    *("index-future", "worldcup98/", "datacenter/"),
-)
 
 
-def split_of(series_id: str) -> Split:
-    """Returns the half a series belongs to: parity of the SHA-256 of its name, even is `tune`.
+def read_samples(path: Path) -> pd.DataFrame:
+    """Returns the samples of a Parquet file: the columns of COLUMNS, as they are.
 
-    `tune` is what constants may be fitted on, `report` is what they never see. The half does not depend on
-    what is loaded beside the series. Series of small sets are divided by name.
+    Raises:
+        InvalidInputError: the file can't be read, is not Parquet, lacks a column or holds no row.
     """
-    if series_id.startswith(_SMALL_SETS):
-        return "tune" if series_id.startswith(_TUNED) else "report"
-    return "tune" if hashlib.sha256(series_id.encode()).digest()[-1] % 2 == 0 else "report"
+    if not path.is_file():
+        raise _refused(path, "does not exist")
+    try:
+        missing = [name for name in COLUMNS if name not in pq.read_schema(path).names]
+        frame = pd.DataFrame() if missing else pd.read_parquet(path, columns=COLUMNS)
+    except (OSError, ValueError) as error:
+        raise _refused(path, "is not Parquet, truncated, or may not be read") from error
+    if missing:
+        raise _refused(path, f"has no column {missing[0]}")
+    if frame.empty:
+        raise _refused(path, "holds no rows")
+    return frame
+
+
+def _refused(path: Path, problem: str) -> InvalidInputError:
+    remedy = f"Give a Parquet file with the columns {', '.join(COLUMNS)}."
+    return InvalidInputError(f"The file {path} {problem}.", field="--dataset", remedy=remedy)
 
 
 def read_trace(path: Path, metrics: Collection[str] = SIZED) -> pd.DataFrame:
@@ -54,16 +58,9 @@ def read_trace(path: Path, metrics: Collection[str] = SIZED) -> pd.DataFrame:
         bytes; fractions of a capacity as of one core and 1 GiB.
 
     Raises:
-        InvalidInputError: the file can't be read, or has other columns.
+        InvalidInputError: as `read_samples`.
     """
-    try:
-        frame = pd.read_parquet(path, columns=COLUMNS)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInputError(
-            f"{path} is no trace: {error}.",
-            field="--dataset",
-            remedy=f"Give a Parquet file with the columns {', '.join(COLUMNS)}.",
-        ) from error
+    frame = read_samples(path)
     fractions = [name for name, (metric, _) in _FRACTIONS.items() if metric in metrics]
     known = frame["metric"].isin([*metrics, *fractions])
     frame = frame[known].astype({"series_id": str, "metric": str, "value": float})

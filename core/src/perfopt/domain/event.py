@@ -8,6 +8,10 @@ from perfopt.domain.recommendation import OptimizationRecommendation
 
 EVENT_TYPE = "optimization_recommendation_generated"
 WITHDRAWN_TYPE = "optimization_recommendation_withdrawn"
+STATUS_TYPE = "optimization_job_status_changed"
+APPLIED_TYPE = "optimization_applied"
+ROLLED_BACK_TYPE = "optimization_rolled_back"
+DEMOTED_TYPE = "optimization_strategy_demoted"
 
 
 class ResourceStateData(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,3 +114,105 @@ class OptimizationRecommendationWithdrawn(msgspec.Struct, frozen=True, kw_only=T
     reason: str
     job_id: str
     details_url: str | None = None
+
+
+class OptimizationJobStatusChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a change of a job's status.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when it changed, UTC with milliseconds and Z.
+        job_id: of the job.
+        service_name, optimization_type, status: as the job shows them.
+        parent_job_id: of a job that applies a recommendation, the job that made it.
+        error: why it FAILED or was ROLLED_BACK, {code, message}.
+        details_url: where the API shows the job.
+    """
+
+    event_id: str
+    timestamp: str
+    job_id: str
+    service_name: str
+    optimization_type: str
+    status: str
+    parent_job_id: str | None = None
+    error: dict[str, Any] | None = None
+    details_url: str | None = None
+
+
+class OptimizationApplied(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of an applied recommendation: it is in the cluster, and its verification passed.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when the job ended, UTC with milliseconds and Z.
+        job_id: of the job that applied it.
+        service_name, optimization_type, workload: of the recommendation.
+        recommendation_ids: what is in force now.
+        changes: path of a field, such as `containers.app.cpu_request`, to its new value; null is removed.
+        durability: `template`, or `transient` where pods alone were resized.
+        verification: what the verification showed, in one sentence.
+        details_url: where the API shows the job.
+    """
+
+    event_id: str
+    timestamp: str
+    job_id: str
+    service_name: str
+    optimization_type: str
+    workload: str
+    recommendation_ids: list[str]
+    changes: dict[str, Any]
+    durability: str
+    verification: str
+    details_url: str | None = None
+
+
+class OptimizationRolledBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a rollback: the workload is as it was before the job.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when the job ended, UTC with milliseconds and Z.
+        job_id: of the job that was rolled back.
+        service_name, optimization_type, workload: of the recommendation.
+        recommendation_ids: what is in force no longer.
+        code, reason: why.
+        left_alone: fields that somebody else changed meanwhile, and that therefore stay as they are.
+        details_url: where the API shows the job.
+    """
+
+    event_id: str
+    timestamp: str
+    job_id: str
+    service_name: str
+    optimization_type: str
+    workload: str
+    recommendation_ids: list[str]
+    code: str
+    reason: str
+    left_alone: list[str] = []
+    details_url: str | None = None
+
+
+class OptimizationStrategyDemoted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a demotion: recommendations of the strategy are advice, and are not applied by themselves.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when it was demoted, UTC with milliseconds and Z.
+        strategy, version: which strategy, in which version of its plugin.
+        service_class: for services of which class.
+        accuracy: the realised accuracy of what was applied of it.
+        floor: the accuracy below which it is demoted.
+        scored: how many recommendations that is of.
+    """
+
+    event_id: str
+    timestamp: str
+    strategy: str
+    version: str
+    service_class: str
+    accuracy: float
+    floor: float
+    scored: int

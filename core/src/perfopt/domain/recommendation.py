@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.enums import DeclineCode, OptimizationType, ServiceClass
 from perfopt.domain.rules import FiredRule, TimeWindow
 
 
@@ -233,6 +233,9 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
         plugin_version: of the distribution that brings the plugin; None in recommendations of old.
         models: kind to SHA-256 of the models that it was made with; a model that a plugin ships is known
             by the plugin's version.
+        service_class: of the service then.
+        heap_containers: containers whose runtime has a heap of its own (JVM, Node.js, Python), which a
+            lower memory limit does not change.
         claim: the claimed latency or saving of a schedule, by the fields of
             `perfopt.plugin.Claim`; empty where nothing is.
     """
@@ -274,6 +277,8 @@ class OptimizationRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     expected_value: ExpectedValue | None = None
     no_change_needed: bool = False
     already_right: bool = False
+    service_class: ServiceClass = ServiceClass.STANDARD
+    heap_containers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Gives the flag both its names: older versions read and wrote the other one."""

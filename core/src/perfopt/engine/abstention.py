@@ -1,6 +1,6 @@
 """An abstention binds: where one type lacks the evidence for a field, no other type lowers it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -35,6 +35,27 @@ def bound_by_abstentions(
     return [(info, _bound(outcome, holding, current)) for info, outcome in results] if holding else [*results]
 
 
+def lowered_quantities(outcomes: Iterable[StrategyOutcome], current: WorkloadState) -> frozenset[str]:
+    """Returns the quantities ("cpu_request") that proposals lower on any container."""
+    lowered = {
+        path[2]
+        for outcome in outcomes
+        if outcome.proposal is not None
+        for path in _lowered_paths(outcome.proposal, current)
+    }
+    return frozenset(name for name, field in fields.QUANTITY_OF_NAME.items() if field in lowered)
+
+
+def abstentions(results: Results) -> list[tuple[StrategyInfo, StrategyOutcome]]:
+    """Returns the results that abstain, of types of which no strategy proposes."""
+    proposing = {info.optimization_type for info, outcome in results if outcome.status == "ok"}
+    return [
+        (info, outcome)
+        for info, outcome in results
+        if outcome.status == "declined" and info.optimization_type not in proposing
+    ]
+
+
 def _bound(outcome: StrategyOutcome, holding: Sequence[Declined], current: WorkloadState) -> StrategyOutcome:
     proposal = outcome.proposal
     if proposal is None:
@@ -55,12 +76,16 @@ def _bound(outcome: StrategyOutcome, holding: Sequence[Declined], current: Workl
 def _lowered(proposal: Proposal, declined: Declined, current: WorkloadState) -> list[str]:
     """Returns the labels of held fields that a proposal lowers."""
     held = {fields.QUANTITY_OF_NAME[name] for name in declined.holds if name in fields.QUANTITY_OF_NAME}
+    return [fields.label(path) for path in _lowered_paths(proposal, current) if path[2] in held]
+
+
+def _lowered_paths(proposal: Proposal, current: WorkloadState) -> list[fields.Path]:
+    """Returns the quantities of containers that a proposal lowers, in order."""
     before = fields.all_fields(current)
     return [
-        fields.label(path)
+        path
         for path, value in sorted(fields.diff(current, proposal.target).items())
         if fields.is_quantity(path)
-        and path[2] in held
         and value is not None
         and before.get(path) is not None
         and value < before[path]

@@ -78,6 +78,11 @@ class ChildProcess:
         """The id of the process."""
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Ends the process from another thread than its owner's, who finds it crashed and cleans up."""
         _signal(self._process)

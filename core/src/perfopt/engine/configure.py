@@ -57,9 +57,10 @@ def configure(
         deadline_seconds: for a process to load the plugins, and for one plugin to check its settings.
 
     Raises:
-        InvalidInputError: a setting that no plugin has, a wrong value or a file that can't be read; names
-            the setting and where it is set.
+        InvalidInputError: a setting that no plugin has, a wrong value, a file that can't be read, or a plugin
+            or forecaster that is not installed; names the setting and where it is set.
     """
+    _check_names(registry, config)
     known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
     document = YamlDocument(config.document.name, {}, config.document.lines, config.document.overrides)
     given = _GivenSettings(document, dict(config.unclaimed))
@@ -69,7 +70,10 @@ def configure(
     for name, fields in known.items():
         given.claim(name, fields)
     given.refuse_unclaimed()
-    checked = _checked(registry, given, known, deadline_seconds)
+    try:
+        checked = _checked(registry, given, known, deadline_seconds)
+    except InvalidInputError as error:
+        raise given.as_written(error) from error
     return _effective(known, checked, given)
 
 
@@ -79,8 +83,24 @@ def check_settings(config: Config) -> None:
     Raises:
         InvalidInputError: as `configure`.
     """
-    if config.plugins or config.unclaimed:
+    engine = config.engine
+    if config.plugins or config.unclaimed or engine.disabled() or engine.chosen_forecasters():
         configure(probe_plugins(config.engine.disabled()), config)
+
+
+def _check_names(registry: PluginRegistry, config: Config) -> None:
+    """Refuses names in the engine's settings that nothing installed has."""
+    plugins = tuple(dict.fromkeys(info.name for info in registry.plugins))
+    forecasters = tuple(sorted({name for info in registry.plugins for name in info.forecasters}))
+    for key, names, known, what in (
+        ("disabled_plugins", config.engine.disabled(), plugins, "plugin"),
+        ("forecasters", config.engine.chosen_forecasters(), forecasters, "forecaster"),
+    ):
+        for name in names:
+            if name not in known:
+                config.document.fail(
+                    ("engine", key), f"There is no {what} named {name!r}.", f"Installed: {', '.join(known)}."
+                )
 
 
 class _GivenSettings:
@@ -91,6 +111,7 @@ class _GivenSettings:
         self.values: dict[str, dict[str, Any]] = {}
         self.warnings: list[AnalysisWarning] = []
         self._unclaimed = unclaimed
+        self._written: dict[str, str] = {}
 
     def take(
         self,
@@ -145,14 +166,21 @@ class _GivenSettings:
         """Raises InvalidInputError for a setting of the engine that is no plugin's old name either."""
         for key in self._unclaimed:
             known = EngineConfig.__struct_encode_fields__
-            self.document.fail(
-                ("engine", key), f"There is no field {key!r} here.", f"Known: {', '.join(known)}."
-            )
+            self.document.fail(("engine", key), f"There is no field {key!r} here.", suggestion(key, known))
+
+    def as_written(self, error: InvalidInputError) -> InvalidInputError:
+        """Returns an error with the setting by the name that the user wrote, where that is another one."""
+        for new, old in self._written.items():
+            field = error.field or ""
+            if field == new or field.startswith((f"{new}.", f"{new}[")):
+                return InvalidInputError(error.message, field=old + field[len(new) :], remedy=error.remedy)
+        return error
 
     def _move(self, old: KeyPath, new: KeyPath) -> None:
         """Has what was written at one path count as written at another."""
         if old == new:
             return
+        self._written[dotted(new)] = dotted(old)
         lines = {**self.document.lines, **_below(self.document.lines, old, new)}
         overrides = {**self.document.overrides, **_below(self.document.overrides, old, new)}
         self.document = replace(self.document, lines=lines, overrides=overrides)

@@ -9,19 +9,21 @@ from typing import Self
 
 import msgspec
 
-from perfopt.config.loading import Config, EngineConfig
+from perfopt.config.loading import Config
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
+from perfopt.engine.abstention import abstentions, lowered_quantities
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import PluginCircuitBreaker
+from perfopt.engine.child import ChildProcess
 from perfopt.engine.configure import configure
 from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
-from perfopt.engine.probe import probe_plugins
+from perfopt.engine.probe import probe_with_worker
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
 from perfopt.engine.sessions import sessions_of
@@ -54,6 +56,7 @@ class Engine:
         config: limits of the worker processes, price books, settings of plugins, and rule packs, which are
             read here.
         breaker: sets plugins aside that fail in a row.
+        worker: the process that loaded the registry's plugins, from `probe_with_worker`.
 
     Attributes:
         settings: of the plugins, effective.
@@ -67,6 +70,7 @@ class Engine:
         registry: PluginRegistry,
         config: Config | None = None,
         breaker: PluginCircuitBreaker | None = None,
+        worker: ChildProcess | None = None,
     ) -> None:
         self.registry = registry
         self._config = config if config is not None else Config()
@@ -85,8 +89,9 @@ class Engine:
             {},
             rules,
             self.settings.values,
-            _chosen_forecasters(registry, limits),
+            limits.chosen_forecasters(),
             forecasters_weighted=limits.forecast_weighting == "rolling_origins",
+            first=worker,
         )
         self._configured = self._checked_models()
         self._pool.use(self._configured)
@@ -95,7 +100,13 @@ class Engine:
     def open(cls, config: Config | None = None) -> "Engine":
         """Finds the installed plugins and returns an engine that runs them."""
         config = config if config is not None else Config()
-        return cls(probe_plugins(config.engine.disabled()), config)
+        registry, worker = probe_with_worker(config.engine.disabled())
+        try:
+            return cls(registry, config, worker=worker)
+        except BaseException:
+            if worker is not None:
+                worker.kill()
+            raise
 
     def _checked_models(self) -> dict[str, bytes]:
         """Returns the models that settings and `--model` name; checked here, where the user is told."""
@@ -154,6 +165,8 @@ class Engine:
     def metrics(self, types: Sequence[OptimizationType]) -> frozenset[str]:
         """Returns the names of the metrics that an analysis of these types reads."""
         infos = self.registry.of_types(types)
+        if infos:
+            infos += tuple(info for info in self.registry.strategies if info.holds)
         declared = (names for info in infos for names in (info.metrics, info.forecasts))
         return BASE_METRICS.union(self._rules.metrics, *declared)
 
@@ -180,6 +193,7 @@ class Engine:
         context, warnings = self.context(snapshot, validity)
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
         answers = self._run(context, infos, include_predictions)
+        infos, answers = self._with_abstentions(context, infos, answers)
 
         def merged(given: StrategyAnswers) -> AnalysisResult:
             request = MergeRequest(
@@ -265,15 +279,48 @@ class Engine:
         second = [again.get(info.key) for info in infos]
         return merged(replace(answers, outcomes=for_the_plan(answers.outcomes, second, now, then)))
 
+    def _with_abstentions(
+        self, context: AnalysisContext, infos: list[StrategyInfo], answers: StrategyAnswers
+    ) -> tuple[list[StrategyInfo], StrategyAnswers]:
+        """Adds the abstentions of strategies that were not asked and hold what a proposal would lower.
+
+        So a type asked alone sizes nothing for which the type that sizes it lacks the evidence.
+        """
+        lowered = lowered_quantities(answers.outcomes, context.snapshot.workload.state)
+        asked = {info.optimization_type for info in infos if info.holds}
+        others = [
+            info
+            for info in self.registry.strategies
+            if lowered & {*info.holds} and info.optimization_type not in asked
+        ]
+        if not others:
+            return infos, answers
+        given = self._run(context, others, include_predictions=False, backtested=False)
+        found = abstentions(list(zip(others, given.outcomes, strict=True)))
+        return (
+            [*infos, *(info for info, _ in found)],
+            replace(answers, outcomes=(*answers.outcomes, *(outcome for _, outcome in found))),
+        )
+
     def _run(
-        self, context: AnalysisContext, infos: Sequence[StrategyInfo], include_predictions: bool
+        self,
+        context: AnalysisContext,
+        infos: Sequence[StrategyInfo],
+        include_predictions: bool,
+        *,
+        backtested: bool = True,
     ) -> StrategyAnswers:
         """Runs the strategies that are not set aside, and fills in what is said of those that are."""
         running = [info for info in infos if self._breaker.allows((info.plugin, info.version))]
         if not running and not include_predictions:
             given = StrategyAnswers(())
         else:
-            given = self._pool.run(context, [info.key for info in running], predictions=include_predictions)
+            given = self._pool.run(
+                context,
+                [info.key for info in running],
+                predictions=include_predictions,
+                backtested=backtested,
+            )
         outcomes = dict(zip((info.key for info in running), given.outcomes, strict=True))
         for info in running:
             failed = outcomes[info.key].status not in ("ok", "declined")
@@ -371,17 +418,3 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
             code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
         )
     ]
-
-
-def _chosen_forecasters(registry: PluginRegistry, limits: EngineConfig) -> tuple[str, ...]:
-    """Returns the names of the forecasters that the user chose; raises where one is not installed."""
-    installed = {name for info in registry.plugins for name in info.forecasters}
-    chosen = limits.chosen_forecasters()
-    for name in chosen:
-        if name not in installed:
-            raise InvalidInputError(
-                f"There is no forecaster named {name!r}.",
-                field="engine.forecasters",
-                remedy=f"Installed: {', '.join(sorted(installed))}.",
-            )
-    return chosen

@@ -2,7 +2,7 @@
 
 import pickle
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -75,7 +75,8 @@ class StrategyPool:
         models: put into every context.
         rules: that proposals pass.
         settings: name of a plugin to its settings, put into the contexts of its strategies.
-        forecasters, forecasters_weighted: as in `Setup`.
+        forecasters, forecasters_weighted: as in `SetupRequest`.
+        first: a process that has loaded these plugins; it becomes the first worker.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class StrategyPool:
         settings: Mapping[str, Mapping[str, Any]],
         forecasters: Sequence[str] = (),
         forecasters_weighted: bool = False,
+        first: ChildProcess | None = None,
     ) -> None:
         loaded = (info for info in registry.plugins if info.status is PluginStatus.LOADED)
         only = frozenset((info.name, info.distribution) for info in loaded)
@@ -108,6 +110,7 @@ class StrategyPool:
         self._idle: list[ChildProcess] = []
         self._busy: set[_WorkerSlot] = set()
         self._lock = threading.Lock()
+        self._first = first
         self._closed = False
 
     def use(self, models: Mapping[str, bytes]) -> None:
@@ -126,7 +129,12 @@ class StrategyPool:
             child.kill()
 
     def run(
-        self, context: AnalysisContext, keys: Sequence[str], *, predictions: bool = False
+        self,
+        context: AnalysisContext,
+        keys: Sequence[str],
+        *,
+        predictions: bool = False,
+        backtested: bool = True,
     ) -> StrategyAnswers:
         """Runs strategies on one workload, one after the other in one process; blocks.
 
@@ -134,13 +142,15 @@ class StrategyPool:
             context: without forecasts and models.
             keys: of the strategies.
             predictions: make the forecasts for the user as well.
+            backtested: whether proposals are backtested.
 
         Raises:
             EngineClosedError: the pool was closed before or meanwhile.
         """
         subject = messages.encode_request(SubjectRequest(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as slot:
-            outcomes = tuple(_outcome(slot.ask(RunRequest(key, self._deadline), subject)) for key in keys)
+            asked = (RunRequest(key, self._deadline, backtested) for key in keys)
+            outcomes = tuple(_outcome(slot.ask(request, subject)) for request in asked)
             answers = StrategyAnswers(outcomes, models=slot.worker_setup.digests)
             made = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
         if self._closed:
@@ -209,9 +219,17 @@ class StrategyPool:
             if self._closed:
                 raise EngineClosedError("The engine is closed.")
             child = self._idle.pop() if self._idle else None
-            slot = _WorkerSlot(self._worker_setup, self._deadline, self._memory, child)
+            slot = _WorkerSlot(self._worker_setup, self._deadline, self._memory, child, self._started)
             self._busy.add(slot)
         return slot
+
+    def _started(self) -> ChildProcess:
+        """Returns a process that is not set up yet: the one there is, as long as it runs, or a new one."""
+        with self._lock:
+            first, self._first = self._first, None
+        if first is not None and first.runs:
+            return first
+        return ChildProcess(WORKER)
 
     def _take_back(self, slot: "_WorkerSlot") -> None:
         with self._lock:
@@ -226,6 +244,8 @@ class StrategyPool:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
+            if self._first is not None:
+                idle.append(self._first)
             for slot in self._busy:
                 slot.stop()
         for child in idle:
@@ -242,12 +262,18 @@ class _WorkerSlot:
     """A worker in use for one task; replaced when it goes."""
 
     def __init__(
-        self, worker_setup: _WorkerSetup, deadline: float, memory: int, child: ChildProcess | None
+        self,
+        worker_setup: _WorkerSetup,
+        deadline: float,
+        memory: int,
+        child: ChildProcess | None,
+        start: Callable[[], ChildProcess],
     ) -> None:
         self.child = child
         self.worker_setup = worker_setup
         self._deadline = deadline
         self._memory = memory
+        self._start = start
         self._used = child is not None
         self._informed = False
         self._stopped = False
@@ -272,7 +298,7 @@ class _WorkerSlot:
 
     def _ask(self, request: RunRequest | MergeRequest | CheckModel, subject: bytes) -> bytes:
         if self.child is None:
-            self.child = ChildProcess(WORKER)
+            self.child = self._start()
             if self._stopped:  # looked at after the child can be seen, so that `stop` misses none
                 raise ChildCrashedError("was stopped with the engine")
             set_up(self.child, self.worker_setup.setup, LOAD_SECONDS)

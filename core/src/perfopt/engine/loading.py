@@ -131,4 +131,5 @@ def _describe(strategy: Strategy, info: PluginInfo) -> StrategyInfo:
         metrics=tuple(strategy.metrics),
         forecasts=tuple(metric_of(wanted) for wanted in strategy.forecasts),
         prior=strategy.prior,
+        holds=tuple(getattr(strategy, "holds", ())),
     )

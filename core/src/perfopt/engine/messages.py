@@ -97,10 +97,12 @@ class RunRequest(msgspec.Struct, frozen=True):
         key: of the strategy.
         deadline_seconds: after which the parent kills the worker; the worker ends itself a little later,
             should the parent be gone by then.
+        backtested: whether its proposal is backtested; without, only what it proposes is of interest.
     """
 
     key: str | None
     deadline_seconds: float
+    backtested: bool = True
 
 
 Predictions = dict[str, PredictionSeries]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from perfopt.domain.recommendation import Declined, PredictionSeries
+from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
 from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.proposals import checked
@@ -26,6 +26,8 @@ def run_strategy(
     context: AnalysisContext,
     rules: RuleSet | None = None,
     forecasters: InstalledForecasters | None = None,
+    *,
+    backtested: bool = True,
 ) -> StrategyOutcome:
     """Asks a strategy, applies the rules and replays both on the workload's own past.
 
@@ -34,6 +36,7 @@ def run_strategy(
         context: without forecasts; those that the strategy declares are made here.
         rules: what every proposal passes; None is those shipped, for the workload.
         forecasters: make the forecasts; None is what perfopt brings.
+        backtested: without, the outcome has no evidence.
 
     Raises:
         ProposalError: the strategy broke the contract of proposals.
@@ -51,7 +54,7 @@ def run_strategy(
         replays.append(None if isinstance(made, Declined) else _without_texts(made.proposal))
         return made if isinstance(made, Declined) else made.proposal
 
-    evidence = backtest(again, context.snapshot, context.validity)
+    evidence = backtest(again, context.snapshot, context.validity) if backtested else Evidence(windows=())
     return StrategyOutcome(
         status="ok",
         proposal=ruled.proposal,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from perfopt.domain.recommendation import Conflict, OptimizationRecommendation
+from perfopt.domain.workload import Container
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
 from perfopt.engine.messages import Predictions
@@ -74,4 +75,19 @@ def recommendation(
         preference=conditions.preference,
         predictions=predictions,
         conflicts=own,
+        service_class=workload.service_class,
+        heap_containers=_heap_containers(workload.state.containers),
+    )
+
+
+_HEAPS = frozenset({"jvm", "node", "python"})
+_HEAP_VARIABLES = frozenset({"JAVA_TOOL_OPTIONS", "JAVA_OPTS", "JDK_JAVA_OPTIONS", "NODE_OPTIONS"})
+
+
+def _heap_containers(containers: Sequence[Container]) -> tuple[str, ...]:
+    """Returns the containers that show a runtime with a heap of its own, by metrics or variables."""
+    return tuple(
+        one.name
+        for one in containers
+        if _HEAPS & one.runtimes.keys() or _HEAP_VARIABLES & (one.env or {}).keys()
     )

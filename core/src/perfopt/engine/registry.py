@@ -57,6 +57,7 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
         version: of the plugin's distribution.
         metrics, forecasts: names from the metric catalogue that it reads, and of which it wants forecasts.
         prior: accuracy before a service's own record.
+        holds: quantities of containers that other types lower only where it does not abstain.
     """
 
     plugin: str
@@ -66,6 +67,7 @@ class StrategyInfo(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[str, ...]
     forecasts: tuple[str, ...]
     prior: Prior
+    holds: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

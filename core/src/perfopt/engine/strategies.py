@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from perfopt.domain.enums import OptimizationType
+from perfopt.domain.fields import QUANTITY_OF_NAME
 from perfopt.metrics.catalogue import METRICS
 from perfopt.plugin.forecasting import ForecastSpec
 from perfopt.plugin.strategy import Prior, Strategy
@@ -48,7 +49,15 @@ def strategy_problem(strategy: Any) -> str | None:
         return f"{label} has an optimization_type that is not an OptimizationType."
     if not isinstance(strategy.prior, Prior) or not strategy.prior.possible:
         return f"{label} needs a Prior with a mean in [0, 1] and a positive strength."
-    return _metrics_problem(strategy, label) or _pickle_problem(strategy, label)
+    checks = (_metrics_problem, _holds_problem, _pickle_problem)
+    return next((problem for check in checks if (problem := check(strategy, label))), None)
+
+
+def _holds_problem(strategy: Any, label: str) -> str | None:
+    holds = getattr(strategy, "holds", ())
+    if isinstance(holds, str) or not all(name in QUANTITY_OF_NAME for name in holds):
+        return f"{label} has holds that are not a sequence of {', '.join(QUANTITY_OF_NAME)}."
+    return None
 
 
 def _metrics_problem(strategy: Strategy, label: str) -> str | None:

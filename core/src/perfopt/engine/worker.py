@@ -3,7 +3,8 @@
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import msgspec
 
@@ -16,6 +17,7 @@ from perfopt.engine.loading import load_plugins
 from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
 from perfopt.engine.proposals import ProposalError
+from perfopt.engine.registry import LoadedRegistry
 from perfopt.forecast import InstalledForecasters
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.models import ModelKind
@@ -31,34 +33,53 @@ def main() -> None:
     assert isinstance(setup, messages.SetupRequest)
     loaded = load_plugins(setup.disabled, setup.only)
     channel.send(messages.encode(loaded.plain))
-    book = default_book() if setup.rules is None else RuleBook(setup.rules)
-    forecasters = InstalledForecasters(loaded.forecasters, setup.forecasters, setup.forecasters_weighted)
+    worker = _Worker.of(setup, loaded)
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
         if isinstance(request, messages.SubjectRequest):
             subject = request.context
-        elif isinstance(request, messages.RunRequest):
-            end_after(request.deadline_seconds)
-            answer = _run(request.key, subject, loaded.instances, setup, book, forecasters)
-            end_never()
-            channel.send(answer)
-        elif isinstance(request, messages.CheckModel):
-            end_after(request.deadline_seconds)
-            answer = _checked(request, loaded.kinds)
-            end_never()
-            channel.send(answer)
-        elif isinstance(request, messages.MergeRequest):
-            end_after(request.deadline_seconds)
-            answer = _merge(request, subject, book)
-            end_never()
-            channel.send(answer)
+        elif isinstance(request, messages.SetupRequest):  # the plugins stay, all else is new
+            worker = _Worker.of(request, loaded)
+            channel.send(messages.encode(loaded.plain))
         elif isinstance(request, messages.CheckSettings):
             channel.send(messages.encode(check_by_type(loaded.settings[request.plugin], request)))
+        else:
+            end_after(request.deadline_seconds)
+            answer = worker.answer(request, subject)
+            end_never()
+            channel.send(answer)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """The plugins, and what this process was set up with."""
+
+    loaded: LoadedRegistry
+    setup: messages.SetupRequest
+    book: RuleBook
+    forecasters: InstalledForecasters
+
+    @classmethod
+    def of(cls, setup: messages.SetupRequest, loaded: LoadedRegistry) -> Self:
+        """Reads the rules, and chooses among the forecasters."""
+        book = default_book() if setup.rules is None else RuleBook(setup.rules)
+        chosen = InstalledForecasters(loaded.forecasters, setup.forecasters, setup.forecasters_weighted)
+        return cls(loaded, setup, book, chosen)
+
+    def answer(
+        self, request: messages.RunRequest | messages.MergeRequest | messages.CheckModel, subject: bytes
+    ) -> bytes:
+        """Answers a request that has a deadline."""
+        if isinstance(request, messages.RunRequest):
+            return _run(request, subject, self.loaded.instances, self.setup, self.book, self.forecasters)
+        if isinstance(request, messages.CheckModel):
+            return _checked(request, self.loaded.kinds)
+        return _merge(request, subject, self.book)
 
 
 def _run(
-    key: str | None,
+    request: messages.RunRequest,
     subject: bytes,
     strategies: Mapping[str, Strategy],
     setup: messages.SetupRequest,
@@ -69,12 +90,13 @@ def _run(
     context: AnalysisContext = pickle.loads(subject)  # noqa: S301  from the parent
     given = ConsultedModels(setup.models)
     context = replace(context, models=given)
+    key = request.key
     if key is None:
         return messages.encode(predict(context, forecasters))
     context = replace(context, settings=setup.settings.get(key.partition("/")[0], {}))
     try:
         rules = book.rules_for(context.snapshot.workload)
-        outcome = run_strategy(strategies[key], context, rules, forecasters)
+        outcome = run_strategy(strategies[key], context, rules, forecasters, backtested=request.backtested)
         return messages.encode(msgspec.structs.replace(outcome, models=tuple(sorted(given.consulted))))
     except ProposalError as error:
         return messages.encode(messages.StrategyOutcome(status="failed", error=str(error)))

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfopt.domain.fields import QUANTITIES, Path, container_path, get, only_quantities, with_fields
+from perfopt.domain.fields import (
+    QUANTITIES,
+    Path,
+    container_path,
+    get,
+    only_quantities,
+    print_value,
+    with_fields,
+)
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
@@ -121,7 +129,7 @@ def changed_quantities(
         None where no quantity is left.
     """
     paths = [container_path(c.name, quantity) for c in target.containers for quantity in QUANTITIES]
-    kept = {path for path in paths if path in always or get(target, path) != get(current, path)}
+    kept = {path for path in paths if path in always or _differs(path, get(target, path), get(current, path))}
     limits = {
         container_path(container.name, "cpu_request_cores"): container.cpu_limit_cores
         for container in target.containers
@@ -131,6 +139,11 @@ def changed_quantities(
     unset = {path: limit for path, limit in limits.items() if get(left, path) is None}
     left = with_fields(left, unset)
     return None if all(get(left, path) is None for path in paths) else left
+
+
+def _differs(path: Path, one: float | None, other: float | None) -> bool:
+    """Tells whether two quantities differ as Kubernetes stores them: what was measured has rounding in it."""
+    return one != other and print_value(path, one) != print_value(path, other)
 
 
 def unscored(reason: str) -> WindowScore:

@@ -135,6 +135,10 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 class Strategy(Protocol):
     """Computes proposals of one type. Stateless, deterministic, picklable; no I/O, no clock.
 
+    A strategy that abstains with `decline(..., holds=...)` may list those quantities in an attribute `holds`
+    as well. It is then consulted whenever a strategy of another type would lower one of them, also where its
+    own type was not requested.
+
     Attributes:
         name: unique within its plugin, [a-z0-9_-]+.
         optimization_type: what it proposes.

@@ -108,8 +108,19 @@ def _find(spec: str, config: Config) -> tuple[str, SourceConfig]:
         raise InvalidInputError(
             "The source is blank.", field="source", remedy="Name a configured source, a URL or a file."
         )
-    if Path(spec).exists() or Path(spec).suffix.lower() in (".parquet", ".csv"):
+    path, ending = Path(spec), Path(spec).suffix.lower()
+    if path.is_file() and ending in (".yaml", ".yml"):
+        raise InvalidInputError(
+            f"{spec} is YAML, and metrics are in Parquet or CSV files.",
+            field="source",
+            remedy="Give a services file as --services, and a configuration file as --config.",
+        )
+    if path.exists():
         return spec, FilesConfig(paths=spec)
+    if ending in (".parquet", ".csv", ".gz"):
+        raise NotFoundError(
+            f"The file {spec} does not exist.", field="source", remedy="Check the path, and where it starts."
+        )
     near = suggestion(spec, tuple(config.sources)) if config.sources else ""
     raise NotFoundError(
         f"{spec!r} is no configured source, no URL and no file.",

@@ -28,8 +28,8 @@ from perfopt_resource.proposal import SizedContainer, make_proposal
 from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
-# What stopped most is what the user can do something about.
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
+# What stopped most is what the user can do something about.
 _WORST_FIRST = (DeclineCode.SHORT_HISTORY, DeclineCode.LOW_COVERAGE, DeclineCode.NO_DATA)
 
 
@@ -51,6 +51,7 @@ class ResourceStrategy:
         "memory_limit_bytes",
     )
     forecasts: Sequence[str] = ()
+    holds: Sequence[str] = _QUANTITIES
     model: SizingModel = field(default_factory=shipped_model, repr=False)
     prior: Prior = field(init=False)
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from perfopt_resource.model.features import NAMES
 from perfopt_resource.training.examples import example
 
 DAY = 86400
@@ -34,3 +35,26 @@ def test_examples_keep_rows_together(examples):
     kept = examples.where(examples.series == "s3")
     assert set(kept.series) == {"s3"}
     assert len(kept.features) == len(kept.at) == len(kept.needs["memory"])
+
+
+def test_a_frame_has_what_was_known_and_what_was_needed(examples, fleet):
+    pd = pytest.importorskip("pandas")
+    frame = examples.to_frame()
+    assert list(frame.columns[:6]) == [
+        "series",
+        "at",
+        "validity_seconds",
+        "weight",
+        "need_cpu",
+        "need_memory",
+    ]
+    assert len(frame.columns) == 6 + len(NAMES)
+    row = examples.where(examples.series == "s3").to_frame().iloc[0]
+    series = next(one for one in fleet if one.name == "s3")
+    cutoff = series.grid.index(row["at"].to_pydatetime())
+    truth = example(series, cutoff, int(row["validity_seconds"]))
+    assert row["need_cpu"] == pytest.approx(truth.needs["cpu"])
+    assert row["need_memory"] == pytest.approx(truth.needs["memory"])
+    pd.testing.assert_series_equal(
+        row[list(NAMES)].astype(float), pd.Series(truth.seen.values, index=list(NAMES)), check_names=False
+    )

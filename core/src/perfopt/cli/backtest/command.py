@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perfopt.backtest import BacktestResult, Policy, ServiceBacktest
     from perfopt.config import Config
     from perfopt.engine import Engine
+    from perfopt.evaluation.split import Split
     from perfopt.sources.base import MetricSource
 
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 @service_options("backtest")
 @click.option("--match", help="Only services whose name contains this regular expression.")
 @click.option("--exclude", help="No services whose name contains this regular expression.")
+@click.option(
+    "--split",
+    type=click.Choice(("tune", "report")),
+    help="Half of the services, by hash of the name, as in `perfopt train`.",
+)
 @click.option(
     "--from",
     "begin",
@@ -96,6 +102,7 @@ def backtest(
     everything: bool,
     match: str | None,
     exclude: str | None,
+    split: "Split | None",
     begin: str | None,
     until: str | None,
     history: str,
@@ -111,7 +118,9 @@ def backtest(
     model: Path | None,
     config_file: Path | None,
 ) -> None:
-    """Evaluates policies on history: what each would have recommended, and how that did.
+    """Evaluate policies on the history of services.
+
+    Prints what each policy would have recommended, and how that did.
 
     At each origin every policy recommends from what was known then, and is scored on the validity window
     after it. A policy is a strategy of an installed plugin, the merged plan of all, perfopt's running
@@ -123,7 +132,7 @@ def backtest(
     _check_origins(origins)
     kinds = parse_types(tuple(text for text in types if text.strip().lower() != "all"))
     options = BacktestOptions(
-        names, match, exclude, begin, until, history, validity, origins, kinds, policies, plugins
+        names, match, exclude, split, begin, until, history, validity, origins, kinds, policies, plugins
     )
     config = with_engine(load(config_file), processes=processes, model=model)
     if simulate is not None:
@@ -146,7 +155,7 @@ def _check_origins(origins: str | None) -> None:
 
 def _check_rows(path: Path | None) -> None:
     if path is not None:
-        from perfopt.backtest.export import check_format
+        from perfopt.report.files import check_format
 
         check_writable(path, "rows")
         check_format(path, "rows")
@@ -171,8 +180,10 @@ async def _run(
     rows_file: Path | None,
 ) -> None:
     from perfopt.backtest import report
+    from perfopt.backtest.export import to_arrow
     from perfopt.cli.output.backtest import to_table
     from perfopt.cli.output.render import to_json
+    from perfopt.report.files import write_table
     from perfopt.sources.factory import open_source, source_config, with_price_books
 
     source = open_source(spec, config, services)
@@ -186,7 +197,8 @@ async def _run(
                 engine.close()
         result = report(source.name, options.history, results)
         if rows_file is not None:
-            _write_rows(rows_file, results)
+            rows = [row for result in results for row in result.rows]
+            write_table(to_arrow(rows), rows_file, "rows")
         if html is not None:
             await _write_page(html, result, source)
     finally:
@@ -259,18 +271,6 @@ async def _evaluate(
             results.append(result)
             advance()
     return results
-
-
-def _write_rows(path: Path, results: "list[ServiceBacktest]") -> None:
-    from perfopt.backtest.export import write_rows
-    from perfopt.errors import InvalidInputError
-
-    try:
-        write_rows([row for result in results for row in result.rows], path)
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} can't be written: {error.strerror}.", field="rows", remedy="Name another file."
-        ) from error
 
 
 async def _write_page(path: Path, result: "BacktestResult", source: "MetricSource") -> None:

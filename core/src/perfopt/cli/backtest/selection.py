@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from perfopt.backtest import ScheduleRequest
     from perfopt.domain.enums import OptimizationType
     from perfopt.domain.workload import Workload
+    from perfopt.evaluation.split import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class BacktestOptions:
     Attributes:
         names: of services; empty is all.
         match, exclude: regular expressions that a service name must, or must not, contain.
+        split: half of the services; None is all.
         begin, until, history, validity, origins: see the options.
         types: of recommendations; empty is all.
         policies, plugins: names; empty is all.
@@ -27,6 +29,7 @@ class BacktestOptions:
     names: tuple[str, ...]
     match: str | None
     exclude: str | None
+    split: "Split | None"
     begin: str | None
     until: str | None
     history: str
@@ -61,6 +64,7 @@ class BacktestOptions:
         """
         from perfopt.domain.resolve import resolve_workload
         from perfopt.errors import NotFoundError
+        from perfopt.evaluation.split import split_of
 
         inventory = tuple(inventory)
         named = [resolve_workload(name, inventory) for name in self.names] if self.names else list(inventory)
@@ -70,11 +74,12 @@ class BacktestOptions:
             for workload in named
             if (keep is None or keep.search(workload.service_name))
             and (drop is None or not drop.search(workload.service_name))
+            and self.split in (None, split_of(workload.service_name))
         ]
         if not chosen:
             raise NotFoundError(
                 f"None of the {len(named)} services is left to backtest.",
-                remedy="Check --match and --exclude." if named else "The source knows no service.",
+                remedy="Check --match, --exclude and --split." if named else "The source knows no service.",
             )
         return chosen
 

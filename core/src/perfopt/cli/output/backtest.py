@@ -3,7 +3,7 @@
 from perfopt.backtest import BacktestResult, ConfidenceInterval, PolicySummary
 from perfopt.backtest.calibration import MIN_CALIBRATION
 from perfopt.backtest.summary import ResourceFigures
-from perfopt.cli.output.render import table
+from perfopt.cli.output.render import paragraph, table
 
 _HEADER = (
     "TYPE", "POLICY", "SCORED", "ABSTAINED", "NO CHANGE", "ACCURACY (95 %)", "CPU SAFE", "MEM SAFE",
@@ -11,8 +11,8 @@ _HEADER = (
 )  # fmt: skip
 _LEGEND = (
     "SCORED of made. ACCURACY with its 95 % interval, services resampled. WASTE: recommended / smallest safe"
-    " value - 1,\nmedian / mean clipped at 10, over the safe ones. OVER MIN: the same of the cost, over the"
-    " accurate ones, median.\nREALISED SAVING over the possible one: by cost / by service / memory alone.\n"
+    " value - 1, median / mean clipped at 10, over the safe ones. OVER MIN: the same of the cost, over the"
+    " accurate ones, median. REALISED SAVING over the possible one: by cost / by service / memory alone."
 )
 PLAN_TYPE = "PLAN"
 
@@ -21,12 +21,12 @@ def to_table(result: BacktestResult) -> str:
     """Prints the figures of each policy, what confidence is worth, and what to know of the data."""
     parts = [
         _head(result),
-        table(_HEADER, [_row(summary) for summary in result.policies], right=_HEADER[2:]),
-        _LEGEND,
+        table(_HEADER, [_row(summary) for summary in result.policies], right=_HEADER[2:], keys=2),
+        f"{paragraph(_LEGEND)}\n",
         _classes(result),
         _calibrations(result),
-        "".join(f"Note: {note}\n" for note in result.notes),
-        "".join(f"Failed: {failed.service}: {failed.message}\n" for failed in result.failed),
+        "".join(f"{paragraph(f'Note: {note}')}\n" for note in result.notes),
+        "".join(f"{paragraph(f'Failed: {one.service}: {one.message}')}\n" for one in result.failed),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -34,10 +34,11 @@ def to_table(result: BacktestResult) -> str:
 def _head(result: BacktestResult) -> str:
     first, last = result.first_origin, result.last_origin
     when = f"{first:%Y-%m-%d %H:%M}" if first == last else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
-    return (
+    evaluated = (
         f"{result.services} services, {result.origins} origins ({when} UTC), history {result.history},"
-        f" scored on the {result.validity} after each.\nAccurate means: {result.definition}.\n"
+        f" scored on the {result.validity} after each."
     )
+    return f"{paragraph(evaluated)}\n{paragraph(f'Accurate means: {result.definition}.')}\n"
 
 
 def _row(summary: PolicySummary) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ def _classes(result: BacktestResult) -> str:
         for name, figures in summary.classes.items()
     ]
     header = ("TYPE", "POLICY", "CLASS", "SCORED", "ACCURACY", "CPU WASTE", "MEM WASTE")
-    return table(header, rows, right=("SCORED", "ACCURACY"))
+    return table(header, rows, right=("SCORED", "ACCURACY"), keys=3)
 
 
 def _calibrations(result: BacktestResult) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
-from perfopt.cli.output.changes import Priced, TypeLabels, backtested, short_type
 from perfopt.cli.output.notes import conditions, listed_types
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.domain.period import format_instant
@@ -16,6 +15,7 @@ from perfopt.domain.recommendation import (
     OptimizationRecommendation,
     Plan,
 )
+from perfopt.report.changes import Priced, TypeLabels, backtested, short_type
 
 _LABEL = 18
 

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from perfopt.cli.output.changes import ServiceChanges, service_changes
 from perfopt.cli.output.layout import MARKS, backtest, cost
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.page import SeriesOf, to_page
@@ -12,12 +11,8 @@ from perfopt.cli.output.render import AnalysisReport, to_json, to_yaml
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.text import to_text
 from perfopt.cli.output.totals import totals, without_changes
+from perfopt.report.changes import ServiceChanges, service_changes
 
-_CSV = (
-    "service", "container", "type", "field", "current", "recommended", "severity", "confidence",
-    "backtest_accurate", "backtest_scored", "n_effective", "recommendation_id", "monthly_cost_current",
-    "monthly_cost_recommended", "currency", "assumed_from_limit", "expected_value",
-)  # fmt: skip
 _MARKDOWN = (
     "", "Service", "Container", "Type", "Field", "Current → recommended", "Cost/month", "Confidence",
     "Backtest (n_eff)",
@@ -50,32 +45,18 @@ def rendered(
 
 def to_csv(report: AnalysisReport) -> str:
     """Prints a row for each field that changes; costs, of the whole service, are in its first row only."""
+    from perfopt.report.frames import to_arrow  # pyarrow is not needed for other formats
+
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_CSV)
-    for of in service_changes(report.results):
-        writer.writerows(_csv_rows(of))
+    table = to_arrow(report.results)
+    writer.writerow(table.column_names)
+    writer.writerows([_csv_cell(value) for value in row.values()] for row in table.to_pylist())
     return stream.getvalue()
 
 
-def _csv_rows(of: ServiceChanges) -> Iterator[tuple[object, ...]]:
-    whole = (of.cost_current, of.cost_recommended, of.currency, str(of.assumed).lower(), of.expected_value)
-    for number, row in enumerate(of.rows):
-        yield (
-            of.service,
-            row.container,
-            row.kind,
-            row.what,
-            "" if row.current == "-" else row.current,
-            "" if row.recommended == "-" else row.recommended,
-            row.severity,
-            row.confidence,
-            row.accurate,
-            row.scored,
-            row.n_effective,
-            row.recommendation_id,
-            *(whole if number == 0 else [""] * len(whole)),
-        )
+def _csv_cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def to_markdown(report: AnalysisReport) -> str:

@@ -9,9 +9,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perfopt.cli.output.changes import LOWER, RAISE, SETTING, ServiceChanges, ShownChange
 from perfopt.cli.output.notes import ABSTAINED, FAILED, REJECTED, WARNING, ReportNote
 from perfopt.cli.output.terminal import TerminalScreen
+from perfopt.report.changes import LOWER, RAISE, SETTING, ServiceChanges, ShownChange
 
 MARKS = {RAISE: "▲", LOWER: "▼", SETTING: "●"}
 STYLES = {RAISE: "red", LOWER: "green", SETTING: "cyan"}

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from perfopt.cli.output.changes import Priced, TypeLabels, short_type, unchanged
 from perfopt.cli.output.render import AnalysisReport
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Conflict
+from perfopt.report.changes import Priced, TypeLabels, short_type, unchanged
 
 NO_CHANGE, REJECTED, ABSTAINED = "no change", "rejected", "abstained"
 APPLY, WARNING, FAILED = "apply", "warning", "failed"

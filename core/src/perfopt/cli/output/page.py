@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from perfopt.charts.page import document
-from perfopt.cli.output.changes import ServiceChanges, service_changes
 from perfopt.cli.output.layout import MARKS, backtest, cost
 from perfopt.cli.output.notes import ReportNote, notes
 from perfopt.cli.output.pictures import pictures
 from perfopt.cli.output.render import AnalysisReport
 from perfopt.cli.output.totals import totals, without_changes
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.report.changes import ServiceChanges, service_changes
 
 SeriesOf = Mapping[str, WorkloadSnapshot]
 _HEADER = (

@@ -25,11 +25,15 @@ class TerminalScreen:
     encoding: str = "utf-8"
 
     @classmethod
-    def of_stdout(cls) -> "TerminalScreen":
-        """Returns what standard output is. COLUMNS sets the width, NO_COLOR takes the colours away."""
+    def of_stdout(cls, piped: int = PIPE_WIDTH) -> "TerminalScreen":
+        """Returns what standard output is. COLUMNS sets the width, NO_COLOR takes the colours away.
+
+        Args:
+            piped: width of what is no terminal, without COLUMNS.
+        """
         stdout = sys.stdout
         terminal = stdout.isatty()
-        width = PIPE_WIDTH
+        width = piped
         if terminal or os.environ.get("COLUMNS", "").isdigit():
             width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
         wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from perfopt.cli.output.changes import service_changes
 from perfopt.cli.output.details import details
 from perfopt.cli.output.layout import LEGEND, changes_table, notes_table, printed
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.render import AnalysisReport
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.totals import totals, without_changes
+from perfopt.report.changes import service_changes
 
 NOTHING = "Nothing was analysed: the source holds no service.\n"
 

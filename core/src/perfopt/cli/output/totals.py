@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from perfopt.cli.output.changes import ServiceChanges
 from perfopt.cli.output.layout import cost_change
 from perfopt.cli.output.render import AnalysisReport
 from perfopt.domain.enums import DeclineCode
 from perfopt.domain.recommendation import AnalysisResult
+from perfopt.report.changes import ServiceChanges
 
 
 def without_changes(report: AnalysisReport) -> str:

@@ -2,6 +2,7 @@
 
 import click
 
+from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.plugin.check import check_plugin
 from perfopt.cli.plugin.listing import list_plugins
 from perfopt.cli.plugin.new import new_plugin
@@ -10,9 +11,9 @@ from perfopt.cli.plugin.run import run_strategy
 __all__ = ["plugin"]
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def plugin() -> None:
-    """Installed plugins, and tools for those who write one."""
+    """List plugins, and write, check and run your own."""
 
 
 for command in (list_plugins, new_plugin, check_plugin, run_strategy):

@@ -23,7 +23,9 @@ _STATES = {True: "pass", False: "FAIL", None: "skip"}
 @click.option("--memory", type=click.IntRange(min=64), default=1024, show_default=True, help="Limit in MiB.")
 @format_option("table", "json")
 def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
-    """Runs the contract suites on the strategies, forecasters and settings of PACKAGE.
+    """Run the contract suites on what PACKAGE brings.
+
+    On its strategies, forecasters and settings.
 
     PACKAGE is an installed plugin, one of its strategies or forecasters (plugin/name), a module, or what an
     entry point would name (package.module:Class). Exit code 1 where a property is lacking or the plugin can't

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @config_option
 @format_option("table", "json")
 def list_plugins(config_file: Path | None, form: str) -> None:
-    """Lists the installed plugins with version, types and state."""
+    """List the installed plugins with version, state and what they bring."""
     from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
 
@@ -28,16 +28,16 @@ def _table(plugins: "tuple[PluginInfo, ...]") -> str:
 
     if not plugins:
         return "No plugin is installed. Install one, for example perfopt-resource.\n"
-    rows = [
-        (
-            p.name,
-            p.version,
-            p.status.value,
-            ", ".join(p.types) or "-",
-            ", ".join(p.models) or "-",
-            ", ".join(p.forecasters) or "-",
-            p.error or "",
-        )
-        for p in plugins
-    ]
-    return table(("NAME", "VERSION", "STATUS", "TYPES", "MODELS", "FORECASTERS", "ERROR"), rows)
+    rows = [(p.name, p.version, p.status.value, _brought(p), p.error or "") for p in plugins]
+    return table(("NAME", "VERSION", "STATUS", "BRINGS", "ERROR"), rows)
+
+
+def _brought(plugin: "PluginInfo") -> str:
+    """Says what a plugin brings: types of recommendations, models, forecasters, rule packs."""
+    parts = (
+        ("", plugin.types),
+        ("models: ", plugin.models),
+        ("forecasters: ", plugin.forecasters),
+        ("rules: ", plugin.rule_packs),
+    )
+    return "; ".join(f"{label}{', '.join(names)}" for label, names in parts if names) or "-"

@@ -18,7 +18,10 @@ from perfopt.cli.options import parse_types
     help="Directory to create the package in.",
 )
 def new_plugin(name: str, type_name: str, path: Path) -> None:
-    """Creates the package NAME: a plugin with one strategy, its tests and a README."""
+    """Create the package NAME, a plugin with one strategy.
+
+    With its tests and a README.
+    """
     from perfopt.errors import InvalidInputError
     from perfopt.testing.scaffold import write_package
 

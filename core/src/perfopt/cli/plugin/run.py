@@ -61,7 +61,9 @@ def run_strategy(
     config_file: Path | None,
     form: str,
 ) -> None:
-    """Runs STRATEGY in this process and prints its proposal, or why it abstains.
+    """Run STRATEGY in this process.
+
+    Prints its proposal, or why it abstains.
 
     STRATEGY is plugin/strategy, a plugin that has one, or what an entry point would name
     (package.module:Class). Its result is checked, and neither rules nor a backtest follow. Where it, its

@@ -225,7 +225,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _refuse(path: Path, problem: str, remedy: str, column: str | None = None) -> NoReturn:
-    raise SourceError(f"The file {path} {problem}.", field=column, remedy=remedy) from None
+    raise SourceError(f"The file {path} {problem}.", field=column or "source", remedy=remedy) from None
 
 
 def _refuse_missing(path: Path, column: str, present: tuple[str, ...]) -> NoReturn:

@@ -259,10 +259,18 @@ def _has_samples(index: SampleIndex, series: str, grid: TimeGrid) -> bool:
 def _other_metrics(
     workload: Workload, index: SampleIndex, wanted: Sequence[Metric], warnings: Sequence[tuple[str, str]]
 ) -> NoDataError:
-    read = ", ".join(metric.name for metric in wanted if not metric.carry_forward)
-    present = ", ".join(index.metrics[workload.id.name])
+    """Says why none of the samples in the period serves: of other metrics, or values that are no use."""
+    read = [metric.name for metric in wanted if not metric.carry_forward]
+    present = index.metrics[workload.id.name]
+    unusable = [name for name in read if name in present]
+    if unusable:
+        return NoDataError(
+            f"All samples of {', '.join(unusable)} of {workload.service_name} in the period are NaN, infinite"
+            " or implausible.",
+            remedy="Correct the values in the files.",
+        )
     return NoDataError(
-        f"{workload.service_name} has none of the metrics that this analysis reads ({read}), but {present}.",
+        f"{workload.service_name} has {', '.join(present)} only, and this analysis reads {', '.join(read)}.",
         remedy=" ".join(text for _, text in warnings) or None,
     )
 

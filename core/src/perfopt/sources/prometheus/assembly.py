@@ -17,7 +17,7 @@ from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.packing import Lifetime, in_rows
+from perfopt.sources.prometheus.packing import Lifetime, PodRows
 from perfopt.sources.prometheus.rows import SeriesRow
 
 Flags = NDArray[np.bool_]
@@ -68,12 +68,11 @@ def assemble(
     service, coverage = _service(grid, rows)
     lifetimes = _lifetimes(workload, grid, rows, around.ended)
     lacking = _absences(workload, grid, lifetimes, service.get("replicas"))
-    series, reports = _on_pods(grid, rows, lifetimes)
-    _judge(grid, series, reports, around.largest)
+    series, reports = _on_pods(grid, rows, lifetimes, around.largest)
     for (container, name), mine in reports.items():
         coverage[f"{container}/{name}"] = merge_reports([*mine, _absence(lacking[container])])
     containers: dict[str, dict[str, PodSeries]] = defaultdict(dict)
-    for (container, name), one in in_rows(series, lifetimes).items():
+    for (container, name), one in series.items():
         containers[container][name] = one
     for container in containers:
         for name in _EVERY_CONTAINER_HAS:
@@ -276,21 +275,61 @@ Key = tuple[str, str]
 
 
 def _on_pods(
-    grid: TimeGrid, rows: Iterable[SeriesRow], lifetimes: Mapping[tuple[str, str], Lifetime]
+    grid: TimeGrid,
+    rows: Iterable[SeriesRow],
+    lifetimes: Mapping[tuple[str, str], Lifetime],
+    largest: NodeCapacity,
 ) -> tuple[dict[Key, PodSeries], dict[Key, list[GridReport]]]:
-    """Returns the series of each (container, metric), and a report for each of its pods."""
-    groups: dict[Key, dict[str, list[SeriesRow]]] = defaultdict(lambda: defaultdict(list))
+    """Returns the series of each (container, metric), and a report for each of its pods.
+
+    One pod at a time, so that memory is for the pods that lived at once and not for all there ever were.
+    """
+    groups: dict[str, dict[str, dict[str, list[SeriesRow]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
     for row in rows:
         if row.container:
-            groups[row.container, row.metric][row.pod].append(row)
-    series, reports = {}, {}
-    for key, pods in sorted(groups.items()):
-        values, mine = np.empty((len(pods), grid.size)), []
-        for number, (pod, same) in enumerate(sorted(pods.items())):
-            values[number], report = _together(grid, same, METRICS[key[1]], lifetimes.get((key[0], pod)))
-            mine.append(report)
-        series[key], reports[key] = PodSeries(tuple(sorted(pods)), values), mine
+            groups[row.container][row.pod][row.metric].append(row)
+    packing = PodRows(lifetimes)
+    series: dict[Key, PodSeries] = {}
+    reports: dict[Key, list[GridReport]] = defaultdict(list)
+    for container, pods in sorted(groups.items()):
+        having: dict[str, list[str]] = defaultdict(list)
+        for pod, metrics in pods.items():
+            for name in metrics:
+                having[name].append(pod)
+        packed = {name: packing.series(some, grid.size) for name, some in sorted(having.items())}
+        for pod, metrics in sorted(pods.items()):
+            alive = lifetimes.get((container, pod))
+            for name, (values, report) in _of_pod(grid, metrics, alive, largest).items():
+                packed[name].add(pod, values)
+                reports[container, name].append(report)
+        series |= {(container, name): one.done() for name, one in packed.items()}
     return series, reports
+
+
+def _of_pod(
+    grid: TimeGrid, metrics: Mapping[str, Sequence[SeriesRow]], alive: Lifetime | None, largest: NodeCapacity
+) -> dict[str, tuple[Array, GridReport]]:
+    """Returns the samples of one pod's container by metric, without those that cannot be."""
+    found = {name: _together(grid, same, METRICS[name], alive) for name, same in metrics.items()}
+    bounds = (
+        ("cpu_cores", "cpu_limit_cores", largest.cpu_cores),
+        ("memory_bytes", "memory_limit_bytes", largest.memory_bytes),
+    )
+    cpu = _single(found, "cpu_cores")
+    for use, limit, most in bounds:
+        mine = _single(found, use)
+        if mine is not None:
+            bad = above_limit(mine, _single(found, limit), most, grid.step_seconds)
+            if use == "memory_bytes":
+                bad |= without_memory(mine, cpu)
+            found[use] = dropped(mine, bad).values[0], counted(found[use][1], int(bad.sum()))
+    return found
+
+
+def _single(found: Mapping[str, tuple[Array, GridReport]], name: str) -> PodSeries | None:
+    return PodSeries(("",), found[name][0][np.newaxis]) if name in found else None
 
 
 def _together(
@@ -302,30 +341,6 @@ def _together(
         more, other = _on_grid(row, grid, metric, alive)
         values, report = np.fmax(values, more), max(report, other, key=lambda one: one.present)
     return values, report
-
-
-def _judge(
-    grid: TimeGrid,
-    series: dict[Key, PodSeries],
-    reports: dict[Key, list[GridReport]],
-    largest: NodeCapacity,
-) -> None:
-    """Drops and counts what cannot be: use above the limit or the largest machine, memory of zero."""
-    bounds = (
-        ("cpu_cores", "cpu_limit_cores", largest.cpu_cores),
-        ("memory_bytes", "memory_limit_bytes", largest.memory_bytes),
-    )
-    for container in {container for container, _ in series}:
-        cpu = series.get((container, "cpu_cores"))
-        for use, limit, most in bounds:
-            key = container, use
-            if key in series:
-                bad = above_limit(series[key], series.get((container, limit)), most, grid.step_seconds)
-                if use == "memory_bytes":
-                    bad |= without_memory(series[key], cpu)
-                series[key] = dropped(series[key], bad)
-                counts = bad.sum(axis=1).tolist()
-                reports[key] = [counted(r, n) for r, n in zip(reports[key], counts, strict=True)]
 
 
 def _image_changes(grid: TimeGrid, images: Sequence[RangeSeries]) -> tuple[ImageChange, ...]:

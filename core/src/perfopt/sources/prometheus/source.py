@@ -24,7 +24,7 @@ import msgspec
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Workload
-from perfopt.errors import SourceError, SourceUnavailableError
+from perfopt.errors import InvalidInputError, SourceError, SourceUnavailableError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.grid import step_aligned
 from perfopt.metrics.plausibility import NodeCapacity
@@ -124,8 +124,9 @@ class PrometheusSource:
         self, batch: Sequence[Workload], grid: TimeGrid, names: Sequence[str]
     ) -> list[WorkloadSnapshot | FailedSnapshot]:
         """Reads some workloads together; a query that is refused fails them only."""
+        small = [workload for workload in batch if self._samples(workload, grid) <= self._config.max_samples]
         try:
-            fetched = await self._fetcher.fetch(batch, grid, names)
+            fetched = await self._fetcher.fetch(small, grid, names) if small else FetchedRows()
         except SourceUnavailableError:
             raise
         except SourceError as error:
@@ -136,6 +137,9 @@ class PrometheusSource:
         results: list[WorkloadSnapshot | FailedSnapshot] = []
         looked = 0
         for workload in batch:
+            if workload not in small:
+                results.append(FailedSnapshot(workload, self._too_many(workload, grid)))
+                continue
             if not has_usage(fetched.of(workload.id)):
                 looked += 1
                 seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else ()
@@ -153,6 +157,20 @@ class PrometheusSource:
         """Reads what each pod did; see KnowsPods."""
         least = timedelta(seconds=self._config.scrape_interval_seconds)
         return await self._pods.read(workload, pods, start, end, max(step, least))
+
+    def _samples(self, workload: Workload, grid: TimeGrid) -> int:
+        """Returns how many samples a metric of the pods that run at once has in the period."""
+        return max(workload.state.replicas or 1, 1) * grid.size
+
+    def _too_many(self, workload: Workload, grid: TimeGrid) -> InvalidInputError:
+        return InvalidInputError(
+            f"{workload.id} has {workload.state.replicas:,} pods: at {grid.size:,} steps these are"
+            f" {self._samples(workload, grid):,} samples of each metric, and at most"
+            f" {self._config.max_samples:,} are read.",
+            field="analysis_period",
+            remedy="Ask for a shorter period, or set a longer `step_seconds` or a larger `max_samples` of the"
+            " source.",
+        )
 
     async def close(self) -> None:
         """Closes the connections."""

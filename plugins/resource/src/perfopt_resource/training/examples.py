@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from perfopt_resource.model.features import (
     UseFeatures,
     extract,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HOUR = 3600
 
@@ -119,6 +122,33 @@ class TrainingExamples:
             self.weight[kept],
             tuple(self.seen[row] for row in np.flatnonzero(kept)),
         )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Returns one row an example as a pandas DataFrame, to look at what a model learns from.
+
+        Columns: series, at (instant), validity_seconds, weight, need_RESOURCE (cores or bytes, the smallest
+        accurate size; NaN where not measured) and each feature by its name.
+
+        Raises:
+            ImportError: pandas is not installed; it comes with the extra `perfopt[frames]`.
+        """
+        import pandas as pd
+
+        needs = {
+            f"need_{resource}": np.exp(logs)
+            * np.array([seen.references.get(resource, np.nan) for seen in self.seen])
+            for resource, logs in self.needs.items()
+        }
+        frame = pd.DataFrame(
+            {
+                "series": self.series,
+                "at": pd.to_datetime(self.at, unit="s", utc=True),
+                "validity_seconds": self.validity,
+                "weight": self.weight,
+                **needs,
+            }
+        )
+        return pd.concat([frame, pd.DataFrame(self.features, columns=list(NAMES))], axis=1)
 
     @classmethod
     def of(cls, rows: list["TrainingExample"]) -> Self:

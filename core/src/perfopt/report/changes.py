@@ -8,6 +8,7 @@ from perfopt.domain import fields
 from perfopt.domain.recommendation import AnalysisResult, Evidence, OptimizationRecommendation, Plan
 
 RAISE, LOWER, SETTING = "raise", "lower", "setting"
+UNSET = "-"
 # what follows from other fields: how knobs are set, and a KEDA object from the autoscaler and its schedule
 _NOT_SHOWN = frozenset({"basis", "knob_settings", "sidecars", "keda_scaled_object"})
 _HPA = "autoscaler"
@@ -27,6 +28,7 @@ class ShownChange:
             with the plugin.
         what: the field in words: "cpu request", "replicas".
         current, recommended: printed values; "-" is unset.
+        current_value, recommended_value: the same in cores, bytes or replicas; None where it is no number.
         severity: "raise" (too little now), "lower" (more than needed now) or "setting".
         confidence: of the recommendation it comes from.
         accurate, scored: backtest windows of that recommendation that were accurate, and that were scored.
@@ -39,6 +41,8 @@ class ShownChange:
     what: str
     current: str
     recommended: str
+    current_value: float | None
+    recommended_value: float | None
     severity: str
     confidence: float
     accurate: int
@@ -182,14 +186,16 @@ def _rows(
     if own is not None:
         changed = {label: values for label, values in changed.items() if label in own}
     accurate, scored = backtested(recommendation.evidence)
-    for container, what, current, recommended, severity in _described(changed):
+    for field in _described(changed):
         yield ShownChange(
-            container=container,
+            container=field.container,
             kind=labels.label(recommendation.optimization_type, recommendation.plugin),
-            what=what,
-            current=current,
-            recommended=recommended,
-            severity=severity,
+            what=field.what,
+            current=field.current,
+            recommended=field.recommended,
+            current_value=field.current_value,
+            recommended_value=field.recommended_value,
+            severity=field.severity,
             confidence=recommendation.expected_improvement.confidence,
             accurate=accurate,
             scored=scored,
@@ -198,7 +204,31 @@ def _rows(
         )
 
 
-def _described(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str, str, str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field that changes; see ShownChange."""
+
+    container: str
+    what: str
+    current: str
+    recommended: str
+    severity: str
+    current_value: float | None = None
+    recommended_value: float | None = None
+
+
+def _field(path: fields.Path, container: str, what: str, before: Any, after: Any) -> _Field:
+    severity = _severity(path, before, after)
+    numbers = _number(path, before), _number(path, after)
+    return _Field(container, what, _printed(before), _printed(after), severity, *numbers)
+
+
+def _number(path: fields.Path, printed: Any) -> float | None:
+    value = fields.parse_value(path, printed)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _described(changed: dict[str, tuple[Any, Any]]) -> Iterator[_Field]:
     autoscaler = {label: values for label, values in changed.items() if label.startswith("hpa.")}
     for label, (before, after) in changed.items():
         if label in autoscaler:
@@ -206,18 +236,12 @@ def _described(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str, 
         path = fields.parse_label(label)
         container = path[1] if path[0] in ("container", fields.KNOBS) else ""
         what = label.rpartition(".")[2] if container else label
-        yield (
-            container,
-            what.replace("_", " "),
-            _printed(before),
-            _printed(after),
-            _severity(path, before, after),
-        )
+        yield _field(path, container, what.replace("_", " "), before, after)
     if autoscaler:
         yield from _autoscaler(autoscaler)
 
 
-def _autoscaler(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str, str, str, str]]:
+def _autoscaler(changed: dict[str, tuple[Any, Any]]) -> Iterator[_Field]:
     """Describes a new autoscaler in one row, and changes to one that is there in a row each."""
     main = [f"hpa.{part}" for part in _HPA_PARTS]
     if main[1] in changed and all(before is None for before, _ in changed.values()):
@@ -226,12 +250,11 @@ def _autoscaler(changed: dict[str, tuple[Any, Any]]) -> Iterator[tuple[str, str,
         at = None if target is None else f"at {target:g}% cpu"
         shown = " ".join(part for part in (bounds, at) if part is not None)
         if shown:
-            yield "", _HPA, "-", shown, SETTING
+            yield _Field("", _HPA, UNSET, shown, SETTING)
             return
     for label, (before, after) in changed.items():
         what = label.replace("hpa.", "hpa ").replace("_utilization_percent", " %").replace("_", " ")
-        severity = _severity(fields.parse_label(label), before, after)
-        yield "", what, _printed(before), _printed(after), severity
+        yield _field(fields.parse_label(label), "", what, before, after)
 
 
 def _severity(path: fields.Path, before: Any, after: Any) -> str:
@@ -244,7 +267,7 @@ def _severity(path: fields.Path, before: Any, after: Any) -> str:
 
 def _printed(value: Any) -> str:
     if value is None:
-        return "-"
+        return UNSET
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"{len(value)} entr{'y' if len(value) == 1 else 'ies'}"
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """How well the search of perfopt-tuning finds the best setting, and whether it ever breaks the constraint.
 
-    python plugins/tuning/tests/search_report.py [--split report|choose] [--traces DIR] [--seeds N]
+    python benchmarks/tuning_search.py [--split report|choose] [--traces DIR] [--seeds N]
 
 --split report, as shipped: five public test functions of one variable under a constraint and, with
 --traces, the latency testbed (testbed_sweep.parquet): the smallest CPU limit whose P99 latency meets a

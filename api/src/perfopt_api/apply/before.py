@@ -1,0 +1,155 @@
+"""The steps before anything is changed: preflight, snapshot, gates, dry run."""
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from perfopt_api.apply.canary import choose_canary
+from perfopt_api.apply.cluster import WorkloadView
+from perfopt_api.apply.context import ApplyTools, StepContext
+from perfopt_api.apply.danger import baseline_of
+from perfopt_api.apply.fields import differing
+from perfopt_api.apply.moves import fail, go, note
+from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
+from perfopt_api.store.apply_port import TimelineEntry
+from perfopt_api.store.port import JobError
+
+_LOOK_AGAIN = timedelta(minutes=5)
+_AS_EXPORT = "Apply it in Git: mode export gives the manifests."
+
+
+async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
+    """Refuses what is outdated, moved, owned by somebody else, or refused by the cluster."""
+    state, order, now = context.state, context.order, context.now
+    if order.valid_until is not None and order.valid_until <= now and not order.force:
+        return fail(state, JobError(code="expired", message="The recommendation is no longer valid."), now)
+    view = await tools.cluster.read(order.whole.target)
+    problem = _moved(view, order) or _owned(view, order)
+    if problem is not None:
+        return fail(state, problem, now)
+    findings = await tools.cluster.preflight(context.change)
+    blocking = [finding for finding in findings if finding.blocking]
+    if blocking:
+        message = " ".join(finding.message for finding in blocking)
+        refused = JobError(code=blocking[0].code, message=message, remedy=blocking[0].remedy)
+        return fail(state, refused, now)
+    if state.waiting:  # noted when it began to wait
+        return go(state, "snapshot", now)
+    notes = [note(now, "preflight", finding.code, finding.message) for finding in findings]
+    return go(state, "snapshot", now, *notes, note(now, "preflight", "passed", "Preflight passed."))
+
+
+def _moved(view: WorkloadView, order: ApplyOrder) -> JobError | None:
+    moved = {} if order.force else differing(view, order.expected)
+    if not moved:
+        return None
+    found = ", ".join(f"{path} is {value}" for path, value in moved.items())
+    message = f"The workload is no longer what the recommendation was made for: {found}."
+    return JobError(code="state_moved", message=message, remedy="Analyse again.")
+
+
+def _owned(view: WorkloadView, order: ApplyOrder) -> JobError | None:
+    owners, change = view.owners, order.whole
+    in_template = change.durability == "template" and bool(change.containers or change.env or change.removed)
+    git = owners.argo_cd or owners.flux
+    if git is not None and (in_template or change.replicas is not None) and not order.force:
+        name = f"Argo CD ({git})" if owners.argo_cd else f"Flux ({git})"
+        return JobError(
+            code="argo_cd_owned" if owners.argo_cd else "flux_owned",
+            message=f"{name} owns the workload and would undo the change.",
+            remedy=f"{_AS_EXPORT} Or apply it transiently, which resizes pods only.",
+        )
+    scaler = owners.hpa or owners.keda
+    if scaler is not None and change.replicas is not None:
+        return JobError(
+            code="autoscaler_owned",
+            message=f"{scaler} sets the replicas.",
+            remedy="Change the autoscaler's bounds instead.",
+        )
+    if owners.vpa is not None and owners.vpa_mode != "Off" and change.containers:
+        return JobError(
+            code="vpa_owned",
+            message=f"The VerticalPodAutoscaler {owners.vpa} sets the requests (mode {owners.vpa_mode}).",
+            remedy="Set its mode to Off first.",
+        )
+    if change.durability == "transient" and (change.env or change.removed):
+        return JobError(
+            code="transient_impossible",
+            message="Variables and removed limits need new pods, which a transient change does not make.",
+            remedy="Apply it with durability template.",
+        )
+    return None
+
+
+async def snapshot(tools: ApplyTools, context: StepContext) -> Progress:
+    """Records what the change overwrites."""
+    taken = await tools.cluster.snapshot(context.order.whole)
+    entry = note(context.now, "snapshot", "taken", "What the change overwrites was recorded.", taken.fields)
+    entries = () if context.state.waiting else (entry,)
+    return go(context.state, "gates", context.now, *entries, snapshot=taken)
+
+
+async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
+    """Goes on where policy and gates allow it, waits where they defer it, and ends where they deny it."""
+    state, now = context.state, context.now
+    view = await tools.cluster.read(context.change.target)
+    proposed = await tools.gates.proposed(context.claim, context.order, view)
+    decision = await tools.gates.decide(proposed, context.order, view, now)
+    if decision.outcome == "allowed":
+        passed = go(state, "dry_run", now, note(now, "gates", "passed", "Every gate is open."))
+        return replace(passed, start=True)
+    if decision.outcome == "denied":
+        message = f"{decision.rule}: {decision.reason}"
+        return fail(state, JobError(code="denied_by_policy", message=message), now)
+    entry = note(now, "gates", decision.outcome, f"{decision.rule}: {decision.reason}")
+    known = state.waiting == decision.rule
+    # When it is asked again, everything is looked at anew, the workload included.
+    waiting = replace(state, step="preflight", since=now, attempts=0, waiting=decision.rule)
+    until = decision.until or now + _LOOK_AGAIN
+    return Progress(state=waiting, entries=() if known else (entry,), release_until=until)
+
+
+async def dry_run(tools: ApplyTools, context: StepContext) -> Progress:
+    """Looks once more, just before the first write; the state it gives says that one is begun."""
+    state, now = context.state, context.now
+    assert state.snapshot is not None, "gates follow the snapshot"
+    view = await tools.cluster.read(context.change.target)
+    moved = differing(view, state.snapshot.fields)
+    if moved or view.uid != state.snapshot.uid:
+        message = f"The workload was changed meanwhile: {', '.join(moved) or 'it was replaced'}."
+        return fail(state, JobError(code="state_moved", message=message, remedy="Analyse again."), now)
+    refused = [finding for finding in await tools.cluster.preflight(context.change) if finding.blocking]
+    if refused:
+        return fail(state, JobError(code=refused[0].code, message=refused[0].message), now)
+    commands = tools.cluster.commands(context.change)
+    entry = note(now, "dry_run", "passed", "The server accepts the change.", commands=commands)
+    return begin_stage(tools, context, replace(state, written=True, waiting=""), view, entry)
+
+
+async def next_stage(tools: ApplyTools, context: StepContext) -> Progress:
+    """Begins the next step of a change that is made in several."""
+    view = await tools.cluster.read(context.change.target)
+    return begin_stage(tools, context, context.state, view)
+
+
+def begin_stage(
+    tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView, *entries: TimelineEntry
+) -> Progress:
+    """Chooses the canary of a stage, or goes on to all pods where there is none."""
+    change, now = context.order.stages[state.stage], context.now
+    fresh: dict[str, Any] = {
+        "canary": (),
+        "template_written": False,
+        "observed_since": None,
+        "deadline": None,
+        "extensions": 0,
+        "unready_since": {},
+        "baselines": {pod.name: baseline_of(pod) for pod in view.pods},
+    }
+    names = tuple(pod.name for pod in choose_canary(view, context.order, change, tools.settings))
+    if not names:
+        entry = note(now, "canary", "skipped", "There is no canary: all pods are changed, then verified.")
+        return go(state, "rest", now, *entries, entry, **fresh)
+    entry = note(now, "canary", "chosen", f"{', '.join(names)} get the change first.")
+    return go(state, "canary", now, *entries, entry, **fresh | {"canary": names})

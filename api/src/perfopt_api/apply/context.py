@@ -1,0 +1,106 @@
+"""What the steps of an apply job begin from, and the look at the workload that each of them takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from perfopt.errors import PerfoptError
+from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, WorkloadView
+from perfopt_api.apply.danger import danger_of, unready
+from perfopt_api.apply.fields import pods_taken_over, taken_over
+from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.moves import fail
+from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
+from perfopt_api.apply.verifier import Verifier
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.store.apply_port import ApplyClaim
+from perfopt_api.store.port import JobError
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTools:
+    """What the steps work with.
+
+    Attributes:
+        cluster: where changes are made.
+        verifier: judges them.
+        gates: what must hold before.
+        settings: the policy.
+    """
+
+    cluster: Cluster
+    verifier: Verifier
+    gates: Gates
+    settings: PolicySettings
+
+
+class StepContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step begins from.
+
+    Attributes:
+        claim: with what people asked for meanwhile.
+        order: what to do.
+        state: as last stored.
+        now: the present instant.
+    """
+
+    claim: ApplyClaim
+    order: ApplyOrder
+    state: ApplyState
+    now: datetime
+
+    @property
+    def change(self) -> WorkloadChange:
+        """The change of the present stage."""
+        return self.order.stages[self.state.stage]
+
+
+class PodsLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workload shows.
+
+    Attributes:
+        state: with what the look adds to it.
+        ends: what must follow at once; None where the step goes on.
+    """
+
+    view: WorkloadView
+    state: ApplyState
+    ends: Progress | None = None
+
+
+def error_of(error: PerfoptError) -> JobError:
+    """Returns what a job shows of an error."""
+    return JobError(code=error.code, message=error.message, field=error.field, remedy=error.remedy)
+
+
+async def look_at_pods(tools: ApplyTools, context: StepContext) -> PodsLook:
+    """Reads the workload, and says what must follow where it is in danger or somebody else changed it."""
+    now, order = context.now, context.order
+    view = await tools.cluster.read(context.change.target)
+    state = replace(context.state, unready_since=unready(view, context.state, now))
+    assert state.snapshot is not None, "there is one before the first write"
+    if view.uid != state.snapshot.uid:
+        replaced = JobError(code="workload_replaced", message="Another of the same name took its place.")
+        return PodsLook(view=view, state=state, ends=fail(state, replaced, now, manual=True))
+    changed = (*taken_over(view, order, state), *pods_taken_over(view, order, state))
+    if changed:
+        message = f"Somebody else changed {', '.join(changed)}: that is left as it is."
+        failure = JobError(code="manual_change", message=message)
+        ends = fail(state, failure, now, manual=True, left_alone=changed)
+        return PodsLook(view=view, state=state, ends=ends)
+    patience = timedelta(seconds=tools.settings.not_ready_seconds)
+    found = danger_of(_changed(view, state), state, now, patience)
+    return PodsLook(view=view, state=state, ends=None if found is None else fail(state, found, now))
+
+
+def _changed(view: WorkloadView, state: ApplyState) -> Sequence[PodView]:
+    named = {*state.canary, *state.resized}
+    newest = view.rollout.revision
+    return [
+        pod
+        for pod in view.pods
+        if pod.name in named or state.step == "verify" or (state.template_written and pod.revision == newest)
+    ]

@@ -1,0 +1,156 @@
+"""What must hold before anything is changed: policy, sight of the pods, and a workload at rest."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from perfopt.domain.quantity import format_memory
+from perfopt_api.apply.cluster import Cluster, WorkloadView
+from perfopt_api.apply.fields import same_value
+from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.apply.verifier import Verifier
+from perfopt_api.policy.decide import decide, deferred, denied
+from perfopt_api.policy.facts import ALLOWED, Decision, PolicyClock, ProposedChange
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.policy.sizes import directions_of, lowered_memory
+from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
+
+_LOOK_AGAIN = timedelta(minutes=2)
+_DOWN = frozenset({"CrashLoopBackOff"})
+
+Facts = Callable[[], Awaitable[ApplyFacts]]
+Clock = Callable[[datetime], PolicyClock]
+
+
+def is_rescue(view: WorkloadView, order: ApplyOrder) -> bool:
+    """Returns whether the change only raises, and none of the pods that it changes serves."""
+    raises = directions_of(view.fields, order.whole.fields()) == {"up"}
+    down = [
+        not pod.ready and (bool(pod.oom_kills) or bool(_DOWN & set(pod.waiting.values())))
+        for pod in view.pods
+    ]
+    return raises and bool(down) and all(down)
+
+
+class Gates:
+    """Looks at everything that must hold before a change begins.
+
+    Args:
+        cluster: where it is made.
+        verifier: what will judge it.
+        settings: the policy.
+        facts: what was changed before, and what is frozen.
+        clock: gives what policy knows of an instant.
+    """
+
+    def __init__(
+        self, cluster: Cluster, verifier: Verifier, settings: PolicySettings, facts: Facts, clock: Clock
+    ) -> None:
+        self._cluster = cluster
+        self._verifier = verifier
+        self._settings = settings
+        self._facts = facts
+        self._clock = clock
+
+    async def proposed(self, claim: ApplyClaim, order: ApplyOrder, view: WorkloadView) -> ProposedChange:
+        """Returns the change as policy sees it, by the workload as it is."""
+        target = order.whole.target
+        after = order.whole.fields()
+        return ProposedChange(
+            job_id=claim.job_id,
+            workload=target.key,
+            namespace=target.namespace,
+            cluster=target.cluster,
+            types=order.types,
+            before={path: view.fields.get(path) for path in after},
+            after=after,
+            confidence=order.confidence,
+            service_class=order.service_class,
+            strategy=order.strategy,
+            strategy_version=order.strategy_version,
+            automatic=order.automatic,
+            force=order.force,
+            rescue=is_rescue(view, order),
+            requires_approval=order.requires_approval,
+            approval_rules=order.approval_rules,
+            allowed_windows=order.allowed_windows,
+            error_budget_left=await self._verifier.error_budget(target),
+            requester=claim.requester,
+            approvals=claim.approvals,
+            frozen=await self._cluster.frozen(target.namespace),
+        )
+
+    async def decide(
+        self, proposed: ProposedChange, order: ApplyOrder, view: WorkloadView, now: datetime
+    ) -> Decision:
+        """Returns whether the change may begin, by all but the counts, which `permit` looks at again."""
+        decision = decide(proposed, await self._facts(), self._settings, self._clock(now))
+        if decision.outcome != "allowed":
+            return decision
+        if not proposed.rescue:
+            unsettled = self._unsettled(view, now)
+            if unsettled is not None:
+                return unsettled
+        missing = await self._verifier.ready(order.whole.target)
+        if missing:
+            reason = f"The verification would not see {', '.join(missing)}."
+            return deferred("verification.series", reason, now + _LOOK_AGAIN)
+        return await self._memory(proposed, order) or ALLOWED
+
+    def permit(self, proposed: ProposedChange, now: datetime) -> Callable[[ApplyFacts], bool]:
+        """Returns what decides by the counts, asked while nobody else can begin a change."""
+
+        def allowed(facts: ApplyFacts) -> bool:
+            return decide(proposed, facts, self._settings, self._clock(now)).outcome == "allowed"
+
+        return allowed
+
+    def _unsettled(self, view: WorkloadView, now: datetime) -> Decision | None:
+        if view.rollout.state != "complete":
+            reason = f"A rollout is under way: {view.rollout.message or view.rollout.state}."
+            return deferred("gates.rollout", reason, now + _LOOK_AGAIN)
+        settled = timedelta(minutes=self._settings.settle_minutes)
+        began = view.rollout.began_at
+        if began is not None and now - began < settled:
+            minutes = self._settings.settle_minutes
+            return deferred(
+                "policy.settle_minutes",
+                f"Its last rollout is less than {minutes:g} min ago.",
+                began + settled,
+            )
+        waiting = [pod.name for pod in view.pods if not pod.ready]
+        if waiting:
+            reason = f"{len(waiting)} pod(s) are not ready: {', '.join(waiting[:3])}."
+            return deferred("gates.pods_not_ready", reason, now + _LOOK_AGAIN)
+        return None
+
+    async def _memory(self, proposed: ProposedChange, order: ApplyOrder) -> Decision | None:
+        """Memory is lowered only above the peak read just now, and with a heap only together with it."""
+        lowered = lowered_memory(proposed.before, proposed.after)
+        if not lowered:
+            return None
+        peaks = await self._verifier.memory_peaks(order.whole.target)
+        for container, size in lowered.items():
+            peak = peaks.get(container)
+            if peak is None:
+                return denied("gates.memory_peak", f"The memory that {container} uses now is not known.")
+            floor = peak * (1 + self._settings.memory_margin)
+            if size < floor:
+                return denied(
+                    "gates.memory_peak",
+                    f"{container} used {format_memory(peak)} at its peak; with the margin it needs"
+                    f" {format_memory(floor)}, and would get {format_memory(size)}.",
+                )
+            if container in order.heap_containers and not _heap_moves(proposed, order, container):
+                return denied(
+                    "gates.heap",
+                    f"{container} has a heap of its own, which the lower limit would not change.",
+                )
+        return None
+
+
+def _heap_moves(proposed: ProposedChange, order: ApplyOrder, container: str) -> bool:
+    knobs = order.whole.env.get(container, {})
+    return any(
+        not same_value(f"env.{container}.{name}", text, proposed.before.get(f"env.{container}.{name}"))
+        for name, text in knobs.items()
+    )

@@ -1,0 +1,105 @@
+"""The steps that watch: the canary beside the other pods, then all pods against the time before."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.errors import NoDataError, SourceError
+from perfopt_api.apply.context import ApplyTools, StepContext, look_at_pods
+from perfopt_api.apply.moves import end, fail, go, note, stay
+from perfopt_api.apply.state import ApplyState, Progress
+from perfopt_api.apply.verifier import VerificationLook
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.store.port import JobError
+
+LOOK_SECONDS = 15.0
+"""From one look at the pods' series to the next; their status is looked at whenever it changes."""
+
+Passed = Callable[[ApplyState, VerificationLook], Progress]
+
+
+async def observe(tools: ApplyTools, context: StepContext) -> Progress:
+    """Compares the canary with the other pods; also while it is held for an approval."""
+    now = context.now
+
+    def passed(state: ApplyState, look: VerificationLook) -> Progress:
+        entry = note(now, state.step, "passed", look.reason, _figures(look))
+        return go(state, "rest", now, entry, look=look)
+
+    return await _judge(tools, context, context.state.canary, passed)
+
+
+async def verify(tools: ApplyTools, context: StepContext) -> Progress:
+    """Compares all pods with the time before; then the next stage follows, or the job is done."""
+    now = context.now
+
+    def passed(state: ApplyState, look: VerificationLook) -> Progress:
+        entry = note(now, state.step, "passed", look.reason, _figures(look))
+        if state.stage + 1 < len(context.order.stages):
+            return go(
+                state, "next_stage", now, entry, stage=state.stage + 1, look=look, template_written=False
+            )
+        done = replace(state, look=look)
+        return end(done, OptimizationStatus.APPLIED, now, entry, verification=look.reason)
+
+    return await _judge(tools, context, (), passed)
+
+
+async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], passed: Passed) -> Progress:
+    now = context.now
+    seen = await look_at_pods(tools, context)
+    if seen.ends is not None:
+        return seen.ends
+    state = seen.state
+    for name in pods:
+        pod, before = seen.view.pod(name), state.baselines.get(name)
+        if pod is None or pod.deleting or (before is not None and before.uid != pod.uid):
+            lost = f"The pod {name} is gone, and with it what was compared."
+            return fail(state, JobError(code="canary_lost", message=lost), now)
+    look = await _sight(tools, context, pods)
+    if look.killed or look.verdict == "failed":
+        code = "oom_killed" if look.killed else "verification_failed"
+        return fail(state, JobError(code=code, message=look.reason), now, look=look)
+    approved = state.step == "held" and len(context.claim.approvals) > state.approvals_seen
+    if look.verdict == "passed" or approved:
+        return passed(state, look)
+    if state.step == "held" or state.deadline is None or now < state.deadline:
+        return stay(state, LOOK_SECONDS, look=look)
+    return _inconclusive(tools.settings, context, state, look)
+
+
+async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:
+    since = context.state.observed_since
+    assert since is not None, "observation begins when the pods have the change"
+    try:
+        return await tools.verifier.look(context.change, pods, since, context.now)
+    except (SourceError, NoDataError) as error:
+        return VerificationLook(verdict="inconclusive", reason=f"There are no data: {error.message}")
+
+
+def _inconclusive(
+    settings: PolicySettings, context: StepContext, state: ApplyState, look: VerificationLook
+) -> Progress:
+    now = context.now
+    if state.extensions < settings.extensions:
+        entry = note(now, state.step, "extended", f"It is inconclusive and goes on: {look.reason}")
+        deadline = now + _length(settings, state)
+        more = state.extensions + 1
+        return stay(state, LOOK_SECONDS, entry, look=look, extensions=more, deadline=deadline)
+    if settings.inconclusive == "hold" and state.step == "observe":
+        entry = note(now, "observe", "held", f"It waits for an approval and is watched on: {look.reason}")
+        return go(state, "held", now, entry, look=look, approvals_seen=len(context.claim.approvals))
+    return fail(state, JobError(code="inconclusive", message=look.reason), now, look=look)
+
+
+def _length(settings: PolicySettings, state: ApplyState) -> timedelta:
+    canary = state.step == "observe"
+    return timedelta(minutes=settings.observe_minutes if canary else settings.verify_minutes)
+
+
+def _figures(look: VerificationLook) -> dict[str, Any]:
+    return {name: msgspec.to_builtins(bounds) for name, bounds in look.bounds.items()}

@@ -1,0 +1,176 @@
+"""From a recommendation to the change of its workload, in steps of the size that policy allows. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from perfopt.domain.period import parse_duration
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import ConflictError
+from perfopt_api.apply.cluster import (
+    QUANTITIES,
+    AutoscalerChange,
+    ContainerSize,
+    Durability,
+    WorkloadChange,
+    WorkloadTarget,
+)
+from perfopt_api.apply.preview import replicas_change
+from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.apply.target import target_of
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.policy.sizes import stepped
+
+_EXPORT = "Use mode export for manifests to apply yourself."
+_TARGETS = {"cpu": "target_cpu_utilization_percent", "memory": "target_memory_utilization_percent"}
+
+
+def order_of(
+    made: OptimizationRecommendation,
+    wish: ApplyRecommendationRequest,
+    settings: PolicySettings,
+    *,
+    automatic: bool = False,
+    source: str | None = None,
+) -> ApplyOrder:
+    """Returns what is to be done to apply a recommendation.
+
+    Args:
+        made: the recommendation.
+        wish: mode, force and how long to watch; of `direct` or `canary`.
+        settings: the policy, for the largest step.
+        automatic: nobody asked for it but the policy.
+        source: the metric source that made it.
+
+    Raises:
+        ConflictError: it changes nothing, or something that only a person can change.
+        InvalidInputError: malformed verify_for.
+    """
+    target = workload_target(made)
+    before, after = _fields(made.current_state), _fields(made.recommended_state)
+    changed = {path: value for path, value in after.items() if before.get(path) != value}
+    changed |= {path: None for path in before if path not in after and path.startswith("containers.")}
+    replicas = replicas_change(made) if target.scalable else None
+    if replicas is None:
+        changed.pop("replicas", None)
+    _refuse_by_hand(made, changed)
+    steps = stepped(before, changed, settings)
+    watched = None if wish.verify_for is None else parse_duration(wish.verify_for, field="verify_for")
+    return ApplyOrder(
+        stages=tuple(change_of_fields(target, values, wish.durability) for values in steps),
+        expected={path: before.get(path) for path in changed if path in before},
+        recommendation_ids=(made.recommendation_id,),
+        types=(made.optimization_type,),
+        mode="direct" if wish.mode == "direct" else "canary",
+        force=wish.force,
+        verify_seconds=None if watched is None else watched.total_seconds(),
+        automatic=automatic,
+        confidence=made.expected_improvement.confidence,
+        service_class=made.service_class,
+        strategy=made.plugin,
+        strategy_version=made.plugin_version or "",
+        valid_until=made.valid_until,
+        allowed_windows=made.allowed_windows,
+        requires_approval=made.requires_approval,
+        approval_rules=tuple(
+            f"{rule.pack}/{rule.rule}" for rule in made.rules if rule.action == "require_approval"
+        ),
+        heap_containers=made.heap_containers,
+        source=source,
+    )
+
+
+def workload_target(made: OptimizationRecommendation) -> WorkloadTarget:
+    """Returns the workload that a recommendation is for, as Kubernetes addresses it.
+
+    Raises:
+        ConflictError: its kind cannot be changed, or its namespace is not known.
+    """
+    found = target_of(made)
+    if not found.namespace:
+        raise ConflictError(f"The namespace of {made.workload} is not known.", remedy=_EXPORT)
+    scope = made.workload.split("/")[:-1]
+    place = scope.index(found.namespace)
+    return WorkloadTarget(
+        api_version=found.api_version,
+        kind=found.kind,
+        namespace=found.namespace,
+        name=found.name,
+        cluster="/".join(scope[:place]),
+    )
+
+
+def _refuse_by_hand(made: OptimizationRecommendation, changed: Mapping[str, Any]) -> None:
+    now = made.current_state.get("knob_settings", {})
+    for container, how in made.recommended_state.get("knob_settings", {}).items():
+        parts = [part for part in ("command", "args", "by_hand") if how.get(part)]
+        if parts and how != now.get(container):
+            raise ConflictError(
+                f"{made.recommendation_id} changes {' and '.join(parts)} of {container}, by hand only.",
+                remedy=_EXPORT,
+            )
+    if not changed:
+        raise ConflictError(
+            f"{made.recommendation_id} changes nothing that can be applied.",
+            remedy="See the recommended_state for what it does change.",
+        )
+
+
+def _fields(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a state map by the paths of the port to a cluster."""
+    found: dict[str, Any] = {
+        f"containers.{container}.{name}": quantities[name]
+        for container, quantities in state.get("containers", {}).items()
+        for name in QUANTITIES
+        if quantities.get(name) is not None
+    }
+    for container, how in state.get("knob_settings", {}).items():
+        found |= {f"env.{container}.{name}": str(text) for name, text in (how.get("env") or {}).items()}
+    if state.get("replicas") is not None:
+        found["replicas"] = state["replicas"]
+    scaler = state.get("hpa") or {}
+    for name in ("min_replicas", "max_replicas", "behavior"):
+        if scaler.get(name) is not None:
+            found[f"hpa.{name}"] = scaler[name]
+    if not scaler.get("other_metrics"):  # the list is replaced whole, and theirs is not known
+        metrics = [_utilization(kind, scaler[name]) for kind, name in _TARGETS.items() if scaler.get(name)]
+        if metrics:
+            found["hpa.metrics"] = metrics
+    if state.get("keda") and state.get("keda_scaled_object"):
+        found["keda"] = state["keda_scaled_object"]["spec"]
+    return found
+
+
+def _utilization(resource: str, percent: int) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": resource, "target": target}}
+
+
+def change_of_fields(
+    target: WorkloadTarget, fields: Mapping[str, Any], durability: Durability = "template"
+) -> WorkloadChange:
+    """Returns the change that sets these paths; the inverse of WorkloadChange.fields."""
+    sizes: dict[str, dict[str, str]] = {}
+    env: dict[str, dict[str, str]] = {}
+    for path, value in fields.items():
+        kind, _, rest = path.partition(".")
+        name, _, key = rest.partition(".")
+        if kind == "containers" and value is not None:
+            sizes.setdefault(name, {})[key] = value
+        elif kind == "env":
+            env.setdefault(name, {})[key] = value
+    scaler = {path.removeprefix("hpa."): value for path, value in fields.items() if path.startswith("hpa.")}
+    if "metrics" in scaler:
+        scaler["metrics"] = tuple(scaler["metrics"])
+    return WorkloadChange(
+        target=target,
+        containers={name: ContainerSize(**quantities) for name, quantities in sizes.items()},
+        removed=tuple(
+            path for path, value in fields.items() if path.startswith("containers.") and value is None
+        ),
+        env=env,
+        replicas=fields.get("replicas"),
+        autoscaler=AutoscalerChange(**scaler) if scaler else None,
+        keda=fields.get("keda"),
+        durability=durability,
+    )

@@ -1,0 +1,300 @@
+"""The worker's end of the store of apply jobs on PostgreSQL: claims, locks, state, and the end."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perfopt.domain.enums import OptimizationStatus
+from perfopt_api.store.apply_events import end_events, put_events
+from perfopt_api.store.apply_port import (
+    AppliedWorkload,
+    ApplyClaim,
+    ApplyEnd,
+    ApplyFacts,
+    AuditEntry,
+    Freeze,
+    PastApply,
+    TimelineEntry,
+)
+from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_audit, write_timeline
+from perfopt_api.store.database import Database
+from perfopt_api.store.tables import (
+    applies,
+    apply_approvals,
+    demotions,
+    freezes,
+    jobs,
+    recommendations,
+    workload_locks,
+)
+
+_APPLYING = OptimizationStatus.APPLYING.value
+_APPLIED = OptimizationStatus.APPLIED.value
+_REMEMBERED = timedelta(days=14)
+_START_LOCK = 0x61706C79  # "aply": starts of changes are counted one after the other
+_ROLLBACK = "rollback"
+
+
+class PostgresApplies:
+    """Implements perfopt_api.store.apply_port.ApplyWork.
+
+    Args:
+        database: the pool.
+        base_url: the public address of the API, for links in events.
+    """
+
+    def __init__(self, database: Database, *, base_url: str | None = None) -> None:
+        self._database = database
+        self._base_url = base_url
+
+    async def claim_apply(self, *, owner: str, lease: timedelta) -> ApplyClaim | None:
+        """See ApplyWork.claim_apply."""
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(_next_apply())).one_or_none()
+            if row is None:
+                return None
+            taken = insert(workload_locks).values(workload=row.workload, job_id=row.job_id)
+            await connection.execute(taken.on_conflict_do_nothing())
+            holder = select(workload_locks.c.job_id).where(workload_locks.c.workload == row.workload)
+            if await connection.scalar(holder) != row.job_id:
+                return None  # two jobs of one workload were claimed at the same time: the other has it
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.job_id == row.job_id)
+                .values(lease_owner=owner, lease_expires_at=func.now() + lease, attempts=jobs.c.attempts + 1)
+            )
+            return await _claim(connection, row.job_id, owner)
+
+    async def extend_apply(self, claim: ApplyClaim, lease: timedelta) -> ApplyClaim | None:
+        """See ApplyWork.extend_apply."""
+        async with self._database.transaction() as connection:
+            if not await _hold(connection, claim, lease_expires_at=func.now() + lease):
+                return None
+            return await _claim(connection, claim.job_id, claim.owner)
+
+    async def save_apply(
+        self,
+        claim: ApplyClaim,
+        *,
+        step: str,
+        state: dict[str, Any],
+        snapshot: dict[str, Any] | None = None,
+        entries: Sequence[TimelineEntry] = (),
+    ) -> bool:
+        """See ApplyWork.save_apply."""
+        values: dict[str, Any] = {"step": step, "state": state}
+        if snapshot is not None:
+            values["snapshot"] = snapshot
+        async with self._database.transaction() as connection:
+            if not await _locked(connection, claim):
+                return False
+            await connection.execute(update(applies).where(applies.c.job_id == claim.job_id).values(values))
+            await write_timeline(connection, claim.job_id, entries)
+            return True
+
+    async def start_apply(self, claim: ApplyClaim, permit: Callable[[ApplyFacts], bool]) -> bool:
+        """See ApplyWork.start_apply."""
+        async with self._database.transaction() as connection:
+            if not await _locked(connection, claim):
+                return False
+            await connection.execute(select(func.pg_advisory_xact_lock(_START_LOCK)))
+            mine = applies.c.job_id == claim.job_id
+            if await connection.scalar(select(applies.c.started_at).where(mine)) is not None:
+                return True
+            if not permit(await _facts(connection)):
+                return False
+            await connection.execute(update(applies).where(mine).values(started_at=func.now()))
+            return True
+
+    async def release_apply(self, claim: ApplyClaim, *, due_at: datetime, unlock: bool) -> None:
+        """See ApplyWork.release_apply."""
+        async with self._database.transaction() as connection:
+            if not await _hold(connection, claim, lease_owner=None, lease_expires_at=None):
+                return
+            mine = applies.c.job_id == claim.job_id
+            # A wish that came meanwhile is looked at at once.
+            due = case((applies.c.wish.is_(None), due_at), else_=func.now())
+            await connection.execute(update(applies).where(mine).values(due_at=due))
+            if unlock:
+                await _unlock(connection, claim.job_id)
+
+    async def finish_apply(
+        self, claim: ApplyClaim, end: ApplyEnd, entries: Sequence[TimelineEntry] = ()
+    ) -> bool:
+        """See ApplyWork.finish_apply."""
+        async with self._database.transaction() as connection:
+            if not await _locked(connection, claim):
+                return False
+            mine = applies.c.job_id == claim.job_id
+            row = (await connection.execute(select(applies).where(mine))).mappings().one()
+            job = await _ended(connection, claim.job_id, end)
+            await connection.execute(
+                update(applies).where(mine).values(step="ended", wish=None, ended_at=func.now())
+            )
+            await _unlock(connection, claim.job_id)
+            await write_timeline(connection, claim.job_id, entries)
+            await _mark_applied(connection, claim.job_id, row["workload"], end.status)
+            await write_audit(connection, _ending(claim, row["workload"], end))
+            await put_events(connection, end_events(job, row, end), self._base_url)
+            return True
+
+    async def facts(self) -> ApplyFacts:
+        """See ApplyWork.facts."""
+        async with self._database.transaction() as connection:
+            return await _facts(connection)
+
+    async def in_force(self, *, durability: str | None = None) -> tuple[AppliedWorkload, ...]:
+        """See ApplyWork.in_force."""
+        applied = (
+            exists()
+            .where(recommendations.c.job_id == jobs.c.parent_job_id)
+            .where(
+                recommendations.c.applied,
+                names_recommendation(jobs.c.request, recommendations.c.recommendation_id),
+            )
+        )
+        query = (
+            select(applies.c.job_id, applies.c.workload, jobs.c.request.label("request"), applies.c.state)
+            .join(jobs, jobs.c.job_id == applies.c.job_id)
+            .where(jobs.c.status == _APPLIED, applied)
+            .order_by(applies.c.ended_at)
+        )
+        if durability is not None:
+            query = query.where(applies.c.durability == durability)
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return tuple(msgspec.convert(_with_order(row), AppliedWorkload) for row in rows)
+
+
+def _ending(claim: ApplyClaim, workload: str, end: ApplyEnd) -> AuditEntry:
+    reason = end.verification if end.error is None else f"{end.error.code}: {end.error.message}"
+    return AuditEntry(
+        action=end.status.value.lower(),
+        subject=workload,
+        principal=claim.wished_by or claim.requester,
+        job_id=claim.job_id,
+        reason=reason,
+        before=end.before,
+        after=end.changes,
+    )
+
+
+def _next_apply() -> Any:
+    other = exists().where(
+        workload_locks.c.workload == applies.c.workload, workload_locks.c.job_id != applies.c.job_id
+    )
+    rolls_back = case((or_(applies.c.wish.is_not(None), applies.c.step == _ROLLBACK), 0), else_=1)
+    oldest = func.extract("epoch", jobs.c.created_at)
+    return (
+        select(jobs.c.job_id, applies.c.workload)
+        .join(applies, applies.c.job_id == jobs.c.job_id)
+        .where(
+            jobs.c.status == _APPLYING,
+            or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < func.now()),
+            applies.c.due_at <= func.now(),
+            ~other,
+        )
+        .order_by(rolls_back, case((rolls_back == 0, -oldest), else_=oldest), jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=jobs)
+    )
+
+
+async def _claim(connection: AsyncConnection, job_id: str, owner: str) -> ApplyClaim:
+    query = (
+        select(
+            jobs.c.job_id,
+            jobs.c.request.label("request"),
+            jobs.c.created_at,
+            jobs.c.requester,
+            applies.c.state,
+            applies.c.workload,
+            applies.c.started_at.is_not(None).label("started"),
+            applies.c.wish,
+            applies.c.wished_by,
+            applies.c.wish_reason,
+        )
+        .join(applies, applies.c.job_id == jobs.c.job_id)
+        .where(jobs.c.job_id == job_id)
+    )
+    row = (await connection.execute(query)).mappings().one()
+    people = select(apply_approvals.c.principal).where(apply_approvals.c.job_id == job_id)
+    approvals = (await connection.execute(people)).scalars().all()
+    return msgspec.convert(_with_order(row) | {"owner": owner, "approvals": tuple(approvals)}, ApplyClaim)
+
+
+def _with_order(row: RowMapping) -> dict[str, Any]:
+    found = plain_row(row)
+    return found | {"order": found.pop("request")["order"]}
+
+
+def _held_by(claim: ApplyClaim) -> ColumnElement[bool]:
+    return and_(jobs.c.job_id == claim.job_id, jobs.c.lease_owner == claim.owner, jobs.c.status == _APPLYING)
+
+
+async def _hold(connection: AsyncConnection, claim: ApplyClaim, **values: Any) -> bool:
+    return (await connection.execute(update(jobs).where(_held_by(claim)).values(values))).rowcount == 1
+
+
+async def _locked(connection: AsyncConnection, claim: ApplyClaim) -> bool:
+    """Locks the job's row; returns whether the claim still holds."""
+    query = select(jobs.c.job_id).where(_held_by(claim)).with_for_update()
+    return await connection.scalar(query) is not None
+
+
+async def _unlock(connection: AsyncConnection, job_id: str) -> None:
+    await connection.execute(delete(workload_locks).where(workload_locks.c.job_id == job_id))
+
+
+async def _ended(connection: AsyncConnection, job_id: str, end: ApplyEnd) -> RowMapping:
+    values = {
+        "status": end.status.value,
+        "completed_at": func.now(),
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "error": None if end.error is None else msgspec.to_builtins(end.error),
+    }
+    ended = update(jobs).where(jobs.c.job_id == job_id).values(values).returning(jobs)
+    found: RowMapping = (await connection.execute(ended)).mappings().one()
+    return found
+
+
+async def _mark_applied(
+    connection: AsyncConnection, job_id: str, workload: str, status: OptimizationStatus
+) -> None:
+    request = (await connection.execute(select(jobs.c.request).where(jobs.c.job_id == job_id))).scalar_one()
+    mine = recommendations.c.recommendation_id.in_(request["recommendation_ids"])
+    if status is OptimizationStatus.APPLIED:
+        scope = select(recommendations.c.workload, recommendations.c.optimization_type).where(mine)
+        for row in (await connection.execute(scope)).all():
+            same = and_(
+                recommendations.c.workload == row.workload,
+                recommendations.c.optimization_type == row.optimization_type,
+            )
+            await connection.execute(update(recommendations).where(same).values(applied=False))
+    applied = status is OptimizationStatus.APPLIED
+    await connection.execute(update(recommendations).where(mine).values(applied=applied))
+
+
+async def _facts(connection: AsyncConnection) -> ApplyFacts:
+    recent = or_(applies.c.ended_at.is_(None), applies.c.started_at > datetime.now(UTC) - _REMEMBERED)
+    names = ("job_id", "workload", "cluster", "namespace", "strategy", "strategy_version")
+    query = (
+        select(*(applies.c[name] for name in names), jobs.c.status, applies.c.started_at, applies.c.ended_at)
+        .join(jobs, jobs.c.job_id == applies.c.job_id)
+        .where(applies.c.started_at.is_not(None), recent)
+        .order_by(applies.c.started_at.desc())
+    )
+    past = (await connection.execute(query)).mappings().all()
+    frozen = (await connection.execute(select(freezes))).mappings().all()
+    demoted = (await connection.execute(select(demotions))).all()
+    return ApplyFacts(
+        past=tuple(msgspec.convert(plain_row(row), PastApply) for row in past),
+        freezes=tuple(msgspec.convert(plain_row(row), Freeze) for row in frozen),
+        demoted=frozenset(f"{row.strategy}/{row.version}/{row.service_class}" for row in demoted),
+    )

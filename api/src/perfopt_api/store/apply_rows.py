@@ -1,0 +1,42 @@
+"""What both ends of the apply jobs' store share: timeline, audit, and which job applies what."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, RowMapping
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from perfopt_api.store.apply_port import AuditEntry, TimelineEntry
+from perfopt_api.store.tables import apply_timeline, audit
+
+
+async def write_timeline(connection: AsyncConnection, job_id: str, entries: Sequence[TimelineEntry]) -> None:
+    """Adds entries to a job's timeline."""
+    rows = [_without_id(entry) | {"job_id": job_id} for entry in entries]
+    if rows:
+        await connection.execute(insert(apply_timeline).values(rows))
+
+
+async def write_audit(connection: AsyncConnection, entry: AuditEntry) -> None:
+    """Adds an entry to the audit; the instant is the transaction's."""
+    row = _without_id(entry)
+    del row["at"]
+    await connection.execute(insert(audit).values(row))
+
+
+def _without_id(entry: TimelineEntry | AuditEntry) -> dict[str, Any]:
+    row = msgspec.structs.asdict(entry)
+    del row["id"]
+    return row
+
+
+def names_recommendation(request: ColumnElement[Any], recommendation_id: Any) -> ColumnElement[bool]:
+    """Returns whether a job's request names a recommendation."""
+    return request["recommendation_ids"].op("?")(recommendation_id)
+
+
+def plain_row(row: RowMapping) -> dict[str, Any]:
+    """Returns a row by plain names: SQLAlchemy's own, of labels, are a subclass that msgspec refuses."""
+    return {f"{name}": value for name, value in row.items()}

@@ -1,0 +1,416 @@
+"""The course of an apply job on a cluster in memory: the good one, and each way in which it goes back."""
+
+from datetime import timedelta
+
+import pytest
+from apply_driver import ApplyRun, ScriptedVerifier, change_of, order_of
+from memory_cluster import MemoryCluster, not_in_place, refused, unavailable
+
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.errors import SourceUnavailableError
+from perfopt_api.apply.cluster import Finding, WorkloadOwners
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.store.apply_port import Freeze
+
+APPLIED, FAILED, ROLLED_BACK = (
+    OptimizationStatus.APPLIED,
+    OptimizationStatus.FAILED,
+    OptimizationStatus.ROLLED_BACK,
+)
+OLD = {"containers.app.cpu_request": "1", "containers.app.memory_request": "1Gi"}
+NEW = {"containers.app.cpu_request": "600m", "containers.app.memory_request": "700Mi"}
+
+
+@pytest.fixture
+def cluster():
+    return MemoryCluster()
+
+
+@pytest.fixture
+def target(cluster):
+    return cluster.add()
+
+
+def sizes(cluster, target):
+    fields = cluster.workloads[target.key].fields
+    return {path: fields.get(path) for path in OLD}
+
+
+def pod_sizes(cluster, target):
+    pods = cluster.workloads[target.key].pods
+    return {(pod.wanted["app"].cpu_request, pod.actuated["app"].cpu_request) for pod in pods}
+
+
+async def test_a_good_change_goes_through_a_canary_to_all_pods(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is APPLIED
+    assert sizes(cluster, target) == NEW
+    assert pod_sizes(cluster, target) == {("600m", "600m")}
+    assert [
+        code for code in run.codes if code in ("chosen", "resized", "running", "applied", "complete")
+    ] == [
+        "chosen",
+        "resized",
+        "running",
+        "applied",
+        "complete",
+    ]
+    assert [operation for operation, _ in cluster.writes] == ["resize", "apply"]
+
+
+async def test_a_harmful_canary_goes_back_and_no_other_pod_was_touched(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(verdict="failed"))
+    assert await run.finish() is ROLLED_BACK
+    assert sizes(cluster, target) == OLD
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1")}
+    assert [operation for operation, _ in cluster.writes] == ["resize", "resize"]
+    assert run.now_at.failure.code == "verification_failed"
+
+
+async def test_harm_after_the_rollout_restores_the_template(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"), ScriptedVerifier(verdict="failed"))
+    assert await run.finish() is ROLLED_BACK
+    assert sizes(cluster, target) == OLD
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1")}
+
+
+async def test_no_data_is_no_pass(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(verdict="inconclusive"))
+    begun = cluster.now
+    assert await run.finish() is ROLLED_BACK
+    assert run.now_at.failure.code == "inconclusive"
+    assert "extended" in run.codes
+    assert cluster.now - begun >= timedelta(minutes=60)  # 30 and 30 more
+
+
+async def test_a_metric_source_that_is_away_is_no_pass_and_no_crash(cluster, target):
+    verifier = ScriptedVerifier()
+    verifier.errors = [SourceUnavailableError("Prometheus is down.")] * 100
+    assert await ApplyRun(cluster, order_of(change_of(target)), verifier).finish() is APPLIED
+    assert verifier.looks > 100
+
+
+async def test_an_inconclusive_canary_is_held_for_an_approval_where_policy_says_so(cluster, target):
+    settings = PolicySettings(apply="auto", exchanges=(), inconclusive="hold", extensions=0)
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(verdict="inconclusive"), settings)
+    with pytest.raises(AssertionError, match="held"):
+        await run.finish(max_steps=400)
+    run.claim["approvals"] = ("bob",)
+    run.verifier.verdict = "passed"
+    assert await run.finish() is APPLIED
+
+
+async def test_a_held_canary_is_watched_on_and_goes_back_on_harm(cluster, target):
+    settings = PolicySettings(apply="auto", exchanges=(), inconclusive="hold", extensions=0)
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(verdict="inconclusive"), settings)
+    with pytest.raises(AssertionError, match="held"):
+        await run.finish(max_steps=400)
+    run.verifier.verdict = "failed"
+    assert await run.finish() is ROLLED_BACK
+
+
+async def test_an_oom_kill_of_the_canary_goes_back_at_once(cluster, target):
+    cluster.workloads[target.key].usage = {"app": 600 * 2**20}
+    run = ApplyRun(cluster, order_of(change_of(target, memory_limit="500Mi", memory_request="500Mi")))
+    begun = cluster.now
+    assert await run.finish() is ROLLED_BACK
+    assert run.now_at.failure.code == "oom_killed"
+    assert cluster.now - begun < timedelta(minutes=2)
+    assert all(pod.ready for pod in cluster.workloads[target.key].pods)
+
+
+async def test_a_rollout_that_is_stuck_goes_back(cluster, target):
+    cluster.workloads[target.key].stuck = True
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"))
+
+    def unstick(_):
+        if run.now_at.step == "rollback":
+            cluster.workloads[target.key].stuck = False
+
+    assert await run.finish(before_each=unstick) is ROLLED_BACK
+    assert run.now_at.failure.code == "progress_deadline_exceeded"
+    assert sizes(cluster, target) == OLD
+
+
+async def test_a_pod_that_is_not_ready_too_long_goes_back(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=600))
+
+    def break_canary(_):
+        for name in run.now_at.canary if run.now_at.step == "observe" else ():
+            pod = next(pod for pod in cluster.workloads[target.key].pods if pod.name == name)
+            pod.ready = False
+
+    assert await run.finish(before_each=break_canary) is ROLLED_BACK
+    assert run.now_at.failure.code == "not_ready"
+
+
+@pytest.mark.parametrize(
+    ("resizing", "code"), [("infeasible", "resize_infeasible"), ("deferred", "resize_deferred")]
+)
+async def test_a_resize_that_does_not_come_goes_back(cluster, target, resizing, code):
+    cluster.resizing = resizing
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    begun = cluster.now
+    assert await run.finish() is ROLLED_BACK
+    assert run.now_at.failure.code == code
+    assert (cluster.now - begun < timedelta(minutes=1)) == (resizing == "infeasible")
+
+
+async def test_what_cannot_be_resized_in_place_is_rolled_out(cluster, target):
+    cluster.faults["resize"] = [not_in_place()]
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is APPLIED
+    assert "resize_refused" in run.codes
+    assert sizes(cluster, target) == NEW
+
+
+async def test_a_refused_change_leaves_everything_as_it_was(cluster, target):
+    cluster.faults["apply"] = [refused()]
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"))
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.code == "change_refused"
+    assert sizes(cluster, target) == OLD
+
+
+async def test_a_conflict_names_the_manager_and_takes_the_canary_back(cluster, target):
+    cluster.edit(target, "containers.app.cpu_request", "1", manager="helm")
+    cluster.workloads[target.key].managers["containers.app.cpu_request"] = ("helm",)
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is ROLLED_BACK
+    assert "helm" in run.now_at.failure.message
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1")}
+    forced = ApplyRun(cluster, order_of(change_of(target), force=True))
+    assert await forced.finish() is APPLIED
+
+
+async def test_a_manual_change_stops_it_and_is_left(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def edit(_):
+        if (
+            run.now_at.step == "verify"
+            and cluster.workloads[target.key].fields["containers.app.cpu_request"] != "2"
+        ):
+            cluster.edit(target, "containers.app.cpu_request", "2")
+
+    assert await run.finish(before_each=edit) is FAILED
+    assert run.now_at.failure.code == "manual_change"
+    assert run.now_at.left_alone == ("containers.app.cpu_request",)
+    assert sizes(cluster, target) == OLD | {"containers.app.cpu_request": "2"}
+
+
+async def test_a_value_that_somebody_put_back_is_a_manual_change(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def put_back(_):
+        if run.now_at.step == "verify":
+            cluster.edit(target, "containers.app.cpu_request", "1")
+
+    assert await run.finish(before_each=put_back) is FAILED
+    assert sizes(cluster, target) == OLD
+
+
+async def test_a_manual_change_of_the_canary_is_left(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def edit(_):
+        if run.now_at.step == "observe":
+            cluster.edit_pod(target, run.now_at.canary[0], "app", cpu_request="3", memory_request="1Gi")
+
+    assert await run.finish(before_each=edit) is FAILED
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1"), ("3", "3")}
+
+
+async def test_a_workload_of_the_same_name_is_not_restored(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def recreate(_):
+        if run.now_at.step == "observe":
+            cluster.recreate(target)
+
+    assert await run.finish(before_each=recreate) is FAILED
+    assert run.now_at.failure.code == "workload_replaced"
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_again(cluster, target):
+    cluster.faults = {"any": [unavailable()] * 5, "apply!": [unavailable()], "resize!": [unavailable()]}
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is APPLIED
+    assert [operation for operation, _ in cluster.writes].count("apply") == 1
+
+
+async def test_a_rollback_that_fails_is_tried_until_it_is_done(cluster, target):
+    cluster.faults["restore"] = [refused(), unavailable()] * 20
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"), ScriptedVerifier(verdict="failed"))
+    assert await run.finish() is ROLLED_BACK
+    assert "rollback_failed" in run.codes
+    assert sizes(cluster, target) == OLD
+
+
+async def test_a_rollback_goes_on_whatever_comes_later(cluster, target):
+    verifier = ScriptedVerifier(verdict="failed")
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"), verifier)
+
+    def recover(_):
+        if run.now_at.failure is not None:
+            verifier.verdict = "passed"
+
+    assert await run.finish(before_each=recover) is ROLLED_BACK
+
+
+async def test_nothing_is_changed_where_the_workload_has_moved(cluster, target):
+    order = order_of(change_of(target), expected={"containers.app.cpu_request": "500m"})
+    run = ApplyRun(cluster, order)
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.code == "state_moved"
+    assert cluster.writes == []
+
+
+async def test_nothing_is_changed_where_git_owns_the_template(cluster, target):
+    cluster.workloads[target.key].owners = WorkloadOwners(argo_cd="shop")
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.code == "argo_cd_owned"
+    assert "export" in run.now_at.failure.remedy
+    transient = ApplyRun(cluster, order_of(change_of(target, durability="transient")))
+    assert await transient.finish() is APPLIED
+    assert sizes(cluster, target) == OLD
+    assert pod_sizes(cluster, target) == {("600m", "600m")}
+
+
+async def test_a_transient_change_is_taken_back_pod_by_pod(cluster, target):
+    verifier = ScriptedVerifier()
+    run = ApplyRun(cluster, order_of(change_of(target, durability="transient")), verifier)
+
+    def turn(_):
+        if run.now_at.step == "verify":
+            verifier.verdict = "failed"
+
+    assert await run.finish(before_each=turn) is ROLLED_BACK
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1")}
+
+
+async def test_what_preflight_finds_ends_it_before_any_write(cluster, target):
+    cluster.findings = [Finding(code="quota_exceeded", message="The quota is 4 cores.")]
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.code == "quota_exceeded"
+    assert cluster.writes == []
+
+
+async def test_memory_is_not_lowered_below_its_peak_nor_without_sight_of_it(cluster, target):
+    for peaks in ({"app": 680 * 2**20}, {}):
+        run = ApplyRun(cluster, order_of(change_of(target)))
+        run.verifier.peaks = peaks
+        assert await run.finish() is FAILED
+        assert "gates.memory_peak" in run.now_at.failure.message
+    run.verifier.peaks = {"app": 600 * 2**20}
+    again = ApplyRun(cluster, order_of(change_of(target)), run.verifier)
+    assert await again.finish() is APPLIED
+
+
+async def test_memory_of_a_heap_is_not_lowered_alone(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target), heap_containers=("app",)))
+    assert await run.finish() is FAILED
+    assert "gates.heap" in run.now_at.failure.message
+
+
+async def test_nothing_begins_without_sight(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    run.verifier.missing = ["http_requests_total"]
+
+    def appear(_):
+        if len(run.waits) > 3:
+            run.verifier.missing = []
+
+    assert await run.finish(before_each=appear) is APPLIED
+    assert run.codes.count("deferred") == 1
+    assert len(run.waits) == 4
+
+
+async def test_a_freeze_holds_back_new_changes_and_lets_rollbacks_go_on(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(verdict="failed"))
+
+    def freeze(_):
+        if run.now_at.step == "observe":
+            run.facts = type(run.facts)(freezes=(Freeze(scope="*", reason="incident"),))
+
+    assert await run.finish(before_each=freeze) is ROLLED_BACK
+    frozen = ApplyRun(cluster, order_of(change_of(target)), facts=run.facts)
+    with pytest.raises(AssertionError, match="not ended"):
+        await frozen.finish(max_steps=50)
+
+
+async def test_an_outdated_recommendation_is_not_applied_after_waiting(cluster, target):
+    until = cluster.now + timedelta(hours=1)
+    run = ApplyRun(cluster, order_of(change_of(target), valid_until=until))
+    cluster.frozen_namespaces["prod"] = "month end"
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.code == "expired"
+
+
+async def test_a_cancelled_job_ends_or_goes_back_by_how_far_it_is(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), wish="cancel", wished_by="bob", wish_reason="no")
+    assert await run.finish() is FAILED
+    assert run.now_at.failure.message == "bob asked to cancel it: no"
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def cancel(_):
+        if run.now_at.step == "observe":
+            run.claim["wish"] = "cancel"
+
+    assert await run.finish(before_each=cancel) is ROLLED_BACK
+
+
+async def test_an_applied_change_is_rolled_back_on_demand_and_only_what_is_still_ours(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is APPLIED
+    cluster.edit(target, "containers.app.memory_request", "900Mi")
+    run.claim["wish"] = "rollback"
+    assert await run.finish() is ROLLED_BACK
+    assert sizes(cluster, target) == OLD | {"containers.app.memory_request": "900Mi"}
+
+
+async def test_a_large_step_is_made_in_stages_each_verified(cluster, target):
+    stages = [change_of(target, cpu_request=cpu, memory_request="1Gi") for cpu in ("500m", "300m")]
+    run = ApplyRun(cluster, order_of(*stages))
+    assert await run.finish() is APPLIED
+    assert run.codes.count("chosen") == 2
+    assert sizes(cluster, target)["containers.app.cpu_request"] == "300m"
+
+
+async def test_harm_in_a_later_stage_goes_back_to_before_the_first(cluster, target):
+    stages = [change_of(target, cpu_request=cpu, memory_request="1Gi") for cpu in ("500m", "300m")]
+    verifier = ScriptedVerifier()
+    run = ApplyRun(cluster, order_of(*stages), verifier)
+
+    def turn(_):
+        if run.now_at.stage == 1 and run.now_at.step in ("observe", "verify"):
+            verifier.verdict = "failed"
+
+    assert await run.finish(before_each=turn) is ROLLED_BACK
+    assert sizes(cluster, target) == OLD
+    cluster.advance(60)
+    assert pod_sizes(cluster, target) == {("1", "1")}
+
+
+async def test_a_single_replica_is_changed_without_a_canary_and_verified(cluster):
+    target = cluster.add("solo", replicas=1)
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    assert await run.finish() is APPLIED
+    assert "skipped" in run.codes
+
+
+async def test_a_rescue_waits_for_no_window_and_no_readiness(cluster, target):
+    workload = cluster.workloads[target.key]
+    workload.usage = {"app": 1200 * 2**20}
+    cluster.advance(1)
+    settings = PolicySettings(apply="auto", exchanges=(), windows=("mon 10:00-11:00",))
+    order = order_of(change_of(target, cpu_request="1", memory_request="2Gi", memory_limit="2Gi"))
+    assert await ApplyRun(cluster, order, settings=settings).finish() is APPLIED
+    assert all(pod.ready for pod in workload.pods)

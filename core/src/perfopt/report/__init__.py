@@ -1,0 +1,1 @@
+"""What an analysis changes: as rows (`changes`), as tables and data frames (`frames`), in files (`files`)."""

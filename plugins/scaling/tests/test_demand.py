@@ -1,0 +1,88 @@
+"""The demand on a workload in total, or why there is none to plan for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from perfopt.plugin import Basis, DeclineCode, OptimizationType, WorkloadId, decline
+from perfopt.testing import make_context
+from perfopt_scaling.demand import UNSCALABLE, total_demand
+
+DAY = 288
+
+
+def demand(snapshot, validity=timedelta(days=7)):
+    return total_demand(make_context(snapshot, validity))
+
+
+def abstained(code, reason):
+    return decline(OptimizationType.SCALING_OPTIMIZATION, code, reason)
+
+
+def with_workload(snapshot, **fields):
+    return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, **fields))
+
+
+def with_state(snapshot, **fields):
+    return with_workload(snapshot, state=msgspec.structs.replace(snapshot.workload.state, **fields))
+
+
+def test_demand_is_the_use_of_all_replicas_from_the_first_sample_on(bench):
+    total = np.full(14 * DAY, 6.0)
+    total[: 2 * DAY] = np.nan
+    made = demand(bench.snapshot(total, replicas=3, request=0.5))
+    assert (made.begin, made.request_cores, made.cores.size) == (2 * DAY, 0.5, 12 * DAY)
+    np.testing.assert_allclose(made.cores, 6.0)
+    assert set(made.replicas) == {3.0}
+    assert not made.stopped.any()
+
+
+def test_where_it_was_scaled_to_zero_none_ran(bench):
+    night = np.arange(14 * DAY) % DAY >= 192
+    recorded = np.where(night, 0.0, 3.0)
+    snapshot = replace(bench.snapshot(np.where(night, 0.0, 6.0)), running=~night)
+    snapshot = replace(snapshot, service={"replicas": recorded})
+    cpu = np.where(night, np.nan, 2.0)[None, :]
+    series = snapshot.series("main", "cpu_cores")
+    containers = {"main": {"cpu_cores": replace(series, values=cpu)}}
+    made = demand(replace(snapshot, containers=containers))
+    np.testing.assert_array_equal(made.stopped, night)
+    np.testing.assert_array_equal(made.replicas, recorded)
+    np.testing.assert_allclose(made.cores, np.where(night, np.nan, 6.0))
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "Node", "pod", "CRONJOB"])
+def test_a_kind_without_replicas_is_named(bench, kind):
+    assert kind.lower() in UNSCALABLE
+    other = with_workload(bench.snapshot(), id=WorkloadId(name="a", namespace="b", kind=kind))
+    assert demand(other) == abstained(DeclineCode.NOT_APPLICABLE, f"A {kind} has no replicas to set.")
+
+
+def test_what_is_not_known_of_replicas_and_requests_is_said(bench):
+    known = bench.snapshot()
+    unknown = DeclineCode.UNKNOWN_STATE
+    assert demand(with_state(known, replicas=None)) == abstained(
+        unknown, "The number of replicas is unknown."
+    )
+    assert demand(with_state(known, basis=Basis.ASSUMED_FROM_LIMIT)) == abstained(
+        unknown,
+        "Replicas and requests are assumed, not known: state them in a services file if this series is a"
+        " service that can run several replicas.",
+    )
+    for request in (None, 0.0):
+        assert demand(bench.snapshot(request=request)) == abstained(
+            unknown, "A container has no CPU request, so the capacity of a replica is unknown."
+        )
+
+
+@pytest.mark.parametrize(("steps", "enough"), [(2 * DAY, True), (2 * DAY - 1, False)])
+def test_two_days_are_needed_however_short_the_validity(bench, steps, enough):
+    made = demand(bench.snapshot(np.full(steps, 6.0)), timedelta(hours=6))
+    if enough:
+        assert made.begin == 0
+    else:
+        assert made.code is DeclineCode.SHORT_HISTORY
+        assert made.optimization_type is OptimizationType.SCALING_OPTIMIZATION
