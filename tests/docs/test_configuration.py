@@ -34,7 +34,7 @@ engine:
   processes: 2  # PERFOPT_ENGINE__PROCESSES
 ```
 
-A wrong value or an unknown field is an error that names the setting, its file and line, and the remedy.
+A wrong value or an unknown field is an error that names the setting, its file and line, and what is accepted.
 
 ```yaml
 # perfopt.yaml
@@ -43,21 +43,16 @@ sources:
     type: prometheus
     url: http://prometheus:9090
     kubernetes: {context: production}
-  samples:
-    type: files
-    paths: api/src/perfopt_api/demo/data/bitbrains.parquet
+  samples: {type: files, paths: api/src/perfopt_api/demo/data/bitbrains.parquet}
 default_source: production
 price_books:
   onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
 price_book: onprem
 engine:
   under_provisioning_penalties: {critical: 15, standard: 9.5, batch: 6}
-plugins:
-  tuning: {knob_catalogue: null}
 service:
   database_url: postgresql://perfopt:secret@postgres:5432/perfopt
   nats_url: nats://nats:4222
-  retention_days: 400
 ```
 
 `python tests/docs/test_configuration.py` generates this page. Defaults are in brackets.
@@ -71,7 +66,7 @@ service:
 | `price_books` | mapping of names to price books | [prices of your own](../how-to/price-books.md) |
 | `price_book` | text [`default`] | book of workloads that name none |
 """
-RANGE = re.compile(r", at most (\d+)$")
+RANGE = re.compile(r", (above|at least|at most|\d).*")
 OWN = {"perfopt", *(f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning"))}
 SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("sources.NAME", "with `type: prometheus`", PrometheusConfig),
@@ -81,7 +76,6 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("price_books.NAME.node_types[]", "", NodeTypeConfig),
     ("engine", "", EngineConfig),
     ("rules", "see [rules](rules.md)", RulesConfig),
-    ("rules.namespaces.NAME", "", NamespaceRules),
     ("service", "the REST API and the worker", ServiceSettings),
     ("service.api_keys.NAME", "", ApiKey),
 )
@@ -93,6 +87,8 @@ def page() -> str:
         f"## `{path}`{f': {about}' if about else ''}\n\n{table(describe(kind))}"
         for path, about, kind in SECTIONS
     ]
+    own = ", ".join(f"`{one.name}`" for one in describe(NamespaceRules))
+    parts.append(f"## `rules.namespaces.NAME`\n\n{own}, as above, for this namespace only.\n")
     settings = [
         msgspec.structs.replace(one, name=f"{name}.{one.name}")
         for name, fields in plugins()
@@ -106,16 +102,14 @@ def plugins() -> list[tuple[str, tuple[SettingField, ...]]]:
 
 
 def table(fields: tuple[SettingField, ...]) -> str:
-    rows = [f"| `{one.name}` | {values(one)} | {meaning(one)} |" for one in fields]
+    shown = [one for one in fields if not one.description.startswith("deprecated name")]
+    rows = [f"| `{one.name}` | {values(one)} | {meaning(one)} |" for one in shown]
     return "\n".join(["| setting | type | meaning |", "|---|---|---|", *rows, ""])
 
 
 def values(one: SettingField) -> str:
-    """Returns the type, with the default in brackets where there is one that says something."""
-    shown = RANGE.sub(
-        r" ≤ \1",
-        one.type.replace("number, above 0", "number > 0").replace("text or list of text", "text or list"),
-    )
+    """Returns the type without its range, which errors name, and the default in brackets."""
+    shown = RANGE.sub("", one.type).replace("text or list of text", "text or list")
     if one.required:
         return f"{shown}, required"
     return f"{shown} [`{flow(one.default)}`]" if one.default or one.default in (False, 0) else shown

@@ -60,7 +60,8 @@ def entry(name: str, found: object) -> str:
 
 
 def first_sentence(found: object) -> str:
-    return (inspect.getdoc(found) or "").splitlines()[0]
+    text = (inspect.getdoc(found) or "").splitlines()[0].removeprefix("Returns ")
+    return text[:1].upper() + text[1:]
 
 
 def signature(function: Callable[..., object]) -> str:
@@ -82,7 +83,11 @@ def parts_of(kind: type) -> str:
         return f" Members: {names(member.name for member in kind)}."
     members = [(name, getattr(kind, name)) for name in vars(kind) if not name.startswith("_")]
     documented = [(name, member) for name, member in members if inspect.getdoc(member)]
-    methods = [f"{name}{signature(member)}" for name, member in documented if inspect.isroutine(member)]
+    methods = [
+        f"{name}()"
+        for name, member in documented
+        if inspect.isroutine(member) and not name.startswith("test_")
+    ]
     properties = [name for name, member in documented if isinstance(member, property)]
     shown = [("Fields", [*fields(kind), *properties]), ("Methods", methods)]
     return "".join(f" {title}: {names(found)}." for title, found in shown if found)

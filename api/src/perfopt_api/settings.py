@@ -39,22 +39,20 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How the API and the worker run.
 
     Attributes:
-        database_url: PostgreSQL as libpq takes it, `postgresql://user:password@host1,host2/database?sslmode=...`;
-            also `env:NAME` or `file:/path` of a file that holds it.
+        database_url: PostgreSQL as libpq takes it, several hosts and `?sslmode=` included; also `env:NAME` or
+            `file:/path`.
         nats_url: NATS servers with JetStream, separated by commas; also `env:NAME` or `file:/path`.
-        nats_ca_file: PEM file of the authority that signed NATS's certificate; None is the system's.
-        nats_credentials_file: NATS credentials (`.creds`); None uses what the URL says.
+        nats_ca_file: PEM file of the authority that signed NATS's certificate.
+        nats_credentials_file: NATS credentials (`.creds`).
         host, port: where the API listens.
-        base_url: the public address of the API, put before links in events (`details_url`); None
-            leaves those links out.
+        base_url: public address of the API, for links in events and for KEDA.
         max_connections: clients connected at once; further ones wait to be accepted.
-        header_seconds: a connection that sends no complete headers for so long is closed, as is an idle one.
+        header_seconds: a connection without complete headers for so long is closed, as is an idle one.
         body_seconds: a request whose body takes longer is refused with 408.
         max_waiters: requests that wait by `Prefer: wait=N` at once; further ones get their 202 at once.
-        max_open_jobs: unfinished jobs of one requester; a further one is refused with 429. Without api_keys
-            all callers are one requester.
-        requests_per_second: of one requester, without api_keys of one address; bursts of two seconds' worth
-            pass, and what is more is refused with 429. Each process of the API counts for itself.
+        max_open_jobs: unfinished jobs of one requester (without api_keys: of all); then 429.
+        requests_per_second: of one requester (without api_keys: of one address), in each process of the API;
+            then 429. Bursts of two seconds' worth pass.
         max_body_bytes: a larger request body is refused with 413.
         max_wait_seconds: the most that `Prefer: wait=N` waits.
         startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
@@ -62,12 +60,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
-        model_poll_seconds: from one look of a worker at the registry of models to the next.
-        outcome_poll_seconds: from one look for recommendations whose validity is over to the next.
-        demand_poll_seconds: how often the metric source is read for the services that autoscalers ask for.
+        model_poll_seconds: how often a worker looks for another active model.
+        outcome_poll_seconds: how often recommendations whose validity is over are looked for.
+        demand_poll_seconds: how often the source is read for services that autoscalers ask for.
         demand_wait_seconds: how long `scaling/{service}/demand` waits for it; then the stored plan is given.
-        retention_days: after which finished analyses with their superseded recommendations and outcomes,
-            and published events, are deleted; None keeps everything.
+        retention_days: after which finished analyses and published events go; unset keeps everything.
         event_stream: JetStream stream of the events.
         job_stream: JetStream stream of the work queue.
         stream_replicas: copies of both streams in a NATS cluster.

@@ -56,16 +56,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         deadline_seconds: time for one strategy with its backtest; a worker process over it is killed.
         memory_limit_mib: resident memory of one worker process; a process over it is killed.
         processes: number of worker processes; unset is one per core.
-        disabled_plugins: names of plugins to leave out: a list, or names with commas.
-        under_provisioning_penalties: penalty of a violated recommendation by service class, where a request
-            of twice what is needed costs 1; a class that is not named has its default: critical 15,
-            standard 9.5, batch 6.
+        disabled_plugins: names of plugins to leave out, as a list or with commas.
+        under_provisioning_penalties: penalty of a violation by service class, where a request of twice the
+            need costs 1; critical 15, standard 9.5, batch 6 unless set.
         shortage_costs: deprecated name of under_provisioning_penalties.
-        forecasters: names of the forecasters to use in all strategies, the first that can forecast a series
-            before the others (`perfopt plugin list` shows them): a list, or names with commas. Empty leaves
-            the choice to each strategy.
-        forecast_weighting: "first" uses the first forecaster that can forecast a series; "rolling_origins"
-            weights those named, or all fast ones, by their loss on the series' own past.
+        forecasters: names in order of preference (`perfopt plugin list` shows them); unset leaves the choice
+            to each strategy.
+        forecast_weighting: "first" that can forecast a series, or all weighted by their loss on its past.
     """
 
     deadline_seconds: Seconds = 10.0

@@ -32,27 +32,25 @@ class PrometheusConfig(
         bearer_token: sent as `Authorization: Bearer`; not together with username.
         username, password: basic authentication.
         headers: sent with every request, for example {"X-Scope-OrgID": "trading"}.
-        ca_file: PEM file of the certificate authority that signed the server's certificate.
+        ca_file: PEM file of the authority that signed the server's certificate.
         insecure_skip_verify: accept any server certificate.
         matchers: PromQL label matchers added to every selector, for example ['cluster="prod"'].
         catalogue: YAML file whose entries replace those of the built-in catalogue.
         step_seconds: length of a step of the time grid.
-        scrape_interval_seconds: the longest interval between two samples of a series; rates look back over at
-            least three of them, so that one may be missing.
+        scrape_interval_seconds: longest interval between two samples of a series; rates look back over three.
         timeout_seconds: time for one request.
         retries: attempts after the first, on connection errors, timeouts, 429, 502, 503 and 504.
-        retry_seconds: once the server has answered, attempts go on for this time: an outage costs time only.
+        retry_seconds: how long attempts go on once the server has answered.
         concurrency: requests at the same time.
         max_response_mib: size of an answer above which it is refused.
-        max_samples: of one metric of one workload, its pods times the steps of the period; more is refused
-            before it is read. Each takes 8 bytes, for some ten metrics of a container.
+        max_samples: of one metric of one workload, its pods times the steps of the period; more is refused.
         workloads_per_query: workloads in one query at most; fewer where they have many pods.
         max_query_bytes: length above which a query is split. VictoriaMetrics takes 16 KiB by default.
         cluster_label: the label that names the cluster where one server holds several.
         replica_labels: labels that differ between the replicas of an HA pair.
         openslo: OpenSLO documents (YAML files) that state latency objectives, by service.
         opencost_currency: currency of the prices that OpenCost exports without one.
-        kubernetes: the cluster's API, for variables, arguments and annotations, which metrics do not show.
+        kubernetes: the cluster's API beside it.
     """
 
     url: str

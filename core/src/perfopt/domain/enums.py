@@ -25,7 +25,7 @@ class OptimizationStatus(StrEnum):
 
 
 class ServiceClass(StrEnum):
-    """What a shortage costs a service, relative to waste."""
+    """How much a violation costs a service, relative to waste."""
 
     CRITICAL = "critical"
     STANDARD = "standard"
