@@ -27,10 +27,10 @@ import httpx
 import numpy as np
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from fleet import PERFOPT, resident_mib
-from tests.support.prometheus_server import Exposition, backfill, running_prometheus
+from prometheus_server import Exposition, backfill, running_prometheus
 
 from perfopt.metrics.snapshot import Array
 

@@ -43,17 +43,17 @@ def bitbrains(traces: Path) -> pa.Table:
     table = ds.dataset(traces / "bitbrains_rnd.parquet").to_table(
         filter=ds.field("timestamp") < BITBRAINS_END
     )
-    limit = pc.match_substring(table["metric"].cast("string"), "limit")
+    limit = pc.match_substring(table["metric"].cast(pa.string()), "limit")
     inside = pc.greater_equal(table["timestamp"], pa.scalar(start, table["timestamp"].type))
-    used = table.filter(pc.and_(inside, pc.equal(table["metric"].cast("string"), "cpu_cores")))
+    used = table.filter(pc.and_(inside, pc.equal(table["metric"].cast(pa.string()), pa.scalar("cpu_cores"))))
     stats = used.group_by("series_id").aggregate([("value", "mean"), ("value", "count")])
     full = stats.filter(
-        pc.greater_equal(stats["value_count"], int(0.95 * BITBRAINS_LENGTH / timedelta(minutes=5)))
+        pc.greater_equal(stats["value_count"], pa.scalar(int(0.95 * BITBRAINS_LENGTH / timedelta(minutes=5))))
     )
     ranked = full.sort_by([("value_mean", "ascending")])["series_id"].to_pylist()
-    names = [name for name in ranked if split_of(name) == "report"]
+    names = [name for name in ranked if name is not None and split_of(name) == "report"]
     picked = [names[int(rank)] for rank in np.linspace(len(names) * 0.15, len(names) * 0.95, BITBRAINS_COUNT)]
-    ours = pc.is_in(table["series_id"].cast("string"), pa.array(picked))
+    ours = pc.is_in(table["series_id"].cast(pa.string()), pa.array(picked))
     return table.filter(pc.and_(ours, pc.or_(inside, limit)))
 
 
@@ -72,8 +72,8 @@ def select(path: Path, series: list[str], metrics: list[str] | None = None) -> p
 
 def write(table: pa.Table, path: Path) -> None:
     """Writes rows in the schema and order of the full traces."""
-    plain = table.set_column(0, "series_id", table["series_id"].cast("string"))
-    plain = plain.set_column(2, "metric", table["metric"].cast("string"))
+    plain = table.set_column(0, "series_id", table["series_id"].cast(pa.string()))
+    plain = plain.set_column(2, "metric", table["metric"].cast(pa.string()))
     rows = plain.sort_by([("series_id", "ascending"), ("metric", "ascending"), ("timestamp", "ascending")])
     for column in ("series_id", "metric"):
         rows = rows.set_column(rows.schema.get_field_index(column), column, rows[column].dictionary_encode())

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import beta
 
@@ -67,7 +68,7 @@ class Case:
     objective: Array
     constraint: Array
     known: bool
-    starts: Array
+    starts: NDArray[np.bool_]
 
 
 def forrester(x: Array) -> Array:
@@ -311,7 +312,7 @@ def _best(indices: list[int], objectives: list[float], constraints: list[float])
     return min(kept)[1] if kept else indices[0]
 
 
-def _reachable(safe: Array, start: int) -> slice:
+def _reachable(safe: NDArray[np.bool_], start: int) -> slice:
     """Returns the stretch of safe settings around a start."""
     low = high = start
     while low > 0 and safe[low - 1]:

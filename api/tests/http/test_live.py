@@ -98,9 +98,10 @@ def test_the_need_is_that_of_the_latest_minutes(client, planned, measured):
     assert found["basis"] == "live"
     assert found["age_seconds"] == 60
     assert found["not_live"] is None
-    assert found["nowcast"]["measured_cores"] == pytest.approx(20.0, rel=0.1)
-    assert found["nowcast"]["low_cores"] <= found["nowcast"]["expected_cores"]
-    assert found["nowcast"]["expected_cores"] <= found["nowcast"]["high_cores"]
+    assert found["nowcast"] == found["short_term"]  # its older name
+    assert found["short_term"]["measured_cores"] == pytest.approx(20.0, rel=0.1)
+    assert found["short_term"]["low_cores"] <= found["short_term"]["expected_cores"]
+    assert found["short_term"]["expected_cores"] <= found["short_term"]["high_cores"]
     assert found["replicas"]["low"] <= found["replicas"]["high"] <= found["replicas"]["maximum"]
     assert found["forecast"][0]["needed"] == 5  # the plan is told beside it
 
@@ -144,6 +145,7 @@ def expect_plan(client, reason):
     assert found["replicas"]["needed"] == 5
     assert found["basis"] == "schedule"
     assert found["age_seconds"] == 3600
+    assert found["short_term"] is None
     assert found["nowcast"] is None
     assert re.search(reason, found["not_live"])
 

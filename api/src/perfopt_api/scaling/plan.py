@@ -74,7 +74,7 @@ def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDema
             low=bounded(need.replicas_low),
             high=bounded(need.replicas_high),
         ),
-        nowcast=ShortTermDemand(
+        short_term=ShortTermDemand(
             measured_until=found.measured_until,
             measured_cores=round(found.measured_cores, 4),
             ready_at=found.ready_at,

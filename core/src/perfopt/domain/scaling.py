@@ -79,7 +79,8 @@ class ScalingDemand(msgspec.Struct, frozen=True, kw_only=True):
         made_at: when the recommendation was made. Demand since then is not in it.
         valid_until: after it this answers 409, and KEDA goes on with its other triggers.
         replicas: now.
-        nowcast: the short-term forecast of the demand at the end of a start-up; None where it is not live.
+        short_term: the short-term forecast of the demand at the end of a start-up; None where it is not live.
+        nowcast: an older name of `short_term`, with the same value until the next minor version.
         not_live: why the latest minutes are not used, as one sentence; None where they are.
         forecast: the stored plan from now on, in spans.
     """
@@ -93,6 +94,10 @@ class ScalingDemand(msgspec.Struct, frozen=True, kw_only=True):
     made_at: datetime
     valid_until: datetime
     replicas: ReplicaNeed
+    short_term: ShortTermDemand | None = None
     nowcast: ShortTermDemand | None = None
     not_live: str | None = None
     forecast: tuple[DemandStep, ...]
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "nowcast", self.short_term)

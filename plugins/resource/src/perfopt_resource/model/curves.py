@@ -161,7 +161,7 @@ def flatten(columns: TreeColumns, baseline: float, trees: Sequence[Mapping[str, 
     splits: list[tuple[int, float, bool]] = []
     leaves: list[tuple[float, list[int], list[int]]] = []
     for tree in trees:
-        _walk(tree, splits, leaves)
+        _add_tree(tree, splits, leaves)
     depth = max(len(side) for _, *sides in leaves for side in sides)
 
     def padded(sides: Sequence[list[int]]) -> Indices:
@@ -180,7 +180,7 @@ def flatten(columns: TreeColumns, baseline: float, trees: Sequence[Mapping[str, 
     )
 
 
-def _walk(
+def _add_tree(
     tree: Mapping[str, Array],
     splits: list[tuple[int, float, bool]],
     leaves: list[tuple[float, list[int], list[int]]],

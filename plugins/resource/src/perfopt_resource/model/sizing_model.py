@@ -100,7 +100,7 @@ class SizingResult:
     Attributes:
         recommended: the choice.
         frontier: the choice at each of FRONTIER_COSTS and the recommended one, from cheap to sure.
-        outlook: what it was chosen from.
+        distribution: what it was chosen from.
     """
 
     recommended: SizeChoice
