@@ -1,6 +1,7 @@
 """Scores the cost strategy on traces by what accurate means (docs/explanation) and prints its table.
 
     python benchmarks/cost_accuracy.py --traces DIR [--split tune|report] [--files NAME ...] [--replicas N]
+        [--history-days N]
     python benchmarks/cost_accuracy.py --traces DIR --prior
 
 Each recommendation is made by the installed strategy from what was known at the cut, passes the
@@ -20,6 +21,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -39,7 +41,8 @@ from perfopt_cost.training.fit import FOLDS, fit, fold_of
 from perfopt_cost.training.windows import METRICS, FleetWindows, windows
 
 HEADINGS = (
-    "traces", "replicas", "scored", "declined", "not scored", "already right", "accuracy", "cpu safe",
+    "traces", "replicas", "scored", "declined", "not scored", "already right", "accuracy",
+    "stated confidence", "by fifths of it, stated / accurate", "cpu safe",
     "memory safe", "waste where safe, cpu / memory, median", "schedules", "claims kept",
     "saving claimed / realised (replica-hours)",
     "saving of cost, median", "ms per proposal, median / p99",
@@ -52,6 +55,7 @@ class Tally:
 
     Attributes:
         strategy: what recommends.
+        stated: the probability of each scored one, before the record of the service itself.
         savings: relative fall of the monthly cost, of each recommendation that changes something.
         claims: (claimed, realised) percent of replica-hours, of each schedule.
     """
@@ -61,6 +65,7 @@ class Tally:
     declined: Counter[str] = field(default_factory=Counter)
     not_scored: int = 0
     no_change_needed: int = 0
+    stated: list[float] = field(default_factory=list)
     savings: list[float] = field(default_factory=list)
     claims: list[tuple[float, float]] = field(default_factory=list)
     kept: list[bool] = field(default_factory=list)
@@ -84,6 +89,7 @@ class Tally:
             self.not_scored += 1
             return
         self.scores.append(scored)
+        self.stated.append((made.prior or self.strategy.prior).mean)
         self.no_change_needed += made.no_change_needed
         now, then = (DEFAULT_PRICE_BOOK.monthly_cost(s) for s in (known.workload.state, made.target))
         if now and then is not None and not made.no_change_needed:
@@ -139,13 +145,20 @@ def _peak(snapshot: WorkloadSnapshot, metric: str, factor: float) -> float | Non
     return float(np.nanmax(series.values)) * factor
 
 
-def walk(path: Path, setting: Setting, split: Split | None, most: int | None, replicas: int) -> Tally:
-    """Recommends and scores at each cut of each series."""
+def walk(
+    path: Path,
+    setting: Setting,
+    split: Split | None,
+    most: int | None,
+    replicas: int,
+    history: timedelta | None = None,
+) -> Tally:
+    """Recommends and scores at each cut of each series, from so much of its history."""
     tally = Tally()
     for snapshot in load(path, keep=split, most=most):
         if snapshot.grid.size * snapshot.grid.step < setting.history + setting.validity:
             continue
-        for known, window in cuts(snapshot, setting):
+        for known, window in cuts(snapshot, setting, history):
             tally.take(as_service(known, replicas), window, setting)
     return tally
 
@@ -162,6 +175,8 @@ def row(name: str, replicas: int, tally: Tally) -> str:
         str(tally.not_scored),
         str(tally.no_change_needed),
         _share([made.accurate for made in tally.scores]),
+        f"{np.mean(tally.stated):.1%}" if tally.stated else "-",
+        _fifths(tally),
         _share([made.cpu_safe for made in tally.scores if made.cpu_safe is not None]),
         _share([made.memory_safe for made in tally.scores if made.memory_safe is not None]),
         f"{_waste(tally, 'cpu')} / {_waste(tally, 'memory')}",
@@ -172,6 +187,15 @@ def row(name: str, replicas: int, tally: Tally) -> str:
         f"{np.median(milliseconds):.1f} / {np.quantile(milliseconds, 0.99):.1f}",
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _fifths(tally: Tally) -> str:
+    if len(tally.stated) < 100:
+        return "-"
+    order = np.argsort(tally.stated, kind="stable")
+    stated, accurate = np.array(tally.stated)[order], np.array([one.accurate for one in tally.scores])[order]
+    parts = zip(np.array_split(stated, 5), np.array_split(accurate, 5), strict=True)
+    return ", ".join(f"{one.mean():.2f} / {other.mean():.2f}" for one, other in parts)
 
 
 def _waste(tally: Tally, resource: str) -> str:
@@ -243,18 +267,20 @@ def main() -> None:
     parser.add_argument("--split", choices=("tune", "report"), help="half of bitbrains_rnd; both by default")
     parser.add_argument("--files", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS))
     parser.add_argument("--replicas", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--history-days", type=float, help="known at a cut; default: as the file has it")
     parser.add_argument("--prior", action="store_true", help="print the prior of the strategy only")
     arguments = parser.parse_args()
     if arguments.prior:
         print(prior(arguments.traces / "bitbrains_rnd.parquet"))
         return
+    history = None if arguments.history_days is None else timedelta(days=arguments.history_days)
     print("| " + " | ".join(HEADINGS) + " |")
     print("|" + " --- |" * len(HEADINGS))
     for name in arguments.files:
         split = arguments.split if name == "bitbrains_rnd" else None
         for replicas in arguments.replicas:
             path = arguments.traces / f"{name}.parquet"
-            tally = walk(path, SETTINGS[name], split, arguments.vms, replicas)
+            tally = walk(path, SETTINGS[name], split, arguments.vms, replicas, history)
             print(row(f"{name} ({split})" if split else name, replicas, tally), flush=True)
 
 

@@ -17,6 +17,7 @@ from importlib.resources import files
 import numpy as np
 
 from perfopt.plugin import Array, Prior, ServiceClass
+from perfopt_cost.confidence import ConfidenceModel, SizeConfidence
 from perfopt_cost.features import LOCATION, SPREAD, usage_features
 
 SPREAD_CLIP = 3.0  # standard deviations: beyond the fleet's range the margin is not extrapolated
@@ -32,11 +33,13 @@ class DemandBound:
         value: the bound, in the unit of the values.
         reference: P99 or maximum of the history.
         held: share of the fleet's windows in which such bounds held.
+        confidence: that a size covers the window; None for a model that says nothing of it.
     """
 
     value: float
     reference: float
     held: float
+    confidence: SizeConfidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class BoundModel:
         location, spread: weights.
         intercept: of the logarithm of the margin.
         held: share of windows in which the bound held, on series it was not fitted on.
+        confidence: that other sizes hold; None where the file says nothing of it.
     """
 
     level: float
@@ -60,6 +64,7 @@ class BoundModel:
     spread: Array
     intercept: float
     held: float
+    confidence: ConfidenceModel | None = None
 
     @property
     def usable(self) -> bool:
@@ -70,6 +75,7 @@ class BoundModel:
         return (
             shapes == [(len(SPREAD),)] * 3 + [(len(LOCATION),)]
             and all(np.isfinite(array).all() for array in (*arrays, numbers))
+            and (self.confidence is None or self.confidence.usable(len(SPREAD)))
             and bool((self.scale > 0).all() and 0 < self.level <= 1 and self.floor > 0)
         )
 
@@ -82,7 +88,14 @@ class BoundModel:
         )
         location = float(self.location @ np.clip(seen.location, -LOCATION_CLIP, LOCATION_CLIP))
         reference = max(seen.reference, self.floor / 2)
-        return DemandBound(reference * math.exp(location + margin), seen.reference, self.held)
+        expected = math.log(reference) + location
+        model = self.confidence
+        return DemandBound(
+            math.exp(expected + margin),
+            seen.reference,
+            self.held,
+            None if model is None else SizeConfidence(model, spread, expected, margin, self.floor),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,9 @@ def _model(data: Mapping[str, dict[str, object]], kind: ServiceClass) -> BoundMo
     fields: dict[str, object] = dict(data["shared"])
     for name, value in {**fields, **data[kind.value]}.items():
         fields[name] = np.array(value) if isinstance(value, list) else value
+    weights = fields.pop("confidence", None)
+    if weights is not None:
+        fields["confidence"] = ConfidenceModel(np.asarray(weights))
     return BoundModel(**fields)  # type: ignore[arg-type]  # the file's fields are the struct's
 
 

@@ -110,7 +110,10 @@ def _bounded(
     if metric == "cpu_cores" and (bound.reference <= IDLE_CORES or peak <= CPU_FLOOR_CORES):
         value = CPU_FLOOR_CORES
     floor = CPU_FLOOR_CORES if metric == "cpu_cores" else MEMORY_FLOOR_BYTES
-    return DemandBound(max(value, floor), bound.reference, bound.held)
+    confidence = bound.confidence
+    if confidence is not None and limit and peak <= limit:
+        confidence = confidence.below(limit)
+    return DemandBound(max(value, floor), bound.reference, bound.held, confidence)
 
 
 def _usable(

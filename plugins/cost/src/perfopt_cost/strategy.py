@@ -28,6 +28,7 @@ from perfopt_cost.allowed import AllowedChanges, allowed_changes
 from perfopt_cost.autoscaler import lower_minimum
 from perfopt_cost.availability import CONSTRAINTS, constraints
 from perfopt_cost.calibration import BoundCalibration, read_calibration, shipped_calibration
+from perfopt_cost.certainty import stated_prior
 from perfopt_cost.demand import ContainerDemand, needs, shortage
 from perfopt_cost.hours import HourCells, SchedulePeriod, cells_of, periods, schedule, whole
 from perfopt_cost.idle import idle_reasons
@@ -118,9 +119,12 @@ class CostStrategy:
         allowed = allowed_changes(context)
         plan = self._cheapest(context, needed, allowed, cells)
         answer = _answer(context, needed, allowed, plan, cost)
-        if given is None or isinstance(answer, Declined):
+        if isinstance(answer, Declined):
             return answer
-        return msgspec.structs.replace(answer, prior=calibration.prior)
+        stated = stated_prior(calibration.prior, state, answer, needed)
+        if given is None and stated is calibration.prior:
+            return answer
+        return msgspec.structs.replace(answer, prior=stated)
 
     def _cheapest(
         self,

@@ -69,16 +69,23 @@ def test_too_few_services_are_refused_with_how_many_are_needed(examples):
         CostTrainer().train(examples[:9], REQUEST)
 
 
-def test_a_given_model_bounds_and_states_its_own_prior(trained):
+def roomy():
     state = WorkloadState(
         containers=(Container(name="main", cpu_request_cores=4.0, memory_request_bytes=2**35),), replicas=2
     )
     snapshot = history(3, days=14)
     used = {name: series.values for name, series in snapshot.containers["main"].items()}
-    context = make_context(make_snapshot({"main": used}, state=state))
+    return make_context(make_snapshot({"main": used}, state=state))
+
+
+def test_a_given_model_bounds_and_states_its_own_prior(trained):
+    context = roomy()
     shipped = CostStrategy().propose(context)
     given = CostStrategy().propose(replace(context, models={"cost": trained.content}))
-    assert (shipped.prior, given.prior) == (None, CostKind().load(trained.content).prior)
+    general = CostKind().load(trained.content).prior
+    assert given.prior.source.endswith(general.source)
+    assert shipped.prior.source.endswith(shipped_calibration().prior.source)
+    assert given.prior.strength == general.strength
     assert given.target != shipped.target
 
 
@@ -91,6 +98,8 @@ def test_a_given_model_bounds_and_states_its_own_prior(trained):
         lambda data: data["memory"]["shared"].update(centre=[1.0]),
         lambda data: data["cpu"]["batch"].update(intercept="many"),
         lambda data: data["prior"].update(mean=2.0),
+        lambda data: data["cpu"]["batch"].update(confidence=[1.0]),
+        lambda data: data["memory"]["critical"].update(confidence=[float("nan")] * 10),
     ],
 )
 def test_other_content_is_refused(trained, change):
@@ -98,6 +107,16 @@ def test_other_content_is_refused(trained, change):
     change(data)
     with pytest.raises(InvalidInputError, match="perfopt train --what cost"):
         CostKind().check(json.dumps(data).encode())
+
+
+def test_a_file_without_confidence_states_its_prior_as_it_is(trained):
+    data = json.loads(trained.content)
+    for resource in ("cpu", "memory"):
+        for kind in ServiceClass:
+            data[resource][kind.value].pop("confidence")
+    content = json.dumps(data).encode()
+    given = CostStrategy().propose(replace(roomy(), models={"cost": content}))
+    assert given.prior == CostKind().load(content).prior
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b"{}"])

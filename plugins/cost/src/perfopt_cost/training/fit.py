@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from perfopt.plugin import Array
 from perfopt_cost.calibration import LOCATION_CLIP, MARGIN_LOGS, SPREAD_CLIP
+from perfopt_cost.confidence import rows
 from perfopt_cost.features import LOCATION
 from perfopt_cost.training.windows import FLOORS, LEVELS, FleetWindows
 
@@ -21,6 +22,7 @@ _SMOOTHING = (0.2, 0.1, 0.05)  # width of the step from held to missed, ever sha
 _RIDGE = 1e-3
 _MIN_SCALE = 0.1  # a feature that hardly varies over the fleet is not magnified
 FOLDS = 5
+SIZE_STEPS = (-0.7, -0.35, 0.0, 0.0, 0.35, 0.7, 1.4)  # logarithms around a bound; at the bound twice
 
 
 def fold_of(name: str) -> int:
@@ -46,7 +48,46 @@ def fit(windows: FleetWindows, resource: str) -> dict[str, Any]:
         kind: _weighted(weights(x, windows.needs, price), held(x, windows.needs, fold, price))
         for kind, price in MISS_PRICES.items()
     }
+    for kind, price in MISS_PRICES.items():
+        found = confidence_weights(x, windows, fold, price, FLOORS[resource]).round(5)
+        classes[kind]["confidence"] = found.tolist()
     return {"shared": shared, **classes}
+
+
+def confidence_weights(
+    x: Array, windows: FleetWindows, fold: NDArray[np.int64], price: float, floor: float
+) -> Array:
+    """Returns the weights of `perfopt_cost.confidence`, by sizes around bounds of the other folds.
+
+    Args:
+        x: features, shape (n, location + spread).
+        windows: that the features are of.
+        fold: of each window, shape (n,).
+        price: of a miss, which bounds of the class are fitted with.
+        floor: the least size there is.
+    """
+    count, y = len(LOCATION), windows.needs
+    expected, margin = np.empty(y.size), np.empty(y.size)
+    for number in np.unique(fold):
+        out = fold == number
+        w = weights(x[~out], y[~out], price)
+        expected[out] = x[out, :count] @ w[:count]
+        margin[out] = predicted(w, x[out]) - expected[out]
+    above = (margin[:, None] + np.array(SIZE_STEPS)).ravel()
+    known = (expected + windows.references, margin, x[:, count:], y - expected)
+    at, margins, spread, needs = (np.repeat(values, len(SIZE_STEPS), axis=0) for values in known)
+    above = np.maximum(above, np.log(floor) - at)
+    table = rows(above, margins, floor / np.exp(above + at), spread)
+    enough = above >= needs - 1e-9
+
+    def loss(w: Array) -> tuple[float, Array]:
+        odds = table @ w
+        gradient = table.T @ (1 / (1 + np.exp(-np.clip(odds, -50, 50))) - enough) / enough.size
+        value = float((np.logaddexp(0.0, odds) - enough * odds).mean() + _RIDGE * (w @ w))
+        return value, gradient + 2 * _RIDGE * w
+
+    found: Array = minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B").x
+    return found
 
 
 def _weighted(values: Array, held_in: NDArray[np.bool_]) -> dict[str, Any]:

@@ -35,16 +35,18 @@ class FleetWindows:
         names: of the workloads.
         features: location, then spread, shape (n, features).
         needs: log(smallest accurate size / reference), shape (n,).
+        references: log(reference), at least of half the floor, shape (n,).
     """
 
     names: tuple[str, ...]
     features: Array
     needs: Array
+    references: Array
 
     def where(self, kept: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FleetWindows":
         """Returns the rows that are kept."""
         names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
-        return FleetWindows(names, self.features[kept], self.needs[kept])
+        return FleetWindows(names, self.features[kept], self.needs[kept], self.references[kept])
 
 
 def windows(snapshots: list[WorkloadSnapshot], resource: str, validity: timedelta) -> FleetWindows:
@@ -58,17 +60,19 @@ def windows(snapshots: list[WorkloadSnapshot], resource: str, validity: timedelt
     names: list[str] = []
     features: list[Array] = []
     needs: list[float] = []
+    references: list[float] = []
     for snapshot in snapshots:
-        for row, need in _of_workload(snapshot, resource, validity):
+        for row, need, reference in _of_workload(snapshot, resource, validity):
             names.append(str(snapshot.workload.id))
             features.append(row)
             needs.append(need)
-    return FleetWindows(tuple(names), np.array(features), np.array(needs))
+            references.append(reference)
+    return FleetWindows(tuple(names), np.array(features), np.array(needs), np.array(references))
 
 
 def _of_workload(
     snapshot: WorkloadSnapshot, resource: str, validity: timedelta
-) -> Iterator[tuple[Array, float]]:
+) -> Iterator[tuple[Array, float, float]]:
     for name in sorted(snapshot.containers):
         series = snapshot.series(name, METRICS[resource])
         if series is None:
@@ -103,12 +107,16 @@ def origins(
         yield cut - history // step, cut, cut + validity // step
 
 
-def _window(before: Array, after: Array, grid: TimeGrid, resource: str, steps: int) -> tuple[Array, float]:
+def _window(
+    before: Array, after: Array, grid: TimeGrid, resource: str, steps: int
+) -> tuple[Array, float, float]:
     need = smallest_cpu_request(after, grid) if resource == "cpu" else smallest_memory_request(after)
     assert need is not None  # there are samples
     floor = FLOORS[resource]
     seen = usage_features(before, steps, LEVELS[resource], floor)
-    return np.concatenate([seen.location, seen.spread]), float(np.log(need / max(seen.reference, floor / 2)))
+    reference = max(seen.reference, floor / 2)
+    features = np.concatenate([seen.location, seen.spread])
+    return features, float(np.log(need / reference)), float(np.log(reference))
 
 
 def _share(values: Array) -> float:
