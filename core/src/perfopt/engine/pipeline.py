@@ -9,6 +9,7 @@ from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
 from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.proposals import checked
+from perfopt.evaluation.expected import with_simulated_saving
 from perfopt.evaluation.rolling import backtest
 from perfopt.forecast import InstalledForecasters
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -76,7 +77,10 @@ def _propose(
     context = with_forecasts(strategy, context, forecasters)
     result = checked(strategy.propose(context), strategy, context)
     ruled = result if isinstance(result, Declined) else rules.apply(result, context)
-    return ruled if isinstance(ruled, Declined) else replace(ruled, rules=(*fired, *ruled.rules))
+    if isinstance(ruled, Declined):
+        return ruled
+    proposal = with_simulated_saving(ruled.proposal, context.snapshot, context.validity)
+    return replace(ruled, proposal=proposal, rules=(*fired, *ruled.rules))
 
 
 def with_forecasts(

@@ -62,6 +62,7 @@ def _plain(result: Proposal | Declined) -> Proposal | Declined:
 
 def _check_claim(claim: Claim) -> None:
     values = [claim.latency_ms, claim.latency_now_ms, claim.saving_percent, claim.performance_gain_percent]
+    values.append(claim.simulated_saving_percent)
     intervals = [claim.latency_interval_ms or (), claim.latency_now_interval_ms or ()]
     values += [bound for interval in intervals for bound in interval]
     if not all(math.isfinite(value) for value in values if value is not None):

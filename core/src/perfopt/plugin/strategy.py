@@ -45,6 +45,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
             replay the target was not in force, so this is what history can check: it comes from the model
             that latency_ms comes from. What is realised is `perfopt.plugin.realised_latency`.
         saving_percent: of the replica-hours, which a schedule saves over the validity.
+        simulated_saving_percent: of the replica-hours, by stepping the recommended autoscaler through the
+            latest history; negative where more run. The engine sets it, and costs by it. It is not scored.
         performance_gain_percent: relative fall of predicted p99 latency.
     """
 
@@ -53,6 +55,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     latency_now_ms: float | None = None
     latency_now_interval_ms: tuple[float, float] | None = None
     saving_percent: float | None = None
+    simulated_saving_percent: float | None = None
     performance_gain_percent: float | None = None
 
     def to_map(self) -> dict[str, Any]:

@@ -166,3 +166,13 @@ def test_without_an_autoscaler_nothing_bounds_replicas():
 def test_what_the_values_do_not_name_stays():
     current = msgspec.structs.replace(state(), vpa_mode="Off")
     assert fit(current, {}).state == current
+
+
+def test_a_target_alone_is_a_share_of_the_requests_in_force():
+    current = state(min_replicas=2, max_replicas=6, target_cpu_utilization_percent=60)
+    planned = msgspec.structs.replace(current, containers=(Container(name="main", cpu_request_cores=0.5),))
+    result = fit_alone(current, {HPA_CPU: 90}, planned)
+    assert result.state.hpa.target_cpu_utilization_percent == 45  # of 1 core, as 90 % of half a core
+    assert codes(result) == {HPA_CPU: "hpa_target_follows_request"}
+    assert fit_alone(current, {HPA_CPU: 90}, current).state.hpa.target_cpu_utilization_percent == 90
+    assert fit_alone(current, {HPA_CPU: 90, CPU: 0.5}, planned).reasons == {}

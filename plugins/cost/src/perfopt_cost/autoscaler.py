@@ -23,12 +23,14 @@ class LowerMinimum:
         replicas: the minimum.
         expected: replicas that would have run on average.
         saving_percent: of the replica-hours that it is safe to claim.
+        load: of a replica, relative to what it carried, where that rises most.
         orphaned: whether the load never took the autoscaler off its old minimum.
     """
 
     replicas: int
     expected: float
     saving_percent: float
+    load: float
     orphaned: bool
 
 
@@ -72,7 +74,13 @@ def _worth(
     if saving < MIN_SAVING:
         return None
     orphaned = bool((wanted <= hpa.min_replicas).mean() >= _ORPHANED)
-    return LowerMinimum(least, float(planned.mean()), max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0), orphaned)
+    return LowerMinimum(
+        replicas=least,
+        expected=float(planned.mean()),
+        saving_percent=max(100 * saving - CLAIM_MARGIN_PERCENT, 0.0),
+        load=max(float((ran / planned).max()), 1.0),
+        orphaned=orphaned,
+    )
 
 
 def _planned(wanted: Array, least: int, hpa: HpaState) -> Array:

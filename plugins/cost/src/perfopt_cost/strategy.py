@@ -220,9 +220,8 @@ def _answer(
         saving = lower.saving_percent
         hpa = msgspec.structs.replace(target.hpa, min_replicas=lower.replicas)
         expected = min(max(round(lower.expected), lower.replicas), state.replicas or lower.replicas)
-        load = allowed.running / lower.replicas
         containers = tuple(
-            memory_for_load(container, need, load)
+            memory_for_load(container, need, lower.load)
             for container, need in zip(target.containers, needed, strict=True)
         )
         target = msgspec.structs.replace(target, hpa=hpa, replicas=expected, containers=containers)

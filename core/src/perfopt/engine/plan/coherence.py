@@ -30,6 +30,9 @@ _FULL = 100  # percent: a target above it lets pods live on what they did not re
 _TARGETS = ((HPA_CPU, "cpu_request_cores", "cpu"), (HPA_MEMORY, "memory_request_bytes", "memory"))
 
 
+AUTOSCALER_TARGETS = tuple(path for path, _, _ in _TARGETS)
+
+
 @dataclass(slots=True)
 class FittedState:
     """A state whose parts fit.
@@ -83,16 +86,23 @@ def fit_together(current: WorkloadState, merged: MergedFields) -> FittedState:
     return result
 
 
-def fit_alone(current: WorkloadState, values: Values) -> FittedState:
+def fit_alone(current: WorkloadState, values: Values, meant: WorkloadState | None = None) -> FittedState:
     """Returns the state that some of the plan's values make without the rest of it.
 
-    A request that moves without its autoscaler's target takes the target along.
+    A request that moves without its autoscaler's target takes the target along, and a target is one for the
+    requests that will be in force.
+
+    Args:
+        current: the state of the workload.
+        values: of the plan, those of one proposal.
+        meant: the state whose requests an autoscaler's target among the values is a share of; None is what
+            the values make.
     """
     result = FittedState(current, dict(values))
     _limits(result)
     for target, quantity, resource in _TARGETS:
-        if target not in values:
-            _hold_operating_point(result, current.total(quantity), target, quantity, resource)
+        requests = current if target not in values else meant or result.state
+        _hold_operating_point(result, requests.total(quantity), target, quantity, resource)
     _autoscaler_bounds(result, MergedFields())
     _scaled_object(result)
     return result

@@ -9,7 +9,7 @@ from perfopt.domain.fields import all_fields
 from perfopt.domain.recommendation import Evidence, Reason, ReplayWindow
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import WorkloadState
-from perfopt.engine.plan.coherence import fit_alone
+from perfopt.engine.plan.coherence import AUTOSCALER_TARGETS, fit_alone
 from perfopt.engine.plan.decide import MergedState
 from perfopt.engine.plan.origins import PlanOrigin, ProposingStrategy, analysis_origin, backtest_origins
 from perfopt.engine.plan.reconcile import (
@@ -146,8 +146,14 @@ def _own_target(
     if made.vetoed is not None or not scored.changes_something:
         return own, (), True
     there = all_fields(made.state)
-    alone = fit_alone(origin.state, {path: there.get(path) for path in scored.changes})
-    reasons = {path: why for path, why in made.fit.reasons.items() if path in scored.changes} | alone.reasons
+    values = {path: there.get(path) for path in scored.changes}
+    mine = [path for path in AUTOSCALER_TARGETS if path in values and made.merged.owners.get(path)]
+    mine = [path for path in mine if made.merged.owners[path][0] is scored]
+    values |= {path: scored.target[path] for path in mine}  # a share of its own requests, not the plan's
+    alone = fit_alone(origin.state, values, own if mine else made.state)
+    reasons = {
+        path: why for path, why in made.fit.reasons.items() if path in scored.changes and path not in mine
+    } | alone.reasons
     taken = bool(made.merged.owned_by(scored))
     if all_fields(alone.state) == scored.target:
         return own, (), taken

@@ -151,11 +151,13 @@ def recommended_cost(proposal: Proposal, context: AnalysisContext) -> float | No
     """Returns what a target costs a month; None where requests are unknown.
 
     The book counts a schedule by its hours. Where an autoscaler decides over the schedule, the replicas it
-    will run are not in the target: there the share of replica-hours counts that is claimed to be saved.
+    will run are not in the target: there the share of replica-hours counts that is simulated or else claimed
+    to be saved.
     """
-    target, claimed = proposal.target, proposal.claim.saving_percent
-    if claimed is None or (target.hpa is None and target.keda is None):
+    target, claim = proposal.target, proposal.claim
+    saved = claim.saving_percent if claim.simulated_saving_percent is None else claim.simulated_saving_percent
+    if saved is None or (target.hpa is None and target.keda is None):
         return context.price_book.monthly_cost(target)
     current = context.snapshot.workload.state.replicas
     full = context.price_book.monthly_cost(msgspec.structs.replace(target, replicas=current))
-    return None if full is None else full * (1 - claimed / 100)
+    return None if full is None else full * (1 - saved / 100)
