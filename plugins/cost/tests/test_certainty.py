@@ -25,8 +25,10 @@ def prior_of(kind="COST_OPTIMIZATION", known=True, no_change=False, **target):
     container = {key: target.pop(key) for key in list(target) if key in Container.__struct_fields__}
     to = msgspec.structs.replace(CURRENT, containers=(msgspec.structs.replace(MAIN, **container),), **target)
     made = Proposal(optimization_type=kind, target=to, description="", no_change_needed=no_change)
-    bounds = [DemandBound(1.0, 1.0, 0.9, Proportional(scale) if known else None) for scale in (4.0, 4000.0)]
-    need = ContainerDemand("main", *bounds, memory_least=400.0, cpu_seen=1.0, shape=None)
+    cpu, memory = (
+        DemandBound(1.0, 1.0, 0.9, Proportional(scale) if known else None) for scale in (4.0, 4000.0)
+    )
+    need = ContainerDemand("main", cpu, memory, memory_least=400.0, cpu_seen=1.0, shape=None)
     return stated_prior(GENERAL, CURRENT, made, [need])
 
 

@@ -29,6 +29,7 @@ from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, ReplicaCapacity, capac
 from perfopt_scaling.demand import TotalDemand, total_demand
 from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import RequestTarget, solve
+from perfopt_scaling.needed import staying_is_enough
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 from perfopt_scaling.stopped import stopped_blocks
 
@@ -101,6 +102,7 @@ class ScalingStrategy:
         "latency_p95_ms",
         "latency_p99_ms",
         "startup_seconds",
+        "cpu_throttled_fraction",
     )
     forecasts: Sequence[str | ForecastSpec] = (TOTAL_DEMAND,)
     prior = Prior(
@@ -124,6 +126,8 @@ class ScalingStrategy:
         held = need.planned_past(risk.quantile, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, risk.growth_quantile, held)
         plan = _plan(context, demand, learnt, need)
+        if plan.expected.mean() > demand.replicas.max() and staying_is_enough(context, demand, need):
+            return _stay(context, demand, plan)
         return self._proposal(context, demand, learnt, need, plan)
 
     def _proposal(
@@ -179,6 +183,19 @@ class ScalingStrategy:
             no_change_needed=target == state,
             merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )
+
+
+def _stay(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> Proposal:
+    """Recommends the replicas that run: a plan would run more, and nothing shows that they are needed."""
+    state = context.snapshot.workload.state
+    assert state.replicas is not None
+    return Proposal(
+        optimization_type=_TYPE,
+        target=state,
+        description=text.stay(state.replicas),
+        reasons=(text.staying(demand, state.replicas, float(plan.expected.mean())),),
+        no_change_needed=True,
+    )
 
 
 def _minimum(state: WorkloadState, plan: ReplicaPlan, *, held: bool) -> int:

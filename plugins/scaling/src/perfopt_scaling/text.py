@@ -30,6 +30,25 @@ def description(
     return f"{aim}, with a scheduled minimum of {lowest} to {highest}, ahead of demand."
 
 
+def stay(replicas: int) -> str:
+    """Returns that nothing is to be changed."""
+    return f"No change needed: {replicas} replica{'s were' if replicas > 1 else ' was'} enough."
+
+
+def staying(demand: TotalDemand, replicas: int, planned: float) -> Reason:
+    """Returns why replicas are not added."""
+    peak, requested = float(np.nanmax(demand.cores)), replicas * demand.request_cores
+    return Reason(
+        code="staying_enough",
+        text=(
+            f"A plan would run {planned:.1f} replicas on average, and nothing shows that more than {replicas} are"
+            f" needed: demand was at most {format_cpu(peak)} of the {format_cpu(requested)} requested, within it"
+            " in 99 % of each past stretch as long as the validity, and it is not expected to grow beyond."
+        ),
+        data={"planned_replicas": round(planned, 2), "peak_cores": round(peak, 6)},
+    )
+
+
 def reasons(
     demand: TotalDemand,
     learnt: ReplicaCapacity,
