@@ -41,9 +41,9 @@ def staying(demand: TotalDemand, replicas: int, planned: float) -> Reason:
     return Reason(
         code="staying_enough",
         text=(
-            f"A plan would run {planned:.1f} replicas on average, and nothing shows that more than {replicas} are"
-            f" needed: demand was at most {format_cpu(peak)} of the {format_cpu(requested)} requested, within it"
-            " in 99 % of each past stretch as long as the validity, and it is not expected to grow beyond."
+            f"A plan would run {planned:.1f} replicas on average, and nothing shows that more than {replicas}"
+            f" are needed: demand was at most {format_cpu(peak)} of the {format_cpu(requested)} requested,"
+            " within it in 99 % of each past stretch as long as the validity, and is not expected beyond it."
         ),
         data={"planned_replicas": round(planned, 2), "peak_cores": round(peak, 6)},
     )
