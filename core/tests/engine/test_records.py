@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from first_party import FIRST_PARTY
@@ -160,3 +161,67 @@ def test_the_engine_states_what_the_record_calls_for_and_shows_it(install):
     detail = after.confidence_detail
     assert detail.before_record == before.expected_improvement.confidence
     assert (detail.recorded_outcomes, detail.recorded_accuracy) == (12.5, 0.7)
+
+
+def weeks_of(shares, size=60, stated=0.9, last=NOW):
+    """Returns outcomes of weeks in turn, of which these shares were accurate."""
+    return [
+        outcome(number, stated=stated, accurate=number < share * size, ended=last - age * WEEK)
+        for age, share in enumerate(reversed(shares))
+        for number in range(size)
+    ]
+
+
+def test_a_week_that_went_wrong_lowers_the_confidence_of_the_next():
+    steady = record(weeks_of([0.9] * 8))
+    broken = record(weeks_of([0.9] * 7 + [0.6]))
+    assert abs(steady.shift) < 0.05
+    assert broken.shift < -0.3
+    assert broken.recalibrated(0.9) < steady.recalibrated(0.9) - 0.05
+    long_record = msgspec.structs.replace(broken, shift=0.0)
+    assert (
+        long_record.recalibrated(0.9) > steady.recalibrated(0.9) - 0.05
+    )  # one week in eight moves it little
+
+
+def test_the_shift_fades_with_the_weeks_after():
+    shifts = [record(weeks_of([0.9] * 7 + [0.6] + [0.9] * after)).shift for after in range(4)]
+    assert shifts == sorted(shifts)
+    assert shifts[0] < -0.3
+    assert shifts[3] > -0.1
+
+
+def test_a_fleet_that_moves_together_counts_as_few():
+    few, many = (record(weeks_of([0.9] * 7 + [0.6], size=size)).shift for size in (60, 600))
+    assert few - 0.3 < many < few  # ten times the workloads, hardly more evidence of a week
+    spread = weeks_of([0.9] * 7)
+    spread += [
+        outcome(number, accurate=number % 10 < 6, ended=NOW - timedelta(days=number % 7))
+        for number in range(60)
+    ]
+    assert record(spread).shift < record(weeks_of([0.9] * 7 + [0.6])).shift
+
+
+def loss_by_shift(seed, persistence, size):
+    """Returns by how much the shift raises the log loss of the next week, over simulated weeks of a fleet."""
+    rng, level, past, losses = np.random.default_rng(seed), 0.0, [], []
+    for week in range(16):
+        level = persistence * level + rng.normal(0, size)
+        stated = rng.beta(18, 2, 60)
+        accurate = rng.random(60) < 1 / (1 + np.exp(-np.log(stated / (1 - stated)) - level))
+        now = NOW + (week - 16) * WEEK
+        known = strategy_records(past, {KEY: "1"}, now).get(KEY)
+        if known is not None and week > 3:
+            for one in (known, msgspec.structs.replace(known, shift=0.0)):
+                p = np.array([one.recalibrated(value) for value in stated])
+                losses.append(-np.log(np.where(accurate, p, 1 - p)).mean())
+        past += [
+            outcome(number, stated=value, accurate=bool(hit), ended=now + WEEK)
+            for number, (value, hit) in enumerate(zip(stated, accurate, strict=True))
+        ]
+    return np.mean(losses[::2]) - np.mean(losses[1::2])
+
+
+def test_weeks_that_drift_are_stated_better_with_the_shift_and_steady_ones_hardly_worse():
+    assert np.mean([loss_by_shift(seed, 0.0, 0.0) for seed in range(6)]) < 0.001
+    assert np.mean([loss_by_shift(seed, 0.8, 0.6) for seed in range(6)]) < -0.0015

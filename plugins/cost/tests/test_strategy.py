@@ -139,6 +139,43 @@ def test_days_that_were_hardly_seen_have_no_off_hours(bench):
     assert set(weekdays) <= {made.target.replicas}
 
 
+def at_hours(proposal, weekday, hour):
+    """Returns the least replicas of a schedule in an hour of a weekday."""
+    entries = proposal.target.extra["schedule"]
+    begin, end = (datetime.fromisoformat(entries[number][key]) for number, key in ((0, "start"), (-1, "end")))
+    instants = [begin + timedelta(hours=1) * number for number in range((end - begin) // timedelta(hours=1))]
+    return min(
+        entry["min_replicas"]
+        for at in instants
+        if at.weekday() == weekday and at.hour == hour
+        for entry in entries
+        if datetime.fromisoformat(entry["start"]) <= at < datetime.fromisoformat(entry["end"])
+    )
+
+
+def with_weekly_job(bench, days, weekday, hour=3):
+    """Returns the use of a service that is busy in office hours, and as busy in one hour a week at night."""
+    cpu = bench.cpu(busy=0.6, quiet=0.1, days=days, hours=(9, 17))
+    steps = np.arange(cpu.size)
+    day = (steps // DAY - days) % 7  # the history ends as a Monday begins
+    cpu[(day == weekday) & (steps % DAY // 12 == hour)] = 0.6
+    return cpu
+
+
+@pytest.mark.parametrize("weekday", [0, 2, 4])
+def test_a_weekly_job_keeps_its_hours(bench, weekday):
+    made = bench.ask(with_weekly_job(bench, 14, weekday), replicas=8)
+    assert at_hours(made, weekday, 3) >= 0.9 * at_hours(made, weekday, 12)
+    assert at_hours(made, weekday, 21) < at_hours(made, weekday, 12)
+
+
+def test_without_every_weekday_a_weekly_job_may_be_missed_so_there_is_no_schedule(bench):
+    assert "schedule" in bench.ask(bench.cpu(busy=0.6, quiet=0.1, days=7), replicas=8).target.extra
+    short = bench.cpu(busy=0.6, quiet=0.1, days=7)[DAY:]  # from Tuesday to Sunday
+    made = bench.ask(short, bench.memory(days=6), replicas=8)
+    assert "schedule" not in made.target.extra
+
+
 def test_an_overlarge_minimum_of_an_hpa_falls_and_requests_stay(bench):
     hpa = HpaState(min_replicas=6, max_replicas=12, target_cpu_utilization_percent=70)
     made = bench.ask(bench.cpu(busy=0.3, quiet=0.05), hpa=hpa, replicas=6)

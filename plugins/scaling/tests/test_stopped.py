@@ -38,14 +38,33 @@ def test_blocks_follow_the_time_of_day_of_an_analysis_within_a_block():
     assert found.tolist() == [False] * 16 + [True] * 27 + [False] * 5
 
 
-def test_one_step_with_a_replica_opens_its_block_on_days_of_its_kind():
+@pytest.mark.parametrize("weeks", [2, 3])
+@pytest.mark.parametrize("day", range(7))
+def test_a_weekly_job_keeps_its_hour_and_stops_on_other_days(weeks, day):
+    grid = grid_of(7 * weeks, datetime(2026, 3, 2 + day, tzinfo=UTC))
+    seconds = grid.epoch_seconds()
+    half_hour, weekday = seconds % 86_400 // 1800, (seconds // 86_400 + 3) % 7
+    stopped = ~((half_hour == 4) & (weekday == 0))
+    found = stopped_blocks(stopped, grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
+    assert np.argwhere(~found).tolist() == [[(7 - day) % 7, 4]]
+
+
+def test_one_run_in_two_weeks_keeps_its_weekday_open():
     grid = grid_of(14)
     stopped = np.ones(grid.size, bool)
     stopped[5] = False  # Monday 00:25, two weeks before
     found = stopped_blocks(stopped, grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
-    assert not found[:5, 0].any()
-    assert found[5:, 0].all()
-    assert found[:, 1:].all()
+    assert np.argwhere(~found).tolist() == [[0, 0]]
+
+
+def test_one_quiet_week_closes_no_weekday():
+    grid = grid_of(9)  # one Monday, two Saturdays and Sundays
+    stopped = np.ones(grid.size, bool)
+    seconds = grid.epoch_seconds()
+    weekday = (seconds // 86_400 + 3) % 7
+    stopped[(weekday == 2) & (seconds % 86_400 < 1800)] = False
+    found = stopped_blocks(stopped, grid, STEPS, 7 * A_DAY).reshape(7, A_DAY)
+    assert not found[[0, 1, 2, 3, 4], 0].any()
 
 
 @pytest.mark.parametrize(("days", "known"), [(2, False), (3, True)])

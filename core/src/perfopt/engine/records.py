@@ -4,6 +4,11 @@ The map of `StrategyRecord` is the one of greatest posterior probability: weight
 the outcomes, the intercept normal around 0 (standard deviation 1/2), log(slope) around 0 (1/4). With no
 outcome it is the identity, a handful moves it a little, and hundreds decide it; so there is no number of
 outcomes at which confidence jumps.
+
+Beside this long record a fast one notices that weeks went otherwise: the shift of the intercept that the
+outcomes of the last weeks call for on top of the map, normal around 0 (DRIFT_DEVIATION), their weight halved
+every week. Workloads of a fleet move together, so outcomes that end together count as no more than
+1 / TOGETHER independent ones (the design effect of cluster sampling, Kish 1965).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +23,10 @@ from perfopt.metrics.snapshot import Array
 PLAN = "plan"
 """What plans of several recommendations go by beside the keys of strategies."""
 HALF_LIFE = timedelta(days=90)
+RECENT_HALF_LIFE = timedelta(days=7)
+DRIFT_DEVIATION = 0.4
+TOGETHER = 0.05
+"""Correlation of outcomes whose windows end on one day."""
 OTHER_VERSION = 0.25
 """Weight of an outcome of another version of the strategy than the one that runs now."""
 _INTERCEPT_VARIANCE, _LOG_SLOPE_VARIANCE = 0.25, 0.0625
@@ -79,10 +88,12 @@ def _record(outcomes: Sequence[RecordedOutcome], version: str, now: datetime) ->
     weights = _weights(outcomes, version, now)
     stated = np.clip([one.stated for one in outcomes], _EDGE, 1 - _EDGE)
     accurate = np.array([one.accurate for one in outcomes], dtype=np.float64)
-    slope, intercept = fit(np.log(stated / (1 - stated)), accurate, weights)
+    log_odds = np.log(stated / (1 - stated))
+    slope, intercept = fit(log_odds, accurate, weights)
     return StrategyRecord(
         slope=slope,
         intercept=intercept,
+        shift=drift(slope * log_odds + intercept, accurate, weights * _recent(outcomes, now)),
         outcomes=float(weights.sum()),
         accuracy=float(np.average(accurate, weights=weights)),
         stated=float(np.average(stated, weights=weights)),
@@ -116,6 +127,36 @@ def _overlapping(outcomes: Sequence[RecordedOutcome], own: Sequence[int]) -> lis
         groups[-1].append(index)
         end = max(end, one.valid_until)
     return groups
+
+
+def _recent(outcomes: Sequence[RecordedOutcome], now: datetime) -> Array:
+    """Returns the weights of the fast record beside those of the long one, shape (n,)."""
+    ages = np.array([max(now - one.recorded_at, timedelta(0)) / RECENT_HALF_LIFE for one in outcomes])
+    days = [one.valid_until.date() for one in outcomes]
+    sizes = {day: days.count(day) for day in set(days)}
+    together = np.array([1 + TOGETHER * (sizes[day] - 1) for day in days])
+    weights: Array = 0.5**ages / together
+    return weights
+
+
+def drift(log_odds: Array, accurate: Array, weights: Array) -> float:
+    """Returns the shift of log-odds of greatest posterior probability, by Newton's method.
+
+    Args:
+        log_odds: of what the long record states, shape (n,).
+        accurate: 0 or 1, shape (n,).
+        weights: of the outcomes in the fast record, shape (n,).
+    """
+    shift = 0.0
+    for _ in range(_STEPS):
+        probability = (1 + np.tanh((log_odds + shift) / 2)) / 2
+        gradient = float(weights @ (probability - accurate)) + shift / DRIFT_DEVIATION**2
+        curvature = float(weights @ (probability * (1 - probability))) + 1 / DRIFT_DEVIATION**2
+        step = min(max(gradient / curvature, -1.0), 1.0)
+        shift -= step
+        if abs(step) < _ENOUGH:
+            break
+    return shift
 
 
 def fit(log_odds: Array, accurate: Array, weights: Array) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from perfopt.forecast import SessionCalendar, calendar_of
 from perfopt.plugin import AnalysisContext, Array, TimeGrid
 
 KINDS, HOURS = 2, 24  # days that are worked (or traded), and days that are not
+WEEKDAYS = 7
 MIN_DAYS = (3, 2)  # of each kind, for an hour of it to be taken as known
 LEAD = timedelta(minutes=15)  # replicas are added so long before they are needed
 _HOUR = 3600
@@ -37,9 +38,11 @@ class HourCells:
         """Returns the share of a reference that each hour reached, at most 1, shape (KINDS, HOURS).
 
         The highest sample of an hour and of the hours beside it, over all days of the kind. 1 where fewer
-        than MIN_DAYS days of the kind are known.
+        than MIN_DAYS days of the kind are known, or not every weekday: what runs once a week would be missed.
         """
         known = np.isfinite(values)
+        if np.unique(self.day[begin:][known] % WEEKDAYS).size < WEEKDAYS:
+            return np.ones((KINDS, HOURS))
         cell, day = self.cell[begin:][known], self.day[begin:][known]
         peaks = np.zeros(KINDS * HOURS)
         np.maximum.at(peaks, cell, values[known])

@@ -8,13 +8,15 @@ from perfopt.plugin import TimeGrid
 Flags = NDArray[np.bool_]
 
 MIN_DAYS, MIN_WEEKEND_DAYS = 3, 2  # that must all have been without a replica: one quiet day stops nothing
+MIN_WEEKS = 2  # of one weekday, such as those between the runs of a weekly job
 _DAY_SECONDS = 86_400
 
 
 def stopped_blocks(stopped: Flags, grid: TimeGrid, steps: int, count: int) -> Flags:
     """Returns which blocks after the history are expected without any replica, shape (count,).
 
-    Those in which no step of any day of their kind (weekdays, weekends; UTC) had one at this time of day.
+    Those in which no step of any day of their kind (weekdays, weekends; UTC) had one at this time of day, or
+    no step of their weekday in two weeks or more.
 
     Args:
         stopped: steps without a replica up to the end of the grid, shape (n,).
@@ -26,19 +28,33 @@ def stopped_blocks(stopped: Flags, grid: TimeGrid, steps: int, count: int) -> Fl
         return np.zeros(count, dtype=np.bool_)
     seconds = steps * grid.step_seconds
     past = stopped[stopped.size % steps :].reshape(-1, steps).all(axis=1)
-    kinds = _kinds(grid, seconds, np.arange(-past.size, count))
+    blocks = np.arange(-past.size, count)
+    kinds, weekdays = _kinds(grid, seconds, blocks)
+    needed = np.where(kinds[past.size :] % 2 == 0, MIN_DAYS, MIN_WEEKEND_DAYS)
+    same_kind = _always(past, kinds) >= needed
+    return same_kind | (_always(past, weekdays) >= MIN_WEEKS)
+
+
+def _always(past: Flags, kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns how many past blocks of its kind each block ahead has, 0 where one of them ran.
+
+    Args:
+        past: blocks without a replica, shape (n,).
+        kinds: of the past blocks and those ahead, shape (n + count,).
+    """
     known, ahead = kinds[: past.size], kinds[past.size :]
-    found = np.zeros(count, dtype=np.bool_)
+    found = np.zeros(ahead.size, dtype=np.int64)
     for kind in np.unique(ahead):
         days = past[known == kind]
-        needed = MIN_DAYS if kind % 2 == 0 else MIN_WEEKEND_DAYS
-        found[ahead == kind] = days.size >= needed and days.all()
+        found[ahead == kind] = days.size if days.all() else 0
     return found
 
 
-def _kinds(grid: TimeGrid, seconds: int, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns a number for each time of day on each kind of day; odd on weekends."""
+def _kinds(
+    grid: TimeGrid, seconds: int, blocks: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns a number for each time of day on each kind of day, odd on weekends, and on each weekday."""
     starts = int(grid.end.timestamp()) + blocks * seconds
-    weekend = (starts // _DAY_SECONDS + 3) % 7 >= 5  # the epoch was a Thursday
-    kinds: NDArray[np.int64] = 2 * (starts % _DAY_SECONDS // seconds) + weekend
-    return kinds
+    weekday = (starts // _DAY_SECONDS + 3) % 7  # the epoch was a Thursday
+    time = starts % _DAY_SECONDS // seconds
+    return 2 * time + (weekday >= 5), 7 * time + weekday
