@@ -246,3 +246,35 @@ def test_figures_do_not_depend_on_the_order_and_stay_in_their_range(found, rando
     assert one.cpu.waste_mean10 is None or 0 <= one.cpu.waste_mean10 <= 10
     assert one.cpu.shortage_median is None or 0 < one.cpu.shortage_median < 1
     assert one.cpu.weighted_waste > -1
+
+
+def test_services_that_move_together_count_as_one_in_intervals_and_are_named(evaluated):
+    rng = np.random.default_rng(1)
+    shared = rng.normal(0, 0.3, 28)
+    rows = [evaluated(f"s{number:02}", cpu=(1.0, 2.0 if number < 8 else 1.0)) for number in range(24)]
+
+    def interval_of(together):
+        results = [
+            ServiceBacktest(
+                Workload(
+                    id=WorkloadId(name=row.service),
+                    service_name=row.service,
+                    state=WorkloadState(containers=()),
+                ),
+                make_schedule(MADE + timedelta(days=7), origins="1"),
+                rows=(row,),
+                peaks=dict(enumerate(shared if together and number < 8 else rng.normal(0, 0.3, 28))),
+            )
+            for number, row in enumerate(rows)
+        ]
+        found = report("traces", "14d", results)
+        accuracy = found.policies[0].intervals["accuracy"]
+        return accuracy.high - accuracy.low, found.notes
+
+    apart, notes = interval_of(False)
+    assert not any("move together" in note for note in notes)
+    wide, notes = interval_of(True)
+    assert wide > 1.2 * apart
+    assert any(
+        note.startswith("8 services move together by their daily peaks, in 1 group:") for note in notes
+    )

@@ -126,7 +126,7 @@ class PolicyColumns:
     """The scored recommendations of one policy; all of shape (n,).
 
     Attributes:
-        services: of each row; group: number of each row's service.
+        tiers: of each row, the service or what it moves together with; group: number of its service.
         accurate: outcome.
         no_change: no change was needed.
         confidence: NaN where none was stated.
@@ -136,7 +136,7 @@ class PolicyColumns:
         cpu, memory: by resource.
     """
 
-    services: tuple[str, ...]
+    tiers: tuple[str, ...]
     group: Rows
     accurate: Bools
     no_change: Bools
@@ -154,7 +154,7 @@ class PolicyColumns:
         scored = [one for one in evaluated if one.scored]
         services = tuple(one.service for one in scored)
         return cls(
-            services=services,
+            tiers=tuple(one.tier or one.service for one in scored),
             group=np.unique(np.array(services), return_inverse=True)[1].astype(np.intp),
             accurate=np.array([one.outcome == "accurate" for one in scored], dtype=np.bool_),
             no_change=np.array([one.no_change for one in scored], dtype=np.bool_),

@@ -88,6 +88,7 @@ class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
         assumed: current requests are not stated by the source and taken from limits.
         trace: demand against replicas, where replicas were recommended.
         code, reason: why there was no recommendation, or no score.
+        tier: first name of the services whose daily peaks move together with it; "" is itself.
     """
 
     service: str
@@ -111,6 +112,7 @@ class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     trace: ReplicaTrace | None = None
     code: str | None = None
     reason: str | None = None
+    tier: str = ""
 
     @property
     def scored(self) -> bool:

@@ -1,7 +1,7 @@
 """The result of a backtest: the figures by policy, the worst misses, what could not be evaluated."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from perfopt.backtest.evaluated import EvaluatedRecommendation, ReplicaTrace
 from perfopt.backtest.run import AbsentServiceError, ServiceBacktest
 from perfopt.backtest.summary import PolicySummary, rounded, summarise
+from perfopt.backtest.tiers import tiers
 from perfopt.domain.accuracy import DEFINITION
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.period import format_duration, format_instant
@@ -108,7 +109,8 @@ def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> Bac
         InvalidInputError: nothing, as what was asked fits no service.
     """
     evaluated = [one for one in results if one.error is None and one.schedule is not None]
-    rows = [row for one in evaluated for row in one.rows]
+    groups = tiers({one.workload.service_name: one.peaks for one in evaluated if one.peaks})
+    rows = [_in_tier(row, groups) for one in evaluated for row in one.rows]
     failed = tuple(
         FailedService(service=one.workload.service_name, code=one.error.code, message=one.error.explained)
         for one in results
@@ -134,8 +136,30 @@ def report(source: str, history: str, results: Sequence[ServiceBacktest]) -> Bac
         misses=worst_misses(rows, policies, validities),
         replicas=replica_pictures(rows, policies),
         failed=failed,
-        notes=(*_of_services(absent), *_notes(history, present, rows, validities), *_of_policies(policies)),
+        notes=(
+            *_of_services(absent),
+            *_of_tiers(groups),
+            *_notes(history, present, rows, validities),
+            *_of_policies(policies),
+        ),
     )
+
+
+def _in_tier(row: EvaluatedRecommendation, groups: Mapping[str, str]) -> EvaluatedRecommendation:
+    group = groups.get(row.service, row.service)
+    return row if group == row.service else msgspec.structs.replace(row, tier=group)
+
+
+def _of_tiers(groups: Mapping[str, str]) -> list[str]:
+    """Says how many services move together, as their recommendations are no independent ones."""
+    sizes = [size for size in Counter(groups.values()).values() if size > 1]
+    if not sizes:
+        return []
+    groups_of = "1 group" if len(sizes) == 1 else f"{len(sizes)} groups"
+    return [
+        f"{sum(sizes)} services move together by their daily peaks, in {groups_of}: intervals count each"
+        " group as one service."
+    ]
 
 
 def _of_services(absent: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Runs a backtest: reads each service once, evaluates all policies on it, in the order of the services."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from perfopt.backtest.evaluate import evaluate_policies
@@ -9,6 +9,7 @@ from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import BaselinePolicy, Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
+from perfopt.backtest.tiers import DailyPeaks, daily_peaks
 from perfopt.backtest.worker import BaselineTask
 from perfopt.backtest.worker_pool import BaselinePool
 from perfopt.config import Config
@@ -31,12 +32,14 @@ class ServiceBacktest:
         schedule: its origins; None where none fits.
         rows: by origin, then by policy; empty where it had no history at any origin.
         error: why it could not be evaluated, or None.
+        peaks: its daily peaks, which tell what it moves together with.
     """
 
     workload: Workload
     schedule: OriginSchedule | None = None
     rows: tuple[EvaluatedRecommendation, ...] = ()
     error: PerfoptError | None = None
+    peaks: DailyPeaks = field(default_factory=dict)
 
 
 async def backtest_services(
@@ -112,7 +115,7 @@ class _ServiceEvaluator:
                 rows = self._rows(found, schedule)
             except PerfoptError as error:
                 return ServiceBacktest(found.workload, schedule, error=error)
-            return ServiceBacktest(found.workload, schedule, tuple(rows))
+            return ServiceBacktest(found.workload, schedule, tuple(rows), peaks=daily_peaks(found))
 
         return evaluate
 

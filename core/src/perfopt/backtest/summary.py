@@ -200,7 +200,7 @@ def _resource(use: ResourceColumns, rows: Rows) -> ResourceFigures:
 
 
 def _intervals(columns: PolicyColumns) -> dict[str, ConfidenceInterval]:
-    rows, samples = columns.rows(), resamples(columns.services)
+    rows, samples = columns.rows(), resamples(columns.tiers)
     statistics: dict[str, Callable[[Rows], float | None]] = {
         "accuracy": columns.accuracy,
         "realised_saving": columns.realised_saving,
