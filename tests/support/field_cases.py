@@ -230,6 +230,56 @@ def _state_ended(world: World) -> None:
     world.deployment("api")
 
 
+def _partly_seen_autoscalers(world: World) -> None:
+    """An autoscaler of which there is the status only, and one of kube-state-metrics 1.x."""
+    for name in ("status", "old"):
+        world.deployment(name, replicas=3)
+    for status in ("current", "desired"):
+        labels = world.place(horizontalpodautoscaler="status")
+        world.add(f"kube_horizontalpodautoscaler_status_{status}_replicas", labels, TIMES, 3)
+    for bound, value in (("min", 2), ("max", 9)):
+        world.add(f"kube_hpa_spec_{bound}_replicas", world.place(hpa="old"), TIMES, value)
+
+
+def _asked_for_only(world: World) -> None:
+    """A service that runs in office hours, whose replicas are shown as asked for only."""
+    for day in range(4):
+        part, pod = TIMES[day * 720 + 240 : day * 720 + 540], f"office-6c5d8f7b9c-bcdf{day}"
+        world.use(pod, "app", part, 0.5, 400 * MI)
+        world.pod(pod, ("ReplicaSet", "office-6c5d8f7b9c"), part, {"app": {"cpu_request": 2.0}})
+    world.owned_by_deployment("office", "office-6c5d8f7b9c", TIMES)
+    hour = TIMES % DAY / 3600
+    awake = ((hour >= 8) & (hour < 18)).astype(float)
+    world.add("kube_deployment_spec_replicas", world.place(deployment="office"), TIMES, awake)
+
+
+def _old_labels(world: World) -> None:
+    """cAdvisor of a Kubernetes before 1.16: pod_name and container_name."""
+    keep, new = world.edit, {"pod": "pod_name", "container": "container_name"}
+
+    def renamed(name: str, labels: dict[str, str]) -> dict[str, str] | None:
+        if name.startswith("container_"):
+            labels = {new.get(label, label): value for label, value in labels.items()}
+        return keep(name, labels)
+
+    world.edit = renamed
+    world.deployment("api")
+
+
+def _without_cadvisor(world: World) -> None:
+    """kube-state-metrics alone."""
+    keep = world.edit
+    world.edit = lambda name, labels: None if name.startswith("container_") else keep(name, labels)
+    world.deployment("api")
+
+
+def _odd_declarations(world: World) -> None:
+    """Requests and limits that no node could take, or that are none."""
+    world.deployment("huge", cpu_request=1e18, memory_request=1e19)
+    world.deployment("none", cpu_limit=0.0, memory_limit=float("nan"))
+    world.deployment("negative", cpu_request=-1.0)
+
+
 def _weekly(world: World) -> None:
     """A service that has load on weekdays only, kedacore/keda #4677."""
     world.scrape = 150
@@ -295,4 +345,9 @@ CASES = {
     "no-state": _without_state,
     "state-ended": _state_ended,
     "weekly": _weekly,
+    "partly-seen": _partly_seen_autoscalers,
+    "asked-for-only": _asked_for_only,
+    "old-labels": _old_labels,
+    "no-cadvisor": _without_cadvisor,
+    "odd-declarations": _odd_declarations,
 }

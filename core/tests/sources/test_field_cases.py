@@ -102,6 +102,39 @@ async def test_an_autoscaler_that_is_shown_in_part_is_not_taken_for_none(field_u
     assert "autoscaler_unknown" in {code for code, _ in found["api"].warnings}
 
 
+async def test_an_autoscaler_of_which_there_is_its_status_or_old_names_only_is_seen(field_url):
+    found = await read(field_url, "partly-seen")
+    assert found["status"].workload.unknown_autoscalers == ("status",)
+    old = found["old"].workload
+    assert (old.state.hpa.min_replicas, old.state.hpa.max_replicas) == (2, 9)
+    assert old.unknown_autoscalers == ("old",)
+
+
+async def test_replicas_that_are_shown_as_asked_for_tell_when_a_service_sleeps(field_url):
+    office = (await read(field_url, "asked-for-only"))["office"]
+    assert office.coverage["app/memory_bytes"].fraction > 0.97
+    assert office.workload.state.replicas == 0
+
+
+async def test_requests_that_no_node_could_take_are_unknown(field_url):
+    found = await read(field_url, "odd-declarations")
+    requests = {name: s.workload.state.container("app") for name, s in found.items()}
+    assert (requests["huge"].cpu_request_cores, requests["huge"].memory_request_bytes) == (None, None)
+    assert (requests["none"].cpu_limit_cores, requests["none"].memory_limit_bytes) == (None, None)
+    assert (requests["negative"].cpu_request_cores, requests["negative"].memory_request_bytes) == (None, GI)
+
+
+@pytest.mark.parametrize(
+    ("world", "seen"),
+    [
+        ("old-labels", "its pods are in the label pod_name"),
+        ("no-cadvisor", "no container of its pods has container_cpu_usage_seconds_total"),
+    ],
+)
+async def test_use_that_is_missing_or_under_other_labels_is_named(field_url, world, seen):
+    assert seen in (await read(field_url, world))["api"].error.message
+
+
 async def test_one_image_by_tag_and_by_digest_is_no_release(field_url):
     assert (await read(field_url, "images"))["alias"].image_changes == ()
 

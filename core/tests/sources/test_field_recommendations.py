@@ -116,6 +116,12 @@ def test_kind_h_nothing_is_lowered_under_an_autoscaler_that_is_seen_in_part(fiel
         assert "autoscaler_unknown" in {warning["code"] for warning in one["warnings"]}
 
 
+def test_kind_h_an_autoscaler_of_which_there_is_its_status_only_holds_the_requests(field_url, analyze):
+    for name, one in results(analyze(field_url, "partly-seen")).items():
+        (recommendation,) = one["recommendations"]
+        assert sizes(recommendation["recommended_state"]) == ("1", "1Gi"), name
+
+
 def test_kind_i_pods_are_of_their_owners_whatever_their_names(field_url, analyze):
     found = results(analyze(field_url, "names"))
     assert set(found) == {LONG, "short", "app"}

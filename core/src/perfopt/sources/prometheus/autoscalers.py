@@ -61,9 +61,8 @@ class AutoscalerSamples:
         """Returns what scales each workload that an autoscaler is for, or may be for."""
         found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         targets = self._targets()
-        for key in sorted({*targets, *self._bounds["hpa_max"], *self._bounds["hpa_min"]}):
-            if key in targets:
-                found[targets[key]].append(self._known(key))
+        for key in sorted(targets):
+            found[targets[key]].append(self._known(key))
         for identity, unknown in self._unknown(identities, set(targets)).items():
             found[identity] += unknown
         return {identity: _together(several) for identity, several in found.items()}
@@ -92,7 +91,8 @@ class AutoscalerSamples:
         """Gives an autoscaler without a target to its namesake, else to all that it may be for."""
         scalable = [i for i in identities if i.kind not in ("DaemonSet", "Job", "CronJob")]
         found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
-        for key in sorted({*self._bounds["hpa_max"], *self._bounds["hpa_min"]} - known):
+        status = {self._key(sample) for sample in self.samples.get("hpa_status", ())}
+        for key in sorted({*self._bounds["hpa_max"], *self._bounds["hpa_min"], *status} - known):
             near = [i for i in scalable if (i.cluster, i.namespace) == key[:2]]
             match = _USUAL_NAMES.match(key[2])
             names = {key[2], match[1] if match else key[2]}
@@ -136,7 +136,7 @@ class AutoscalerSamples:
 
     def _key(self, sample: InstantSample) -> Key:
         labels = sample.labels
-        name = labels.get("horizontalpodautoscaler", "")
+        name = labels.get("horizontalpodautoscaler") or labels.get("hpa", "")
         return labels.get(self.cluster_label, ""), labels.get("namespace", ""), name
 
 

@@ -33,6 +33,7 @@ TEMPLATE_HASH = "[bcdfghjklmnpqrstvwxz2456789]{1,10}"
 """The hash that a Deployment adds to its name for a ReplicaSet's (apimachinery's SafeEncodeString)."""
 
 _REPLICASET = re.compile(rf"(.+)-{TEMPLATE_HASH}")
+_MAX_CORES = 1e6  # a request or limit above it is no declaration that any node could take
 _BETWEEN = {
     "replicaset": "ReplicaSet",
     "replicationcontroller": "ReplicationController",
@@ -257,7 +258,10 @@ class KubeState(msgspec.Struct, kw_only=True):
         for name, what in _AMOUNTS:
             for sample in self.samples.get(name, ()):
                 key = self._pod(sample.labels), sample.labels["container"]
-                if amount(sample.value) is not None and (not name.startswith("sidecar") or key in sidecars):
+                possible = amount(sample.value) is not None and (
+                    sample.labels["resource"] != "cpu" or sample.value <= _MAX_CORES
+                )
+                if possible and (not name.startswith("sidecar") or key in sidecars):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
         found: dict[PodKey, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):

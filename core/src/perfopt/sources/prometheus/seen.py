@@ -72,12 +72,19 @@ def no_sample(server: str, workload: str, grid: TimeGrid, seen: Iterable[Instant
             f"{server} holds no sample {where}: its pods are in the label exported_pod.",
             "Set `honorLabels: true` (honor_labels) for cAdvisor in the scrape configuration.",
         )
+    if "renamed" in there:
+        return _error(
+            f"{server} holds no sample {where}: its pods are in the label pod_name (Kubernetes 1.15).",
+            "Relabel pod_name to pod and container_name to container when cAdvisor is scraped.",
+        )
     if there:
         return one_sample_a_step(server, grid)
     return NoDataError(
-        f"{server} holds no sample {where}.",
+        f"{server} holds no sample {where}: kube-state-metrics names it, but no container of its pods has"
+        " container_cpu_usage_seconds_total or container_memory_working_set_bytes.",
         field="analysis_period",
-        remedy="Check the period, and that cAdvisor and kube-state-metrics are scraped.",
+        remedy="Check the period, that cAdvisor (the kubelet's /metrics/cadvisor) is scraped with the labels"
+        " namespace, pod and container, and that kube_pod_owner of kube-state-metrics is let through.",
     )
 
 

@@ -46,6 +46,7 @@ _HISTORY = frozenset(
         "copies_of_pods",
         "last_state",
         "seen",
+        "seen_renamed",
         "seen_exported",
     }
 )
@@ -190,9 +191,11 @@ class StateReader:
         period = {"period": f"{grid.size * grid.step_seconds}s"}
         plain = self.selector([workload.id], "namespace", "pod", [pod.name for pod in pods])
         moved = self.selector([workload.id], "exported_namespace", "exported_pod", [p.name for p in pods])
+        renamed = self.selector([workload.id], "namespace", "pod_name", [pod.name for pod in pods])
         answers = await asyncio.gather(
             self.asked("seen", grid.end, period | {"selector": plain}),
             self.asked("seen_exported", grid.end, period | {"selector": moved}),
+            self.asked("seen_renamed", grid.end, period | {"selector": renamed}),
         )
         return [sample for answer in answers for sample in answer]
 
