@@ -1,14 +1,15 @@
 """POST analyze to RECOMMENDATIONS_READY over HTTP, from files or a Prometheus; memory of the API process.
 
-    python benchmarks/service.py [--prometheus URL] [--requests 1000] [--clients 4]
+    python benchmarks/service.py [--prometheus URL | --fleet DIR] [--requests 1000] [--clients 4]
 
 Starts the service with embedded servers, one worker process, one engine process a core. Each request is
 for another service in turn and waits for the finished job (Prefer: wait); 50 requests before the count
-begin warm it up.
+begin warm it up. `--fleet` names what `fleet_prometheus.py --data DIR` made; a Prometheus is started on it.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import subprocess
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -24,7 +26,12 @@ import numpy as np
 import psutil
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.support.prometheus_server import running_prometheus
+
 from perfopt.config import load_config
+from perfopt.domain.period import AnalysisPeriod
 from perfopt.sources.factory import open_source
 
 PERFOPT = Path(sys.executable).parent / "perfopt"
@@ -33,11 +40,11 @@ WARM_UP = 50
 START_SECONDS = 90
 
 
-async def names(config: Path) -> list[str]:
-    """Returns the services of the configured source."""
+async def names(config: Path, at: datetime | None = None) -> list[str]:
+    """Returns the services of the configured source, at an instant or at its end."""
     source = open_source(None, load_config(config, {}))
     try:
-        at = await source.latest()
+        at = at or await source.latest()
         return [workload.service_name for workload in await source.inventory(at)]
     finally:
         await source.close()
@@ -112,6 +119,19 @@ def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
     return service, found[1]
 
 
+@contextlib.contextmanager
+def fleet(directory: str | None) -> Iterator[str | None]:
+    """Starts a Prometheus on the blocks of a fleet, where one is named, and gives its URL."""
+    if directory is None:
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running_prometheus(Path(directory) / "data", Path(scratch)) as (url, _),
+    ):
+        yield url
+
+
 def main() -> None:
     """Prints the latency quantiles and the memory of the API process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -120,18 +140,24 @@ def main() -> None:
     parser.add_argument("--period", default="14d", help="as the request takes it; start/end for old data")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--fleet", help="blocks of fleet_prometheus.py; --period is then start/end of it")
     given = parser.parse_args()
-    source = (
-        {"type": "prometheus", "url": given.prometheus, "scrape_interval_seconds": given.scrape_interval}
-        if given.prometheus
-        else {"type": "files", "paths": str(SAMPLES)}
-    )
+    with fleet(given.fleet) as url:
+        measure(given, given.prometheus or url)
+
+
+def measure(given: argparse.Namespace, prometheus: str | None) -> None:
+    """Starts the service over a source, asks, and prints what it took."""
+    source: dict[str, object] = {"type": "files", "paths": str(SAMPLES)}
+    if prometheus:
+        source = {"type": "prometheus", "url": prometheus, "scrape_interval_seconds": given.scrape_interval}
+    until = AnalysisPeriod.parse(given.period).end
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)  # PostgreSQL does not run as root, so another user must get in
         config = folder / "perfopt.yaml"
         config.write_text(yaml.safe_dump({"sources": {"bench": source}}))
-        services = asyncio.run(names(config))
+        services = asyncio.run(names(config, until))
         service, api = start(config, folder)
         try:
             asyncio.run(ask(api, services, given.period, WARM_UP, given.clients))
@@ -142,7 +168,7 @@ def main() -> None:
             service.wait(60)
     median, high, most = 1000 * np.percentile(taken, [50, 99, 100])
     print(
-        f"POST analyze to READY, {'Prometheus' if given.prometheus else 'files'}, {len(services)} services,"
+        f"POST analyze to READY, {'Prometheus' if prometheus else 'files'}, {len(services)} services,"
         f" {given.requests} requests from {given.clients} clients: median {median:.0f} ms, p99 {high:.0f} ms,"
         f" max {most:.0f} ms; API process {resident:.0f} MiB resident"
     )

@@ -419,11 +419,22 @@ async def test_listings_read_an_index_and_not_the_table(store, database, ask, in
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
     def explain(connection, cursor, statement, parameters, context, executemany):
         if "FROM optimization_" in statement and "IN (" not in statement and not plans:
-            cursor.execute("SET LOCAL enable_seqscan = off", ())
-            cursor.execute("SET LOCAL enable_sort = off", ())
+            cursor.execute("SET enable_seqscan = off", ())
+            cursor.execute("SET enable_sort = off", ())
             cursor.execute(f"EXPLAIN {statement}", parameters)
             plans.append("\n".join(row[0] for row in cursor.fetchall()))
         return statement, parameters
 
     await ask(store)
     assert f"Index Scan using {index}" in plans[0]
+
+
+async def test_statements_that_only_read_are_transactions_of_their_own(database):
+    """BEGIN and COMMIT are a round trip each, and hundreds who wait look at jobs."""
+    now = text("SELECT now()")  # of the transaction's begin
+    async with database.transaction() as connection:
+        assert len({await connection.scalar(now) for _ in range(2)}) == 1
+    async with database.reading() as connection:
+        assert len({await connection.scalar(now) for _ in range(2)}) == 2
+    async with database.transaction() as connection:  # the pooled connection is as before
+        assert len({await connection.scalar(now) for _ in range(2)}) == 1

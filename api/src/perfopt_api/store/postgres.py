@@ -90,7 +90,7 @@ class PostgresStore:
 
     async def get_job(self, job_id: str) -> OptimizationJob | None:
         """See Store.get_job."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             row = (
                 (await connection.execute(select(jobs).where(jobs.c.job_id == job_id)))
                 .mappings()
@@ -116,7 +116,7 @@ class PostgresStore:
             query = query.where(_named(jobs.c.service_name, service_name))
         if status is not None:
             query = query.where(jobs.c.status == status.value)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
             total = await _count(connection, query)
             made = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
@@ -131,7 +131,7 @@ class PostgresStore:
     ) -> tuple[OptimizationRecommendation, str] | None:
         """See Store.get_recommendation."""
         query = select(recommendations).where(recommendations.c.recommendation_id == recommendation_id)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else (recommendation_of(row), row["job_id"])
 
@@ -154,7 +154,7 @@ class PostgresStore:
             query = query.where(_of_service(service_name))
         if optimization_type is not None:
             query = query.where(table.c.optimization_type == optimization_type.value)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
             total = await _count(connection, query)
         items = tuple(recommendation_of(row._mapping) for row in rows)
@@ -170,7 +170,7 @@ class PostgresStore:
             .where(jobs.c.plan.is_not(None))
             .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
         )
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return tuple((row.workload, msgspec.convert(row.plan, Plan)) for row in rows)
 
@@ -182,7 +182,7 @@ class PostgresStore:
             .join(made, made.c.job_id == jobs.c.job_id)
             .where(made.c.recommendation_id == recommendation_id)
         )
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             return await connection.scalar(query)
 
     async def accuracy(
