@@ -28,6 +28,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "optimization_types": tuple(OptimizationType),
     "status": tuple(OptimizationStatus),
     "include": ("superseded",),
+    "priority": ("interactive", "fleet"),
     "mode": ("direct", "canary", "dry_run", "export"),
 }
 _log = structlog.get_logger("perfopt_api.http")

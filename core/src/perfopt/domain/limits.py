@@ -1,5 +1,7 @@
 """What a cluster takes of a workload."""
 
+import math
+
 import msgspec
 
 
@@ -74,13 +76,17 @@ def room(
     fits = None if whole is None else max(whole - others, 0.0)
     return ContainerHeadroom(
         least=container.least,
-        request_most=_least(fits, container.most, _with_free(request, free_requests, share)),
-        limit_most=_least(whole, container.most, _with_free(limit, free_limits, share)),
+        request_most=_least(fits, container.most, _with_free(request, free_requests, share, resource)),
+        limit_most=_least(whole, container.most, _with_free(limit, free_limits, share, resource)),
     )
 
 
-def _with_free(now: float | None, free: float | None, share: int) -> float | None:
-    return None if free is None or now is None else now + free / share
+def _with_free(current: float | None, free: float | None, share: int, resource: str) -> float | None:
+    """Returns a container's part of a quota in whole millicores or MiB: parts rounded up would exceed it."""
+    if free is None or current is None:
+        return None
+    unit = 0.001 if resource == "cpu" else 2.0**20
+    return max(math.floor((current + free / share) / unit + 1e-6) * unit, current)
 
 
 def _least(*values: float | None) -> float | None:
