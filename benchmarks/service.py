@@ -26,9 +26,9 @@ import numpy as np
 import psutil
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
-from tests.support.prometheus_server import running_prometheus
+from prometheus_server import running_prometheus
 
 from perfopt.config import load_config
 from perfopt.domain.period import AnalysisPeriod
