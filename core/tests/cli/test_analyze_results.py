@@ -334,6 +334,12 @@ def test_explain_prints_a_recommendation_in_full_and_draws_it(run, traces, tmp_p
     assert wanted["description"].split(" on ")[0] in " ".join(done.stdout.split())
     assert "No rule changed it or held it back." in done.stdout or "RULE" in done.stdout
     assert "recommended request" in page.read_text(encoding="utf-8")
+    assert "trend and season of main cpu" in page.read_text(encoding="utf-8")
+    assert "main cpu: trend" in done.stdout
+    more = ("--source", traces, "--format", "json")
+    shown = json.loads(run("explain", wanted["recommendation_id"], "--input", printed, *more).stdout)
+    assert {one["metric"] for one in shown["history"]} == {"cpu_cores", "memory_bytes"}
+    assert shown["history"][0]["step_seconds"] == 3600
     assert run("explain", "opt_none", "--input", printed).exit_code == 2
 
 

@@ -58,6 +58,19 @@ def test_each_forecaster_and_each_choice_has_a_row_on_the_half_not_fitted_on(tra
     assert 0.3 < by_name["fleet"]["loss"] < 1.0  # a wave with noise: better than yesterday's noise
 
 
+def test_a_model_takes_the_place_of_the_shipped_network(trace, tmp_path):
+    from perfopt.forecast.model_file import fleet_network, write_network
+
+    network = fleet_network()
+    arrays = {"mean": network.mean, "deviation": network.deviation, "theta": 0.5 + 0.1 * network.theta}
+    for number, (weights, bias) in enumerate(network.layers):
+        arrays |= {f"weights_{number}": weights, f"bias_{number}": bias}
+    model = tmp_path / "narrow.npz"
+    model.write_bytes(write_network(arrays, {}))
+    asked = ("--horizons", "1h", "--forecasters", "fleet", "--format", "json")
+    assert compared(trace, *asked, "--model", str(model))[0]["loss"] > compared(trace, *asked)[0]["loss"]
+
+
 def test_all_series_are_read_where_that_is_asked_for(trace):
     rows = compared(
         trace, "--split", "all", "--horizons", "1h", "--forecasters", "seasonal", "--format", "json"

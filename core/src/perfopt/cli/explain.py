@@ -10,8 +10,9 @@ import click
 from perfopt.cli.options import config_option, format_option, load, lookup_options, writable
 
 if TYPE_CHECKING:
+    from perfopt.cli.output.components import NamedComponents
     from perfopt.config import Config
-    from perfopt.domain.recommendation import AnalysisResult
+    from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
     from perfopt.metrics.snapshot import WorkloadSnapshot
     from perfopt.sources.base import MetricSource
 
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 @lookup_options
 @format_option("table", "json")
 @click.option("--html", type=click.Path(path_type=Path), help="Also draw it: write a page to this file.")
-@click.option("--source", "metrics", help="With --html: where the metrics are, as for `perfopt analyze`.")
 @click.option(
-    "--services", type=click.Path(path_type=Path), help="With --html: YAML, as for `perfopt analyze`."
+    "--source", "metrics", help="Where the metrics are, as for `perfopt analyze`: adds trend and season."
 )
-@click.option("--period", default="14d", show_default=True, help="With --html: history to draw.")
+@click.option(
+    "--services", type=click.Path(path_type=Path), help="With --source: YAML, as for `perfopt analyze`."
+)
+@click.option("--period", default="14d", show_default=True, help="History that is shown.")
 @config_option
 def explain(
     recommendation: str,
@@ -42,14 +45,11 @@ def explain(
 
     Values, confidence, backtest, reasons and rules.
 
-    It is looked up in a service or in printed results. With --html the history of its workload is read again
-    and drawn, up to the end of its validity where the source has it.
+    It is looked up in a service or in printed results. With --source or --html the history of its workload is
+    read again, up to the end of its validity where the source has it: trend, daily season and changes of cpu
+    and memory are shown, and drawn on the page.
     """
     from perfopt.cli.lookup import alone, fetched, given_result, read_input
-    from perfopt.cli.output.details import details
-    from perfopt.cli.output.render import AnalysisReport, to_json
-    from perfopt.cli.output.rules import explanation
-    from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.domain.period import parse_duration
 
     found = (
@@ -58,18 +58,58 @@ def explain(
         else alone(fetched(server, recommendation))
     )
     (chosen,) = (one for one in found.recommendations if one.recommendation_id == recommendation)
-    if form == "json":
-        click.echo(to_json(chosen), nl=False)
-    else:
-        screen = TerminalScreen.of_stdout()
-        click.echo(details([alone(chosen)], screen) + "\n" + screen.printable(explanation(chosen)), nl=False)
-    if html is not None:
-        from perfopt.cli.output.page import to_page
+    snapshot, parts = None, None
+    if metrics is not None or html is not None:
+        history = parse_duration(period, field="period")
+        snapshot = asyncio.run(_history(found, metrics, services, load(config_file), history))
+        parts = _components(snapshot)
+    _print(chosen, parts, form)
+    if html is not None and snapshot is not None:
+        _draw(html, found, snapshot, parts)
 
-        with writable(html, "html") as page:
-            history = parse_duration(period, field="period")
-            snapshot = asyncio.run(_history(found, metrics, services, load(config_file), history))
-            page.write(to_page(AnalysisReport(results=(found,)), {found.workload: snapshot}))
+
+def _components(snapshot: "WorkloadSnapshot") -> "list[NamedComponents] | None":
+    from perfopt.cli.output.components import components_of
+
+    try:
+        return components_of(snapshot)
+    except ImportError:
+        click.echo(
+            "Trend and season are left out: install them with `pip install perfopt[trends]`.", err=True
+        )
+        return None
+
+
+def _print(chosen: "OptimizationRecommendation", parts: "list[NamedComponents] | None", form: str) -> None:
+    """Prints a recommendation, and the components of its history where they are known."""
+    import msgspec
+
+    from perfopt.cli.lookup import alone
+    from perfopt.cli.output.components import as_data, as_text
+    from perfopt.cli.output.details import details
+    from perfopt.cli.output.render import to_json
+    from perfopt.cli.output.rules import explanation
+    from perfopt.cli.output.terminal import TerminalScreen
+
+    if form == "json":
+        history = {} if parts is None else {"history": as_data(parts)}
+        click.echo(to_json({**msgspec.to_builtins(chosen), **history}), nl=False)
+        return
+    screen = TerminalScreen.of_stdout()
+    shown = explanation(chosen) + ("\n" + as_text(parts) if parts else "")
+    click.echo(details([alone(chosen)], screen) + "\n" + screen.printable(shown), nl=False)
+
+
+def _draw(
+    html: Path, found: "AnalysisResult", snapshot: "WorkloadSnapshot", parts: "list[NamedComponents] | None"
+) -> None:
+    from perfopt.cli.output.components import as_html
+    from perfopt.cli.output.page import to_page
+    from perfopt.cli.output.render import AnalysisReport
+
+    with writable(html, "html") as page:
+        series = {found.workload: snapshot}
+        page.write(to_page(AnalysisReport(results=(found,)), series, as_html(parts or ())))
 
 
 async def _history(

@@ -36,6 +36,9 @@ def forecast() -> None:
 @click.option("--forecasters", "names", help="Names in order of preference, with commas; all otherwise.")
 @click.option("--origins", type=click.IntRange(min=1), default=4, show_default=True, help="Of each series.")
 @click.option("--most", type=click.IntRange(min=1), help="At most so many series.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="Network of `fleet` in place of the shipped one."
+)
 @click.option("--absent-is-zero", is_flag=True, help="Read steps without a row as zero.")
 @config_option
 @format_option("table", "json")
@@ -47,6 +50,7 @@ def compare(
     names: str | None,
     origins: int,
     most: int | None,
+    model: Path | None,
     absent_is_zero: bool,
     config_file: Path | None,
     form: str,
@@ -62,9 +66,16 @@ def compare(
     from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
     from perfopt.engine.loading import load_plugins
+    from perfopt.engine.models import read_model_file
     from perfopt.errors import InvalidInputError, NoDataError
+    from perfopt.forecast import InstalledForecasters
+    from perfopt.forecast.kind import ForecastKind
 
-    installed = load_plugins(load(config_file).engine.disabled()).forecasters
+    models = {} if model is None else {"forecast": read_model_file(model)}
+    for content in models.values():
+        ForecastKind().load(content)
+    registry = load_plugins(load(config_file).engine.disabled())
+    installed = InstalledForecasters(registry.forecasters).with_models(models).installed
     chosen = [name.strip() for name in names.split(",")] if names else list(installed)
     unknown = [name for name in chosen if name not in installed]
     if unknown:

@@ -16,7 +16,7 @@ from perfopt.plugin import (
     validity_steps,
 )
 from perfopt_resource import text
-from perfopt_resource.leak import leak_peak
+from perfopt_resource.leak import find_leak
 from perfopt_resource.observed import ObservedContainer
 
 MEMORY_LIMIT_HEADROOM = 1.25
@@ -107,11 +107,11 @@ def size_memory(
     hottest = np.fmax.reduce(seen.usable("memory").values, axis=0)[None]
     killed, ceiling = seen.killed, seen.features.ceilings.get("memory")
     reasons = [text.memory_bound(context, container, seen, wanted)]
-    leaking = leak_peak(hottest, validity_steps(context))
+    leak = find_leak(hottest, validity_steps(context))
     value = wanted
-    if leaking is not None:
-        value = max(wanted, leaking if ceiling is None else min(leaking, ceiling.size))
-        reasons.append(text.leaking(context, container.name, leaking))
+    if leak is not None:
+        value = max(wanted, leak.peak if ceiling is None else min(leak.peak, ceiling.size))
+        reasons.append(text.leaking(context, container.name, leak))
     if killed is not None:
         value = max(value, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))

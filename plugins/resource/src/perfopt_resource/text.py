@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
+from perfopt_resource.leak import SHOWN_LEVEL, MemoryLeak
 from perfopt_resource.model.features import SizeCeiling
 from perfopt_resource.observed import ObservedContainer
 from perfopt_resource.usage import HiddenDemand, OomKills
@@ -114,15 +115,23 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
     )
 
 
-def leaking(context: AnalysisContext, name: str, peak: float) -> Reason:
-    """States that memory only grows."""
+def leaking(context: AnalysisContext, name: str, leak: MemoryLeak) -> Reason:
+    """States that memory only grows, by how much a day, and where that leads."""
+    steps = timedelta(days=1) / context.snapshot.grid.step
+    slope, low, high = (value * steps for value in (leak.slope, leak.low, leak.high))
     return Reason(
         code="memory_leak",
         text=(
-            f"{name}: daily memory peaks rise linearly and will reach {mebibytes(peak)} in"
+            f"{name}: memory peaks rise by {mebibytes(slope)} a day ({SHOWN_LEVEL:.0%} interval"
+            f" {mebibytes(low)} to {mebibytes(high)}) and will reach {mebibytes(leak.peak)} in"
             f" {duration(context.validity)}: probably a leak. A fix or a restart needs less memory."
-        ),
-        data={"peak_bytes": round(peak)},
+        ).replace("%", " %"),
+        data={
+            "peak_bytes": round(leak.peak),
+            "slope_bytes_per_day": round(slope),
+            "slope_low_bytes_per_day": round(low),
+            "slope_high_bytes_per_day": round(high),
+        },
     )
 
 

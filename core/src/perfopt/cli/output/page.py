@@ -25,12 +25,13 @@ _LEGEND = (
 )
 
 
-def to_page(report: AnalysisReport, series: SeriesOf) -> str:
+def to_page(report: AnalysisReport, series: SeriesOf, appendix: str = "") -> str:
     """Returns the page.
 
     Args:
         report: of one run.
         series: what workloads used, by identity; those without have no pictures.
+        appendix: HTML that follows the pictures.
     """
     found = service_changes(report.results)
     parts = ["<h1>Recommendations</h1>", *(f"<p><b>{escape(total)}</b></p>" for total in totals(found))]
@@ -42,7 +43,7 @@ def to_page(report: AnalysisReport, series: SeriesOf) -> str:
     for result in sorted(report.results, key=lambda one: order.get(one.service_name, len(order))):
         if result.workload in series:
             parts.append(pictures(result, series[result.workload]))
-    return document("Recommendations", "".join(parts))
+    return document("Recommendations", "".join([*parts, appendix]))
 
 
 def _table(found: Sequence[ServiceChanges]) -> str:
