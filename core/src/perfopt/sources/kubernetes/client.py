@@ -33,7 +33,7 @@ class KubernetesClient:
         Raises:
             InvalidInputError: there is neither, or what there is cannot be used.
         """
-        settings = _settings(config)
+        settings = api_settings(config)
         settings.retries = False  # its own are neither bounded in time nor reported
         self._api = kubernetes_client.ApiClient(settings)
         self._config = config
@@ -141,7 +141,15 @@ class KubernetesClient:
         return SourceError(text, field="kubernetes", remedy=remedy)
 
 
-def _settings(config: KubernetesConfig) -> Any:
+def api_settings(config: KubernetesConfig) -> Any:
+    """Reads how to reach and authenticate to an API server: the service account, else a kubeconfig.
+
+    Returns:
+        A `kubernetes.client.Configuration`.
+
+    Raises:
+        InvalidInputError: there is neither, or what there is cannot be used.
+    """
     settings = kubernetes_client.Configuration()
     try:
         if config.kubeconfig is None and config.context is None:

@@ -1,0 +1,208 @@
+"""What stands against a change, found without changing anything."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perfopt_api.apply.cluster import (
+    ChangeRefusedError,
+    FieldConflictError,
+    Finding,
+    ResizeRefusedError,
+    WorkloadChange,
+)
+from perfopt_api.apply.kubernetes import access, capacity, changes
+from perfopt_api.apply.kubernetes.access import Call, WorkloadKind
+from perfopt_api.apply.kubernetes.client import ApiError
+from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, pod_spec
+from perfopt_api.apply.kubernetes.views import Surroundings, owners_of
+
+if TYPE_CHECKING:
+    from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
+
+_OUT = (
+    "Export the change and commit it there, or make it `transient`: pods are resized, and the template is "
+    "left alone."
+)
+_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+class Preflight:
+    """One look before one change."""
+
+    def __init__(
+        self, cluster: "KubernetesCluster", kind: WorkloadKind, found: Surroundings, change: WorkloadChange
+    ) -> None:
+        self._cluster, self._kind, self._found, self._change = cluster, kind, found, change
+        self._transient = change.durability == "transient"
+
+    async def findings(self) -> Sequence[Finding]:
+        """Everything that was found; blocking first."""
+        found = [*self._owners(), *await self._permissions(), *await self._capacity()]
+        found += self._budgets()
+        if not any(each.code == "permission_missing" for each in found):
+            found += await self._dry_run()
+        return sorted(found, key=lambda each: not each.blocking)
+
+    # -- who else changes it --------------------------------------------------------------------------------
+
+    def _owners(self) -> Iterator[Finding]:
+        owners = owners_of(self._found)
+        fields = changes.workload_fields(self._change)
+        for code, owner, what in (
+            ("argo_cd_owned", owners.argo_cd, "Argo CD application"),
+            ("flux_owned", owners.flux, "Flux"),
+        ):
+            if owner is None:
+                continue
+            text = f"{what} {owner} keeps this workload as its repository says"
+            blocks = bool(fields)
+            yield Finding(
+                code=code,
+                message=f"{text} and would undo a direct change." if blocks else f"{text}.",
+                blocking=blocks,
+                remedy=_OUT if blocks else None,
+            )
+        yield from self._scalers(owners.hpa, owners.keda)
+        if owners.vpa and owners.vpa_mode not in ("Off", "Initial") and self._change.containers:
+            yield Finding(
+                code="vpa_owned",
+                message=f"VerticalPodAutoscaler {owners.vpa} sets the sizes (mode {owners.vpa_mode}).",
+                remedy="Set its updateMode to Off, or leave the sizes to it.",
+            )
+
+    def _scalers(self, hpa: str | None, keda: str | None) -> Iterator[Finding]:
+        change = self._change
+        if change.replicas is not None and (hpa or keda):
+            owner = f"ScaledObject {keda}" if keda else f"HorizontalPodAutoscaler {hpa}"
+            yield Finding(
+                code="autoscaler_owned",
+                message=f"{owner} sets the replicas and would scale back.",
+                remedy="Change its minimum, maximum or target.",
+            )
+        if change.autoscaler is not None and keda:
+            yield Finding(
+                code="keda_owned",
+                message=f"ScaledObject {keda} writes the HorizontalPodAutoscaler and would undo the change.",
+                remedy="Change the ScaledObject.",
+            )
+
+    # -- permissions ----------------------------------------------------------------------------------------
+
+    async def _permissions(self) -> list[Finding]:
+        found = []
+        for call, name in self._writes():
+            if not await self._may(call, name):
+                resource = f"{call.resource}/{call.subresource}" if call.subresource else call.resource
+                found.append(
+                    Finding(
+                        code="permission_missing",
+                        message=f"The service account may not {call.verb} {resource} in "
+                        f"{self._change.target.namespace}.",
+                        remedy="Grant the role that `perfopt rbac` prints.",
+                    )
+                )
+        return found
+
+    def _writes(self) -> Iterator[tuple[Call, str]]:
+        change = self._change
+        fields = changes.workload_fields(change)
+        if fields and (self._kind.built_in or fields.keys() - {"replicas"}):
+            yield self._kind.call("patch"), change.target.name
+        if "replicas" in fields and not self._kind.built_in:
+            yield self._kind.call("patch", "scale"), change.target.name
+        if self._transient and change.containers:
+            yield access.RESIZE_POD, ""
+        if any(path in HPA_FIELDS for path in change.fields()):
+            yield access.PATCH_AUTOSCALER, ""
+        if change.keda is not None:
+            yield access.PATCH_SCALED_OBJECT, ""
+
+    async def _may(self, call: Call, name: str) -> bool:
+        asked = {
+            "namespace": self._change.target.namespace,
+            "verb": call.verb,
+            "group": call.group,
+            "resource": call.resource,
+            **({"subresource": call.subresource} if call.subresource else {}),
+            **({"name": name} if name else {}),
+        }
+        head = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        body = head | {"spec": {"resourceAttributes": asked}}
+        answer = await self._cluster.requests.create(_REVIEW, body)
+        return bool(answer["status"]["allowed"])
+
+    # -- room -----------------------------------------------------------------------------------------------
+
+    async def _capacity(self) -> list[Finding]:
+        change, obj = self._change, self._found.obj
+        if not change.containers and not change.removed:
+            return []
+        before, after = pod_spec(obj), capacity.changed_spec(obj, change)
+        requests, space = self._cluster.requests, change.target.namespace
+        nodes = await self._nodes()
+        quotas = await requests.items(access.LIST_QUOTAS, space)
+        ranges = await requests.items(access.LIST_LIMITS, space)
+        pods: list[Json] = list(self._found.pods)
+        replicas = max(len(pods), int(obj["spec"].get("replicas", 1) or 1))
+        return [
+            *capacity.node_findings(before, after, nodes, pods, in_place=self._transient),
+            *capacity.quota_findings(before, after, quotas, replicas),
+            *capacity.limit_findings(after, ranges),
+            *capacity.class_findings(before, after, in_place=self._transient),
+        ]
+
+    async def _nodes(self) -> list[Json] | None:
+        try:
+            return await self._cluster.requests.items(access.LIST_NODES)
+        except ApiError:
+            return None
+
+    def _budgets(self) -> Iterator[Finding]:
+        restarts = self._transient and any(
+            policy.get("restartPolicy") == "RestartContainer"
+            for container in pod_spec(self._found.obj).get("containers", ())
+            for policy in container.get("resizePolicy", ())
+        )
+        for budget in self._found.budgets:
+            allowed = budget.get("status", {}).get("disruptionsAllowed", 0)
+            if allowed < 1:
+                yield Finding(
+                    code="disruption_budget",
+                    message=f"PodDisruptionBudget {budget['metadata']['name']} allows no disruption now.",
+                    blocking=restarts,
+                    remedy="Wait until more pods are ready: this resize restarts containers."
+                    if restarts
+                    else None,
+                )
+
+    # -- the server's own word ------------------------------------------------------------------------------
+
+    async def _dry_run(self) -> list[Finding]:
+        from perfopt_api.apply.kubernetes.cluster import refused, resize_refused
+
+        found = []
+        try:
+            await self._cluster.write(self._kind, self._found, self._change, force=False, dry_run=True)
+        except (ApiError, FieldConflictError, ChangeRefusedError) as error:
+            found.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
+        if self._transient and self._change.containers and self._found.pods:
+            pod = self._found.pods[0]
+            name = pod["metadata"]["name"]
+            body = changes.resize_body(pod["spec"], self._change.containers)
+            space = self._change.target.namespace
+            try:
+                await self._cluster.requests.patch(
+                    access.RESIZE_POD, space, name, "strategic", body, dry_run=True
+                )
+            except ApiError as error:
+                found.append(_refusal(resize_refused(error, name)))
+        return found
+
+
+def _refusal(error: Any) -> Finding:
+    code = "dry_run_refused"
+    if isinstance(error, FieldConflictError):
+        code = "field_conflict"
+    elif isinstance(error, ResizeRefusedError):
+        code = "resize_unsupported" if error.rollout else "node_capacity"
+    return Finding(code=code, message=error.message, remedy=error.remedy)
