@@ -45,10 +45,16 @@ def test_weekends_are_another_kind_of_day():
     assert np.unique(cells.day).size == 7
 
 
+def week_of(count, kind=0):
+    """Returns the hours of a week whose first days, so many, are of a kind and the rest of the other."""
+    kinds = np.where(np.arange(7) < count, kind, 1 - kind)
+    return (np.arange(HOURS) + HOURS * kinds[:, None]).ravel(), np.repeat(np.arange(7), HOURS)
+
+
 def test_an_hour_needs_the_highest_of_its_days_and_of_the_hours_beside_it():
-    hours, days = np.tile(np.arange(HOURS), 3), np.repeat(np.arange(3), HOURS)
+    hours, days = week_of(5)
     values = np.ones(hours.size)
-    values[HOURS + 10] = 5.0  # one of three days
+    values[HOURS + 10] = 5.0  # one of five days
     values[0] = 2.0
     share = shape_of(hours, days, values)[0]
     assert share[[9, 10, 11]].tolist() == [0.5] * 3
@@ -61,17 +67,24 @@ def test_an_hour_needs_the_highest_of_its_days_and_of_the_hours_beside_it():
 @pytest.mark.parametrize(("kind", "needed"), [(0, 3), (1, 2)])
 def test_a_kind_of_day_is_known_after_some_days_of_it(kind, needed):
     for count, known in ((needed, True), (needed - 1, False)):
-        hours, days = np.tile(np.arange(HOURS), count), np.repeat(np.arange(count), HOURS)
-        share = shape_of(hours + kind * HOURS, days, np.ones(hours.size))
+        hours, days = week_of(count, kind)
+        share = shape_of(hours, days, np.ones(hours.size))
         assert (share[kind] == (0.1 if known else 1.0)).all()
-        assert (share[1 - kind] == 1.0).all()
 
 
 def test_an_hour_that_one_day_lacks_makes_its_kind_unknown():
-    hours, days = np.tile(np.arange(HOURS), 3), np.repeat(np.arange(3), HOURS)
+    hours, days = week_of(3)
     values = np.ones(hours.size)
+    assert (shape_of(hours, days, values)[0] == 0.1).all()
     values[5] = np.nan
     assert (shape_of(hours, days, values)[0] == 1.0).all()
+
+
+def test_no_hour_is_known_before_every_weekday_was_seen():
+    hours, days = week_of(5)
+    values = np.ones(hours.size)
+    assert (shape_of(hours, days, values)[0] == 0.1).all()
+    assert (shape_of(hours[:-HOURS], days[:-HOURS], values[:-HOURS]) == 1.0).all()
 
 
 def test_without_a_schedule_one_period_holds_all_hours():
