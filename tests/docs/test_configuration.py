@@ -13,6 +13,7 @@ from perfopt.config.loading import EngineConfig, FilesConfig, NamespaceRules, Ru
 from perfopt.config.prices import NodeTypeConfig, PriceBookConfig
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.engine.loading import load_plugins
+from perfopt_api.policy.settings import PolicySettings, SizeRange
 from perfopt_api.settings import ApiKey, ServiceSettings
 
 PAGE = Path(__file__).parents[2] / "docs/reference/configuration.md"
@@ -78,6 +79,8 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("rules", "see [rules](rules.md)", RulesConfig),
     ("service", "the REST API and the worker", ServiceSettings),
     ("service.api_keys.NAME", "", ApiKey),
+    ("policy", "whether, when and how far changes are made in a cluster", PolicySettings),
+    ("policy.ranges.PATTERN", "", SizeRange),
 )
 
 

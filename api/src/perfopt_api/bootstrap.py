@@ -7,13 +7,16 @@ from litestar import Litestar
 
 from perfopt.config import Config
 from perfopt.engine.registry import PluginInfo
+from perfopt_api.apply.executor import can_apply
 from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
 from perfopt_api.jobs.waiter import NatsJobWaiter
+from perfopt_api.policy.settings import policy_settings
 from perfopt_api.scaling.live import LiveDemand, sources_by_minute
 from perfopt_api.settings import service_settings
+from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
 
@@ -60,6 +63,9 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
         probe=lambda: _probe(config.engine.disabled()),
         config=config,
         settings=settings,
+        applies=PostgresApplyRequests(backends.database, base_url=settings.base_url),
+        policy=policy_settings(config),
+        executor=can_apply(config),
     )
 
 

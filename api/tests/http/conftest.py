@@ -25,8 +25,10 @@ from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, Unav
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.apply_port import ApplyFacts, AuditEntry, Freeze, NewApply, TimelineEntry
 from perfopt_api.store.port import CreatedJob, JobPage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -95,7 +97,7 @@ class FakeStore:
         known = self.keys.get((requester, idempotency_key)) if idempotency_key else None
         if known is not None:
             if known[1] != body_hash:
-                raise ConflictError("The key was used with another body.")
+                raise ConflictError("The key was used with another body.", field="Idempotency-Key")
             return CreatedJob(job=self.jobs[known[0]], replayed=True)
         types = requested_types(request)
         job = OptimizationJob(
@@ -220,6 +222,81 @@ class FakeWaiter:
         return self.store.jobs[job_id]
 
 
+class FakeApplies:
+    """Keeps what was asked of jobs that apply something."""
+
+    def __init__(self, store: FakeStore):
+        self.store = store
+        self.created: list[NewApply] = []
+        self.asked: list[tuple[str, ...]] = []
+        self.freezes: dict[str, Freeze] = {}
+        self.entries: list[TimelineEntry] = []
+        self.audit: list[AuditEntry] = []
+        self.error: Exception | None = None
+
+    def _check(self, job_id=None):
+        self.store._check()
+        if self.error is not None:
+            raise self.error
+        if job_id is not None and job_id not in self.store.jobs:
+            raise NotFoundError(f"There is no job {job_id!r} that applies something.", field="job_id")
+
+    async def create_apply(self, new, *, idempotency_key=None, body_hash=None):
+        self._check()
+        key = (new.requester, idempotency_key)
+        known = self.store.keys.get(key) if idempotency_key else None
+        if known is not None:
+            if known[1] != body_hash:
+                raise ConflictError("The key was used with another body.", field="Idempotency-Key")
+            return CreatedJob(job=self.store.jobs[known[0]], replayed=True)
+        self.created.append(new)
+        job = OptimizationJob(
+            job_id=f"apply_{len(self.created)}",
+            service_name=new.service_name,
+            optimization_type=new.optimization_types[0],
+            status=OptimizationStatus.APPLYING,
+            parent_job_id=new.parent_job_id,
+        )
+        self.store.jobs[job.job_id] = job
+        if idempotency_key:
+            self.store.keys[key] = (job.job_id, body_hash)
+        return CreatedJob(job=job, replayed=False)
+
+    async def facts(self):
+        self._check()
+        return ApplyFacts(freezes=tuple(self.freezes.values()))
+
+    async def ask(self, job_id, wish, *, principal, reason):
+        self._check(job_id)
+        self.asked.append((job_id, wish, principal, reason))
+
+    async def approve(self, job_id, *, principal, reason):
+        self._check(job_id)
+        self.asked.append((job_id, "approve", principal, reason))
+
+    async def restore(self, scope, *, principal, reason):
+        self._check()
+        return tuple(job_id for job_id in self.store.jobs if job_id.startswith("apply_"))
+
+    async def set_freeze(self, freeze):
+        self._check()
+        self.freezes[freeze.scope] = freeze
+
+    async def lift_freeze(self, scope, *, principal, reason):
+        self._check()
+        return self.freezes.pop(scope, None) is not None
+
+    async def timeline(self, job_id, *, after=0):
+        self.store._check()
+        if job_id not in self.store.jobs:
+            return None
+        return tuple(entry for entry in self.entries if entry.id > after)
+
+    async def audit_log(self, *, subject=None, since=None, after=0, limit=500):
+        self._check()
+        return tuple(entry for entry in self.audit if subject in (None, entry.subject) and entry.id > after)
+
+
 class FakeModels:
     def __init__(self):
         self.known = []
@@ -290,21 +367,23 @@ class World:
         self.models = FakeModels()
         self.metrics = FakeMetrics()
         self.live = LiveDemand(self.metrics.opened, poll_seconds=3600, wait_seconds=5)
+        self.applies = FakeApplies(self.store)
         self.probes = 0
-        self.app = create_app(
-            ApiPorts(
-                checks={"postgresql": self.store.ping, "nats": self.queue.ping},
-                store=self.store,
-                queue=self.queue,
-                waiter=self.waiter,
-                models=self.models,
-                live=self.live,
-                probe=self._probe,
-                config=config,
-                settings=settings,
-                now=lambda: NOW,
-            )
+        self.ports = ApiPorts(
+            checks={"postgresql": self.store.ping, "nats": self.queue.ping},
+            store=self.store,
+            queue=self.queue,
+            waiter=self.waiter,
+            models=self.models,
+            live=self.live,
+            probe=self._probe,
+            config=config,
+            settings=settings,
+            applies=self.applies,
+            policy=PolicySettings(apply="manual"),
+            now=lambda: NOW,
         )
+        self.app = create_app(self.ports)
 
     def _probe(self):
         self.probes += 1

@@ -95,7 +95,10 @@ def test_the_preview_warns_of_autoscalers(client, world, make_recommendation):
     ("body", "message"),
     [
         ({"mode": "now"}, "One of direct, canary, dry_run, export."),
-        ({"dry_run": True}, "There is no field 'dry_run'. Known: mode, reason, verify_for, force."),
+        (
+            {"dry_run": True},
+            "There is no field 'dry_run'. Known: mode, reason, verify_for, durability, force.",
+        ),
         ({"mode": "dry_run", "verify_for": "soon"}, "verify_for: 'soon' is not a duration."),
         ({"force": "yes"}, "Expected `bool`, got `str`"),
     ],

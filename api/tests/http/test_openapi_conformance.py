@@ -30,6 +30,15 @@ OPERATIONS = [
     "GET /api/v1/optimization/recommendations",
     "GET /api/v1/optimization/recommendations/{recommendation_id}",
     "POST /api/v1/optimization/recommendations/{recommendation_id}/apply",
+    "POST /api/v1/optimization/jobs/{job_id}/rollback",
+    "POST /api/v1/optimization/jobs/{job_id}/cancel",
+    "POST /api/v1/optimization/jobs/{job_id}/approve",
+    "GET /api/v1/optimization/jobs/{job_id}/timeline",
+    "GET /api/v1/optimization/policy",
+    "POST /api/v1/optimization/policy/freeze",
+    "POST /api/v1/optimization/policy/unfreeze",
+    "POST /api/v1/optimization/policy/restore",
+    "GET /api/v1/optimization/audit",
     "GET /api/v1/optimization/accuracy",
     "GET /api/v1/optimization/fleet",
     "GET /api/v1/optimization/models",
@@ -51,7 +60,7 @@ def test_the_document_describes_every_operation(client):
 ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
     (name, GenerationMode.NEGATIVE)
     for name in OPERATIONS
-    if "POST" in name or name.endswith(("s", "accuracy", "demand"))
+    if "POST" in name or name.endswith(("s", "accuracy", "demand", "timeline", "policy", "audit"))
     if name != "GET /api/v1/optimization/plugins"
 ]
 

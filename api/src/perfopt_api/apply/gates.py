@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from perfopt.domain.quantity import format_memory
 from perfopt_api.apply.cluster import Cluster, WorkloadView
 from perfopt_api.apply.fields import same_value
+from perfopt_api.apply.order import proposed_change
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.apply.verifier import Verifier
 from perfopt_api.policy.decide import decide, deferred, denied
@@ -54,25 +55,11 @@ class Gates:
     async def proposed(self, claim: ApplyClaim, order: ApplyOrder, view: WorkloadView) -> ProposedChange:
         """Returns the change as policy sees it, by the workload as it is."""
         target = order.whole.target
-        after = order.whole.fields()
-        return ProposedChange(
+        return proposed_change(
+            order,
+            before=view.fields,
             job_id=claim.job_id,
-            workload=target.key,
-            namespace=target.namespace,
-            cluster=target.cluster,
-            types=order.types,
-            before={path: view.fields.get(path) for path in after},
-            after=after,
-            confidence=order.confidence,
-            service_class=order.service_class,
-            strategy=order.strategy,
-            strategy_version=order.strategy_version,
-            automatic=order.automatic,
-            force=order.force,
             rescue=is_rescue(view, order),
-            requires_approval=order.requires_approval,
-            approval_rules=order.approval_rules,
-            allowed_windows=order.allowed_windows,
             error_budget_left=await self._verifier.error_budget(target),
             requester=claim.requester,
             approvals=claim.approvals,

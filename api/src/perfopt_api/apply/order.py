@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
@@ -16,10 +18,12 @@ from perfopt_api.apply.cluster import (
 )
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.request import ApplyRecommendationRequest
-from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.apply.state import ApplyOrder, ApplyState
 from perfopt_api.apply.target import target_of
+from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.policy.sizes import stepped
+from perfopt_api.store.apply_port import NewApply
 
 _EXPORT = "Use mode export for manifests to apply yourself."
 _TARGETS = {"cpu": "target_cpu_utilization_percent", "memory": "target_memory_utilization_percent"}
@@ -77,6 +81,66 @@ def order_of(
         ),
         heap_containers=made.heap_containers,
         source=source,
+    )
+
+
+def new_apply(
+    order: ApplyOrder,
+    made: OptimizationRecommendation,
+    parent_job_id: str,
+    *,
+    requester: str | None,
+    reason: str | None,
+) -> NewApply:
+    """Returns the job that carries out an order."""
+    target = order.whole.target
+    state = ApplyState()
+    return NewApply(
+        parent_job_id=parent_job_id,
+        service_name=made.service_name,
+        optimization_types=order.types,
+        recommendation_ids=order.recommendation_ids,
+        order=msgspec.to_builtins(order),
+        state=msgspec.to_builtins(state),
+        step=state.step,
+        workload=target.key,
+        namespace=target.namespace,
+        cluster=target.cluster,
+        strategy=order.strategy,
+        strategy_version=order.strategy_version,
+        durability=order.whole.durability,
+        automatic=order.automatic,
+        requester=requester,
+        reason=reason,
+    )
+
+
+def proposed_change(order: ApplyOrder, *, before: Mapping[str, Any], **known: Any) -> ProposedChange:
+    """Returns an order as policy sees it.
+
+    Args:
+        order: what is to be done.
+        before: by path, what is there now.
+        known: further fields of ProposedChange.
+    """
+    target, after = order.whole.target, order.whole.fields()
+    return ProposedChange(
+        workload=target.key,
+        namespace=target.namespace,
+        cluster=target.cluster,
+        types=order.types,
+        before={path: before.get(path) for path in after},
+        after=after,
+        confidence=order.confidence,
+        service_class=order.service_class,
+        strategy=order.strategy,
+        strategy_version=order.strategy_version,
+        automatic=order.automatic,
+        force=order.force,
+        requires_approval=order.requires_approval,
+        approval_rules=order.approval_rules,
+        allowed_windows=order.allowed_windows,
+        **known,
     )
 
 

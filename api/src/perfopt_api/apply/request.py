@@ -42,6 +42,12 @@ class ExecutorMissingError(ConflictError):
     code = "executor_not_configured"
 
 
+class OutdatedError(ConflictError):
+    """The recommendation is superseded, withdrawn or expired, and it was not forced. HTTP 409."""
+
+    code = "outdated"
+
+
 def answer(
     wish: ApplyRecommendationRequest,
     job: OptimizationJob,
@@ -69,6 +75,24 @@ def answer(
     artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made, base_url)
     warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(made, now))
     return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
+
+
+def refuse_outdated(
+    wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime
+) -> None:
+    """Refuses to apply what is outdated, but where it is forced, and what changes nothing.
+
+    Raises:
+        OutdatedError: it no longer holds.
+        ConflictError: it recommends the current state.
+    """
+    stale = () if wish.force else outdated(made, now)
+    if stale:
+        raise OutdatedError(
+            " ".join(warning.message for warning in stale), remedy="Analyse again, or set force."
+        )
+    if made.no_change_needed:
+        raise ConflictError(f"{made.recommendation_id} recommends the current state.")
 
 
 def refuse_change(wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime) -> None:

@@ -40,7 +40,9 @@ class ApplyRunner(BackgroundTask):
         finished: called with the id of each job that ended here, after the commit.
         lease_seconds: how long a job is held without being renewed.
         most: jobs that are worked on at once in this process.
+        pause_seconds: from one look for jobs to the next, unless it is woken.
         now: the clock.
+        prepare: called before each look.
     """
 
     name = "applies"
@@ -55,7 +57,9 @@ class ApplyRunner(BackgroundTask):
         most: int = 200,
         pause_seconds: float = 1.0,
         now: Callable[[], datetime] = utc_now,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._prepare = prepare
         self.pause_seconds = pause_seconds
         self._store = store
         self._machine = machine
@@ -73,6 +77,8 @@ class ApplyRunner(BackgroundTask):
 
     async def round(self) -> None:
         """Claims what is due."""
+        if self._prepare is not None:
+            await self._prepare()
         while len(self._running) < self._most:
             claim = await self._store.claim_apply(owner=uuid4().hex, lease=self._lease)
             if claim is None:

@@ -14,6 +14,8 @@ from perfopt.errors import InvalidInputError
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http import (
     accuracy,
+    applying,
+    audit,
     docs,
     events,
     fleet,
@@ -22,6 +24,7 @@ from perfopt_api.http import (
     models,
     openapi,
     plugins,
+    policy,
     recommendations,
     scaling,
 )
@@ -35,7 +38,7 @@ from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.http.requestlog import RequestLog
 
 # Parameters of handlers that are not of the address.
-_INJECTED = frozenset({"request", "ports", "analysis", "wish"})
+_INJECTED = frozenset({"request", "ports", "analysis", "wish", "why", "part"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -86,6 +89,15 @@ def _api_router() -> Router:
             recommendations.list_recommendations,
             recommendations.get_recommendation,
             recommendations.apply_recommendation,
+            applying.roll_back_job,
+            applying.cancel_job,
+            applying.approve_job,
+            applying.get_timeline,
+            policy.get_policy,
+            policy.freeze,
+            policy.unfreeze,
+            policy.restore,
+            audit.get_audit,
             accuracy.get_accuracy,
             fleet.get_fleet,
             scaling.get_demand,
@@ -96,6 +108,8 @@ def _api_router() -> Router:
         dependencies={
             "analysis": Provide(body_of(PerformanceAnalysisRequest)),
             "wish": Provide(body_of(ApplyRecommendationRequest, optional=True)),
+            "why": Provide(body_of(applying.ChangeReason, optional=True)),
+            "part": Provide(body_of(policy.ScopeRequest)),
         },
         guards=[require_requester],
         before_request=_check_request,
@@ -109,7 +123,9 @@ async def _check_request(request: Request[Any, Any, Any]) -> None:
 
 def _require_acceptable(request: Request[Any, Any, Any]) -> None:
     accepted = request.headers.get("accept")
-    if accepted and request.accept.best_match(["application/json", "application/problem+json"]) is None:
+    others = request.route_handler.opt.get("media_types", ())
+    known = ["application/json", "application/problem+json", *others]
+    if accepted and request.accept.best_match(known) is None:
         raise NotAcceptableError(
             f"The API answers in JSON, and the request accepts {accepted!r} only.",
             remedy="Send `Accept: application/json`, or no such header.",

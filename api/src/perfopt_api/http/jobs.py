@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import re
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -18,17 +17,16 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import AnalysisPeriod, parse_validity
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt.errors import InvalidInputError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import check_steps
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.errors import IdempotencyKeyReusedError
+from perfopt_api.http.idempotency import check_key, idempotency_conflicts
 from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.preferences import preferred_wait
 from perfopt_api.http.requestlog import seconds_since_arrival
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
-_KEY = re.compile(r"[ -~]{1,255}")
 _log = structlog.get_logger("perfopt_api.http")
 
 
@@ -89,23 +87,12 @@ async def _create(
 ) -> CreatedJob:
     if key is None:
         return await ports.store.create_job(analysis, requester=requester)
-    if not _KEY.fullmatch(key):
-        raise InvalidInputError(
-            "The key is not 1 to 255 printable ASCII characters.",
-            field="Idempotency-Key",
-            remedy="Send a UUID, for example.",
-        )
+    check_key(key)
     digest = hashlib.sha256(msgspec.json.encode(analysis)).hexdigest()
-    try:
+    with idempotency_conflicts(key):
         return await ports.store.create_job(
             analysis, idempotency_key=key, body_hash=digest, requester=requester
         )
-    except ConflictError as error:
-        raise IdempotencyKeyReusedError(
-            "This Idempotency-Key came with another body before.",
-            field="Idempotency-Key",
-            remedy="Repeat the first body, or take a new key.",
-        ) from error
 
 
 async def _enqueue(ports: ApiPorts, job_id: str) -> None:

@@ -18,9 +18,12 @@ from perfopt.engine.registry import PluginInfo
 from perfopt.errors import NotFoundError
 from perfopt.fleet import FleetView
 from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.http.applying import ChangeReason
 from perfopt_api.http.docs import DocsPage, docs_router
 from perfopt_api.http.health import Health
+from perfopt_api.http.policy import EffectivePolicy, RestoredJobs, ScopeRequest
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Problem, ProblemKind
+from perfopt_api.store.apply_port import AuditEntry, Freeze, TimelineEntry
 from perfopt_api.store.models import RegisteredModel
 
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
@@ -31,6 +34,13 @@ _MODELS = (
     ScalingDemand,
     PerformanceAnalysisRequest,
     ApplyRecommendationRequest,
+    ChangeReason,
+    ScopeRequest,
+    TimelineEntry,
+    EffectivePolicy,
+    Freeze,
+    RestoredJobs,
+    AuditEntry,
     OptimizationJob,
     PluginInfo,
     RegisteredModel,
@@ -38,6 +48,11 @@ _MODELS = (
     ProblemKind,
     Problem,
 )
+_WHY = {"reason": {"summary": "Say why", "value": {"reason": "the close was too near"}}}
+_SCOPE = {
+    "namespace": {"summary": "One namespace", "value": {"scope": "trading", "reason": "month end"}},
+    "everything": {"summary": "Everything", "value": {"scope": "*"}},
+}
 _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
     "analyze": (
         PerformanceAnalysisRequest,
@@ -63,10 +78,22 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
         {
             "preview": {"summary": "Show what would change", "value": {"mode": "dry_run"}},
             "export": {"summary": "Write manifests", "value": {"mode": "export"}},
+            "canary": {
+                "summary": "Change a few pods, compare them with the others, then change all",
+                "value": {"mode": "canary", "reason": "cheaper at the same latency"},
+            },
         },
     ),
+    "rollBackJob": (ChangeReason, False, _WHY),
+    "cancelJob": (ChangeReason, False, _WHY),
+    "approveJob": (ChangeReason, False, _WHY),
+    "freeze": (ScopeRequest, True, _SCOPE),
+    "unfreeze": (ScopeRequest, True, _SCOPE),
+    "restore": (ScopeRequest, True, _SCOPE),
 }
 _LISTING = (400, 401, 406, 429, 503)
+_CHANGE = (400, 401, 404, 406, 408, 409, 413, 415, 429, 503)
+_SCOPED = (400, 401, 406, 408, 413, 415, 429, 503)
 _PROBLEMS: dict[str, tuple[int, ...]] = {
     "analyze": (400, 401, 406, 408, 409, 413, 415, 422, 429, 503),
     "listJobs": _LISTING,
@@ -76,7 +103,16 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getFleet": _LISTING,
     "getScalingDemand": (*_LISTING, 404, 409),
     "getRecommendation": (*_LISTING, 404),
-    "applyRecommendation": (400, 401, 404, 406, 408, 409, 413, 415, 429, 503),
+    "applyRecommendation": (400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 503),
+    "rollBackJob": _CHANGE,
+    "cancelJob": _CHANGE,
+    "approveJob": _CHANGE,
+    "getTimeline": (*_LISTING, 404),
+    "getPolicy": _LISTING,
+    "freeze": _SCOPED,
+    "unfreeze": _SCOPED,
+    "restore": _SCOPED,
+    "getAudit": _LISTING,
     "listModels": _LISTING,
     "listPlugins": _LISTING,
     "live": (),
@@ -98,9 +134,14 @@ _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
         "Preference-Applied": {"description": "`wait=N`: the answer waited for the job.", **_TEXT},
         "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
     },
+    ("applyRecommendation", "202"): {
+        "Location": {"description": "Address of the job.", **_TEXT},
+        "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
+    },
     ("listJobs", "200"): _LINK,
     ("listRecommendations", "200"): _LINK,
 }
+_OTHER_CONTENT = {"getTimeline": ("text/event-stream",), "getAudit": ("text/csv", "application/jsonl")}
 _BEARER = {"type": "http", "scheme": "bearer", "description": "A token from the setting api_keys."}
 
 
@@ -118,6 +159,7 @@ def openapi_config() -> OpenAPIConfig:
         tags=[
             Tag(name="Jobs", description="Analyses and what came of them."),
             Tag(name="Recommendations", description="What would serve a service better, with evidence."),
+            Tag(name="Changes", description="Jobs that apply recommendations, policy, and the audit."),
             Tag(name="Models", description="Trained models, and which is in use."),
             Tag(name="Plugins", description="What computes recommendations."),
             Tag(name="Health", description="For load balancers and orchestrators."),
@@ -173,8 +215,16 @@ def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
     if name == "analyze":
         responses["200"] = {**responses["202"], "description": "The finished job, after `Prefer: wait=N`."}
         responses["202"]["description"] = "The job is stored and will be worked on."
+    if name == "applyRecommendation":
+        responses["202"] = {
+            **responses["200"],
+            "description": "The job that changes the cluster.",
+        }
     for status, response in responses.items():
+        response = responses[status] = dict(response)
         response["headers"] = _HEADERS.get((name, status), {}) | _ID_HEADER
+    for kind in _OTHER_CONTENT.get(name, ()):
+        responses["200"]["content"] = responses["200"]["content"] | {kind: {"schema": {"type": "string"}}}
     for code in _PROBLEMS[name]:
         responses[str(code)] = _problem_response(code)
     operation["responses"] = dict(sorted(responses.items()))

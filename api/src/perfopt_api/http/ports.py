@@ -10,8 +10,10 @@ from perfopt.engine.registry import PluginInfo
 from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.jobs.waiter import JobWaiter
+from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.apply_port import ApplyRequests
 from perfopt_api.store.models import RegisteredModel
 from perfopt_api.store.port import MAX_LIMIT, JobStore
 
@@ -54,6 +56,9 @@ class ApiPorts:
         live: the latest minutes of services.
         config: knows the names of the metric sources.
         settings: of the service.
+        applies: jobs that apply something.
+        policy: whether, when and how far changes are made.
+        executor: whether this version and configuration can change a cluster.
         now: the clock.
     """
 
@@ -69,6 +74,9 @@ class ApiPorts:
         probe: Callable[[], Sequence[PluginInfo]],
         config: Config,
         settings: ServiceSettings,
+        applies: ApplyRequests,
+        policy: PolicySettings,
+        executor: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.checks = checks
@@ -80,4 +88,7 @@ class ApiPorts:
         self.plugins = PluginCache(probe)
         self.config = config
         self.settings = settings
+        self.applies = applies
+        self.policy = policy
+        self.executor = executor
         self.now = now

@@ -77,6 +77,14 @@ KINDS: dict[str, ProblemKind] = {
     "executor_not_configured": ProblemKind(
         409, "No executor is configured", "This service may not change a cluster: use dry_run or export."
     ),
+    "apply_in_progress": ProblemKind(
+        409, "Being applied", "A job applies the recommendation already: look at that job."
+    ),
+    "outdated": ProblemKind(
+        409,
+        "Outdated",
+        "The recommendation no longer holds: analyse again, or force it.",
+    ),
     "unsupported_kind": ProblemKind(
         409, "Unsupported kind", "No patch can be written for this kind of workload."
     ),

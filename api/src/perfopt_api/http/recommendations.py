@@ -1,19 +1,24 @@
 """Recommendations: listing, looking at one, and what applying it would change."""
 
+import hashlib
 from typing import Annotated, Any, Literal
 
+import msgspec
 import structlog
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import NotFoundError
-from perfopt_api.apply.request import ApplyRecommendationRequest, answer
+from perfopt_api.apply.order import new_apply, order_of
+from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
+from perfopt_api.http.applying import wake
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.links import PREFIX, page_headers
+from perfopt_api.http.idempotency import check_key, idempotency_conflicts
+from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -81,8 +86,20 @@ async def apply_recommendation(
     ports: NamedDependency[ApiPorts],
     wish: NamedDependency[ApplyRecommendationRequest],
     recommendation_id: FromPath[str],
-) -> OptimizationJob:
-    """`dry_run` shows the changes, `export` writes manifests; `direct` and `canary` need an executor."""
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key",
+            description="Repeating the request with the same key gives the same job (kept for a day).",
+            schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        ),
+    ] = None,
+) -> Response[OptimizationJob]:
+    """`dry_run` shows the changes, `export` writes manifests: 200.
+
+    `direct` and `canary` make a job that changes the cluster: 202. They need an executor and the setting
+    policy.apply.
+    """
     made, job_id = await _found(ports, recommendation_id)
     job = await ports.store.get_job(job_id)
     if job is None:
@@ -94,7 +111,35 @@ async def apply_recommendation(
         reason=wish.reason,
         requester=request.scope.get("user"),
     )
-    return answer(wish, job, made, ports.now(), ports.settings.base_url)
+    if wish.mode in ("direct", "canary") and ports.executor:
+        return await _apply(request, ports, wish, made, job, idempotency_key)
+    shown = answer(wish, job, made, ports.now(), ports.settings.base_url)
+    return Response(shown, status_code=200)
+
+
+async def _apply(
+    request: Request[Any, Any, Any],
+    ports: ApiPorts,
+    wish: ApplyRecommendationRequest,
+    made: OptimizationRecommendation,
+    parent: OptimizationJob,
+    key: str | None,
+) -> Response[OptimizationJob]:
+    """Stores the job that changes the cluster, and wakes a worker."""
+    refuse_outdated(wish, made, ports.now())
+    check_key(key)
+    source = await ports.store.source_of(made.recommendation_id)
+    order = order_of(made, wish, ports.policy, source=source)
+    new = new_apply(order, made, parent.job_id, requester=request.scope.get("user"), reason=wish.reason)
+    digest = hashlib.sha256(msgspec.json.encode((made.recommendation_id, wish))).hexdigest()
+    with idempotency_conflicts(key):
+        created = await ports.applies.create_apply(new, idempotency_key=key, body_hash=digest)
+    headers = {"Location": public_url(request, f"{PREFIX}/jobs/{created.job.job_id}")}
+    if created.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    else:
+        await wake(ports, created.job.job_id)
+    return Response(created.job, status_code=202, headers=headers)
 
 
 async def _found(ports: ApiPorts, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:

@@ -13,6 +13,7 @@ import structlog
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, OptimizationRecommendation
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
+from perfopt_api.jobs.autoapply import AutoApplier
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.store.port import (
     DID_NOT_RUN,
@@ -52,6 +53,7 @@ class JobRunner:
         analyse: answers a request.
         finished: called with the id of each job that ended here, after the commit.
         policy: leases and attempts.
+        auto: applies what policy allows of analyses with `auto_apply`; None where no executor is configured.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class JobRunner:
         analyse: Analyse,
         finished: Callable[[str], Awaitable[None]],
         policy: WorkerPolicy,
+        auto: AutoApplier | None = None,
     ) -> None:
         self._store = store
         self._analyse = analyse
+        self._auto = auto
         self._finished = finished
         self._policy = policy
         self._lease = timedelta(seconds=policy.lease_seconds)
@@ -128,7 +132,7 @@ class JobRunner:
         try:
             result = await self._analyse(request)
             if request.auto_apply:
-                result = not_applied(result)
+                result = not_applied(result) if self._auto is None else await self._auto.explained(result)
         except _RETRIED as error:
             log.warning("analysis_failed", reason=str(error))
             return await self._retry(claim, job_error(error))
@@ -139,6 +143,9 @@ class JobRunner:
             log.exception("analysis_crashed")
             return await self._retry(claim, _CRASHED)
         outcome = await self._end(claim, result, _nothing_ran(result))
+        if request.auto_apply and self._auto is not None:
+            with contextlib.suppress(UnavailableError):  # asked for again with the next analysis
+                await self._auto.apply(claim.job_id, None)
         log.info(
             "job_finished", seconds=round(time.monotonic() - started, 3), made=len(result.recommendations)
         )

@@ -15,6 +15,7 @@ from perfopt.sources.factory import services_price_books
 from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.events.nats import event_stream, job_stream
 from perfopt_api.events.relay import Relay
+from perfopt_api.jobs.applying import Applying, open_applying
 from perfopt_api.jobs.execution import Analyse, JobRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
@@ -59,14 +60,16 @@ async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHea
     with await asyncio.to_thread(Engine.open, books) as engine:
         analyzer = SourceAnalyzer(config, engine)
         try:
-            await serve_jobs(
-                settings,
-                analyzer,
-                stop,
-                policy_of(settings),
-                engine_tasks(settings, engine, analyzer.source),
-                serve_health,
-            )
+            async with open_applying(config, analyzer.source) as applying:
+                await serve_jobs(
+                    settings,
+                    analyzer,
+                    stop,
+                    policy_of(settings),
+                    engine_tasks(settings, engine, analyzer.source),
+                    serve_health,
+                    applying,
+                )
         finally:
             await analyzer.close()
 
@@ -114,6 +117,7 @@ async def serve_jobs(
     policy: WorkerPolicy,
     tasks: BackgroundTasks = lambda _: (),
     serve_health: ServeHealth = lambda *_: contextlib.nullcontext(),
+    applying: Applying | None = None,
 ) -> None:
     """Answers jobs, relays events and sweeps until the stop.
 
@@ -124,25 +128,34 @@ async def serve_jobs(
         policy: leases and attempts.
         serve_health: shows while the worker runs whether it can work.
         tasks: what else runs beside the jobs, on the same backends.
+        applying: makes changes in a cluster; None makes none.
 
     Raises:
         UnavailableError: PostgreSQL or NATS was not reachable at start.
     """
     pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
-        worker, relay, sweeper = build_worker(backends, settings, analyse, policy)
-        supervisor = TaskSupervisor((relay, sweeper, *tasks(backends)))
+        worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying)
+        runner = None if applying is None else applying.runner(backends, settings, relay.wake)
+        runners = () if runner is None else (runner,)
+        supervisor = TaskSupervisor((relay, sweeper, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):
             _log.info("worker_ready", concurrency=settings.worker_concurrency)
             await worker.run(stop)
+            if runner is not None:
+                await runner.stop()
         with contextlib.suppress(Exception):
             await asyncio.wait_for(relay.flush(), _LAST_EVENTS_SECONDS)
         _log.info("worker_stopped")
 
 
 def build_worker(
-    backends: ServiceBackends, settings: ServiceSettings, analyse: Analyse, policy: WorkerPolicy
+    backends: ServiceBackends,
+    settings: ServiceSettings,
+    analyse: Analyse,
+    policy: WorkerPolicy,
+    applying: Applying | None = None,
 ) -> tuple[Worker, Relay, JobSweeper]:
     """Wires the worker, the relay and the sweeper of one process."""
     store = PostgresWorkStore(backends.database, base_url=settings.base_url)
@@ -155,7 +168,8 @@ def build_worker(
         relay.wake()
         await announcements.announce(job_id)
 
-    execution = JobRunner(store, analyse, finished, policy)
+    auto = None if applying is None else applying.auto(backends, settings)
+    execution = JobRunner(store, analyse, finished, policy, auto)
     # Of several slots one never works for the fleet, so that whoever waits is not behind long jobs.
     reserved = settings.worker_concurrency > 1
     slots: list[WakeUpQueue] = [

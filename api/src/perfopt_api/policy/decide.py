@@ -1,16 +1,15 @@
 """Whether a change may be made now: each rule by itself, the first that does not allow it decides. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 
 from perfopt.domain.period import format_instant
 from perfopt_api.policy.facts import ALLOWED, Decision, PolicyClock, ProposedChange
 from perfopt_api.policy.history import cooled_down, in_flight_allowed, per_hour_allowed, tripped
-from perfopt_api.policy.settings import PolicySettings, WeeklyWindow
+from perfopt_api.policy.settings import PolicySettings, WeeklyWindow, range_of
 from perfopt_api.policy.sizes import directions_of, out_of_range
 from perfopt_api.policy.windows import after_session, next_window
-from perfopt_api.store.apply_port import EVERYTHING, ApplyFacts
+from perfopt_api.store.apply_port import EVERYTHING, ApplyFacts, Freeze
 
 _LOOK_AGAIN = timedelta(minutes=5)
 
@@ -88,11 +87,9 @@ def _automatic_scope(
 def _in_range(
     change: ProposedChange, _: ApplyFacts, settings: PolicySettings, __: PolicyClock
 ) -> Decision | None:
-    for pattern, bounds in settings.ranges.items():
-        if fnmatchcase(change.workload.split("/", 1)[-1] if change.cluster else change.workload, pattern):
-            problem = out_of_range(change.after, bounds)
-            return denied(f"policy.ranges[{pattern}]", problem) if problem else None
-    return None
+    bounds = range_of(change.workload, settings.ranges)
+    problem = None if bounds is None else out_of_range(change.after, bounds)
+    return denied("policy.ranges", problem) if problem else None
 
 
 def _not_demoted(
@@ -128,10 +125,18 @@ def _not_frozen(
     again = clock.now + _LOOK_AGAIN
     if change.frozen is not None:
         return deferred("freeze.cluster", f"The cluster holds changes back: {change.frozen}.", again)
-    for freeze in facts.freezes:
-        if freeze.scope == EVERYTHING or f"{change.workload}/".startswith(f"{freeze.scope}/"):
-            return deferred(f"freeze[{freeze.scope}]", f"It is frozen: {freeze.reason}.", again)
+    for freeze in frozen_by(change.workload, facts.freezes):
+        return deferred(f"freeze[{freeze.scope}]", f"It is frozen: {freeze.reason}.", again)
     return None
+
+
+def frozen_by(workload: str, freezes: Iterable[Freeze]) -> tuple[Freeze, ...]:
+    """Returns the freezes that hold for a workload."""
+    return tuple(
+        freeze
+        for freeze in freezes
+        if freeze.scope == EVERYTHING or f"{workload}/".startswith(f"{freeze.scope}/")
+    )
 
 
 def _in_window(

@@ -1,6 +1,8 @@
 """The section `policy` of the configuration: whether, when and how far changes are made."""
 
 import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 import msgspec
@@ -86,6 +88,20 @@ class SizeRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 parse_quantity(text)
             except InvalidInputError as error:
                 raise ValueError(f"{name}: {error.message}") from error
+
+
+def range_of(workload: str, ranges: Mapping[str, SizeRange]) -> SizeRange | None:
+    """Returns what sizes may be changed to, by the first pattern that matches; None where none does.
+
+    Args:
+        workload: `[cluster/]namespace/kind/name`.
+        ranges: by pattern of `namespace/kind/name`, or of all of it.
+    """
+    own = "/".join(workload.split("/")[-3:])
+    for pattern, bounds in ranges.items():
+        if fnmatchcase(own, pattern) or fnmatchcase(workload, pattern):
+            return bounds
+    return None
 
 
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The worker's end of the store of apply jobs on PostgreSQL: claims, locks, state, and the end."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,14 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.store.apply_events import end_events, put_events
+from perfopt_api.store.apply_facts import read_facts
 from perfopt_api.store.apply_port import (
     AppliedWorkload,
     ApplyClaim,
     ApplyEnd,
     ApplyFacts,
     AuditEntry,
-    Freeze,
-    PastApply,
     TimelineEntry,
 )
 from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_audit, write_timeline
@@ -26,8 +25,6 @@ from perfopt_api.store.database import Database
 from perfopt_api.store.tables import (
     applies,
     apply_approvals,
-    demotions,
-    freezes,
     jobs,
     recommendations,
     workload_locks,
@@ -106,7 +103,7 @@ class PostgresApplies:
             mine = applies.c.job_id == claim.job_id
             if await connection.scalar(select(applies.c.started_at).where(mine)) is not None:
                 return True
-            if not permit(await _facts(connection)):
+            if not permit(await read_facts(connection)):
                 return False
             await connection.execute(update(applies).where(mine).values(started_at=func.now()))
             return True
@@ -146,7 +143,7 @@ class PostgresApplies:
     async def facts(self) -> ApplyFacts:
         """See ApplyWork.facts."""
         async with self._database.transaction() as connection:
-            return await _facts(connection)
+            return await read_facts(connection)
 
     async def in_force(self, *, durability: str | None = None) -> tuple[AppliedWorkload, ...]:
         """See ApplyWork.in_force."""
@@ -279,22 +276,3 @@ async def _mark_applied(
             await connection.execute(update(recommendations).where(same).values(applied=False))
     applied = status is OptimizationStatus.APPLIED
     await connection.execute(update(recommendations).where(mine).values(applied=applied))
-
-
-async def _facts(connection: AsyncConnection) -> ApplyFacts:
-    recent = or_(applies.c.ended_at.is_(None), applies.c.started_at > datetime.now(UTC) - _REMEMBERED)
-    names = ("job_id", "workload", "cluster", "namespace", "strategy", "strategy_version")
-    query = (
-        select(*(applies.c[name] for name in names), jobs.c.status, applies.c.started_at, applies.c.ended_at)
-        .join(jobs, jobs.c.job_id == applies.c.job_id)
-        .where(applies.c.started_at.is_not(None), recent)
-        .order_by(applies.c.started_at.desc())
-    )
-    past = (await connection.execute(query)).mappings().all()
-    frozen = (await connection.execute(select(freezes))).mappings().all()
-    demoted = (await connection.execute(select(demotions))).all()
-    return ApplyFacts(
-        past=tuple(msgspec.convert(plain_row(row), PastApply) for row in past),
-        freezes=tuple(msgspec.convert(plain_row(row), Freeze) for row in frozen),
-        demoted=frozenset(f"{row.strategy}/{row.version}/{row.service_class}" for row in demoted),
-    )

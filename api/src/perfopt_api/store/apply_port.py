@@ -214,6 +214,9 @@ class ApplyRequests(Protocol):
             ConflictError: the key was used with another body.
         """
 
+    async def facts(self) -> ApplyFacts:
+        """Returns what policy decides by."""
+
     async def ask(self, job_id: str, wish: Wish, *, principal: str | None, reason: str | None) -> None:
         """Has a job cancelled or rolled back. An APPLIED one is APPLYING again until it is ROLLED_BACK.
 

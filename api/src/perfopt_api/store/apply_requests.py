@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import ConflictError, NotFoundError
 from perfopt_api.store.apply_events import put_events, status_event
+from perfopt_api.store.apply_facts import read_facts
 from perfopt_api.store.apply_port import (
     EVERYTHING,
+    ApplyFacts,
     ApplyInProgressError,
     AuditEntry,
     Freeze,
@@ -69,6 +71,11 @@ class PostgresApplyRequests:
             if idempotency_key is not None:
                 await remember_job(connection, *key, body_hash or "", row["job_id"])
             return CreatedJob(job=job_of(row), replayed=False)
+
+    async def facts(self) -> ApplyFacts:
+        """See ApplyRequests.facts."""
+        async with self._database.transaction() as connection:
+            return await read_facts(connection)
 
     async def ask(self, job_id: str, wish: Wish, *, principal: str | None, reason: str | None) -> None:
         """See ApplyRequests.ask."""

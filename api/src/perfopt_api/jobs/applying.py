@@ -1,0 +1,111 @@
+"""Puts together what makes changes in a worker: executor, gates, machine, runner, and auto_apply."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+from nats.aio.msg import Msg
+
+from perfopt.config import Config
+from perfopt_api.apply import executor
+from perfopt_api.apply.context import ApplyTools
+from perfopt_api.apply.executor import ApplyExecutor, OpenSource, can_apply
+from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.machine import ApplyMachine
+from perfopt_api.apply.policyclock import PolicyTime
+from perfopt_api.apply.runner import ApplyRunner, utc_now
+from perfopt_api.backends import ServiceBackends
+from perfopt_api.events.nats import JOB_SUBJECT
+from perfopt_api.jobs.autoapply import AutoApplier
+from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
+from perfopt_api.policy.settings import PolicySettings, policy_settings
+from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.applies import PostgresApplies
+from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.postgres import PostgresStore
+
+
+class Applying:
+    """What a worker makes changes with.
+
+    Args:
+        executor: the cluster, and what judges changes.
+        settings: the policy.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        executor: ApplyExecutor,
+        settings: PolicySettings,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._now = now
+        self._time = PolicyTime(settings, now())
+
+    def runner(
+        self, backends: ServiceBackends, settings: ServiceSettings, relay: Callable[[], None]
+    ) -> ApplyRunner:
+        """Returns what works on apply jobs.
+
+        Args:
+            backends: PostgreSQL and NATS.
+            settings: of the service.
+            relay: has the events go out.
+        """
+        store = PostgresApplies(backends.database, base_url=settings.base_url)
+        cluster, verifier = self._executor.cluster, self._executor.verifier
+        gates = Gates(cluster, verifier, self._settings, store.facts, self._time)
+        machine = ApplyMachine(ApplyTools(cluster, verifier, gates, self._settings))
+        announcements = FinishedJobs(backends.nats)
+
+        subscribed = False
+
+        async def finished(job_id: str) -> None:
+            relay()
+            await announcements.announce(job_id)
+
+        async def woken(_: Msg) -> None:
+            runner.wake()
+
+        async def prepare() -> None:
+            nonlocal subscribed
+            if not subscribed:
+                with backends.nats.translated():
+                    await backends.nats.client.subscribe(f"{JOB_SUBJECT}.*", cb=woken)
+                subscribed = True
+            await self._time.refresh(self._now())
+
+        runner = ApplyRunner(
+            store, machine, finished, lease_seconds=settings.lease_seconds, now=self._now, prepare=prepare
+        )
+        return runner
+
+    def auto(self, backends: ServiceBackends, settings: ServiceSettings) -> AutoApplier:
+        """Returns what applies analyses with `auto_apply`."""
+        return AutoApplier(
+            self._settings,
+            self._time,
+            PostgresStore(backends.database),
+            PostgresApplyRequests(backends.database, base_url=settings.base_url),
+            JetStreamJobQueue(backends.nats, settings.job_stream).enqueue,
+            self._now,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_applying(config: Config, source: OpenSource) -> AsyncIterator[Applying | None]:
+    """Gives what makes changes while the context is open; None where none may be made.
+
+    Args:
+        config: the effective configuration.
+        source: opens a metric source by name.
+    """
+    if not can_apply(config):
+        yield None
+        return
+    assert executor.OPENER is not None, "can_apply says so"
+    async with executor.OPENER(config, source) as opened:
+        yield Applying(opened, policy_settings(config))

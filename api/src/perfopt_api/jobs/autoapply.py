@@ -1,0 +1,122 @@
+"""What `auto_apply` of an analysis does: jobs for what policy allows, and the rule for the rest."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, OptimizationRecommendation
+from perfopt.errors import ConflictError, PerfoptError
+from perfopt_api.apply.order import new_apply, order_of, proposed_change
+from perfopt_api.apply.policyclock import PolicyTime
+from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.policy.decide import decide
+from perfopt_api.policy.facts import Decision
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.store.apply_port import ApplyFacts, ApplyRequests
+
+_CANARY = ApplyRecommendationRequest(mode="canary")
+_log = structlog.get_logger(__name__)
+
+
+class StoredJobs(Protocol):
+    """Where finished analyses are read."""
+
+    async def get_job(self, job_id: str) -> OptimizationJob | None:
+        """Returns a job with its recommendations, or None."""
+
+    async def source_of(self, recommendation_id: str) -> str | None:
+        """Returns the metric source of a recommendation."""
+
+
+class AutoApplier:
+    """Decides what of an analysis is applied without anybody asking, and has it applied.
+
+    Args:
+        settings: the policy.
+        time: what it knows of the time.
+        jobs: finished analyses.
+        applies: jobs that apply something.
+        wake: has a worker look at a job.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        time: PolicyTime,
+        jobs: StoredJobs,
+        applies: ApplyRequests,
+        wake: Callable[[str], Awaitable[None]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._time = time
+        self._jobs = jobs
+        self._applies = applies
+        self._wake = wake
+        self._now = now
+
+    async def explained(self, result: AnalysisResult) -> AnalysisResult:
+        """Returns the result with a warning for each change that is not applied, or waits, by its rule."""
+        facts = await self._ready()
+        warnings = [
+            warning for made in _changes(result) if (warning := self._warning(made, facts)) is not None
+        ]
+        return msgspec.structs.replace(result, warnings=(*result.warnings, *warnings))
+
+    async def apply(self, job_id: str, requester: str | None) -> tuple[str, ...]:
+        """Makes a job for each recommendation of a finished analysis that policy does not deny."""
+        job = await self._jobs.get_job(job_id)
+        if job is None:
+            return ()
+        facts = await self._ready()
+        made_jobs = []
+        for made in job.recommendations:
+            if made.no_change_needed or self._decision(made, facts).outcome == "denied":
+                continue
+            try:
+                made_jobs.append(await self._create(made, job_id, requester))
+            except PerfoptError as error:
+                _log.warning("auto_apply_failed", job_id=job_id, reason=str(error))
+        return tuple(made_jobs)
+
+    async def _ready(self) -> ApplyFacts:
+        await self._time.refresh(self._now())
+        return await self._applies.facts()
+
+    async def _create(self, made: OptimizationRecommendation, job_id: str, requester: str | None) -> str:
+        source = await self._jobs.source_of(made.recommendation_id)
+        order = order_of(made, _CANARY, self._settings, automatic=True, source=source)
+        new = new_apply(order, made, job_id, requester=requester, reason="auto_apply")
+        # The same analysis, finished twice, is applied once.
+        key = f"auto:{made.recommendation_id}"
+        created = await self._applies.create_apply(new, idempotency_key=key, body_hash=key)
+        await self._wake(created.job.job_id)
+        return created.job.job_id
+
+    def _decision(self, made: OptimizationRecommendation, facts: ApplyFacts) -> Decision:
+        try:
+            order = order_of(made, _CANARY, self._settings, automatic=True)
+        except ConflictError as error:
+            return Decision(outcome="denied", rule=error.code, reason=error.message)
+        proposed = proposed_change(order, before=order.expected)
+        return decide(proposed, facts, self._settings, self._time(self._now()))
+
+    def _warning(self, made: OptimizationRecommendation, facts: ApplyFacts) -> AnalysisWarning | None:
+        decision = self._decision(made, facts)
+        if decision.outcome == "allowed":
+            return None
+        code = {"denied": "not_applied", "approval": "approval_required", "deferred": "applied_later"}
+        what = {"denied": "is not applied", "approval": "needs approval", "deferred": "is applied later"}
+        message = (
+            f"{made.optimization_type.value} {what[decision.outcome]}: {decision.rule}: {decision.reason}"
+        )
+        return AnalysisWarning(code=code[decision.outcome], message=message)
+
+
+def _changes(result: AnalysisResult) -> Sequence[OptimizationRecommendation]:
+    return [made for made in result.recommendations if not made.no_change_needed]
