@@ -35,7 +35,6 @@ class ScriptedVerifier:
         self.missing = []
         self.peaks = {"app": 100 * 2**20}
         self.errors = []
-        self.budget = None
         self.looks = 0
 
     async def look(self, change, canary_pods, since, until):
@@ -51,9 +50,6 @@ class ScriptedVerifier:
 
     async def memory_peaks(self, target):
         return self.peaks
-
-    async def error_budget(self, target):
-        return self.budget
 
 
 class ApplyRun:

@@ -22,10 +22,8 @@ _AS_EXPORT = "Apply it in Git: mode export gives the manifests."
 async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
     """Refuses what is outdated, moved, owned by somebody else, or refused by the cluster."""
     state, order, now = context.state, context.order, context.now
-    if order.valid_until is not None and order.valid_until <= now and not order.force:
-        return fail(state, JobError(code="expired", message="The recommendation is no longer valid."), now)
     view = await tools.cluster.read(order.whole.target)
-    problem = _moved(view, order) or _owned(view, order)
+    problem = _expired(context) or _moved(view, order) or _owned(view, order)
     if problem is not None:
         return fail(state, problem, now)
     findings = await tools.cluster.preflight(context.change)
@@ -38,6 +36,13 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
         return go(state, "snapshot", now)
     notes = [note(now, "preflight", finding.code, finding.message) for finding in findings]
     return go(state, "snapshot", now, *notes, note(now, "preflight", "passed", "Preflight passed."))
+
+
+def _expired(context: StepContext) -> JobError | None:
+    until = context.order.valid_until
+    if until is None or until > context.now or context.order.force:
+        return None
+    return JobError(code="expired", message="The recommendation is no longer valid.", remedy="Analyse again.")
 
 
 def _moved(view: WorkloadView, order: ApplyOrder) -> JobError | None:
@@ -93,6 +98,9 @@ async def snapshot(tools: ApplyTools, context: StepContext) -> Progress:
 async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
     """Goes on where policy and gates allow it, waits where they defer it, and ends where they deny it."""
     state, now = context.state, context.now
+    expired = _expired(context)
+    if expired is not None:
+        return fail(state, expired, now)
     view = await tools.cluster.read(context.change.target)
     proposed = await tools.gates.proposed(context.claim, context.order, view)
     decision = await tools.gates.decide(proposed, context.order, view, now)

@@ -60,7 +60,6 @@ class Gates:
             before=view.fields,
             job_id=claim.job_id,
             rescue=is_rescue(view, order),
-            error_budget_left=await self._verifier.error_budget(target),
             requester=claim.requester,
             approvals=claim.approvals,
             frozen=await self._cluster.frozen(target.namespace),

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec.structs import replace
 
-from perfopt.errors import PerfoptError, SourceError
+from perfopt.errors import NoDataError, PerfoptError, SourceError
 from perfopt_api.apply.before import dry_run, next_stage, pass_gates, preflight, snapshot
 from perfopt_api.apply.changing import canary, rest
 from perfopt_api.apply.cluster import (
@@ -38,7 +38,7 @@ _STEPS: Mapping[Step, Callable[[ApplyTools, StepContext], Awaitable[Progress]]] 
     "verify": verify,
 }
 _REFUSED = (WorkloadGoneError, ChangeRefusedError, FieldConflictError)
-_UNAVAILABLE = (ClusterUnavailableError, SourceError)
+_UNAVAILABLE = (ClusterUnavailableError, SourceError, NoDataError)
 
 
 class ApplyMachine:

@@ -35,7 +35,6 @@ def order_of(
     settings: PolicySettings,
     *,
     automatic: bool = False,
-    source: str | None = None,
 ) -> ApplyOrder:
     """Returns what is to be done to apply a recommendation.
 
@@ -44,7 +43,6 @@ def order_of(
         wish: mode, force and how long to watch; of `direct` or `canary`.
         settings: the policy, for the largest step.
         automatic: nobody asked for it but the policy.
-        source: the metric source that made it.
 
     Raises:
         ConflictError: it changes nothing, or something that only a person can change.
@@ -80,7 +78,6 @@ def order_of(
             f"{rule.pack}/{rule.rule}" for rule in made.rules if rule.action == "require_approval"
         ),
         heap_containers=made.heap_containers,
-        source=source,
     )
 
 

@@ -52,7 +52,6 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
         approval_rules: which rules, with their reasons.
         heap_containers: containers with a heap of their own (JVM, Node, Python): their memory is lowered
             only together with the heap, and not while they run.
-        source: name of the metric source that verifies it; None is the default one.
     """
 
     stages: tuple[WorkloadChange, ...]
@@ -72,7 +71,6 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
     requires_approval: bool = False
     approval_rules: tuple[str, ...] = ()
     heap_containers: tuple[str, ...] = ()
-    source: str | None = None
 
     @property
     def whole(self) -> WorkloadChange:

@@ -74,6 +74,3 @@ class Verifier(Protocol):
 
         A container that is missing is not known: its memory is not lowered.
         """
-
-    async def error_budget(self, target: WorkloadTarget) -> float | None:
-        """Returns the share of the service's error budget that is left; None where it has no objective."""

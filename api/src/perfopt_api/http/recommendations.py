@@ -128,8 +128,7 @@ async def _apply(
     """Stores the job that changes the cluster, and wakes a worker."""
     refuse_outdated(wish, made, ports.now())
     check_key(key)
-    source = await ports.store.source_of(made.recommendation_id)
-    order = order_of(made, wish, ports.policy, source=source)
+    order = order_of(made, wish, ports.policy)
     new = new_apply(order, made, parent.job_id, requester=request.scope.get("user"), reason=wish.reason)
     digest = hashlib.sha256(msgspec.json.encode((made.recommendation_id, wish))).hexdigest()
     with idempotency_conflicts(key):

@@ -8,16 +8,21 @@ from nats.aio.msg import Msg
 
 from perfopt.config import Config
 from perfopt_api.apply import executor
+from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.context import ApplyTools
-from perfopt_api.apply.executor import ApplyExecutor, OpenSource, can_apply
+from perfopt_api.apply.executor import can_apply
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.apply.runner import ApplyRunner, utc_now
+from perfopt_api.apply.verification.settings import SECTION, VerificationSettings
+from perfopt_api.apply.verification.source import SourceVerifier
+from perfopt_api.apply.verifier import Verifier
 from perfopt_api.backends import ServiceBackends
 from perfopt_api.events.nats import JOB_SUBJECT
 from perfopt_api.jobs.autoapply import AutoApplier
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
+from perfopt_api.jobs.outcomes import OpenSource
 from perfopt_api.policy.settings import PolicySettings, policy_settings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
@@ -29,18 +34,21 @@ class Applying:
     """What a worker makes changes with.
 
     Args:
-        executor: the cluster, and what judges changes.
+        cluster: where changes are made.
+        verifier: judges them.
         settings: the policy.
         now: the clock.
     """
 
     def __init__(
         self,
-        executor: ApplyExecutor,
+        cluster: Cluster,
+        verifier: Verifier,
         settings: PolicySettings,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._executor = executor
+        self._cluster = cluster
+        self._verifier = verifier
         self._settings = settings
         self._now = now
         self._time = PolicyTime(settings, now())
@@ -56,9 +64,8 @@ class Applying:
             relay: has the events go out.
         """
         store = PostgresApplies(backends.database, base_url=settings.base_url)
-        cluster, verifier = self._executor.cluster, self._executor.verifier
-        gates = Gates(cluster, verifier, self._settings, store.facts, self._time)
-        machine = ApplyMachine(ApplyTools(cluster, verifier, gates, self._settings))
+        gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
+        machine = ApplyMachine(ApplyTools(self._cluster, self._verifier, gates, self._settings))
         announcements = FinishedJobs(backends.nats)
 
         subscribed = False
@@ -107,5 +114,12 @@ async def open_applying(config: Config, source: OpenSource) -> AsyncIterator[App
         yield None
         return
     assert executor.OPENER is not None, "can_apply says so"
-    async with executor.OPENER(config, source) as opened:
-        yield Applying(opened, policy_settings(config))
+    settings = policy_settings(config)
+    verifier = SourceVerifier(
+        await source(settings.cluster),
+        config.section(SECTION, VerificationSettings),
+        canary_minutes=settings.observe_minutes,
+        after_minutes=settings.verify_minutes,
+    )
+    async with executor.OPENER(config) as cluster:
+        yield Applying(cluster, verifier, settings)

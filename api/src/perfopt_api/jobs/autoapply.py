@@ -28,9 +28,6 @@ class StoredJobs(Protocol):
     async def get_job(self, job_id: str) -> OptimizationJob | None:
         """Returns a job with its recommendations, or None."""
 
-    async def source_of(self, recommendation_id: str) -> str | None:
-        """Returns the metric source of a recommendation."""
-
 
 class AutoApplier:
     """Decides what of an analysis is applied without anybody asking, and has it applied.
@@ -89,8 +86,7 @@ class AutoApplier:
         return await self._applies.facts()
 
     async def _create(self, made: OptimizationRecommendation, job_id: str, requester: str | None) -> str:
-        source = await self._jobs.source_of(made.recommendation_id)
-        order = order_of(made, _CANARY, self._settings, automatic=True, source=source)
+        order = order_of(made, _CANARY, self._settings, automatic=True)
         new = new_apply(order, made, job_id, requester=requester, reason="auto_apply")
         # The same analysis, finished twice, is applied once.
         key = f"auto:{made.recommendation_id}"

@@ -177,17 +177,6 @@ def _outside_sessions(
     return None
 
 
-def _budget_left(
-    change: ProposedChange, _: ApplyFacts, settings: PolicySettings, clock: PolicyClock
-) -> Decision | None:
-    left = change.error_budget_left
-    if left is None or left >= settings.error_budget_floor:
-        return None
-    floor = settings.error_budget_floor
-    reason = f"{left:.0%} of the error budget is left, and {floor:.0%} must be."
-    return deferred("policy.error_budget_floor", reason, clock.now + _LOOK_AGAIN)
-
-
 def _history(
     change: ProposedChange, facts: ApplyFacts, settings: PolicySettings, clock: PolicyClock
 ) -> Iterator[Decision | None]:
@@ -213,7 +202,7 @@ ADVICE_RULES: tuple[Rule, ...] = (
     _approved,
 )
 """What the change itself must be."""
-TIME_RULES: tuple[Rule, ...] = (_in_window, _in_rule_window, _outside_sessions, _budget_left)
+TIME_RULES: tuple[Rule, ...] = (_in_window, _in_rule_window, _outside_sessions)
 """When it may begin; what rescues pods that are down need not wait."""
 SAFETY_RULES: tuple[Rule, ...] = (_not_frozen, _by_history)
 """What holds for every change."""

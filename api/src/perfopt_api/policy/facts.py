@@ -20,7 +20,6 @@ class ProposedChange(msgspec.Struct, frozen=True, kw_only=True):
         workload: `[cluster/]namespace/kind/name`.
         before, after: by path, the values it changes, as the port to a cluster names them.
         rescue: every changed pod is down already, and the change only raises.
-        error_budget_left: share of the service's error budget; None is unknown.
         requester: who asked for it; None is nobody known.
         approvals: who approved it.
         frozen: why the cluster itself holds changes back (an annotation or a ConfigMap); None where not.
@@ -43,7 +42,6 @@ class ProposedChange(msgspec.Struct, frozen=True, kw_only=True):
     requires_approval: bool = False
     approval_rules: tuple[str, ...] = ()
     allowed_windows: tuple[TimeWindow, ...] = ()
-    error_budget_left: float | None = None
     requester: str | None = None
     approvals: tuple[str, ...] = ()
     frozen: str | None = None

@@ -110,8 +110,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Attributes:
         apply: `off` changes nothing; `manual` applies what somebody asks for; `auto` also what an analysis
             with `auto_apply: true` recommends and the settings below allow.
-        cluster: name of the metric source whose Kubernetes API changes are made in; unset is the default
-            source.
+        cluster: name of the metric source whose cluster is changed, and by whose series changes are verified;
+            unset is the default source.
         confidence_floor: a recommendation of less confidence is not applied.
         auto_classes: service classes that are changed without anybody asking.
         auto_types: types of recommendations that are applied without anybody asking.
@@ -127,8 +127,6 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_per_hour: changes that begin within an hour of the clock, in one cluster.
         max_per_hour_namespace: changes that begin within an hour, in one namespace.
         ramp_minutes: after a worker starts, the time over which max_in_flight grows from 1.
-        error_budget_floor: no change begins for a service with less of its error budget left, as a share;
-            a service without a known budget is not held back.
         cooldown_minutes: after a change of a workload, before the next begins; doubled for each rollback or
             failure in a row.
         breaker_failures: so many rollbacks within breaker_hours in a namespace, or of a strategy's version,
@@ -169,7 +167,6 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_per_hour: Annotated[int, Meta(ge=1, le=100_000)] = 30
     max_per_hour_namespace: Annotated[int, Meta(ge=1, le=100_000)] = 10
     ramp_minutes: Minutes = 30.0
-    error_budget_floor: Share = 0.25
     cooldown_minutes: Minutes = 60.0
     breaker_failures: Annotated[int, Meta(ge=1, le=1000)] = 3
     breaker_hours: Annotated[float, Meta(gt=0, le=336)] = 24.0
