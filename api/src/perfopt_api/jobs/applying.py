@@ -21,6 +21,7 @@ from perfopt_api.apply.verifier import Verifier
 from perfopt_api.backends import ServiceBackends
 from perfopt_api.events.nats import JOB_SUBJECT
 from perfopt_api.jobs.autoapply import AutoApplier
+from perfopt_api.jobs.demotion import StrategyDemotion
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
 from perfopt_api.jobs.outcomes import OpenSource
 from perfopt_api.policy.settings import PolicySettings, policy_settings
@@ -28,6 +29,7 @@ from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.realised import PostgresRealised
 
 
 class Applying:
@@ -89,6 +91,11 @@ class Applying:
             store, machine, finished, lease_seconds=settings.lease_seconds, now=self._now, prepare=prepare
         )
         return runner
+
+    def demotion(self, backends: ServiceBackends, settings: ServiceSettings) -> StrategyDemotion:
+        """Returns what makes strategies advice only."""
+        store = PostgresRealised(backends.database, base_url=settings.base_url)
+        return StrategyDemotion(store, self._settings, pause_seconds=settings.outcome_poll_seconds)
 
     def auto(self, backends: ServiceBackends, settings: ServiceSettings) -> AutoApplier:
         """Returns what applies analyses with `auto_apply`."""

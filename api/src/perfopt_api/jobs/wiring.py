@@ -137,7 +137,8 @@ async def serve_jobs(
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying)
         runner = None if applying is None else applying.runner(backends, settings, relay.wake)
-        runners = () if runner is None else (runner,)
+        demotion = () if applying is None else (applying.demotion(backends, settings),)
+        runners = () if runner is None else (runner, *demotion)
         supervisor = TaskSupervisor((relay, sweeper, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):

@@ -9,6 +9,7 @@ from sqlalchemy.types import String
 from perfopt.domain.accuracy import DEFINITION, ReplayedAccuracy
 from perfopt.domain.enums import OptimizationType
 from perfopt_api.store.database import Database
+from perfopt_api.store.realised import PostgresRealised
 
 _QUERY = text("""
 WITH current AS (
@@ -78,6 +79,7 @@ async def replayed_accuracy(
     async with database.transaction() as connection:
         replayed = (await connection.execute(_QUERY, asked)).mappings().all()
         recorded = (await connection.execute(_RECORDED, asked)).mappings().all()
+    applied = await PostgresRealised(database).applied_accuracy(service_name)
     by_type = {row["optimization_type"]: _rounded(dict(row)) for row in recorded}
     return tuple(
         msgspec.convert(
@@ -85,6 +87,7 @@ async def replayed_accuracy(
             | {
                 "definition": DEFINITION,
                 "recorded": by_type.get(row["optimization_type"]),
+                "applied": [one for one in applied if one.optimization_type == row["optimization_type"]],
             },
             ReplayedAccuracy,
         )

@@ -38,6 +38,32 @@ class RecordedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     memory_waste: float | None
 
 
+class AppliedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """What applied recommendations of one strategy came to, for services of one class.
+
+    Attributes:
+        strategy, version: which strategy, in which version of its plugin.
+        applied, rolled_back: jobs that ended so; what was rolled back counts as inaccurate.
+        scored: rolled back, or held against what came.
+        accuracy: share of the scored ones that were accurate; None without any.
+        confidence: the mean that the scored ones stated.
+        expected_saving, realised_saving: a month, over the scored ones; an inaccurate one saves nothing. None
+            without any, or without prices.
+    """
+
+    optimization_type: OptimizationType
+    strategy: str
+    version: str
+    service_class: str
+    applied: int
+    rolled_back: int
+    scored: int
+    accuracy: float | None
+    confidence: float | None
+    expected_saving: float | None
+    realised_saving: float | None
+
+
 class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence of all current recommendations of one type, taken together.
 
@@ -53,6 +79,7 @@ class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
         cpu_waste, memory_waste: medians over the safe windows.
         definition: of accurate.
         recorded: what recommendations came to, superseded ones too.
+        applied: what those came to that were applied, by strategy and service class.
     """
 
     optimization_type: OptimizationType
@@ -68,3 +95,4 @@ class ReplayedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     memory_waste: float | None
     definition: str
     recorded: RecordedAccuracy | None = None
+    applied: tuple[AppliedAccuracy, ...] = ()
