@@ -78,10 +78,6 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
         {
             "preview": {"summary": "Show what would change", "value": {"mode": "dry_run"}},
             "export": {"summary": "Write manifests", "value": {"mode": "export"}},
-            "canary": {
-                "summary": "Change a few pods, compare them with the others, then change all",
-                "value": {"mode": "canary", "reason": "cheaper at the same latency"},
-            },
         },
     ),
     "rollBackJob": (ChangeReason, False, _WHY),
