@@ -20,3 +20,6 @@ ROLLBACKS_FAILING = Gauge(
     "perfopt_rollbacks_failing",
     "Rollbacks whose last try failed; they are tried for ever. Alert on more than 0 for some minutes.",
 )
+TRANSIENT_PENDING = Gauge(
+    "perfopt_transient_pods_pending", "Pods of transient changes in force that do not run with the size yet."
+)

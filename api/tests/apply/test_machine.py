@@ -410,7 +410,7 @@ async def test_a_rescue_waits_for_no_window_and_no_readiness(cluster, target):
     workload = cluster.workloads[target.key]
     workload.usage = {"app": 1200 * 2**20}
     cluster.advance(1)
-    settings = PolicySettings(apply="auto", exchanges=(), windows=("mon 10:00-11:00",))
+    settings = PolicySettings(apply="auto", exchanges=(), windows=("mon 10:00-11:00",), rescue_anytime=True)
     order = order_of(change_of(target, cpu_request="1", memory_request="2Gi", memory_limit="2Gi"))
     assert await ApplyRun(cluster, order, settings=settings).finish() is APPLIED
     assert all(pod.ready for pod in workload.pods)

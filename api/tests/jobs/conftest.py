@@ -53,9 +53,10 @@ def worker():
     """Runs a worker in this process while the context is open."""
 
     @contextlib.asynccontextmanager
-    async def run(settings, analyse, policy=QUICK, tasks=lambda _: ()):
+    async def run(settings, analyse, policy=QUICK, tasks=lambda _: (), applying=None):
         stop = asyncio.Event()
-        task = asyncio.create_task(serve_jobs(settings, analyse, stop, policy, tasks))
+        serving = serve_jobs(settings, analyse, stop, policy, tasks, applying=applying)
+        task = asyncio.create_task(serving)
         try:
             yield task
         finally:

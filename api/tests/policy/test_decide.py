@@ -141,9 +141,11 @@ def test_windows_of_rules_are_waited_for_and_end():
     assert said({"allowed_windows": over})[:2] == ("denied", "rules.allowed_windows")
 
 
-def test_a_rescue_waits_for_no_time_but_for_a_freeze():
+def test_a_rescue_waits_for_no_time_where_policy_says_so_but_for_a_freeze():
     rescue = {"rescue": True, "after": {"containers.app.cpu_request": "2"}}
-    assert said(rescue, settings={"windows": ("sat 10:00-11:00",)})[0] == "allowed"
+    closed = {"windows": ("sat 10:00-11:00",)}
+    assert said(rescue, settings=closed)[0] == "deferred"
+    assert said(rescue, settings=closed | {"rescue_anytime": True})[0] == "allowed"
     frozen = ApplyFacts(freezes=(Freeze(scope="*", reason="x"),))
     assert said(rescue, frozen)[0] == "deferred"
 

@@ -15,6 +15,7 @@ from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.apply.runner import ApplyRunner, utc_now
+from perfopt_api.apply.upkeep import TransientUpkeep
 from perfopt_api.apply.verification.settings import SECTION, VerificationSettings
 from perfopt_api.apply.verification.source import SourceVerifier
 from perfopt_api.apply.verifier import Verifier
@@ -91,6 +92,10 @@ class Applying:
             store, machine, finished, lease_seconds=settings.lease_seconds, now=self._now, prepare=prepare
         )
         return runner
+
+    def upkeep(self, backends: ServiceBackends) -> TransientUpkeep:
+        """Returns what keeps transient changes in force."""
+        return TransientUpkeep(PostgresApplies(backends.database), self._cluster)
 
     def demotion(self, backends: ServiceBackends, settings: ServiceSettings) -> StrategyDemotion:
         """Returns what makes strategies advice only."""

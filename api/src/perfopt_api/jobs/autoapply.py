@@ -65,7 +65,7 @@ class AutoApplier:
         ]
         return msgspec.structs.replace(result, warnings=(*result.warnings, *warnings))
 
-    async def apply(self, job_id: str, requester: str | None) -> tuple[str, ...]:
+    async def apply(self, job_id: str) -> tuple[str, ...]:
         """Makes a job for each recommendation of a finished analysis that policy does not deny."""
         job = await self._jobs.get_job(job_id)
         if job is None:
@@ -76,7 +76,7 @@ class AutoApplier:
             if made.no_change_needed or self._decision(made, facts).outcome == "denied":
                 continue
             try:
-                made_jobs.append(await self._create(made, job_id, requester))
+                made_jobs.append(await self._create(made, job_id))
             except PerfoptError as error:
                 _log.warning("auto_apply_failed", job_id=job_id, reason=str(error))
         return tuple(made_jobs)
@@ -85,9 +85,9 @@ class AutoApplier:
         await self._time.refresh(self._now())
         return await self._applies.facts()
 
-    async def _create(self, made: OptimizationRecommendation, job_id: str, requester: str | None) -> str:
+    async def _create(self, made: OptimizationRecommendation, job_id: str) -> str:
         order = order_of(made, _CANARY, self._settings, automatic=True)
-        new = new_apply(order, made, job_id, requester=requester, reason="auto_apply")
+        new = new_apply(order, made, job_id, requester=None, reason="auto_apply")
         # The same analysis, finished twice, is applied once.
         key = f"auto:{made.recommendation_id}"
         created = await self._applies.create_apply(new, idempotency_key=key, body_hash=key)

@@ -87,6 +87,15 @@ class JobRunner:
         claim = await self._store.claim(owner=uuid4().hex, lease=self._lease, lowest=lowest)
         if claim is None:
             return None
+        outcome = await self._held(claim, working)
+        ended = outcome.again_after is None
+        if ended and self._auto is not None and claim.body.get("auto_apply"):
+            with contextlib.suppress(UnavailableError):  # asked for again with the next analysis
+                await self._auto.apply(claim.job_id)
+        return outcome
+
+    async def _held(self, claim: JobClaim, working: Working) -> JobOutcome:
+        """Works on a job for as long as its lease is held."""
         work = asyncio.create_task(self._work(claim))
         beat = asyncio.create_task(self._keep(claim, working))
         try:
@@ -143,9 +152,6 @@ class JobRunner:
             log.exception("analysis_crashed")
             return await self._retry(claim, _CRASHED)
         outcome = await self._end(claim, result, _nothing_ran(result))
-        if request.auto_apply and self._auto is not None:
-            with contextlib.suppress(UnavailableError):  # asked for again with the next analysis
-                await self._auto.apply(claim.job_id, None)
         log.info(
             "job_finished", seconds=round(time.monotonic() - started, 3), made=len(result.recommendations)
         )

@@ -137,8 +137,9 @@ async def serve_jobs(
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying)
         runner = None if applying is None else applying.runner(backends, settings, relay.wake)
-        demotion = () if applying is None else (applying.demotion(backends, settings),)
-        runners = () if runner is None else (runner, *demotion)
+        runners: tuple[BackgroundTask, ...] = ()
+        if applying is not None and runner is not None:
+            runners = (runner, applying.upkeep(backends), applying.demotion(backends, settings))
         supervisor = TaskSupervisor((relay, sweeper, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):

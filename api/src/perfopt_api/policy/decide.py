@@ -29,7 +29,8 @@ def decide(
         settings: of the policy.
         clock: now, and the sessions of exchanges.
     """
-    rules: tuple[Rule, ...] = (*ADVICE_RULES, *(() if change.rescue else TIME_RULES), *SAFETY_RULES)
+    at_once = change.rescue and settings.rescue_anytime
+    rules: tuple[Rule, ...] = (*ADVICE_RULES, *(() if at_once else TIME_RULES), *SAFETY_RULES)
     found = [decision for rule in rules if (decision := rule(change, facts, settings, clock)) is not None]
     order = ("denied", "approval", "deferred")
     return min(found, key=lambda decision: order.index(decision.outcome), default=ALLOWED)

@@ -140,6 +140,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         observe_minutes: how long a canary is compared with the other pods at most.
         verify_minutes: how long all pods are watched after the change at most.
         settle_minutes: no change begins so soon after a rollout or a fresh image.
+        rescue_anytime: whether a change that only raises, of a workload whose pods are all down, does not
+            wait for windows and sessions.
         extensions: how often an inconclusive verification is given the same time again.
         inconclusive: what follows then: `take_back`, or `hold` until somebody approves or takes it back.
         not_ready_seconds: a changed pod that is not ready for longer has failed.
@@ -177,6 +179,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     observe_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
     verify_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
     settle_minutes: Minutes = 10.0
+    rescue_anytime: bool = False
     extensions: Annotated[int, Meta(ge=0, le=100)] = 1
     inconclusive: Literal["take_back", "hold"] = "take_back"
     not_ready_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0
