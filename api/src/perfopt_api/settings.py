@@ -57,6 +57,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_wait_seconds: the most that `Prefer: wait=N` waits.
         startup_seconds: how long a start waits for PostgreSQL and NATS before it gives up.
         worker_concurrency: jobs that one worker analyses at once; of two and more, one is never a fleet job.
+        worker_class: a worker takes jobs of this class only, so that each class has workers of its own; unset
+            takes all.
         worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
@@ -89,6 +91,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0
     worker_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
+    worker_class: Literal["apply", "interactive", "fleet"] | None = None
     worker_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5

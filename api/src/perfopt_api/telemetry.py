@@ -1,6 +1,13 @@
 """Metrics of the service for Prometheus, beside those of HTTP requests."""
 
-from prometheus_client import Counter, Gauge
+import contextlib
+import time
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from perfopt.domain.enums import DeclineCode
+from perfopt.domain.recommendation import AnalysisResult
 
 BACKGROUND_FAILURES = Counter(
     "perfopt_background_failures",
@@ -23,3 +30,68 @@ ROLLBACKS_FAILING = Gauge(
 TRANSIENT_PENDING = Gauge(
     "perfopt_transient_pods_pending", "Pods of transient changes in force that do not run with the size yet."
 )
+APPLIES_FINISHED = Counter("perfopt_applies_finished", "Apply jobs that ended here, by status.", ("status",))
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+JOBS_WAITING = Gauge("perfopt_jobs_waiting", "Jobs that no worker holds, by class.", ("job_class",))
+JOBS_RUNNING = Gauge("perfopt_jobs_running", "Jobs that a worker holds, by class.", ("job_class",))
+OLDEST_JOB = Gauge(
+    "perfopt_oldest_waiting_job_seconds",
+    "Age of the oldest job held by no worker, by class.",
+    ("job_class",),
+)
+OUTBOX_EVENTS = Gauge("perfopt_outbox_events", "Events that are committed and not yet published.")
+OUTBOX_LAG = Gauge("perfopt_outbox_lag_seconds", "Age of the oldest event that is not yet published.")
+JOBS_FINISHED = Counter(
+    "perfopt_jobs_finished",
+    "Analyses that ended here, by class and status.",
+    ("job_class", "status"),
+)
+JOB_WAIT = Histogram(
+    "perfopt_job_wait_seconds", "From the request to its first claim.", ("job_class",), buckets=_SECONDS
+)
+STAGE = Histogram(
+    "perfopt_analysis_stage_seconds",
+    "Time of an analysis by stage: inventory, fetch, engine, store; total is from claim to commit.",
+    ("stage",),
+    buckets=_SECONDS,
+)
+RECOMMENDATIONS = Counter(
+    "perfopt_recommendations",
+    "Recommendations made, by type, and whether one changes anything.",
+    ("type", "change"),
+)
+CONFIDENCE = Histogram(
+    "perfopt_recommendation_confidence",
+    "Confidence of the recommendations made.",
+    ("type",),
+    buckets=(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1),
+)
+DECLINED = Counter("perfopt_declined", "Types without a recommendation, by reason code.", ("type", "code"))
+PLUGIN_FAILURES = Counter("perfopt_plugin_failures", "Strategies that raised, hung or crashed.", ("plugin",))
+OUTCOMES = Counter(
+    "perfopt_outcomes",
+    "Recommendations whose validity is over: accurate, inaccurate, not_scored.",
+    ("result",),
+)
+
+
+@contextlib.contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Observes the time of a stage of an analysis, whether it succeeds or not."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        STAGE.labels(stage).observe(time.monotonic() - started)
+
+
+def count_result(result: AnalysisResult) -> None:
+    """Counts what an analysis recommended, and what it declined and why."""
+    for made in result.recommendations:
+        kind = made.optimization_type.value
+        RECOMMENDATIONS.labels(kind, "false" if made.no_change_needed else "true").inc()
+        CONFIDENCE.labels(kind).observe(made.expected_improvement.confidence)
+    for declined in result.declined:
+        DECLINED.labels(declined.optimization_type.value, declined.code.value).inc()
+        if declined.code is DeclineCode.STRATEGY_FAILED:
+            PLUGIN_FAILURES.labels(declined.plugin or "unknown").inc()

@@ -4,12 +4,12 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store.mapping import namespace_of
-from perfopt_api.store.port import JobClass
+from perfopt_api.store.port import ALL_CLASSES, JobClass
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import jobs
 from perfopt_api.store.work import PostgresWorkStore
@@ -36,8 +36,8 @@ def ask(store):
     return one
 
 
-async def next_job(work, lowest=JobClass.FLEET):
-    claim = await work.claim(owner="w", lease=LEASE, lowest=lowest)
+async def next_job(work, classes=ALL_CLASSES):
+    claim = await work.claim(owner="w", lease=LEASE, classes=classes)
     return None if claim is None else claim.job_id
 
 
@@ -60,8 +60,26 @@ async def test_a_namespace_with_fewer_running_jobs_goes_first(ask, work):
 async def test_a_reserved_slot_takes_no_fleet_job(ask, work):
     await ask("a", "fleet")
     interactive = await ask("b")
-    assert await next_job(work, JobClass.INTERACTIVE) == interactive
-    assert await next_job(work, JobClass.INTERACTIVE) is None
+    reserved = {JobClass.APPLY, JobClass.INTERACTIVE}
+    assert await next_job(work, reserved) == interactive
+    assert await next_job(work, reserved) is None
+
+
+async def test_a_worker_of_one_class_leaves_the_higher_ones(ask, work):
+    interactive = await ask("a")
+    fleet = await ask("b", "fleet")
+    assert await next_job(work, {JobClass.FLEET}) == fleet
+    assert await next_job(work, {JobClass.FLEET}) is None
+    assert await next_job(work, {JobClass.INTERACTIVE}) == interactive
+
+
+async def test_a_claim_has_its_class_and_its_wait(ask, work, database):
+    await ask("a", "fleet")
+    async with database.transaction() as connection:
+        await connection.execute(update(jobs).values(created_at=func.now() - timedelta(seconds=90)))
+    claim = await work.claim(owner="w", lease=LEASE)
+    assert claim.job_class is JobClass.FLEET
+    assert 90 <= claim.waited_seconds < 100
 
 
 async def test_what_is_to_be_tried_later_is_not_claimed_before(ask, work, database):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -36,8 +37,14 @@ class AnalysisWindow:
     include_predictions: bool
 
 
+Timed = Callable[[str], AbstractContextManager[None]]
+
+
 async def analyze_request(
-    request: PerformanceAnalysisRequest, source: MetricSource, engine: Engine
+    request: PerformanceAnalysisRequest,
+    source: MetricSource,
+    engine: Engine,
+    timed: Timed = lambda _: nullcontext(),
 ) -> AnalysisResult:
     """Answers one request of the contract.
 
@@ -45,6 +52,7 @@ async def analyze_request(
         request: what to analyse; `source` and `auto_apply` in it are the caller's business.
         source: where the metrics are.
         engine: runs the strategies; it blocks, so it runs in a thread.
+        timed: gives a context around each stage: inventory, fetch, engine.
 
     Raises:
         InvalidInputError: a malformed period or validity.
@@ -54,14 +62,24 @@ async def analyze_request(
     """
     period = AnalysisPeriod.parse(request.analysis_period)
     validity = parse_validity(request.validity)
-    end = period.end if period.end is not None else await source.latest()
-    workload = resolve_workload(request.service_name, await source.inventory(end))
+    with timed("inventory"):
+        end = period.end if period.end is not None else await source.latest()
+        workload = resolve_workload(request.service_name, await source.inventory(end))
     types = requested_types(request)
-    question = AnalysisWindow(end - period.length, end, validity, types, request.include_predictions)
-    async for found in source.snapshots([workload], question.start, end, engine.metrics(types)):
-        if isinstance(found, FailedSnapshot):
-            raise found.error
-        return await asyncio.to_thread(_analyze, found, question, engine)
+    window = AnalysisWindow(end - period.length, end, validity, types, request.include_predictions)
+    with timed("fetch"):
+        found = await _first(source, workload, window, engine.metrics(types))
+    if isinstance(found, FailedSnapshot):
+        raise found.error
+    with timed("engine"):
+        return await asyncio.to_thread(_analyze, found, window, engine)
+
+
+async def _first(
+    source: MetricSource, workload: Workload, window: AnalysisWindow, metrics: frozenset[str]
+) -> WorkloadSnapshot | FailedSnapshot:
+    async for found in source.snapshots([workload], window.start, window.end, metrics):
+        return found
     raise NoDataError(f"The source {source.name} gave no answer for {workload.service_name}.")
 
 

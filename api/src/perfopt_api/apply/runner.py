@@ -18,7 +18,7 @@ from perfopt_api.apply.moves import note
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.store.apply_port import ApplyClaim, ApplyEnd, ApplyWork
 from perfopt_api.supervision import BackgroundTask
-from perfopt_api.telemetry import APPLIES_RUNNING, BACKGROUND_FAILURES, ROLLBACKS_FAILING
+from perfopt_api.telemetry import APPLIES_FINISHED, APPLIES_RUNNING, BACKGROUND_FAILURES, ROLLBACKS_FAILING
 
 _CRASH_SECONDS = 30.0
 _SOON = timedelta(seconds=30)
@@ -223,6 +223,7 @@ class ApplyRunner(BackgroundTask):
         )
         if not await self._store.finish_apply(claim, end):
             return False
+        APPLIES_FINISHED.labels(status.value).inc()
         _log.info("apply_ended", job_id=claim.job_id, workload=claim.workload, status=status.value)
         with contextlib.suppress(UnavailableError):  # who waits looks for himself, too
             await self._finished(claim.job_id)

@@ -18,6 +18,7 @@ from perfopt_api.events.message import PREFIXES
 
 REQUEST_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
+_WAKE_UP_SECONDS = 3600.0
 # A relay that comes back within a day may publish what it had published: JetStream still knows the ids.
 _DUPLICATE_WINDOW = 24 * 3600.0
 # Not below quantivista.optimization: who subscribes to all of that hears events, and nothing else.
@@ -172,6 +173,7 @@ def job_stream(name: str, replicas: int) -> StreamConfig:
     """The work queue: one subject for each job, which holds at most one message.
 
     Queueing a job that waits already is therefore refused by the server, and a sweeper may queue at will.
+    Workers of one class listen without taking messages, so what nobody took expires.
     """
     return StreamConfig(
         name=name,
@@ -183,6 +185,7 @@ def job_stream(name: str, replicas: int) -> StreamConfig:
         discard=DiscardPolicy.NEW,
         discard_new_per_subject=True,
         max_msgs_per_subject=1,
+        max_age=_WAKE_UP_SECONDS,
     )
 
 

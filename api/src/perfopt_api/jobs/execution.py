@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from uuid import uuid4
 
 import msgspec
 import structlog
 
+from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, OptimizationRecommendation
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.autoapply import AutoApplier
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.store.port import (
+    ALL_CLASSES,
     DID_NOT_RUN,
     FinishResult,
     JobClaim,
@@ -24,6 +26,7 @@ from perfopt_api.store.port import (
     WorkStore,
     why_not_again,
 )
+from perfopt_api.telemetry import JOB_WAIT, JOBS_FINISHED, STAGE, count_result, timed
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
@@ -71,12 +74,12 @@ class JobRunner:
         self._policy = policy
         self._lease = timedelta(seconds=policy.lease_seconds)
 
-    async def run(self, working: Working, lowest: JobClass = JobClass.FLEET) -> JobOutcome | None:
+    async def run(self, working: Working, classes: Collection[JobClass] = ALL_CLASSES) -> JobOutcome | None:
         """Claims the next job, works on it under the lease, and stores what came of it.
 
         Args:
             working: called now and then while the work goes on.
-            lowest: no job of a lower class is taken.
+            classes: only jobs of these are taken.
 
         Returns:
             None where no job waits.
@@ -84,9 +87,11 @@ class JobRunner:
         Raises:
             UnavailableError: PostgreSQL is not reachable; the job stays as it is.
         """
-        claim = await self._store.claim(owner=uuid4().hex, lease=self._lease, lowest=lowest)
+        claim = await self._store.claim(owner=uuid4().hex, lease=self._lease, classes=classes)
         if claim is None:
             return None
+        if claim.attempt == 1:
+            JOB_WAIT.labels(claim.job_class.name.lower()).observe(claim.waited_seconds)
         outcome = await self._held(claim, working)
         ended = outcome.again_after is None
         if ended and self._auto is not None and claim.body.get("auto_apply"):
@@ -152,6 +157,7 @@ class JobRunner:
             log.exception("analysis_crashed")
             return await self._retry(claim, _CRASHED)
         outcome = await self._end(claim, result, _nothing_ran(result))
+        STAGE.labels("total").observe(time.monotonic() - started)
         log.info(
             "job_finished", seconds=round(time.monotonic() - started, 3), made=len(result.recommendations)
         )
@@ -172,7 +178,8 @@ class JobRunner:
         deadline = time.monotonic() + self._policy.lease_seconds
         while True:
             try:
-                stored = await self._store_end(claim, result, error)
+                with timed("store"):
+                    stored = await self._store_end(claim, result, error)
                 break
             except UnavailableError:
                 if time.monotonic() > deadline:
@@ -183,6 +190,7 @@ class JobRunner:
         if stored is FinishResult.LEASE_LOST:
             return JobOutcome(again_after=self._policy.lease_seconds)
         if stored is FinishResult.DONE:
+            _count(claim, result, error)
             with contextlib.suppress(UnavailableError):  # who waits looks for himself, too
                 await self._finished(claim.job_id)
         return JobOutcome()
@@ -194,6 +202,13 @@ class JobRunner:
             return await self._store.fail_job(claim, error, result)
         assert result is not None, "a job ends with a result or an error"
         return await self._store.finish_job(claim, result)
+
+
+def _count(claim: JobClaim, result: AnalysisResult | None, error: JobError | None) -> None:
+    status = OptimizationStatus.RECOMMENDATIONS_READY if error is None else OptimizationStatus.FAILED
+    JOBS_FINISHED.labels(claim.job_class.name.lower(), status.value).inc()
+    if result is not None:
+        count_result(result)
 
 
 _CRASHED = JobError(

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, NatsConnection, ensure_stream
-from perfopt_api.store.port import JobClass
+from perfopt_api.store.port import ALL_CLASSES
 from perfopt_api.telemetry import SET_ASIDE
 
 CONSUMER = "workers"
@@ -86,7 +86,7 @@ class JetStreamDeliveries:
         ack_wait: seconds after which an unanswered message is delivered again.
     """
 
-    lowest = JobClass.FLEET
+    classes = ALL_CLASSES
 
     def __init__(self, connection: NatsConnection, stream: StreamConfig, ack_wait: float) -> None:
         self._connection = connection

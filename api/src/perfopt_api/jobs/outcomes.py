@@ -20,6 +20,7 @@ from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
 from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, RecommendationOutcome
 from perfopt_api.supervision import BackgroundTask
+from perfopt_api.telemetry import OUTCOMES
 
 _BATCH = 100
 _LEASE = timedelta(minutes=10)
@@ -174,11 +175,18 @@ class OutcomeScorer(BackgroundTask):
 
     async def _write(self, one: _OutcomeClaim, outcome: RecommendationOutcome, owner: str) -> None:
         if await one.store.record(one.due.key, outcome, owner=owner, now=self._now()):
+            OUTCOMES.labels(_result(outcome)).inc()
             _log.info("outcome_recorded", key=one.due.key, status=outcome.status, accurate=outcome.accurate)
 
 
 _UNEXPECTED = "Scoring it stopped on an error that perfopt did not expect; the worker's log has the details."
 _GONE = NoDataError("The workload is not known to the source any more.")
+
+
+def _result(outcome: RecommendationOutcome) -> str:
+    if outcome.status != "scored":
+        return "not_scored"
+    return "accurate" if outcome.accurate else "inaccurate"
 
 
 def _backoff(one: DueOutcome) -> timedelta:

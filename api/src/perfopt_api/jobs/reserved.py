@@ -1,7 +1,8 @@
-"""The wake-ups of a slot that is reserved for jobs that somebody waits for."""
+"""The wake-ups of a slot that is reserved for some classes of jobs."""
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 
 from nats.aio.msg import Msg
 
@@ -16,11 +17,11 @@ class ReservedDeliveries:
 
     Args:
         connection: to NATS.
+        classes: of the jobs that the slot takes.
     """
 
-    lowest = JobClass.INTERACTIVE
-
-    def __init__(self, connection: NatsConnection) -> None:
+    def __init__(self, connection: NatsConnection, classes: Collection[JobClass]) -> None:
+        self.classes = classes
         self._connection = connection
         self._woken = asyncio.Event()
         self._subscribed = False

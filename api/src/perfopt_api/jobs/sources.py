@@ -11,6 +11,7 @@ from perfopt.engine import Engine
 from perfopt.errors import NotFoundError
 from perfopt.sources.base import MetricSource
 from perfopt.sources.factory import open_source
+from perfopt_api.telemetry import timed
 
 
 class SourceAnalyzer:
@@ -33,7 +34,7 @@ class SourceAnalyzer:
         Raises:
             NotFoundError: no source of that name is configured: a request never carries a URL or a path.
         """
-        return await analyze_request(request, await self.source(request.source), self._engine)
+        return await analyze_request(request, await self.source(request.source), self._engine, timed)
 
     async def source(self, name: str | None) -> MetricSource:
         """Returns a configured source, or the default one; it stays open.

@@ -13,9 +13,10 @@ from perfopt.config import Config
 from perfopt.engine import Engine
 from perfopt.sources.factory import services_price_books
 from perfopt_api.backends import ServiceBackends, open_backends
-from perfopt_api.events.nats import event_stream, job_stream
+from perfopt_api.events.nats import NatsConnection, event_stream, job_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.applying import Applying, open_applying
+from perfopt_api.jobs.backlog import BacklogTask
 from perfopt_api.jobs.execution import Analyse, JobRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
@@ -27,10 +28,12 @@ from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.sweeper import JobSweeper
 from perfopt_api.jobs.worker import WakeUpQueue, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
+from perfopt_api.store.backlog import PostgresBacklog
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
+from perfopt_api.store.port import ALL_CLASSES, JobClass
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.supervision import BackgroundTask, TaskSupervisor
@@ -136,11 +139,13 @@ async def serve_jobs(
     pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
         worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying)
-        runner = None if applying is None else applying.runner(backends, settings, relay.wake)
+        makes_changes = settings.worker_class in (None, "apply")
+        runner = applying.runner(backends, settings, relay.wake) if applying and makes_changes else None
         runners: tuple[BackgroundTask, ...] = ()
         if applying is not None and runner is not None:
             runners = (runner, applying.upkeep(backends), applying.demotion(backends, settings))
-        supervisor = TaskSupervisor((relay, sweeper, *runners, *tasks(backends)))
+        backlog = BacklogTask(PostgresBacklog(backends.database))
+        supervisor = TaskSupervisor((relay, sweeper, backlog, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):
             _log.info("worker_ready", concurrency=settings.worker_concurrency)
@@ -162,7 +167,6 @@ def build_worker(
     """Wires the worker, the relay and the sweeper of one process."""
     store = PostgresWorkStore(backends.database, base_url=settings.base_url)
     events = event_stream(settings.event_stream, settings.stream_replicas)
-    waiting = job_stream(settings.job_stream, settings.stream_replicas)
     relay = Relay(PostgresOutbox(backends.database), backends.nats, events)
     announcements = FinishedJobs(backends.nats)
 
@@ -172,13 +176,24 @@ def build_worker(
 
     auto = None if applying is None else applying.auto(backends, settings)
     execution = JobRunner(store, analyse, finished, policy, auto)
-    # Of several slots one never works for the fleet, so that whoever waits is not behind long jobs.
-    reserved = settings.worker_concurrency > 1
-    slots: list[WakeUpQueue] = [
-        JetStreamDeliveries(backends.nats, waiting, policy.lease_seconds)
-        for _ in range(settings.worker_concurrency - reserved)
-    ]
-    if reserved:
-        slots.append(ReservedDeliveries(backends.nats))
+    slots = _slots(backends.nats, settings, policy)
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     return Worker(slots, execution, policy.grace_seconds), relay, JobSweeper(store, queue, policy)
+
+
+def _slots(nats: NatsConnection, settings: ServiceSettings, policy: WorkerPolicy) -> list[WakeUpQueue]:
+    """Returns one end of the queue for each job that runs at once.
+
+    A worker of one class listens beside the queue, which is shared by all; one for changes analyses nothing.
+    Of several slots of any other worker one takes no fleet job, so that whoever waits is not behind long ones.
+    """
+    count = 0 if settings.worker_class == "apply" else settings.worker_concurrency
+    if settings.worker_class is not None:
+        own = frozenset({JobClass[settings.worker_class.upper()]})
+        return [ReservedDeliveries(nats, own) for _ in range(count)]
+    waiting = job_stream(settings.job_stream, settings.stream_replicas)
+    shared = max(1, count - 1)
+    slots: list[WakeUpQueue] = [
+        JetStreamDeliveries(nats, waiting, policy.lease_seconds) for _ in range(shared)
+    ]
+    return slots + [ReservedDeliveries(nats, ALL_CLASSES - {JobClass.FLEET}) for _ in range(count - shared)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Protocol
 
 import structlog
@@ -35,13 +35,11 @@ class WakeUp(Protocol):
 
 
 class WakeUpQueue(Protocol):
-    """The worker's end of the queue.
+    """The worker's end of the queue."""
 
-    Attributes:
-        lowest: no job of a lower class is done for its wake-ups.
-    """
-
-    lowest: JobClass
+    @property
+    def classes(self) -> Collection[JobClass]:
+        """Only jobs of these are done for its wake-ups."""
 
     async def next(self, within: float) -> WakeUp | None:
         """Returns the next message, or None when none came in so many seconds."""
@@ -66,7 +64,8 @@ class Worker:
         tasks = {asyncio.create_task(self._slot(slot, stop)) for slot in self._slots}
         try:
             await stop.wait()
-            await asyncio.wait(tasks, timeout=self._grace_seconds)
+            if tasks:
+                await asyncio.wait(tasks, timeout=self._grace_seconds)
         finally:
             for task in tasks:
                 task.cancel()
@@ -79,7 +78,7 @@ class Worker:
                 delivery = await _unless(stop, deliveries.next(_PULL_SECONDS))
                 reachable = True
                 if delivery is not None:
-                    await self._handle(delivery, deliveries.lowest)
+                    await self._handle(delivery, deliveries.classes)
             except UnavailableError as error:
                 if reachable:
                     _log.warning("queue_unreachable", reason=error.message)
@@ -90,9 +89,9 @@ class Worker:
                 BACKGROUND_FAILURES.labels("queue", "unexpected").inc()
                 await _unless(stop, asyncio.sleep(_CRASH_SECONDS))
 
-    async def _handle(self, delivery: WakeUp, lowest: JobClass) -> None:
+    async def _handle(self, delivery: WakeUp, classes: Collection[JobClass]) -> None:
         try:
-            outcome = await self._execution.run(delivery.working, lowest)
+            outcome = await self._execution.run(delivery.working, classes)
         except asyncio.CancelledError:
             with contextlib.suppress(UnavailableError):
                 await delivery.again(0)

@@ -1,5 +1,6 @@
 """The ports of the store: what the API and the worker need of it, without any SQL."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from enum import Enum, IntEnum
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ class JobClass(IntEnum):
     APPLY = 0
     INTERACTIVE = 1
     FLEET = 2
+
+
+ALL_CLASSES = frozenset(JobClass)
 
 
 class CreatedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +149,8 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
         owner: the token of this claim; no two claims share one.
         attempt: 1 at the first.
         lost: how often a worker that had it was lost.
+        job_class: by what it was claimed.
+        waited_seconds: since it was asked for.
     """
 
     job_id: str
@@ -152,6 +158,8 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     attempt: int
     lost: int = 0
+    job_class: JobClass = JobClass.INTERACTIVE
+    waited_seconds: float = 0.0
 
     @property
     def request(self) -> PerformanceAnalysisRequest:
@@ -205,7 +213,7 @@ class WorkStore(Protocol):
     """What the worker needs. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
     async def claim(
-        self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET
+        self, *, owner: str, lease: timedelta, classes: Collection[JobClass] = ALL_CLASSES
     ) -> JobClaim | None:
         """Takes the lease of the next ANALYZING job that nobody holds, and counts the attempt.
 
@@ -215,7 +223,7 @@ class WorkStore(Protocol):
         Args:
             owner: a token of this claim alone.
             lease: how long it is held.
-            lowest: no job of a lower class is taken.
+            classes: only jobs of these are taken.
         """
 
     async def extend(self, claim: JobClaim, lease: timedelta) -> bool:

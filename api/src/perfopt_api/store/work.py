@@ -1,6 +1,6 @@
 """The store of the worker on PostgreSQL: claims, leases, and finishing a job in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,15 @@ from perfopt_api.events.message import EventMessage, event_message, withdrawal_m
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import recommendation_row
-from perfopt_api.store.port import DID_NOT_RUN, FinishResult, JobClaim, JobClass, JobError, why_not_again
+from perfopt_api.store.port import (
+    ALL_CLASSES,
+    DID_NOT_RUN,
+    FinishResult,
+    JobClaim,
+    JobClass,
+    JobError,
+    why_not_again,
+)
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -46,26 +54,39 @@ class PostgresWorkStore:
         self._base_url = base_url
 
     async def claim(
-        self, *, owner: str, lease: timedelta, lowest: JobClass = JobClass.FLEET
+        self, *, owner: str, lease: timedelta, classes: Collection[JobClass] = ALL_CLASSES
     ) -> JobClaim | None:
         """See WorkStore.claim."""
         statement = (
             update(jobs)
-            .where(jobs.c.job_id == _next_job(lowest))
+            .where(jobs.c.job_id == _next_job(classes))
             .values(
                 lease_owner=owner,
                 lease_expires_at=func.now() + lease,
                 attempts=jobs.c.attempts + 1,
                 lost_leases=_lost(),
             )
-            .returning(jobs.c.job_id, jobs.c.request, jobs.c.attempts, jobs.c.lost_leases)
+            .returning(
+                jobs.c.job_id,
+                jobs.c.request,
+                jobs.c.attempts,
+                jobs.c.lost_leases,
+                jobs.c.priority,
+                func.extract("epoch", func.now() - jobs.c.created_at).label("waited"),
+            )
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
         if row is None:
             return None
         return JobClaim(
-            job_id=row.job_id, body=row.request, owner=owner, attempt=row.attempts, lost=row.lost_leases
+            job_id=row.job_id,
+            body=row.request,
+            owner=owner,
+            attempt=row.attempts,
+            lost=row.lost_leases,
+            job_class=JobClass(row.priority),
+            waited_seconds=float(row.waited),
         )
 
     async def extend(self, claim: JobClaim, lease: timedelta) -> bool:
@@ -280,7 +301,7 @@ def _lost() -> ColumnElement[int]:
     return jobs.c.lost_leases + case((jobs.c.lease_owner.is_not(None), 1), else_=0)
 
 
-def _next_job(lowest: JobClass) -> ScalarSelect[str]:
+def _next_job(classes: Collection[JobClass]) -> ScalarSelect[str]:
     """The job to claim next; one that another worker is claiming just now is passed over."""
     held = and_(jobs.c.status == _ANALYZING, jobs.c.lease_expires_at >= func.now())
     running = (
@@ -296,7 +317,7 @@ def _next_job(lowest: JobClass) -> ScalarSelect[str]:
             jobs.c.status == _ANALYZING,
             _unleased(),
             jobs.c.queued_at <= func.now(),
-            jobs.c.priority <= int(lowest),
+            jobs.c.priority.in_([int(each) for each in classes]),
         )
         .order_by(jobs.c.priority, func.coalesce(running.c.count, 0), jobs.c.created_at, jobs.c.id)
         .limit(1)

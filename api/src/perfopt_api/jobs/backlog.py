@@ -1,0 +1,30 @@
+"""Shows what waits as metrics. Every worker does, so that each scrape has them: take the maximum of them."""
+
+from perfopt_api.store.backlog import PostgresBacklog
+from perfopt_api.supervision import BackgroundTask
+from perfopt_api.telemetry import JOBS_RUNNING, JOBS_WAITING, OLDEST_JOB, OUTBOX_EVENTS, OUTBOX_LAG
+
+
+class BacklogTask(BackgroundTask):
+    """Sets the gauges of the queue and the outbox.
+
+    Args:
+        store: counts.
+    """
+
+    name = "backlog"
+    pause_seconds = 10.0
+
+    def __init__(self, store: PostgresBacklog) -> None:
+        self._store = store
+
+    async def round(self) -> None:
+        """Counts once."""
+        found = await self._store.read()
+        for job_class, backlog in found.jobs.items():
+            label = job_class.name.lower()
+            JOBS_WAITING.labels(label).set(backlog.waiting)
+            JOBS_RUNNING.labels(label).set(backlog.running)
+            OLDEST_JOB.labels(label).set(backlog.oldest_seconds)
+        OUTBOX_EVENTS.set(found.events)
+        OUTBOX_LAG.set(found.lag_seconds)
