@@ -1,0 +1,257 @@
+"""What the chart makes of the matrix: valid for each Kubernetes, restricted, and as the golden files say.
+
+Run this file to write the golden files anew, then look at the difference.
+"""
+
+import copy
+import os
+import re
+
+import kubernetes_validate
+import pytest
+import yaml
+from helm_chart import CASES, CHART, objects, of_kind, render, values_of
+from prometheus_client import REGISTRY
+
+import perfopt_api.telemetry  # noqa: F401  its metrics are registered by the import
+from perfopt.config.loading import load_config
+from perfopt_api.settings import service_settings
+
+helm_python = pytest.importorskip("helm_python", reason="Helm in a wheel is for Linux on x86-64")
+GOLDEN = CHART.parents[1] / "tests/chart/golden"
+VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
+CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "ExternalSecret"}
+ALERTS = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+SELECTING = ("Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "ServiceMonitor")
+HTTP_METRICS = {"perfopt_http_requests_total"}  # registered with the first application
+METRIC = re.compile(r"\bperfopt_[a-z_]+")
+
+
+def names(case):
+    return case.name.removesuffix("-values.yaml")
+
+
+@pytest.fixture(params=CASES, ids=names)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def made(case):
+    return objects(render(values_of(case)))
+
+
+def pods(made):
+    return [
+        each["spec"] if each["kind"] == "Pod" else each["spec"]["template"]["spec"]
+        for each in made
+        if each["kind"] in ("Pod", "Deployment", "StatefulSet", "Job")
+    ]
+
+
+def golden_text(case):
+    return "---\n".join(
+        yaml.safe_dump(each, sort_keys=False, width=110) for each in objects(render(values_of(case)))
+    )
+
+
+def test_the_chart_makes_what_the_golden_file_says(case):
+    assert golden_text(case) == (GOLDEN / f"{names(case)}.yaml").read_text()
+
+
+def test_it_lints_without_a_warning(case):
+    found = helm_python.lint(CHART, values_of(case), namespace="perfopt")
+    assert [each for each in found["messages"] if each["severity"] > 1] == []
+    assert found["errors"] == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_kubernetes_takes_every_object(made, version):
+    for each in made:
+        if each["kind"] not in CUSTOM:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_every_pod_is_restricted(made):
+    for pod in pods(made):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]
+
+
+def test_no_object_is_there_twice_and_each_has_its_labels(made):
+    keys = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in made]
+    assert len(keys) == len(set(keys))
+    assert (
+        len([each for each in made if each["metadata"].get("labels", {}).get("helm.sh/chart")])
+        >= len(made) - 2
+    )
+
+
+def test_every_selector_finds_pods(made):
+    """A Service, budget or policy that selects nothing looks installed and does nothing."""
+    running = of_kind(made, "Deployment", "StatefulSet", "Job").values()
+    labels = [each["spec"]["template"]["metadata"]["labels"] for each in running]
+    for each in made:
+        selector = each.get("spec", {}).get("selector") or each.get("spec", {}).get("podSelector")
+        if each["kind"] in (
+            "Service",
+            "PodDisruptionBudget",
+            "NetworkPolicy",
+            "PodMonitor",
+            "ServiceMonitor",
+        ):
+            wanted = selector if each["kind"] == "Service" else selector.get("matchLabels", {})
+            if each["kind"] == "ServiceMonitor":
+                services = [other["metadata"]["labels"] for other in made if other["kind"] == "Service"]
+                assert any(wanted.items() <= found.items() for found in services)
+            else:
+                assert any(wanted.items() <= found.items() for found in labels), each["metadata"]["name"]
+
+
+def test_every_account_secret_and_configuration_that_a_pod_names_is_made_or_given(case, made):
+    values = values_of(case)
+    there = {(each["kind"], each["metadata"]["name"]) for each in made}
+    given = {values.get(key, {}).get("existingSecret") for key in ("database", "nats")}
+    given |= {each["spec"]["target"]["name"] for each in made if each["kind"] == "ExternalSecret"}
+    for pod in pods(made):
+        account = pod.get("serviceAccountName")
+        assert account in (None, "perfopt") or ("ServiceAccount", account) in there
+        for volume in pod.get("volumes", []):
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in there
+            for source in volume.get("projected", {}).get("sources", []):
+                secret = source["secret"]["name"]
+                assert ("Secret", secret) in there or secret in given
+
+
+def test_the_service_reads_the_configuration_that_is_mounted(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "t" * 20)
+    monkeypatch.setenv("PLATFORM_TOKEN", "p" * 20)
+    text = next(each["data"]["perfopt.yaml"] for each in made if each["metadata"]["name"] == "perfopt-config")
+    secrets = {"database-url": "postgresql://u:p@host/db", "nats-url": "nats://host:4222"}
+    for name, content in secrets.items():
+        (tmp_path / name).write_text(content + "\n")
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(text.replace("/run/secrets/perfopt", str(tmp_path)))
+    for pod in pods(made):
+        for variable in pod["containers"][0].get("env", []):
+            if variable["name"].startswith("PERFOPT_SERVICE__WORKER") or "PROCESSES" in variable["name"]:
+                monkeypatch.setenv(variable["name"], variable["value"])
+    settings = service_settings(load_config(path, os.environ))
+    assert settings.database_url == secrets["database-url"]
+    assert settings.nats_url == secrets["nats-url"]
+    assert (settings.host, settings.port, settings.worker_port) == ("0.0.0.0", 8080, 8081)
+
+
+def test_the_migration_is_a_plain_job_at_first_and_a_hook_before_an_upgrade():
+    values = values_of(CASES[-1])
+
+    def job(**how):
+        return next(each for each in objects(render(values, **how)) if each["kind"] == "Job")
+
+    first, later = job(), job(upgrade=True, revision=7)
+    assert not any(key.startswith("helm.sh/hook") for key in first["metadata"]["annotations"])
+    assert later["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    assert (first["metadata"]["name"], later["metadata"]["name"]) == (
+        "perfopt-migrate-1",
+        "perfopt-migrate-7",
+    )
+    assert later["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "Sync"
+    mounted = later["spec"]["template"]["spec"]["volumes"]
+    assert not any("configMap" in volume for volume in mounted)  # it is the old one before an upgrade
+
+
+def test_a_changed_configuration_starts_new_pods():
+    values = values_of(CASES[-1])
+    other = copy.deepcopy(values) | {"config": {"service": {"retention_days": 90}}}
+
+    def checksums(given):
+        return {
+            each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+            for each in objects(render(given))
+            if each["kind"] == "Deployment"
+        }
+
+    before, after = checksums(values), checksums(other)
+    assert before.keys() == after.keys()
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_replicas_are_left_to_an_autoscaler():
+    made = objects(render(values_of(CHART / "ci/production-values.yaml")))
+    deployments = of_kind(made, "Deployment")
+    assert set(deployments) == {"perfopt-api", "perfopt-worker-interactive", "perfopt-worker-fleet"}
+    assert not any("replicas" in each["spec"] for each in deployments.values())
+
+
+@pytest.mark.parametrize(
+    ("size", "replicas"), [("small", [1, 1, 1]), ("medium", [2, 2, 2]), ("large", [3, 4, 3])]
+)
+def test_the_size_of_the_cluster_sets_what_values_leave_open(size, replicas):
+    values = {**values_of(CHART / "ci/trial-values.yaml"), "clusterSize": size}
+    deployments = of_kind(objects(render(values)), "Deployment")
+    assert [deployments[name]["spec"]["replicas"] for name in sorted(deployments)] == replicas
+
+
+def emitted():
+    found = set(HTTP_METRICS)
+    for metric in REGISTRY.collect():
+        found |= {metric.name, f"{metric.name}_total", f"{metric.name}_bucket"}
+    return found
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_reads_metrics_that_the_service_emits(alert):
+    named = set(METRIC.findall(ALERTS[alert]["expr"]))
+    assert named
+    assert named <= emitted()
+
+
+def test_the_dashboard_and_the_scalers_read_metrics_that_the_service_emits():
+    shown = set(METRIC.findall((CHART / "files/dashboard.json").read_text()))
+    made = objects(render(values_of(CHART / "ci/production-values.yaml")))
+    scalers = of_kind(made, "ScaledObject", "HorizontalPodAutoscaler").values()
+    scaled = {metric for each in scalers for metric in METRIC.findall(str(each["spec"]))}
+    assert len(shown) > 12
+    assert scaled == {"perfopt_jobs_waiting", "perfopt_jobs_running"}
+    assert shown | scaled <= emitted()
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_is_switched_off_alone(alert):
+    values = {**values_of(CHART / "ci/trial-values.yaml")}
+    rule = {"enabled": True, "alerts": {alert: {"enabled": False}}}
+    made = objects(render({**values, "prometheusRule": rule}))
+    rules = next(each for each in made if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
+    assert {each["alert"] for each in rules} == set(ALERTS) - {alert}
+    assert all("$" not in each["expr"] for each in rules)
+
+
+def test_what_values_change_of_an_alert_is_in_the_rule():
+    made = objects(render(values_of(CHART / "ci/production-values.yaml")))
+    rules = next(each for each in made if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
+    late = next(each for each in rules if each["alert"] == "PerfoptFleetLate")
+    assert late["expr"].endswith("> 43200")
+    assert late["for"] == "1h"
+
+
+def test_the_notes_lead_to_a_recommendation_and_say_what_is_missing():
+    notes = render(values_of(CHART / "ci/trial-values.yaml"))["perfopt/templates/NOTES.txt"]
+    assert "/api/v1/optimization/analyze" in notes
+    assert "No metric source is configured" in notes
+    assert "The API is open to everybody" in notes
+    whole = render(values_of(CHART / "ci/production-values.yaml"))["perfopt/templates/NOTES.txt"]
+    assert "No metric source" not in whole
+    assert "open to everybody" not in whole
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for each in CASES:
+        (GOLDEN / f"{names(each)}.yaml").write_text(golden_text(each))
