@@ -185,7 +185,7 @@ def _slots(nats: NatsConnection, settings: ServiceSettings, policy: WorkerPolicy
     """Returns one end of the queue for each job that runs at once.
 
     A worker of one class listens beside the queue, which is shared by all; one for changes analyses nothing.
-    Of several slots of any other worker one takes no fleet job, so that whoever waits is not behind long ones.
+    Of several slots of any other worker one takes no fleet job, so that nobody waits behind long ones.
     """
     count = 0 if settings.worker_class == "apply" else settings.worker_concurrency
     if settings.worker_class is not None:
