@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 
-from litestar import Litestar
+from litestar import Litestar, Router
 
 from perfopt.config import Config
 from perfopt.engine.registry import PluginInfo
@@ -17,8 +17,13 @@ from perfopt_api.policy.settings import policy_settings
 from perfopt_api.scaling.live import LiveDemand, sources_by_minute
 from perfopt_api.settings import service_settings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.web.app import dashboard
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.series import SeriesReader, sources_of
+from perfopt_api.web.view import template_config
 
 POOL_SIZE = 10
 
@@ -41,10 +46,21 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
             poll_seconds=settings.demand_poll_seconds,
             wait_seconds=settings.demand_wait_seconds,
         )
+        series = SeriesReader(sources_of(config))
         try:
-            yield create_app(await _ports(config, backends, live))
+            ports = await _ports(config, backends, live)
+            if settings.ui:
+                yield create_app(ports, pages=_pages(ports, backends, series), templates=template_config())
+            else:
+                yield create_app(ports)
         finally:
+            await series.close()
             await live.close()
+
+
+def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> Router:
+    applies = PostgresApplyRequests(backends.database, base_url=ports.settings.base_url)
+    return dashboard(WebPorts(api=ports, pages=PageStore(backends.database), applies=applies, series=series))
 
 
 async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:

@@ -96,9 +96,16 @@ def _announce(addresses: "ServiceAddresses", config: "Config", data_dir: Path) -
     click.echo(
         f"perfopt is up; stop it with Ctrl-C.\n"
         f"  API             {addresses.api}/api/v1/optimization\n"
+        f"{_dashboard(addresses.api, config)}"
         f"  Documentation   {addresses.api}/docs\n"
         f"  PostgreSQL      {addresses.servers.database_url}\n"
         f"  NATS            {addresses.servers.nats_url}\n"
         f"  Metric sources  {', '.join(config.sources)}\n"
         f"  Data            {data_dir}"
     )
+
+
+def _dashboard(api: str, config: "Config") -> str:
+    from perfopt_api.settings import service_settings
+
+    return f"  Dashboard       {api}/ui\n" if service_settings(config).ui else ""

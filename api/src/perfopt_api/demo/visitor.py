@@ -46,4 +46,5 @@ class DemoClient:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             servers = addresses.servers
-            self._say(f"\nStill up; stop it with Ctrl-C.\n  {servers.database_url}\n  {servers.nats_url}")
+            self._say("\nStill up; stop it with Ctrl-C.")
+            self._say(f"  Dashboard {addresses.api}/ui\n  {servers.database_url}\n  {servers.nats_url}")

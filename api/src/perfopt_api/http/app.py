@@ -7,7 +7,9 @@ from typing import Any
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+from litestar.template import TemplateConfig
 
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError
@@ -42,12 +44,19 @@ _INJECTED = frozenset({"request", "ports", "analysis", "wish", "why", "part"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
-def create_app(ports: ApiPorts, lifespan: Sequence[Lifespan] = ()) -> Litestar:
+def create_app(
+    ports: ApiPorts,
+    lifespan: Sequence[Lifespan] = (),
+    pages: Router | None = None,
+    templates: TemplateConfig[JinjaTemplateEngine] | None = None,
+) -> Litestar:
     """Returns the application.
 
     Args:
         ports: what it works with.
         lifespan: entered before the first request and left after the last.
+        pages: of the dashboard; None leaves it out.
+        templates: that the pages are rendered from.
     """
     rate = ports.settings.requests_per_second
     app = Litestar(
@@ -60,15 +69,22 @@ def create_app(ports: ApiPorts, lifespan: Sequence[Lifespan] = ()) -> Litestar:
             openapi.problem_kind,
             events.event_schema,
             events.asyncapi_json,
-            docs.landing,
+            docs.landing_at("/docs" if pages is None else "/ui"),
+            *([] if pages is None else [pages]),
         ],
+        template_config=templates,
         dependencies={"ports": Provide(lambda: ports, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
         openapi_config=openapi.openapi_config(),
         request_max_body_size=ports.settings.max_body_bytes,
         state=State(
-            {"settings": ports.settings, "stop_waiting": ports.waiter.stop, "buckets": TokenBuckets(rate)}
+            {
+                "settings": ports.settings,
+                "stop_waiting": ports.waiter.stop,
+                "buckets": TokenBuckets(rate),
+                "now": ports.now,
+            }
         ),
         lifespan=list(lifespan),
         logging_config=None,

@@ -74,7 +74,11 @@ def _read(name: str) -> bytes:
     return files("perfopt_api.http").joinpath("static", name).read_bytes()
 
 
-@get("/", include_in_schema=False)
-async def landing() -> Redirect:
-    """Leads a browser to the documentation."""
-    return Redirect("/docs", status_code=307)
+def landing_at(path: str) -> Any:
+    """Returns what leads a browser from the bare address to a page."""
+
+    @get("/", include_in_schema=False)
+    async def landing() -> Redirect:
+        return Redirect(path, status_code=307)
+
+    return landing

@@ -45,7 +45,7 @@ async def readiness(
     request: Request[Any, Any, Any], checks: Checks, failing: Sequence[FieldError] = ()
 ) -> Response[Health | Problem]:
     """Returns 200 where all checks answer and nothing fails, else 503 with each reason."""
-    found = await asyncio.gather(*(_check(name, ping) for name, ping in checks.items()))
+    found = await asyncio.gather(*(failed_check(name, ping) for name, ping in checks.items()))
     down = (*(error for error in found if error is not None), *failing)
     if down:
         detail = " ".join(error.message for error in down)
@@ -53,7 +53,8 @@ async def readiness(
     return Response(Health(status="ready", checks=dict.fromkeys(checks, "ok")))
 
 
-async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> FieldError | None:
+async def failed_check(name: str, ping: Callable[[], Awaitable[None]]) -> FieldError | None:
+    """Returns why a check fails, or does not answer in time; None where it is well."""
     # Not asyncio.timeout: that waits for the cancelled call, and a driver takes seconds to give one up.
     call = asyncio.ensure_future(ping())
     done, _ = await asyncio.wait({call}, timeout=CHECK_SECONDS)

@@ -38,13 +38,10 @@ async def new_job(
     prefer: list[str],
 ) -> Response[OptimizationJob]:
     """Stores a job, wakes a worker, and waits for it where requested."""
-    check_analysis(analysis, ports.config)
-    created = await _create(ports, analysis, key, request.scope.get("user"))
+    created = await start_analysis(ports, analysis, request.scope.get("user"), key)
     job, headers = created.job, {}
     if created.replayed:
         headers["Idempotent-Replayed"] = "true"
-    else:
-        await _enqueue(ports, job.job_id)
     wait = preferred_wait(prefer, timedelta(seconds=ports.settings.max_wait_seconds))
     if wait is not None and job.status is OptimizationStatus.ANALYZING:
         left = wait - timedelta(seconds=seconds_since_arrival(request.scope))
@@ -55,6 +52,17 @@ async def new_job(
         return Response(job, status_code=200, headers=headers)
     headers["Location"] = public_url(request, f"{PREFIX}/jobs/{job.job_id}")
     return Response(job, status_code=202, headers=headers)
+
+
+async def start_analysis(
+    ports: ApiPorts, analysis: PerformanceAnalysisRequest, requester: str | None, key: str | None = None
+) -> CreatedJob:
+    """Stores a job and wakes a worker; with a key that was used before, it returns the job of then."""
+    check_analysis(analysis, ports.config)
+    created = await _create(ports, analysis, key, requester)
+    if not created.replayed:
+        await _enqueue(ports, created.job.job_id)
+    return created
 
 
 def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None:

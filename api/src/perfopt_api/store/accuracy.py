@@ -48,14 +48,14 @@ GROUP BY made.optimization_type, made.recommendations, made.confidence
 ORDER BY made.optimization_type
 """).bindparams(bindparam("service_name", type_=String), bindparam("optimization_type", type_=String))
 _RECORDED = text("""
-SELECT optimization_type,
+SELECT made.optimization_type,
        count(*) FILTER (WHERE status = 'due') AS waiting,
        count(*) FILTER (WHERE status = 'not_scored') AS not_scored,
        count(accurate) AS scored,
        count(*) FILTER (WHERE status = 'scored' AND outcome.applied) AS applied,
        avg(accurate::int)::float AS accuracy,
-       (avg(stated) FILTER (WHERE accurate IS NOT NULL))::float AS confidence,
-       avg((stated - accurate::int) ^ 2)::float AS brier,
+       (avg(made.stated) FILTER (WHERE accurate IS NOT NULL))::float AS confidence,
+       avg((made.stated - accurate::int) ^ 2)::float AS brier,
        avg(cpu_safe::int)::float AS cpu_safe,
        avg(memory_safe::int)::float AS memory_safe,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_waste) FILTER (WHERE cpu_safe) AS cpu_waste,
@@ -65,8 +65,8 @@ JOIN (SELECT recommendation_id, optimization_type, service_name,
              (expected_improvement->>'confidence')::float AS stated
       FROM optimization_recommendations) AS made USING (recommendation_id)
 WHERE (:service_name IS NULL OR replace(service_name, '_', '-') = replace(:service_name, '_', '-'))
-  AND (:optimization_type IS NULL OR optimization_type = :optimization_type)
-GROUP BY optimization_type
+  AND (:optimization_type IS NULL OR made.optimization_type = :optimization_type)
+GROUP BY made.optimization_type
 """).bindparams(bindparam("service_name", type_=String), bindparam("optimization_type", type_=String))
 _DIGITS = 4
 

@@ -54,6 +54,18 @@ def namespace_of(service_name: str) -> str:
     return before[-1] if before else ""
 
 
+def workload_parts(workload: str) -> tuple[str, str, str]:
+    """Returns cluster, namespace and kind of a workload's full name; "" is what it does not state.
+
+    Names of files' series may hold slashes: without a known kind they have no part but the name.
+    """
+    *before, _ = workload.split("/")
+    if not before or before[-1].lower() not in _KINDS:
+        return "", "", ""
+    kind = before.pop()
+    return (before[-2] if len(before) > 1 else "", before[-1] if before else "", kind)
+
+
 def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
     """Returns the columns of a recommendation; fields without a column of their own go into `body`.
 
@@ -69,6 +81,22 @@ def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
     fields = msgspec.to_builtins(made, builtin_types=(type(made.made_at),))
     row = {name: fields.pop(name, None) for name in (*_OWN_COLUMNS, _PREDICTIONS)}
     return row | {"body": fields}
+
+
+def outcome_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the columns of the outcome that a recommendation's row will have: due, with what is stated."""
+    body, improvement = row["body"], row["expected_improvement"]
+    before, after = body["monthly_cost_current"], body["monthly_cost_recommended"]
+    return {
+        "recommendation_id": row["recommendation_id"],
+        "due_at": row["valid_until"],
+        "optimization_type": row["optimization_type"],
+        "strategy": body["plugin"][:100],
+        "service_class": body["service_class"],
+        "stated": improvement["confidence"],
+        "saving": None if before is None or after is None else before - after,
+        "currency": body["currency"][:10],
+    }
 
 
 def recommendation_of(row: RowMapping) -> OptimizationRecommendation:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0011"
 
 metadata = MetaData(
     naming_convention={
@@ -150,6 +150,36 @@ recommendations = Table(
     ),
 )
 
+# The latest analysis of each workload in one narrow row: pages filter, sort and add these up.
+workloads = Table(
+    "workloads",
+    metadata,
+    Column("workload", Text, primary_key=True),
+    Column("service_name", String(100), nullable=False),
+    Column("cluster", Text, nullable=False, server_default=text("''")),
+    Column("namespace", Text, nullable=False, server_default=text("''")),
+    Column("kind", String(32), nullable=False, server_default=text("''")),
+    # What it came to, and what limits it: a rule's name or a code, with the sentence.
+    Column("status", String(20), nullable=False),
+    Column("limit_code", String(100)),
+    Column("limit_reason", Text),
+    Column("changes", Integer, nullable=False, server_default=text("0")),
+    Column("cost_current", Float),
+    Column("cost_recommended", Float),
+    Column("currency", String(10), nullable=False, server_default=text("''")),
+    # The current requests are assumed from the limits: its saving is in no total.
+    Column("assumed", Boolean, nullable=False, server_default=text("false")),
+    Column("confidence", Float),
+    Column("accurate", Integer, nullable=False, server_default=text("0")),
+    Column("scored", Integer, nullable=False, server_default=text("0")),
+    Column("n_effective", Float),
+    Column("owner", String(32), nullable=False, server_default=text("''")),
+    Column("recommendation_id", String(100)),
+    Column("job_id", String(100), nullable=False),
+    Column("analysed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _instant("valid_until"),
+)
+
 outbox = Table(
     "outbox",
     metadata,
@@ -221,6 +251,16 @@ def _key(name: str, of: Column[str]) -> Column[str]:
 
 # What each recommendation came to, and each plan of several.
 outcomes = _outcome("recommendation_outcomes", _key("recommendation_id", recommendations.c.recommendation_id))
+# What was stated, beside what came of it: sums over many rows need not read the wide recommendations.
+for _column in (
+    Column("optimization_type", String(50)),
+    Column("strategy", String(100)),
+    Column("service_class", String(20)),
+    Column("stated", Float),
+    Column("saving", Float),
+    Column("currency", String(10)),
+):
+    outcomes.append_column(_column)
 plan_outcomes = _outcome("plan_outcomes", _key("job_id", jobs.c.job_id))
 
 models = Table(

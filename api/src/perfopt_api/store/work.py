@@ -18,7 +18,7 @@ from perfopt_api.events.material import AnnouncedState, differs_materially
 from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.mapping import recommendation_row
+from perfopt_api.store.mapping import outcome_row, recommendation_row
 from perfopt_api.store.port import (
     ALL_CLASSES,
     DID_NOT_RUN,
@@ -28,6 +28,7 @@ from perfopt_api.store.port import (
     JobError,
     why_not_again,
 )
+from perfopt_api.store.summaries import write_summary
 from perfopt_api.store.tables import (
     counters,
     idempotency_keys,
@@ -120,6 +121,7 @@ class PostgresWorkStore:
                 result = await self._store_recommendations(connection, claim.job_id, result, known)
                 await self._withdraw(connection, claim.job_id, result, known)
                 await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
+                await write_summary(connection, claim.job_id, result)
             return state
 
     async def fail_job(
@@ -130,6 +132,8 @@ class PostgresWorkStore:
             state = await _lock(connection, claim)
             if state is FinishResult.DONE:
                 await _complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
+                if result is not None:
+                    await write_summary(connection, claim.job_id, result, failed=True)
             return state
 
     async def take_stranded(
@@ -186,8 +190,7 @@ class PostgresWorkStore:
         rows, events = self._rows_and_events(job_id, result, known, now)
         await _supersede(connection, known, rows)
         await connection.execute(insert(recommendations).values(rows))
-        due = [{"recommendation_id": row["recommendation_id"], "due_at": row["valid_until"]} for row in rows]
-        await connection.execute(insert(outcomes).values(due))
+        await connection.execute(insert(outcomes).values([outcome_row(row) for row in rows]))
         if result.plan is not None and len(result.plan.steps) > 1:
             until = max(made.valid_until for made in result.recommendations)
             await connection.execute(insert(plan_outcomes).values(job_id=job_id, due_at=until))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from perfopt.config import Config
     from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
     from perfopt.metrics.snapshot import WorkloadSnapshot
-    from perfopt.sources.base import MetricSource
 
 
 @click.command()
@@ -121,28 +120,11 @@ async def _history(
         NotFoundError: the source does not have it.
         SourceError: the source refuses, or has no sample of it.
     """
+    from perfopt.cli.output.series import drawn_history
     from perfopt.sources.factory import open_source
 
     source = open_source(spec, config, services)
     try:
-        return await _read(source, found, period)
+        return await drawn_history(source, found, period)
     finally:
         await source.close()
-
-
-async def _read(source: "MetricSource", found: "AnalysisResult", period: timedelta) -> "WorkloadSnapshot":
-    from perfopt.cli.output.series import DRAWN
-    from perfopt.domain.resolve import resolve_workload
-    from perfopt.errors import NoDataError
-    from perfopt.sources.base import FailedSnapshot
-
-    made_at = found.recommendations[0].made_at
-    end = min(max(one.valid_until for one in found.recommendations), await source.latest())
-    inventory = await source.inventory(end)
-    known = [one for one in inventory if str(one.id) == found.workload]
-    workload = known[0] if known else resolve_workload(found.service_name, inventory)
-    async for item in source.snapshots([workload], made_at - period, max(end, made_at), DRAWN):
-        if isinstance(item, FailedSnapshot):
-            raise item.error
-        return item
-    raise NoDataError(f"The source {source.name} has no sample of {found.service_name}.")

@@ -1,0 +1,278 @@
+"""What pages of the dashboard read, added up and paged by PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
+
+from perfopt_api.store.database import Database
+from perfopt_api.store.tables import applies, audit, demotions, freezes, jobs, recommendations, workloads
+
+PAGE = 50
+EXPIRED = "expired"
+STATUSES = ("change", "approval", "no_change", "abstained", "failed", EXPIRED)
+
+_JOB = ("job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id")
+_TOTALS = text("""
+SELECT currency, assumed, count(*) AS workloads,
+       sum(cost_current) AS before, sum(cost_recommended) AS after
+FROM workloads
+WHERE status IN ('change', 'approval') AND valid_until > now()
+  AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
+GROUP BY currency, assumed ORDER BY assumed, currency
+""")
+_HARM = text("""
+SELECT (SELECT count(*) FROM optimization_jobs
+        WHERE status = 'ROLLED_BACK' AND created_at > now() - interval '30 days') AS rolled_back,
+       count(*) AS scored,
+       count(*) FILTER (WHERE NOT coalesce(cpu_safe, true) OR NOT coalesce(memory_safe, true)) AS unsafe
+FROM recommendation_outcomes
+WHERE status = 'scored' AND applied AND scored_at > now() - interval '30 days'
+""")
+_BROKEN = text("""
+SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at IS NULL
+          AND created_at < now() - interval '1 minute') AS unpublished,
+       (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at IS NOT NULL) AS set_aside,
+       (SELECT count(*) FROM optimization_jobs WHERE status = 'ANALYZING') AS open,
+       (SELECT count(*) FROM optimization_jobs WHERE status = 'FAILED'
+          AND created_at > now() - interval '1 day') AS failed
+""")
+_RECORDED = """
+WITH scored AS (
+  SELECT {group} AS name, currency, stated, accurate, saving, applied
+  FROM recommendation_outcomes
+  WHERE status = 'scored' AND accurate IS NOT NULL AND scored_at > now() - interval '13 weeks'
+)
+SELECT name, currency, count(*) AS scored, count(*) FILTER (WHERE applied) AS applied,
+       avg(accurate::int)::float AS accuracy, avg(stated) AS stated,
+       sum(saving) AS expected, coalesce(sum(saving) FILTER (WHERE accurate), 0) AS realised
+FROM scored GROUP BY name, currency ORDER BY name DESC, currency LIMIT 100
+"""
+_GROUPS = {
+    "strategy": "coalesce(strategy, '')",
+    "service class": "coalesce(service_class, '')",
+    "week": "to_char(date_trunc('week', scored_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')",
+}
+_BINS = text("""
+WITH binned AS (
+  SELECT stated, accurate::int AS hit, ntile(10) OVER (ORDER BY stated) AS bin
+  FROM recommendation_outcomes
+  WHERE status = 'scored' AND accurate IS NOT NULL AND stated IS NOT NULL
+    AND scored_at > now() - interval '13 weeks'
+)
+SELECT count(*) AS scored, avg(stated)::float AS stated, avg(hit)::float AS accuracy
+FROM binned GROUP BY bin ORDER BY bin
+""")
+
+
+class WorkloadFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which workloads a list shows; "" is any.
+
+    Attributes:
+        name: part of the full name.
+        owner: HPA, VPA or KEDA, which sets replicas or requests.
+        status: one of STATUSES.
+        sort: "saving", "name", "confidence" or "analysed".
+        page: from 1 on.
+    """
+
+    name: str = ""
+    cluster: str = ""
+    namespace: str = ""
+    kind: str = ""
+    owner: str = ""
+    status: str = ""
+    sort: str = "saving"
+    page: int = 1
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one page, and how many there are in all."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    total: int
+
+
+class PageStore:
+    """Reads what pages show. Every method raises UnavailableError while PostgreSQL is not reachable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def _rows(self, query: Any, **values: Any) -> tuple[Mapping[str, Any], ...]:
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query, values)).mappings().all()
+        return tuple(dict(row) for row in found)
+
+    async def totals(self) -> tuple[Mapping[str, Any], ...]:
+        """Returns what all changes in force come to a month, by currency and whether it is assumed."""
+        return await self._rows(_TOTALS)
+
+    async def statuses(self) -> dict[str, int]:
+        """Returns how many workloads have each status."""
+        state = _status().label("state")
+        rows = await self._rows(select(state, func.count().label("count")).group_by(state))
+        return {row["state"]: row["count"] for row in rows}
+
+    async def harm(self) -> Mapping[str, Any]:
+        """Returns rollbacks, and unsafe outcomes of applied recommendations, of 30 days."""
+        return (await self._rows(_HARM))[0]
+
+    async def broken(self) -> Mapping[str, Any]:
+        """Returns events that wait or were set aside, open jobs, and analyses that failed within a day."""
+        return (await self._rows(_BROKEN))[0]
+
+    async def workloads(self, wanted: WorkloadFilter, *, limit: int | None = PAGE) -> Listing:
+        """Returns a page of the workloads; with a limit of None, all of them from the first on."""
+        where = _matching(wanted)
+        query = select(*workloads.c, _status().label("state")).where(*where).order_by(*_order(wanted.sort))
+        if limit is not None:
+            query = query.limit(limit).offset((wanted.page - 1) * limit)
+        (count,) = await self._rows(select(func.count().label("total")).select_from(workloads).where(*where))
+        return Listing(rows=await self._rows(query), total=count["total"])
+
+    async def workload(self, name: str) -> Mapping[str, Any] | None:
+        """Returns the row of a workload."""
+        query = select(*workloads.c, _status().label("state")).where(workloads.c.workload == name)
+        return next(iter(await self._rows(query)), None)
+
+    async def choices(self) -> dict[str, tuple[str, ...]]:
+        """Returns the values that the filters of the list take."""
+        found: dict[str, tuple[str, ...]] = {}
+        for column in (workloads.c.cluster, workloads.c.namespace, workloads.c.kind, workloads.c.owner):
+            rows = await self._rows(select(column).where(column != "").distinct().order_by(column).limit(500))
+            found[column.name] = tuple(row[column.name] for row in rows)
+        return found
+
+    async def history(self, service: str, workload: str) -> tuple[Mapping[str, Any], ...]:
+        """Returns the latest recommendations of a workload, superseded ones too."""
+        made = recommendations.c
+        dashed = func.replace(made.service_name, text("'_'"), text("'-'"))
+        query = (
+            select(
+                made.recommendation_id,
+                made.optimization_type,
+                made.description,
+                made.created_at,
+                made.valid_until,
+                made.applied,
+                made.superseded_by,
+                made.withdrawn_at,
+            )
+            .where(dashed == service.replace("_", "-"), made.workload == workload)
+            .order_by(made.created_at.desc(), made.id.desc())
+            .limit(PAGE)
+        )
+        return await self._rows(query)
+
+    async def changes(self, workload: str) -> tuple[Mapping[str, Any], ...]:
+        """Returns the latest jobs that changed a workload, or are about to."""
+        query = (
+            select(applies.c.job_id, applies.c.step, applies.c.started_at, applies.c.ended_at, jobs.c.status)
+            .join(jobs, jobs.c.job_id == applies.c.job_id)
+            .where(applies.c.workload == workload)
+            .order_by(jobs.c.created_at.desc())
+            .limit(PAGE)
+        )
+        return await self._rows(query)
+
+    async def jobs(
+        self, *, status: str = "", page: int = 1, limit: int = PAGE
+    ) -> Sequence[Mapping[str, Any]]:
+        """Returns a page of jobs, newest first, and one more where another page follows."""
+        shown = (
+            "job_id",
+            "service_name",
+            "status",
+            "created_at",
+            "completed_at",
+            "requester",
+            "parent_job_id",
+        )
+        query = select(*(jobs.c[name] for name in shown), jobs.c.error["message"].as_string().label("error"))
+        if status:
+            query = query.where(jobs.c.status == status)
+        newest = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        return await self._rows(newest.limit(limit + 1).offset((page - 1) * limit))
+
+    async def waiting(self) -> tuple[Mapping[str, Any], ...]:
+        """Returns the apply jobs that run or wait."""
+        query = (
+            select(applies.c.job_id, applies.c.workload, applies.c.step, jobs.c.requester, jobs.c.created_at)
+            .join(jobs, jobs.c.job_id == applies.c.job_id)
+            .where(applies.c.ended_at.is_(None))
+            .order_by(jobs.c.created_at)
+            .limit(PAGE)
+        )
+        return await self._rows(query)
+
+    async def freezes(self) -> tuple[Mapping[str, Any], ...]:
+        """Returns the scopes in which nothing new is changed."""
+        return await self._rows(select(freezes).order_by(freezes.c.scope))
+
+    async def audit(
+        self, *, subject: str = "", before: int | None = None, limit: int = PAGE
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Returns audit entries, newest first, with ids under `before`; one more where others follow."""
+        query: Select[Any] = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
+        if subject:
+            query = query.where(audit.c.subject == subject)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        return await self._rows(query)
+
+    async def reliability(self) -> tuple[Mapping[str, Any], ...]:
+        """Returns outcomes of 13 weeks in ten bins of equal size by the confidence stated."""
+        return await self._rows(_BINS)
+
+    async def recorded(self, group: str) -> tuple[Mapping[str, Any], ...]:
+        """Returns outcomes of 13 weeks by "strategy", "service class" or "week"."""
+        return await self._rows(text(_RECORDED.format(group=_GROUPS[group])))
+
+    async def demoted(self) -> tuple[Mapping[str, Any], ...]:
+        """Returns the strategies that are only advice."""
+        return await self._rows(select(demotions).order_by(demotions.c.at.desc()))
+
+    async def source_of_job(self, job_id: str) -> str | None:
+        """Returns the metric source that an analysis read; None is the default one."""
+        query = select(jobs.c.request["source"].as_string().label("source")).where(jobs.c.job_id == job_id)
+        return next((row["source"] for row in await self._rows(query)), None)
+
+
+def _status() -> ColumnElement[str]:
+    over: ColumnElement[bool] = and_(
+        workloads.c.status.in_(("change", "approval", "no_change")), workloads.c.valid_until <= func.now()
+    )
+    return case((over, EXPIRED), else_=workloads.c.status)
+
+
+def _matching(wanted: WorkloadFilter) -> list[ColumnElement[bool]]:
+    where = [
+        workloads.c[name] == value
+        for name in ("cluster", "namespace", "kind", "owner")
+        if (value := getattr(wanted, name))
+    ]
+    if wanted.status:
+        where.append(_status() == wanted.status)
+    if wanted.name:
+        part = wanted.name
+        where.append(
+            or_(
+                workloads.c.workload.icontains(part, autoescape=True),
+                workloads.c.service_name.icontains(part, autoescape=True),
+            )
+        )
+    return where
+
+
+def _order(sort: str) -> tuple[ColumnElement[Any], ...]:
+    saving = workloads.c.cost_current - workloads.c.cost_recommended
+    by_name = workloads.c.workload
+    orders: dict[str, tuple[ColumnElement[Any], ...]] = {
+        "saving": (workloads.c.assumed, saving.desc().nulls_last(), by_name),
+        "name": (by_name,),
+        "confidence": (workloads.c.confidence.desc().nulls_last(), by_name),
+        "analysed": (workloads.c.analysed_at.desc(), by_name),
+    }
+    return orders[sort]

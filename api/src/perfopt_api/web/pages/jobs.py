@@ -1,0 +1,105 @@
+"""Jobs: the list, and one job with its timeline and what a person may do to it."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.response import Redirect
+
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.job import OptimizationJob
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
+from perfopt_api.http.body import require_plain
+from perfopt_api.store.dashboard import PAGE
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.view import csv_answer, page
+
+_COLUMNS = (
+    "job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id", "error",
+)  # fmt: skip
+_CSV_ROWS = 10_000
+_MAX_REASON = 1000
+_OPEN = (OptimizationStatus.ANALYZING, OptimizationStatus.APPLYING)
+
+
+@get("/jobs", include_in_schema=False)
+async def jobs(
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    status: FromQuery[str] = "",
+    number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
+    form: Annotated[Literal["html", "csv"], QueryParameter(name="format")] = "html",
+) -> Response[Any]:
+    """Lists jobs, newest first."""
+    if status and status not in tuple(OptimizationStatus):
+        raise InvalidInputError(f"There is no status {status!r}.", field="status", remedy="Choose one.")
+    if form == "csv":
+        return csv_answer("jobs", await web.pages.jobs(status=status, limit=_CSV_ROWS), _COLUMNS)
+    rows = await web.pages.jobs(status=status, page=number)
+    return page(
+        request,
+        "jobs.html",
+        rows=rows[:PAGE],
+        more=len(rows) > PAGE,
+        number=number,
+        status=status,
+        statuses=tuple(OptimizationStatus),
+    )
+
+
+@get("/jobs/{job_id:str}", include_in_schema=False)
+async def job(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], job_id: FromPath[str]
+) -> Response[Any]:
+    """Shows a job: what it made or applies, and its timeline."""
+    found = await _job(web, job_id)
+    return page(request, "job.html", **await _context(web, found))
+
+
+@get("/jobs/{job_id:str}/timeline", include_in_schema=False)
+async def timeline(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], job_id: FromPath[str]
+) -> Response[Any]:
+    """Returns the part of the page that changes while the job runs."""
+    return page(request, "timeline.html", **await _context(web, await _job(web, job_id)))
+
+
+@post("/jobs/{job_id:str}/{wish:str}", status_code=303, include_in_schema=False)
+async def act(
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    job_id: FromPath[str],
+    wish: FromPath[str],
+) -> Redirect:
+    """Approves a change, stops it, or rolls it back."""
+    require_plain(job_id, "job_id")
+    form = await request.form()
+    reason = str(form.get("reason", "")).strip()[:_MAX_REASON] or None
+    principal = request.scope.get("user")
+    if wish == "approve":
+        if principal is None:
+            raise ConflictError(
+                "Nobody is signed in, so nobody can approve.", remedy="Configure service.api_keys."
+            )
+        await web.applies.approve(job_id, principal=principal, reason=reason)
+    elif wish in ("cancel", "rollback"):
+        await web.applies.ask(
+            job_id, "cancel" if wish == "cancel" else "rollback", principal=principal, reason=reason
+        )
+    else:
+        raise InvalidInputError(f"There is no action {wish!r}.", remedy="Use approve, cancel or rollback.")
+    return Redirect(f"/ui/jobs/{job_id}", status_code=303)
+
+
+async def _context(web: WebPorts, found: OptimizationJob) -> dict[str, Any]:
+    entries = await web.applies.timeline(found.job_id) if found.parent_job_id is not None else None
+    return {"job": found, "entries": entries, "running": found.status in _OPEN}
+
+
+async def _job(web: WebPorts, job_id: str) -> OptimizationJob:
+    require_plain(job_id, "job_id")
+    found = await web.api.store.get_job(job_id)
+    if found is None:
+        raise NotFoundError(f"There is no job {job_id!r}.", remedy="Choose one from the list.")
+    return found

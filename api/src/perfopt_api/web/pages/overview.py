@@ -1,0 +1,61 @@
+"""Overview: savings, harm, what waits, what is broken, freezes."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.response import Redirect
+
+from perfopt.errors import InvalidInputError
+from perfopt_api.store.apply_port import EVERYTHING, Freeze
+from perfopt_api.store.dashboard import WorkloadFilter
+from perfopt_api.web.pages.health import failing
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.view import page
+
+_TOP = 10
+_MAX_TEXT = 1000
+
+
+@get("", include_in_schema=False)
+async def overview(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Response[Any]:
+    """Shows what all workloads come to, and what to look at first."""
+    pages = web.pages
+    statuses = await pages.statuses()
+    if not statuses:
+        return page(request, "empty.html", sources=tuple(web.api.config.sources))
+    top = await pages.workloads(WorkloadFilter(status="change"), limit=_TOP)
+    return page(
+        request,
+        "overview.html",
+        statuses=statuses,
+        totals=await pages.totals(),
+        weeks=await pages.recorded("week"),
+        harm=await pages.harm(),
+        broken=await pages.broken(),
+        failing=await failing(web.api.checks),
+        waiting=await pages.waiting(),
+        freezes=await pages.freezes(),
+        top=top.rows,
+    )
+
+
+@post("/freeze", status_code=303, include_in_schema=False)
+async def freeze(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
+    """Freezes a scope: no new change is made within it."""
+    form = await request.form()
+    scope, reason = (str(form.get(name, "")).strip()[:_MAX_TEXT] for name in ("scope", "reason"))
+    if not reason:
+        raise InvalidInputError("A freeze needs a reason.", field="reason", remedy="State why.")
+    principal = request.scope.get("user")
+    await web.applies.set_freeze(Freeze(scope=scope or EVERYTHING, reason=reason, principal=principal))
+    return Redirect("/ui", status_code=303)
+
+
+@post("/unfreeze", status_code=303, include_in_schema=False)
+async def unfreeze(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
+    """Lifts the freeze of a scope."""
+    form = await request.form()
+    principal = request.scope.get("user")
+    await web.applies.lift_freeze(str(form.get("scope", "")), principal=principal, reason=None)
+    return Redirect("/ui", status_code=303)

@@ -1,0 +1,112 @@
+"""A recommendation with all its evidence, and what applying it would change."""
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from markupsafe import Markup
+
+from perfopt.cli.output.details import recommendation_lines
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
+from perfopt.errors import ConflictError, NotFoundError
+from perfopt.report.changes import backtested, service_changes
+from perfopt_api.apply.export import export
+from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.http.body import require_plain
+from perfopt_api.web.charts import frontier
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.view import csv_answer, page
+
+_WINDOWS = (
+    "made_at", "scored_until", "outcome", "accurate", "cpu_safe", "memory_safe", "cpu_waste", "memory_waste",
+    "claim_kept", "reason",
+)  # fmt: skip
+
+
+@get("/recommendations/{recommendation_id:str}", include_in_schema=False)
+async def recommendation(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Response[Any]:
+    """Shows why the numbers are what they are."""
+    made, job = await _found(web, recommendation_id)
+    alone = AnalysisResult(
+        service_name=made.service_name,
+        workload=made.workload,
+        recommendations=(made,),
+        declined=(),
+        warnings=(),
+    )
+    accurate, scored = backtested(made.evidence)
+    artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
+    return page(
+        request,
+        "recommendation.html",
+        made=made,
+        lines=tuple(recommendation_lines(made))[1:],
+        found=service_changes([alone]),
+        accurate=accurate,
+        scored=scored,
+        declined=() if job is None else job.declined,
+        trades=_trades(made),
+        warnings=warnings_of(made, web.api.now()),
+        patch=artifacts[0] if artifacts else None,
+        unpatched=unpatched,
+    )
+
+
+@get("/recommendations/{recommendation_id:str}/windows.csv", include_in_schema=False)
+async def windows(web: NamedDependency[WebPorts], recommendation_id: FromPath[str]) -> Response[str]:
+    """Returns the windows of the backtest as CSV."""
+    made, _ = await _found(web, recommendation_id)
+    rows = [{name: getattr(window, name) for name in _WINDOWS} for window in made.evidence.windows]
+    return csv_answer(f"{recommendation_id}-windows", rows, _WINDOWS)
+
+
+@get("/recommendations/{recommendation_id:str}/plan", include_in_schema=False)
+async def plan(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Response[Any]:
+    """Shows the exact changes, what stands against them, and the manifests that bring them about."""
+    made, job = await _found(web, recommendation_id)
+    artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
+    whole = None if job is None else job.plan
+    return page(
+        request,
+        "plan.html",
+        made=made,
+        diff=changes_of(made)["changes"],
+        warnings=warnings_of(made, web.api.now()),
+        artifacts=artifacts,
+        unpatched=unpatched,
+        steps=() if whole is None else whole.steps,
+        conflicts=() if whole is None else whole.conflicts,
+        waiting=[row for row in await web.pages.changes(made.workload) if row["ended_at"] is None],
+    )
+
+
+def _trades(made: OptimizationRecommendation) -> Markup:
+    data = next((one.data for one in made.reasons if one.code == "frontier"), None)
+    return Markup() if data is None else frontier(data["points"], data["relative_to"])
+
+
+def _artifacts(
+    made: OptimizationRecommendation, base_url: str | None
+) -> tuple[tuple[dict[str, Any], ...], str | None]:
+    """Returns the manifests, or why there are none."""
+    try:
+        return export(made, base_url), None
+    except ConflictError as error:
+        return (), str(error)
+
+
+async def _found(
+    web: WebPorts, recommendation_id: str
+) -> tuple[OptimizationRecommendation, OptimizationJob | None]:
+    require_plain(recommendation_id, "recommendation_id")
+    found = await web.api.store.get_recommendation(recommendation_id)
+    if found is None:
+        raise NotFoundError(f"There is no recommendation {recommendation_id!r}.", remedy="See the workloads.")
+    made, job_id = found
+    return made, await web.api.store.get_job(job_id)

@@ -1,0 +1,59 @@
+"""Accuracy of what was recommended, and the audit of what was done."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from perfopt.domain.accuracy import DEFINITION
+from perfopt_api.http.body import require_plain
+from perfopt_api.store.dashboard import PAGE
+from perfopt_api.web.charts import bars, reliability
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.view import csv_answer, page
+
+_RECORDED = ("group", "name", "currency", "scored", "applied", "accuracy", "stated", "expected", "realised")
+_AUDIT = ("id", "at", "principal", "action", "subject", "job_id", "reason", "before", "after")
+_CSV_ROWS = 10_000
+GROUPS = ("strategy", "service class", "week")
+
+_Format = Annotated[Literal["html", "csv"], QueryParameter(name="format")]
+
+
+@get("/accuracy", include_in_schema=False)
+async def accuracy(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], form: _Format = "html"
+) -> Response[Any]:
+    """Shows what recommendations came to once their validity was over."""
+    groups = {group: await web.pages.recorded(group) for group in GROUPS}
+    if form == "csv":
+        rows = [{"group": group, **row} for group, found in groups.items() for row in found]
+        return csv_answer("accuracy", rows, _RECORDED)
+    bins = await web.pages.reliability()
+    return page(
+        request,
+        "accuracy.html",
+        groups=groups,
+        bins=bins,
+        curve=reliability(bins),
+        weeks=bars(groups["week"]),
+        demoted=await web.pages.demoted(),
+        definition=DEFINITION,
+    )
+
+
+@get("/audit", include_in_schema=False)
+async def audit(
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    subject: Annotated[str, QueryParameter(max_length=500)] = "",
+    before: Annotated[int | None, QueryParameter(ge=1, le=2**62)] = None,
+    form: _Format = "html",
+) -> Response[Any]:
+    """Lists who did what, when and why, newest first."""
+    require_plain(subject, "subject")
+    if form == "csv":
+        return csv_answer("audit", await web.pages.audit(subject=subject, limit=_CSV_ROWS), _AUDIT)
+    rows = await web.pages.audit(subject=subject, before=before)
+    return page(request, "audit.html", rows=rows[:PAGE], more=len(rows) > PAGE, subject=subject)

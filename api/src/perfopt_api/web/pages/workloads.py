@@ -1,0 +1,170 @@
+"""Workloads: the list with its filters, and one workload with its series and past."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, QueryParameter
+from litestar.response import Redirect
+from markupsafe import Markup
+
+from perfopt.cli.output.pictures import pictures
+from perfopt.domain.job import OptimizationJob
+from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
+from perfopt.report.changes import service_changes
+from perfopt_api.http.body import require_plain
+from perfopt_api.http.jobs import start_analysis
+from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.series import plots_of
+from perfopt_api.web.view import HEADERS, STATUS_TEXTS, csv_answer, page
+
+MAX_SELECTED = 50
+_COLUMNS = (
+    "workload", "service_name", "state", "limit_code", "limit_reason", "changes", "cost_current",
+    "cost_recommended", "currency", "assumed", "confidence", "accurate", "scored", "n_effective", "owner",
+    "recommendation_id", "job_id", "analysed_at", "valid_until",
+)  # fmt: skip
+_SORTS = ("saving", "name", "confidence", "analysed")
+
+_Text = Annotated[str, QueryParameter(max_length=300)]
+
+
+@get("/workloads", include_in_schema=False)
+async def workloads(
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    name: _Text = "",
+    cluster: _Text = "",
+    namespace: _Text = "",
+    kind: _Text = "",
+    owner: _Text = "",
+    status: FromQuery[Literal["", "change", "approval", "no_change", "abstained", "failed", "expired"]] = "",
+    sort: FromQuery[Literal["saving", "name", "confidence", "analysed"]] = "saving",
+    number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
+    form: Annotated[Literal["html", "csv"], QueryParameter(name="format")] = "html",
+) -> Response[Any]:
+    """Lists workloads with the status of each and what limits it."""
+    for text in (name, cluster, namespace, kind, owner):
+        require_plain(text, "filter")
+    wanted = WorkloadFilter(
+        name=name, cluster=cluster, namespace=namespace, kind=kind, owner=owner, status=status, sort=sort,
+        page=number,
+    )  # fmt: skip
+    if form == "csv":
+        return csv_answer("workloads", (await web.pages.workloads(wanted, limit=None)).rows, _COLUMNS)
+    found = await web.pages.workloads(wanted)
+    started = request.query_params.get("started", "")
+    return page(
+        request,
+        "workloads.html",
+        rows=found.rows,
+        total=found.total,
+        wanted=msgspec.to_builtins(wanted),
+        pages=max(1, -(-found.total // PAGE)),
+        choices=await web.pages.choices(),
+        statuses={code: STATUS_TEXTS[code] for code in STATUSES},
+        sorts=_SORTS,
+        notice=started if started.isdigit() else "",
+    )
+
+
+@post("/analyse", status_code=303, include_in_schema=False)
+async def analyse(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
+    """Starts an analysis of each selected workload, from the source that it was analysed from before."""
+    form = await request.form()
+    names = list(dict.fromkeys(str(name) for name in form.getall("name", [])))
+    if not 1 <= len(names) <= MAX_SELECTED:
+        raise InvalidInputError(
+            f"{len(names)} workloads are selected.", field="name", remedy=f"Select 1 to {MAX_SELECTED}."
+        )
+    job = None
+    for name in names:
+        row = await _row(web, name)
+        wanted = PerformanceAnalysisRequest(
+            service_name=row["workload"] if len(row["workload"]) <= 100 else row["service_name"],
+            source=await web.pages.source_of_job(row["job_id"]),
+        )
+        job = (await start_analysis(web.api, wanted, request.scope.get("user"))).job
+    assert job is not None
+    alone = len(names) == 1
+    return Redirect(
+        f"/ui/jobs/{job.job_id}" if alone else f"/ui/workloads?started={len(names)}", status_code=303
+    )
+
+
+@get("/workload", include_in_schema=False)
+async def workload(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], name: _Text
+) -> Response[Any]:
+    """Shows a workload; its series come by a request of their own."""
+    row = await _row(web, name)
+    job = await web.api.store.get_job(row["job_id"])
+    result = None if job is None else result_of(job, name)
+    return page(
+        request,
+        "workload.html",
+        row=row,
+        job=job,
+        found=[] if result is None else service_changes([result]),
+        history=await web.pages.history(row["service_name"], name),
+        changes_made=await web.pages.changes(name),
+    )
+
+
+@get("/workload/series", include_in_schema=False)
+async def series(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], name: _Text
+) -> Response[Any]:
+    """Draws what a workload used, has and should have, and what happened to it, on one time axis."""
+    row = await _row(web, name)
+    try:
+        found, snapshot = await _snapshot(web, row)
+        drawn = Markup(await asyncio.to_thread(pictures, found, snapshot))  # noqa: S704  all text in it is escaped
+        error = None
+    except PerfoptError as problem:
+        drawn, error = Markup(), problem
+    return page(request, "series.html", row=row, drawn=drawn, error=error)
+
+
+@get("/workload/series.json", include_in_schema=False)
+async def series_json(web: NamedDependency[WebPorts], name: _Text) -> Response[Any]:
+    """Returns the series for the plots that a script draws."""
+    found, snapshot = await _snapshot(web, await _row(web, name))
+    plots = await asyncio.to_thread(plots_of, found, snapshot)
+    return Response(plots, headers=HEADERS, media_type="application/json")
+
+
+def result_of(job: OptimizationJob, workload: str) -> AnalysisResult:
+    """Returns the result that a finished analysis holds."""
+    return AnalysisResult(
+        service_name=job.service_name,
+        workload=workload,
+        recommendations=job.recommendations,
+        declined=job.declined,
+        warnings=job.warnings,
+        plan=job.plan,
+    )
+
+
+async def _row(web: WebPorts, name: str) -> dict[str, Any]:
+    require_plain(name, "name")
+    row = await web.pages.workload(name)
+    if row is None:
+        raise NotFoundError(
+            f"There is no analysed workload {name!r}.", field="name", remedy="Choose one from the list."
+        )
+    return dict(row)
+
+
+async def _snapshot(web: WebPorts, row: dict[str, Any]) -> tuple[AnalysisResult, Any]:
+    job = await web.api.store.get_job(row["job_id"])
+    if job is None:
+        raise NotFoundError("The analysis is gone.", remedy="Analyse the workload again.")
+    found = msgspec.structs.replace(result_of(job, row["workload"]), service_name=row["service_name"])
+    source = await web.pages.source_of_job(row["job_id"])
+    return found, await web.series.read(source, found, row["job_id"])

@@ -1,0 +1,82 @@
+"use strict";
+// Times in the reader's zone, copying, selecting, and plots: pages work without any of it.
+(() => {
+  function localTimes(root) {
+    for (const one of root.querySelectorAll("time[datetime]")) {
+      if (one.title) continue;
+      const at = new Date(one.dateTime);
+      one.title = one.textContent;
+      one.textContent = at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    }
+  }
+
+  async function copy(button) {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  }
+
+  function prepare(root) {
+    localTimes(root);
+    for (const button of root.querySelectorAll("button.copy")) {
+      button.hidden = false;
+      button.addEventListener("click", () => copy(button));
+    }
+    for (const button of root.querySelectorAll("button.select-all")) {
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        for (const box of button.form.querySelectorAll("input[type=checkbox]")) box.checked = true;
+      });
+    }
+  }
+
+  function amount(resource, value) {
+    if (value == null) return "";
+    if (resource === "cpu") return value < 1 ? `${Math.round(value * 1000)}m` : `${+value.toPrecision(3)}`;
+    for (const [size, unit] of [[2 ** 30, "Gi"], [2 ** 20, "Mi"], [2 ** 10, "Ki"]]) {
+      if (value >= size) return `${+(value / size).toPrecision(3)}${unit}`;
+    }
+    return `${value}`;
+  }
+
+  function draw(place, plot) {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const print = (_, value) => amount(plot.resource, value);
+    const [seconds, middle, high] = plot.data;
+    const series = [
+      {},
+      { label: "median", stroke: colour("--ink"), width: 1, value: print },
+      { label: "highest", stroke: colour("--baseline"), width: 1, value: print },
+    ];
+    const data = [seconds, middle, high];
+    for (const level of plot.levels) {
+      const ours = level.label.startsWith("recommended");
+      series.push({
+        label: level.label, stroke: colour(ours ? "--ours" : "--soft"), width: 1.5,
+        dash: level.label.endsWith("limit") ? [6, 4] : [], points: { show: false }, value: print,
+      });
+      data.push(seconds.map(() => level.value));
+    }
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
+    const figure = document.createElement("figure");
+    place.append(figure);
+    new uPlot({
+      title: plot.title, width: Math.max(figure.clientWidth - 30, 280), height: 260, series,
+      cursor: { sync: { key: "workload" } },
+      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => amount(plot.resource, tick)) }],
+    }, data, figure);
+  }
+
+  async function plots(place) {
+    const answer = await fetch(place.dataset.plots, { headers: { Accept: "application/json" } });
+    if (!answer.ok) return; // the pictures beside it say why
+    for (const plot of await answer.json()) draw(place, plot);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    prepare(document);
+    for (const place of document.querySelectorAll("[data-plots]")) plots(place);
+  });
+  document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
+})();

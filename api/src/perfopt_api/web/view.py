@@ -1,0 +1,134 @@
+"""How pages are rendered: the frame, numbers and instants in the words of the CLI, and lists as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from litestar import Request, Response
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Template
+from litestar.template import TemplateConfig
+from markupsafe import Markup
+
+from perfopt.cli.output.layout import MARKS, cost_change
+from perfopt.report.changes import short_type
+from perfopt_api.web.session import Session, form_token, is_secure, new_session, session_cookie
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+STATUS_TEXTS = {
+    "change": "change recommended",
+    "approval": "needs approval",
+    "no_change": "no change needed",
+    "abstained": "abstained",
+    "failed": "failed",
+    "expired": "expired: analyse again",
+}
+NAVIGATION = (
+    ("/ui", "Overview"),
+    ("/ui/workloads", "Workloads"),
+    ("/ui/jobs", "Jobs"),
+    ("/ui/accuracy", "Accuracy"),
+    ("/ui/audit", "Audit"),
+    ("/ui/doctor", "Doctor"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def template_config() -> TemplateConfig[JinjaTemplateEngine]:
+    """Returns the templates; all that they print is escaped, and a name that is missing is an error."""
+    folder = Path(str(files("perfopt_api.web") / "templates"))
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+    )
+    environment.filters |= {
+        "instant": instant,
+        "money": money,
+        "share": share,
+        "short_type": short_type,
+        "status_text": lambda code: STATUS_TEXTS.get(code, code),
+        "query": lambda values: urlencode({k: v for k, v in values.items() if v not in ("", None)}),
+        "value": value_text,
+    }
+    environment.globals |= {"cost_change": cost_change, "MARKS": MARKS, "NAVIGATION": NAVIGATION}
+    return TemplateConfig(instance=JinjaTemplateEngine(engine_instance=environment))
+
+
+def page(
+    request: Request[Any, Any, Any], template: str, *, http_status: int | None = 200, **context: Any
+) -> Response[Any]:
+    """Renders a page, and where the API is open begins the session that its forms need."""
+    settings = request.app.state.settings
+    session: Session | None = request.scope.get("state", {}).get("session")
+    cookies = []
+    if session is None and not settings.api_keys:
+        session, text = new_session(settings, None, request.app.state.now())
+        cookies.append(session_cookie(settings, text, secure=is_secure(settings, request.scope["scheme"])))
+    frame = {
+        "path": request.scope["path"],
+        "principal": request.scope.get("user"),
+        "signed_in": session is not None and session.name is not None,
+        "form_token": form_token(settings, session) if session is not None else "",
+    }
+    return Template(
+        template, context=frame | context, status_code=http_status or 500, headers=HEADERS, cookies=cookies
+    )
+
+
+def csv_answer(name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Response[str]:
+    """Returns a list as CSV; text that a spreadsheet would take for a formula is marked as text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def instant(at: datetime | None) -> Markup:
+    """Prints an instant in UTC; a script shows it in the reader's zone."""
+    if at is None:
+        return Markup("-")
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M}Z"
+    )
+
+
+def money(amount: float | None, currency: str = "") -> str:
+    """Prints an amount with its currency, as tables of the CLI do."""
+    return "-" if amount is None else f"{amount:,.2f} {currency}".rstrip()
+
+
+def share(part: float | None) -> str:
+    """Prints a share in percent."""
+    return "-" if part is None else f"{100 * part:.0f} %"
+
+
+def value_text(value: Any) -> str:
+    """Prints a value of a state map in a table."""
+    if value is None:
+        return "-"
+    return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)

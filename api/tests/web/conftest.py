@@ -1,0 +1,153 @@
+"""The pages on a real PostgreSQL, with two analysed workloads, one of them with markup in its names."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import httpx
+import msgspec
+import pytest
+
+from perfopt import testing
+from perfopt.config.loading import Config, FilesConfig
+from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.recommendation import AnalysisResult, Declined, Reason
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.errors import SourceError
+from perfopt_api.http.app import create_app
+from perfopt_api.http.ports import ApiPorts
+from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.dashboard import PageStore
+from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.work import PostgresWorkStore
+from perfopt_api.web.app import dashboard
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.series import SeriesReader
+from perfopt_api.web.view import template_config
+
+TOKEN = "a-token-of-sixteen-characters"
+OTHER = "another-token-of-many-characters"
+WORKLOAD = "trading/deployment/checkout"
+HOSTILE = "trading/deployment/<img src=x onerror=alert(1)>"
+
+
+class Queue:
+    def __init__(self):
+        self.enqueued = []
+
+    async def enqueue(self, job_id):
+        self.enqueued.append(job_id)
+
+    async def ping(self):
+        return None
+
+
+def made_for(workload, **changes):
+    now = datetime.now(UTC)
+    made = testing.make_recommendation(
+        recommendation_id="opt_20261130_001",
+        service_name=workload.rpartition("/")[2],
+        description=f"Lower the CPU request of {workload} to 300m.",
+        current_state={
+            "cpu_request": "500m",
+            "memory_request": "1Gi",
+            "replicas": 3,
+            "containers": {"app": {"cpu_request": "500m", "memory_request": "1Gi"}},
+        },
+        recommended_state={
+            "cpu_request": "300m",
+            "memory_request": "1Gi",
+            "replicas": 3,
+            "containers": {"app": {"cpu_request": "300m", "memory_request": "1Gi"}},
+        },
+        workload=workload,
+        made_at=now - timedelta(hours=1),
+        valid_until=now + timedelta(days=7),
+        reasons=(Reason(code="peak", text="The peak of <b>app</b> was 280m."),),
+        monthly_cost_current=100.0,
+        monthly_cost_recommended=60.0,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+async def analyse(database, *made, workload=WORKLOAD, declined=()):
+    """Stores a finished analysis as a worker does; returns its job."""
+    store, work = PostgresStore(database), PostgresWorkStore(database)
+    service = workload.rpartition("/")[2]
+    job = (await store.create_job(PerformanceAnalysisRequest(service_name=service, source="traces"))).job
+    claim = await work.claim(owner="w", lease=timedelta(seconds=60))
+    result = AnalysisResult(
+        service_name=service, workload=workload, recommendations=made, declined=declined, warnings=()
+    )
+    await work.finish_job(claim, result)
+    return await store.get_job(job.job_id)
+
+
+ABSTAINED = Declined(
+    optimization_type=OptimizationType.LATENCY_OPTIMIZATION,
+    code=DeclineCode.NO_DATA,
+    reason="There is no latency.",
+    plugin="latency/latency",
+)
+
+
+def build(database, settings):
+    """The application on a database, and what is behind it."""
+    queue = Queue()
+
+    async def opened(name):
+        raise SourceError(f"The source {name} <is> away.", remedy="Start it.")
+
+    api = ApiPorts(
+        checks={"postgresql": queue.ping, "nats": queue.ping},
+        store=PostgresStore(database),
+        queue=queue,
+        waiter=SimpleNamespace(stop=lambda: None),
+        models=None,
+        live=None,
+        probe=lambda: (),
+        config=Config(sources={"traces": FilesConfig(paths="traces")}, default_source="traces"),
+        settings=settings,
+    )
+    web = WebPorts(
+        api=api,
+        pages=PageStore(database),
+        applies=PostgresApplyRequests(database),
+        series=SeriesReader(opened),
+    )
+    app = create_app(api, pages=dashboard(web), templates=template_config())
+    return SimpleNamespace(app=app, queue=queue, web=web, database=database)
+
+
+def browser(app):
+    """Requests as a browser makes them, in the loop of the test, whose pool of connections is used."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://perfopt.test", follow_redirects=True)
+
+
+@pytest.fixture
+def world(database):
+    return build(database, ServiceSettings(requests_per_second=100_000))
+
+
+@pytest.fixture
+def guarded(database):
+    keys = {"alice": ApiKey(token=TOKEN), "bob": ApiKey(token=OTHER)}
+    return build(database, ServiceSettings(requests_per_second=100_000, api_keys=keys))
+
+
+@pytest.fixture
+async def client(world):
+    async with browser(world.app) as client:
+        yield client
+
+
+@pytest.fixture
+async def analysed(database):
+    """Three workloads: one changes, one with markup in its name abstained, one stays as it is."""
+    made = made_for(WORKLOAD)
+    change = await analyse(database, made, declined=(ABSTAINED,))
+    await analyse(database, workload=HOSTILE, declined=(ABSTAINED,))
+    same = made_for("edge/deployment/gateway", recommended_state=made.current_state, no_change_needed=True)
+    await analyse(database, same, workload="edge/deployment/gateway")
+    return change

@@ -1,0 +1,166 @@
+import re
+from urllib.parse import quote
+
+import pytest
+
+from perfopt_api.store.apply_port import AuditEntry, Freeze
+from perfopt_api.store.apply_rows import write_audit
+
+from .conftest import HOSTILE, WORKLOAD
+
+
+async def shown(client, path, status=200):
+    answer = await client.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def token_of(html):
+    return re.search(r'name="form_token" value="([^"]+)"', html)[1]
+
+
+async def test_empty_install_says_what_to_do_next(client):
+    text = await shown(client, "/ui")
+    assert "perfopt worker" in text
+    assert "/api/v1/optimization/analyze" in text
+
+
+async def test_bare_address_leads_to_the_dashboard(client):
+    answer = await client.get("/", follow_redirects=False)
+    assert answer.headers["location"] == "/ui"
+
+
+async def test_overview_adds_up_savings_and_statuses(client, analysed):
+    text = await shown(client, "/ui")
+    assert "40.00" in text
+    assert "-40 %" in text
+    assert WORKLOAD in text
+    assert "None" not in text.replace("<p>None.</p>", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/ui", "/ui/workloads", "/ui/jobs", "/ui/accuracy", "/ui/audit", "/ui/doctor", "/ui/doctor/plugins"],
+)
+async def test_every_page_has_a_strict_policy_and_no_inline_script(client, analysed, path):
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]* src=)", answer.text)
+    assert " style=" not in answer.text
+    assert not re.search(r" on\w+=\"", answer.text)
+
+
+async def test_workloads_show_the_status_and_what_limits_it(client, analysed):
+    text = await shown(client, "/ui/workloads?status=abstained")
+    assert "no_data" in text
+    assert "There is no latency." in text
+    assert WORKLOAD not in text
+
+
+async def test_workloads_are_filtered_and_paged_in_order(client, analysed):
+    assert "1 workload<" in (await shown(client, "/ui/workloads?namespace=edge")).replace("workloads", "")
+    text = await shown(client, "/ui/workloads?sort=name&kind=deployment")
+    assert text.index("edge/deployment/gateway") < text.index(WORKLOAD)
+    assert "No workload matches" in await shown(client, "/ui/workloads?page=2")
+
+
+async def test_markup_in_names_stays_text(client, analysed):
+    for path in ("/ui/workloads", f"/ui/workload?name={quote(HOSTILE)}", "/ui/jobs"):
+        text = await shown(client, path)
+        assert "<img" not in text
+        assert "&lt;img" in text
+
+
+async def test_lists_are_given_as_csv_without_formulas(client, world, analysed):
+    async with world.database.transaction() as connection:
+        await write_audit(connection, AuditEntry(action="freeze", subject="=1+1", principal="@x"))
+    lines = (await shown(client, "/ui/workloads?format=csv")).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("workload,service_name,state,limit_code")
+    assert "'=1+1" in await shown(client, "/ui/audit?format=csv")
+    assert (await shown(client, "/ui/jobs?format=csv")).count("\n") == 4
+    assert (await shown(client, "/ui/accuracy?format=csv")).startswith("group,name")
+
+
+async def test_workload_page_shows_changes_and_loads_series_apart(client, analysed):
+    text = await shown(client, f"/ui/workload?name={quote(WORKLOAD)}")
+    assert "500m → 300m" in text
+    assert 'hx-get="/ui/workload/series?name=' in text
+    assert "There is no latency." in text
+
+
+async def test_series_say_themselves_what_is_wrong_with_the_source(client, analysed):
+    text = await shown(client, f"/ui/workload/series?name={quote(WORKLOAD)}")
+    assert "The source traces &lt;is&gt; away." in text
+    assert (await client.get(f"/ui/workload/series.json?name={quote(WORKLOAD)}")).status_code >= 400
+
+
+async def test_recommendation_shows_reasons_windows_and_patch(client, analysed):
+    made = analysed.recommendations[0]
+    text = await shown(client, f"/ui/recommendations/{made.recommendation_id}")
+    assert "The peak of &lt;b&gt;app&lt;/b&gt; was 280m." in text
+    assert "n_eff" in text
+    assert "windows accurate" in text
+    assert "kubectl patch" in text
+    assert (await shown(client, f"/ui/recommendations/{made.recommendation_id}/windows.csv")).startswith(
+        "made_at"
+    )
+
+
+async def test_plan_shows_the_exact_difference(client, analysed):
+    made = analysed.recommendations[0]
+    text = await shown(client, f"/ui/recommendations/{made.recommendation_id}/plan")
+    assert "containers.app.cpu_request" in text
+    assert "<del>500m</del>" in text
+    assert "<ins>300m</ins>" in text
+
+
+async def test_selected_workloads_are_analysed(client, world, analysed):
+    token = token_of(await shown(client, "/ui/workloads"))
+    form = {"form_token": token, "name": [WORKLOAD, "edge/deployment/gateway"]}
+    answer = await client.post("/ui/analyse", data=form, follow_redirects=False)
+    assert answer.headers["location"] == "/ui/workloads?started=2"
+    assert len(world.queue.enqueued) == 2
+    jobs = [await world.web.api.store.get_job(job_id) for job_id in world.queue.enqueued]
+    assert {job.service_name for job in jobs} == {WORKLOAD, "edge/deployment/gateway"}
+
+
+async def test_freeze_needs_a_reason_and_is_lifted(client, world, analysed):
+    token = token_of(await shown(client, "/ui"))
+    assert (await client.post("/ui/freeze", data={"form_token": token})).status_code == 400
+    form = {"form_token": token, "scope": "trading", "reason": "close <of> year"}
+    assert "close &lt;of&gt; year" in (await client.post("/ui/freeze", data=form)).text
+    assert "close &lt;of&gt; year" in await shown(client, "/ui/audit")
+    await client.post("/ui/unfreeze", data={"form_token": token, "scope": "trading"})
+    assert await world.web.pages.freezes() == ()
+
+
+async def test_forms_of_other_sites_are_refused(client, world, analysed):
+    token = token_of(await shown(client, "/ui"))
+    form = {"form_token": token, "reason": "x"}
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert (await client.post("/ui/freeze", data=form, headers=headers)).status_code == 403
+    assert (await client.post("/ui/freeze", data=form | {"form_token": "x"})).status_code == 403
+    assert await world.web.pages.freezes() == ()
+
+
+async def test_job_and_doctor_show_failures(client, analysed):
+    text = await shown(client, f"/ui/jobs/{analysed.job_id}")
+    assert "RECOMMENDATIONS_READY" in text
+    assert "Everybody may use the API" in await shown(client, "/ui/doctor")
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/jobs/none", "/ui/recommendations/none", "/ui/workload?name=none", "/ui/nowhere"]
+)
+async def test_what_is_not_there_is_said_on_a_page(client, path):
+    text = await shown(client, path, 404)
+    assert "This did not work" in text
+
+
+async def test_frozen_scope_is_listed_on_the_overview(client, world, analysed):
+    await world.web.applies.set_freeze(Freeze(scope="*", reason="release"))
+    assert "Everything" in await shown(client, "/ui")

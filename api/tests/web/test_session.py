@@ -1,0 +1,82 @@
+from datetime import timedelta
+
+import pytest
+
+from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.web.session import LIFETIME, new_session, own_path, read_session
+
+from .conftest import OTHER, TOKEN, browser
+
+
+@pytest.fixture
+async def visitor(guarded):
+    async with browser(guarded.app) as client:
+        yield client
+
+
+async def test_pages_lead_to_the_form_and_back(visitor, analysed):
+    answer = await visitor.get("/ui/workloads")
+    assert str(answer.url).endswith("/ui/login?next=/ui/workloads")
+    answer = await visitor.post("/ui/login", data={"token": TOKEN, "next": "/ui/workloads"})
+    assert answer.status_code == 200
+    assert str(answer.url).endswith("/ui/workloads")
+    assert "alice" in answer.text
+
+
+async def test_cookie_is_closed_to_scripts_and_other_sites(visitor):
+    answer = await visitor.post("/ui/login", data={"token": TOKEN}, follow_redirects=False)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert TOKEN not in cookie
+
+
+async def test_wrong_token_is_refused(visitor):
+    answer = await visitor.post("/ui/login", data={"token": "x" * 20})
+    assert answer.status_code == 401
+    assert "not known" in answer.text
+
+
+async def test_bearer_tokens_open_lists_too(visitor, analysed):
+    headers = {"Authorization": f"Bearer {OTHER}"}
+    answer = await visitor.get("/ui/workloads?format=csv", headers=headers)
+    assert answer.text.startswith("workload")
+    assert (await visitor.get("/ui/jobs", headers={"Authorization": "Bearer no"})).status_code == 401
+
+
+async def test_signing_out_ends_the_session(visitor, analysed):
+    page = await visitor.post("/ui/login", data={"token": TOKEN})
+    token = page.text.split('name="form_token" value="')[1].split('"')[0]
+    await visitor.post("/ui/logout", data={"form_token": token})
+    assert "/ui/login" in str((await visitor.get("/ui")).url)
+
+
+def test_sessions_end_with_time_and_with_the_token():
+    from datetime import UTC, datetime
+
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    settings = ServiceSettings(api_keys={"alice": ApiKey(token=TOKEN)})
+    session, text = new_session(settings, "alice", now)
+    assert read_session(settings, text, now) == session
+    assert read_session(settings, text, now + LIFETIME) is None
+    assert read_session(settings, text, now + LIFETIME - timedelta(seconds=1)) == session
+    replaced = ServiceSettings(api_keys={"alice": ApiKey(token=OTHER)})
+    assert read_session(replaced, text, now) is None
+    assert read_session(ServiceSettings(api_keys={"bob": ApiKey(token=TOKEN)}), text, now) is None
+    assert read_session(settings, text[:-4] + "AAA=", now) is None
+    assert read_session(settings, "no.cookie", now) is None
+    assert read_session(ServiceSettings(), text, now) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ("/ui/jobs", "/ui/jobs"),
+        ("https://evil.example", "/ui"),
+        ("//evil.example", "/ui"),
+        ("/ui/\\x", "/ui"),
+        ("", "/ui"),
+    ],
+)
+def test_login_leads_on_to_own_pages_only(given, own):
+    assert own_path(given) == own
