@@ -59,8 +59,7 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
 
 
 def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> Router:
-    applies = PostgresApplyRequests(backends.database, base_url=ports.settings.base_url)
-    return dashboard(WebPorts(api=ports, pages=PageStore(backends.database), applies=applies, series=series))
+    return dashboard(WebPorts(api=ports, pages=PageStore(backends.database), series=series))
 
 
 async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:

@@ -160,5 +160,5 @@ async def test_what_is_not_there_is_said_on_a_page(client, path):
 
 
 async def test_frozen_scope_is_listed_on_the_overview(client, world, analysed):
-    await world.web.applies.set_freeze(Freeze(scope="*", reason="release"))
+    await world.web.api.applies.set_freeze(Freeze(scope="*", reason="release"))
     assert "Everything" in await shown(client, "/ui")

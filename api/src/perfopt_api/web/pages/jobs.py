@@ -82,9 +82,9 @@ async def act(
             raise ConflictError(
                 "Nobody is signed in, so nobody can approve.", remedy="Configure service.api_keys."
             )
-        await web.applies.approve(job_id, principal=principal, reason=reason)
+        await web.api.applies.approve(job_id, principal=principal, reason=reason)
     elif wish in ("cancel", "rollback"):
-        await web.applies.ask(
+        await web.api.applies.ask(
             job_id, "cancel" if wish == "cancel" else "rollback", principal=principal, reason=reason
         )
     else:
@@ -93,7 +93,7 @@ async def act(
 
 
 async def _context(web: WebPorts, found: OptimizationJob) -> dict[str, Any]:
-    entries = await web.applies.timeline(found.job_id) if found.parent_job_id is not None else None
+    entries = await web.api.applies.timeline(found.job_id) if found.parent_job_id is not None else None
     return {"job": found, "entries": entries, "running": found.status in _OPEN}
 
 

@@ -48,7 +48,7 @@ async def freeze(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]
     if not reason:
         raise InvalidInputError("A freeze needs a reason.", field="reason", remedy="State why.")
     principal = request.scope.get("user")
-    await web.applies.set_freeze(Freeze(scope=scope or EVERYTHING, reason=reason, principal=principal))
+    await web.api.applies.set_freeze(Freeze(scope=scope or EVERYTHING, reason=reason, principal=principal))
     return Redirect("/ui", status_code=303)
 
 
@@ -57,5 +57,5 @@ async def unfreeze(request: Request[Any, Any, Any], web: NamedDependency[WebPort
     """Lifts the freeze of a scope."""
     form = await request.form()
     principal = request.scope.get("user")
-    await web.applies.lift_freeze(str(form.get("scope", "")), principal=principal, reason=None)
+    await web.api.applies.lift_freeze(str(form.get("scope", "")), principal=principal, reason=None)
     return Redirect("/ui", status_code=303)
