@@ -15,6 +15,7 @@ from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import SourceError
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.dashboard import PageStore
@@ -108,11 +109,12 @@ def build(database, settings):
         probe=lambda: (),
         config=Config(sources={"traces": FilesConfig(paths="traces")}, default_source="traces"),
         settings=settings,
+        applies=PostgresApplyRequests(database),
+        policy=PolicySettings(),
     )
     web = WebPorts(
         api=api,
         pages=PageStore(database),
-        applies=PostgresApplyRequests(database),
         series=SeriesReader(opened),
     )
     app = create_app(api, pages=dashboard(web), templates=template_config())
