@@ -363,54 +363,59 @@ def one_replica(cpu):
     return msgspec.structs.replace(state(cpu), replicas=1)
 
 
+def two_parts(recommendation, service, at):
+    """Returns smaller requests and one replica less, each from the state that runs."""
+    targets = (
+        (OptimizationType.RESOURCE_OPTIMIZATION, KEY, state(0.6)),
+        (OptimizationType.SCALING_OPTIMIZATION, SCALING, one_replica(2.0)),
+    )
+    return [
+        msgspec.structs.replace(
+            recommendation(service, kind=kind),
+            recommendation_id=f"opt_20260302_00{rank}",
+            workload=str(make_snapshot(name=service).workload.id),
+            plugin=key,
+            plugin_version="0.1.0",
+            made_at=at,
+            valid_until=at + WEEK,
+            current_state=state(2.0).to_map(),
+            recommended_state=target.to_map(),
+        )
+        for rank, (kind, key, target) in enumerate(targets, start=1)
+    ]
+
+
+def plan_of(parts, together, confidence):
+    return Plan(
+        description="Both.",
+        current_state=parts[0].current_state,
+        recommended_state=together.to_map(),
+        expected_improvement=msgspec.structs.replace(parts[0].expected_improvement, confidence=confidence),
+        confidence_detail=parts[0].confidence_detail,
+        evidence=parts[0].evidence,
+        price_book="book",
+        currency="USD",
+        monthly_cost_current=None,
+        monthly_cost_recommended=None,
+        steps=tuple(
+            PlanStep(
+                recommendation_id=part.recommendation_id,
+                optimization_type=part.optimization_type,
+                changes={"replicas": 1},
+                reason="In this order.",
+            )
+            for part in parts
+        ),
+    )
+
+
 @pytest.fixture
 def planned(database, recommendation):
     """Stores an analysis whose two recommendations hold each by itself and not together; returns its job."""
 
     async def store(service="web", at=MADE, confidence=0.9, together=None):
-        both = together if together is not None else one_replica(0.6)
-        parts = [
-            msgspec.structs.replace(
-                recommendation(service, kind=kind),
-                recommendation_id=f"opt_20260302_00{rank}",
-                workload=str(make_snapshot(name=service).workload.id),
-                plugin=key,
-                plugin_version="0.1.0",
-                made_at=at,
-                valid_until=at + WEEK,
-                current_state=state(2.0).to_map(),
-                recommended_state=target.to_map(),
-            )
-            for rank, (kind, key, target) in enumerate(
-                (
-                    (OptimizationType.RESOURCE_OPTIMIZATION, KEY, state(0.6)),
-                    (OptimizationType.SCALING_OPTIMIZATION, SCALING, one_replica(2.0)),
-                ),
-                start=1,
-            )
-        ]
-        improvement = msgspec.structs.replace(parts[0].expected_improvement, confidence=confidence)
-        plan = Plan(
-            description="Both.",
-            current_state=parts[0].current_state,
-            recommended_state=both.to_map(),
-            expected_improvement=improvement,
-            confidence_detail=parts[0].confidence_detail,
-            evidence=parts[0].evidence,
-            price_book="book",
-            currency="USD",
-            monthly_cost_current=None,
-            monthly_cost_recommended=None,
-            steps=tuple(
-                PlanStep(
-                    recommendation_id=part.recommendation_id,
-                    optimization_type=part.optimization_type,
-                    changes={"replicas": 1},
-                    reason="In this order.",
-                )
-                for part in parts
-            ),
-        )
+        parts = two_parts(recommendation, service, at)
+        plan = plan_of(parts, one_replica(0.6) if together is None else together, confidence)
         job = (await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name=service))).job
         work = PostgresWorkStore(database)
         claim = await work.claim(owner=job.job_id, lease=timedelta(minutes=1))

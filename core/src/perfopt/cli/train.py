@@ -112,19 +112,14 @@ def train(
     """
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.engine.training import load_kind, require_modules, training_options
-    from perfopt.errors import InvalidInputError
     from perfopt.plugin.models import TrainingRequest
 
     config = load(config_file)
     kind, trainer = load_kind(what, config.engine.disabled())
     require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
-    if datasets and source is not None:
-        raise InvalidInputError(
-            "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
-        )
-    _require_folder(out)
+    _require_usable(source, datasets, out)
     options = training_options(trainer, given)
-    asked = TrainingData(
+    wanted = TrainingData(
         source=source,
         services=services,
         datasets=datasets,
@@ -135,7 +130,7 @@ def train(
         until=None if until is None else parse_instant(until, field="until"),
         history=parse_duration(history, field="history"),
     )
-    fetched = _fetched(trainer, asked, config)
+    fetched = _fetched(trainer, wanted, config)
     trained = trainer.train(
         fetched.examples,
         TrainingRequest(
@@ -176,65 +171,65 @@ def _command() -> str:
     return shlex.join(words)
 
 
-def _fetched(trainer: "Trainer", asked: TrainingData, config: "Config") -> FetchedExamples:
+def _fetched(trainer: "Trainer", wanted: TrainingData, config: "Config") -> FetchedExamples:
     if not trainer.metrics:
-        return FetchedExamples((), asked.until, ())
-    if asked.datasets:
-        snapshots, end = _loaded(trainer, asked), asked.until
-        name = ", ".join(path.name for path in asked.datasets)
+        return FetchedExamples((), wanted.until, ())
+    if wanted.datasets:
+        snapshots, end = _loaded(trainer, wanted), wanted.until
+        name = ", ".join(path.name for path in wanted.datasets)
     else:
-        snapshots, end, name = asyncio.run(_fetch(trainer, asked, config))
+        snapshots, end, name = asyncio.run(_fetch(trainer, wanted, config))
     snapshots.sort(key=lambda one: str(one.workload.id))
     end = end or max((one.grid.end for one in snapshots), default=None)
     examples = [example for snapshot in snapshots for example in trainer.examples(snapshot)]
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 
-def _loaded(trainer: "Trainer", asked: TrainingData) -> list["WorkloadSnapshot"]:
+def _loaded(trainer: "Trainer", wanted: TrainingData) -> list["WorkloadSnapshot"]:
     """Returns the series of the datasets; one of a name in two of them is two."""
     from perfopt.datasets import SIZED, load_trace
     from perfopt.domain.resolve import resolve_workload
 
     snapshots = [
         snapshot
-        for path in asked.datasets
+        for path in wanted.datasets
         for snapshot in load_trace(
-            path, metrics={*SIZED, *trainer.metrics}, step=asked.step, split=asked.split, until=asked.until
+            path, metrics={*SIZED, *trainer.metrics}, step=wanted.step, split=wanted.split, until=wanted.until
         )
     ]
     inventory = list({one.workload.id: one.workload for one in snapshots}.values())
-    names = [one.service_name for one in inventory] if asked.names is None else asked.names
-    left_out = {resolve_workload(name, inventory).id for name in asked.without}
+    names = [one.service_name for one in inventory] if wanted.names is None else wanted.names
+    left_out = {resolve_workload(name, inventory).id for name in wanted.without}
     kept = {resolve_workload(name, inventory).id for name in names} - left_out
     return [one for one in snapshots if one.workload.id in kept]
 
 
 async def _fetch(
-    trainer: "Trainer", asked: TrainingData, config: "Config"
+    trainer: "Trainer", wanted: TrainingData, config: "Config"
 ) -> tuple[list["WorkloadSnapshot"], datetime, str]:
     from perfopt.sources.factory import open_source
 
-    source = open_source(asked.source, config, asked.services)
+    source = open_source(wanted.source, config, wanted.services)
     try:
-        end = asked.until if asked.until is not None else await source.latest()
-        return await _snapshots(trainer, source, asked, end), end, f"the source {source.name}"
+        end = wanted.until if wanted.until is not None else await source.latest()
+        return await _snapshots(trainer, source, wanted, end), end, f"the source {source.name}"
     finally:
         await source.close()
 
 
 async def _snapshots(
-    trainer: "Trainer", source: Any, asked: TrainingData, end: datetime
+    trainer: "Trainer", source: Any, wanted: TrainingData, end: datetime
 ) -> list["WorkloadSnapshot"]:
     """Returns the histories of the services; those that can't be read are named on standard error."""
     from perfopt.domain.resolve import resolve_workload
     from perfopt.sources.base import FailedSnapshot
 
     inventory = await source.inventory(end)
-    workloads = inventory if asked.names is None else [resolve_workload(n, inventory) for n in asked.names]
-    left_out = {resolve_workload(name, inventory).id for name in asked.without}
+    workloads = inventory if wanted.names is None else [resolve_workload(n, inventory) for n in wanted.names]
+    left_out = {resolve_workload(name, inventory).id for name in wanted.without}
     kept = [workload for workload in workloads if workload.id not in left_out]
     found = []
-    async for one in source.snapshots(kept, end - asked.history, end, trainer.metrics):
+    async for one in source.snapshots(kept, end - wanted.history, end, trainer.metrics):
         if isinstance(one, FailedSnapshot):
             click.echo(f"Left out: {one.workload.service_name}: {one.error.explained}", err=True)
         else:
@@ -242,10 +237,14 @@ async def _snapshots(
     return found
 
 
-def _require_folder(out: Path) -> None:
-    """Refuses a path that can't be written to before hours of training are spent."""
+def _require_usable(source: str | None, datasets: tuple[Path, ...], out: Path) -> None:
+    """Refuses two sources, and a path that can't be written to, before hours of training are spent."""
     from perfopt.errors import InvalidInputError
 
+    if datasets and source is not None:
+        raise InvalidInputError(
+            "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
+        )
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise InvalidInputError(
             f"{out} can't be written: there is no folder {out.parent} to write to.",

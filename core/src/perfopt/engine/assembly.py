@@ -5,7 +5,13 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Conflict, Declined
+from perfopt.domain.recommendation import (
+    AnalysisResult,
+    AnalysisWarning,
+    Conflict,
+    Declined,
+    OptimizationRecommendation,
+)
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.abstention import Results, bound_by_abstentions
 from perfopt.engine.messages import StrategyAnswers
@@ -61,25 +67,7 @@ def assemble(
     merged = _merged(context, results, rules, plan_record, by_itself=by_itself)
     parts = [] if merged is None else list(merged.proposals)
     rejected = () if merged is None else conflicts(merged.state, context)
-    by_key = {info.key: info for info in infos}
-    recommendations = ranked(
-        [
-            (
-                part,
-                recommendation(
-                    part,
-                    by_key[part.scored.key],
-                    rejected,
-                    context,
-                    answers.models,
-                    answers.predictions,
-                ),
-            )
-            for part in parts
-            if part.taken
-        ],
-        context,
-    )
+    recommendations = _ranked(context, infos, answers, parts, rejected)
     declined = [declined for kind in types for declined in _declined(kind, results, no_strategy)]
     declined += [_out_of_plan(part, rejected) for part in parts if not part.taken]
     workload = context.snapshot.workload
@@ -97,6 +85,24 @@ def assemble(
         ),
         plan=None if merged is None else make_plan(merged, by_plugin, context),
     )
+
+
+def _ranked(
+    context: AnalysisContext,
+    infos: Sequence[StrategyInfo],
+    answers: StrategyAnswers,
+    parts: Sequence[MergedProposal],
+    rejected: Sequence[Conflict],
+) -> tuple[OptimizationRecommendation, ...]:
+    """Returns the recommendations of the proposals that the plan takes, best first."""
+    by_key = {info.key: info for info in infos}
+    models, predictions = answers.models, answers.predictions
+    recommendations = [
+        (part, recommendation(part, by_key[part.scored.key], rejected, context, models, predictions))
+        for part in parts
+        if part.taken
+    ]
+    return ranked(recommendations, context)
 
 
 def _merged(

@@ -1,6 +1,7 @@
 """From what a merge leaves of a proposal to the recommendation that users see. Pure."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -8,7 +9,7 @@ from perfopt.domain.recommendation import Conflict, OptimizationRecommendation
 from perfopt.domain.workload import Container
 from perfopt.engine.confidence import confidence
 from perfopt.engine.improvement import expected_improvement, rounded
-from perfopt.engine.messages import Predictions
+from perfopt.engine.messages import Predictions, StrategyOutcome
 from perfopt.engine.plan import text
 from perfopt.engine.plan.merge import MergedProposal
 from perfopt.engine.plan.origins import recommended_cost
@@ -38,11 +39,10 @@ def recommendation(
     own = tuple(one for one in rejected if one.lost_by == part.scored.key)
     snapshot, book, outcome = context.snapshot, context.price_book, part.strategy.outcome
     workload = snapshot.workload
-    conditions = outcome.conditions
     current, recommended = book.monthly_cost(workload.state), recommended_cost(proposal, context)
     probability, detail = confidence(part.evidence, part.prior, context.validity)
     improvement, reasons = expected_improvement(proposal.claim, snapshot, current, recommended, probability)
-    return OptimizationRecommendation(
+    stated = OptimizationRecommendation(
         recommendation_id="",
         service_name=workload.service_name,
         optimization_type=proposal.optimization_type,
@@ -66,17 +66,28 @@ def recommendation(
         monthly_cost_current=rounded(current),
         monthly_cost_recommended=rounded(recommended),
         coverage=dict(snapshot.coverage),
-        rules_fired=tuple(dict.fromkeys(rule.rule for rule in outcome.rules)),
-        rules=outcome.rules,
-        requires_approval=conditions.requires_approval,
-        not_before=conditions.not_before(context.now),
-        allowed_windows=conditions.allowed_windows,
-        annotations=conditions.annotations,
-        preference=conditions.preference,
         predictions=predictions,
         conflicts=own,
         service_class=workload.service_class,
         heap_containers=_heap_containers(workload.state.containers),
+    )
+    return _under_rules(stated, outcome, context.now)
+
+
+def _under_rules(
+    recommendation: OptimizationRecommendation, outcome: StrategyOutcome, now: datetime
+) -> OptimizationRecommendation:
+    """Returns it with the rules that fired and the conditions that they set."""
+    conditions = outcome.conditions
+    return msgspec.structs.replace(
+        recommendation,
+        rules_fired=tuple(dict.fromkeys(rule.rule for rule in outcome.rules)),
+        rules=outcome.rules,
+        requires_approval=conditions.requires_approval,
+        not_before=conditions.not_before(now),
+        allowed_windows=conditions.allowed_windows,
+        annotations=conditions.annotations,
+        preference=conditions.preference,
     )
 
 
