@@ -83,24 +83,24 @@ class Tally:
             return
         self._score(ruled.proposal, known, replace(window, workload=known.workload))
 
-    def _score(self, made: Proposal, known: WorkloadSnapshot, window: WorkloadSnapshot) -> None:
-        scored = score(made, window)
+    def _score(self, proposal: Proposal, known: WorkloadSnapshot, window: WorkloadSnapshot) -> None:
+        scored = score(proposal, window)
         if not scored.scored:
             self.not_scored += 1
             return
         self.scores.append(scored)
-        self.stated.append((made.prior or self.strategy.prior).mean)
-        self.no_change_needed += made.no_change_needed
-        now, then = (DEFAULT_PRICE_BOOK.monthly_cost(s) for s in (known.workload.state, made.target))
-        if now and then is not None and not made.no_change_needed:
+        self.stated.append((proposal.prior or self.strategy.prior).mean)
+        self.no_change_needed += proposal.no_change_needed
+        now, then = (DEFAULT_PRICE_BOOK.monthly_cost(s) for s in (known.workload.state, proposal.target))
+        if now and then is not None and not proposal.no_change_needed:
             self.savings.append(1 - then / now)
-        if made.claim.saving_percent is not None and scored.realised_saving_percent is not None:
-            self.claims.append((made.claim.saving_percent, scored.realised_saving_percent))
+        if proposal.claim.saving_percent is not None and scored.realised_saving_percent is not None:
+            self.claims.append((proposal.claim.saving_percent, scored.realised_saving_percent))
             self.kept.append(bool(scored.claim_met))
 
 
-def _ruled(made: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
-    return default_book().rules_for(context.snapshot.workload).apply(made, context)
+def _ruled(proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
+    return default_book().rules_for(context.snapshot.workload).apply(proposal, context)
 
 
 def as_service(snapshot: WorkloadSnapshot, replicas: int) -> WorkloadSnapshot:

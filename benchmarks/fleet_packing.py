@@ -59,14 +59,14 @@ def _budget(nodes: list[NodeType], pods: list[PodGroup]) -> None:
         pack(nodes, [one.after for one in options]).price_hour,
     )
     begin = time.process_time()
-    found = least_risk(nodes, options, (current + recommended) / 2, TIME_LIMIT_SECONDS)
+    changes = least_risk(nodes, options, (current + recommended) / 2, TIME_LIMIT_SECONDS)
     seconds = time.process_time() - begin
-    if found is None:
+    if changes is None:
         print("  no choice keeps the budget")
         return
-    share = found.risk / sum(one.risk for one in options)
+    share = changes.risk / sum(one.risk for one in options)
     print(
-        f"  half the saving: {sum(found.changed)} changes, {share:.0%} of all risk, gap {found.gap:.1%},"
+        f"  half the saving: {sum(changes.changed)} changes, {share:.0%} of all risk, gap {changes.gap:.1%},"
         f" {seconds:.2f} s of CPU"
     )
 

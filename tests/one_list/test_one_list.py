@@ -122,11 +122,16 @@ def test_the_plan_is_a_state_that_could_run(analysed):
 def test_no_recommendation_contradicts_another_or_the_plan(analysed):
     _, result = analysed
     plan = result.plan.recommended_state["containers"]["main"]
-    for made in result.recommendations:
-        now, wanted = (state["containers"]["main"] for state in (made.current_state, made.recommended_state))
+    for recommendation in result.recommendations:
+        now, wanted = (
+            state["containers"]["main"]
+            for state in (recommendation.current_state, recommendation.recommended_state)
+        )
         for quantity, value in wanted.items():
-            assert value in (now.get(quantity), plan[quantity]), (made.plugin, quantity)
-        assert made.conflicts == tuple(one for one in result.plan.conflicts if one.lost_by == made.plugin)
+            assert value in (now.get(quantity), plan[quantity]), (recommendation.plugin, quantity)
+        assert recommendation.conflicts == tuple(
+            one for one in result.plan.conflicts if one.lost_by == recommendation.plugin
+        )
 
 
 def test_the_steps_make_up_the_plan(analysed):

@@ -52,7 +52,7 @@ def _machines() -> list[tuple[np.ndarray, np.ndarray]]:
     seconds = used["timestamp"].cast(pa.int64()).to_numpy() // 1000
     start, size = seconds.min(), int((seconds.max() - seconds.min()) // STEP) + 1
     names, metrics = used["series_id"].to_pylist(), np.array(used["metric"].to_pylist())
-    values, steps, found = used["value"].to_numpy(), (seconds - start) // STEP, []
+    values, steps, machines = used["value"].to_numpy(), (seconds - start) // STEP, []
     for name in sorted({str(name) for name in names}):
         mine = np.array([other == name for other in names])
         pair = []
@@ -61,8 +61,8 @@ def _machines() -> list[tuple[np.ndarray, np.ndarray]]:
             line = np.full(size, np.nan)
             line[steps[rows]] = values[rows]
             pair.append(line)
-        found.append((pair[0], pair[1]))
-    return found
+        machines.append((pair[0], pair[1]))
+    return machines
 
 
 def _deployment(scraper: Scraper, name: str, run: ContainerRun) -> None:

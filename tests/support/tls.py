@@ -25,12 +25,12 @@ class Certificate:
 
 def make_certificate(directory: Path, name: str = "server") -> Certificate:
     """Makes a certificate of its own; needs the command openssl."""
-    made = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
+    certificate = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    files = ["-out", str(made.file), "-keyout", str(made.key)]
+    files = ["-out", str(certificate.file), "-keyout", str(certificate.key)]
     subprocess.run([*command, *names, *files], check=True, capture_output=True)
-    return made
+    return certificate
 
 
 @contextlib.asynccontextmanager

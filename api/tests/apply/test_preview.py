@@ -56,9 +56,11 @@ def test_a_vpa_that_only_recommends_is_no_warning(make, states):
 
 
 def test_it_is_expired_from_valid_until_on(make):
-    made = make()
-    assert warnings_of(made, made.valid_until - timedelta(seconds=1)) == ()
-    assert [warning.code for warning in warnings_of(made, made.valid_until)] == ["expired"]
+    recommendation = make()
+    assert warnings_of(recommendation, recommendation.valid_until - timedelta(seconds=1)) == ()
+    assert [warning.code for warning in warnings_of(recommendation, recommendation.valid_until)] == [
+        "expired"
+    ]
 
 
 @given(parts=st.lists(NAMES, min_size=1, max_size=4))

@@ -39,19 +39,21 @@ def stored(make):
 def test_the_need_follows_the_day_at_every_instant_of_the_validity(stored):
     needs = {}
     for hours in np.arange(0, 7 * 24, 0.75):
-        found = demand_at(stored, stored.made_at + timedelta(hours=float(hours)), timedelta(hours=6))
-        assert found.replicas.minimum <= found.replicas.needed <= found.replicas.maximum
-        assert found.forecast[0].low_cores <= found.forecast[0].expected_cores <= found.forecast[0].high_cores
-        needs.setdefault(round(float(hours) % 24, 2), []).append(found.replicas.needed)
+        demand = demand_at(stored, stored.made_at + timedelta(hours=float(hours)), timedelta(hours=6))
+        assert demand.replicas.minimum <= demand.replicas.needed <= demand.replicas.maximum
+        assert (
+            demand.forecast[0].low_cores <= demand.forecast[0].expected_cores <= demand.forecast[0].high_cores
+        )
+        needs.setdefault(round(float(hours) % 24, 2), []).append(demand.replicas.needed)
     assert 6 <= np.mean(needs[12.0]) <= 9
     assert np.mean(needs[0.0]) <= 3
 
 
 def test_the_whole_plan_can_be_asked_for(stored):
-    found = demand_at(stored, stored.made_at, timedelta(days=7))
-    assert found.forecast[-1].end == stored.valid_until
-    assert all(step.expected_cores is not None for step in found.forecast)
-    starts, ends = [s.start for s in found.forecast], [s.end for s in found.forecast]
+    demand = demand_at(stored, stored.made_at, timedelta(days=7))
+    assert demand.forecast[-1].end == stored.valid_until
+    assert all(step.expected_cores is not None for step in demand.forecast)
+    starts, ends = [s.start for s in demand.forecast], [s.end for s in demand.forecast]
     assert starts[1:] == ends[:-1]
 
 

@@ -94,11 +94,11 @@ def test_servers_end_with_their_owner(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as owner:
-        told = json.loads(owner.stdout.readline())
-        assert all(psutil.pid_exists(pid) for pid in told["pids"])
+        sizing_model = json.loads(owner.stdout.readline())
+        assert all(psutil.pid_exists(pid) for pid in sizing_model["pids"])
         owner.send_signal(number)
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in told["pids"]))
-    eventually(lambda: not Path(told["root"]).exists())
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in sizing_model["pids"]))
+    eventually(lambda: not Path(sizing_model["root"]).exists())
 
 
 async def test_after_a_crash_the_data_is_there_and_the_next_start_works(root):
@@ -108,10 +108,10 @@ async def test_after_a_crash_the_data_is_there_and_the_next_start_works(root):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as owner:
-        told = json.loads(owner.stdout.readline())
-        for pid in [*told["pids"], owner.pid]:
+        sizing_model = json.loads(owner.stdout.readline())
+        for pid in [*sizing_model["pids"], owner.pid]:
             os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not psutil.pid_exists(told["pids"][0]))
+    eventually(lambda: not psutil.pid_exists(sizing_model["pids"][0]))
     with embedded_servers(root) as servers:
         assert await fetch(servers.database_url, "SELECT 1") == 1
 

@@ -30,11 +30,11 @@ class KedaScaler:
     def value(self) -> float:
         answer = self.client.get(self.path)
         assert answer.status_code == httpx.codes.OK, f"error: api returned {answer.status_code}"
-        found = json.loads(answer.content)
+        sizing_model = json.loads(answer.content)
         for key in self.location.split("."):
-            found = found[key]
-        assert isinstance(found, int | float), "valueLocation must point to value of type number"
-        return float(found)
+            sizing_model = sizing_model[key]
+        assert isinstance(sizing_model, int | float), "valueLocation must point to value of type number"
+        return float(sizing_model)
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def planned(world, make_recommendation):
     """Stores a plan of 2 to 40 replicas that wants 5 now, for replicas of a core that fill up to 0.95."""
 
     def store(**changes):
-        made = make_recommendation()
+        recommendation = make_recommendation()
         span = {
-            "start": made.made_at.isoformat(),
-            "end": made.valid_until.isoformat(),
+            "start": recommendation.made_at.isoformat(),
+            "end": recommendation.valid_until.isoformat(),
             "min_replicas": 5,
         }
         given = {
@@ -62,9 +62,9 @@ def planned(world, make_recommendation):
                 Reason(code="startup", text="", data={"startup_seconds": 120}),
             ),
         }
-        made = make_recommendation(**(given | changes))
-        world.store.add(made)
-        return made
+        recommendation = make_recommendation(**(given | changes))
+        world.store.add(recommendation)
+        return recommendation
 
     return store
 

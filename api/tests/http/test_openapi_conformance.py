@@ -67,8 +67,8 @@ ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
 
 @pytest.mark.parametrize(("name", "mode"), ASKED, ids=lambda value: getattr(value, "name", value))
 def test_every_operation_answers_as_documented(world, make_recommendation, name, mode):
-    made = make_recommendation()
-    world.store.add(made)
+    recommendation = make_recommendation()
+    world.store.add(recommendation)
     method, path = name.split()
     operation = schemathesis.openapi.from_asgi("/openapi.json", world.app)[path][method]
 
@@ -82,7 +82,7 @@ def test_every_operation_answers_as_documented(world, make_recommendation, name,
     )
     def check(case):
         if "recommendation_id" in (case.path_parameters or {}) and mode is GenerationMode.POSITIVE:
-            case.path_parameters["recommendation_id"] = made.recommendation_id
+            case.path_parameters["recommendation_id"] = recommendation.recommendation_id
         case.call_and_validate(checks=PROMISES)
 
     check()

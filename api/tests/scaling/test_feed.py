@@ -73,10 +73,10 @@ async def feed(source):
     async def opened():
         return source
 
-    made = DemandFeed(opened, poll_seconds=30, wait_seconds=0.5, clock=lambda: clock[0])
-    vars(made)["clock"] = clock
-    yield made
-    await made.close()
+    demand_feed = DemandFeed(opened, poll_seconds=30, wait_seconds=0.5, clock=lambda: clock[0])
+    vars(demand_feed)["clock"] = clock
+    yield demand_feed
+    await demand_feed.close()
     assert source.reads[-1] == "closed"
 
 

@@ -20,9 +20,11 @@ Ask = Callable[..., Response]
 @pytest.fixture
 def cluster() -> SimulatedCluster:
     """A cluster with a namespace `shop`; time stands still until it is moved."""
-    made = SimulatedCluster(ManualClock(), ClusterOptions(metrics_api=False))
-    made.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
-    return made
+    simulated_cluster = SimulatedCluster(ManualClock(), ClusterOptions(metrics_api=False))
+    simulated_cluster.create(
+        "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    )
+    return simulated_cluster
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ async def stored_job(store, work, result, lease):
 async def test_a_job_shows_its_plan_under_the_ids_it_was_stored_with(store, work, planned, lease):
     await stored_job(store, work, planned, lease)  # the ids of a second job differ from the engine's
     job = await stored_job(store, work, planned, lease)
-    ids = [made.recommendation_id for made in job.recommendations]
+    ids = [recommendation.recommendation_id for recommendation in job.recommendations]
     assert [step.recommendation_id for step in job.plan.steps] == list(reversed(ids))
     assert ids[0] != planned.recommendations[0].recommendation_id
     steps = planned.plan.steps

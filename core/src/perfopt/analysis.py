@@ -133,14 +133,14 @@ async def analyze_fleet(
 
 
 async def _settle(
-    found: WorkloadSnapshot | FailedSnapshot, question: AnalysisWindow, engine: Engine
+    snapshot: WorkloadSnapshot | FailedSnapshot, question: AnalysisWindow, engine: Engine
 ) -> AnalysisResult | tuple[Workload, PerfoptError]:
-    if isinstance(found, FailedSnapshot):
-        return found.workload, found.error
+    if isinstance(snapshot, FailedSnapshot):
+        return snapshot.workload, snapshot.error
     try:
-        return await asyncio.to_thread(_analyze, found, question, engine)
+        return await asyncio.to_thread(_analyze, snapshot, question, engine)
     except PerfoptError as error:
-        return found.workload, error
+        return snapshot.workload, error
 
 
 def _analyze(snapshot: WorkloadSnapshot, question: AnalysisWindow, engine: Engine) -> AnalysisResult:

@@ -23,7 +23,7 @@ def demand():
 @pytest.mark.parametrize("startup", [1, 2, 7])
 def test_the_need_of_a_minute_is_that_of_the_policy(demand, minute, startup):
     world = SimulatedDemand(demand, 0.5, first_minute=777, startup_minutes=startup)
-    found = need_now(
+    need = need_now(
         demand[:minute],
         step_minutes=1,
         first_minute=777,
@@ -31,10 +31,10 @@ def test_the_need_of_a_minute_is_that_of_the_policy(demand, minute, startup):
         carries=FULL * world.capacity,
         price=20.0,
     )
-    assert found.replicas == predictive(world, 20.0)[minute]
-    assert found.low <= found.expected <= found.high
-    assert found.replicas_low <= found.replicas_high
-    assert found.lead_minutes == startup + 1
+    assert need.replicas == predictive(world, 20.0)[minute]
+    assert need.low <= need.expected <= need.high
+    assert need.replicas_low <= need.replicas_high
+    assert need.lead_minutes == startup + 1
 
 
 def test_a_burst_of_the_last_minutes_is_answered(demand):

@@ -45,10 +45,10 @@ def test_all_types_stand_in_one_table_whatever_the_number_of_processes(run):
     one, three = (run("--all", *SHORT, *names, "--format", "json", "--processes", n) for n in (1, 3))
     assert one.exit_code == 0, one.stderr
     assert one.stdout == three.stdout
-    found = json.loads(one.stdout)
-    assert found["definition"] == DEFINITION
-    assert (found["services"], found["origins"]) == (3, 3)
-    policies = {(p["optimization_type"], p["policy"]): p for p in found["policies"]}
+    sizing_model = json.loads(one.stdout)
+    assert sizing_model["definition"] == DEFINITION
+    assert (sizing_model["services"], sizing_model["origins"]) == (3, 3)
+    policies = {(p["optimization_type"], p["policy"]): p for p in sizing_model["policies"]}
     assert {kind for kind, _ in policies if kind is not None} == set(OptimizationType)
     assert {("SCALING_OPTIMIZATION", "live"), ("COST_OPTIMIZATION", "current"), (None, "plan")} <= set(
         policies
@@ -74,11 +74,11 @@ def test_each_service_has_the_origins_that_its_own_samples_allow(run, pytestconf
     options = ("--types", "resource", "--policy", "current", "--services", folder / "services.yaml")
     done = run("--all", *options, "--format", "json", source=folder)
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["services"], found["validity"]) == (13, "7d")
-    (kept,) = found["policies"]
+    sizing_model = json.loads(done.stdout)
+    assert (sizing_model["services"], sizing_model["validity"]) == (13, "7d")
+    (kept,) = sizing_model["policies"]
     assert (kept["calibration"], kept["all"]["no_change"], kept["all"]["realised_saving"]) == (None, 1, 0)
-    assert "4 services are scored on 6h after each origin." in found["notes"]
+    assert "4 services are scored on 6h after each origin." in sizing_model["notes"]
 
 
 def test_each_evaluated_recommendation_is_written_as_a_row(run, tmp_path):

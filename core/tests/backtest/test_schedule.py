@@ -56,12 +56,12 @@ def days(number):
 
 
 def test_a_service_has_the_last_origins_that_its_own_samples_allow():
-    found = ScheduleRequest().for_extent(END - days(20), END)
-    assert found.origins == (
+    schedule = ScheduleRequest().for_extent(END - days(20), END)
+    assert schedule.origins == (
         END - 2 * WEEK,
         END - WEEK,
     )  # a third would have less than 3/7 of 7 days before it
-    assert (found.history, found.validity) == (2 * WEEK, WEEK)
+    assert (schedule.history, schedule.validity) == (2 * WEEK, WEEK)
     assert len(ScheduleRequest().for_extent(END - days(200), END).origins) == 4
 
 
@@ -71,8 +71,8 @@ def test_data_of_less_than_ten_days_have_three_tenths_of_them_as_validity(histor
 
 
 def test_twenty_hours_have_two_origins_six_hours_apart():
-    found = ScheduleRequest().for_extent(END - timedelta(hours=20), END)
-    assert found.origins == (END - timedelta(hours=12), END - timedelta(hours=6))
+    schedule = ScheduleRequest().for_extent(END - timedelta(hours=20), END)
+    assert schedule.origins == (END - timedelta(hours=12), END - timedelta(hours=6))
 
 
 def test_a_validity_that_was_asked_for_is_not_shortened():
@@ -83,8 +83,8 @@ def test_a_validity_that_was_asked_for_is_not_shortened():
 
 def test_a_begin_and_an_end_that_were_asked_for_hold_for_every_service():
     request = ScheduleRequest(begin=END - days(40), until=END - days(10), validity=WEEK)
-    found = request.for_extent(END - days(400), END)
-    assert (found.start, found.end) == (END - days(40), END - days(12))
+    schedule = request.for_extent(END - days(400), END)
+    assert (schedule.start, schedule.end) == (END - days(40), END - days(12))
     assert request.for_extent(END - days(400), END - days(15)).end == END - days(19)
 
 

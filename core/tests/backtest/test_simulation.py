@@ -56,13 +56,13 @@ def test_json_and_page_hold_the_same_figures_whatever_the_processes(shop, tmp_pa
     two = run(*options, "--format", "json", "--processes", "2", "--simulate", "loop")
     assert one.exit_code == 0, one.stderr
     assert one.stdout == two.stdout
-    found = json.loads(one.stdout)
-    ours = next(p for p in found["policies"] if p["policy"] == "perfopt-standard")["groups"]
+    sizing_model = json.loads(one.stdout)
+    ours = next(p for p in sizing_model["policies"] if p["policy"] == "perfopt-standard")["groups"]
     assert set(ours) == {"all", "web", "jobs"}
     assert f"{ours['all']['violated']:.2%} / {ours['all']['cost']:.2f}" in page.read_text()
     assert "http" not in page.read_text().replace("http://www.w3.org", "")
-    assert [one["policy"] for one in found["loop"]] == ["hpa-50", "hpa-70", "perfopt-standard"]
-    costs = {p["policy"]: p["groups"]["all"] for p in found["loop"]}
+    assert [one["policy"] for one in sizing_model["loop"]] == ["hpa-50", "hpa-70", "perfopt-standard"]
+    costs = {p["policy"]: p["groups"]["all"] for p in sizing_model["loop"]}
     assert costs["perfopt-standard"]["violated"] <= costs["hpa-70"]["violated"]
 
 
@@ -115,9 +115,9 @@ def test_requests_come_before_events_and_cpu():
     values = np.ones(4 * 1440)
     assert demand_of(minutes(values, events_per_second=values)).metric == "requests_per_second"
     cpu = make_snapshot({"a": {"cpu_cores": values}, "b": {"cpu_cores": 2 * values}}, step=MINUTE)
-    found = demand_of(cpu)
-    assert found.metric == "cpu_cores"
-    assert found.world.demand[5] == 3.0
+    demand = demand_of(cpu)
+    assert demand.metric == "cpu_cores"
+    assert demand.world.demand[5] == 3.0
 
 
 @pytest.mark.parametrize("values", [np.full(6000, np.nan), np.zeros(6000), np.ones(100)])

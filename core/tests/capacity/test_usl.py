@@ -13,10 +13,10 @@ BUSY = np.linspace(1, 40, 30)
 @given(alone=st.floats(1, 500), contention=st.floats(0, 0.5), coherency=st.floats(0, 0.01))
 def test_the_law_that_made_the_points_is_found(alone, contention, coherency):
     law = ScalabilityLaw(alone, contention, coherency)
-    found = fit_usl(law.throughput(BUSY), BUSY)
-    assert found.rate_alone == pytest.approx(alone, rel=1e-3)
-    assert found.contention == pytest.approx(contention, abs=1e-3)
-    assert found.coherency == pytest.approx(coherency, abs=1e-4)
+    scalability_law = fit_usl(law.throughput(BUSY), BUSY)
+    assert scalability_law.rate_alone == pytest.approx(alone, rel=1e-3)
+    assert scalability_law.contention == pytest.approx(contention, abs=1e-3)
+    assert scalability_law.coherency == pytest.approx(coherency, abs=1e-4)
 
 
 def test_throughput_peaks_where_the_law_says():
@@ -30,9 +30,9 @@ def test_without_coherency_cost_there_is_no_peak():
 
 
 def test_a_speed_up_is_not_negative_contention():
-    found = fit_usl(10 * BUSY**1.2, BUSY)
-    assert found.contention == 0
-    assert found.coherency == 0
+    law = fit_usl(10 * BUSY**1.2, BUSY)
+    assert law.contention == 0
+    assert law.coherency == 0
 
 
 def test_concurrency_that_hardly_varies_tells_nothing():

@@ -12,7 +12,7 @@ RESOURCE, SCALING = OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCA
 
 
 def with_plan(result, steps, conflicts=()):
-    made = result.recommendations[0]
+    recommendation = result.recommendations[0]
     plan = Plan(
         description="Set main.cpu_request from 500m to 300m, for the next 7 days.",
         current_state={
@@ -25,16 +25,16 @@ def with_plan(result, steps, conflicts=()):
             "replicas": 2,
             "hpa": {"min_replicas": 3, "max_replicas": 8},
         },
-        expected_improvement=made.expected_improvement,
-        confidence_detail=made.confidence_detail,
-        evidence=made.evidence,
+        expected_improvement=recommendation.expected_improvement,
+        confidence_detail=recommendation.confidence_detail,
+        evidence=recommendation.evidence,
         price_book="book",
         currency="USD",
         monthly_cost_current=20.0,
         monthly_cost_recommended=15.0,
         steps=tuple(
             PlanStep(
-                recommendation_id=made.recommendation_id,
+                recommendation_id=recommendation.recommendation_id,
                 optimization_type=kind,
                 changes=changes,
                 reason="It comes in this order.",

@@ -42,7 +42,7 @@ def test_ndjson_is_a_recommendation_or_a_decline_a_line(run, traces, fleet):
     assert done.exit_code == 0
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["service_name"] for line in lines] == ["web", "web", "db", "db", "api"]
-    made = msgspec.convert(lines[0], OptimizationRecommendation)
+    recommendation = msgspec.convert(lines[0], OptimizationRecommendation)
     assert list(lines[0])[:7] == [
         "recommendation_id",
         "service_name",
@@ -52,7 +52,7 @@ def test_ndjson_is_a_recommendation_or_a_decline_a_line(run, traces, fleet):
         "recommended_state",
         "expected_improvement",
     ]
-    assert made.recommended_state["cpu_request"] == "300m"
+    assert recommendation.recommended_state["cpu_request"] == "300m"
     assert lines[4] == {
         "service_name": "api",
         "optimization_type": "COST_OPTIMIZATION",

@@ -29,7 +29,7 @@ def printed(run, traces):
 
 def with_rule(text):
     report = json.loads(text)
-    made = msgspec.convert(report["results"][0]["recommendations"][0], OptimizationRecommendation)
+    recommendation = msgspec.convert(report["results"][0]["recommendations"][0], OptimizationRecommendation)
     fired = FiredRule(
         pack="floors",
         version="1.0.0",
@@ -41,15 +41,17 @@ def with_rule(text):
         before="1m",
         after="10m",
     )
-    window = TimeWindow(start=made.made_at, end=made.valid_until)
-    return msgspec.structs.replace(made, rules=(fired,), requires_approval=True, allowed_windows=(window,))
+    window = TimeWindow(start=recommendation.made_at, end=recommendation.valid_until)
+    return msgspec.structs.replace(
+        recommendation, rules=(fired,), requires_approval=True, allowed_windows=(window,)
+    )
 
 
 def test_explain_reads_what_analyze_printed(run, printed, tmp_path):
-    made = with_rule(printed)
+    recommendation = with_rule(printed)
     file = tmp_path / "made.json"
-    file.write_bytes(msgspec.json.encode({"results": [{"recommendations": [made]}]}))
-    done = run("rules", "explain", made.recommendation_id, "--input", file)
+    file.write_bytes(msgspec.json.encode({"results": [{"recommendations": [recommendation]}]}))
+    done = run("rules", "explain", recommendation.recommendation_id, "--input", file)
     assert done.exit_code == 0
     assert "floors/floor 1.0.0  clamp   main cpu_request  1m" in done.stdout
     assert "needs approval" in done.stdout
@@ -103,10 +105,13 @@ def service():
 
 
 def test_explain_asks_a_service(run, printed, service):
-    made = with_rule(printed)
-    _Service.answers = {made.recommendation_id: (200, msgspec.json.encode(made)), "odd": (200, b"[]")}
+    recommendation = with_rule(printed)
+    _Service.answers = {
+        recommendation.recommendation_id: (200, msgspec.json.encode(recommendation)),
+        "odd": (200, b"[]"),
+    }
     token = {"PERFOPT_TOKEN": "secret"}
-    done = run("rules", "explain", made.recommendation_id, "--server", service, env=token)
+    done = run("rules", "explain", recommendation.recommendation_id, "--server", service, env=token)
     assert "floors/floor" in done.stdout
     for name, environment, code, said in (
         ("opt_9", token, 2, "has no recommendation"),

@@ -51,9 +51,9 @@ def test_a_model_of_the_own_fleet_is_trained_and_used(run, fleet, tmp_path):
         "analyze", "--source", fleet, "--service", "svc-01", *TYPES, "--model", out, "--format", "ndjson"
     )
     assert asked.exit_code == 0, asked.output
-    made = json.loads(asked.stdout.splitlines()[0])
-    assert f"sizing model fleet 20260112 (sha256 {digest[:12]})" in made["confidence_detail"]["prior_source"]
-    assert {"frontier", "in_sample"} <= {reason["code"] for reason in made["reasons"]}
+    model = json.loads(asked.stdout.splitlines()[0])
+    assert f"sizing model fleet 20260112 (sha256 {digest[:12]})" in model["confidence_detail"]["prior_source"]
+    assert {"frontier", "in_sample"} <= {reason["code"] for reason in model["reasons"]}
     by_config = run(
         "analyze", "--source", fleet, "--service", "svc-01", *TYPES, "--format", "ndjson",
         env={"PERFOPT_ENGINE__SIZING_MODEL": str(out)},

@@ -199,13 +199,13 @@ def test_an_option_that_is_no_setting_is_refused(given):
 )
 def test_an_old_name_is_read_with_a_warning(put, tmp_path, text, old, headroom):
     (tmp_path / "table.csv").write_text("1,2")
-    found = configure(put(), read(tmp_path, text.replace("TABLE", f"{tmp_path}/table.csv")))
-    (warning,) = found.warnings
+    settings = configure(put(), read(tmp_path, text.replace("TABLE", f"{tmp_path}/table.csv")))
+    (warning,) = settings.warnings
     assert warning.code == "deprecated_setting"
     assert f"The setting {old} ({tmp_path}/perfopt.yaml:" in warning.message
     assert "rename it to plugins.pool-sizer." in warning.message
-    assert found.values["pool-sizer"]["headroom"] == headroom
-    assert "spare" not in found.values["pool-sizer"]
+    assert settings.values["pool-sizer"]["headroom"] == headroom
+    assert "spare" not in settings.values["pool-sizer"]
 
 
 @pytest.mark.parametrize(

@@ -38,19 +38,19 @@ def reasons(made):
 
 def test_a_recommendation_is_complete(engine):
     snapshot = make_snapshot()
-    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
-    assert made.recommendation_id == "opt_20260302_001"
-    assert made.made_at == snapshot.grid.end
-    assert made.valid_until == snapshot.grid.end + WEEK
-    assert made.current_state["cpu_request"] == "1"
-    assert made.recommended_state["replicas"] == 2
-    assert made.coverage.keys() == {"main/cpu_cores", "main/memory_bytes"}
-    claim = made.expected_improvement
-    current, recommended = made.monthly_cost_current, made.monthly_cost_recommended
+    recommendation = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert recommendation.recommendation_id == "opt_20260302_001"
+    assert recommendation.made_at == snapshot.grid.end
+    assert recommendation.valid_until == snapshot.grid.end + WEEK
+    assert recommendation.current_state["cpu_request"] == "1"
+    assert recommendation.recommended_state["replicas"] == 2
+    assert recommendation.coverage.keys() == {"main/cpu_cores", "main/memory_bytes"}
+    claim = recommendation.expected_improvement
+    current, recommended = recommendation.monthly_cost_current, recommendation.monthly_cost_recommended
     assert claim.cost_reduction_percent == pytest.approx(100 * (1 - recommended / current), abs=0.01)
     assert claim.confidence == pytest.approx((0.5 * 2 + 11 / 7) / (2 + 11 / 7), abs=1e-3)
     assert claim.latency_reduction_ms == 0
-    assert "no_latency_data" in reasons(made)
+    assert "no_latency_data" in reasons(recommendation)
 
 
 def test_the_result_survives_json(engine):
@@ -94,11 +94,11 @@ def test_unknown_requests_give_no_saving_and_say_so(engine):
         {"main": {"cpu_cores": usage, "memory_bytes": usage * GIB}},
         state=WorkloadState(containers=(Container(name="main"),), basis=Basis.UNKNOWN),
     )
-    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
-    assert made.monthly_cost_current is None
-    assert made.expected_improvement.cost_reduction_percent is None
-    assert "cost_unknown" in reasons(made)
-    assert "cpu_request" not in made.current_state
+    recommendation = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert recommendation.monthly_cost_current is None
+    assert recommendation.expected_improvement.cost_reduction_percent is None
+    assert "cost_unknown" in reasons(recommendation)
+    assert "cpu_request" not in recommendation.current_state
 
 
 def test_requests_of_zero_claim_no_percentage(engine):
@@ -109,9 +109,12 @@ def test_requests_of_zero_claim_no_percentage(engine):
             containers=(Container(name="main", cpu_request_cores=0.0, memory_request_bytes=0),), replicas=1
         ),
     )
-    made = only(engine.analyze(snapshot, RESOURCE, WEEK))
-    assert (made.monthly_cost_current, made.expected_improvement.cost_reduction_percent) == (0.0, None)
-    text = next(reason.text for reason in made.reasons if reason.code == "cost_unknown")
+    recommendation = only(engine.analyze(snapshot, RESOURCE, WEEK))
+    assert (
+        recommendation.monthly_cost_current,
+        recommendation.expected_improvement.cost_reduction_percent,
+    ) == (0.0, None)
+    text = next(reason.text for reason in recommendation.reasons if reason.code == "cost_unknown")
     assert text == "No cost reduction is stated: nothing is requested now."
 
 

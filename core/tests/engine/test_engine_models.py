@@ -95,8 +95,8 @@ def test_what_can_not_be_used_is_refused_and_changes_nothing(engine, models, fie
 
 
 def test_the_kind_of_content_is_the_first_that_accepts_it_and_its_card_is_read(engine):
-    found = engine.check_model(note("hello"))
-    assert (found.kind, found.card) == ("note", {"text": "hello"})
+    checked = engine.check_model(note("hello"))
+    assert (checked.kind, checked.card) == ("note", {"text": "hello"})
     assert engine.check_model(note("hello"), "note").card == {"text": "hello"}
 
 

@@ -55,13 +55,13 @@ def analyze(install):
 
 def test_a_pack_of_the_installation_is_on_the_recommendation_and_in_its_replays(analyze, tmp_path):
     (tmp_path / "house.yaml").write_text(PACK)
-    (made,) = analyze(packs=str(tmp_path / "house.yaml")).recommendations
-    assert made.rules_fired == ("whole_steps",)
-    (fired,) = made.rules
+    (recommendation,) = analyze(packs=str(tmp_path / "house.yaml")).recommendations
+    assert recommendation.rules_fired == ("whole_steps",)
+    (fired,) = recommendation.rules
     assert (fired.pack, fired.version) == ("house", "2.1.0")
     assert (fired.container, fired.field) == ("main", "cpu_request")
-    assert fired.after == made.recommended_state["cpu_request"] == "1"
-    replayed = {window.recommended["main"]["cpu_request"] for window in made.evidence.windows}
+    assert fired.after == recommendation.recommended_state["cpu_request"] == "1"
+    replayed = {window.recommended["main"]["cpu_request"] for window in recommendation.evidence.windows}
     assert replayed <= {"750m", "1"}
 
 

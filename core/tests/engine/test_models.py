@@ -57,10 +57,10 @@ def analyse(install, mean, **settings):
 
 
 def test_a_prior_of_the_proposal_goes_before_that_of_the_strategy(install):
-    (made,) = analyse(install, "0.83").recommendations
-    assert made.expected_improvement.confidence == pytest.approx(0.83, abs=1e-4)
-    assert made.confidence_detail.prior == 0.83
-    assert made.confidence_detail.prior_source == "this very proposal; models: "
+    (recommendation,) = analyse(install, "0.83").recommendations
+    assert recommendation.expected_improvement.confidence == pytest.approx(0.83, abs=1e-4)
+    assert recommendation.confidence_detail.prior == 0.83
+    assert recommendation.confidence_detail.prior_source == "this very proposal; models: "
 
 
 def test_a_prior_that_is_no_probability_costs_the_proposal(install):
@@ -71,8 +71,8 @@ def test_a_prior_that_is_no_probability_costs_the_proposal(install):
 
 def test_the_configured_model_reaches_strategies_in_their_processes(install, tmp_path):
     (tmp_path / "model.note").write_bytes(note("hello"))
-    (made,) = analyse(install, "0.5", model=str(tmp_path / "model.note")).recommendations
-    assert made.confidence_detail.prior_source.endswith("models: note hello")
+    (recommendation,) = analyse(install, "0.5", model=str(tmp_path / "model.note")).recommendations
+    assert recommendation.confidence_detail.prior_source.endswith("models: note hello")
 
 
 def test_an_engine_with_a_model_that_can_not_be_read_does_not_start(install, tmp_path):

@@ -35,7 +35,7 @@ def test_a_claim_comes_back_from_storage_as_it_was_made(install):
     config = Config(engine=EngineConfig(processes=1, deadline_seconds=20))
     types = (OptimizationType.LATENCY_OPTIMIZATION,)
     with Engine(probe_plugins(disabled=("resource", "latency")), config) as engine:
-        (made,) = engine.analyze(make_snapshot(), types, timedelta(days=7)).recommendations
-    stored = msgspec.json.decode(msgspec.json.encode(made.claim))
+        (proposal,) = engine.analyze(make_snapshot(), types, timedelta(days=7)).recommendations
+    stored = msgspec.json.decode(msgspec.json.encode(proposal.claim))
     claim = msgspec.convert(stored, Claim)
     assert claim == Claim(latency_now_ms=100.0, latency_now_interval_ms=(90.0, 110.0))

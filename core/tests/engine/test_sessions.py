@@ -35,9 +35,11 @@ def traded():
 
 
 def snapshot(cpu, calendar=None, annotations=None):
-    made = make_snapshot({"main": {"cpu_cores": cpu}}, end=END)
-    workload = msgspec.structs.replace(made.workload, calendar=calendar, annotations=annotations or {})
-    return type(made)(**{name: getattr(made, name) for name in made.__slots__} | {"workload": workload})
+    history = make_snapshot({"main": {"cpu_cores": cpu}}, end=END)
+    workload = msgspec.structs.replace(history.workload, calendar=calendar, annotations=annotations or {})
+    return type(history)(
+        **{name: getattr(history, name) for name in history.__slots__} | {"workload": workload}
+    )
 
 
 def noon(cpu, **given):

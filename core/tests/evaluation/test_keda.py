@@ -92,11 +92,11 @@ def test_a_trigger_that_cannot_be_read_asks_for_nothing(trigger):
 def test_the_autoscaler_has_the_bounds_and_the_cpu_trigger():
     behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
     advanced = {"horizontalPodAutoscalerConfig": {"behavior": behavior}}
-    found = hpa_of(scaled(cpu(), {"type": "kafka"}, minReplicaCount=2, maxReplicaCount=7, advanced=advanced))
-    assert (found.min_replicas, found.max_replicas) == (2, 7)
-    assert found.target_cpu_utilization_percent == 60
-    assert found.other_metrics == ("kafka",)
-    assert found.behavior == behavior
+    state = hpa_of(scaled(cpu(), {"type": "kafka"}, minReplicaCount=2, maxReplicaCount=7, advanced=advanced))
+    assert (state.min_replicas, state.max_replicas) == (2, 7)
+    assert state.target_cpu_utilization_percent == 60
+    assert state.other_metrics == ("kafka",)
+    assert state.behavior == behavior
 
 
 def test_a_trigger_without_a_metric_type_is_of_utilisation_and_without_a_zone_of_utc():
@@ -109,8 +109,8 @@ def test_a_trigger_without_a_metric_type_is_of_utilisation_and_without_a_zone_of
 
 
 def test_defaults_are_those_of_keda_and_zero_replicas_count_as_one():
-    found = hpa_of({"spec": {}})
-    assert (found.min_replicas, found.max_replicas, found.target_cpu_utilization_percent) == (1, 100, None)
+    state = hpa_of({"spec": {}})
+    assert (state.min_replicas, state.max_replicas, state.target_cpu_utilization_percent) == (1, 100, None)
     assert hpa_of(scaled(cpu(kind="AverageValue"))).target_cpu_utilization_percent is None
     assert hpa_of(scaled(cpu("sixty"))).target_cpu_utilization_percent is None
 

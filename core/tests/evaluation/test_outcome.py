@@ -39,15 +39,15 @@ def test_without_a_sign_of_shortage_it_is_scored_as_a_replay_is(applied):
 def test_a_kill_is_a_broken_word_only_where_it_was_applied():
     killed = window(oom_kills=np.eye(1, WEEK, 100)[0])
     assert score_outcome(proposal(), killed, applied=False).score.accurate
-    found = score_outcome(proposal(), killed, applied=True)
-    assert (found.score.accurate, found.censored) == (False, "oom_kill")
+    score = score_outcome(proposal(), killed, applied=True)
+    assert (score.score.accurate, score.censored) == (False, "oom_kill")
 
 
 @pytest.mark.parametrize(("share", "accurate"), [(0.04, True), (0.06, False)])
 def test_more_than_five_percent_of_periods_throttled_is_a_broken_word(share, accurate):
-    found = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, share)), applied=True)
-    assert found.score.accurate is accurate
-    assert found.censored == (None if accurate else "throttled")
+    score = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, share)), applied=True)
+    assert score.score.accurate is accurate
+    assert score.censored == (None if accurate else "throttled")
 
 
 def test_a_kill_counts_where_too_little_else_is_known():
@@ -107,13 +107,13 @@ def test_a_state_is_what_its_map_says(own, replicas, hpa, basis):
 
 
 def test_a_share_of_exactly_five_percent_throttled_is_no_shortage():
-    found = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, 0.05)), applied=True)
-    assert (found.score.accurate, found.censored) == (True, None)
+    score = score_outcome(proposal(), window(cpu_throttled_fraction=np.full(WEEK, 0.05)), applied=True)
+    assert (score.score.accurate, score.censored) == (True, None)
 
 
 def test_no_kill_in_a_series_of_kills_is_no_shortage():
-    found = score_outcome(proposal(), window(oom_kills=np.zeros(WEEK)), applied=True)
-    assert (found.score.accurate, found.censored) == (True, None)
+    score = score_outcome(proposal(), window(oom_kills=np.zeros(WEEK)), applied=True)
+    assert (score.score.accurate, score.censored) == (True, None)
 
 
 def test_a_kill_takes_the_place_of_a_reason_for_not_scoring():
@@ -156,5 +156,5 @@ def test_a_plan_in_force_is_held_to_the_latency_of_its_target(applied, kept):
 def test_the_width_of_a_claimed_interval_is_taken_of_the_target():
     claim = Claim(latency_ms=80.0, latency_interval_ms=(70.0, 114.0), latency_now_ms=200.0)
     used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
-    found = score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=True)
-    assert found.score.claim_met is False  # 44 ms are more than half of 80, and less than half of 92
+    score = score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=True)
+    assert score.score.claim_met is False  # 44 ms are more than half of 80, and less than half of 92

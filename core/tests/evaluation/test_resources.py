@@ -187,11 +187,11 @@ def test_a_larger_request_is_never_less_safe_nor_less_wasteful(cpu, one, other):
 
 def test_a_score_says_what_was_recommended_needed_and_short():
     pods = np.full((2, 100), 0.4)
-    found = score_resources(target(cpu=0.3, memory=150 * MIB), window(pods, np.full((2, 100), 200.0 * MIB)))
-    assert (found.cpu_recommended_cores, found.cpu_needed_cores) == (0.3, 0.4)
-    assert found.cpu_short_cores == pytest.approx(0.1)
-    assert (found.memory_recommended_bytes, found.memory_needed_bytes) == (150 * MIB, 200 * MIB)
-    assert found.memory_short_bytes == 50 * MIB
+    score = score_resources(target(cpu=0.3, memory=150 * MIB), window(pods, np.full((2, 100), 200.0 * MIB)))
+    assert (score.cpu_recommended_cores, score.cpu_needed_cores) == (0.3, 0.4)
+    assert score.cpu_short_cores == pytest.approx(0.1)
+    assert (score.memory_recommended_bytes, score.memory_needed_bytes) == (150 * MIB, 200 * MIB)
+    assert score.memory_short_bytes == 50 * MIB
     enough = score_resources(target(cpu=0.5), window(pods))
     assert enough.cpu_short_cores == 0
     assert (enough.memory_recommended_bytes, enough.memory_short_bytes) == (None, None)
@@ -199,8 +199,8 @@ def test_a_score_says_what_was_recommended_needed_and_short():
 
 def test_memory_granted_is_the_request_though_a_lower_limit_bounds_it():
     used = window(memory=np.full(10, 100.0 * MIB))
-    found = score_resources(target(memory=300 * MIB, limit=200 * MIB), used)
-    assert (found.memory_recommended_bytes, found.memory_safe) == (300 * MIB, True)
+    score = score_resources(target(memory=300 * MIB, limit=200 * MIB), used)
+    assert (score.memory_recommended_bytes, score.memory_safe) == (300 * MIB, True)
     only_limit = score_resources(target(limit=200 * MIB), used)
     assert only_limit.memory_recommended_bytes == 200 * MIB
 

@@ -40,27 +40,27 @@ def test_what_is_saved_and_what_could_be():
 
 def test_sizes_are_compared_with_the_smallest_safe_ones_at_the_replicas_that_ran():
     used = window([0.5, 1.0, 0.5, 0.5], [1.0, 2.0, 1.0, 1.0], replicas=[4.0, 4.0, 2.0, 2.0])
-    found = requested_amounts(state(1.5, 3 * GIB), used, BOOK, SIZES, np.array([4.0, 4.0, 2.0, 2.0]))
-    assert found.cost.current == pytest.approx(3 * (2 + 0.4) * HOURS)
-    assert found.cost.recommended == pytest.approx(3 * (1.5 + 0.3) * HOURS)
-    assert found.cost.minimum == pytest.approx(3 * (1.0 + 0.2) * HOURS)
-    assert found.memory == RequestedAmount(3 * 4 * GIB, 3 * 3 * GIB, 3 * 2 * GIB)
+    amounts = requested_amounts(state(1.5, 3 * GIB), used, BOOK, SIZES, np.array([4.0, 4.0, 2.0, 2.0]))
+    assert amounts.cost.current == pytest.approx(3 * (2 + 0.4) * HOURS)
+    assert amounts.cost.recommended == pytest.approx(3 * (1.5 + 0.3) * HOURS)
+    assert amounts.cost.minimum == pytest.approx(3 * (1.0 + 0.2) * HOURS)
+    assert amounts.memory == RequestedAmount(3 * 4 * GIB, 3 * 3 * GIB, 3 * 2 * GIB)
 
 
 @pytest.mark.parametrize("kind", [LATENCY, OptimizationType.PERFORMANCE_TUNING])
 def test_latency_and_tuning_set_sizes_too(kind):
     used = window([1.0] * 4, [1.0] * 4)
-    found = requested_amounts(state(), used, BOOK, kind, None)
-    assert found.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
+    amounts = requested_amounts(state(), used, BOOK, kind, None)
+    assert amounts.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
 
 
 def test_replicas_are_compared_with_the_fewest_that_carry_the_demand_at_the_current_size():
     used = window([1.0, 1.0, 0.25, 0.0])  # of each of four: 4, 4, 1 and no cores, for requests of two
-    found = requested_amounts(state(replicas=3), used, BOOK, REPLICAS, np.array([3.0, 3.0, 3.0, 3.0]))
-    assert found.cost.current == pytest.approx(4 * 2.4 * HOURS)
-    assert found.cost.recommended == pytest.approx(3 * 2.4 * HOURS)
-    assert found.cost.minimum == pytest.approx((2 + 2 + 1 + 1) / 4 * 2.4 * HOURS)
-    assert found.memory.minimum == pytest.approx(1.5 * 4 * GIB)
+    amounts = requested_amounts(state(replicas=3), used, BOOK, REPLICAS, np.array([3.0, 3.0, 3.0, 3.0]))
+    assert amounts.cost.current == pytest.approx(4 * 2.4 * HOURS)
+    assert amounts.cost.recommended == pytest.approx(3 * 2.4 * HOURS)
+    assert amounts.cost.minimum == pytest.approx((2 + 2 + 1 + 1) / 4 * 2.4 * HOURS)
+    assert amounts.memory.minimum == pytest.approx(1.5 * 4 * GIB)
 
 
 @pytest.mark.parametrize("kind", [COST, None])
@@ -73,9 +73,9 @@ def test_of_cost_and_a_plan_the_cheaper_of_both_is_the_minimum(kind):
 
 def test_replicas_that_are_not_known_count_as_the_state_says_or_one():
     used = window([1.0] * 4, [1.0] * 4, current=state(replicas=None))
-    found = requested_amounts(state(replicas=2), used, BOOK, SIZES, None)
-    assert found.cost.current == pytest.approx(2.4 * HOURS)
-    assert found.cost.recommended == pytest.approx(2 * 2.4 * HOURS)
+    amounts = requested_amounts(state(replicas=2), used, BOOK, SIZES, None)
+    assert amounts.cost.current == pytest.approx(2.4 * HOURS)
+    assert amounts.cost.recommended == pytest.approx(2 * 2.4 * HOURS)
     assert requested_amounts(state(replicas=2), used, BOOK, REPLICAS, None) is None
 
 
@@ -102,10 +102,10 @@ def test_a_node_type_counts_in_the_cost_and_the_minimum_is_on_the_cheaper_of_bot
     )
     book = msgspec.structs.replace(BOOK, node_types=types)
     used = window([1.0] * 4, [1.0] * 4, current=state(extra={"node_type": "dear"}))
-    found = requested_amounts(state(extra={"node_type": "small"}), used, book, COST, None)
-    assert found.cost.current == pytest.approx(3 * 4 * 2.4 * HOURS)
-    assert found.cost.recommended == pytest.approx(4 * 2.4 * HOURS)
-    assert found.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
+    amounts = requested_amounts(state(extra={"node_type": "small"}), used, book, COST, None)
+    assert amounts.cost.current == pytest.approx(3 * 4 * 2.4 * HOURS)
+    assert amounts.cost.recommended == pytest.approx(4 * 2.4 * HOURS)
+    assert amounts.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
 
 
 @pytest.mark.parametrize("kind", [COST, SIZES])
@@ -116,9 +116,9 @@ def test_a_dearer_node_type_does_not_raise_the_minimum(kind):
     )
     book = msgspec.structs.replace(BOOK, node_types=types)
     used = window([1.0] * 4, [1.0] * 4, current=state(extra={"node_type": "small"}))
-    found = requested_amounts(state(extra={"node_type": "dear"}), used, book, kind, None)
-    assert found.cost.recommended == pytest.approx(3 * 4 * 2.4 * HOURS)
-    assert found.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
+    amounts = requested_amounts(state(extra={"node_type": "dear"}), used, book, kind, None)
+    assert amounts.cost.recommended == pytest.approx(3 * 4 * 2.4 * HOURS)
+    assert amounts.cost.minimum == pytest.approx(4 * 1.1 * HOURS)
 
 
 def test_the_fewest_replicas_need_a_request_and_a_demand():

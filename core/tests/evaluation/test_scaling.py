@@ -250,8 +250,8 @@ def test_the_plan_that_is_given_is_the_one_scored():
 
 def test_scaling_is_not_scored_where_replicas_or_samples_are_unknown():
     unknown = window(state=target(replicas=None))
-    found = score_scaling(proposal(target(replicas=3)), unknown)
-    assert (found.scored, found.reason) == (False, "how many replicas ran is not known")
+    score = score_scaling(proposal(target(replicas=3)), unknown)
+    assert (score.scored, score.reason) == (False, "how many replicas ran is not known")
     sparse = window(cpu=np.full(100, 0.4), memory=np.r_[300.0, np.full(99, NAN)])
     changed = score_scaling(proposal(resized(4, memory_request_bytes=320 * MIB)), sparse)
     assert changed.scored is False

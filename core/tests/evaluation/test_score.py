@@ -39,11 +39,11 @@ def window(cpu=None, memory=None, *, state=NOW, slo=None, **service):
         metrics["cpu_cores"] = cpu
     if memory is not None:
         metrics["memory_bytes"] = memory
-    found = make_snapshot({"main": metrics}, service=service, state=state)
+    snapshot = make_snapshot({"main": metrics}, service=service, state=state)
     if slo is not None:
-        workload = msgspec.structs.replace(found.workload, slo=slo)
-        return type(found)(workload, found.grid, found.containers, found.service)
-    return found
+        workload = msgspec.structs.replace(snapshot.workload, slo=slo)
+        return type(snapshot)(workload, snapshot.grid, snapshot.containers, snapshot.service)
+    return snapshot
 
 
 def proposal(kind, *, claim=None, no_change_needed=False, extra=None, hpa=None, replicas=4, **quantities):

@@ -34,8 +34,8 @@ CURRENT = WorkloadState(containers=(MAIN,), replicas=4)
 def window(cpu=0.4, memory=300.0, *, slo=None, **service):
     """A hundred steps on 4 replicas of 0.5 cores and 400 MiB: constant cores and MiB of each."""
     metrics = {"cpu_cores": np.full(100, cpu), "memory_bytes": np.full(100, memory * MIB)}
-    found = make_snapshot({"main": metrics}, service=service, state=CURRENT)
-    return replace(found, workload=msgspec.structs.replace(found.workload, slo=slo))
+    snapshot = make_snapshot({"main": metrics}, service=service, state=CURRENT)
+    return replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, slo=slo))
 
 
 def state(replicas=4, extra=None, **quantities):
@@ -187,15 +187,15 @@ def test_a_saving_is_not_scored_where_the_replicas_are_unknown():
     unknown = msgspec.structs.replace(CURRENT, replicas=None)
     night = make_snapshot({"main": {"cpu_cores": np.zeros(100)}}, state=unknown)
     target = msgspec.structs.replace(unknown, extra=schedule(night, 2).extra)
-    found = score(proposal(COST, target, claim=Claim(saving_percent=10.0)), night)
-    assert found.scored is False
-    assert found.reason == "a saving is claimed and how many replicas ran is not known"
+    window_score = score(proposal(COST, target, claim=Claim(saving_percent=10.0)), night)
+    assert window_score.scored is False
+    assert window_score.reason == "a saving is claimed and how many replicas ran is not known"
 
 
 def test_realised_figures_have_three_decimals():
     used = window(latency_p99_ms=np.full(100, 100.12345))
-    found = score(proposal(LATENCY, claim=latency(80.0, 120.0, 100.0)), used)
-    assert found.realised_latency_ms == 100.123
+    window_score = score(proposal(LATENCY, claim=latency(80.0, 120.0, 100.0)), used)
+    assert window_score.realised_latency_ms == 100.123
     night = window(cpu=0.0, replicas=np.full(100, 3.0))
     merged = schedule(night, 2)
     saved = score(proposal(COST, merged, claim=Claim(saving_percent=30.0)), night)
@@ -218,8 +218,8 @@ def test_the_width_of_an_interval_is_taken_of_the_prediction_where_one_is_stated
 def test_an_interval_alone_is_a_claim():
     used = window(latency_p99_ms=np.full(100, 100.0))
     claim = Claim(latency_now_interval_ms=(110.0, 130.0))
-    found = score(proposal(LATENCY, claim=claim), used)
-    assert (found.scored, found.claim_met) == (True, False)
+    window_score = score(proposal(LATENCY, claim=claim), used)
+    assert (window_score.scored, window_score.claim_met) == (True, False)
 
 
 def test_staying_would_have_done_where_the_current_values_hold_what_the_proposal_changes():

@@ -71,16 +71,16 @@ def least(options, allowed):
 def test_highs_and_brute_force_agree_on_the_risk(options, share):
     """It lies between the least of the model and the least that can be packed, and the gap says so."""
     budget = share * packed(options, [False] * len(options))
-    found = least_risk([SMALL, LARGE], options, budget, 10.0)
+    changes = least_risk([SMALL, LARGE], options, budget, 10.0)
     bound = least(options, lambda changed: fits_in_total(options, changed, budget))
     best = least(options, lambda changed: packed(options, changed) <= budget + 1e-9)
     if math.isinf(bound):
-        assert found is None
-    if found is None:
+        assert changes is None
+    if changes is None:
         return
-    assert packed(options, found.changed) <= budget + 1e-9
-    assert found.risk >= best - 1e-6
-    assert found.risk * (1 - found.gap) == pytest.approx(bound, rel=1e-3, abs=1e-3)
+    assert packed(options, changes.changed) <= budget + 1e-9
+    assert changes.risk >= best - 1e-6
+    assert changes.risk * (1 - changes.gap) == pytest.approx(bound, rel=1e-3, abs=1e-3)
 
 
 @settings(max_examples=30, deadline=None)
@@ -88,9 +88,9 @@ def test_highs_and_brute_force_agree_on_the_risk(options, share):
 def test_a_budget_that_needs_nothing_changes_nothing(options):
     now = packed(options, [False] * len(options))
     assume(now > 0)
-    found = least_risk([SMALL, LARGE], options, 2 * now, 10.0)
-    assert not any(found.changed)
-    assert (found.risk, found.gap) == (0.0, 0.0)
+    changes = least_risk([SMALL, LARGE], options, 2 * now, 10.0)
+    assert not any(changes.changed)
+    assert (changes.risk, changes.gap) == (0.0, 0.0)
 
 
 def test_what_is_settled_is_changed_and_no_money_is_no_choice():

@@ -54,15 +54,15 @@ def test_a_dead_period_is_found_and_does_not_count():
     values[3 * DAY : 6 * DAY] = 0.0
     found = find_changes(values, grid(14 * DAY)).dead
     assert [(stretch.begin, stretch.end) for stretch in found] == [(3 * DAY, 6 * DAY)]
-    made = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05, 0.5))
-    assert made.values.min() > 4
+    forecast = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05, 0.5))
+    assert forecast.values.min() > 4
 
 
 def test_a_service_that_is_dead_now_stays_dead():
     values = 5 + noise(14)
     values[-4 * DAY :] = 0.0
-    made = forecast_metric(values, grid(14 * DAY), timedelta(hours=1), "cores", (0.5,))
-    assert made.values.max() < 1  # it lived at 5
+    forecast = forecast_metric(values, grid(14 * DAY), timedelta(hours=1), "cores", (0.5,))
+    assert forecast.values.max() < 1  # it lived at 5
 
 
 def test_a_service_that_idles_for_days_and_for_hours_is_not_dead():
@@ -88,8 +88,10 @@ def wave(days, seed=1):
 def test_after_a_level_shift_days_are_as_before_on_the_new_level(days, factor, more):
     values = wave(15)
     values[(14 - days) * DAY :] = values[(14 - days) * DAY :] * factor + more
-    made = forecast_metric(values[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores", (0.05, 0.5, 0.95))
-    low, median, high = made.values
+    forecast = forecast_metric(
+        values[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores", (0.05, 0.5, 0.95)
+    )
+    low, median, high = forecast.values
     coming = values[14 * DAY :]
     assert np.abs(coming - median).mean() < 0.2 * factor
     assert ((low <= coming) & (coming <= high)).mean() > 0.8
@@ -131,8 +133,8 @@ def test_a_service_that_was_down_to_its_background_noise_was_dead():
     values = wave(14)
     values[3 * DAY : 6 * DAY] = 0.001 * np.abs(noise(3))
     assert [(one.begin, one.end) for one in find_changes(values, grid(14 * DAY)).dead] == [(3 * DAY, 6 * DAY)]
-    made = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05,))
-    assert made.values.min() > 0.5
+    forecast = forecast_metric(values, grid(14 * DAY), timedelta(days=7), "cores", (0.05,))
+    assert forecast.values.min() > 0.5
 
 
 @given(arrays(np.float64, st.integers(1, 3000), elements=st.sampled_from([0.0, 1.0, 2.0, np.nan])))

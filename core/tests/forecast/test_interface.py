@@ -32,65 +32,65 @@ def pinball(values, forecast):
 
 def test_a_daily_shape_is_forecast_far_better_than_by_its_distribution():
     series = daily(21)
-    made = forecast_metric(series[: 14 * DAY], grid(14 * DAY), WEEK, "cores")
+    forecast = forecast_metric(series[: 14 * DAY], grid(14 * DAY), WEEK, "cores")
     flat = np.quantile(series[: 14 * DAY], DEFAULT_LEVELS)[:, None]
     errors = series[14 * DAY :] - flat
     tau = np.asarray(DEFAULT_LEVELS)[:, None]
-    assert pinball(series[14 * DAY :], made) < 0.2 * np.maximum(tau * errors, (tau - 1) * errors).mean()
+    assert pinball(series[14 * DAY :], forecast) < 0.2 * np.maximum(tau * errors, (tau - 1) * errors).mean()
 
 
 def test_the_forecast_starts_where_the_history_ends_and_covers_the_horizon():
-    made = forecast_metric(daily(14), grid(14 * DAY), timedelta(hours=6, minutes=1), "cores")
-    assert made.grid.start == START + timedelta(days=14)
-    assert made.grid.size == 73
-    assert made.values.shape == (len(DEFAULT_LEVELS), 73)
-    assert made.unit == "cores"
+    forecast = forecast_metric(daily(14), grid(14 * DAY), timedelta(hours=6, minutes=1), "cores")
+    assert forecast.grid.start == START + timedelta(days=14)
+    assert forecast.grid.size == 73
+    assert forecast.values.shape == (len(DEFAULT_LEVELS), 73)
+    assert forecast.unit == "cores"
 
 
 def test_levels_cover_about_their_share_of_the_future():
     series = daily(21, noise=0.3)
-    made = forecast_metric(series[: 14 * DAY], grid(14 * DAY), WEEK, "cores")
-    covered = (series[14 * DAY :] <= made.values).mean(axis=1)
+    forecast = forecast_metric(series[: 14 * DAY], grid(14 * DAY), WEEK, "cores")
+    covered = (series[14 * DAY :] <= forecast.values).mean(axis=1)
     assert covered == pytest.approx(DEFAULT_LEVELS, abs=0.05)
 
 
 def test_a_weekend_that_is_quiet_stays_quiet():
     days = np.arange(28 * DAY) // DAY % 7
     series = np.where(days >= 5, 0.5, 2.0) + 0.01 * np.random.default_rng(2).standard_normal(28 * DAY)
-    made = forecast_metric(series, grid(28 * DAY), WEEK, "cores")
-    median = made.values[made.levels.index(0.5)]
+    forecast = forecast_metric(series, grid(28 * DAY), WEEK, "cores")
+    median = forecast.values[forecast.levels.index(0.5)]
     assert np.median(median[5 * DAY :]) < np.median(median[: 5 * DAY]) - 1
 
 
 def test_a_series_without_a_daily_shape_is_forecast_about_as_well_as_by_its_distribution():
     noise = np.random.default_rng(3).exponential(size=15 * DAY)
-    made = forecast_metric(noise[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores")
+    forecast = forecast_metric(noise[: 14 * DAY], grid(14 * DAY), timedelta(days=1), "cores")
     errors = noise[14 * DAY :] - np.quantile(noise, DEFAULT_LEVELS)[:, None]
     tau = np.asarray(DEFAULT_LEVELS)[:, None]
-    assert pinball(noise[14 * DAY :], made) < 1.02 * np.maximum(tau * errors, (tau - 1) * errors).mean()
+    assert pinball(noise[14 * DAY :], forecast) < 1.02 * np.maximum(tau * errors, (tau - 1) * errors).mean()
 
 
 def test_recent_days_count_more():
     series = np.r_[np.full(10 * DAY, 1.0), np.full(10 * DAY, 5.0)]
-    made = forecast_metric(series, grid(20 * DAY), timedelta(days=1), "cores")
-    assert made.values[made.levels.index(0.5)].min() == 5
+    forecast = forecast_metric(series, grid(20 * DAY), timedelta(days=1), "cores")
+    assert forecast.values[forecast.levels.index(0.5)].min() == 5
 
 
 def test_a_constant_series_is_forecast_as_that_constant():
-    made = forecast_metric(np.full(7 * DAY, 0.25), grid(7 * DAY), WEEK, "cores")
-    assert np.unique(made.values) == pytest.approx([0.25])
+    forecast = forecast_metric(np.full(7 * DAY, 0.25), grid(7 * DAY), WEEK, "cores")
+    assert np.unique(forecast.values) == pytest.approx([0.25])
 
 
 def test_a_gap_of_days_is_bridged():
     series = daily(14)
     series[4 * DAY : 7 * DAY] = np.nan
-    made = forecast_metric(series, grid(14 * DAY), WEEK, "cores")
-    assert np.isfinite(made.values).all()
+    forecast = forecast_metric(series, grid(14 * DAY), WEEK, "cores")
+    assert np.isfinite(forecast.values).all()
 
 
 def test_half_a_day_is_forecast_by_its_distribution():
-    made = forecast_metric(np.arange(144.0), grid(144), timedelta(hours=6), "cores", levels=(0.5,))
-    assert np.unique(made.values) == pytest.approx([71.0])
+    forecast = forecast_metric(np.arange(144.0), grid(144), timedelta(hours=6), "cores", levels=(0.5,))
+    assert np.unique(forecast.values) == pytest.approx([71.0])
 
 
 def test_too_little_data_gives_no_forecast():
@@ -102,8 +102,8 @@ def test_too_little_data_gives_no_forecast():
 
 
 def test_steps_of_a_day_are_forecast_too():
-    made = forecast_metric(np.arange(30.0), grid(30, timedelta(days=1)), WEEK, "cores")
-    assert made.values.shape == (len(DEFAULT_LEVELS), 7)
+    forecast = forecast_metric(np.arange(30.0), grid(30, timedelta(days=1)), WEEK, "cores")
+    assert forecast.values.shape == (len(DEFAULT_LEVELS), 7)
 
 
 series = arrays(
@@ -119,12 +119,12 @@ def test_any_series_gets_finite_quantiles_that_do_not_cross_or_nothing(values, s
     step = timedelta(seconds=seconds)
     first = datetime.fromtimestamp(START.timestamp() // seconds * seconds, UTC)
     kept = values.copy()
-    made = forecast_metric(values, TimeGrid(first, step, values.size), timedelta(days=1), "cores")
+    forecast = forecast_metric(values, TimeGrid(first, step, values.size), timedelta(days=1), "cores")
     assert np.array_equal(values, kept, equal_nan=True)
-    if made is not None:
-        assert np.isfinite(made.values).all()
-        assert (np.diff(made.values, axis=0) >= 0).all()
-        assert (made.values >= 0).all()
+    if forecast is not None:
+        assert np.isfinite(forecast.values).all()
+        assert (np.diff(forecast.values, axis=0) >= 0).all()
+        assert (forecast.values >= 0).all()
 
 
 @given(arrays(np.float64, (3, 20), elements=st.floats(-5, 5)), st.floats(0.01, 0.99))

@@ -49,11 +49,11 @@ def test_quantiles_never_cross_and_are_finite_whatever_is_missing(days, step, se
     rng = np.random.default_rng(seed)
     values = np.cumsum(rng.standard_cauchy(days * 86_400 // step))
     values[rng.random(values.size) < missing] = np.nan
-    made = forecast_metric(values, grid(values.size, step), timedelta(days=2), "1", sorted(levels))
-    assert (made is None) == (np.isfinite(values).sum() < MIN_SAMPLES)
-    if made is not None:
-        assert np.isfinite(made.values).all()
-        assert (np.diff(made.values, axis=0) >= 0).all()
+    forecast = forecast_metric(values, grid(values.size, step), timedelta(days=2), "1", sorted(levels))
+    assert (forecast is None) == (np.isfinite(values).sum() < MIN_SAMPLES)
+    if forecast is not None:
+        assert np.isfinite(forecast.values).all()
+        assert (np.diff(forecast.values, axis=0) >= 0).all()
 
 
 @pytest.mark.parametrize("factor", [1e-6, 3.0, 1e9])
@@ -115,9 +115,9 @@ def test_a_week_of_minutes_is_the_day_of_minutes_and_goes_on_like_it():
 
 def test_a_batch_is_what_each_series_gets_alone():
     series = [traffic(5, seed=1), traffic(5, seed=2), np.full(5 * 288, np.nan)]
-    made = forecast_batch(series, grid(5 * 288), HOUR, "1")
-    assert made[2] is None
-    for one, values in zip(made[:2], series[:2], strict=True):
+    forecasts = forecast_batch(series, grid(5 * 288), HOUR, "1")
+    assert forecasts[2] is None
+    for one, values in zip(forecasts[:2], series[:2], strict=True):
         assert np.array_equal(one.values, forecast_metric(values, grid(5 * 288), HOUR, "1").values)
 
 

@@ -32,10 +32,10 @@ def test_what_comes_later_changes_nothing_before(cut, lead, factor):
 
 def test_quantiles_cover_their_share_and_do_not_cross():
     values = busy_by_day(days=8)
-    found = short_term_forecasts(values, 5, 0, 1)
-    assert (np.diff(found.quantiles, axis=1) >= 0).all()
+    forecasts = short_term_forecasts(values, 5, 0, 1)
+    assert (np.diff(forecasts.quantiles, axis=1) >= 0).all()
     later = slice(3 * DAY, None)
-    at_90 = found.quantiles[later, np.argmin(abs(LEVELS - 0.9))]
+    at_90 = forecasts.quantiles[later, np.argmin(abs(LEVELS - 0.9))]
     assert np.mean(values[later] <= at_90) == pytest.approx(0.9, abs=0.03)
 
 
@@ -44,12 +44,12 @@ def test_an_open_is_foreseen_from_earlier_days():
     for day in range(5):
         values[day * DAY + 96 : day * DAY + 192] = 1.0
         values[day * DAY + 96] = 10.0
-    found = short_term_forecasts(values, 5, 0, 1)
+    forecasts = short_term_forecasts(values, 5, 0, 1)
     opening = 4 * DAY + 96
-    middle = found.quantiles[opening, np.argmin(abs(LEVELS - 0.5))]
+    middle = forecasts.quantiles[opening, np.argmin(abs(LEVELS - 0.5))]
     assert middle > 5.0
-    assert found.chance[opening] > 0.5
-    assert found.chance[opening - 12] < 0.05
+    assert forecasts.chance[opening] > 0.5
+    assert forecasts.chance[opening - 12] < 0.05
 
 
 def weekdays(days):

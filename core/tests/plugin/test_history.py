@@ -88,8 +88,10 @@ def test_nothing_seen_is_no_data():
 
 
 def test_too_little_history_is_a_strategys_abstention():
-    found = check(np.zeros(14 * DAY, bool)).declined(OptimizationType.COST_OPTIMIZATION)
-    assert found == decline(OptimizationType.COST_OPTIMIZATION, DeclineCode.NO_DATA, "main has no cpu_cores.")
+    declined = check(np.zeros(14 * DAY, bool)).declined(OptimizationType.COST_OPTIMIZATION)
+    assert declined == decline(
+        OptimizationType.COST_OPTIMIZATION, DeclineCode.NO_DATA, "main has no cpu_cores."
+    )
 
 
 def test_the_validity_is_named_where_it_decides_what_is_needed():

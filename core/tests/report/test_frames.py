@@ -30,7 +30,7 @@ def window(accurate):
 
 
 def result(service, current, recommended, worth, outcomes=(), **costs):
-    made = OptimizationRecommendation(
+    recommendation = OptimizationRecommendation(
         recommendation_id=f"opt_{service}",
         service_name=service,
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
@@ -62,7 +62,7 @@ def result(service, current, recommended, worth, outcomes=(), **costs):
         expected_value=ExpectedValue(saving=worth, risk=0.0, total=worth),
     )
     return AnalysisResult(
-        service_name=service, workload=service, recommendations=(made,), declined=(), warnings=()
+        service_name=service, workload=service, recommendations=(recommendation,), declined=(), warnings=()
     )
 
 

@@ -157,12 +157,12 @@ def test_price_books_reach_the_configuration(tmp_path):
         f"{HEAD}    price_book: {BOOK}, name: rack-7}}\n"
         "  db:\n    price_book: onprem\n"
     )
-    found = FilesConfig(paths="x.parquet", services=str(path))
+    config = FilesConfig(paths="x.parquet", services=str(path))
     expected = PriceBook(name="onprem", currency="EUR", cpu_core_hour=0.02, memory_gib_hour=0.01)
-    books = with_price_books(Config(), found).price_books
+    books = with_price_books(Config(), config).price_books
     assert books["onprem"] == expected
     assert books["rack-7"].name == "rack-7"
-    assert services_price_books(Config(sources={"traces": found})) == books
+    assert services_price_books(Config(sources={"traces": config})) == books
     assert read_services(path).services["web"].price_book == "rack-7"
 
 

@@ -20,14 +20,14 @@ def rates(**odd):
 
 
 def test_a_rate_out_of_proportion_at_which_the_counter_fell_is_left_out():
-    found = without_jumps(rates(s10=500.0), series([float(i == 10) for i in range(30)]), STEP)
-    assert (found.count, found.series.values.max()) == (1, 1.0)
-    assert 10 * STEP not in found.series.times
+    jumps = without_jumps(rates(s10=500.0), series([float(i == 10) for i in range(30)]), STEP)
+    assert (jumps.count, jumps.series.values.max()) == (1, 1.0)
+    assert 10 * STEP not in jumps.series.times
 
 
 def test_a_counter_that_falls_back_in_the_step_after_its_jump_is_found_out_too():
-    found = without_jumps(rates(s10=500.0), series([float(i == 11) for i in range(30)]), STEP)
-    assert found.count == 1
+    jumps = without_jumps(rates(s10=500.0), series([float(i == 11) for i in range(30)]), STEP)
+    assert jumps.count == 1
 
 
 def test_a_burst_stays_where_the_counter_did_not_fall():

@@ -109,10 +109,10 @@ def test_a_services_file_names_openslo_documents_beside_it(tmp_path):
     (tmp_path / "slos.yaml").write_text(RATIO)
     services = tmp_path / "services.yaml"
     services.write_text("openslo: [slos.yaml]\nservices:\n  check-out: {}\n  own: {slo: {latency_ms: 5}}\n")
-    found = read_services(services)
-    assert found.objective("check-out", found.services["check-out"]) == Slo(latency_ms=250.0)
-    assert found.objective("own", found.services["own"]) == Slo(latency_ms=5.0)
-    assert found.objective("other", found.defaults) is None
+    file = read_services(services)
+    assert file.objective("check-out", file.services["check-out"]) == Slo(latency_ms=250.0)
+    assert file.objective("own", file.services["own"]) == Slo(latency_ms=5.0)
+    assert file.objective("other", file.defaults) is None
 
 
 def test_annotations_in_a_services_file_state_an_objective_and_are_checked(tmp_path):

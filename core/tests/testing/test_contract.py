@@ -48,8 +48,8 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_bad_strategy_is_told_what_it_breaks(kind):
     slow = kind in (bad.HangingStrategy, bad.SpinningStrategy)
-    found = check_strategy(kind(), deadline_seconds=1 if slow else 20, memory_limit_mib=300)
-    assert {violation.check for violation in found} == {BROKEN[kind]}, found
+    violations = check_strategy(kind(), deadline_seconds=1 if slow else 20, memory_limit_mib=300)
+    assert {violation.check for violation in violations} == {BROKEN[kind]}, violations
 
 
 def test_every_check_fails_some_bad_strategy_and_every_bad_strategy_is_tried():

@@ -11,8 +11,8 @@ CASES = [(check, one) for check, found in BAD_FORECASTERS.items() for one in fou
 
 @pytest.mark.parametrize("forecaster", [FlatForecaster(), *BUILT_IN], ids=lambda one: one.name)
 def test_a_forecaster_that_keeps_the_contract_has_no_violations(forecaster):
-    found = check_forecaster(forecaster)
-    assert [one for one in found if one.check != "public_imports"] == []  # perfopt's own may
+    violations = check_forecaster(forecaster)
+    assert [one for one in violations if one.check != "public_imports"] == []  # perfopt's own may
 
 
 @pytest.mark.parametrize(("check", "forecaster"), CASES, ids=lambda one: type(one).__name__)

@@ -76,18 +76,18 @@ def test_a_critical_service_keeps_enough_replicas_to_lose_a_zone(bench):
         ask_critical(bench, (*THREE, "eu-1d")[:zones], container=tight) for zones in (2, 3, 4)
     )
     assert in_two.target.replicas > in_three.target.replicas > in_four.target.replicas
-    for made, zones in ((in_three, 3), (in_four, 4)):
-        (container,) = made.target.containers
-        alive = survivors(made.target.replicas, zones)
+    for proposal, zones in ((in_three, 3), (in_four, 4)):
+        (container,) = proposal.target.containers
+        alive = survivors(proposal.target.replicas, zones)
         assert alive * container.cpu_limit_cores >= 8 * 0.15
-        assert f"leaves {alive} of {made.target.replicas} replicas" in reason(made, "zone_loss").text
+        assert f"leaves {alive} of {proposal.target.replicas} replicas" in reason(proposal, "zone_loss").text
 
 
 def test_what_a_zone_leaves_today_is_enough_where_the_load_asks_for_more(bench):
     """Two full replicas can't lose one under load, whatever is recommended: two are kept, not four."""
     full = {"cpu_request_cores": 1.0, "cpu_limit_cores": 0.25}
-    made = ask_critical(bench, THREE, replicas=2, container=full)
-    assert made.target.replicas == 2
+    proposal = ask_critical(bench, THREE, replicas=2, container=full)
+    assert proposal.target.replicas == 2
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_what_a_zone_leaves_today_is_enough_where_the_load_asks_for_more(bench):
     ],
 )
 def test_fewer_replicas_come_with_the_spread_they_count_on(bench, service_class, zones, key, when):
-    made = ask_critical(bench, zones, service_class=service_class, labels={"app": "web"})
-    assert made.target.replicas < 8
-    assert made.target.extra["topology_spread_constraints"] == [
+    proposal = ask_critical(bench, zones, service_class=service_class, labels={"app": "web"})
+    assert proposal.target.replicas < 8
+    assert proposal.target.extra["topology_spread_constraints"] == [
         {
             "maxSkew": 1,
             "topologyKey": key,
@@ -111,13 +111,13 @@ def test_fewer_replicas_come_with_the_spread_they_count_on(bench, service_class,
         }
     ]
     if len(zones) == 1:
-        assert "its one zone takes it down" in reason(made, "availability").text
+        assert "its one zone takes it down" in reason(proposal, "availability").text
 
 
 def test_a_spread_that_is_set_stays_as_it_is(bench):
     own = {"maxSkew": 2, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
-    made = ask_critical(bench, THREE, extra={"topology_spread_constraints": [own]})
-    assert made.target.extra["topology_spread_constraints"] == [own]
+    proposal = ask_critical(bench, THREE, extra={"topology_spread_constraints": [own]})
+    assert proposal.target.extra["topology_spread_constraints"] == [own]
 
 
 def test_batch_and_smaller_replicas_alone_need_no_spread(bench):
@@ -129,8 +129,8 @@ def test_batch_and_smaller_replicas_alone_need_no_spread(bench):
 
 
 def test_without_its_spot_replicas_a_service_still_outlives_a_zone(bench, book):
-    made = ask_critical(bench, THREE, service_class=ServiceClass.STANDARD, book=book)
-    steady = round(made.target.replicas * (1 - made.target.extra["spot_share"]))
+    proposal = ask_critical(bench, THREE, service_class=ServiceClass.STANDARD, book=book)
+    steady = round(proposal.target.replicas * (1 - proposal.target.extra["spot_share"]))
     assert survivors(steady, 3) >= 1
     none = ask_critical(bench, THREE, service_class=ServiceClass.STANDARD, replicas=2, book=book)
     assert "spot_share" not in none.target.extra

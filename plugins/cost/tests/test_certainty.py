@@ -24,12 +24,12 @@ class Proportional:
 def prior_of(kind="COST_OPTIMIZATION", known=True, no_change=False, **target):
     container = {key: target.pop(key) for key in list(target) if key in Container.__struct_fields__}
     to = msgspec.structs.replace(CURRENT, containers=(msgspec.structs.replace(MAIN, **container),), **target)
-    made = Proposal(optimization_type=kind, target=to, description="", no_change_needed=no_change)
+    proposal = Proposal(optimization_type=kind, target=to, description="", no_change_needed=no_change)
     cpu, memory = (
         DemandBound(1.0, 1.0, 0.9, Proportional(scale) if known else None) for scale in (4.0, 4000.0)
     )
     need = ContainerDemand("main", cpu, memory, memory_least=400.0, cpu_seen=1.0, shape=None)
-    return stated_prior(GENERAL, CURRENT, made, [need])
+    return stated_prior(GENERAL, CURRENT, proposal, [need])
 
 
 def test_what_changes_is_stated_and_what_stays_is_not():

@@ -21,17 +21,17 @@ def reason(proposal, code):
 
 
 def test_fewer_and_smaller_replicas_cost_less_and_the_sentence_says_how_much(bench):
-    made = bench.ask()
-    (container,) = made.target.containers
-    assert made.target.replicas < 6
-    assert made.target.replicas * container.cpu_request_cores >= 6 * 0.2
+    proposal = bench.ask()
+    (container,) = proposal.target.containers
+    assert proposal.target.replicas < 6
+    assert proposal.target.replicas * container.cpu_request_cores >= 6 * 0.2
     assert container.memory_request_bytes >= 0.5 * GIB
-    assert made.description.startswith(
-        f"Run {made.target.replicas} replicas instead of 6; set cpu_request from 1 to"
+    assert proposal.description.startswith(
+        f"Run {proposal.target.replicas} replicas instead of 6; set cpu_request from 1 to"
     )
-    then = DEFAULT_PRICE_BOOK.monthly_cost(made.target)
-    assert f"121.14 to {then:,.2f} USD a month" in made.description
-    assert "optimality gap 0.00%" in reason(made, "optimality").text
+    then = DEFAULT_PRICE_BOOK.monthly_cost(proposal.target)
+    assert f"121.14 to {then:,.2f} USD a month" in proposal.description
+    assert "optimality gap 0.00%" in reason(proposal, "optimality").text
 
 
 def test_one_recommendation_at_most_halves_the_replicas(bench):
@@ -39,8 +39,8 @@ def test_one_recommendation_at_most_halves_the_replicas(bench):
 
 
 def test_the_cpu_limit_rises_with_the_load_of_a_replica(bench):
-    made = bench.ask(replicas=6)
-    assert made.target.containers[0].cpu_limit_cores == pytest.approx(2.0 * 6 / made.target.replicas)
+    proposal = bench.ask(replicas=6)
+    assert proposal.target.containers[0].cpu_limit_cores == pytest.approx(2.0 * 6 / proposal.target.replicas)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,12 @@ def test_the_cpu_limit_rises_with_the_load_of_a_replica(bench):
 )
 def test_availability_by_class(bench, service_class, replicas, least):
     roomy = {"memory_limit_bytes": 16 * GIB}
-    made = bench.ask(bench.cpu(busy=0.02), replicas=replicas, service_class=service_class, container=roomy)
-    assert made.target.replicas == least
+    proposal = bench.ask(
+        bench.cpu(busy=0.02), replicas=replicas, service_class=service_class, container=roomy
+    )
+    assert proposal.target.replicas == least
     if service_class is ServiceClass.CRITICAL:
-        assert "in at least 2 zones" in reason(made, "availability").text
+        assert "in at least 2 zones" in reason(proposal, "availability").text
 
 
 def test_no_pod_is_asked_for_more_than_it_requests_or_was_seen_to_use(bench):
@@ -70,8 +72,8 @@ def test_no_pod_is_asked_for_more_than_it_requests_or_was_seen_to_use(bench):
 
 
 def test_off_hours_become_a_schedule_over_the_validity(bench):
-    made = bench.ask(bench.cpu(busy=0.6, quiet=0.03), replicas=8)
-    entries = made.target.extra["schedule"]
+    proposal = bench.ask(bench.cpu(busy=0.6, quiet=0.03), replicas=8)
+    entries = proposal.target.extra["schedule"]
     assert entries[0]["start"] == END.isoformat()
     assert entries[-1]["end"] == (END + timedelta(days=7)).isoformat()
     for before, after in pairwise(entries):
@@ -80,12 +82,15 @@ def test_off_hours_become_a_schedule_over_the_validity(bench):
     for entry in entries:
         at[entry["min_replicas"]].append(datetime.fromisoformat(entry["start"]))
     high, low = max(at), min(at)
-    assert high == made.target.replicas
+    assert high == proposal.target.replicas
     assert low == 2
     assert all((start.hour, start.minute) == (6, 45) for start in at[high])  # an hour beside, 15 min early
     assert {start.weekday() for start in at[high]} == {0, 1, 2, 3, 4}
-    assert 40 < made.claim.saving_percent < 90
-    assert f"save {made.claim.saving_percent:.0f} % of the replica-hours" in reason(made, "off_hours").text
+    assert 40 < proposal.claim.saving_percent < 90
+    assert (
+        f"save {proposal.claim.saving_percent:.0f} % of the replica-hours"
+        in reason(proposal, "off_hours").text
+    )
 
 
 def trading_days(holidays=(), moved_from=None):
@@ -130,13 +135,13 @@ def test_the_schedule_moves_with_daylight_saving_time(bench):
 
 def test_days_that_were_hardly_seen_have_no_off_hours(bench):
     """Four days before a Monday hold two working days: too few to call any of their hours quiet."""
-    made = bench.ask(bench.cpu(busy=0.6, quiet=0.03, days=4), replicas=8)
+    proposal = bench.ask(bench.cpu(busy=0.6, quiet=0.03, days=4), replicas=8)
     weekdays = [
         entry["min_replicas"]
-        for entry in made.target.extra.get("schedule", [])
+        for entry in proposal.target.extra.get("schedule", [])
         if datetime.fromisoformat(entry["start"]).weekday() == 0
     ]
-    assert set(weekdays) <= {made.target.replicas}
+    assert set(weekdays) <= {proposal.target.replicas}
 
 
 def at_hours(proposal, weekday, hour):
@@ -172,19 +177,19 @@ def test_a_weekly_job_keeps_its_hours(bench, weekday):
 def test_without_every_weekday_a_weekly_job_may_be_missed_so_there_is_no_schedule(bench):
     assert "schedule" in bench.ask(bench.cpu(busy=0.6, quiet=0.1, days=7), replicas=8).target.extra
     short = bench.cpu(busy=0.6, quiet=0.1, days=7)[DAY:]  # from Tuesday to Sunday
-    made = bench.ask(short, bench.memory(days=6), replicas=8)
-    assert "schedule" not in made.target.extra
+    proposal = bench.ask(short, bench.memory(days=6), replicas=8)
+    assert "schedule" not in proposal.target.extra
 
 
 def test_an_overlarge_minimum_of_an_hpa_falls_and_requests_stay(bench):
     hpa = HpaState(min_replicas=6, max_replicas=12, target_cpu_utilization_percent=70)
-    made = bench.ask(bench.cpu(busy=0.3, quiet=0.05), hpa=hpa, replicas=6)
-    assert made.target.hpa.min_replicas == 2
-    assert made.target.hpa.max_replicas == 12
-    assert made.target.containers[0].cpu_request_cores == 1.0
-    assert 2 <= made.target.replicas < 6
-    assert made.claim.saving_percent > 10
-    found = reason(made, "orphaned_minimum")
+    proposal = bench.ask(bench.cpu(busy=0.3, quiet=0.05), hpa=hpa, replicas=6)
+    assert proposal.target.hpa.min_replicas == 2
+    assert proposal.target.hpa.max_replicas == 12
+    assert proposal.target.containers[0].cpu_request_cores == 1.0
+    assert 2 <= proposal.target.replicas < 6
+    assert proposal.claim.saving_percent > 10
+    found = reason(proposal, "orphaned_minimum")
     assert "The HPA's minimum of 6 can be 2" in found.text
 
 
@@ -193,18 +198,18 @@ def test_fewer_pods_of_an_hpa_have_memory_for_more_load_each(bench):
     memory[::2] *= 0.5  # half of it comes with load
     hpa = HpaState(min_replicas=6, max_replicas=12, target_cpu_utilization_percent=70)
     wide = {"memory_request_bytes": 4 * GIB}
-    made = bench.ask(bench.cpu(busy=0.3, quiet=0.05), memory, hpa=hpa, replicas=6, container=wide)
-    least = made.target.hpa.min_replicas
+    proposal = bench.ask(bench.cpu(busy=0.3, quiet=0.05), memory, hpa=hpa, replicas=6, container=wide)
+    least = proposal.target.hpa.min_replicas
     assert least < 6
     rises = 0.25 * 6 / least
-    assert made.target.containers[0].memory_request_bytes >= (0.25 + rises) * GIB
+    assert proposal.target.containers[0].memory_request_bytes >= (0.25 + rises) * GIB
 
 
 def test_an_hpa_that_scales_above_its_minimum_has_an_overlarge_one(bench):
     hpa = HpaState(min_replicas=6, max_replicas=20, target_cpu_utilization_percent=70)
     cpu = bench.cpu(busy=0.95, quiet=0.02)
-    made = bench.ask(cpu, hpa=hpa, replicas=8)
-    assert "overlarge_minimum" in codes(made) or made.target.hpa.min_replicas == 6
+    proposal = bench.ask(cpu, hpa=hpa, replicas=8)
+    assert "overlarge_minimum" in codes(proposal) or proposal.target.hpa.min_replicas == 6
 
 
 def test_spot_where_the_book_has_it_and_the_class_allows_it(bench, book):
@@ -215,20 +220,20 @@ def test_spot_where_the_book_has_it_and_the_class_allows_it(bench, book):
     batch = bench.ask(book=book, service_class=ServiceClass.BATCH)
     assert batch.target.extra["spot_share"] == 1.0
     for kind, service_class in (("StatefulSet", ServiceClass.STANDARD), ("", ServiceClass.CRITICAL)):
-        made = bench.ask(book=book, kind=kind, service_class=service_class)
-        assert "spot_share" not in made.target.extra
+        proposal = bench.ask(book=book, kind=kind, service_class=service_class)
+        assert "spot_share" not in proposal.target.extra
 
 
 def test_a_pod_too_large_for_a_node_type_is_not_placed_there(bench, book):
     small_only = msgspec.structs.replace(
         book, node_types=tuple(n for n in book.node_types if n.name == "small")
     )
-    kept = bench.ask(
+    proposal = bench.ask(
         bench.cpu(busy=0.6), replicas=4, book=small_only, extra={"node_type": "small"},
         container={"cpu_request_cores": 2.0, "cpu_limit_cores": 4.0},
     )  # fmt: skip
-    assert kept.target.extra["node_type"] == "small"
-    assert kept.target.containers[0].cpu_request_cores <= 2.0
+    assert proposal.target.extra["node_type"] == "small"
+    assert proposal.target.containers[0].cpu_request_cores <= 2.0
 
 
 WIDE = {"cpu_request_cores": 3.0, "cpu_limit_cores": 2.0}
@@ -238,8 +243,8 @@ def test_the_latency_model_decides_how_few_replicas_keep_the_slo(bench):
     cpu = 0.4 + 0.2 * np.sin(np.arange(14 * DAY))  # varies at all hours, so that none is quiet
 
     def at_peak(slo, service):
-        made = bench.ask(cpu, slo=slo, service=service, container=WIDE)
-        return made.target.replicas, reason(made, "slo").text
+        proposal = bench.ask(cpu, slo=slo, service=service, container=WIDE)
+        return proposal.target.replicas, reason(proposal, "slo").text
 
     loose, said = at_peak(500.0, bench.served(cpu=cpu))
     tight, _ = at_peak(55.0, bench.served(cpu=cpu))
@@ -252,10 +257,10 @@ def test_the_latency_model_decides_how_few_replicas_keep_the_slo(bench):
 def test_without_a_latency_model_no_replica_goes_at_the_peak_and_it_says_what_is_assumed(bench):
     flat = {"latency_p99_ms": np.full(14 * DAY, 100.0), "requests_per_second": np.full(14 * DAY, 50.0)}
     for service, why in (({}, "no latency is measured"), (flat, "load varies too little")):
-        made = bench.ask(slo=500.0, service=service)
-        assert made.target.replicas == 6
-        assert why in reason(made, "slo_unchecked").text
-        assert "is assumed to be no slower" in reason(made, "slo_unchecked").text
+        proposal = bench.ask(slo=500.0, service=service)
+        assert proposal.target.replicas == 6
+        assert why in reason(proposal, "slo_unchecked").text
+        assert "is assumed to be no slower" in reason(proposal, "slo_unchecked").text
 
 
 def test_where_the_slo_is_missed_no_replica_goes_at_any_hour(bench):

@@ -57,13 +57,13 @@ class Bench:
             cpu_limit_cores=limit if stated else None,
             memory_limit_bytes=2**30,
         )
-        found = make_snapshot(
+        snapshot = make_snapshot(
             {"main": container},
             service=shared | (extra or {}),
             state=WorkloadState(containers=(main,), replicas=replicas, **state_options),
         )
-        workload = msgspec.structs.replace(found.workload, slo=slo)
-        return replace(found, workload=workload)
+        workload = msgspec.structs.replace(snapshot.workload, slo=slo)
+        return replace(snapshot, workload=workload)
 
     def ask(self, snapshot=None, *, validity=timedelta(days=7), **options):
         snapshot = self.snapshot(**options) if snapshot is None else snapshot

@@ -23,17 +23,17 @@ def stepped(*levels, length=8):
 
 
 def test_a_steady_latency_has_the_least_width():
-    found = usual(series(np.full(STEPS, 40.0)), 0.99, STEPS, 1000)
-    assert found == UsualLatency(40.0, 0.03, 5)  # ends at 96 to 64 have a whole window before them
+    latency = usual(series(np.full(STEPS, 40.0)), 0.99, STEPS, 1000)
+    assert latency == UsualLatency(40.0, 0.03, 5)  # ends at 96 to 64 have a whole window before them
 
 
 def test_the_width_is_the_largest_change_between_windows_up_or_down():
     risen = stepped(*[10.0] * 4, *[13.0] * 4, *[13.0] * 4)
-    found = usual(series(risen), 0.99, STEPS, 1000)
-    assert (found.latency_ms, found.width) == (13.0, pytest.approx(math.log(1.3)))
+    latency = usual(series(risen), 0.99, STEPS, 1000)
+    assert (latency.latency_ms, latency.width) == (13.0, pytest.approx(math.log(1.3)))
     fallen = stepped(*[13.0] * 4, *[10.0] * 8)
-    found = usual(series(fallen), 0.99, STEPS, 1000)
-    assert (found.latency_ms, found.width) == (10.0, pytest.approx(math.log(1.3)))
+    latency = usual(series(fallen), 0.99, STEPS, 1000)
+    assert (latency.latency_ms, latency.width) == (10.0, pytest.approx(math.log(1.3)))
 
 
 def test_windows_are_as_long_as_the_validity_where_history_is_longer():
@@ -56,8 +56,8 @@ def test_at_most_three_validities_of_windows_are_compared():
 
 @pytest.mark.parametrize(("steps", "enough"), [(23, False), (24, True)])
 def test_eight_steps_make_the_shortest_window(steps, enough):
-    found = usual(series(np.full(steps, 5.0)), 0.99, steps, 1000)
-    assert (found is not None) == enough
+    latency = usual(series(np.full(steps, 5.0)), 0.99, steps, 1000)
+    assert (latency is not None) == enough
 
 
 def test_windows_without_latency_are_left_out_and_the_last_is_needed():

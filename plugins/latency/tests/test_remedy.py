@@ -88,9 +88,9 @@ def test_nothing_is_chosen_for_an_objective_without_bound():
     [(100 * MARGIN * 4 / 5, 5), (100 * MARGIN * 4 / 5 - 0.1, 6), (100 * MARGIN / 3 + 1e-6, 12)],
 )
 def test_the_fewest_more_replicas_that_meet_the_objective(target, replicas):
-    found = more_replicas(Inverse(), target)
-    assert (found.replicas, found.limit_cores) == (replicas, None)
-    assert found.busy_ms == pytest.approx(400 / replicas)
+    remedy = more_replicas(Inverse(), target)
+    assert (remedy.replicas, remedy.limit_cores) == (replicas, None)
+    assert remedy.busy_ms == pytest.approx(400 / replicas)
 
 
 def test_no_more_than_three_times_the_replicas_and_two_more():

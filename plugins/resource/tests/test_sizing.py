@@ -236,9 +236,13 @@ def sized_memory(bench, wanted, *, request=1000, limit=1600, level=None, kills=N
         bench.container, memory_request_bytes=request * MIB, memory_limit_bytes=limit * MIB
     )
     context = make_context(bench.snapshot(history, container=msgspec.structs.asdict(container)))
-    made = size_memory(context, container, observe(context, container), wanted * MIB)
-    reasons = {reason.code: reason.text for reason in made.reasons}
-    return made.container.memory_request_bytes / MIB, made.container.memory_limit_bytes / MIB, reasons
+    sized_resource = size_memory(context, container, observe(context, container), wanted * MIB)
+    reasons = {reason.code: reason.text for reason in sized_resource.reasons}
+    return (
+        sized_resource.container.memory_request_bytes / MIB,
+        sized_resource.container.memory_limit_bytes / MIB,
+        reasons,
+    )
 
 
 def test_memory_is_what_the_model_wants_and_never_below_the_peak(bench):

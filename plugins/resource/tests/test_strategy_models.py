@@ -39,7 +39,7 @@ def test_a_dearer_shortage_buys_more_room_and_confidence(bench):
     asked = [bench.ask(of_class(bench.snapshot(), kind)) for kind in ServiceClass]
     by_class = dict(zip(ServiceClass, asked, strict=True))
     order = [by_class[kind] for kind in (ServiceClass.BATCH, ServiceClass.STANDARD, ServiceClass.CRITICAL)]
-    cpu = [made.target.containers[0].cpu_request_cores for made in order]
+    cpu = [proposal.target.containers[0].cpu_request_cores for proposal in order]
     assert cpu == sorted(cpu)
     assert order[0].prior.mean < order[2].prior.mean
 

@@ -26,10 +26,14 @@ def test_history_begins_with_its_first_sample_and_infinite_values_are_none():
     values = np.ones(14 * DAY)
     values[:DAY] = np.nan
     values[2 * DAY] = np.inf
-    found = usage(context_of(cpu_cores=values), "main", "cpu_cores")
-    assert (found.begin, found.image_change, found.values.shape) == (DAY, None, (1, 13 * DAY))
-    assert np.isnan(found.values[0, DAY])
-    assert np.nansum(found.values) == 13 * DAY - 1
+    resource_usage = usage(context_of(cpu_cores=values), "main", "cpu_cores")
+    assert (resource_usage.begin, resource_usage.image_change, resource_usage.values.shape) == (
+        DAY,
+        None,
+        (1, 13 * DAY),
+    )
+    assert np.isnan(resource_usage.values[0, DAY])
+    assert np.nansum(resource_usage.values) == 13 * DAY - 1
 
 
 @pytest.mark.parametrize(("days", "counts"), [(3, True), (2.9, False)])
@@ -42,10 +46,10 @@ def test_only_the_latest_image_counts_where_it_ran_long_enough(days, counts):
         ImageChange("main", at, "svc:2"),
     )
     context = replace(context, snapshot=replace(context.snapshot, image_changes=changes))
-    found = usage(context, "main", "cpu_cores")
-    assert found.begin == (11 * DAY if counts else 0)
-    assert found.image_change == (at if counts else None)
-    assert found.values.shape[1] == 14 * DAY - found.begin
+    resource_usage = usage(context, "main", "cpu_cores")
+    assert resource_usage.begin == (11 * DAY if counts else 0)
+    assert resource_usage.image_change == (at if counts else None)
+    assert resource_usage.values.shape[1] == 14 * DAY - resource_usage.begin
 
 
 def test_throttling_adds_the_share_of_periods_that_it_took():
@@ -53,11 +57,11 @@ def test_throttling_adds_the_share_of_periods_that_it_took():
     throttled[:10] = 0.9  # before what counts
     throttled[900:920] = (0.2, np.nan) * 10
     context = context_of(cpu_cores=np.ones(1000), cpu_throttled_fraction=throttled)
-    found = hidden_demand(context, "main", ResourceUsage(np.ones((1, 500)), 500, None))
-    assert found.share == pytest.approx(10 / 490)
-    assert found.worst == pytest.approx(0.2)
-    assert found.demand[0, 400:402].tolist() == [1.2, 1.0]
-    assert found.demand.sum() == pytest.approx(502)
+    demand = hidden_demand(context, "main", ResourceUsage(np.ones((1, 500)), 500, None))
+    assert demand.share == pytest.approx(10 / 490)
+    assert demand.worst == pytest.approx(0.2)
+    assert demand.demand[0, 400:402].tolist() == [1.2, 1.0]
+    assert demand.demand.sum() == pytest.approx(502)
     calm = hidden_demand(context, "main", ResourceUsage(np.ones((1, 50)), 950, None))
     assert calm is None
 

@@ -29,8 +29,8 @@ class Bench:
         ran = np.full(total.size, float(replicas)) if recorded is None else recorded
         container = Container(name="main", cpu_request_cores=request, memory_request_bytes=2**30)
         state = WorkloadState(containers=(container,), replicas=replicas, hpa=hpa, **fields)
-        made = make_snapshot({"main": {"cpu_cores": total / ran}}, state=state, service=service)
-        return replace(made, service={**made.service, "replicas": ran})
+        snapshot = make_snapshot({"main": {"cpu_cores": total / ran}}, state=state, service=service)
+        return replace(snapshot, service={**snapshot.service, "replicas": ran})
 
     def ask(self, snapshot=None, *, validity=timedelta(days=7), **given):
         """Returns the strategy's answer."""

@@ -29,14 +29,14 @@ def asked(slo, low=0.2):
     latency = 1000 * np.exp(out[:, :4] + 0.05 * rng.standard_normal(out[:, :4].shape))
     names = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms")
     main = Container(name="main", cpu_request_cores=0.4, cpu_limit_cores=LIMIT, memory_request_bytes=2**29)
-    found = make_snapshot(
+    snapshot = make_snapshot(
         {"main": {"cpu_cores": load.cpu_cores, "cpu_throttled_fraction": np.clip(out[:, 4] / 2, 0, 1)}},
         service=dict(zip(names, latency.T, strict=True)) | {"requests_per_second": rate * REPLICAS},
         state=WorkloadState(containers=(main,), replicas=REPLICAS),
     )
-    workload = msgspec.structs.replace(found.workload, slo=None if slo is None else Slo(latency_ms=slo))
+    workload = msgspec.structs.replace(snapshot.workload, slo=None if slo is None else Slo(latency_ms=slo))
     return ScalingStrategy().propose(
-        make_context(replace(found, workload=workload), strategy=ScalingStrategy())
+        make_context(replace(snapshot, workload=workload), strategy=ScalingStrategy())
     )
 
 
@@ -73,13 +73,13 @@ def growing(cores, *, level=1.0, held=0.0, startup="300"):
     """Returns what a replica of 1 core carries where demand in total was this, in steps of 5 minutes."""
     cores = np.asarray(cores, dtype=float)
     main = Container(name="main", cpu_request_cores=1.0, memory_request_bytes=2**29)
-    found = make_snapshot(
+    snapshot = make_snapshot(
         {"main": {"cpu_cores": cores}},
         service={"replicas": np.ones(cores.size)},
         state=WorkloadState(containers=(main,), replicas=1),
     )
-    workload = msgspec.structs.replace(found.workload, annotations={"perfopt.io/startup-seconds": startup})
-    context = make_context(replace(found, workload=workload))
+    workload = msgspec.structs.replace(snapshot.workload, annotations={"perfopt.io/startup-seconds": startup})
+    context = make_context(replace(snapshot, workload=workload))
     return capacity(context, total_demand(context), level, np.full(cores.size, held))
 
 

@@ -27,11 +27,11 @@ def service(bench, total=None, replicas=8, throttled=0.0, **given):
 
 
 def test_replicas_that_were_always_enough_stay(bench):
-    made = bench.ask(service(bench))
-    assert made.no_change_needed
-    assert made.target == service(bench).workload.state
-    assert made.description == "No change needed: 8 replicas were enough."
-    (reason,) = made.reasons
+    proposal = bench.ask(service(bench))
+    assert proposal.no_change_needed
+    assert proposal.target == service(bench).workload.state
+    assert proposal.description == "No change needed: 8 replicas were enough."
+    (reason,) = proposal.reasons
     assert reason.code == "staying_enough"
     assert "at most 7 of the 8 requested" in reason.text
     assert reason.data["planned_replicas"] > 8

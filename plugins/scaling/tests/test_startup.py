@@ -48,8 +48,8 @@ def test_the_annotation_goes_before_what_was_learnt(bench):
     [("1", 1), ("3600", 3600), ("0", None), ("3601", None), ("-5", None), ("1.5", None), ("\u0663", None)],
 )
 def test_an_annotation_counts_that_is_a_number_of_one_second_to_an_hour(bench, text, seconds):
-    found = startup(with_workload(bench.snapshot(), annotations={"perfopt.io/startup-seconds": text}))
-    assert (found.seconds, found.basis) == (
+    startup_time = startup(with_workload(bench.snapshot(), annotations={"perfopt.io/startup-seconds": text}))
+    assert (startup_time.seconds, startup_time.basis) == (
         (ASSUMED_SECONDS, "assumed") if seconds is None else (seconds, "stated")
     )
 

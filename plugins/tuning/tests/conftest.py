@@ -47,15 +47,15 @@ class Bench:
 
     def knobs(self, **given):
         """Returns the knobs recommended for the container, {} where all are right."""
-        made = self.ask(**given)
-        return made.target.extra.get("knobs", {}).get("main", {})
+        proposal = self.ask(**given)
+        return proposal.target.extra.get("knobs", {}).get("main", {})
 
     def settings(self, **given):
         """Returns how they are set; a rule that moves one sets it the same way, by the template."""
-        made = self.ask(**given)
-        how = made.target.extra["knob_settings"]["main"]
-        text = json.dumps(made.data["knob_templates"]["main"])
-        for name, value in made.target.extra["knobs"]["main"].items():
+        proposal = self.ask(**given)
+        how = proposal.target.extra["knob_settings"]["main"]
+        text = json.dumps(proposal.data["knob_templates"]["main"])
+        for name, value in proposal.target.extra["knobs"]["main"].items():
             text = text.replace(f"__{name}__", str(value))
         assert json.loads(text) == how
         return how

@@ -10,8 +10,12 @@ JVM = {"image": "eclipse-temurin:21-jre", "cpu_limit_cores": 2.0, "memory_limit_
 
 
 def said(bench, **container):
-    made = bench.ask(**container)
-    return made.reason if hasattr(made, "reason") else " ".join(reason.text for reason in made.reasons)
+    proposal = bench.ask(**container)
+    return (
+        proposal.reason
+        if hasattr(proposal, "reason")
+        else " ".join(reason.text for reason in proposal.reasons)
+    )
 
 
 @pytest.mark.parametrize("variable", ["JAVA_TOOL_OPTIONS", "*"])
@@ -78,5 +82,5 @@ def test_a_variable_with_a_concealed_secret_is_never_written_back(bench):
 def test_a_runtime_is_what_it_says_that_it_is(bench, runtime, version, number):
     context = bench.context(runtimes={runtime: version}, image="registry/pricing:7")
     container = context.snapshot.workload.state.containers[0]
-    found = runtimes_of(container, context.snapshot, bench.strategy.catalogue)
-    assert found[runtime] == number
+    versions = runtimes_of(container, context.snapshot, bench.strategy.catalogue)
+    assert versions[runtime] == number

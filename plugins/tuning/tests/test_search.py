@@ -36,10 +36,10 @@ def limit_of(made):
 
 
 def test_a_first_step_is_small_and_says_what_is_expected(bench):
-    made = ask(bench, [2.0])
-    assert 1.6 <= limit_of(made) < 2.0
-    assert made.target.extra["knobs"]["main"]["cpu_limit"] == limit_of(made)
-    (reason,) = [r for r in made.reasons if r.code == "search_step"]
+    proposal = ask(bench, [2.0])
+    assert 1.6 <= limit_of(proposal) < 2.0
+    assert proposal.target.extra["knobs"]["main"]["cpu_limit"] == limit_of(proposal)
+    (reason,) = [r for r in proposal.reasons if r.code == "search_step"]
     assert "tried so far: 2: 107 ms." in reason.text
     assert "of 400 ms allowed" in reason.text
 
@@ -90,28 +90,30 @@ def test_without_the_annotation_nothing_is_tried(bench):
 
 
 def test_formulas_come_first(bench):
-    made = ask(bench, [2.0], image="golang:1.22")
-    assert made.target.extra["knobs"] == {"main": {"gomaxprocs": 2}}
-    assert limit_of(made) == 2.0
+    proposal = ask(bench, [2.0], image="golang:1.22")
+    assert proposal.target.extra["knobs"] == {"main": {"gomaxprocs": 2}}
+    assert limit_of(proposal) == 2.0
 
 
 def test_a_pool_is_searched_for_the_least_latency(bench):
     sizes = np.repeat([20.0, 22.0, 24.0], STEPS // 3)
     p99 = 100 + (sizes - 40) ** 2
-    made = bench.ask(
+    proposal = bench.ask(
         annotations={"perfopt.io/runtime": "jvm21, hikari", "perfopt.io/search": "hikari_maximum_pool_size",
                      "perfopt.io/knob.jvm_active_processor_count": "2"},
         service={"latency_p99_ms": p99, "db_pool_max": sizes, "db_pool_busy": 20, "requests_per_second": 10},
         slo=Slo(latency_ms=1000), cpu_limit_cores=2.0,
     )  # fmt: skip
-    assert 24 < made.target.extra["knobs"]["main"]["hikari_maximum_pool_size"] <= 30
-    assert "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE" in made.target.extra["knob_settings"]["main"]["env"]
+    assert 24 < proposal.target.extra["knobs"]["main"]["hikari_maximum_pool_size"] <= 30
+    assert (
+        "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE" in proposal.target.extra["knob_settings"]["main"]["env"]
+    )
 
 
 def test_a_value_that_broke_the_objective_is_set_back(bench):
-    made = ask(bench, [1.0, 0.9, 0.43])
-    assert limit_of(made) == pytest.approx(0.9)
-    (reason,) = [r for r in made.reasons if r.code == "search_back"]
+    proposal = ask(bench, [1.0, 0.9, 0.43])
+    assert limit_of(proposal) == pytest.approx(0.9)
+    (reason,) = [r for r in proposal.reasons if r.code == "search_back"]
     assert "back to 0.9 cores (current: 0.43 cores)" in reason.text
     assert "of 400 ms allowed" in reason.text
 

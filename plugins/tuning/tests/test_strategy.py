@@ -13,15 +13,15 @@ def test_an_unknown_runtime_is_declined_and_says_how_to_state_it(bench):
 
 
 def test_settings_that_are_right_are_said_to_be_right(bench):
-    made = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "2"}, cpu_limit_cores=2.0)
-    assert made.no_change_needed
+    proposal = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "2"}, cpu_limit_cores=2.0)
+    assert proposal.no_change_needed
     assert (
-        made.target
+        proposal.target
         == bench.context(
             image="golang:1.22", env={"GOMAXPROCS": "2"}, cpu_limit_cores=2.0
         ).snapshot.workload.state
     )
-    assert "GOMAXPROCS" in made.description
+    assert "GOMAXPROCS" in proposal.description
 
 
 def test_what_cannot_be_read_is_not_changed(bench):
@@ -60,5 +60,7 @@ def test_a_sidecar_is_the_meshs_to_tune(bench):
 
 
 def test_a_history_of_gaps_is_survived(bench):
-    made = bench.ask(image="golang:1.22", cpu_limit_cores=2.0, metrics={"cpu_cores": np.full(4032, np.nan)})
-    assert made.target.extra["knobs"] == {"main": {"gomaxprocs": 2}}
+    proposal = bench.ask(
+        image="golang:1.22", cpu_limit_cores=2.0, metrics={"cpu_cores": np.full(4032, np.nan)}
+    )
+    assert proposal.target.extra["knobs"] == {"main": {"gomaxprocs": 2}}

@@ -27,9 +27,9 @@ def test_gomaxprocs_is_the_limit_rounded_up_and_at_least_two(bench, limit, now, 
 
 
 def test_go_1_25_sets_gomaxprocs_itself(bench):
-    made = bench.ask(image="golang:1.25", cpu_limit_cores=3.0)
-    assert made.no_change_needed
-    assert "GOMAXPROCS needs no change (3 threads, by default)" in made.reasons[0].text
+    proposal = bench.ask(image="golang:1.25", cpu_limit_cores=3.0)
+    assert proposal.no_change_needed
+    assert "GOMAXPROCS needs no change (3 threads, by default)" in proposal.reasons[0].text
 
 
 def test_what_go_reports_counts_more_than_what_is_set(bench):
@@ -126,11 +126,11 @@ def test_collector_threads_follow_hotspots_own_formula(bench, cores, threads, wa
     ],
 )
 def test_nodes_heap_is_three_quarters_of_the_limit(bench, options, heap, wanted):
-    made = bench.ask(
+    proposal = bench.ask(
         image="node:22-alpine", env={"NODE_OPTIONS": options}, memory_limit_bytes=2 * GIB,
         service={"node_heap_used_bytes": heap},
     )  # fmt: skip
-    knobs = {} if isinstance(made, Declined) else made.target.extra.get("knobs", {}).get("main", {})
+    knobs = {} if isinstance(proposal, Declined) else proposal.target.extra.get("knobs", {}).get("main", {})
     assert knobs.get("node_max_old_space_size") == wanted
 
 
@@ -229,12 +229,12 @@ def test_an_autoscalers_max_replicas_share_the_database(bench):
 
 
 def test_a_reason_states_formula_numbers_source_and_what_it_is_now(bench):
-    made = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "16"}, cpu_limit_cores=3.5)
-    text = made.reasons[0].text
+    proposal = bench.ask(image="golang:1.22", env={"GOMAXPROCS": "16"}, cpu_limit_cores=3.5)
+    text = proposal.reasons[0].text
     assert "set GOMAXPROCS to 4 threads (current: 16 threads, in GOMAXPROCS)" in text
     assert "max(2, ceil(cpu_limit_cores)), with cpu_limit_cores = 3.5" in text
     assert "https://go.dev/blog/container-aware-gomaxprocs" in text
-    assert made.reasons[0].data == {"knob": "gomaxprocs", "current": 16, "value": 4}
+    assert proposal.reasons[0].data == {"knob": "gomaxprocs", "current": 16, "value": 4}
 
 
 def test_a_rule_makes_no_claim_of_latency(bench):

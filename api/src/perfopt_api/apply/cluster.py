@@ -174,24 +174,24 @@ class WorkloadChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     def fields(self) -> dict[str, Any]:
         """Returns every path that the change sets with its new value; None is removed."""
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             f"containers.{container}.{name}": value
             for container, size in self.containers.items()
             for name, value in size.quantities().items()
         }
-        found |= dict.fromkeys(self.removed)
-        found |= {
+        fields |= dict.fromkeys(self.removed)
+        fields |= {
             f"env.{container}.{name}": text
             for container, knobs in self.env.items()
             for name, text in knobs.items()
         }
         if self.replicas is not None:
-            found["replicas"] = self.replicas
+            fields["replicas"] = self.replicas
         if self.autoscaler is not None:
-            found |= self.autoscaler.fields()
+            fields |= self.autoscaler.fields()
         if self.keda is not None:
-            found["keda"] = self.keda
-        return found
+            fields["keda"] = self.keda
+        return fields
 
     @property
     def resizable(self) -> bool:

@@ -92,8 +92,8 @@ async def look_at_pods(tools: ApplyTools, context: StepContext) -> PodsLook:
         ends = fail(state, failure, now, manual=True, left_alone=changed)
         return PodsLook(view=view, state=state, ends=ends)
     patience = timedelta(seconds=tools.settings.not_ready_seconds)
-    found = danger_of(_changed(view, state), state, now, patience)
-    return PodsLook(view=view, state=state, ends=None if found is None else fail(state, found, now))
+    job_error = danger_of(_changed(view, state), state, now, patience)
+    return PodsLook(view=view, state=state, ends=None if job_error is None else fail(state, job_error, now))
 
 
 def _changed(view: WorkloadView, state: ApplyState) -> Sequence[PodView]:

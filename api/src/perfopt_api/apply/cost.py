@@ -9,11 +9,13 @@ from perfopt_api.apply.manifest import to_yaml
 from perfopt_api.apply.target import PatchTarget
 
 
-def cost_artifacts(made: OptimizationRecommendation, target: PatchTarget) -> tuple[dict[str, Any], ...]:
+def cost_artifacts(
+    recommendation: OptimizationRecommendation, target: PatchTarget
+) -> tuple[dict[str, Any], ...]:
     """Returns a patch of the HPA's minimum and the schedule, where they change; none for other types."""
-    if made.optimization_type is not OptimizationType.COST_OPTIMIZATION:
+    if recommendation.optimization_type is not OptimizationType.COST_OPTIMIZATION:
         return ()
-    before, after, found = made.current_state, made.recommended_state, []
+    before, after, found = recommendation.current_state, recommendation.recommended_state, []
     if after.get("hpa") and after["hpa"] != before.get("hpa"):
         found.append(_minimum(target, after["hpa"].get("min_replicas", 1)))
     if after.get("schedule") and after["schedule"] != before.get("schedule"):

@@ -53,9 +53,9 @@ def danger_of(
         patience: how long a pod may be not ready.
     """
     for pod in pods:
-        found = _danger(pod, _known(state.baselines, pod) or PodBaseline(uid=pod.uid))
-        if found is not None:
-            return found
+        job_error = _danger(pod, _known(state.baselines, pod) or PodBaseline(uid=pod.uid))
+        if job_error is not None:
+            return job_error
         since = state.unready_since.get(pod.name)
         if since is not None and now - since > patience:
             seconds = patience.total_seconds()

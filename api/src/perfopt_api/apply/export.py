@@ -23,41 +23,44 @@ _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "m
 }
 
 
-def export(made: OptimizationRecommendation, base_url: str | None = None) -> tuple[dict[str, Any], ...]:
+def export(
+    recommendation: OptimizationRecommendation, base_url: str | None = None
+) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of an export, each {kind, filename, content, command, note}.
 
     A scaling recommendation is an HPA, a ScaledObject and a schedule first, a cost recommendation the HPA's
     minimum and a schedule, knobs are a patch of their own; resources and placement follow where they change.
 
     Args:
-        made: the recommendation.
+        recommendation: the recommendation.
         base_url: public address of the API, for what asks it.
 
     Raises:
         ConflictError: the kind of workload cannot be patched, or the state names no container.
     """
-    target = target_of(made)
+    target = target_of(recommendation)
     first = (
-        *scaling_artifacts(made, target, base_url),
-        *cost_artifacts(made, target),
-        *knob_artifacts(made, target),
+        *scaling_artifacts(recommendation, target, base_url),
+        *cost_artifacts(recommendation, target),
+        *knob_artifacts(recommendation, target),
     )
-    placement, notes = placement_of(made, target)
+    placement, notes = placement_of(recommendation, target)
     target = replace(target, notes=(*target.notes, *notes))
     if (
         first
         and not placement
-        and made.current_state.get("containers") == made.recommended_state.get("containers")
+        and recommendation.current_state.get("containers")
+        == recommendation.recommended_state.get("containers")
     ):
         return first
-    resources = resources_of(made)
+    resources = resources_of(recommendation)
     if not resources:
         raise ConflictError(
-            f"{made.recommendation_id} changes no resource of any container.",
+            f"{recommendation.recommendation_id} changes no resource of any container.",
             remedy="See the recommended_state for what it does change.",
         )
-    replicas = replicas_change(made) if target.scalable else None
-    patch = patch_of(target, resources, replicas, made.current_state.get("sidecars", ()), placement)
+    replicas = replicas_change(recommendation) if target.scalable else None
+    patch = patch_of(target, resources, replicas, recommendation.current_state.get("sidecars", ()), placement)
     return (
         *first,
         patch_artifact(target, patch, kind="strategic_merge_patch", what="resources"),
@@ -66,14 +69,14 @@ def export(made: OptimizationRecommendation, base_url: str | None = None) -> tup
     )
 
 
-def resources_of(made: OptimizationRecommendation) -> dict[str, dict[str, Any]]:
+def resources_of(recommendation: OptimizationRecommendation) -> dict[str, dict[str, Any]]:
     """Returns `resources` by container, complete as recommended.
 
     A quantity that is set now and is no longer recommended is null, which removes it; what was never
     known is left out, which leaves it alone.
     """
-    old = made.current_state.get("containers", {})
-    new = made.recommended_state.get("containers", {})
+    old = recommendation.current_state.get("containers", {})
+    new = recommendation.recommended_state.get("containers", {})
     resources: dict[str, dict[str, Any]] = {}
     for name, quantities in new.items():
         groups: dict[str, Any] = {}

@@ -12,15 +12,17 @@ _REFERENCES = (
 )
 
 
-def knob_artifacts(made: OptimizationRecommendation, target: PatchTarget) -> tuple[dict[str, Any], ...]:
+def knob_artifacts(
+    recommendation: OptimizationRecommendation, target: PatchTarget
+) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of the knobs that a recommendation sets; none where it sets none.
 
     Args:
-        made: the recommendation; `knob_settings` of its state says how each container is set.
+        recommendation: the recommendation; `knob_settings` of its state says how each container is set.
         target: the workload as Kubernetes addresses it.
     """
-    settings = made.recommended_state.get("knob_settings")
-    if not settings or settings == made.current_state.get("knob_settings"):
+    settings = recommendation.recommended_state.get("knob_settings")
+    if not settings or settings == recommendation.current_state.get("knob_settings"):
         return ()
     containers = [patched for name, how in settings.items() if len(patched := _container(name, how)) > 1]
     by_hand = [sentence for how in settings.values() for sentence in how.get("by_hand", ())]

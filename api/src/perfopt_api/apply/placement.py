@@ -10,13 +10,13 @@ _NAME = "app.kubernetes.io/name"
 
 
 def placement_of(
-    made: OptimizationRecommendation, target: PatchTarget
+    recommendation: OptimizationRecommendation, target: PatchTarget
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns what a pod's spec gets of the recommended placement, and what the user has to know of it.
 
     A topologySpreadConstraint without a labelSelector selects no pod: it gets the name label, to be checked.
     """
-    before, after = made.current_state, made.recommended_state
+    before, after = recommendation.current_state, recommendation.recommended_state
     spec: dict[str, Any] = {}
     notes: list[str] = []
     wanted = after.get("topology_spread_constraints")

@@ -12,53 +12,61 @@ from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommend
 QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 
 
-def changes_of(made: OptimizationRecommendation) -> dict[str, Any]:
+def changes_of(recommendation: OptimizationRecommendation) -> dict[str, Any]:
     """Returns the artifact of a dry run: {kind: "diff", workload, changes: [{path, from, to}]}.
 
     A path is `containers.<name>.<quantity>`, `replicas`, or another key of the state. `from` or `to`
     is null where the quantity is not set before or afterwards.
     """
-    before, after = made.current_state, made.recommended_state
+    before, after = recommendation.current_state, recommendation.recommended_state
     changes = [*_container_changes(before, after), *_other_changes(before, after)]
-    return {"kind": "diff", "workload": made.workload, "changes": changes}
+    return {"kind": "diff", "workload": recommendation.workload, "changes": changes}
 
 
-def replicas_change(made: OptimizationRecommendation) -> int | None:
+def replicas_change(recommendation: OptimizationRecommendation) -> int | None:
     """Returns the new number of replicas where it changes and no autoscaler owns it, else None."""
-    before, after = made.current_state, made.recommended_state
+    before, after = recommendation.current_state, recommendation.recommended_state
     owned = any(state.get(owner) for state in (before, after) for owner in ("hpa", "keda"))
     wanted = after.get("replicas")
     return wanted if isinstance(wanted, int) and wanted != before.get("replicas") and not owned else None
 
 
-def outdated(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+def outdated(recommendation: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns why a recommendation no longer holds; nothing while it does."""
     return _those_that_apply(
-        (made.withdrawn_at, "withdrawn", "A later analysis recommends nothing of this type."),
-        (made.superseded_by, "superseded", f"A newer recommendation took its place: {made.superseded_by}."),
-        (made.valid_until <= now, "expired", f"It was valid until {format_instant(made.valid_until)}."),
+        (recommendation.withdrawn_at, "withdrawn", "A later analysis recommends nothing of this type."),
+        (
+            recommendation.superseded_by,
+            "superseded",
+            f"A newer recommendation took its place: {recommendation.superseded_by}.",
+        ),
+        (
+            recommendation.valid_until <= now,
+            "expired",
+            f"It was valid until {format_instant(recommendation.valid_until)}.",
+        ),
     )
 
 
-def held_back(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+def held_back(recommendation: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what rules ask of whoever applies it, and is not given yet: approval, or another time."""
-    later = next((window for window in made.allowed_windows if window.end > now), None)
-    waits = bool(made.allowed_windows) and (later is None or later.start > now)
+    later = next((window for window in recommendation.allowed_windows if window.end > now), None)
+    waits = bool(recommendation.allowed_windows) and (later is None or later.start > now)
     when = f"from {format_instant(later.start)} to {format_instant(later.end)}" if later else "no longer"
-    asking = [rule.reason for rule in made.rules if rule.action == "require_approval"]
+    asking = [rule.reason for rule in recommendation.rules if rule.action == "require_approval"]
     approval = " ".join(("It needs approval before it is applied.", *dict.fromkeys(asking)))
     return _those_that_apply(
-        (made.requires_approval, "approval_required", approval),
+        (recommendation.requires_approval, "approval_required", approval),
         (waits, "outside_window", f"Rules allow it to be applied at certain times only: {when}."),
     )
 
 
-def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
+def warnings_of(recommendation: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns what to know before the change: it is outdated, changes nothing, or is not the last word."""
-    state = made.current_state
+    state = recommendation.current_state
     owned = _those_that_apply(
         (
-            made.already_right,
+            recommendation.already_right,
             "already_right",
             "The current state is right already: nothing needs to change.",
         ),
@@ -84,7 +92,7 @@ def warnings_of(made: OptimizationRecommendation, now: datetime) -> tuple[Analys
             "The current requests are not known: the limits stand for them.",
         ),
     )
-    return (*outdated(made, now), *held_back(made, now), *owned)
+    return (*outdated(recommendation, now), *held_back(recommendation, now), *owned)
 
 
 def _those_that_apply(*found: tuple[Any, str, str]) -> tuple[AnalysisWarning, ...]:

@@ -14,17 +14,17 @@ _METRICS = {"cpu": "target_cpu_utilization_percent", "memory": "target_memory_ut
 
 
 def scaling_artifacts(
-    made: OptimizationRecommendation, target: PatchTarget, base_url: str | None
+    recommendation: OptimizationRecommendation, target: PatchTarget, base_url: str | None
 ) -> tuple[dict[str, Any], ...]:
     """Returns the artifacts of a scaling recommendation; none for other types.
 
     Args:
-        made: the recommendation.
+        recommendation: the recommendation.
         target: the workload as Kubernetes addresses it.
         base_url: public address of the API, which the ScaledObject asks; None leaves the strategy's.
     """
-    state = made.recommended_state
-    if made.optimization_type is not OptimizationType.SCALING_OPTIMIZATION or not state.get("hpa"):
+    state = recommendation.recommended_state
+    if recommendation.optimization_type is not OptimizationType.SCALING_OPTIMIZATION or not state.get("hpa"):
         return ()
     found = [_hpa(target, state["hpa"])]
     if state.get("keda_scaled_object"):

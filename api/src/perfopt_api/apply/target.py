@@ -52,7 +52,7 @@ class PatchTarget:
         return {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
 
 
-def target_of(made: OptimizationRecommendation) -> PatchTarget:
+def target_of(recommendation: OptimizationRecommendation) -> PatchTarget:
     """Reads `[cluster/]namespace/[kind/]name`.
 
     A workload without a kind is taken for a Deployment; a name that Kubernetes would refuse (series
@@ -61,7 +61,7 @@ def target_of(made: OptimizationRecommendation) -> PatchTarget:
     Raises:
         UnsupportedKindError: a pod, a job, or a custom resource.
     """
-    *scope, name = made.workload.split("/")
+    *scope, name = recommendation.workload.split("/")
     known = bool(scope) and scope[-1].lower() in (*_KINDS, *_UNSUPPORTED)
     # Inventories name the kind of all they show: one that is not known is that of a custom resource. Series
     # of files have no kind; what stands before their name is one only where it is spelled like one.
@@ -69,14 +69,16 @@ def target_of(made: OptimizationRecommendation) -> PatchTarget:
     kind = scope.pop() if known or custom else ""
     if kind and kind.lower() not in _KINDS:
         raise UnsupportedKindError(
-            f"No patch can be written for {made.workload}: its kind is {kind}.",
+            f"No patch can be written for {recommendation.workload}: its kind is {kind}.",
             remedy=f"Change what creates it; {', '.join(k for _, k in _KINDS.values())} can be patched.",
         )
     namespace = scope[-1] if scope else ""
     notes = []
     if not _NAME.fullmatch(name) or (namespace and not _NAME.fullmatch(namespace)):
         name, namespace = _NOT_IN_NAMES.sub("-", name.lower()).strip("-")[:63].strip("-") or "workload", ""
-        notes.append(f"{made.workload!r} is no Kubernetes name; put the workload's own in place of {name!r}.")
+        notes.append(
+            f"{recommendation.workload!r} is no Kubernetes name; put the workload's own in place of {name!r}."
+        )
     if not kind:
         notes.append("The metric source knows no kind of workload; a Deployment is assumed.")
     if not namespace:

@@ -61,11 +61,11 @@ def register(file: Path, kind: str | None, by: str | None, config_file: Path | N
 
     content = read_model_file(file)
     with Engine.open(load(config_file)) as engine:
-        found = engine.check_model(content, kind)
+        checked = engine.check_model(content, kind)
     made = _with_registry(
-        config_file, lambda models: models.register(found.kind, content, found.card, by or _user())
+        config_file, lambda models: models.register(checked.kind, content, checked.card, by or _user())
     )
-    click.echo(f"{found.kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
+    click.echo(f"{checked.kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
 
 
 @model.command("list")
@@ -148,8 +148,8 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
 
     async def run(models: "PostgresModels") -> PromotionResult:
         candidate_model, incumbent, candidate = await contenders(models, await _kind(models, kind), version)
-        found = await _replay(incumbent, candidate, config, asked)
-        return await decide(models, candidate_model, found, by or _user())
+        replay = await _replay(incumbent, candidate, config, asked)
+        return await decide(models, candidate_model, replay, by or _user())
 
     done = _with_registry(config_file, run)
     click.echo(replay_table(done.replay), nl=False)

@@ -28,12 +28,12 @@ class AnnouncedState(msgspec.Struct, frozen=True, kw_only=True):
     other: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, made: OptimizationRecommendation) -> "AnnouncedState":
+    def of(cls, recommendation: OptimizationRecommendation) -> "AnnouncedState":
         """Takes out of a recommendation what differences are measured by."""
-        state = made.recommended_state
+        state = recommendation.recommended_state
         return cls(
             quantities={name: _text(state.get(name)) for name in _QUANTITIES},
-            already_right=made.already_right,
+            already_right=recommendation.already_right,
             other={name: value for name, value in state.items() if name not in _OUTSIDE_THE_EVENT},
         )
 

@@ -64,7 +64,7 @@ class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def event_message(
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     *,
     event_id: UUID,
     at: datetime,
@@ -75,7 +75,7 @@ def event_message(
     """Builds the event of one recommendation.
 
     Args:
-        made: the recommendation, with its final id.
+        recommendation: the recommendation, with its final id.
         event_id: of the event.
         at: when it was generated.
         base_url: the public address of the API, for `details_url`.
@@ -85,15 +85,15 @@ def event_message(
     body = OptimizationRecommendationGenerated(
         event_id=str(event_id),
         timestamp=format_instant(at),
-        optimization_recommendation=OptimizationRecommendationData.from_recommendation(made),
-        details_url=_details_url(base_url, made.recommendation_id),
+        optimization_recommendation=OptimizationRecommendationData.from_recommendation(recommendation),
+        details_url=_details_url(base_url, recommendation.recommendation_id),
         job_id=job_id,
-        valid_until=format_instant(made.valid_until),
+        valid_until=format_instant(recommendation.valid_until),
         supersedes=supersedes,
-        no_change=made.no_change_needed,
+        no_change=recommendation.no_change_needed,
     )
-    subject = event_subject(made.optimization_type.value, made.service_name)
-    return _message(body, subject, EVENT_TYPE, made.recommendation_id, base_url)
+    subject = event_subject(recommendation.optimization_type.value, recommendation.service_name)
+    return _message(body, subject, EVENT_TYPE, recommendation.recommendation_id, base_url)
 
 
 def withdrawal_message(

@@ -35,14 +35,14 @@ class ModelListing(Protocol):
 
 async def all_recommendations(store: JobStore, **wanted: Any) -> list[OptimizationRecommendation]:
     """Returns every page of a listing; see Store.list_recommendations for what may be wanted."""
-    found: list[OptimizationRecommendation] = []
+    recommendations: list[OptimizationRecommendation] = []
     cursor = None
     while True:
         page = await store.list_recommendations(**wanted, cursor=cursor, limit=MAX_LIMIT)
-        found += page.items
+        recommendations += page.items
         cursor = page.next_cursor
         if cursor is None:
-            return found
+            return recommendations
 
 
 class ApiPorts:

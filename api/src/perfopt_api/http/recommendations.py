@@ -70,8 +70,8 @@ async def get_recommendation(
     ports: NamedDependency[ApiPorts], recommendation_id: FromPath[str]
 ) -> OptimizationRecommendation:
     """Shows a recommendation with its evidence, superseded or not."""
-    made, _ = await _found(ports, recommendation_id)
-    return made
+    recommendation, _ = await _found(ports, recommendation_id)
+    return recommendation
 
 
 @post(

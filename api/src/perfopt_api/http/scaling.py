@@ -65,10 +65,10 @@ async def _demand(ports: ApiPorts, service: str, workload: str | None, horizon: 
     ahead = parse_duration(horizon, field="horizon")
     if ahead > MAX_HORIZON:
         raise InvalidInputError("That is too far.", field="horizon", remedy="Ask for 31 days at the most.")
-    made, now = await _in_force(ports, service, workload), ports.now()
-    plan = demand_at(made, now, ahead)
-    source = await ports.store.source_of(made.recommendation_id)
-    return with_live(plan, await ports.live.of(made, source, now))
+    recommendation, now = await _in_force(ports, service, workload), ports.now()
+    plan = demand_at(recommendation, now, ahead)
+    source = await ports.store.source_of(recommendation.recommendation_id)
+    return with_live(plan, await ports.live.of(recommendation, source, now))
 
 
 async def _in_force(ports: ApiPorts, service: str, workload: str | None) -> OptimizationRecommendation:

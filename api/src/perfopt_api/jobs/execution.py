@@ -246,8 +246,8 @@ def not_applied(result: AnalysisResult) -> AnalysisResult:
     return msgspec.structs.replace(result, warnings=(*result.warnings, *(found if changes else ())))
 
 
-def _rules_of(made: OptimizationRecommendation) -> str:
-    return ", ".join(f"the rule {name}" for name in made.rules_fired) or "a rule"
+def _rules_of(recommendation: OptimizationRecommendation) -> str:
+    return ", ".join(f"the rule {name}" for name in recommendation.rules_fired) or "a rule"
 
 
 def _unreadable(error: msgspec.ValidationError) -> JobError:

@@ -147,14 +147,14 @@ class OutcomeScorer(BackgroundTask):
             await self._score_one(one, windows.get(one.due.workload, _GONE), owner)
 
     async def _score_one(
-        self, one: _OutcomeClaim, found: WorkloadSnapshot | PerfoptError, owner: str
+        self, one: _OutcomeClaim, snapshot: WorkloadSnapshot | PerfoptError, owner: str
     ) -> None:
         """Scores one recommendation; what goes wrong with it holds up no other."""
-        if isinstance(found, PerfoptError) and not isinstance(found, NoDataError):
-            await self._wait((one,), owner, str(found), _backoff(one.due))
+        if isinstance(snapshot, PerfoptError) and not isinstance(snapshot, NoDataError):
+            await self._wait((one,), owner, str(snapshot), _backoff(one.due))
             return
         try:
-            outcome = await asyncio.to_thread(_outcome, one.due, found)
+            outcome = await asyncio.to_thread(_outcome, one.due, snapshot)
         except Exception:
             _log.exception("outcome_not_scored", key=one.due.key)
             await self._wait((one,), owner, _UNEXPECTED, _backoff(one.due))
@@ -202,22 +202,22 @@ async def _windows(
 ) -> dict[str, WorkloadSnapshot | PerfoptError]:
     known = {str(workload.id): workload for workload in await source.inventory(end)}
     there = [known[identity] for identity in sorted(wanted & known.keys())]
-    found: dict[str, WorkloadSnapshot | PerfoptError] = {}
+    snapshots: dict[str, WorkloadSnapshot | PerfoptError] = {}
     if not there:
-        return found
+        return snapshots
     async for snapshot in source.snapshots(there, start, end, OUTCOME_METRICS):
         if isinstance(snapshot, FailedSnapshot):
-            found[str(snapshot.workload.id)] = snapshot.error
+            snapshots[str(snapshot.workload.id)] = snapshot.error
         else:
-            found[str(snapshot.workload.id)] = snapshot
-    return found
+            snapshots[str(snapshot.workload.id)] = snapshot
+    return snapshots
 
 
-def _outcome(due: DueOutcome, found: WorkloadSnapshot | PerfoptError) -> RecommendationOutcome:
-    if isinstance(found, PerfoptError):
-        return RecommendationOutcome(status="not_scored", applied=due.applied, reason=found.message)
+def _outcome(due: DueOutcome, snapshot: WorkloadSnapshot | PerfoptError) -> RecommendationOutcome:
+    if isinstance(snapshot, PerfoptError):
+        return RecommendationOutcome(status="not_scored", applied=due.applied, reason=snapshot.message)
     state = parse_state(due.made[0].current_state)
-    window = replace(found, workload=msgspec.structs.replace(found.workload, state=state))
+    window = replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state))
     if due.together is None:
         scored = score_outcome(proposal_of(due.made[0]), window, applied=due.applied)
     else:

@@ -20,19 +20,19 @@ def number_of(path: str, value: Any) -> float | None:
 
 def directions_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[Direction]:
     """Returns which ways the values go. A limit that is removed goes up, so does a request that is new."""
-    found: set[Direction] = set()
+    directions: set[Direction] = set()
     for path, value in after.items():
         old, new = number_of(path, before.get(path)), number_of(path, value)
         if old == new:
             continue
         limit = path.endswith("_limit")
         if new is None:
-            found.add("up" if limit else "down")
+            directions.add("up" if limit else "down")
         elif old is None:
-            found.add("down" if limit else "up")
+            directions.add("down" if limit else "up")
         else:
-            found.add("up" if new > old else "down")
-    return found
+            directions.add("up" if new > old else "down")
+    return directions
 
 
 def lowered_memory(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:

@@ -51,16 +51,16 @@ async def _contender(registry: PostgresModels, model: RegisteredModel) -> Replay
 
 
 async def decide(
-    registry: PostgresModels, model: RegisteredModel, found: ReplayResult, by: str
+    registry: PostgresModels, model: RegisteredModel, replay: ReplayResult, by: str
 ) -> PromotionResult:
     """Makes a model active when the replay says that it is better; rejects it otherwise.
 
     Raises:
         ConflictError: another model was made active during the replay.
     """
-    figures = msgspec.to_builtins(found)
-    if found.comparison.better:
-        changed = await registry.activate(model, instead_of=found.incumbent_version, replay=figures, by=by)
+    figures = msgspec.to_builtins(replay)
+    if replay.comparison.better:
+        changed = await registry.activate(model, instead_of=replay.incumbent_version, replay=figures, by=by)
     else:
         changed = await registry.reject(model, figures)
-    return PromotionResult(model=changed, replay=found)
+    return PromotionResult(model=changed, replay=replay)

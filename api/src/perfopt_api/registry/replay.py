@@ -127,8 +127,10 @@ async def replay(
     walks = []
     async with _engines(config, incumbent, candidate) as engines:
         processes = config.engine.processes or cores()
-        found = backtest_pair(source, workloads, plan, config, *engines, types=REPLAYED, processes=processes)
-        async for walk in found:
+        backtests = backtest_pair(
+            source, workloads, plan, config, *engines, types=REPLAYED, processes=processes
+        )
+        async for walk in backtests:
             if walk.error is not None:
                 say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
             walks.append(walk)

@@ -43,18 +43,18 @@ def _by(at: datetime | None, who: str | None) -> str:
     return "-" if at is None else f"{format_instant(at)} by {who}"
 
 
-def replay_table(found: ReplayResult) -> str:
+def replay_table(replay: ReplayResult) -> str:
     """Returns the figures of a replay, the change of each that is decided by, and the verdict."""
-    comparison = found.comparison
-    old = "configured" if found.incumbent_version is None else f"version {found.incumbent_version}"
+    comparison = replay.comparison
+    old = "configured" if replay.incumbent_version is None else f"version {replay.incumbent_version}"
     rows = [
         (label, _figure(getattr(comparison.incumbent, name)), _figure(getattr(comparison.candidate, name)))
         for label, name in _FIGURES
     ]
     return (
-        f"{comparison.windows} windows of {comparison.services} services of {found.source}, {found.cuts}"
-        f" instants from {format_instant(found.first_cut)} to {format_instant(found.last_cut)},"
-        f" {found.history} of history, scored on {found.validity}\n"
+        f"{comparison.windows} windows of {comparison.services} services of {replay.source}, {replay.cuts}"
+        f" instants from {format_instant(replay.first_cut)} to {format_instant(replay.last_cut)},"
+        f" {replay.history} of history, scored on {replay.validity}\n"
         + table(("", old, "candidate"), rows)
         + f"change of accuracy    {_interval(comparison.accuracy_change)}\n"
         f"change of the granted {_interval(comparison.granted_change)}\n"
@@ -69,8 +69,8 @@ def _figure(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.1%}"
 
 
-def _interval(found: ConfidenceInterval | None) -> str:
-    if found is None:
+def _interval(interval: ConfidenceInterval | None) -> str:
+    if interval is None:
         return "-"
-    bounds = "" if found.low is None else f"  ({found.low:+.1%} to {found.high:+.1%})"
-    return f"{found.value:+.1%}{bounds}"
+    bounds = "" if interval.low is None else f"  ({interval.low:+.1%} to {interval.high:+.1%})"
+    return f"{interval.value:+.1%}{bounds}"

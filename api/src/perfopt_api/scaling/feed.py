@@ -183,19 +183,19 @@ def _failed(tracks: Sequence[_TrackedWorkload], error: PerfoptError) -> None:
         track.error = error
 
 
-def _extended(known: RecentDemand | None, found: WorkloadSnapshot) -> RecentDemand | None:
+def _extended(known: RecentDemand | None, snapshot: WorkloadSnapshot) -> RecentDemand | None:
     """Returns what is known with the steps of a snapshot in their place, a week of it at most."""
-    cores = total_cores(found, running_replicas(found))
+    cores = total_cores(snapshot, running_replicas(snapshot))
     present = np.flatnonzero(np.isfinite(cores))
     if not present.size:
         return known
     first, last = int(present[0]), int(present[-1]) + 1
-    start = found.grid.start + first * found.grid.step
+    start = snapshot.grid.start + first * snapshot.grid.step
     joined = cores[first:last]
     if known is not None and known.start <= start:
-        before = (start - known.start) // found.grid.step
+        before = (start - known.start) // snapshot.grid.step
         gap = np.full(max(before - known.cores.size, 0), np.nan)
         joined, start = np.r_[known.cores[:before], gap, joined], known.start
-    surplus = max(joined.size - HISTORY // found.grid.step, 0)
+    surplus = max(joined.size - HISTORY // snapshot.grid.step, 0)
     surplus += int(np.isfinite(joined[surplus:]).argmax())
-    return RecentDemand(joined[surplus:], start + surplus * found.grid.step, found.workload)
+    return RecentDemand(joined[surplus:], start + surplus * snapshot.grid.step, snapshot.workload)

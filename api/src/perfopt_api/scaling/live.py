@@ -68,16 +68,16 @@ class LiveDemand:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def of(
-        self, made: OptimizationRecommendation, source: str | None, now: datetime
+        self, recommendation: OptimizationRecommendation, source: str | None, now: datetime
     ) -> LiveEstimate | NotLive:
         """Returns the need of a service that a recommendation is in force for, or why it is not known.
 
         Args:
-            made: of type SCALING_OPTIMIZATION: it knows the start-up and what a replica carries.
+            recommendation: of type SCALING_OPTIMIZATION: it knows the start-up and what a replica carries.
             source: the metric source that it was made from; None is the default one.
             now: the instant.
         """
-        asked: Future[LiveEstimate | NotLive] = self._submit(self._of(made, source, now))
+        asked: Future[LiveEstimate | NotLive] = self._submit(self._of(recommendation, source, now))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(asked), 2 * self._wait_seconds)
         except TimeoutError:
@@ -93,7 +93,7 @@ class LiveDemand:
         self._loop = None
 
     async def _of(
-        self, made: OptimizationRecommendation, source: str | None, now: datetime
+        self, recommendation: OptimizationRecommendation, source: str | None, now: datetime
     ) -> LiveEstimate | NotLive:
         feed = self._feeds.get(source)
         if feed is None:
@@ -101,20 +101,20 @@ class LiveDemand:
                 partial(self._open, source), poll_seconds=self._poll_seconds, wait_seconds=self._wait_seconds
             )
         try:
-            recent = await feed.recent(made.workload)
+            recent = await feed.recent(recommendation.workload)
         except PerfoptError as error:
             return NotLive(error.message)
-        return _too_old(recent, now) or self._need(recent, made, now)
+        return _too_old(recent, now) or self._need(recent, recommendation, now)
 
     def _need(
-        self, recent: RecentDemand, made: OptimizationRecommendation, now: datetime
+        self, recent: RecentDemand, recommendation: OptimizationRecommendation, now: datetime
     ) -> LiveEstimate | NotLive:
-        carries = _carries(recent, _data(made, "target_utilization"))
+        carries = _carries(recent, _data(recommendation, "target_utilization"))
         if carries is None:
             return NotLive("What a replica carries is not known: it states no CPU request.")
-        startup = timedelta(seconds=float(_data(made, "startup").get("startup_seconds", 0)))
+        startup = timedelta(seconds=float(_data(recommendation, "startup").get("startup_seconds", 0)))
         ahead = math.ceil((now - recent.end + startup) / timedelta(minutes=1))
-        key = (made.recommendation_id, recent.end, ahead, carries)
+        key = (recommendation.recommendation_id, recent.end, ahead, carries)
         if key not in self._needs:
             self._needs[key] = need_now(
                 without_gaps(recent.cores, STEP_SECONDS // 60),
@@ -179,5 +179,5 @@ def _carries(recent: RecentDemand, learnt: Mapping[str, Any]) -> float | None:
     return full if kept is None else min(full, float(kept))
 
 
-def _data(made: OptimizationRecommendation, code: str) -> Mapping[str, Any]:
-    return next((reason.data for reason in made.reasons if reason.code == code), {})
+def _data(recommendation: OptimizationRecommendation, code: str) -> Mapping[str, Any]:
+    return next((reason.data for reason in recommendation.reasons if reason.code == code), {})

@@ -18,36 +18,37 @@ _FORECAST = "demand_forecast"
 _LOW, _HIGH = "0.05", "0.95"
 
 
-def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelta) -> ScalingDemand:
+def demand_at(recommendation: OptimizationRecommendation, now: datetime, horizon: timedelta) -> ScalingDemand:
     """Returns what a recommendation plans for an instant, and for the horizon after it.
 
     Args:
-        made: of type SCALING_OPTIMIZATION.
+        recommendation: of type SCALING_OPTIMIZATION.
         now: the instant.
         horizon: how far the plan is told.
 
     Raises:
         ConflictError: its validity is over: nothing is known of now.
     """
-    if now >= made.valid_until:
+    if now >= recommendation.valid_until:
         raise ConflictError(
-            f"{made.recommendation_id} was valid until {format_instant(made.valid_until)}.",
+            f"{recommendation.recommendation_id} was valid until"
+            f" {format_instant(recommendation.valid_until)}.",
             field="service",
             remedy="Analyse the service again; until then scale on its other metrics.",
         )
-    hpa = made.recommended_state.get("hpa", {})
+    hpa = recommendation.recommended_state.get("hpa", {})
     minimum = int(hpa.get("min_replicas", 1))
-    until = min(now + horizon, made.valid_until)
-    steps = tuple(_steps(made, now, until, minimum))
+    until = min(now + horizon, recommendation.valid_until)
+    steps = tuple(_steps(recommendation, now, until, minimum))
     return ScalingDemand(
-        service_name=made.service_name,
-        workload=made.workload,
-        recommendation_id=made.recommendation_id,
-        basis="schedule" if made.recommended_state.get("schedule") else "reactive",
-        age_seconds=round((now - made.made_at).total_seconds(), 1),
+        service_name=recommendation.service_name,
+        workload=recommendation.workload,
+        recommendation_id=recommendation.recommendation_id,
+        basis="schedule" if recommendation.recommended_state.get("schedule") else "reactive",
+        age_seconds=round((now - recommendation.made_at).total_seconds(), 1),
         at=now,
-        made_at=made.made_at,
-        valid_until=made.valid_until,
+        made_at=recommendation.made_at,
+        valid_until=recommendation.valid_until,
         replicas=ReplicaNeed(
             needed=steps[0].needed, minimum=minimum, maximum=int(hpa.get("max_replicas", steps[0].needed))
         ),
@@ -55,11 +56,11 @@ def demand_at(made: OptimizationRecommendation, now: datetime, horizon: timedelt
     )
 
 
-def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDemand:
+def with_live(plan: ScalingDemand, estimate: LiveEstimate | NotLive) -> ScalingDemand:
     """Returns the plan with what the latest minutes say in place of its need of now, within its bounds."""
-    if isinstance(found, NotLive):
-        return msgspec.structs.replace(plan, not_live=found.reason)
-    need, bounds = found.need, plan.replicas
+    if isinstance(estimate, NotLive):
+        return msgspec.structs.replace(plan, not_live=estimate.reason)
+    need, bounds = estimate.need, plan.replicas
 
     def bounded(replicas: int) -> int:
         return min(max(replicas, bounds.minimum), max(bounds.maximum, bounds.minimum))
@@ -67,7 +68,7 @@ def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDema
     return msgspec.structs.replace(
         plan,
         basis="live",
-        age_seconds=round((plan.at - found.measured_until).total_seconds(), 1),
+        age_seconds=round((plan.at - estimate.measured_until).total_seconds(), 1),
         replicas=msgspec.structs.replace(
             bounds,
             needed=bounded(need.replicas),
@@ -75,9 +76,9 @@ def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDema
             high=bounded(need.replicas_high),
         ),
         short_term=ShortTermDemand(
-            measured_until=found.measured_until,
-            measured_cores=round(found.measured_cores, 4),
-            ready_at=found.ready_at,
+            measured_until=estimate.measured_until,
+            measured_cores=round(estimate.measured_cores, 4),
+            ready_at=estimate.ready_at,
             expected_cores=round(need.expected, 4),
             low_cores=round(need.low, 4),
             high_cores=round(need.high, 4),
@@ -86,26 +87,28 @@ def with_live(plan: ScalingDemand, found: LiveEstimate | NotLive) -> ScalingDema
 
 
 def _steps(
-    made: OptimizationRecommendation, now: datetime, until: datetime, minimum: int
+    recommendation: OptimizationRecommendation, now: datetime, until: datetime, minimum: int
 ) -> list[DemandStep]:
     """Returns the spans of the schedule from now on, cut at the steps of the forecast."""
     spans = [
         (datetime.fromisoformat(one["start"]), datetime.fromisoformat(one["end"]), int(one["min_replicas"]))
-        for one in made.recommended_state.get("schedule", ())
+        for one in recommendation.recommended_state.get("schedule", ())
     ]
-    data = next((reason.data for reason in made.reasons if reason.code == _FORECAST), {})
+    data = next((reason.data for reason in recommendation.reasons if reason.code == _FORECAST), {})
     block = timedelta(seconds=float(data.get("block_seconds", 0)))
     edges = {now, until} | {edge for start, end, _ in spans for edge in (start, end)}
     if block:
-        blocks = range(-(-(now - made.made_at) // block), (until - made.made_at) // block + 1)
-        edges |= {made.made_at + number * block for number in blocks}
+        blocks = range(
+            -(-(now - recommendation.made_at) // block), (until - recommendation.made_at) // block + 1
+        )
+        edges |= {recommendation.made_at + number * block for number in blocks}
     cuts = sorted(edge for edge in edges if now <= edge <= until)
     return [
         DemandStep(
             start=start,
             end=end,
             needed=next((count for begin, last, count in spans if begin <= start < last), minimum),
-            **(_cores(data, (start - made.made_at) // block) if block else {}),
+            **(_cores(data, (start - recommendation.made_at) // block) if block else {}),
         )
         for start, end in pairwise(cuts)
     ]

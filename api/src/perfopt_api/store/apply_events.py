@@ -45,9 +45,9 @@ def end_events(job: Mapping[Any, Any], row: Mapping[Any, Any], end: ApplyEnd) ->
         "workload": row["workload"],
         "recommendation_ids": job["request"]["recommendation_ids"],
     }
-    found: list[JobEvent] = [status_event(job)]
+    events: list[JobEvent] = [status_event(job)]
     if end.status is OptimizationStatus.APPLIED:
-        found.append(
+        events.append(
             OptimizationApplied(
                 **_stamp(),
                 **about,
@@ -59,8 +59,8 @@ def end_events(job: Mapping[Any, Any], row: Mapping[Any, Any], end: ApplyEnd) ->
     elif end.status is OptimizationStatus.ROLLED_BACK:
         code, reason = ("", "") if end.error is None else (end.error.code, end.error.message)
         left = list(end.left_alone)
-        found.append(OptimizationRolledBack(**_stamp(), **about, code=code, reason=reason, left_alone=left))
-    return found
+        events.append(OptimizationRolledBack(**_stamp(), **about, code=code, reason=reason, left_alone=left))
+    return events
 
 
 async def put_events(connection: AsyncConnection, events: Iterable[JobEvent], base_url: str | None) -> None:

@@ -119,9 +119,9 @@ class PostgresStore:
         async with self._database.reading() as connection:
             rows, following = await _page(connection, cursors.paged(query, jobs, cursor, limit), limit)
             total = await _count(connection, query)
-            made = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
+            by_job = await _recommendations_of(connection, [row.job_id for row in rows], _LISTED)
         return JobPage(
-            items=tuple(job_of(row._mapping, made[row.job_id]) for row in rows),
+            items=tuple(job_of(row._mapping, by_job[row.job_id]) for row in rows),
             next_cursor=following,
             total=total,
         )
@@ -243,10 +243,10 @@ async def _recommendations_of(
 ) -> dict[str, list[OptimizationRecommendation]]:
     table = recommendations
     query = select(*columns).where(table.c.job_id.in_(list(job_ids))).order_by(table.c.job_id, table.c.rank)
-    found: dict[str, list[OptimizationRecommendation]] = defaultdict(list)
+    by_job: dict[str, list[OptimizationRecommendation]] = defaultdict(list)
     for row in (await connection.execute(query)).mappings():
-        found[row["job_id"]].append(recommendation_of(row))
-    return found
+        by_job[row["job_id"]].append(recommendation_of(row))
+    return by_job
 
 
 async def _count(connection: AsyncConnection, query: Select[Any]) -> int:

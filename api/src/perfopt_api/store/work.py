@@ -192,7 +192,7 @@ class PostgresWorkStore:
         await connection.execute(insert(recommendations).values(rows))
         await connection.execute(insert(outcomes).values([outcome_row(row) for row in rows]))
         if result.plan is not None and len(result.plan.steps) > 1:
-            until = max(made.valid_until for made in result.recommendations)
+            until = max(recommendation.valid_until for recommendation in result.recommendations)
             await connection.execute(insert(plan_outcomes).values(job_id=job_id, due_at=until))
         if events:
             await connection.execute(
@@ -288,11 +288,11 @@ class _KnownRecommendation(msgspec.Struct, frozen=True):
     announced: AnnouncedState
 
 
-def _is_planned(made: OptimizationRecommendation, result: AnalysisResult) -> bool:
+def _is_planned(recommendation: OptimizationRecommendation, result: AnalysisResult) -> bool:
     """Returns whether subscribers may act on it: it is part of the plan, or says that nothing changes."""
-    if result.plan is None or made.no_change_needed:
+    if result.plan is None or recommendation.no_change_needed:
         return True
-    return any(step.recommendation_id == made.recommendation_id for step in result.plan.steps)
+    return any(step.recommendation_id == recommendation.recommendation_id for step in result.plan.steps)
 
 
 def _unleased() -> ColumnElement[bool]:

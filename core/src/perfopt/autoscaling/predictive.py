@@ -28,15 +28,15 @@ def forecast_demand(world: SimulatedDemand) -> ShortTermForecasts:
     return short_term_forecasts(samples, world.step_minutes, world.first_minute, lead)
 
 
-def predictive(world: SimulatedDemand, price: float, found: ShortTermForecasts | None = None) -> Replicas:
+def predictive(world: SimulatedDemand, price: float, forecasts: ShortTermForecasts | None = None) -> Replicas:
     """Returns the replicas wanted in each minute.
 
     Args:
         world: the demand; that of minute t is used from minute t + 1 on.
         price: what a violated minute is worth, in minutes of the replicas that the mean demand needs.
-        found: the forecasts of this world, where they are known already.
+        forecasts: the forecasts of this world, where they are known already.
     """
-    expected = forecast_demand(world) if found is None else found
+    expected = forecast_demand(world) if forecasts is None else forecasts
     carries = FULL * world.capacity
     planned = _held(_needed(world, cheapest(expected, carries, price)), world.startup_minutes)
     seen = np.r_[np.zeros(LAG_MINUTES), world.demand][: world.demand.size]

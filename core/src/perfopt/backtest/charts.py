@@ -150,11 +150,11 @@ def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]
     return centre - half, centre + half
 
 
-def miss(found: ViolationSeries) -> str:
+def miss(series: ViolationSeries) -> str:
     """Draws what was known, what was recommended and what came."""
-    values, grid = found.values, found.grid
-    origin = grid.index(found.miss.made_at)
-    most = max(float(np.nanmax(values, initial=0.0)), found.miss.recommended, found.miss.needed) * 1.08
+    values, grid = series.values, series.grid
+    origin = grid.index(series.miss.made_at)
+    most = max(float(np.nanmax(values, initial=0.0)), series.miss.recommended, series.miss.needed) * 1.08
     frame = svg.PlotFrame.of(540, 200, (0.0, float(grid.size)), (0.0, most))
     days = grid.size * grid.step_seconds / 86_400
     every = max(round(days / 6), 1)
@@ -163,9 +163,9 @@ def miss(found: ViolationSeries) -> str:
         (origin + k * every * 86_400 / grid.step_seconds, k * every) for k in range(-first - 1, first + 9)
     ]
     x_ticks = [(at, f"{day:+d} d" if day else "origin") for at, day in marks if 0 <= at <= grid.size]
-    size = unit(most, found.miss.resource)
+    size = unit(most, series.miss.resource)
     ticks = [tick * size for tick in svg.nice_ticks(0.0, most / size, 4)]
-    y_ticks = [(tick, amount(tick, found.miss.resource)) for tick in ticks]
+    y_ticks = [(tick, amount(tick, series.miss.resource)) for tick in ticks]
     parts = [
         svg.rectangle(
             frame.x.at(origin), svg.TOP, frame.x.end - frame.x.at(origin), frame.y.begin - svg.TOP, "came"
@@ -174,10 +174,10 @@ def miss(found: ViolationSeries) -> str:
     parts += frame.axes(x_ticks, y_ticks, "", "")
     parts.append(svg.path(_line(frame, values[:origin], 0), "known"))
     parts.append(svg.path(_line(frame, values[origin:], origin), "after"))
-    for value, kind in ((found.miss.needed, "needed"), (found.miss.recommended, "recommended")):
+    for value, kind in ((series.miss.needed, "needed"), (series.miss.recommended, "recommended")):
         y = frame.y.at(value)
         parts.append(svg.line(frame.x.at(origin), y, frame.x.end, y, kind))
-    label = f"{found.miss.service}: {found.miss.resource} before and after {found.miss.made_at:%Y-%m-%d}"
+    label = f"{series.miss.service}: {series.miss.resource} before and after {series.miss.made_at:%Y-%m-%d}"
     return svg.picture(540, 200, label, parts)
 
 

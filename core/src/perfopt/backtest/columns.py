@@ -213,14 +213,14 @@ class PolicyColumns:
         return chosen
 
 
-def _use(found: Sequence[ResourceUse | None]) -> ResourceColumns:
+def _use(uses: Sequence[ResourceUse | None]) -> ResourceColumns:
     return ResourceColumns(
-        present=np.array([use is not None for use in found], dtype=np.bool_),
-        safe=np.array([use is not None and use.safe for use in found], dtype=np.bool_),
-        waste=_numbers([None if use is None else use.waste for use in found]),
-        slack=_numbers([None if use is None else use.slack for use in found]),
-        recommended=_numbers([None if use is None else use.recommended for use in found]),
-        needed=_numbers([None if use is None else use.needed for use in found]),
+        present=np.array([use is not None for use in uses], dtype=np.bool_),
+        safe=np.array([use is not None and use.safe for use in uses], dtype=np.bool_),
+        waste=_numbers([None if use is None else use.waste for use in uses]),
+        slack=_numbers([None if use is None else use.slack for use in uses]),
+        recommended=_numbers([None if use is None else use.recommended for use in uses]),
+        needed=_numbers([None if use is None else use.needed for use in uses]),
     )
 
 

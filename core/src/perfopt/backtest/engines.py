@@ -23,8 +23,8 @@ def backtest_registry(
         NotFoundError: a name is no plugin that loaded; lists them.
         InvalidInputError: none of those named brings a strategy of the types.
     """
-    found = probe_plugins(config.engine.disabled())
-    loaded = tuple(info.name for info in found.plugins if info.status is PluginStatus.LOADED)
+    registry = probe_plugins(config.engine.disabled())
+    loaded = tuple(info.name for info in registry.plugins if info.status is PluginStatus.LOADED)
     for name in plugins:
         if name not in loaded:
             raise NotFoundError(
@@ -34,8 +34,10 @@ def backtest_registry(
                 candidates=loaded,
             )
     if not plugins:
-        return found
-    chosen = replace(found, strategies=tuple(info for info in found.strategies if info.plugin in plugins))
+        return registry
+    chosen = replace(
+        registry, strategies=tuple(info for info in registry.strategies if info.plugin in plugins)
+    )
     if not chosen.of_types(types):
         raise InvalidInputError(
             f"{', '.join(plugins)} has no strategy of {', '.join(types)}.",

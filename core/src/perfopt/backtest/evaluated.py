@@ -187,18 +187,18 @@ class OriginCase:
         return self._scored(row, decision, found)
 
     def _scored(
-        self, row: EvaluatedRecommendation, decision: PolicyDecision, found: WindowScore
+        self, row: EvaluatedRecommendation, decision: PolicyDecision, window_score: WindowScore
     ) -> EvaluatedRecommendation:
         target, planned = decision.target, decision.replicas
         planned = planned_replicas(target, self.window) if planned is None else planned
         amounts = requested_amounts(target, self.window, self.book, row.optimization_type, planned)
         return msgspec.structs.replace(
             row,
-            outcome="accurate" if found.accurate else "inaccurate",
-            cpu=self._use(target, "cpu_cores", found),
-            memory=self._use(target, "memory_bytes", found),
+            outcome="accurate" if window_score.accurate else "inaccurate",
+            cpu=self._use(target, "cpu_cores", window_score),
+            memory=self._use(target, "memory_bytes", window_score),
             in_sample=decision.in_sample,
-            claim_met=found.claim_met,
+            claim_met=window_score.claim_met,
             expected_saving=self._expected_saving(target),
             cost=None if amounts is None else amounts.cost,
             memory_amount=None if amounts is None else amounts.memory,
@@ -213,14 +213,18 @@ class OriginCase:
             return score_scaling(proposal, self.window, decision.replicas)
         return score(proposal, self.window)
 
-    def _use(self, target: WorkloadState, metric: str, found: WindowScore) -> ResourceUse | None:
+    def _use(self, target: WorkloadState, metric: str, window_score: WindowScore) -> ResourceUse | None:
         if metric == "cpu_cores":
-            safe, given, needed = found.cpu_safe, found.cpu_recommended_cores, found.cpu_needed_cores
+            safe, given, needed = (
+                window_score.cpu_safe,
+                window_score.cpu_recommended_cores,
+                window_score.cpu_needed_cores,
+            )
         else:
             safe, given, needed = (
-                found.memory_safe,
-                found.memory_recommended_bytes,
-                found.memory_needed_bytes,
+                window_score.memory_safe,
+                window_score.memory_recommended_bytes,
+                window_score.memory_needed_bytes,
             )
         if safe is None or given is None or needed is None:
             return None

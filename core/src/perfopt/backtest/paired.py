@@ -64,18 +64,18 @@ async def backtest_pair(
     """
     metrics = incumbent.metrics(types) | candidate.metrics(types)
 
-    def evaluate(found: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
-        if isinstance(found, FailedSnapshot):
-            return PairedBacktest(found.workload, error=found.error)
-        book = config.book_for(found.workload.price_book, found.price_book)
+    def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
+        if isinstance(snapshot, FailedSnapshot):
+            return PairedBacktest(snapshot.workload, error=snapshot.error)
+        book = config.book_for(snapshot.workload.price_book, snapshot.price_book)
         try:
             first, second = (
-                evaluate_policies(found, schedule, _strategies(engine, types), book)
+                evaluate_policies(snapshot, schedule, _strategies(engine, types), book)
                 for engine in (incumbent, candidate)
             )
         except PerfoptError as error:
-            return PairedBacktest(found.workload, error=error)
-        return PairedBacktest(found.workload, tuple(first), tuple(second))
+            return PairedBacktest(snapshot.workload, error=error)
+        return PairedBacktest(snapshot.workload, tuple(first), tuple(second))
 
     found = source.snapshots(workloads, schedule.start, schedule.end, metrics)
     async for result in in_order(found, evaluate, at_once=processes):

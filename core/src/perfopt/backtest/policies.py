@@ -80,16 +80,16 @@ class StrategyPolicy:
         """Analyses what was known with this strategy alone."""
         kind = self.optimization_type
         result = self.engine.analyze(case.known, (kind,), case.validity, only=self.key)
-        made = next((one for one in result.recommendations if one.plugin == self.key), None)
-        if made is None:
+        recommendation = next((one for one in result.recommendations if one.plugin == self.key), None)
+        if recommendation is None:
             return _reason(result, kind, self.key)
-        proposal = proposal_of(made)
+        proposal = proposal_of(recommendation)
         return PolicyDecision(
             target=proposal.target,
             proposals=(proposal,),
-            confidence=made.expected_improvement.confidence,
-            no_change=made.no_change_needed,
-            in_sample=any(reason.code == "in_sample" for reason in made.reasons),
+            confidence=recommendation.expected_improvement.confidence,
+            no_change=recommendation.no_change_needed,
+            in_sample=any(reason.code == "in_sample" for reason in recommendation.reasons),
         )
 
 
@@ -166,8 +166,8 @@ def _controlled(name: str) -> BaselinePolicy:
         replicas = replicas_of(case, name)
         if isinstance(replicas, str):
             return decline(_REPLICAS, DeclineCode.NO_DATA, replicas)
-        kept = _decision(_REPLICAS, case.known.workload.state)
-        return PolicyDecision(kept.target, kept.proposals, replicas=replicas)
+        proposal = _decision(_REPLICAS, case.known.workload.state)
+        return PolicyDecision(proposal.target, proposal.proposals, replicas=replicas)
 
     return BaselinePolicy(name, _REPLICAS, CONTROLLERS[name], decide)
 
@@ -227,10 +227,10 @@ def baselines_of(types: Sequence[OptimizationType]) -> tuple[BaselinePolicy, ...
 
 def engine_policies(engine: Engine, types: Sequence[OptimizationType]) -> tuple[Policy, ...]:
     """Returns each installed strategy of the types, and where there are several their merged plan."""
-    found: list[Policy] = [
+    policies: list[Policy] = [
         StrategyPolicy(engine, info.key, kind) for kind in types for info in engine.registry.of_types((kind,))
     ]
-    return (*found, PlanPolicy(engine, tuple(types))) if len(found) > 1 else tuple(found)
+    return (*policies, PlanPolicy(engine, tuple(types))) if len(policies) > 1 else tuple(policies)
 
 
 def _variants(names: Sequence[str], types: Sequence[OptimizationType]) -> list[BaselinePolicy]:
@@ -252,12 +252,12 @@ def choose_policies(
     Raises:
         NotFoundError: a name is no policy of these types; lists them.
     """
-    found: tuple[Policy, ...] = (*ours, *baselines_of(types), *_variants(names, types))
-    known = tuple(dict.fromkeys((OURS, *(policy.name for policy in found))))
+    policies: tuple[Policy, ...] = (*ours, *baselines_of(types), *_variants(names, types))
+    known = tuple(dict.fromkeys((OURS, *(policy.name for policy in policies))))
     for name in names:
         if name not in known:
             raise _unknown(name, types, known)
-    chosen = [one for one in found if not names or one.name in names or (OURS in names and one in ours)]
+    chosen = [one for one in policies if not names or one.name in names or (OURS in names and one in ours)]
     order: dict[OptimizationType | None, int] = {kind: place for place, kind in enumerate(types)}
     return tuple(sorted(chosen, key=lambda one: order.get(one.optimization_type, len(order))))
 

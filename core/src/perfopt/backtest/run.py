@@ -108,23 +108,23 @@ class _ServiceEvaluator:
     def on(self, schedule: OriginSchedule) -> Callable[[WorkloadSnapshot | FailedSnapshot], ServiceBacktest]:
         """Returns what evaluates one service at the origins of a schedule; it blocks."""
 
-        def evaluate(found: WorkloadSnapshot | FailedSnapshot) -> ServiceBacktest:
-            if isinstance(found, FailedSnapshot):
-                return ServiceBacktest(found.workload, schedule, error=found.error)
+        def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> ServiceBacktest:
+            if isinstance(snapshot, FailedSnapshot):
+                return ServiceBacktest(snapshot.workload, schedule, error=snapshot.error)
             try:
-                rows = self._rows(found, schedule)
+                rows = self._rows(snapshot, schedule)
             except PerfoptError as error:
-                return ServiceBacktest(found.workload, schedule, error=error)
-            return ServiceBacktest(found.workload, schedule, tuple(rows), peaks=daily_peaks(found))
+                return ServiceBacktest(snapshot.workload, schedule, error=error)
+            return ServiceBacktest(snapshot.workload, schedule, tuple(rows), peaks=daily_peaks(snapshot))
 
         return evaluate
 
-    def _rows(self, found: WorkloadSnapshot, schedule: OriginSchedule) -> list[EvaluatedRecommendation]:
-        book = self.config.book_for(found.workload.price_book, found.price_book)
+    def _rows(self, snapshot: WorkloadSnapshot, schedule: OriginSchedule) -> list[EvaluatedRecommendation]:
+        book = self.config.book_for(snapshot.workload.price_book, snapshot.price_book)
         baselines = [one for one in self.policies if isinstance(one, BaselinePolicy)]
         ours = [one for one in self.policies if not isinstance(one, BaselinePolicy)]
-        rows = evaluate_policies(found, schedule, ours, book)
+        rows = evaluate_policies(snapshot, schedule, ours, book)
         if baselines:
             names = tuple((one.optimization_type, one.name) for one in baselines)
-            rows += self.pool.evaluate(BaselineTask(found, schedule, names, book))
+            rows += self.pool.evaluate(BaselineTask(snapshot, schedule, names, book))
         return rows

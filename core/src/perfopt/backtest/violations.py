@@ -36,14 +36,14 @@ async def read_miss_series(source: MetricSource, result: BacktestResult) -> tupl
         SourceError: the source refused or stopped answering.
     """
     history = parse_duration(result.history)
-    found: list[ViolationSeries] = []
+    series: list[ViolationSeries] = []
     for miss in result.misses:
         start, end = miss.made_at - history, miss.made_at + parse_duration(miss.validity)
         workload = resolve_workload(miss.service, await source.inventory(end))
         async for one in source.snapshots([workload], start, end, {_METRIC[miss.resource]}):
             if not isinstance(one, FailedSnapshot):
-                found.append(ViolationSeries(miss, one.grid, _total(one, _METRIC[miss.resource])))
-    return tuple(found)
+                series.append(ViolationSeries(miss, one.grid, _total(one, _METRIC[miss.resource])))
+    return tuple(series)
 
 
 def _total(snapshot: WorkloadSnapshot, metric: str) -> Array:

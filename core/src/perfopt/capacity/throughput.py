@@ -108,23 +108,23 @@ def _modelled(context: AnalysisContext, slo: Slo) -> float | None:
     if observed is None or isinstance(history, InsufficientHistory):
         return None
     model = identify(observed, trained=context.models.get("latency"))
-    found = (
+    predictor = (
         None
         if isinstance(model, NotIdentified)
         else latency_predictor(history, model, slo.quantile, slice(None))
     )
-    return None if found is None else _rate_within(found, slo)
+    return None if predictor is None else _rate_within(predictor, slo)
 
 
-def _rate_within(found: LatencyPredictor, slo: Slo) -> float | None:
-    model = found.model
+def _rate_within(predictor: LatencyPredictor, slo: Slo) -> float | None:
+    model = predictor.model
     most = min(
-        BUSIEST * found.limit_cores / model.cpu_seconds_per_request,
-        _FARTHEST * model.seen_rate[1] * found.parts,
+        BUSIEST * predictor.limit_cores / model.cpu_seconds_per_request,
+        _FARTHEST * model.seen_rate[1] * predictor.parts,
     )
     rates = np.linspace(0.0, most, _RATES + 1)[1:]
-    limits = np.full(_RATES, found.limit_cores)
-    met, _ = found.meets(found.busy_rate * found.replicas / rates, limits, slo.latency_ms)
+    limits = np.full(_RATES, predictor.limit_cores)
+    met, _ = predictor.meets(predictor.busy_rate * predictor.replicas / rates, limits, slo.latency_ms)
     count = int(np.logical_and.accumulate(met).sum())
     return float(rates[count - 1]) if count else None
 

@@ -81,19 +81,21 @@ def given(text: bytes, recommendation_id: str | None) -> list[OptimizationRecomm
         NotFoundError: it is not among them; lists those that are.
     """
     try:
-        found = [_recommendation(plain) for value in _values(text) for plain in _plain(value)]
+        recommendations = [_recommendation(plain) for value in _values(text) for plain in _plain(value)]
     except msgspec.MsgspecError as error:
         raise InvalidInputError(
             f"The input is not a recommendation: {error}.",
             remedy="Give what `perfopt analyze --format json` printed.",
         ) from error
     if recommendation_id is None:
-        return found
+        return recommendations
     chosen = [
-        recommendation for recommendation in found if recommendation.recommendation_id == recommendation_id
+        recommendation
+        for recommendation in recommendations
+        if recommendation.recommendation_id == recommendation_id
     ]
     if not chosen:
-        known = tuple(recommendation.recommendation_id for recommendation in found)
+        known = tuple(recommendation.recommendation_id for recommendation in recommendations)
         raise NotFoundError(
             f"There is no recommendation {recommendation_id!r} in the input.",
             remedy=f"There are: {', '.join(known) or 'none'}.",

@@ -49,15 +49,15 @@ def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
 
     config = load(config_file)
     files = probe_plugins(config.engine.disabled()).pack_files
-    found = pack_settings(RuleSources.read(config.rules, files), namespace)
-    click.echo(to_json([one.shown() for one in found]) if form == "json" else _packs(found), nl=False)
+    settings = pack_settings(RuleSources.read(config.rules, files), namespace)
+    click.echo(to_json([one.shown() for one in settings]) if form == "json" else _packs(settings), nl=False)
 
 
-def _packs(found: "tuple[PackSetting, ...]") -> str:
+def _packs(settings: "tuple[PackSetting, ...]") -> str:
     from perfopt.cli.output.render import table
 
     rows = []
-    for one in found:
+    for one in settings:
         shown = one.shown()
         parameters = ", ".join(f"{name}={value}" for name, value in shown["parameters"].items())
         state = "on" if shown["enabled"] else "off"
@@ -116,15 +116,16 @@ def explain(recommendation: str | None, server: str | None, source: BinaryIO, fo
     if server is not None:
         if recommendation is None:
             raise click.UsageError("Name the recommendation to ask the service for.")
-        found = [fetched(server, recommendation)]
+        recommendations = [fetched(server, recommendation)]
     else:
         text = read_input(source)
-        found = given(text, recommendation)
+        recommendations = given(text, recommendation)
         plans = given_plans(text) if recommendation is None else []
     if form == "json":
         click.echo(
-            to_json([{"recommendation_id": m.recommendation_id, "rules": m.rules} for m in found]), nl=False
+            to_json([{"recommendation_id": m.recommendation_id, "rules": m.rules} for m in recommendations]),
+            nl=False,
         )
         return
-    texts = [*(explanation(made) for made in found), *(plan_explanation(*plan) for plan in plans)]
+    texts = [*(explanation(made) for made in recommendations), *(plan_explanation(*plan) for plan in plans)]
     click.echo("\n".join(texts), nl=False)

@@ -228,13 +228,13 @@ async def _snapshots(
     workloads = inventory if wanted.names is None else [resolve_workload(n, inventory) for n in wanted.names]
     left_out = {resolve_workload(name, inventory).id for name in wanted.without}
     kept = [workload for workload in workloads if workload.id not in left_out]
-    found = []
+    snapshots = []
     async for one in source.snapshots(kept, end - wanted.history, end, trainer.metrics):
         if isinstance(one, FailedSnapshot):
             click.echo(f"Left out: {one.workload.service_name}: {one.error.explained}", err=True)
         else:
-            found.append(one)
-    return found
+            snapshots.append(one)
+    return snapshots
 
 
 def _require_usable(source: str | None, datasets: tuple[Path, ...], out: Path) -> None:

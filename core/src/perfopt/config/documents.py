@@ -148,17 +148,17 @@ def _require_text_keys(document: YamlDocument, value: Any, path: KeyPath) -> Non
 
 
 def _lines(node: Any, path: KeyPath) -> dict[KeyPath, int]:
-    found: dict[KeyPath, int] = {}
+    lines: dict[KeyPath, int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, str(key.value))
-            found[below] = key.start_mark.line + 1
-            found |= _lines(value, below)
+            lines[below] = key.start_mark.line + 1
+            lines |= _lines(value, below)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            found[(*path, number)] = value.start_mark.line + 1
-            found |= _lines(value, (*path, number))
-    return found
+            lines[(*path, number)] = value.start_mark.line + 1
+            lines |= _lines(value, (*path, number))
+    return lines
 
 
 def dotted(path: KeyPath) -> str:

@@ -103,10 +103,10 @@ def _with(value: Any, path: KeyPath, part: Any) -> Any:
 
 def _kinds(into: Any, path: KeyPath) -> list[types.Type]:
     """Returns the types that a value at a path may have; empty where that is not known."""
-    found = [types.type_info(into)]
+    kinds = [types.type_info(into)]
     for step in path:
-        found = [inner for kind in found for inner in _inside(kind, step)]
-    return found
+        kinds = [inner for kind in kinds for inner in _inside(kind, step)]
+    return kinds
 
 
 def _key_kinds(into: Any, path: KeyPath) -> list[types.Type]:

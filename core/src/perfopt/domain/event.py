@@ -51,16 +51,18 @@ class OptimizationRecommendationData(msgspec.Struct, frozen=True, kw_only=True):
     expected_improvement: ExpectedImprovementData
 
     @classmethod
-    def from_recommendation(cls, made: OptimizationRecommendation) -> "OptimizationRecommendationData":
+    def from_recommendation(
+        cls, recommendation: OptimizationRecommendation
+    ) -> "OptimizationRecommendationData":
         """Narrows a recommendation to the event's fields."""
-        claim = made.expected_improvement
+        claim = recommendation.expected_improvement
         return cls(
-            recommendation_id=made.recommendation_id,
-            service_name=made.service_name,
-            optimization_type=made.optimization_type.value,
-            description=made.description,
-            current_state=ResourceStateData.from_map(made.current_state),
-            recommended_state=ResourceStateData.from_map(made.recommended_state),
+            recommendation_id=recommendation.recommendation_id,
+            service_name=recommendation.service_name,
+            optimization_type=recommendation.optimization_type.value,
+            description=recommendation.description,
+            current_state=ResourceStateData.from_map(recommendation.current_state),
+            recommended_state=ResourceStateData.from_map(recommendation.recommended_state),
             expected_improvement=ExpectedImprovementData(
                 performance_gain_percent=claim.performance_gain_percent,
                 cost_reduction_percent=claim.cost_reduction_percent,

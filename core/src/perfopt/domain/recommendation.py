@@ -357,8 +357,10 @@ class AnalysisResult(msgspec.Struct, frozen=True, kw_only=True):
 def renumbered(result: AnalysisResult, ids: Sequence[str]) -> AnalysisResult:
     """Returns the result with other ids for its recommendations, in their order, in the plan too."""
     pairs = list(zip(result.recommendations, ids, strict=True))
-    recommendations = tuple(msgspec.structs.replace(made, recommendation_id=new) for made, new in pairs)
-    by_old = {made.recommendation_id: new for made, new in pairs}
+    recommendations = tuple(
+        msgspec.structs.replace(recommendation, recommendation_id=new) for recommendation, new in pairs
+    )
+    by_old = {recommendation.recommendation_id: new for recommendation, new in pairs}
     plan = None if result.plan is None else _renumbered_plan(result.plan, by_old)
     return msgspec.structs.replace(result, recommendations=recommendations, plan=plan)
 

@@ -42,39 +42,39 @@ def with_limits_of(plan: Plan, context: AnalysisContext) -> AnalysisContext:
 def for_the_plan(
     outcomes: Sequence[StrategyOutcome],
     second: Sequence[StrategyOutcome | None],
-    now: WorkloadState,
-    then: WorkloadState,
+    current: WorkloadState,
+    planned: WorkloadState,
 ) -> tuple[StrategyOutcome, ...]:
     """Returns the outcomes with the knobs of the second answers in place of those of the first.
 
     Args:
         outcomes: of all strategies.
         second: what those said that were asked again, None for the others.
-        now: the current state.
-        then: the state that they were asked about.
+        current: the current state.
+        planned: the state that they were asked about.
     """
     return tuple(
-        first if again is None else _recomputed(first, again, now, then)
+        first if again is None else _recomputed(first, again, current, planned)
         for first, again in zip(outcomes, second, strict=True)
     )
 
 
 def _recomputed(
-    first: StrategyOutcome, again: StrategyOutcome, now: WorkloadState, then: WorkloadState
+    first: StrategyOutcome, again: StrategyOutcome, current: WorkloadState, planned: WorkloadState
 ) -> StrategyOutcome:
     if again.proposal is None or first.proposal is None:
         return first
-    knobs = {path: value for path, value in diff(then, again.proposal.target).items() if is_knob(path)}
+    knobs = {path: value for path, value in diff(planned, again.proposal.target).items() if is_knob(path)}
     if not knobs:
         return first
     limits = {
         label(container_path(container.name, limit)): getattr(container, limit)
-        for container in then.containers
+        for container in planned.containers
         for limit in _LIMITS
     }
     proposal = msgspec.structs.replace(
         again.proposal,
-        target=with_fields(now, knobs),
+        target=with_fields(current, knobs),
         merge=msgspec.structs.replace(again.proposal.merge, computed_for=limits),
         prior=first.proposal.prior,
     )

@@ -74,15 +74,15 @@ def find_strategy(text: str) -> tuple[str, Strategy]:
     Raises:
         NotFoundError: there are several; lists them.
     """
-    found = find_strategies(text)
-    if len(found) > 1:
+    strategies = find_strategies(text)
+    if len(strategies) > 1:
         raise NotFoundError(
             f"{text} has several strategies.",
             field="strategy",
-            remedy=f"Name one of: {', '.join(found)}.",
-            candidates=tuple(found),
+            remedy=f"Name one of: {', '.join(strategies)}.",
+            candidates=tuple(strategies),
         )
-    return next(iter(found.items()))
+    return next(iter(strategies.items()))
 
 
 def find_settings(text: str) -> dict[str, type[msgspec.Struct]]:

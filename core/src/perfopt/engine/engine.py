@@ -149,10 +149,10 @@ class Engine:
             InvalidInputError: there is no such kind, or the content is no model of it.
         """
         installed = [one.kind for one in self.registry.models]
-        found = self._pool.check_model(content, wanted_kinds(kind, installed))
-        if found.error is not None:
-            raise InvalidInputError(found.error, field="model", remedy=found.remedy)
-        return found
+        checked = self._pool.check_model(content, wanted_kinds(kind, installed))
+        if checked.error is not None:
+            raise InvalidInputError(checked.error, field="model", remedy=checked.remedy)
+        return checked
 
     def use_records(self, records: Mapping[str, StrategyRecord]) -> None:
         """Has confidence follow recorded outcomes from now on.
@@ -372,20 +372,20 @@ _SET_ASIDE = StrategyOutcome(
 
 
 def _config_warnings(config: Config, workload: Workload, book: PriceBook) -> list[AnalysisWarning]:
-    found = []
+    warnings = []
     if workload.price_book is not None and workload.price_book not in config.price_books:
         text = (
             f"The price book {workload.price_book!r} of {workload.service_name} is not configured;"
             f" {book.name} is used."
         )
-        found.append(AnalysisWarning(code="unknown_price_book", message=text))
+        warnings.append(AnalysisWarning(code="unknown_price_book", message=text))
     if config.engine.shortage_costs:
         text = (
             "The setting engine.shortage_costs is deprecated and will be removed with the next minor version;"
             " rename it to engine.under_provisioning_penalties."
         )
-        found.append(AnalysisWarning(code="deprecated_setting", message=text))
-    return found
+        warnings.append(AnalysisWarning(code="deprecated_setting", message=text))
+    return warnings
 
 
 def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:

@@ -39,10 +39,10 @@ class DeclaredForecasts(Mapping[str, Forecast]):
         if name not in self._made:
             spec, container = self._specs[name]
             self._made[name] = self._forecast(spec, container)
-        made = self._made[name]
-        if made is None:
+        forecast = self._made[name]
+        if forecast is None:
             raise KeyError(name)
-        return made
+        return forecast
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._specs if self.get(name) is not None)

@@ -51,9 +51,9 @@ def run_strategy(
     replays: list[Proposal | None] = []
 
     def again(snapshot: WorkloadSnapshot) -> Proposal | Declined:
-        made = _propose(strategy, replace(context, snapshot=snapshot), rules, forecasters)
-        replays.append(None if isinstance(made, Declined) else _without_texts(made.proposal))
-        return made if isinstance(made, Declined) else made.proposal
+        proposal = _propose(strategy, replace(context, snapshot=snapshot), rules, forecasters)
+        replays.append(None if isinstance(proposal, Declined) else _without_texts(proposal.proposal))
+        return proposal if isinstance(proposal, Declined) else proposal.proposal
 
     evidence = backtest(again, context.snapshot, context.validity) if backtested else Evidence(windows=())
     return StrategyOutcome(
@@ -95,16 +95,16 @@ def with_forecasts(
     """
     if not strategy.forecasts:
         return context
-    made = DeclaredForecasts(context, strategy.forecasts, forecasters or InstalledForecasters())
-    return replace(context, forecasts=made)
+    forecasts = DeclaredForecasts(context, strategy.forecasts, forecasters or InstalledForecasters())
+    return replace(context, forecasts=forecasts)
 
 
 def predict(
     context: AnalysisContext, forecasters: InstalledForecasters | None = None
 ) -> dict[str, PredictionSeries]:
     """Returns the forecasts that a user asked for: use of each container, and the rate of requests."""
-    made = DeclaredForecasts(context, _PREDICTED, forecasters or InstalledForecasters())
-    return {name: _shown(forecast) for name, forecast in made.items()}
+    forecasts = DeclaredForecasts(context, _PREDICTED, forecasters or InstalledForecasters())
+    return {name: _shown(forecast) for name, forecast in forecasts.items()}
 
 
 def _shown(forecast: Forecast) -> PredictionSeries:

@@ -22,21 +22,21 @@ def ranked(
     return tuple(_numbered(one, rank) for rank, one in enumerate(sorted(valued, key=_order), start=1))
 
 
-def _order(made: OptimizationRecommendation) -> tuple[float, float, str, str]:
-    value, improvement = made.expected_value, made.expected_improvement
+def _order(recommendation: OptimizationRecommendation) -> tuple[float, float, str, str]:
+    value, improvement = recommendation.expected_value, recommendation.expected_improvement
     gain = improvement.performance_gain_percent * improvement.confidence
-    total = 0.0 if value is None else preferred(value.total, made.preference)
-    return (-total, -gain, made.optimization_type.value, made.plugin)
+    total = 0.0 if value is None else preferred(value.total, recommendation.preference)
+    return (-total, -gain, recommendation.optimization_type.value, recommendation.plugin)
 
 
 def _valued(
-    part: MergedProposal, made: OptimizationRecommendation, context: AnalysisContext
+    part: MergedProposal, recommendation: OptimizationRecommendation, context: AnalysisContext
 ) -> OptimizationRecommendation:
-    costs = made.monthly_cost_current, made.monthly_cost_recommended
-    value = expected_value(*costs, made.evidence, part.staying, part.prior, context)
-    return msgspec.structs.replace(made, expected_value=value)
+    costs = recommendation.monthly_cost_current, recommendation.monthly_cost_recommended
+    value = expected_value(*costs, recommendation.evidence, part.staying, part.prior, context)
+    return msgspec.structs.replace(recommendation, expected_value=value)
 
 
-def _numbered(made: OptimizationRecommendation, rank: int) -> OptimizationRecommendation:
-    number = f"opt_{made.made_at:%Y%m%d}_{rank:03d}"
-    return msgspec.structs.replace(made, recommendation_id=number)
+def _numbered(recommendation: OptimizationRecommendation, rank: int) -> OptimizationRecommendation:
+    number = f"opt_{recommendation.made_at:%Y%m%d}_{rank:03d}"
+    return msgspec.structs.replace(recommendation, recommendation_id=number)

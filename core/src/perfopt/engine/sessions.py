@@ -19,7 +19,7 @@ def sessions_of(
 
     Rules that need sessions and lack them ask for approval, so that nothing slips through a freeze.
     """
-    found: dict[str, Sessions] = {}
+    sessions: dict[str, Sessions] = {}
     warnings: list[AnalysisWarning] = []
     for code in exchanges:
         try:
@@ -33,8 +33,8 @@ def sessions_of(
                 AnalysisWarning(code="sessions_unknown", message=f"{text} {error.remedy or ''}".strip())
             )
             continue
-        found[code] = tuple((opened, close) for opened, close in known if close > start and opened < end)
-    return found, tuple(warnings)
+        sessions[code] = tuple((opened, close) for opened, close in known if close > start and opened < end)
+    return sessions, tuple(warnings)
 
 
 def _around(start: datetime, end: datetime) -> tuple[datetime, datetime]:

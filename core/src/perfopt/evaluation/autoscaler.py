@@ -54,24 +54,24 @@ class SteppedAutoscaler:
         limit_up, limit_down = self._limiter(up), self._limiter(down)
         after_up, after_down = self._steps_in(up.window_seconds), self._steps_in(down.window_seconds)
         longest = max(after_up, after_down)
-        found = np.empty(seen.size)
+        replicas = np.empty(seen.size)
         recommended = [running]  # as in Kubernetes, before the bounds; a row at least as long as the windows
         step, end = course.next_change(running, 0), 0  # up to `end` it is known what runs
         while True:
-            found[end:step] = running
+            replicas[end:step] = running
             if step == seen.size:
-                return found
+                return replicas
             recommended += [
                 course.recommended(running, at) for at in range(max(end, step - longest), step + 1)
             ]
             size = recommended[-1]
             if size > running:
                 size = min(recommended[-after_up - 1 :]) if after_up else size
-                size = max(min(size, limit_up(found, step, running)), running)
+                size = max(min(size, limit_up(replicas, step, running)), running)
             elif size < running:
                 size = max(recommended[-after_down - 1 :]) if after_down else size
-                size = min(max(size, limit_down(found, step, running)), running)
-            found[step] = running = course.bounded(size, step)
+                size = min(max(size, limit_down(replicas, step, running)), running)
+            replicas[step] = running = course.bounded(size, step)
             end = step + 1
             step = course.next_change(running, end)
 

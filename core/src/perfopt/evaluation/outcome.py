@@ -81,11 +81,11 @@ def score_plan_outcome(
     return _in_force(score_together([_for_target(part) for part in parts], merged, window), window)
 
 
-def _in_force(found: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
+def _in_force(window_score: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
     cut_off = _cut_off(window.containers)
     if cut_off is None:
-        return OutcomeScore(found)
-    return OutcomeScore(replace(found, scored=True, accurate=False, reason=None), cut_off)
+        return OutcomeScore(window_score)
+    return OutcomeScore(replace(window_score, scored=True, accurate=False, reason=None), cut_off)
 
 
 def _for_target(proposal: Proposal) -> Proposal:

@@ -103,13 +103,13 @@ def score_staying(
     """
     current, kind = window.workload.state, proposal.optimization_type
     if kind in (OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.SCALING_OPTIMIZATION):
-        found = _SCORERS[kind](
+        window_score = _SCORERS[kind](
             msgspec.structs.replace(proposal, target=current), simulation or ReplicaSimulation(window)
         )
     else:
         changed = changed_quantities(current, proposal.target)
-        found = score_resources(changed, window) if changed and measures(changed, window) else None
-    safe = found.accurate if found is not None and found.scored else None
+        window_score = score_resources(changed, window) if changed and measures(changed, window) else None
+    safe = window_score.accurate if window_score is not None and window_score.scored else None
     slo = window.workload.slo
     if slo is None or kind is not OptimizationType.LATENCY_OPTIMIZATION:
         return safe

@@ -55,14 +55,14 @@ def _crossings(
     """Returns where neighbouring types by cores per byte bind together: the optimum is often just there."""
     order = np.argsort(cores / memory)
     most = float((price / cores).min())
-    found = []
+    crossings = []
     for i, j in pairwise(order.tolist()):
         determinant = cores[i] * memory[j] - cores[j] * memory[i]
         if determinant:
             core = (price[i] * memory[j] - price[j] * memory[i]) / determinant
             if 0 <= core <= most:
-                found.append(float(core))
-    return found
+                crossings.append(float(core))
+    return crossings
 
 
 def cheapest_possible(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> float:

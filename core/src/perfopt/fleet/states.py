@@ -20,7 +20,7 @@ def states_of_result(current: Mapping[str, Any], result: AnalysisResult) -> Work
 
 
 def states_in_force(
-    made: Sequence[OptimizationRecommendation], plans: Iterable[tuple[str, Plan]]
+    recommendations: Sequence[OptimizationRecommendation], plans: Iterable[tuple[str, Plan]]
 ) -> list[WorkloadStates]:
     """Returns the states of what is in force: of each workload its newest plan, ordered by workload.
 
@@ -28,22 +28,22 @@ def states_in_force(
     which saves most: in money times the confidence, as in the ranking of an analysis.
 
     Args:
-        made: the recommendations in force.
+        recommendations: the recommendations in force.
         plans: workload and plan, newest first.
     """
-    in_force = {one.recommendation_id for one in made}
-    found: dict[str, WorkloadStates] = {}
+    in_force = {one.recommendation_id for one in recommendations}
+    states: dict[str, WorkloadStates] = {}
     for workload, plan in plans:
-        if workload not in found and all(step.recommendation_id in in_force for step in plan.steps):
-            found[workload] = _planned(workload, plan)
-    for name, one in _best([one for one in made if one.workload not in found]).items():
-        found[name] = WorkloadStates(
+        if workload not in states and all(step.recommendation_id in in_force for step in plan.steps):
+            states[workload] = _planned(workload, plan)
+    for name, one in _best([one for one in recommendations if one.workload not in states]).items():
+        states[name] = WorkloadStates(
             workload=name,
             current=one.current_state,
             recommended=one.recommended_state,
             confidence=one.expected_improvement.confidence,
         )
-    return [found[name] for name in sorted(found)]
+    return [states[name] for name in sorted(states)]
 
 
 def _planned(workload: str, plan: Plan) -> WorkloadStates:
@@ -55,17 +55,17 @@ def _planned(workload: str, plan: Plan) -> WorkloadStates:
     )
 
 
-def _best(made: Iterable[OptimizationRecommendation]) -> dict[str, OptimizationRecommendation]:
+def _best(recommendations: Iterable[OptimizationRecommendation]) -> dict[str, OptimizationRecommendation]:
     best: dict[str, OptimizationRecommendation] = {}
-    for one in made:
+    for one in recommendations:
         known = best.get(one.workload)
         if known is None or _expected(one) > _expected(known):
             best[one.workload] = one
     return best
 
 
-def _expected(made: OptimizationRecommendation) -> float:
-    if made.monthly_cost_current is None or made.monthly_cost_recommended is None:
+def _expected(recommendation: OptimizationRecommendation) -> float:
+    if recommendation.monthly_cost_current is None or recommendation.monthly_cost_recommended is None:
         return 0.0
-    saving = made.monthly_cost_current - made.monthly_cost_recommended
-    return saving * made.expected_improvement.confidence
+    saving = recommendation.monthly_cost_current - recommendation.monthly_cost_recommended
+    return saving * recommendation.expected_improvement.confidence

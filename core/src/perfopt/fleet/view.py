@@ -187,8 +187,8 @@ def _within(
     for (before, after), confidence in pairs:
         cost = _cost(book, after)
         options.append(ChangeOption(before, after, (1 - confidence) * cost, cost > _cost(book, before)))
-    found = least_risk(nodes, options, limit.month / HOURS_PER_MONTH, limit.seconds)
-    changed = found.changed if found is not None else (False,) * len(pairs)
+    changes = least_risk(nodes, options, limit.month / HOURS_PER_MONTH, limit.seconds)
+    changed = changes.changed if changes is not None else (False,) * len(pairs)
     differ = [
         (pair.workload, taken)
         for pair, taken in zip(pairs, changed, strict=True)
@@ -197,12 +197,12 @@ def _within(
     placed = [pair.groups[taken] for pair, taken in zip(pairs, changed, strict=True)]
     return FleetBudget(
         budget_month=limit.month,
-        met=found is not None,
+        met=changes is not None,
         change=tuple(name for name, taken in differ if taken),
         leave=tuple(name for name, taken in differ if not taken),
-        risk_month=round(found.risk, 2) if found is not None else 0.0,
-        gap=round(found.gap, 4) if found is not None else 1.0,
-        fleet=None if found is None else _side(book, found.packing, nodes, placed),
+        risk_month=round(changes.risk, 2) if changes is not None else 0.0,
+        gap=round(changes.gap, 4) if changes is not None else 1.0,
+        fleet=None if changes is None else _side(book, changes.packing, nodes, placed),
     )
 
 

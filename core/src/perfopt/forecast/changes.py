@@ -134,11 +134,11 @@ def climb(values: Array, grid: TimeGrid) -> tuple[float, Array]:
         The climb of a step, 0 without such a leak, and what to add to each value of the history for it to
         stand where it would had it always leaked as much as now, shape (grid.size,).
     """
-    found = leak(values, grid)
-    if found is None or found.resets:
+    memory_leak = leak(values, grid)
+    if memory_leak is None or memory_leak.resets:
         return 0.0, np.zeros(grid.size)
-    slope = found.per_day * (grid.step / _DAY)
-    return slope, slope * np.minimum(np.arange(grid.size - 1, -1, -1), grid.size - 1 - found.since)
+    slope = memory_leak.per_day * (grid.step / _DAY)
+    return slope, slope * np.minimum(np.arange(grid.size - 1, -1, -1), grid.size - 1 - memory_leak.since)
 
 
 def dead_periods(values: Array, grid: TimeGrid) -> tuple[GridSpan, ...]:

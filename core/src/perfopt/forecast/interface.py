@@ -74,17 +74,17 @@ class InstalledForecasters:
             past: whether quantiles of past steps are needed; a forecaster that does not give them is asked
                 at origins in the past.
         """
-        found = _CollectedPredictions({}, {})
+        predictions = _CollectedPredictions({}, {})
         for forecaster in self._asked(wanted):
-            found.add(forecaster, request, past=past or self.weighted)
-            if found.predictions and not self.weighted:
+            predictions.add(forecaster, request, past=past or self.weighted)
+            if predictions.predictions and not self.weighted:
                 break
-        if not found.predictions and LAST_RESORT in self.installed:
-            found.add(self.installed[LAST_RESORT], request, past=past)
-        if not found.predictions:
+        if not predictions.predictions and LAST_RESORT in self.installed:
+            predictions.add(self.installed[LAST_RESORT], request, past=past)
+        if not predictions.predictions:
             return None
-        weights = _weights(found.predictions, request)
-        return WeightedPrediction(combined(found.predictions, weights), weights, found.failed)
+        weights = _weights(predictions.predictions, request)
+        return WeightedPrediction(combined(predictions.predictions, weights), weights, predictions.failed)
 
     def _asked(self, wanted: Sequence[str]) -> Iterator[Forecaster]:
         names = [*(self.chosen or wanted or DEFAULT_ORDER)]

@@ -35,8 +35,10 @@ class ShortTermForecaster:
         quantiles = np.empty((len(request.levels), ahead.size))
         for lead in range(1, ahead.size + 1):
             demand = np.r_[known, np.full(lead, np.nan)]
-            made = short_term_forecasts(demand, minutes, first, lead, since=demand.size - 1)
-            quantiles[:, lead - 1] = _with_chance(made.quantiles[0], float(made.chance[0]), request.levels)
+            forecasts = short_term_forecasts(demand, minutes, first, lead, since=demand.size - 1)
+            quantiles[:, lead - 1] = _with_chance(
+                forecasts.quantiles[0], float(forecasts.chance[0]), request.levels
+            )
         return Prediction(quantiles)
 
 

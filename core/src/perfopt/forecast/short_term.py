@@ -187,12 +187,12 @@ def _profiles(values: Array, day: NDArray[np.int64], phase: NDArray[np.int64], s
     grid = np.full((int(day[-1]) + 1 if day.size else 0, per_day), np.nan)
     grid[day, phase] = values
     total, weight, peak, last = (np.zeros(per_day) for _ in range(4))
-    found = np.full((4, *grid.shape), np.nan)
+    profiles = np.full((4, *grid.shape), np.nan)
     for number, row in enumerate(grid):
         if weight.any():
             mean = total / np.maximum(weight, 1e-9)
             wide, narrow = max(15 // step_minutes, 3) | 1, max(10 // step_minutes, 1) | 1
-            found[:, number] = mean, _smooth(mean, wide), peak, _smooth(last, narrow)
+            profiles[:, number] = mean, _smooth(mean, wide), peak, _smooth(last, narrow)
         there = np.isfinite(row)
         if np.nansum(row) > 0:
             total, weight = total * _PROFILE_DECAY, weight * _PROFILE_DECAY
@@ -200,7 +200,7 @@ def _profiles(values: Array, day: NDArray[np.int64], phase: NDArray[np.int64], s
             weight[there] += 1
             peak[there] = np.maximum(peak[there] * _PEAK_DECAY, row[there])
             last[there] = row[there]
-    return found
+    return profiles
 
 
 def _chances(

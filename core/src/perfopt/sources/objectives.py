@@ -104,7 +104,7 @@ def read_openslo(paths: Sequence[Path]) -> dict[str, Slo]:
     Raises:
         InvalidInputError: unreadable, or an SLO whose latency is not clear; names file and line.
     """
-    found: dict[str, Slo] = {}
+    objectives: dict[str, Slo] = {}
     documents = [document for path in paths for document in _documents(path)]
     indicators = {
         _name(document): (document, ("spec",)) for document in documents if document.data.get("kind") == "SLI"
@@ -112,10 +112,10 @@ def read_openslo(paths: Sequence[Path]) -> dict[str, Slo]:
     for document in documents:
         if document.data.get("kind") == "SLO":
             service, slo = _objective(document, indicators)
-            other = found.get(normalised(service))
+            other = objectives.get(normalised(service))
             if other is None or other.quantile < slo.quantile:
-                found[normalised(service)] = slo
-    return found
+                objectives[normalised(service)] = slo
+    return objectives
 
 
 def _documents(path: Path) -> Iterator[YamlDocument]:

@@ -113,10 +113,10 @@ class RandomStrategy(PeakStrategy):
     name = "random"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        made = super().propose(context)
-        if isinstance(made, Declined):
-            return made
-        return msgspec.structs.replace(made, description=f"{random.random()}")  # noqa: S311
+        proposal = super().propose(context)
+        if isinstance(proposal, Declined):
+            return proposal
+        return msgspec.structs.replace(proposal, description=f"{random.random()}")  # noqa: S311
 
 
 class StatefulStrategy(PeakStrategy):
@@ -127,10 +127,10 @@ class StatefulStrategy(PeakStrategy):
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
         self.seen.append("")
-        made = super().propose(context)
-        if isinstance(made, Declined):
-            return made
-        return msgspec.structs.replace(made, description=f"call {len(self.seen)}")
+        proposal = super().propose(context)
+        if isinstance(proposal, Declined):
+            return proposal
+        return msgspec.structs.replace(proposal, description=f"call {len(self.seen)}")
 
 
 class WrongTypeStrategy(PeakStrategy):

@@ -88,14 +88,16 @@ def check_results(
         deadline_seconds: for one call.
         memory_limit_mib: resident memory of the process.
     """
-    found = check_strategy(strategy, deadline_seconds=deadline_seconds, memory_limit_mib=memory_limit_mib)
-    failed = {violation.check for violation in found}
+    violations = check_strategy(
+        strategy, deadline_seconds=deadline_seconds, memory_limit_mib=memory_limit_mib
+    )
+    failed = {violation.check for violation in violations}
     unknown = set().union(*(_UNKNOWN_AFTER.get(check, ()) for check in failed)) - failed
     return tuple(
         CheckResult(
             check,
             None if check in unknown else check not in failed,
-            tuple(violation for violation in found if violation.check == check),
+            tuple(violation for violation in violations if violation.check == check),
         )
         for check in CHECKS
     )
@@ -117,8 +119,8 @@ def check_strategy(
     problem = strategy_problem(strategy)
     if problem is not None:
         return [ContractViolation("protocol", problem)]
-    found = [ContractViolation("public_imports", text) for text in private_imports(strategy)]
-    return found + _tried(strategy, deadline_seconds, memory_limit_mib * 2**20)
+    violations = [ContractViolation("public_imports", text) for text in private_imports(strategy)]
+    return violations + _tried(strategy, deadline_seconds, memory_limit_mib * 2**20)
 
 
 def check_settings(settings: Any) -> list[ContractViolation]:
@@ -130,12 +132,12 @@ def check_settings(settings: Any) -> list[ContractViolation]:
     problem = settings_problem(settings)
     if problem is not None:
         return [ContractViolation(SETTINGS_CHECK, problem)]
-    found = []
+    violations = []
     for one in describe(settings):
         if not one.description:
             text = f"{one.name} has no description; give it one below 'Attributes:' in the docstring."
-            found.append(ContractViolation(SETTINGS_CHECK, text))
-    return found
+            violations.append(ContractViolation(SETTINGS_CHECK, text))
+    return violations
 
 
 def _tried(strategy: Strategy, deadline: float, memory: int) -> list[ContractViolation]:

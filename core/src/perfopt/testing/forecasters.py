@@ -58,14 +58,14 @@ def check_forecaster(forecaster: Any) -> list[ContractViolation]:
 
 def forecaster_results(forecaster: Any) -> tuple[CheckResult, ...]:
     """Runs the contract of forecasters; returns a result for each property of FORECASTER_CHECKS."""
-    found = check_forecaster(forecaster)
-    failed = {violation.check for violation in found}
+    violations = check_forecaster(forecaster)
+    failed = {violation.check for violation in violations}
     early = "protocol" in failed  # nothing else was tried
     return tuple(
         CheckResult(
             check,
             None if early and check not in failed else check not in failed,
-            tuple(violation for violation in found if violation.check == check),
+            tuple(violation for violation in violations if violation.check == check),
         )
         for check in FORECASTER_CHECKS
     )
@@ -73,7 +73,7 @@ def forecaster_results(forecaster: Any) -> tuple[CheckResult, ...]:
 
 def requests() -> dict[str, ForecastRequest]:
     """Returns the histories that every forecaster must survive, each over an hour and over a week."""
-    made = {}
+    forecast_requests = {}
     for name, snapshot in cases().items():
         series = snapshot.series(min(snapshot.containers, default=""), "cpu_cores")
         values = np.empty(0) if series is None else series.hottest()
@@ -84,9 +84,11 @@ def requests() -> dict[str, ForecastRequest]:
         for horizon in HORIZONS:
             ahead = TimeGrid(grid.end, grid.step, max(horizon // grid.step, 1))
             plain = ForecastRequest(values, grid, ahead, DEFAULT_LEVELS, float(known.mean()))
-            made[f"{name}, {horizon}"] = plain
-            made[f"{name} below zero, {horizon}"] = replace(plain, values=-values, scale=-plain.scale)
-    return made
+            forecast_requests[f"{name}, {horizon}"] = plain
+            forecast_requests[f"{name} below zero, {horizon}"] = replace(
+                plain, values=-values, scale=-plain.scale
+            )
+    return forecast_requests
 
 
 def _tried(forecaster: Forecaster) -> Iterator[ContractViolation]:

@@ -60,9 +60,9 @@ def make_recommendation(**changes: Any) -> OptimizationRecommendation:
             their own names ("confidence", "cost_reduction_percent", ...).
     """
     improved = {name: changes.pop(name) for name in _IMPROVEMENT if name in changes}
-    made = msgspec.structs.replace(_BASE, **changes)
-    expected: ExpectedImprovement = msgspec.structs.replace(made.expected_improvement, **improved)
-    return msgspec.structs.replace(made, expected_improvement=expected)
+    recommendation = msgspec.structs.replace(_BASE, **changes)
+    expected: ExpectedImprovement = msgspec.structs.replace(recommendation.expected_improvement, **improved)
+    return msgspec.structs.replace(recommendation, expected_improvement=expected)
 
 
 _IMPROVEMENT = ExpectedImprovement.__struct_fields__

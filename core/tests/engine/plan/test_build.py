@@ -37,19 +37,22 @@ def test_changes_of_different_fields_are_all_in_the_plan():
     assert result.plan.recommended_state["memory_request"] == "512Mi"
     assert result.plan.recommended_state["cpu_limit"] == "1500m"
     assert result.plan.conflicts == ()
-    assert {kind: made.conflicts for kind, made in by_type(result).items()} == {RESOURCE: (), TUNING: ()}
+    assert {kind: recommendation.conflicts for kind, recommendation in by_type(result).items()} == {
+        RESOURCE: (),
+        TUNING: (),
+    }
     assert {step.optimization_type for step in result.plan.steps} == {RESOURCE, TUNING}
-    made = by_type(result)[RESOURCE]
-    assert made.recommended_state["cpu_limit"] == "2"  # its own change and nothing else
+    recommendation = by_type(result)[RESOURCE]
+    assert recommendation.recommended_state["cpu_limit"] == "2"  # its own change and nothing else
 
 
 def test_a_single_recommendation_is_its_own_plan():
     result = analysed(Wanting(RESOURCE, quantities={"cpu_request_cores": 0.5}))
-    (made,) = result.recommendations
-    assert result.plan.recommended_state == made.recommended_state
-    assert result.plan.evidence == made.evidence
-    assert result.plan.expected_improvement == made.expected_improvement
-    assert result.plan.steps[0].recommendation_id == made.recommendation_id
+    (recommendation,) = result.recommendations
+    assert result.plan.recommended_state == recommendation.recommended_state
+    assert result.plan.evidence == recommendation.evidence
+    assert result.plan.expected_improvement == recommendation.expected_improvement
+    assert result.plan.steps[0].recommendation_id == recommendation.recommendation_id
     assert result.plan.steps[0].changes == {"main.cpu_request": "500m"}
 
 
@@ -116,9 +119,9 @@ def test_who_is_not_in_the_plan_does_not_make_it_less_sure():
     )
     cheaper = Wanting(TUNING, quantities={"cpu_request_cores": 0.5})
     result = analysed(declaring, cheaper, snapshot=steady(state=assumed))
-    (made,) = result.recommendations
-    assert made.optimization_type is TUNING
-    assert result.plan.confidence_detail == made.confidence_detail
+    (recommendation,) = result.recommendations
+    assert recommendation.optimization_type is TUNING
+    assert result.plan.confidence_detail == recommendation.confidence_detail
 
 
 def test_why_a_step_stands_where_it_does_fits_the_steps_there_are():

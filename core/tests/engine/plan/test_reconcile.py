@@ -65,9 +65,9 @@ def test_two_that_want_more_are_both_served_by_the_larger():
     safer = Wanting(RESOURCE, quantities={"cpu_limit_cores": 4.0})
     result = analysed(faster, safer, snapshot=steady(slo=Slo(latency_ms=100.0), latency_p99_ms=140.0))
     assert result.plan.recommended_state["cpu_limit"] == "4"
-    made = by_type(result)
-    assert made[LATENCY].recommended_state["cpu_limit"] == "4"
-    assert "main.cpu_limit is 4 instead of 3" in made[LATENCY].description
+    recommendations = by_type(result)
+    assert recommendations[LATENCY].recommended_state["cpu_limit"] == "4"
+    assert "main.cpu_limit is 4 instead of 3" in recommendations[LATENCY].description
 
 
 def test_memory_that_must_rise_is_not_lowered_for_money():
@@ -158,9 +158,9 @@ def test_a_request_alone_takes_the_autoscalers_target_along():
     hpa = result.plan.recommended_state["hpa"]
     assert hpa["target_cpu_utilization_percent"] == 75  # 0.6 cores a replica, as before
     assert "hpa.target_cpu_utilization_percent" in result.plan.steps[0].changes
-    (made,) = result.recommendations
-    assert made.recommended_state["hpa"] == hpa  # applied alone it does not move replicas either
-    assert "hpa_target_follows_request" in [reason.code for reason in made.reasons]
+    (recommendation,) = result.recommendations
+    assert recommendation.recommended_state["hpa"] == hpa  # applied alone it does not move replicas either
+    assert "hpa_target_follows_request" in [reason.code for reason in recommendation.reasons]
 
 
 def test_a_target_is_never_set_above_the_request():

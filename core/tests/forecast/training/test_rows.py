@@ -54,13 +54,13 @@ def test_series_with_less_than_a_day_after_some_days_give_nothing():
 
 
 def test_generated_series_are_not_measured():
-    made = list(generated_series(10))
-    assert [one.name.rpartition("-")[0] for one in made].count("web") == 6
-    rows = collect([series("a"), *made[:3]], 20)
+    training_series = list(generated_series(10))
+    assert [one.name.rpartition("-")[0] for one in training_series].count("web") == 6
+    rows = collect([series("a"), *training_series[:3]], 20)
     assert rows.metrics == ("cpu_cores",)
     assert not rows.measured().all()
     again = {one.name: one.values for one in generated_series(20)}
-    assert all(np.array_equal(one.values, again[one.name]) for one in made)
+    assert all(np.array_equal(one.values, again[one.name]) for one in training_series)
 
 
 def test_the_series_of_a_workload_are_the_hottest_pods_from_first_to_last_sample():

@@ -9,24 +9,26 @@ _RESOURCES = {
 }
 
 
-def stated_prior(prior: Prior, state: WorkloadState, made: Proposal, needs: list[ContainerDemand]) -> Prior:
+def stated_prior(
+    prior: Prior, state: WorkloadState, proposal: Proposal, needs: list[ContainerDemand]
+) -> Prior:
     """Returns the prior of one recommendation; the given one where the model says nothing of sizes.
 
     Args:
         prior: of recommendations of this strategy in general.
         state: current.
-        made: the recommendation.
+        proposal: the recommendation.
         needs: of the containers.
     """
     probability, parts = 1.0, []
     for need in needs:
         for resource, fields in _RESOURCES.items():
             bound = need.cpu if resource == "cpu" else need.memory
-            if bound is None or not _scored(state, made, need.name, fields):
+            if bound is None or not _scored(state, proposal, need.name, fields):
                 continue
             if bound.confidence is None:
                 return prior
-            size = _size_at_present_load(made.target, state, need, resource, fields)
+            size = _size_at_present_load(proposal.target, state, need, resource, fields)
             if size is None:
                 continue
             each = bound.confidence.probability(size)
@@ -38,11 +40,11 @@ def stated_prior(prior: Prior, state: WorkloadState, made: Proposal, needs: list
     return Prior(mean=round(probability, 4), strength=prior.strength, source=source)
 
 
-def _scored(state: WorkloadState, made: Proposal, name: str, fields: tuple[str, ...]) -> bool:
+def _scored(state: WorkloadState, proposal: Proposal, name: str, fields: tuple[str, ...]) -> bool:
     """Tells whether a container's sizes are scored: they change, its load does, or all stay recommended."""
-    if made.no_change_needed or _load(made.target, state) != 1.0:
+    if proposal.no_change_needed or _load(proposal.target, state) != 1.0:
         return True
-    old, new = state.container(name), made.target.container(name)
+    old, new = state.container(name), proposal.target.container(name)
     return old is None or new is None or any(getattr(old, one) != getattr(new, one) for one in fields)
 
 

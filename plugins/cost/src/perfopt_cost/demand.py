@@ -57,17 +57,17 @@ def needs(
     names = [container.name for container in context.snapshot.workload.state.containers]
     load = running_replicas(context.snapshot)
     load = load / max(context.snapshot.workload.state.replicas or 1, 1)
-    found = []
+    demands = []
     for name in names:
         need = _need(context, calibration, cells, name, load)
         if isinstance(need, InsufficientHistory):
             return need
-        found.append(need)
-    if not any(need.cpu or need.memory for need in found):
+        demands.append(need)
+    if not any(need.cpu or need.memory for need in demands):
         return InsufficientHistory(
             DeclineCode.NO_DATA, "Neither cpu nor memory of this workload is measured."
         )
-    return found
+    return demands
 
 
 def _need(

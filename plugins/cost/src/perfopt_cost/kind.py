@@ -24,9 +24,9 @@ class CostKind:
             InvalidInputError: the content holds no such bounds.
         """
         try:
-            found = parse_calibration(content.decode())
-            if not found.prior.possible or not all(
-                bounds.usable for bounds in (*found.cpu.values(), *found.memory.values())
+            calibration = parse_calibration(content.decode())
+            if not calibration.prior.possible or not all(
+                bounds.usable for bounds in (*calibration.cpu.values(), *calibration.memory.values())
             ):
                 raise ValueError("a number is out of range")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -35,7 +35,7 @@ class CostKind:
                 field="model",
                 remedy="Give a file that `perfopt train --what cost` wrote.",
             ) from error
-        return found
+        return calibration
 
     def check(self, content: bytes) -> dict[str, Any]:
         """Returns the card of a file's content.

@@ -49,10 +49,10 @@ def latency_headroom(context: AnalysisContext, running: int) -> LatencyHeadroom:
     missed = missed_share(service, slo.quantile, slo.latency_ms)
     if missed > TOLERATED:
         return LatencyHeadroom(running, 1.0, True, (_missed(slo, missed),))
-    found = _predictor(context, slo.quantile, running)
-    if isinstance(found, str):
-        return _assumed(running, slo, found)
-    return _predicted(found, slo, halved, running)
+    predictor = _predictor(context, slo.quantile, running)
+    if isinstance(predictor, str):
+        return _assumed(running, slo, predictor)
+    return _predicted(predictor, slo, halved, running)
 
 
 def _predictor(context: AnalysisContext, quantile: float, running: int) -> LatencyPredictor | str:
@@ -74,13 +74,13 @@ def _predictor(context: AnalysisContext, quantile: float, running: int) -> Laten
     return latency_predictor(today, model, quantile, slice(None)) or "no requests were measured"
 
 
-def _predicted(found: LatencyPredictor, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
+def _predicted(predictor: LatencyPredictor, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
     """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
     counts = np.arange(running, halved - 1, -1, dtype=np.float64)
     loads = np.linspace(1.0, MAX_LOAD, _LOADS)
     replicas = np.concatenate([counts, running / loads])
-    limits = found.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])
-    kept, busy = found.meets(replicas, limits, slo.latency_ms)
+    limits = predictor.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])
+    kept, busy = predictor.meets(replicas, limits, slo.latency_ms)
     fewer, more = (_unbroken(part) for part in (kept[: counts.size], kept[counts.size :]))
     least = int(counts[fewer])
     reason = _slo_reason(slo, running, least, float(busy[0]), float(busy[fewer]))

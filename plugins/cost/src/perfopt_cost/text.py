@@ -117,19 +117,19 @@ def off_hours(schedule: list[dict[str, Any]], saving_percent: float, calendar: s
     )
 
 
-def minimum(found: LowerMinimum, before: int) -> Reason:
+def minimum(lower: LowerMinimum, before: int) -> Reason:
     """States why an autoscaler's minimum can fall."""
-    if found.orphaned:
+    if lower.orphaned:
         why = "the load never needed more than the minimum, so the autoscaler never scaled"
     else:
         why = "the load often needed fewer replicas than the minimum"
     return Reason(
-        code="orphaned_minimum" if found.orphaned else "overlarge_minimum",
+        code="orphaned_minimum" if lower.orphaned else "overlarge_minimum",
         text=(
-            f"The HPA's minimum of {before} can be {found.replicas}: {why}. On this history"
-            f" {found.expected:.1f} replicas would have run on average."
+            f"The HPA's minimum of {before} can be {lower.replicas}: {why}. On this history"
+            f" {lower.expected:.1f} replicas would have run on average."
         ),
-        data={"min_replicas": found.replicas, "expected_replicas": round(found.expected, 2)},
+        data={"min_replicas": lower.replicas, "expected_replicas": round(lower.expected, 2)},
     )
 
 

@@ -49,35 +49,37 @@ class Bottleneck:
         return Reason(code=f"bottleneck_{self.cause}", text=self.text, data=self.data)
 
 
-def inferred(found: LatencyPredictor, history: ReplicaHistory, throttled: Throttling | None) -> Bottleneck:
+def inferred(
+    predictor: LatencyPredictor, history: ReplicaHistory, throttled: Throttling | None
+) -> Bottleneck:
     """Returns what the model says adds most to the busy latency: quota, threads, or what remains alone."""
-    now, free = found.current_and_unlimited_ms()
-    without_both, alone = found.with_any_threads().without_quota_and_alone_ms()
+    now, free = predictor.current_and_unlimited_ms()
+    without_both, alone = predictor.with_any_threads().without_quota_and_alone_ms()
     parts = {"quota": now - free, "threads": free - without_both, "alone": alone}
     data: dict[str, Any] = {f"{name}_ms": round(max(value, 0.0), 1) for name, value in parts.items()}
     data |= {
         "busy_latency_ms": round(now, 1),
-        "busy_requests_per_second": round(found.busy_rate, 2),
-        "threads_inferred": round(found.model.threads * found.parts, 1),
-        "downstream_wait_ms": round(1000 * found.model.wait_seconds, 1),
+        "busy_requests_per_second": round(predictor.busy_rate, 2),
+        "threads_inferred": round(predictor.model.threads * predictor.parts, 1),
+        "downstream_wait_ms": round(1000 * predictor.model.wait_seconds, 1),
     }
     data |= _scalability(history)
     largest = max(("quota", "threads"), key=lambda name: parts[name])
     if parts[largest] < _CONSIDERABLE * now:
-        return _alone(found, data, alone)
+        return _alone(predictor, data, alone)
     if largest == "quota":
-        return _cpu(found, throttled, data, now, free)
-    return _threads(found, data, (now, free, without_both))
+        return _cpu(predictor, throttled, data, now, free)
+    return _threads(predictor, data, (now, free, without_both))
 
 
 def _threads(
-    found: LatencyPredictor, data: dict[str, Any], milliseconds: tuple[float, float, float]
+    predictor: LatencyPredictor, data: dict[str, Any], milliseconds: tuple[float, float, float]
 ) -> Bottleneck:
     now, free, without_both = milliseconds
     return Bottleneck(
         BottleneckCause.THREADS,
         f"Threads limit it, not CPU: about {data['threads_inferred']:.0f} requests are in service at once,"
-        f" each waiting {1000 * found.model.wait_seconds:.0f} ms. At the busy load {now:.0f} ms;"
+        f" each waiting {1000 * predictor.model.wait_seconds:.0f} ms. At the busy load {now:.0f} ms;"
         f" {free:.0f} ms with any CPU limit, {without_both:.0f} ms without the limit on threads. Raise"
         " threads or replicas.",
         data,
@@ -85,10 +87,10 @@ def _threads(
 
 
 def _cpu(
-    found: LatencyPredictor, throttled: Throttling | None, data: dict[str, Any], now: float, free: float
+    predictor: LatencyPredictor, throttled: Throttling | None, data: dict[str, Any], now: float, free: float
 ) -> Bottleneck:
-    used = float(found.utilisation(np.array([found.limit_cores]))[0])
-    data = data | {"busy_utilisation": round(used, 3), "limit_cores": found.limit_cores}
+    used = float(predictor.utilisation(np.array([predictor.limit_cores]))[0])
+    data = data | {"busy_utilisation": round(used, 3), "limit_cores": predictor.limit_cores}
     text, cause = f"CPU is short at the busy load, at {used:.0%} of the limit", BottleneckCause.THROTTLING
     if throttled is not None:
         busiest = float(np.nanquantile(throttled.fractions, 0.95))
@@ -103,9 +105,9 @@ def _cpu(
     return Bottleneck(cause, f"{text}, which costs {now - free:.0f} of {now:.0f} ms.", data)
 
 
-def _alone(found: LatencyPredictor, data: dict[str, Any], alone: float) -> Bottleneck:
-    wait = 1000 * found.model.wait_seconds
-    if wait > 1000 * found.model.cpu_seconds_per_request:
+def _alone(predictor: LatencyPredictor, data: dict[str, Any], alone: float) -> Bottleneck:
+    wait = 1000 * predictor.model.wait_seconds
+    if wait > 1000 * predictor.model.cpu_seconds_per_request:
         return Bottleneck(
             BottleneckCause.DOWNSTREAM,
             f"Most of the latency is waiting downstream, {wait:.0f} ms a request on average; a request alone"

@@ -28,23 +28,25 @@ class LatencyRemedy:
     replicas: int | None = None
 
 
-def raised_limit(found: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
+def raised_limit(predictor: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
     """Returns the smallest limit above the present that keeps the objective, if any does."""
-    most = max(UNLIMITED_CORES * found.parts, 2 * found.limit_cores)
-    return _first(found, target_ms, np.geomspace(found.limit_cores * (1 + _SMALLEST_MOVE), most, _LIMITS))
+    most = max(UNLIMITED_CORES * predictor.parts, 2 * predictor.limit_cores)
+    return _first(
+        predictor, target_ms, np.geomspace(predictor.limit_cores * (1 + _SMALLEST_MOVE), most, _LIMITS)
+    )
 
 
-def least_limit(found: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
+def least_limit(predictor: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
     """Returns the smallest limit below the present that keeps the objective, if one is worth the move."""
-    limits = np.geomspace(0.1 * found.limit_cores, (1 - _SMALLEST_MOVE) * found.limit_cores, _LIMITS)
-    return _first(found, target_ms, limits)
+    limits = np.geomspace(0.1 * predictor.limit_cores, (1 - _SMALLEST_MOVE) * predictor.limit_cores, _LIMITS)
+    return _first(predictor, target_ms, limits)
 
 
-def more_replicas(found: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
+def more_replicas(predictor: LatencyPredictor, target_ms: float) -> LatencyRemedy | None:
     """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
-    now = max(round(found.replicas), 1)
+    now = max(round(predictor.replicas), 1)
     counts = np.unique(np.round(np.geomspace(now + 1, max(_MAX_REPLICAS * now, now + 2), 8)))
-    kept, predicted = found.meets(counts, np.full(counts.size, found.limit_cores), target_ms)
+    kept, predicted = predictor.meets(counts, np.full(counts.size, predictor.limit_cores), target_ms)
     good = np.flatnonzero(kept)
     if not good.size:
         return None
@@ -52,13 +54,13 @@ def more_replicas(found: LatencyPredictor, target_ms: float) -> LatencyRemedy | 
     return LatencyRemedy(float(predicted[first]), replicas=int(counts[first]))
 
 
-def _first(found: LatencyPredictor, target_ms: float, limits: Array) -> LatencyRemedy | None:
+def _first(predictor: LatencyPredictor, target_ms: float, limits: Array) -> LatencyRemedy | None:
     rounded = np.unique(np.ceil(limits * MILLICORES / 10) * 10 / MILLICORES)
     rounded = rounded[rounded >= 0.01]
     if not rounded.size:
         return None
-    predicted = found.latency_ms(rounded)
-    good = np.flatnonzero((predicted * MARGIN <= target_ms) & (found.utilisation(rounded) <= BUSIEST))
+    predicted = predictor.latency_ms(rounded)
+    good = np.flatnonzero((predicted * MARGIN <= target_ms) & (predictor.utilisation(rounded) <= BUSIEST))
     if not good.size or not math.isfinite(target_ms):
         return None
     first = int(good[0])

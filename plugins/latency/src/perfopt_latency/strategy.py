@@ -114,8 +114,8 @@ class LatencyStrategy:
                 DeclineCode.UNSTABLE,
                 text.not_identified(model.reason, workload.slo, missed, exhausted),
             )
-        found = latency_predictor(history, model, workload.slo.quantile, _recent(context))
-        if found is None:
+        predictor = latency_predictor(history, model, workload.slo.quantile, _recent(context))
+        if predictor is None:
             return decline(_TYPE, DeclineCode.NO_DATA, text.NO_REQUESTS)
         moves = usual(
             context.snapshot.service,
@@ -124,9 +124,9 @@ class LatencyStrategy:
             validity_steps(context),
         )
         cause = exhausted or bottleneck.inferred(
-            found, history, throttling(context.snapshot, history.container)
+            predictor, history, throttling(context.snapshot, history.container)
         )
-        case = _LatencyCase(context, workload.slo, history, found, cause, moves, missed)
+        case = _LatencyCase(context, workload.slo, history, predictor, cause, moves, missed)
         return _improve(case) if missed > TOLERATED else _keep(case)
 
 
@@ -216,9 +216,9 @@ def _claim(case: _LatencyCase, remedy: LatencyRemedy) -> Claim:
     return claim(case.usual, ratio, _ratio(replace(case.found, quantile=_P99), remedy))
 
 
-def _ratio(found: LatencyPredictor, remedy: LatencyRemedy) -> float:
+def _ratio(predictor: LatencyPredictor, remedy: LatencyRemedy) -> float:
     """Returns the latency with the remedy over the present one, at the load of the usual request."""
-    share = found.replicas / remedy.replicas if remedy.replicas else 1.0
-    limits = np.array([found.limit_cores, remedy.limit_cores or found.limit_cores])
-    before, after = found.points_ms(found.usual_rate * np.array([1.0, share]), limits).tolist()
+    share = predictor.replicas / remedy.replicas if remedy.replicas else 1.0
+    limits = np.array([predictor.limit_cores, remedy.limit_cores or predictor.limit_cores])
+    before, after = predictor.points_ms(predictor.usual_rate * np.array([1.0, share]), limits).tolist()
     return min(float(after / before), 1.0)

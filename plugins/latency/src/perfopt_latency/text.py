@@ -64,9 +64,9 @@ def not_by_resources(slo: Slo, missed: float, cause: Bottleneck) -> str:
     )
 
 
-def unexplained(slo: Slo, missed: float, found: LatencyPredictor) -> str:
+def unexplained(slo: Slo, missed: float, predictor: LatencyPredictor) -> str:
     """States that load does not explain what missed the objective."""
-    now, _ = found.current_and_unlimited_ms()
+    now, _ = predictor.current_and_unlimited_ms()
     return (
         f"{share_missed(slo, missed)} Load does not explain it: the model predicts {now:.0f} ms at the busy"
         " load, so limits and replicas would not help. Look for other causes in those steps."
@@ -112,13 +112,13 @@ def missed(slo: Slo, missed_share: float) -> Reason:
     )
 
 
-def predicted(slo: Slo, found: LatencyPredictor, remedy: LatencyRemedy) -> Reason:
+def predicted(slo: Slo, predictor: LatencyPredictor, remedy: LatencyRemedy) -> Reason:
     """What the move is expected to give at the busy load."""
-    now = float(found.latency_ms(found.limit_cores)[0])
+    now = float(predictor.latency_ms(predictor.limit_cores)[0])
     return Reason(
         code="predicted_at_busy_load",
         text=(
-            f"At the busy load ({found.busy_rate:.3g} requests/s a replica, P95) the model predicts"
+            f"At the busy load ({predictor.busy_rate:.3g} requests/s a replica, P95) the model predicts"
             f" {remedy.busy_ms:.0f} ms instead of {now:.0f} ms: the smallest change that meets the objective"
             f" with a margin of {MARGIN - 1:.0%}."
         ),
@@ -126,16 +126,16 @@ def predicted(slo: Slo, found: LatencyPredictor, remedy: LatencyRemedy) -> Reaso
     )
 
 
-def slack(slo: Slo, found: LatencyPredictor, spare: LatencyRemedy | None) -> Reason:
+def slack(slo: Slo, predictor: LatencyPredictor, spare: LatencyRemedy | None) -> Reason:
     """How much of the CPU the objective does not need: for COST to weigh."""
-    now = float(found.latency_ms(found.limit_cores)[0])
+    now = float(predictor.latency_ms(predictor.limit_cores)[0])
     data: dict[str, Any] = {
         "slo_latency_ms": slo.latency_ms,
         "quantile": slo.quantile,
         "busy_latency_ms": round(now, 1),
         "latency_slack_ms": round(slo.latency_ms - now, 1),
-        "cpu_limit_cores": found.limit_cores,
-        "least_cpu_limit_cores": found.limit_cores if spare is None else spare.limit_cores,
+        "cpu_limit_cores": predictor.limit_cores,
+        "least_cpu_limit_cores": predictor.limit_cores if spare is None else spare.limit_cores,
     }
     if spare is None or spare.limit_cores is None:
         return Reason(
@@ -146,8 +146,8 @@ def slack(slo: Slo, found: LatencyPredictor, spare: LatencyRemedy | None) -> Rea
     return Reason(
         code="slo_slack",
         text=(
-            f"A CPU limit of {format_cpu(spare.limit_cores)} instead of {format_cpu(found.limit_cores)} would"
-            f" meet the objective: at the busy load the model predicts {spare.busy_ms:.0f} ms."
+            f"A CPU limit of {format_cpu(spare.limit_cores)} instead of {format_cpu(predictor.limit_cores)}"
+            f" would meet the objective: at the busy load the model predicts {spare.busy_ms:.0f} ms."
         ),
         data=data,
     )

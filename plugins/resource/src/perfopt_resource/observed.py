@@ -27,9 +27,9 @@ class ObservedContainer:
 
     def usable(self, resource: str) -> ResourceUsage:
         """Returns the use of a resource that is usable."""
-        found = self.use[resource]
-        assert isinstance(found, ResourceUsage)
-        return found
+        resource_usage = self.use[resource]
+        assert isinstance(resource_usage, ResourceUsage)
+        return resource_usage
 
     @property
     def short(self) -> bool:

@@ -40,9 +40,9 @@ def test_only_the_latest_two_validities_are_read():
 
 
 def test_a_resource_that_was_not_measured_has_no_reference_and_no_features():
-    found = extract(history(np.full((1, 600), 0.5)))
-    assert set(found.references) == {"cpu"}
-    assert all(np.isnan(v) for n, v in zip(NAMES, found.values, strict=True) if n.startswith("memory_"))
+    features = extract(history(np.full((1, 600), 0.5)))
+    assert set(features.references) == {"cpu"}
+    assert all(np.isnan(v) for n, v in zip(NAMES, features.values, strict=True) if n.startswith("memory_"))
 
 
 @settings(deadline=None, max_examples=40)
@@ -52,8 +52,8 @@ def test_a_resource_that_was_not_measured_has_no_reference_and_no_features():
 )
 def test_any_history_with_a_sample_gives_finite_references(values, validity):
     cpu = np.array([values])
-    found = extract(history(cpu, validity=validity))
-    assert found.values.shape == (len(NAMES),)
-    assert not np.isinf(found.values).any()
-    assert ("cpu" in found.references) == bool(np.isfinite(cpu).any())
-    assert all(value >= 0.01 for value in found.references.values())
+    features = extract(history(cpu, validity=validity))
+    assert features.values.shape == (len(NAMES),)
+    assert not np.isinf(features.values).any()
+    assert ("cpu" in features.references) == bool(np.isfinite(cpu).any())
+    assert all(value >= 0.01 for value in features.references.values())

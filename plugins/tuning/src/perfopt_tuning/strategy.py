@@ -79,10 +79,10 @@ class KnobTuning:
         catalogue = context.settings_as(TuningSettings).catalogue(self.catalogue)
         workload = context.snapshot.workload
         containers = [one for one in workload.state.containers if not one.sidecar]
-        found = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
+        versions = {one.name: runtimes_of(one, context.snapshot, catalogue) for one in containers}
         history = MetricHistory(context)
-        decisions = _decisions(history, catalogue, containers, found)
-        decisions, claim = _searched(history, catalogue, containers, found, decisions)
+        decisions = _decisions(history, catalogue, containers, versions)
+        decisions, claim = _searched(history, catalogue, containers, versions, decisions)
         changed = [(name, decision) for name, decision in decisions if decision.value is not None]
         if changed:
             return _proposal(context, changed, decisions, claim)
@@ -103,12 +103,12 @@ def _decisions(
     history: MetricHistory,
     catalogue: KnobCatalogue,
     containers: Sequence[Container],
-    found: dict[str, dict[str, Version | None]],
+    versions: dict[str, dict[str, Version | None]],
 ) -> ContainerDecisions:
     return [
         (one.name, decision)
         for one in containers
-        for decision in decide(ContainerFacts(catalogue, history, one, found[one.name]))
+        for decision in decide(ContainerFacts(catalogue, history, one, versions[one.name]))
     ]
 
 
@@ -116,7 +116,7 @@ def _searched(
     history: MetricHistory,
     catalogue: KnobCatalogue,
     containers: Sequence[Container],
-    found: dict[str, dict[str, Version | None]],
+    versions: dict[str, dict[str, Version | None]],
     decisions: ContainerDecisions,
 ) -> tuple[ContainerDecisions, Claim]:
     """Puts a step of search in the place of the formulas of the knob that the workload wants searched.
@@ -132,7 +132,7 @@ def _searched(
     if any(decision.value is not None for _, decision in rest):
         return rest, Claim()
     for one in containers:
-        if knob.entry.runtime in found[one.name]:
+        if knob.entry.runtime in versions[one.name]:
             step = search(knob, history, one.name)
             return [(one.name, step.decision), *rest], step.claim
     return rest, Claim()

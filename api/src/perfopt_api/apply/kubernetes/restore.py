@@ -24,11 +24,11 @@ class Restore:
         self,
         cluster: "KubernetesCluster",
         kind: WorkloadKind,
-        found: Surroundings,
+        surroundings: Surroundings,
         snapshot: Snapshot,
         only: Collection[str] | None,
     ) -> None:
-        self._cluster, self._kind, self._found, self._snapshot = cluster, kind, found, snapshot
+        self._cluster, self._kind, self._found, self._snapshot = cluster, kind, surroundings, snapshot
         self._fields = {p: v for p, v in snapshot.fields.items() if only is None or p in only}
 
     async def run(self) -> None:

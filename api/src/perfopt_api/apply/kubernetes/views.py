@@ -64,12 +64,12 @@ def _targets(scaler: Json, obj: Json, reference: str = "scaleTargetRef") -> bool
     return (kind, given.get("name")) == (obj["kind"], obj["metadata"]["name"])
 
 
-def view_of(target: WorkloadTarget, found: Surroundings, read_at: datetime) -> WorkloadView:
+def view_of(target: WorkloadTarget, surroundings: Surroundings, read_at: datetime) -> WorkloadView:
     """The view of a workload."""
-    obj, metadata = found.obj, found.obj["metadata"]
+    obj, metadata = surroundings.obj, surroundings.obj["metadata"]
     fields = fields_of(obj)
     owners = {path: managers_of(obj, owned_path(path, obj)) for path in fields}
-    hpa, keda = found.autoscaler, found.scaled_object
+    hpa, keda = surroundings.autoscaler, surroundings.scaled_object
     if hpa is not None:
         for path, name in HPA_FIELDS.items():
             if name in hpa["spec"]:
@@ -85,33 +85,35 @@ def view_of(target: WorkloadTarget, found: Surroundings, read_at: datetime) -> W
         generation=metadata.get("generation", 0),
         fields=fields,
         field_managers={path: managers for path, managers in owners.items() if managers},
-        owners=owners_of(found),
+        owners=owners_of(surroundings),
         budgets=tuple(
             DisruptionBudget(
                 name=budget["metadata"]["name"],
                 disruptions_allowed=budget.get("status", {}).get("disruptionsAllowed", 0),
             )
-            for budget in found.budgets
+            for budget in surroundings.budgets
         ),
-        rollout=rollout_of(found),
-        pods=tuple(pod_view(pod) for pod in found.pods if not _ended(pod)),
+        rollout=rollout_of(surroundings),
+        pods=tuple(pod_view(pod) for pod in surroundings.pods if not _ended(pod)),
         read_at=read_at,
     )
 
 
-def owners_of(found: Surroundings) -> WorkloadOwners:
+def owners_of(surroundings: Surroundings) -> WorkloadOwners:
     """What else changes a workload."""
-    vertical = next((each for each in found.vertical if _targets(each, found.obj, "targetRef")), None)
+    vertical = next(
+        (each for each in surroundings.vertical if _targets(each, surroundings.obj, "targetRef")), None
+    )
     mode = dig(vertical, ("spec", "updatePolicy", "updateMode")) if vertical else None
-    hpa, keda = found.autoscaler, found.scaled_object
+    hpa, keda = surroundings.autoscaler, surroundings.scaled_object
     return WorkloadOwners(
         hpa=hpa["metadata"]["name"] if hpa else None,
         keda=keda["metadata"]["name"] if keda else None,
         vpa=vertical["metadata"]["name"] if vertical else None,
         vpa_mode=mode or ("Auto" if vertical else "Off"),
-        argo_cd=argo_application(found.obj),
-        flux=flux_owner(found.obj),
-        managers=all_managers(found.obj),
+        argo_cd=argo_application(surroundings.obj),
+        flux=flux_owner(surroundings.obj),
+        managers=all_managers(surroundings.obj),
     )
 
 
@@ -247,11 +249,11 @@ def moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def rollout_of(found: Surroundings) -> RolloutStatus:
+def rollout_of(surroundings: Surroundings) -> RolloutStatus:
     """Where the rollout of a workload's template stands."""
-    obj = found.obj
-    counts = _counts(obj, found)
-    newest = _newest(found)
+    obj = surroundings.obj
+    counts = _counts(obj, surroundings)
+    newest = _newest(surroundings)
     state, message = _state(obj, counts)
     return RolloutStatus(
         state=state,
@@ -265,7 +267,7 @@ def rollout_of(found: Surroundings) -> RolloutStatus:
     )
 
 
-def _counts(obj: Json, found: Surroundings) -> dict[str, int]:
+def _counts(obj: Json, surroundings: Surroundings) -> dict[str, int]:
     status = obj.get("status", {})
     if obj["kind"] == "DaemonSet":
         names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady", "numberAvailable")
@@ -281,7 +283,8 @@ def _counts(obj: Json, found: Surroundings) -> dict[str, int]:
         return dict.fromkeys(("desired", "updated", "ready", "available", "replicas"), 0)
     desired = obj["spec"].get("replicas", 1)
     ready = status.get(
-        "readyReplicas", sum(condition(p["status"], "Ready").get("status") == "True" for p in found.pods)
+        "readyReplicas",
+        sum(condition(p["status"], "Ready").get("status") == "True" for p in surroundings.pods),
     )
     return {
         "desired": desired,
@@ -319,20 +322,20 @@ def _kept_back(obj: Json) -> int:
     return min(int(partition), int(obj["spec"].get("replicas", 0))) if obj["kind"] == "StatefulSet" else 0
 
 
-def _newest(found: Surroundings) -> tuple[str, datetime | None]:
+def _newest(surroundings: Surroundings) -> tuple[str, datetime | None]:
     """The newest revision of the template, and when it was made."""
-    obj = found.obj
+    obj = surroundings.obj
     if obj["kind"] == "Deployment":
         number = obj["metadata"].get("annotations", {}).get(_REVISION)
-        for each in found.revisions:
+        for each in surroundings.revisions:
             if each["metadata"].get("annotations", {}).get(_REVISION) == number:
                 return revision_of(each["metadata"]), moment(each["metadata"].get("creationTimestamp"))
         return "", None
     if obj["kind"] == "StatefulSet":
         name = str(obj.get("status", {}).get("updateRevision", ""))
-        made = next((each for each in found.revisions if each["metadata"]["name"] == name), None)
+        made = next((each for each in surroundings.revisions if each["metadata"]["name"] == name), None)
         return name, moment(made["metadata"]["creationTimestamp"]) if made else None
-    if found.revisions:
-        last = max(found.revisions, key=lambda each: int(each.get("revision", 0)))
+    if surroundings.revisions:
+        last = max(surroundings.revisions, key=lambda each: int(each.get("revision", 0)))
         return revision_of(last["metadata"]), moment(last["metadata"].get("creationTimestamp"))
     return str(obj.get("status", {}).get("currentPodHash", "")), None

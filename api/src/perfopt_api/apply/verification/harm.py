@@ -117,18 +117,18 @@ class MetricSeries:
 
 def compared_metrics(past: PodHistory, margins: HarmMargins) -> list[ComparedMetric]:
     """Returns what a change can be judged by: what the series of the past show."""
-    found = []
+    compared = []
     if past.requests is not None and np.nansum(past.requests) > 0:
         if past.failed is not None:
             margin = float(np.log1p(margins.failure_increase))
-            found.append(ComparedMetric(name=_FAILED, margin=margin, accepted_share=margins.failed_share))
+            compared.append(ComparedMetric(name=_FAILED, margin=margin, accepted_share=margins.failed_share))
         if past.latency is not None:
             for bound in slow_bounds(past.latency, past.requests, margins.latency_increase):
-                found.append(ComparedMetric(name=_SLOW, margin=bound.margin, bound_seconds=bound.seconds))
+                compared.append(ComparedMetric(name=_SLOW, margin=bound.margin, bound_seconds=bound.seconds))
     for name, values in sorted(past.levels.items()):
         if np.isfinite(values).any():
-            found.append(ComparedMetric(name=name, margin=margins.throttled))
-    return found
+            compared.append(ComparedMetric(name=name, margin=margins.throttled))
+    return compared
 
 
 def series_of(metric: ComparedMetric, history: PodHistory) -> MetricSeries:

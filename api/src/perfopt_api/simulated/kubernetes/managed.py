@@ -44,7 +44,7 @@ Entries = dict[Writer, Entry]
 
 def read(obj: Json) -> Entries:
     """The entries of an object."""
-    found: Entries = {}
+    entries: Entries = {}
     for item in obj.get("metadata", {}).get("managedFields", ()):
         writer = Writer(
             item.get("manager", ""),
@@ -52,8 +52,8 @@ def read(obj: Json) -> Entries:
             item.get("apiVersion", ""),
             item.get("subresource", ""),
         )
-        found[writer] = Entry(writer, fields.from_v1(item.get("fieldsV1", {})), item.get("time"))
-    return found
+        entries[writer] = Entry(writer, fields.from_v1(item.get("fieldsV1", {})), item.get("time"))
+    return entries
 
 
 def write(obj: Json, entries: Entries) -> None:

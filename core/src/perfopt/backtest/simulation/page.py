@@ -84,9 +84,9 @@ def _table(policies: Sequence[PolicyFigures], groups: Sequence[str]) -> str:
     return f'<div class="wide"><table><tr>{header}</tr>{rows}</table></div>'
 
 
-def _same_cost(found: Sequence[SameCostComparison], groups: Sequence[str]) -> str:
+def _same_cost(comparisons: Sequence[SameCostComparison], groups: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {}
-    for one in found:
+    for one in comparisons:
         if one.group not in groups:
             continue
         ours = "-" if one.violated is None else f"{one.violated:.2%}"

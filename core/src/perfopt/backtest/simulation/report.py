@@ -154,13 +154,13 @@ def _mean(runs: Sequence[AutoscalerRun]) -> AutoscalerFigures:
 def _same_cost(
     policies: Sequence[PolicyFigures], prices: Sequence[PolicyFigures]
 ) -> list[SameCostComparison]:
-    found = []
+    comparisons = []
     for one in policies:
         if one.policy in CLASSES:
             continue
         for group, figures in one.groups.items():
             curve = sorted((price.groups[group].cost, price.groups[group].violated) for price in prices)
-            found.append(
+            comparisons.append(
                 SameCostComparison(
                     baseline=one.policy,
                     group=group,
@@ -169,7 +169,7 @@ def _same_cost(
                     violated=_at(figures.cost, curve),
                 )
             )
-    return found
+    return comparisons
 
 
 def _at(cost: float, curve: Sequence[tuple[float, float]]) -> float | None:

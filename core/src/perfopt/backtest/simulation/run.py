@@ -114,9 +114,9 @@ def _looped(world: SimulatedDemand, name: str, settings: AutoscalerSettings) -> 
     return _named(name, measure_ready(world, ready, wanted))
 
 
-def _named(policy: str, found: SimulationOutcome | None) -> AutoscalerRun:
-    assert found is not None, "demand_of leaves out what has nothing to score"
-    values: Array = np.round([found.violated, found.cost, found.whole_cost, found.starts_per_hour], 6)
+def _named(policy: str, outcome: SimulationOutcome | None) -> AutoscalerRun:
+    assert outcome is not None, "demand_of leaves out what has nothing to score"
+    values: Array = np.round([outcome.violated, outcome.cost, outcome.whole_cost, outcome.starts_per_hour], 6)
     violated, cost, whole, starts = values.tolist()
     return AutoscalerRun(
         policy=policy, violated=violated, cost=cost, whole_cost=whole, starts_per_hour=starts

@@ -72,13 +72,13 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def with_interval(found: ConfidenceInterval | None) -> str:
+def with_interval(interval: ConfidenceInterval | None) -> str:
     """Prints a share with its interval."""
-    if found is None:
+    if interval is None:
         return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:.1%}"
-    return f"{found.value:.1%} ({found.low:.0%}-{found.high:.0%})"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.1%}"
+    return f"{interval.value:.1%} ({interval.low:.0%}-{interval.high:.0%})"
 
 
 def waste(figures: ResourceFigures) -> str:

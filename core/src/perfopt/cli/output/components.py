@@ -36,19 +36,19 @@ def components_of(snapshot: WorkloadSnapshot) -> list[NamedComponents]:
     Raises:
         ImportError: statsmodels is not installed.
     """
-    found = []
+    components = []
     for container in sorted(snapshot.containers):
         for resource, metric in _RESOURCES:
             series = snapshot.series(container, metric)
             parts = None if series is None else decompose(series.hottest(), snapshot.grid)
             if parts is not None:
-                found.append(NamedComponents(container, resource, metric, parts))
-    return found
+                components.append(NamedComponents(container, resource, metric, parts))
+    return components
 
 
-def as_text(found: Sequence[NamedComponents]) -> str:
+def as_text(components: Sequence[NamedComponents]) -> str:
     """Returns a line for each series."""
-    lines = [f"{one.container} {one.resource}: {_sentence(one)}" for one in found]
+    lines = [f"{one.container} {one.resource}: {_sentence(one)}" for one in components]
     return "\n".join(["History (hours of the hottest pod, STL):", *(f"  {line}" for line in lines)]) + "\n"
 
 
@@ -82,7 +82,7 @@ def _changes(one: NamedComponents) -> Iterator[str]:
         yield f"unused from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
 
 
-def as_data(found: Sequence[NamedComponents]) -> list[dict[str, Any]]:
+def as_data(components: Sequence[NamedComponents]) -> list[dict[str, Any]]:
     """Returns plain data for JSON; values in cores and bytes by the hour."""
     return [
         {
@@ -98,7 +98,7 @@ def as_data(found: Sequence[NamedComponents]) -> list[dict[str, Any]]:
             "season": [_digits(value) for value in one.parts.season],
             "remainder": [_digits(value) for value in one.parts.remainder],
         }
-        for one in found
+        for one in components
     ]
 
 
@@ -106,12 +106,12 @@ def _digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def as_html(found: Sequence[NamedComponents]) -> str:
+def as_html(components: Sequence[NamedComponents]) -> str:
     """Returns a section with a picture for each series."""
-    if not found:
+    if not components:
         return ""
     about = "Use of the hottest pod by the hour, as trend, daily season and remainder (STL)."
-    return f"<h2>Trend and season</h2><p>{about}</p>" + "".join(_figure(one) for one in found)
+    return f"<h2>Trend and season</h2><p>{about}</p>" + "".join(_figure(one) for one in components)
 
 
 def _figure(one: NamedComponents) -> str:

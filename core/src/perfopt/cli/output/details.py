@@ -44,12 +44,12 @@ def _service(result: AnalysisResult, labels: TypeLabels) -> Iterator[tuple[str, 
 
 
 def _reasons(declined: Iterable[Declined], labels: TypeLabels) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for one in declined:
-        found.setdefault((one.code.value, one.reason), []).append(
+        reasons.setdefault((one.code.value, one.reason), []).append(
             labels.label(one.optimization_type, one.plugin)
         )
-    return found
+    return reasons
 
 
 def recommendation_lines(recommendation: OptimizationRecommendation) -> Iterator[tuple[str, str]]:

@@ -37,18 +37,18 @@ def fleet_text(view: FleetView) -> str:
     return shown + "\n".join(lines) + "\n"
 
 
-def _budget(found: FleetBudget, currency: str) -> list[str]:
-    wanted = _money(found.budget_month, currency)
-    if found.fleet is None:
+def _budget(budget: FleetBudget, currency: str) -> list[str]:
+    wanted = _money(budget.budget_month, currency)
+    if budget.fleet is None:
         return [f"No choice of the recommended changes was found to bring nodes within {wanted} a month."]
-    count, most = len(found.change), len(found.change) + len(found.leave)
+    count, most = len(budget.change), len(budget.change) + len(budget.leave)
     lines = [
         f"For {wanted} a month, {count} of {most} changes are enough: nodes then cost"
-        f" {_money(found.fleet.packed_cost_month, currency)}, at a risk of"
-        f" {_money(found.risk_month, currency)} (optimality gap {found.gap:.2%}, by HiGHS)."
+        f" {_money(budget.fleet.packed_cost_month, currency)}, at a risk of"
+        f" {_money(budget.risk_month, currency)} (optimality gap {budget.gap:.2%}, by HiGHS)."
     ]
-    lines += [f"Change: {', '.join(found.change)}."] if found.change else []
-    lines += [f"Leave: {', '.join(found.leave)}."] if found.leave else []
+    lines += [f"Change: {', '.join(budget.change)}."] if budget.change else []
+    lines += [f"Leave: {', '.join(budget.leave)}."] if budget.leave else []
     return lines
 
 

@@ -61,10 +61,10 @@ def _csv_cell(value: object) -> object:
 
 def to_markdown(report: AnalysisReport) -> str:
     """Prints the table, the total and the notes as GitHub's Markdown, for a merge request or a chat."""
-    found = service_changes(report.results)
-    lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if found else [without_changes(report)]
-    lines += [_line(row) for of in found for row in _markdown_rows(of)]
-    lines += [f"\n{total}" for total in totals(found)]
+    changes = service_changes(report.results)
+    lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if changes else [without_changes(report)]
+    lines += [_line(row) for of in changes for row in _markdown_rows(of)]
+    lines += [f"\n{total}" for total in totals(changes)]
     lines += [""] if (noted := notes(report)) else []
     for note in noted:
         kinds, code = (f" {text}" if text else "" for text in (note.kinds, note.code))

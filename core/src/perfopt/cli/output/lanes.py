@@ -130,5 +130,5 @@ def _unchanged(
 ) -> bool | None:
     """Tells whether the requests and limits of now would have been safe in a window; None is not known."""
     window = snapshot.slice(snapshot.grid.index(begin), snapshot.grid.index(end))
-    found = score_resources(current, window)
-    return found.accurate if found.scored else None
+    score = score_resources(current, window)
+    return score.accurate if score.scored else None

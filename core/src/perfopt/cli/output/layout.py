@@ -47,20 +47,20 @@ def printed(parts: Sequence[RenderableType], screen: TerminalScreen) -> str:
     return screen.printable("".join(f"{line.rstrip()}\n" for line in lines))
 
 
-def changes_table(found: Sequence[ServiceChanges], screen: TerminalScreen) -> Iterator[RenderableType]:
+def changes_table(changes: Sequence[ServiceChanges], screen: TerminalScreen) -> Iterator[RenderableType]:
     """Returns the table of changes, in the form that the width allows."""
-    currencies = {one.currency for one in found}
+    currencies = {one.currency for one in changes}
     only = currencies.pop() if len(currencies) == 1 else ""
     header = tuple(f"{only}/month" if only and name == _COST_HEADER else name for name in _HEADER)
     for full in (True, False):
-        groups = [_group(one, full=full, currency="" if only else one.currency) for one in found]
+        groups = [_group(one, full=full, currency="" if only else one.currency) for one in changes]
         widths = _widths([header, *(row for group in groups for _, row in group)])
         room = screen.width - sum(widths) + widths[_SERVICE] - _GAP * (len(_HEADER) - 1)
         if room >= min(widths[_SERVICE], 2 * _MIN_SERVICE if full else _MIN_SERVICE):
             widths[_SERVICE] = min(room, widths[_SERVICE])
             yield _wide(header, groups, widths)
             return
-    yield from _narrow(found, groups, screen)
+    yield from _narrow(changes, groups, screen)
 
 
 def _widths(rows: Sequence[Cells]) -> list[int]:
@@ -150,7 +150,7 @@ _NARROW = (0, 3, 2, _FIELD, _CHANGE, _CONFIDENCE, 8)  # columns of a row below t
 
 
 def _narrow(
-    found: Sequence[ServiceChanges],
+    changes: Sequence[ServiceChanges],
     groups: Sequence[Sequence[tuple[ShownChange, Cells]]],
     screen: TerminalScreen,
 ) -> Iterator[RenderableType]:
@@ -160,7 +160,7 @@ def _narrow(
         over = sum(widths) + _GAP * (len(_NARROW) - 1) - screen.width
         at = _NARROW.index(column)
         widths[at] = max(widths[at] - max(over, 0), min(widths[at], narrowest))
-    for of, group in zip(found, groups, strict=True):
+    for of, group in zip(changes, groups, strict=True):
         yield _heading(of, screen)
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
         for width in widths:
@@ -177,7 +177,7 @@ def _heading(of: ServiceChanges, screen: TerminalScreen) -> Text:
     return Text.assemble((name, "bold"), " " * max(room - len(name) + _GAP, _GAP), shown)
 
 
-def notes_table(found: Sequence[ReportNote], screen: TerminalScreen) -> Table:
+def notes_table(notes: Sequence[ReportNote], screen: TerminalScreen) -> Table:
     """Returns the notes, a line each; what is too long for it ends in an ellipsis."""
     rows = [
         (
@@ -186,7 +186,7 @@ def notes_table(found: Sequence[ReportNote], screen: TerminalScreen) -> Table:
             shortened(note.who, max(screen.width // 4, _MIN_SERVICE)),
             _text_of(note),
         )
-        for note in found
+        for note in notes
     ]
     widths = [max(cell_len(row[i]) for row in rows) for i in range(3)]
     widths.append(max(screen.width - sum(widths) - 3 * _GAP, _MIN_SERVICE))

@@ -33,22 +33,22 @@ def to_page(report: AnalysisReport, series: SeriesOf, appendix: str = "") -> str
         series: what workloads used, by identity; those without have no pictures.
         appendix: HTML that follows the pictures.
     """
-    found = service_changes(report.results)
-    parts = ["<h1>Recommendations</h1>", *(f"<p><b>{escape(total)}</b></p>" for total in totals(found))]
-    parts.append(_table(found) if found else f"<p>{escape(without_changes(report))}</p>")
+    changes = service_changes(report.results)
+    parts = ["<h1>Recommendations</h1>", *(f"<p><b>{escape(total)}</b></p>" for total in totals(changes))]
+    parts.append(_table(changes) if changes else f"<p>{escape(without_changes(report))}</p>")
     parts.append(_notes(notes(report)))
     if series:
         parts.append(_LEGEND)
-    order = {one.service: number for number, one in enumerate(found)}
+    order = {one.service: number for number, one in enumerate(changes)}
     for result in sorted(report.results, key=lambda one: order.get(one.service_name, len(order))):
         if result.workload in series:
             parts.append(pictures(result, series[result.workload]))
     return document("Recommendations", "".join([*parts, appendix]))
 
 
-def _table(found: Sequence[ServiceChanges]) -> str:
+def _table(changes: Sequence[ServiceChanges]) -> str:
     header = "".join(f"<th>{escape(name)}</th>" for name in _HEADER)
-    rows = "".join(row for of in found for row in _rows(of))
+    rows = "".join(row for of in changes for row in _rows(of))
     legend = (
         "▲ raise: too little now; ▼ lower: more than needed; ● setting;"
         " * current requests assumed from limits. "

@@ -47,8 +47,10 @@ def pictures(result: AnalysisResult, snapshot: WorkloadSnapshot) -> str:
 def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _WorkloadView:
     whole = result.plan or next(iter(result.recommendations), None)
     recommended = None if whole is None else fields.parse_state(whole.recommended_state)
-    ends = [made.valid_until for made in result.recommendations]
-    made_at = min((made.made_at for made in result.recommendations), default=snapshot.grid.end)
+    ends = [recommendation.valid_until for recommendation in result.recommendations]
+    made_at = min(
+        (recommendation.made_at for recommendation in result.recommendations), default=snapshot.grid.end
+    )
     begin = snapshot.grid.start + _first_step(snapshot) * snapshot.grid.step
     axis = svg.PlotAxis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
@@ -109,16 +111,16 @@ class _LabelledLevel:
 
 def _levels(view: _WorkloadView, name: str, resource: str) -> list[_LabelledLevel]:
     states = (("current", view.current), ("recommended", view.recommended))
-    found = []
+    levels = []
     for kind, state in states:
         container = None if state is None else state.container(name)
         for part in ("request", "limit"):
             value = None if container is None else _quantity(container, resource, part)
             if value is not None:
-                found.append(
+                levels.append(
                     _LabelledLevel(value, f"{kind} {part} {amount(value, resource)}", f"{kind} {part}")
                 )
-    return found
+    return levels
 
 
 def _quantity(container: Container, resource: str, part: str) -> float | None:
@@ -263,17 +265,19 @@ def _replicas(view: _WorkloadView) -> str:
 
 
 def _replica_levels(view: _WorkloadView) -> list[_LabelledLevel]:
-    found: list[_LabelledLevel] = []
+    levels: list[_LabelledLevel] = []
     for kind, state in (("current", view.current), ("recommended", view.recommended)):
         if state is not None and state.hpa is not None:
             least = state.hpa.min_replicas or 1
             bounds = (("maximum", "limit", state.hpa.max_replicas), ("minimum", "request", least))
-            found += [
+            levels += [
                 _LabelledLevel(float(n), f"{kind} {name} {n}", f"{kind} {line}") for name, line, n in bounds
             ]
         elif state is not None and state.replicas is not None:
-            found.append(_LabelledLevel(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request"))
-    return found
+            levels.append(
+                _LabelledLevel(float(state.replicas), f"{kind} {state.replicas}", f"{kind} request")
+            )
+    return levels
 
 
 def _scheduled(view: _WorkloadView) -> list[tuple[float, float, float]]:

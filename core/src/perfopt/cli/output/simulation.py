@@ -49,12 +49,12 @@ def _cell(figures: AutoscalerFigures) -> str:
     return f"{figures.violated:.2%} / {figures.cost:.2f}"
 
 
-def _same_cost(found: Sequence[SameCostComparison]) -> str:
-    if not found:
+def _same_cost(comparisons: Sequence[SameCostComparison]) -> str:
+    if not comparisons:
         return ""
-    groups = shown_groups(tuple(dict.fromkeys(one.group for one in found)))
+    groups = shown_groups(tuple(dict.fromkeys(one.group for one in comparisons)))
     cells: dict[str, dict[str, str]] = {}
-    for one in found:
+    for one in comparisons:
         cells.setdefault(one.baseline, {})[one.group] = _pair(one)
     header = ("AT THE COST OF", *(name.upper() for name in groups))
     rows = [(baseline, *(row[name] for name in groups)) for baseline, row in cells.items()]

@@ -26,10 +26,10 @@ def _all_without_data(result: AnalysisResult) -> bool:
     return all(one.code is DeclineCode.NO_DATA for one in result.declined)
 
 
-def totals(found: Iterable[ServiceChanges]) -> Iterator[str]:
+def totals(changes: Iterable[ServiceChanges]) -> Iterator[str]:
     """Returns a sentence on each currency's total, and on what is left out because it is assumed."""
     groups: dict[tuple[bool, str], list[ServiceChanges]] = {}
-    for one in found:
+    for one in changes:
         if one.saving is not None:
             groups.setdefault((one.assumed, one.currency), []).append(one)
     for (assumed, currency), services in sorted(groups.items(), key=lambda group: group[0]):

@@ -16,22 +16,22 @@ from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Claim
 
 
-def conflicts(made: MergedState, context: AnalysisContext) -> tuple[Conflict, ...]:
+def conflicts(merged: MergedState, context: AnalysisContext) -> tuple[Conflict, ...]:
     """Returns all rejected fields, by strategy, the field that decided first.
 
     A dependent field whose value is the plan's anyway is left out.
     """
-    values, slo = all_fields(made.state), context.snapshot.workload.slo
+    values, slo = all_fields(merged.state), context.snapshot.workload.slo
     found = [
         text.conflict(one, values, slo, context.price_book.currency)
-        for one in made.merged.rejected
+        for one in merged.merged.rejected
         if one.path != BASIS and not (one.code == DEPENDENT_FIELD and values.get(one.path) == one.wanted)
     ]
     return tuple(sorted(found, key=lambda one: (one.lost_by, one.code != SAME_FIELD, one.field)))
 
 
 def make_plan(
-    plan: MergedPlan, made: Mapping[str, OptimizationRecommendation], context: AnalysisContext
+    plan: MergedPlan, recommendations: Mapping[str, OptimizationRecommendation], context: AnalysisContext
 ) -> Plan | None:
     """Returns the plan of a merge.
 
@@ -39,12 +39,12 @@ def make_plan(
 
     Args:
         plan: the merged proposals.
-        made: the recommendations that are made, by strategy.
+        recommendations: the recommendations that are made, by strategy.
         context: what the strategies were given.
     """
     state, workload = plan.state, context.snapshot.workload
     changes = _without_basis(diff(workload.state, state.state))
-    inside = parts_of(plan, made)
+    inside = parts_of(plan, recommendations)
     if not changes or not inside or state.vetoed is not None:
         return None
     required = conditions.conditions(inside, state)
@@ -68,7 +68,7 @@ def make_plan(
         currency=book.currency,
         monthly_cost_current=rounded(current),
         monthly_cost_recommended=rounded(recommended),
-        steps=_steps(inside, made, state, changes),
+        steps=_steps(inside, recommendations, state, changes),
         conflicts=conflicts(state, context),
         reasons=(*state.fit.reasons.values(), *state.reasons, *reasons),
         rules_fired=tuple(dict.fromkeys(rule.rule for rule in rules)),
@@ -102,18 +102,18 @@ def _claim(parts: Sequence[MergedProposal], state: MergedState) -> Claim:
 
 def _steps(
     parts: Sequence[MergedProposal],
-    made: Mapping[str, OptimizationRecommendation],
+    recommendations: Mapping[str, OptimizationRecommendation],
     state: MergedState,
     changes: Values,
 ) -> tuple[PlanStep, ...]:
     """Returns the parts in the order to apply them in: what adds capacity before what takes it away."""
     current = state.fit.current
-    ordered = sorted(parts, key=lambda part: _position(part, current, made[part.scored.key]))
+    ordered = sorted(parts, key=lambda part: _position(part, current, recommendations[part.scored.key]))
     left = dict(changes)
-    dearer = {part.scored.key: _dearer(part, current, made[part.scored.key]) for part in parts}
+    dearer = {part.scored.key: _dearer(part, current, recommendations[part.scored.key]) for part in parts}
     steps = []
     for part in ordered:
-        recommendation = made[part.scored.key]
+        recommendation = recommendations[part.scored.key]
         own = set(state.merged.owned_by(part.scored)) | _adjusted(part, changes)
         if part is ordered[-1]:  # what was adjusted so that all parts fit is in force with the last of them
             own = set(left)
@@ -141,13 +141,13 @@ def _adjusted(part: MergedProposal, changes: Values) -> set[Path]:
 
 
 def _position(
-    part: MergedProposal, current: WorkloadState, made: OptimizationRecommendation
+    part: MergedProposal, current: WorkloadState, recommendation: OptimizationRecommendation
 ) -> tuple[object, ...]:
-    dearer = _dearer(part, current, made)
+    dearer = _dearer(part, current, recommendation)
     capacity = 0 if dearer else 1 if dearer is None else 2
     follows = follows_demand(part)
     key = part.scored.key
-    return (not part.scored.for_objective, capacity, not follows, made.optimization_type.value, key)
+    return (not part.scored.for_objective, capacity, not follows, recommendation.optimization_type.value, key)
 
 
 def follows_demand(part: MergedProposal) -> bool:
@@ -155,12 +155,14 @@ def follows_demand(part: MergedProposal) -> bool:
     return any(path[0] == "hpa" or path == SCHEDULE for path in part.scored.changes)
 
 
-def _dearer(part: MergedProposal, current: WorkloadState, made: OptimizationRecommendation) -> bool | None:
+def _dearer(
+    part: MergedProposal, current: WorkloadState, recommendation: OptimizationRecommendation
+) -> bool | None:
     """Tells whether a recommendation adds to what is paid for; None where it does not change it.
 
     Where costs are unknown, requested CPU stands for them.
     """
-    paid, planned = made.monthly_cost_current, made.monthly_cost_recommended
+    paid, planned = recommendation.monthly_cost_current, recommendation.monthly_cost_recommended
     if paid is None or planned is None:
         paid, planned = _requested(current), _requested(part.target)
     return None if paid is None or planned is None or paid == planned else planned > paid

@@ -10,18 +10,18 @@ from perfopt.engine.plan.merge import MergedProposal
 from perfopt.rules.windows import intersection
 
 
-def fired(parts: Sequence[MergedProposal], made: MergedState) -> tuple[FiredRule, ...]:
+def fired(parts: Sequence[MergedProposal], merged: MergedState) -> tuple[FiredRule, ...]:
     """Returns all rules that fired on parts of a plan and on the whole, each record once."""
     own = (rule for part in parts for rule in part.strategy.outcome.rules)
-    return tuple(dict.fromkeys((*own, *made.fired)))
+    return tuple(dict.fromkeys((*own, *merged.fired)))
 
 
-def conditions(parts: Sequence[MergedProposal], made: MergedState) -> ApplyConditions | None:
+def conditions(parts: Sequence[MergedProposal], merged_state: MergedState) -> ApplyConditions | None:
     """Returns what is asked of whoever applies a plan: all that is asked for any part of it.
 
     Its windows are those that all parts share; None where parts that have windows share none.
     """
-    together = made.conditions
+    together = merged_state.conditions
     for part in parts:
         merged = _both(together, part.strategy.outcome.conditions)
         if merged is None:

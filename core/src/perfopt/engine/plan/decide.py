@@ -83,9 +83,9 @@ def touched(origin: PlanOrigin) -> frozenset[Path]:
     return frozenset(path for scored in origin.proposals for path in scored.changes if is_quantity(path))
 
 
-def claiming(origin: PlanOrigin, made: MergedState, keys: Collection[str]) -> frozenset[str]:
+def claiming(origin: PlanOrigin, merged: MergedState, keys: Collection[str]) -> frozenset[str]:
     """Returns the strategies whose claims count: of which all is in the plan."""
-    rejected = {one.owner.key for one in made.merged.rejected}
+    rejected = {one.owner.key for one in merged.merged.rejected}
     return frozenset(
         scored.key
         for scored in origin.proposals
@@ -93,12 +93,12 @@ def claiming(origin: PlanOrigin, made: MergedState, keys: Collection[str]) -> fr
     )
 
 
-def unscored_window(origin: PlanOrigin, made: MergedState, keys: Collection[str]) -> ReplayWindow | None:
+def unscored_window(origin: PlanOrigin, merged: MergedState, keys: Collection[str]) -> ReplayWindow | None:
     """Returns the window of an origin at which nothing is recommended; None where something is."""
     window = origin.window
     assert window is not None
     nothing = _NO_PROPOSAL if not any(scored.key in keys for scored in origin.proposals) else None
-    nothing = nothing if made.vetoed is None else made.vetoed.reason
+    nothing = nothing if merged.vetoed is None else merged.vetoed.reason
     if nothing is None:
         return None
     return ReplayWindow(
@@ -107,7 +107,7 @@ def unscored_window(origin: PlanOrigin, made: MergedState, keys: Collection[str]
 
 
 def window_of(
-    origin: PlanOrigin, made: MergedState, claims: Collection[str], quantities: Collection[Path]
+    origin: PlanOrigin, merged: MergedState, claims: Collection[str], quantities: Collection[Path]
 ) -> ReplayWindow:
     """Scores the merged state of an origin on the window after it.
 
@@ -116,15 +116,15 @@ def window_of(
 
     Args:
         origin: of a backtest.
-        made: the merged state.
+        merged: the merged state.
         claims: the strategies whose claims count, from `claiming`.
         quantities: that are scored although the state leaves them as they were.
     """
     simulation = origin.simulation
     assert simulation is not None
     parts = [_part(scored, claims=scored.key in claims) for scored in origin.proposals]
-    result = score_together(parts, made.state, simulation.window, quantities, simulation)
-    return scored_window(result, made.state, simulation.window)
+    result = score_together(parts, merged.state, simulation.window, quantities, simulation)
+    return scored_window(result, merged.state, simulation.window)
 
 
 def staying_of(origin: PlanOrigin, quantities: Collection[Path]) -> bool | None:
@@ -133,8 +133,8 @@ def staying_of(origin: PlanOrigin, quantities: Collection[Path]) -> bool | None:
     parts = [_part(scored, claims=False) for scored in origin.proposals]
     if not parts:
         return None
-    found = score_together(parts, origin.state, origin.window, quantities, origin.simulation)
-    return found.accurate if found.scored else None
+    score = score_together(parts, origin.state, origin.window, quantities, origin.simulation)
+    return score.accurate if score.scored else None
 
 
 def _part(scored: ScoredProposal, *, claims: bool) -> Proposal:

@@ -139,32 +139,32 @@ def _stayed(key: str, origin: PlanOrigin) -> bool | None:
 
 
 def _own_target(
-    scored: ScoredProposal, origin: PlanOrigin, made: MergedState
+    scored: ScoredProposal, origin: PlanOrigin, merged: MergedState
 ) -> tuple[WorkloadState, tuple[Reason, ...], bool]:
     """Returns a proposal's changes at the plan's values, what was adjusted in them, and if any was taken."""
     own = scored.proposal.target
-    if made.vetoed is not None or not scored.changes_something:
+    if merged.vetoed is not None or not scored.changes_something:
         return own, (), True
-    there = all_fields(made.state)
+    there = all_fields(merged.state)
     values = {path: there.get(path) for path in scored.changes}
-    mine = [path for path in AUTOSCALER_TARGETS if path in values and made.merged.owners.get(path)]
-    mine = [path for path in mine if made.merged.owners[path][0] is scored]
+    mine = [path for path in AUTOSCALER_TARGETS if path in values and merged.merged.owners.get(path)]
+    mine = [path for path in mine if merged.merged.owners[path][0] is scored]
     values |= {path: scored.target[path] for path in mine}  # a share of its own requests, not the plan's
-    alone = fit_alone(origin.state, values, own if mine else made.state)
+    alone = fit_alone(origin.state, values, own if mine else merged.state)
     reasons = {
-        path: why for path, why in made.fit.reasons.items() if path in scored.changes and path not in mine
+        path: why for path, why in merged.fit.reasons.items() if path in scored.changes and path not in mine
     } | alone.reasons
-    taken = bool(made.merged.owned_by(scored))
+    taken = bool(merged.merged.owned_by(scored))
     if all_fields(alone.state) == scored.target:
         return own, (), taken
     return alone.state, tuple(reasons.values()), taken
 
 
-def _own_window(key: str, origin: PlanOrigin, made: MergedState, tested: ReplayWindow) -> ReplayWindow:
+def _own_window(key: str, origin: PlanOrigin, merged: MergedState, tested: ReplayWindow) -> ReplayWindow:
     scored = origin.proposal_of(key)
     if scored is None or origin.window is None:
         return tested
-    target, _, _ = _own_target(scored, origin, made)
+    target, _, _ = _own_target(scored, origin, merged)
     if target is scored.proposal.target:
         return tested
     adjusted = msgspec.structs.replace(scored.proposal, target=target)

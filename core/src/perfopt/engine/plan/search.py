@@ -224,13 +224,13 @@ class PlanSearch:
             return self.strategies[0].evidence.windows[index]
         return self._scored_window(index, made, claiming(origin, made, keys))
 
-    def _scored_window(self, index: int, made: MergedState, claims: Keys) -> ReplayWindow:
+    def _scored_window(self, index: int, merged: MergedState, claims: Keys) -> ReplayWindow:
         """Scores a state once: subsets often make the same, but for knobs, which the backtest can't see."""
-        fields = {path: value for path, value in all_fields(made.state).items() if not is_knob(path)}
+        fields = {path: value for path, value in all_fields(merged.state).items() if not is_knob(path)}
         for known, claimed, window in self._windows[index]:
             if claimed == claims and known == fields:
                 return window
-        window = window_of(self.origins[index], made, claims, self._touched[index])
+        window = window_of(self.origins[index], merged, claims, self._touched[index])
         self._windows[index].append((fields, claims, window))
         return window
 

@@ -103,9 +103,9 @@ def _losses(rows: TrainingRows, quantiles: Array) -> dict[str, float]:
     error = rows.outcome[:, None] - np.sinh(quantiles)
     loss = np.maximum(tau * error, (tau - 1) * error).mean(axis=1)
     base = np.abs(rows.outcome - np.sinh(rows.inputs.base))
-    found = {}
+    losses = {}
     for metric in rows.metrics:
         own = [rows.series == number for number in rows.of(metric)]
         ratios = [typical_error(loss[at]) / max(typical_error(base[at]), 1e-9) for at in own]
-        found[metric] = float(np.exp(np.log(np.clip(ratios, 1e-3, 1e3)).mean()))
-    return found
+        losses[metric] = float(np.exp(np.log(np.clip(ratios, 1e-3, 1e3)).mean()))
+    return losses

@@ -196,13 +196,13 @@ class _GriddedSeries:
 
 def _limit_series(index: SampleIndex, series: str, grid: TimeGrid) -> dict[str, PodSeries]:
     """Returns the limits that the files hold, by the metric that they bound."""
-    found = {}
+    pod_series = {}
     for use, name in (("cpu_cores", "cpu_limit_cores"), ("memory_bytes", "memory_limit_bytes")):
         raw = _raw_series(index, series, METRICS[name], grid, _UNSET)
         if raw is not None and not isinstance(raw, str):
             values, _ = to_grid(*raw, grid, METRICS[name])
-            found[use] = PodSeries(("",), values[np.newaxis, :])
-    return found
+            pod_series[use] = PodSeries(("",), values[np.newaxis, :])
+    return pod_series
 
 
 def _largest(capacity: DeclaredResources) -> NodeCapacity:

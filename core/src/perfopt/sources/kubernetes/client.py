@@ -53,9 +53,9 @@ class KubernetesClient:
             SourceUnavailableError: it did not answer, after retries.
         """
         for _ in range(_LISTINGS):
-            found = self._pages(path, kind, optional=optional)
-            if found is not None:
-                return found
+            items = self._pages(path, kind, optional=optional)
+            if items is not None:
+                return items
         raise SourceUnavailableError(
             f"{self.address} gave up {_LISTINGS} lists of {path} half-way (410 Expired).",
             field="kubernetes",

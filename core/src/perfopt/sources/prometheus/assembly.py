@@ -230,7 +230,7 @@ def _absences(
     replicas: Array | None,
 ) -> dict[str, Flags]:
     """Returns, for each container, the steps in which no pod ran it although one should have."""
-    found = {}
+    absences = {}
     for container in {container for container, _ in lifetimes}:
         spans = [span for (name, _), span in lifetimes.items() if name == container]
         first = min(begin for begin, _ in spans)
@@ -243,8 +243,8 @@ def _absences(
             lacking[begin:end] = False
         if replicas is not None:
             lacking &= replicas != 0
-        found[container] = lacking
-    return found
+        absences[container] = lacking
+    return absences
 
 
 def _absence(lacking: Flags) -> GridReport:

@@ -59,13 +59,13 @@ class AutoscalerSamples:
 
     def of(self, identities: Iterable[WorkloadId]) -> dict[WorkloadId, WorkloadScaling]:
         """Returns what scales each workload that an autoscaler is for, or may be for."""
-        found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
+        scalings: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         targets = self._targets()
         for key in sorted(targets):
-            found[targets[key]].append(self._known(key))
+            scalings[targets[key]].append(self._known(key))
         for identity, unknown in self._unknown(identities, set(targets)).items():
-            found[identity] += unknown
-        return {identity: _together(several) for identity, several in found.items()}
+            scalings[identity] += unknown
+        return {identity: _together(several) for identity, several in scalings.items()}
 
     def _targets(self) -> dict[Key, WorkloadId]:
         return {
@@ -90,7 +90,7 @@ class AutoscalerSamples:
     ) -> dict[WorkloadId, list[WorkloadScaling]]:
         """Gives an autoscaler without a target to its namesake, else to all that it may be for."""
         scalable = [i for i in identities if i.kind not in ("DaemonSet", "Job", "CronJob")]
-        found: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
+        scalings: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         status = {self._key(sample) for sample in self.samples.get("hpa_status", ())}
         for key in sorted({*self._bounds["hpa_max"], *self._bounds["hpa_min"], *status} - known):
             near = [i for i in scalable if (i.cluster, i.namespace) == key[:2]]
@@ -98,12 +98,12 @@ class AutoscalerSamples:
             names = {key[2], match[1] if match else key[2]}
             own = [i for i in near if i.name in names]
             for identity in own:
-                found[identity].append(
+                scalings[identity].append(
                     WorkloadScaling(self._state(key, ()), self._keda(key), (key[2],), key[2])
                 )
             for identity in () if own else near:
-                found[identity].append(WorkloadScaling(unknown=(key[2],)))
-        return found
+                scalings[identity].append(WorkloadScaling(unknown=(key[2],)))
+        return scalings
 
     def _state(self, key: Key, metrics: Sequence[InstantSample]) -> HpaState | None:
         """Returns its state; None where its bounds are not known, or cannot be."""

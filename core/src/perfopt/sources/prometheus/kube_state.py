@@ -179,10 +179,10 @@ class KubeState(msgspec.Struct, kw_only=True):
 
     def _zones(self) -> dict[str, set[str]]:
         """Returns the zones that each cluster has nodes in."""
-        found: dict[str, set[str]] = defaultdict(set)
+        zones: dict[str, set[str]] = defaultdict(set)
         for sample in self.samples.get("zones", ()):
-            found[sample.labels.get(self.cluster_label, "")].add(sample.labels[_ZONE_LABEL])
-        return found
+            zones[sample.labels.get(self.cluster_label, "")].add(sample.labels[_ZONE_LABEL])
+        return zones
 
     def _id(self, labels: Mapping[str, str], kind: str, name: str) -> WorkloadId:
         cluster = labels.get(self.cluster_label, "")
@@ -204,14 +204,14 @@ class KubeState(msgspec.Struct, kw_only=True):
             if identity is not None and count is not None:
                 known = by_name[sample.labels.get("__name__", _REPLICAS[0])]
                 known[identity] = max(count, known.get(identity, 0))
-        found: dict[WorkloadId, int] = {}
+        replicas: dict[WorkloadId, int] = {}
         for name in reversed(_REPLICAS):
-            found |= by_name.get(name, {})
+            replicas |= by_name.get(name, {})
         for sample in self.samples.get("rollout_replicas", ()):
             count = whole(sample.value)
             if count is not None:
-                found[self._id(sample.labels, "Rollout", sample.labels.get("name", ""))] = count
-        return found
+                replicas[self._id(sample.labels, "Rollout", sample.labels.get("name", ""))] = count
+        return replicas
 
     def _deployments(self) -> set[WorkloadId]:
         """Returns every Deployment that any series names."""
@@ -272,13 +272,13 @@ class KubeState(msgspec.Struct, kw_only=True):
 
     def _runtimes(self) -> dict[PodKey, dict[str, dict[str, str]]]:
         """Returns the runtimes that each pod's containers name, with their versions; "" is no container."""
-        found: dict[PodKey, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        runtimes: dict[PodKey, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for sample in self.samples.get("runtimes", ()):
             name = _RUNTIMES.get(sample.labels.get("__name__", ""))
             if name is not None:
-                own = found[self._pod(sample.labels)][sample.labels.get("container", "")]
+                own = runtimes[self._pod(sample.labels)][sample.labels.get("container", "")]
                 own[name] = sample.labels.get("version", "")
-        return found
+        return runtimes
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         """Returns warnings of what the metrics show a part of only."""

@@ -48,18 +48,18 @@ def _ranges(
     samples: Iterable[InstantSample], cluster_label: str
 ) -> dict[Place, dict[tuple[str, str], BoundRange]]:
     """Returns the strictest range of each (type, resource) of a namespace."""
-    found: dict[Place, dict[tuple[str, str], BoundRange]] = defaultdict(dict)
+    ranges: dict[Place, dict[tuple[str, str], BoundRange]] = defaultdict(dict)
     for sample in samples:
         labels, value = sample.labels, amount(sample.value)
         place = labels.get(cluster_label, ""), labels.get("namespace", "")
         key = labels.get("type", ""), labels.get("resource", "")
         if value:
-            known = found[place].get(key, BoundRange())
+            known = ranges[place].get(key, BoundRange())
             if labels.get("constraint") == "max":
-                found[place][key] = BoundRange(known.least, min(value, known.most or value))
+                ranges[place][key] = BoundRange(known.least, min(value, known.most or value))
             else:
-                found[place][key] = BoundRange(max(value, known.least or 0.0), known.most)
-    return found
+                ranges[place][key] = BoundRange(max(value, known.least or 0.0), known.most)
+    return ranges
 
 
 def _free(samples: Iterable[InstantSample], cluster_label: str) -> dict[Place, dict[str, float]]:

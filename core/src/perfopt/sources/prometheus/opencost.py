@@ -59,20 +59,20 @@ def price_books(samples: Iterable[InstantSample], cluster_label: str, currency: 
     return books
 
 
-def _node(found: Mapping[str, InstantSample]) -> _PricedNode | None:
-    if not {_CPU, _RAM, "cpu", "memory"} <= found.keys():
+def _node(samples: Mapping[str, InstantSample]) -> _PricedNode | None:
+    if not {_CPU, _RAM, "cpu", "memory"} <= samples.keys():
         return None
-    cores, memory = found["cpu"].value, found["memory"].value / GIB
-    prices = found[_CPU].value, found[_RAM].value
+    cores, memory = samples["cpu"].value, samples["memory"].value / GIB
+    prices = samples[_CPU].value, samples[_RAM].value
     if not all(math.isfinite(number) and number > 0 for number in (cores, memory, *prices)):
         return None  # a node whose price is not known, or cannot be, says nothing of what nodes cost
     return _PricedNode(
-        kind=found[_CPU].labels.get("instance_type", ""),
+        kind=samples[_CPU].labels.get("instance_type", ""),
         cores=cores,
         memory_gib=memory,
-        cpu_core_hour=found[_CPU].value,
-        memory_gib_hour=found[_RAM].value,
-        spot=_SPOT in found and found[_SPOT].value > 0,
+        cpu_core_hour=samples[_CPU].value,
+        memory_gib_hour=samples[_RAM].value,
+        spot=_SPOT in samples and samples[_SPOT].value > 0,
     )
 
 

@@ -124,7 +124,7 @@ class RangeReader:
         if depth == _MAX_HALVINGS or grid.size < 2:
             raise refusal
         half = grid.size // 2
-        found: list[RangeSeries] = []
+        series: list[RangeSeries] = []
         for part in (
             TimeGrid(grid.start, grid.step, half),
             TimeGrid(grid.start + half * grid.step, grid.step, grid.size - half),
@@ -132,8 +132,8 @@ class RangeReader:
             answer = await _caught(self._steps(promql, part))
             if isinstance(answer, QueryTooLargeError):
                 answer = await self._halved(promql, part, depth + 1, answer)
-            found += answer
-        return _joined(found)
+            series += answer
+        return _joined(series)
 
     async def _steps(self, promql: str, grid: TimeGrid) -> list[RangeSeries]:
         """Evaluates at the end of each step and dates the values to its start."""

@@ -107,10 +107,10 @@ class StateReader:
             NoDataError: there are none; it names what the server has instead.
             SourceError: as PrometheusClient.query.
         """
-        found = (await self._known.get(at)).workloads
-        if not found:
+        workloads = (await self._known.get(at)).workloads
+        if not workloads:
             raise await self._nothing(at)
-        return found
+        return workloads
 
     async def known(self, at: datetime) -> tuple[Workload, ...]:
         """Returns the workloads just before an instant, also where there are none."""
@@ -245,8 +245,8 @@ class StateReader:
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
         notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
         workloads = state.workloads()
-        found = _ClusterInventory(workloads, books, copies=copies, notes=notes)
-        return await self._completed(found, at)
+        inventory = _ClusterInventory(workloads, books, copies=copies, notes=notes)
+        return await self._completed(inventory, at)
 
     async def _nothing(self, at: datetime) -> NoDataError:
         names = await self._client.metric_names(at - SEEN_BEFORE, at, self._config.matchers)
@@ -266,18 +266,18 @@ class StateReader:
         more = require_one_cluster(differing, pods, server, cluster)
         return CopyLabels(known.replicas, tuple(dict.fromkeys([*known.targets, *more])))
 
-    async def _completed(self, found: _ClusterInventory, at: datetime) -> _ClusterInventory:
+    async def _completed(self, inventory: _ClusterInventory, at: datetime) -> _ClusterInventory:
         """Adds what the Kubernetes API says, which knows the present only: nothing to an earlier instant."""
         if self._cluster is None or self._config.kubernetes is None:
-            return found
+            return inventory
         if datetime.now(UTC) - at > self._lookback:
-            return replace(found, notes=(*found.notes, ("source_note", _PAST)))
+            return replace(inventory, notes=(*inventory.notes, ("source_note", _PAST)))
         state = await self._cluster.read()
         cluster = self._config.kubernetes.cluster
-        workloads = completed_by(found.workloads, state, cluster)
+        workloads = completed_by(inventory.workloads, state, cluster)
         own = [workload.id for workload in workloads]
         starts = starts_by(own, state, cluster)
-        return replace(found, workloads=workloads, starts=starts)
+        return replace(inventory, workloads=workloads, starts=starts)
 
     async def _between(self, wanted: set[WorkloadId], grid: TimeGrid) -> list[dict[str, str]]:
         """Returns the labels of the ReplicaSets and Jobs that the workloads owned in the period."""

@@ -193,8 +193,8 @@ class SizingModel:
         costs = sorted({penalty, *FRONTIER_COSTS})
         picks = choose_each([part.probabilities for part in parts], [part.slacks for part in parts], costs)
         chosen = picks[costs.index(penalty)]
-        made = {pick: self._choice(found, pick, chosen, features.known) for pick in picks}
-        return SizingResult(made[chosen], tuple(made[pick] for pick in picks), distribution)
+        choices = {pick: self._choice(found, pick, chosen, features.known) for pick in picks}
+        return SizingResult(choices[chosen], tuple(choices[pick] for pick in picks), distribution)
 
     def distribution(self, features: UseFeatures) -> NeedDistribution:
         """Returns what the model expects of a container."""

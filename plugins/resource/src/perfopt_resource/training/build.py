@@ -103,18 +103,18 @@ class PolicyEvaluation:
 
 
 def evaluate_policy(
-    found: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples
+    candidates: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples
 ) -> PolicyEvaluation:
     """Replays the policy.
 
     The floors are those of whole histories: what a short one lacks is not to lower what is asked of it.
 
     Args:
-        found: of each row of `evaluated`, the candidates by trees that did not see its series.
+        candidates: of each row of `evaluated`, the candidates by trees that did not see its series.
         evaluated: with outcomes; whole histories and short ones.
     """
     short = short_histories(evaluated)
-    some, few = ([found[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
+    some, few = ([candidates[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
     lacking, evaluated = evaluated.where(short), evaluated.where(~short)
     replayed = {cost: replay(some, evaluated, cost) for cost in FRONTIER_COSTS}
     calibration = fit(
@@ -130,11 +130,11 @@ def evaluate_policy(
 
 def _lacking(
     calibration: ConfidenceCalibration,
-    found: Sequence[dict[str, SizeCandidates]],
+    candidates: Sequence[dict[str, SizeCandidates]],
     evaluated: TrainingExamples,
 ) -> ConfidenceCalibration:
     """Returns the calibration with what short histories lack, at the choices that all costs lead to."""
-    replayed = [replay(found, evaluated, cost) for cost in FRONTIER_COSTS]
+    replayed = [replay(candidates, evaluated, cost) for cost in FRONTIER_COSTS]
     known = np.array([seen.known for seen in evaluated.seen])
     return fit_lack(
         calibration,
@@ -183,18 +183,18 @@ class SizeOutcomes:
 
 
 def replay(
-    found: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples, cost: float
+    candidates: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples, cost: float
 ) -> SizeOutcomes:
     """Returns what the policy chooses of the candidates, and what was needed.
 
     Args:
-        found: candidates of each row of `evaluated`.
+        candidates: candidates of each row of `evaluated`.
         evaluated: with outcomes.
         cost: the penalty.
     """
-    stated, slack = np.ones(len(found)), np.zeros(len(found))
-    chosen, needed = (np.full((len(found), len(RESOURCES)), np.nan) for _ in range(2))
-    for row, offered in enumerate(found):
+    stated, slack = np.ones(len(candidates)), np.zeros(len(candidates))
+    chosen, needed = (np.full((len(candidates), len(RESOURCES)), np.nan) for _ in range(2))
+    for row, offered in enumerate(candidates):
         parts = list(offered.values())
         (pick,) = choose_each([p.probabilities for p in parts], [p.slacks for p in parts], [cost])
         for (resource, part), index in zip(offered.items(), pick, strict=True):
@@ -207,10 +207,10 @@ def replay(
     return SizeOutcomes(cost, stated, slack, chosen, needed)
 
 
-def figures_of(found: SizeOutcomes, calibration: ConfidenceCalibration) -> dict[str, float]:
+def figures_of(outcomes: SizeOutcomes, calibration: ConfidenceCalibration) -> dict[str, float]:
     """Returns the figures of what is recommended above the floor of its own cost, by name."""
-    made = found.worth(calibration) >= found.floor(calibration)
-    record = reliability(calibration(found.stated)[made], found.kept[made])
+    made = outcomes.worth(calibration) >= outcomes.floor(calibration)
+    record = reliability(calibration(outcomes.stated)[made], outcomes.kept[made])
     figures = {
         "recommendations": float(record.count),
         "abstention": float(1 - made.mean()),
@@ -220,9 +220,9 @@ def figures_of(found: SizeOutcomes, calibration: ConfidenceCalibration) -> dict[
         "auc": record.auc or 0.0,
     }
     for column, resource in enumerate(RESOURCES):
-        known = made & np.isfinite(found.needed[:, column])
-        safe = found.safe[:, column]
-        figures |= _waste(resource, (found.chosen - found.needed)[known & safe, column], safe[known])
+        known = made & np.isfinite(outcomes.needed[:, column])
+        safe = outcomes.safe[:, column]
+        figures |= _waste(resource, (outcomes.chosen - outcomes.needed)[known & safe, column], safe[known])
     return {key: round(value, 4) for key, value in figures.items()}
 
 

@@ -213,9 +213,11 @@ def _series_examples(
     else:
         first += int(rng.integers(spacing))
     for index in range(first, series.grid.size - horizon + 1, spacing):
-        found = example(series, index, sampling.validity_seconds, sampling.weight, sampling.history)
-        if found is not None:
-            yield found
+        training_example = example(
+            series, index, sampling.validity_seconds, sampling.weight, sampling.history
+        )
+        if training_example is not None:
+            yield training_example
 
 
 def example(

@@ -28,30 +28,30 @@ def runtimes_of(
     other metrics, where no other container could have them.
     """
     alone = sum(not one.sidecar for one in snapshot.workload.state.containers) == 1
-    found = _stated(container, snapshot.workload.annotations, catalogue)
+    versions = _stated(container, snapshot.workload.annotations, catalogue)
     for name, runtime in catalogue.runtimes.items():
         required = runtime.entry.requires
-        if required is not None and required not in found:
+        if required is not None and required not in versions:
             continue
-        if name in found:
+        if name in versions:
             continue
         if name in container.runtimes:
-            found[name] = _parsed_version(container.runtimes[name])
+            versions[name] = _parsed_version(container.runtimes[name])
         elif _recognised(runtime, container, snapshot, alone=alone):
-            found[name] = _version(runtime, container)
-    return found
+            versions[name] = _version(runtime, container)
+    return versions
 
 
 def _stated(
     container: Container, annotations: dict[str, str], catalogue: KnobCatalogue
 ) -> dict[str, Version | None]:
     text = annotations.get(f"{ANNOTATION}.{container.name}", annotations.get(ANNOTATION, ""))
-    found: dict[str, Version | None] = {}
+    versions: dict[str, Version | None] = {}
     for part in text.lower().split(","):
         match = _STATED.fullmatch(part.strip())
         if match is not None and match[1] in catalogue.runtimes:
-            found[match[1]] = _number(match[2], match[3])
-    return found
+            versions[match[1]] = _number(match[2], match[3])
+    return versions
 
 
 def _recognised(runtime: Runtime, container: Container, snapshot: WorkloadSnapshot, *, alone: bool) -> bool:

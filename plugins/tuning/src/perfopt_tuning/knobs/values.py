@@ -47,9 +47,9 @@ def read_current(
             )
         return CurrentValue(value, "by annotation")
     for reading in knob.read:
-        found = _read(knob, reading, container, facts)
-        if found is not None:
-            return found
+        current_value = _read(knob, reading, container, facts)
+        if current_value is not None:
+            return current_value
     return _unset(knob, container, facts)
 
 

@@ -57,12 +57,12 @@ def evaluations_of(history: MetricHistory, container: str, metric: str) -> list[
     counts = np.isfinite(values) & np.isfinite(latency) & (latency > 0) & (values > 0)
     counts &= _comparable(service)
     rounded = np.array([float(f"{value:.{_SIGNIFICANT}g}") for value in np.unique(values[counts])])
-    found = []
+    evaluations = []
     for value in np.unique(rounded):
         near = counts & (np.abs(values / value - 1) <= 0.5 * 10.0 ** (1 - _SIGNIFICANT))
         if np.count_nonzero(near) >= MIN_SAMPLES:
-            found.append(_evaluation(float(value), np.log(latency[near])))
-    return found
+            evaluations.append(_evaluation(float(value), np.log(latency[near])))
+    return evaluations
 
 
 def _comparable(service: Mapping[str, Array]) -> Flags:

@@ -69,12 +69,12 @@ class Hub:
 
     def dependents(self, uid: str) -> list[tuple[Resource, Json]]:
         """Everything that names an owner."""
-        found = []
+        dependents = []
         for kind, name in sorted(self._owned.get(uid, ())):
             resource, obj = self.api.resource(*kind), self.store.get(kind, *name)
             if resource is not None and obj is not None:
-                found.append((resource, obj))
-        return found
+                dependents.append((resource, obj))
+        return dependents
 
     def status(
         self,
