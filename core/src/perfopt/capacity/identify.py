@@ -20,7 +20,7 @@ from perfopt.metrics.snapshot import Array
 
 @dataclass(frozen=True, slots=True)
 class FittingOptions:
-    """Constants of the fit. docs/research/latency.md says what others would have given.
+    """Constants of the fit, chosen on a testbed of five services (docs/research/latency.md).
 
     Attributes:
         floors: least standard deviation of a group's quantiles at LEVELS and of its doubled throttled share.

@@ -13,8 +13,8 @@ from perfopt.metrics.snapshot import Array
 Bools = NDArray[np.bool_]
 
 BUSY = 0.95  # share of the requests that come at no more than the busy load
-# A move is made only to what is predicted to meet the objective with this margin: among limits measured on
-# a testbed, the one chosen so met its target in 98 % of cases (docs/research/latency.md).
+# A move is made only to what is predicted to meet the objective with this margin, which was chosen on a
+# testbed of five services (docs/research/latency.md).
 MARGIN = 1.3
 BUSIEST = 0.9  # of the limit, at the busy load: beyond, a backlog grows whenever a little more comes
 _QUIET = 0.02

@@ -11,8 +11,7 @@ from perfopt.plugin import Array, Claim, realised_latency
 MAX_INTERVAL = 0.25  # of the prediction, to either side: wider ones are not claimed
 _MIN_WIDTH = 0.03
 _STRIDES = 4  # windows a third of the history long, moved on by a quarter of their length
-# Predicted changes of log latency missed the measured ones by at most this share in four of five
-# (docs/research/latency.md).
+# The share of a predicted change of log latency that its interval reaches to either side: a stated constant.
 CHANGE_ERROR = 0.4
 
 

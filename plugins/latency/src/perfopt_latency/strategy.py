@@ -65,7 +65,7 @@ _MERGE = MergeHints(
 LIMIT_PRIOR = Prior(
     mean=0.86,
     strength=7.0,
-    source="docs/research/latency.md: 42 of 42 in 5 windows of 3 services, which half of the testbed is",
+    source="stated prior: five windows of three services of a testbed (docs/research/latency.md)",
 )
 
 

@@ -108,7 +108,7 @@ class ScalingStrategy:
     prior = Prior(
         mean=0.95,
         strength=4.0,
-        source="95 % of 229 plans on 10 series of demand (docs/research/scaling.md)",
+        source="stated prior (docs/research/scaling.md)",
     )
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:

@@ -2,7 +2,7 @@
 
 Everything is relative: values to a reference (what the history itself needed), time to the validity
 asked for. So one model serves a VM of 32 cores for a week and a job of a tenth of a core for six hours.
-Few on purpose: with some hundred series, 206 features did worse than these (docs/research/sizing-model.md).
+Few on purpose: with some hundred series, more features fit the series (docs/research/sizing-model.md).
 """
 
 import math
