@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_tuning.search.gp import GaussianProcess, fit_posterior
+from perfopt_tuning.search.gp import (
+    LENGTHS,
+    PLAUSIBLE,
+    GaussianProcess,
+    PosteriorMixture,
+    fit_posterior,
+    matern,
+)
 from perfopt_tuning.search.safe import EvaluatedPoints, SearchProblem, expected_improvement, next_step
 
 
@@ -64,3 +71,65 @@ def test_bounds_hold_for_every_plausible_length_scale():
     mean, deviation = posterior.predict(far)
     assert lower[0] < mean[0] - deviation[0]
     assert upper[0] > mean[0] + deviation[0]
+
+
+def test_the_kernel_is_matern_five_halves():
+    near = matern(np.array([[0.0, 0.0]]), np.array([[0.3, 0.4], [0.0, 0.0]]), 0.5)
+    scaled = np.sqrt(5)  # the distance is one length scale
+    np.testing.assert_allclose(near, [[(1 + scaled + 5 / 3) * np.exp(-scaled), 1.0]])
+
+
+def test_the_variance_of_the_signal_is_that_of_two_prior_evaluations_and_the_data():
+    process = GaussianProcess(np.array([[0.5]]), np.array([3.0]), 0.3, 0.0, 2.0, 1.0)
+    # (2 * 2**2 + (3 - 1)**2) / (2 + 1): one evaluation 2 above the mean, beside two of the scale
+    assert process.deviation == pytest.approx(2.0, rel=1e-6)
+    other = GaussianProcess(np.array([[0.5]]), np.array([6.0]), 0.3, 0.0, 2.0, 1.0)
+    assert other.deviation == pytest.approx(np.sqrt((8 + 25) / 3), rel=1e-6)
+
+
+@pytest.mark.parametrize("length", [0.2, 0.7])
+def test_the_likelihood_is_that_of_a_multivariate_t(length):
+    x, values, noise, scale = np.array([[0.1], [0.4], [0.9]]), np.array([2.0, -1.0, 0.0]), 0.3, 1.5
+    kernel = matern(x, x, length) + np.eye(3) * ((noise / scale) ** 2 + 1e-8)
+    quadratic = (values - 0.5) @ np.linalg.solve(kernel, values - 0.5)
+    # the inverse-gamma prior weighs two evaluations: shape 1, rate scale**2
+    expected = -np.linalg.slogdet(kernel)[1] / 2 - (1 + 1.5) * np.log(scale**2 + quadratic / 2)
+    ours = GaussianProcess(x, values, length, noise, scale, 0.5).log_likelihood
+    assert ours == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_posterior_is_the_mixture_of_its_length_scales():
+    x = np.array([[0.1], [0.5]])
+    posterior = fit_posterior(x, np.array([0.0, 1.0]), noise=0.1, scale=1.0, mean=0.2)
+    assert [process.length for process in posterior.processes] == list(LENGTHS)
+    assert posterior.weights.sum() == pytest.approx(1.0)
+    likelihoods = np.array([process.log_likelihood for process in posterior.processes])
+    weights = np.array(list(LENGTHS.values())) * np.exp(likelihoods)
+    np.testing.assert_allclose(posterior.weights, weights / weights.sum())
+    at = np.array([[0.3], [0.9]])
+    parts = [process.predict(at) for process in posterior.processes]
+    means, deviations = np.array([m for m, _ in parts]), np.array([d for _, d in parts])
+    mean, deviation = posterior.predict(at)
+    np.testing.assert_allclose(mean, posterior.weights @ means)
+    second = posterior.weights @ (deviations**2 + means**2)
+    np.testing.assert_allclose(deviation, np.sqrt(second - mean**2))
+
+
+def test_bounds_leave_out_length_scales_that_the_evaluations_speak_against():
+    x = np.array([[0.0], [0.5]])
+    processes = tuple(GaussianProcess(x, np.array([0.0, y]), 0.3, 0.1, 1.0) for y in (1.0, 2.0, 9.0))
+    at = np.array([[0.5], [0.6]])
+    posterior = PosteriorMixture(processes, np.array([0.8, 0.8 * PLAUSIBLE, 0.79 * PLAUSIBLE]))
+    lower, upper = posterior.bounds(at, 1.5)
+    parts = [process.predict(at) for process in processes[:2]]
+    np.testing.assert_allclose(lower, np.min([m - 1.5 * d for m, d in parts], axis=0))
+    np.testing.assert_allclose(upper, np.max([m + 1.5 * d for m, d in parts], axis=0))
+
+
+def test_noise_keeps_the_posterior_from_what_was_measured():
+    x, y = np.array([[0.5]]), np.array([1.0])
+    mean, _ = GaussianProcess(x, y, 0.3, 1.0, 1.0).predict(x)
+    assert mean[0] == pytest.approx(0.5)  # as far from the prior mean as noise and signal share
+    certain, deviation = GaussianProcess(x, y, 0.3, 1e-6, 1.0).predict(x)
+    assert certain[0] == pytest.approx(1.0, abs=1e-6)
+    assert deviation[0] == pytest.approx(0.0, abs=1e-3)
