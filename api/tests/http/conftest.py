@@ -1,7 +1,6 @@
-"""A store, a queue and a waiter in memory, and the application on top of them."""
+"""A queue and a waiter in memory, and the application on top of them and of a store in memory."""
 
 import asyncio
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from litestar.testing import TestClient
+from memory_store import MemoryStore
 
 from perfopt import testing
 from perfopt.config.loading import Config, FilesConfig
@@ -16,12 +16,9 @@ from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import (
     OptimizationRecommendation,
-    Plan,
 )
-from perfopt.domain.request import requested_types
-from perfopt.domain.resolve import full_name_pattern
 from perfopt.engine.registry import PluginInfo, PluginStatus
-from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from perfopt.errors import ConflictError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
@@ -29,7 +26,7 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import ApplyFacts, AuditEntry, Freeze, NewApply, TimelineEntry
-from perfopt_api.store.port import CreatedJob, JobPage
+from perfopt_api.store.port import CreatedJob
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -59,137 +56,6 @@ def recommendation(number: int = 1, **changes) -> OptimizationRecommendation:
     return msgspec.structs.replace(made, **changes)
 
 
-class FakeStore:
-    """Keeps jobs in a dictionary; `down` makes it fail as a lost PostgreSQL does."""
-
-    def __init__(self):
-        self.jobs: dict[str, OptimizationJob] = {}
-        self.made: dict[str, tuple[OptimizationRecommendation, str]] = {}
-        self.keys: dict[tuple[Any, ...], tuple[str, str]] = {}
-        self.requesters: list[str | None] = []
-        self.down = self.hangs = False
-        self.error: Exception | None = None
-        self.source: str | None = None
-
-    def add(
-        self, *made: OptimizationRecommendation, job_id: str = "job_done", plan: Plan | None = None
-    ) -> None:
-        self.jobs[job_id] = OptimizationJob(
-            job_id=job_id,
-            service_name="portfolio_management_service",
-            optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
-            optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,),
-            status=OptimizationStatus.RECOMMENDATIONS_READY,
-            recommendations=made,
-            plan=plan,
-        )
-        self.made |= {item.recommendation_id: (item, job_id) for item in made}
-
-    def _check(self):
-        if self.error is not None:
-            raise self.error
-        if self.down:
-            raise UnavailableError("PostgreSQL is not reachable.", remedy="Try again later.")
-
-    async def create_job(self, request, *, idempotency_key=None, body_hash=None, requester=None):
-        self._check()
-        self.requesters.append(requester)
-        known = self.keys.get((requester, idempotency_key)) if idempotency_key else None
-        if known is not None:
-            if known[1] != body_hash:
-                raise ConflictError("The key was used with another body.", field="Idempotency-Key")
-            return CreatedJob(job=self.jobs[known[0]], replayed=True)
-        types = requested_types(request)
-        job = OptimizationJob(
-            job_id=f"job_{len(self.jobs) + 1:04d}",
-            service_name=request.service_name,
-            optimization_type=types[0],
-            optimization_types=types,
-            status=OptimizationStatus.ANALYZING,
-            analysis_period=request.analysis_period,
-        )
-        self.jobs[job.job_id] = job
-        if idempotency_key:
-            self.keys[requester, idempotency_key] = (job.job_id, body_hash)
-        return CreatedJob(job=job, replayed=False)
-
-    def finish(self, job_id: str) -> None:
-        self.jobs[job_id] = msgspec.structs.replace(
-            self.jobs[job_id], status=OptimizationStatus.RECOMMENDATIONS_READY
-        )
-
-    async def get_job(self, job_id):
-        self._check()
-        return self.jobs.get(job_id)
-
-    async def list_jobs(self, *, service_name=None, status=None, cursor=None, limit=50):
-        self._check()
-        kept = [
-            job
-            for job in reversed(self.jobs.values())
-            if service_name in (None, job.service_name) and status in (None, job.status)
-        ]
-        return _page(kept, cursor, limit)
-
-    async def get_recommendation(self, recommendation_id):
-        self._check()
-        return self.made.get(recommendation_id)
-
-    async def list_recommendations(
-        self,
-        *,
-        service_name=None,
-        optimization_type=None,
-        include_superseded=False,
-        include_expired=False,
-        cursor=None,
-        limit=50,
-    ):
-        self._check()
-        kept = [
-            item
-            for item, _ in reversed(self.made.values())
-            if service_name in (None, item.service_name)
-            or ("/" in service_name and re.fullmatch(full_name_pattern(service_name), item.workload))
-            if optimization_type in (None, item.optimization_type)
-            and (include_superseded or item.superseded_by is None)
-        ]
-        return _page(kept, cursor, limit)
-
-    async def plans(self):
-        self._check()
-        return tuple(
-            (job.recommendations[0].workload, job.plan) for job in reversed(self.jobs.values()) if job.plan
-        )
-
-    async def source_of(self, recommendation_id):
-        self._check()
-        return self.source
-
-    async def accuracy(self, *, service_name=None, optimization_type=None):
-        self._check()
-        return ()
-
-    async def ping(self):
-        if self.hangs:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await asyncio.sleep(5)  # as a driver does that tries to say goodbye
-        self._check()
-
-
-def _page(items, cursor, limit):
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
-        raise InvalidInputError(
-            "The cursor is malformed.", field="cursor", remedy="Take it from the Link header."
-        )
-    start = int(cursor or 0)
-    more = start + limit < len(items)
-    following = str(start + limit) if more else None
-    return JobPage(items=tuple(items[start : start + limit]), next_cursor=following, total=len(items))
-
-
 class FakeQueue:
     def __init__(self):
         self.enqueued: list[str] = []
@@ -207,7 +73,7 @@ class FakeQueue:
 class FakeWaiter:
     """Finishes the job at once, or never; remembers how long it was asked to wait."""
 
-    def __init__(self, store: FakeStore):
+    def __init__(self, store: MemoryStore):
         self.store, self.finishes, self.asked = store, True, []
 
     def stop(self):
@@ -225,7 +91,7 @@ class FakeWaiter:
 class FakeApplies:
     """Keeps what was asked of jobs that apply something."""
 
-    def __init__(self, store: FakeStore):
+    def __init__(self, store: MemoryStore):
         self.store = store
         self.created: list[NewApply] = []
         self.asked: list[tuple[str, ...]] = []
@@ -362,7 +228,7 @@ class World:
     """The application and everything behind it."""
 
     def __init__(self, settings: ServiceSettings, config: Config):
-        self.store, self.queue = FakeStore(), FakeQueue()
+        self.store, self.queue = MemoryStore(), FakeQueue()
         self.waiter = FakeWaiter(self.store)
         self.models = FakeModels()
         self.metrics = FakeMetrics()
