@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from perfopt_tuning.search.gp import fit_posterior
 from perfopt_tuning.search.safe import EvaluatedPoints, SearchProblem, expected_improvement, next_step
 
 GRID = np.linspace(0, 1, 101)[:, np.newaxis]
@@ -76,3 +77,23 @@ def test_expected_improvement_without_certainty_counts_the_better_only():
 def test_expected_improvement_grows_with_what_is_not_known():
     values = expected_improvement(np.array([1.0, 1.0]), np.array([1.0, 2.0]), 1.0)
     np.testing.assert_allclose(values, [1 / np.sqrt(2 * np.pi), 2 / np.sqrt(2 * np.pi)])
+
+
+@pytest.mark.parametrize(("stated", "scale"), [(0.0, 0.75), (9.0, 9.0)])
+def test_a_measured_objective_varies_by_what_was_seen_or_stated(stated, scale):
+    """The objectives 0.5 and 2 stray by 0.75 from their mean, 1.25."""
+    points, objectives, noise = GRID[[40, 44]], np.array([0.5, 2.0]), 0.01
+    evaluations = EvaluatedPoints(points, objectives, np.array([-5.0, -5.0]))
+    problem = SearchProblem(GRID, noise=noise, constraint_noise=0.001, scale=stated)
+    step = next_step(problem, evaluations)
+    posterior = fit_posterior(points, objectives, noise=noise, scale=scale, mean=1.25)
+    expected = expected_improvement(*posterior.predict(GRID[[step.index]]), 0.5)
+    assert step.improvement == pytest.approx(expected[0], rel=1e-9)
+
+
+def test_one_evaluation_says_nothing_of_how_an_objective_varies():
+    evaluations = EvaluatedPoints(GRID[[40]], np.array([0.5]), np.array([-5.0]))
+    step = next_step(SearchProblem(GRID, noise=0.01, constraint_noise=0.001), evaluations)
+    posterior = fit_posterior(GRID[[40]], np.array([0.5]), noise=0.01, scale=0.03, mean=0.5)
+    expected = expected_improvement(*posterior.predict(GRID[[step.index]]), 0.5)
+    assert step.improvement == pytest.approx(expected[0], rel=1e-9)
