@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from config_file import write_config
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -190,8 +191,7 @@ def test_python_runs(block, tmp_path):
     "block", [b for b in blocks("yaml") if b.text.startswith("# perfopt.yaml")], ids=lambda block: block.label
 )
 def test_configuration_files_are_accepted(block, tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(block.text, encoding="utf-8")
+    path = write_config(tmp_path, block.text)
     done = subprocess.run(
         [Path(sys.executable).parent / "perfopt", "config", "show", "--config", path, "--format", "yaml"],
         env=environment(), capture_output=True, text=True, timeout=60,

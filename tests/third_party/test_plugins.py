@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from config_file import write_config
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = [Path(__file__).parent / name for name in ("pool-sizer", "peak-replicas")]
@@ -175,8 +176,7 @@ def test_a_strategy_of_scaling_stands_in_the_table_of_the_backtest(commands, sca
 def test_its_forecaster_reaches_a_strategy_where_the_user_wants_it(
     commands, weekly, tmp_path, settings, used
 ):
-    config = tmp_path / "config.yaml"
-    config.write_text(f"engine:\n  processes: 1\n{settings}")
+    config = write_config(tmp_path, f"engine:\n  processes: 1\n{settings}")
     options = ("--source", weekly, "--service", "checkout", "--format", "ndjson", "--config", config)
     lines = [
         json.loads(line)
@@ -188,8 +188,7 @@ def test_its_forecaster_reaches_a_strategy_where_the_user_wants_it(
 
 
 def test_a_forecaster_that_is_not_installed_is_named_with_those_that_are(commands, samples, tmp_path):
-    config = tmp_path / "config.yaml"
-    config.write_text("engine:\n  forecasters: [next-year]\n")
+    config = write_config(tmp_path, "engine:\n  forecasters: [next-year]\n")
     command = [commands / "perfopt", "analyze", "--all", "--source", samples, "--config", config]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
@@ -202,8 +201,7 @@ def analyse(commands, samples, tmp_path):
     """Analyses with a configuration file; returns what the command printed."""
 
     def analyse(text: str = "", *options: str) -> subprocess.CompletedProcess[str]:
-        config = tmp_path / "perfopt.yaml"
-        config.write_text(text)
+        config = write_config(tmp_path, text)
         arguments = ("--source", samples, "--service", "checkout", "--format", "json")
         return attempt(commands / "perfopt", "analyze", *arguments, "--config", config, *options)
 

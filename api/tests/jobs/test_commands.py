@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from config_file import write_config
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.request import PerformanceAnalysisRequest
@@ -33,9 +34,7 @@ def config_file(tmp_path):
         lines += [f"vm-1,{instant},cpu_cores,0.5", f"vm-1,{instant},memory_bytes,1e9"]
     samples = tmp_path / "samples.csv"
     samples.write_text("\n".join(lines) + "\n")
-    config = tmp_path / "perfopt.yaml"
-    config.write_text(f"sources: {{files: {{type: files, paths: {samples}}}}}\n")
-    return config
+    return write_config(tmp_path, f"sources: {{files: {{type: files, paths: {samples}}}}}\n")
 
 
 def start_worker(config_file, **settings):

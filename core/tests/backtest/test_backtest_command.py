@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 from click.testing import CliRunner
+from config_file import write_config
 
 from perfopt.cli.main import cli
 from perfopt.domain.accuracy import DEFINITION
@@ -160,9 +161,7 @@ def jump(tmp_path):
         lines.append(f"<b>&co,{stamp},cpu_cores,{0.1 if hour < 280 else 0.9}")
     source = tmp_path / "t.csv"
     source.write_text("\n".join(lines) + "\n")
-    config = tmp_path / "perfopt.yaml"
-    config.write_text(f"sources:\n  odd: {{type: files, paths: {source}, step_seconds: 3600}}\n")
-    return config
+    return write_config(tmp_path, f"sources:\n  odd: {{type: files, paths: {source}, step_seconds: 3600}}\n")
 
 
 def test_the_page_draws_what_fell_short_and_by_how_much(run, jump, tmp_path):

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from config_file import write_config
 
 TYPES = "resource, scaling, cost, latency, tuning"
 
@@ -157,8 +158,7 @@ def test_a_wrong_services_file(run, traces, tmp_path, text, message):
 
 
 def test_a_wrong_configuration(run, traces, tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text("engine: {deadline: 5}\n")
+    path = write_config(tmp_path, "engine: {deadline: 5}\n")
     expected = (
         "Error: engine.deadline: There is no field 'deadline' here. (FILE:1)"
         " Did you mean 'deadline_seconds'?\n"

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, version
 import click
 import pytest
 import yaml
+from config_file import write_config
 
 import perfopt.cli.main
 
@@ -76,8 +77,9 @@ def test_extensions_add_commands_and_a_broken_one_is_a_warning(run, extensions):
 
 
 def test_config_show_in_both_formats(run, tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text("sources:\n  prod: {type: prometheus, url: 'http://u:secret@p:9090', password: secret}\n")
+    path = write_config(
+        tmp_path, "sources:\n  prod: {type: prometheus, url: 'http://u:secret@p:9090', password: secret}\n"
+    )
     as_yaml = yaml.safe_load(run("config", "show", "--config", path).stdout)
     as_json = json.loads(run("config", "show", "--config", path, "--format", "json").stdout)
     origins = as_json.pop("origins")

@@ -4,6 +4,7 @@ import threading
 
 import msgspec
 import pytest
+from config_file import write_config
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.rules import FiredRule, TimeWindow
@@ -136,10 +137,10 @@ def test_check_names_what_is_right(run, tmp_path):
 
 def test_list_shows_the_packs_of_a_namespace_in_order(run, tmp_path):
     (tmp_path / "house.yaml").write_text(PACK)
-    config = tmp_path / "perfopt.yaml"
-    config.write_text(
+    config = write_config(
+        tmp_path,
         f"rules:\n  packs: {tmp_path}/house.yaml\n"
-        "  namespaces: {risk: {enable: budget, parameters: {budget: {monthly: 20}}}}\n"
+        "  namespaces: {risk: {enable: budget, parameters: {budget: {monthly: 20}}}}\n",
     )
     listed = json.loads(
         run("rules", "list", "--config", config, "--namespace", "risk", "--format", "json").stdout

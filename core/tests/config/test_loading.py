@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from config_file import write_config
 
 from perfopt.config.documents import YamlDocument
 from perfopt.config.loading import Config, EngineConfig, FilesConfig, load_config
@@ -28,9 +29,7 @@ engine:
 
 @pytest.fixture
 def file(tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(GOOD)
-    return path
+    return write_config(tmp_path, GOOD)
 
 
 def test_without_a_file_there_are_defaults():
@@ -126,8 +125,7 @@ def test_variables_that_kubernetes_sets_for_a_service_are_left_alone():
     ],
 )
 def test_a_mistake_names_the_key_the_file_and_the_line(tmp_path, text, message):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(text)
+    path = write_config(tmp_path, text)
     with pytest.raises(InvalidInputError) as caught:
         load_config(path, {})
     assert str(caught.value).replace(str(path), "FILE") == message
@@ -162,8 +160,7 @@ def test_a_section_of_an_extension():
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n"])
 def test_an_empty_file_is_an_empty_configuration(tmp_path, text):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(text)
+    path = write_config(tmp_path, text)
     assert load_config(path, {}).sources == {}
 
 

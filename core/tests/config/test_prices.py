@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from config_file import write_config
 
 from perfopt.config import load_config
 from perfopt.config.documents import read_yaml
@@ -55,8 +56,9 @@ def test_a_schedule_counts_by_its_hours_unless_an_autoscaler_decides():
 
 
 def test_every_example_says_where_it_is_from_and_prices_nodes_close_to_its_split(tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text("price_books:\n" + "".join(f"  {name}: example:{name}\n" for name in examples()))
+    path = write_config(
+        tmp_path, "price_books:\n" + "".join(f"  {name}: example:{name}\n" for name in examples())
+    )
     books = load_config(path, {}).price_books
     assert set(examples()) == {"aws-us-east-1", "azure-eastus", "gcp-us-central1"}
     for name in examples():
@@ -72,8 +74,7 @@ def test_a_book_in_a_file_of_its_own(tmp_path):
         "currency: EUR\ncpu_core_hour: 0.018\nmemory_gib_hour: 0.0024\n"
         "node_types:\n  - {name: large, cores: 16, memory: 64Gi, price_hour: 0.44}\n"
     )
-    config = tmp_path / "perfopt.yaml"
-    config.write_text(f"price_books: {{rack: {book}}}\nprice_book: rack\n")
+    config = write_config(tmp_path, f"price_books: {{rack: {book}}}\nprice_book: rack\n")
     read = load_config(config, {}).price_books["rack"]
     assert (read.name, read.currency) == ("rack", "EUR")
     large = NodeType(name="large", cores=16, memory_bytes=64 * GIB, price_hour=0.44)

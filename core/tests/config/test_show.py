@@ -1,5 +1,6 @@
 import pytest
 import yaml
+from config_file import write_config
 
 from perfopt.config.loading import load_config
 from perfopt.config.show import REDACTED, effective, redact
@@ -26,9 +27,7 @@ engine:
 
 @pytest.fixture
 def file(tmp_path):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(GOOD)
-    return path
+    return write_config(tmp_path, GOOD)
 
 
 def shown_of(config):
@@ -83,8 +82,7 @@ def test_every_setting_says_where_it_is_set(file):
 def test_a_price_book_from_another_file_is_set_where_the_file_is_named(tmp_path):
     book = tmp_path / "book.yaml"
     book.write_text("{currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}")
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(f"price_books:\n  onprem: {book}\n")
+    path = write_config(tmp_path, f"price_books:\n  onprem: {book}\n")
     origins = shown_of(load_config(path, {})).origins
     assert origins["price_books.onprem.currency"] == f"{path}:2"
     assert origins[f"price_books.{DEFAULT_PRICE_BOOK.name}.currency"] == "default"

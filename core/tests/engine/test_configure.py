@@ -4,6 +4,7 @@ import zlib
 from datetime import timedelta
 
 import pytest
+from config_file import write_config
 from first_party import FIRST_PARTY
 
 from perfopt.config.loading import load_config
@@ -62,8 +63,7 @@ def put(install):
 
 
 def read(tmp_path, text, given=(), **environ):
-    path = tmp_path / "perfopt.yaml"
-    path.write_text(text)
+    path = write_config(tmp_path, text)
     return load_config(path, environ, given)
 
 
