@@ -167,3 +167,21 @@ def test_a_knob_sees_those_decided_before_it(bench):
 def test_a_knob_sees_the_current_value_of_one_that_stays(bench):
     knobs = ask(bench, "5", knobs=QUEUE).target.extra["knobs"]["main"]
     assert knobs == {"queue": 50}
+
+
+@pytest.mark.parametrize(
+    ("formula", "more", "given", "code"),
+    [
+        ("9", (), {"annotations": {"perfopt.io/knob.threads": "many"}}, "knob_unreadable"),
+        ("9", ("when: current > 5",), {}, "knob_not_applicable"),
+        ("cpu_limit_cores", (), {}, "knob_needs"),
+        ("1 / (current - 5)", (), {}, "knob_unknown"),
+        ("1e308 * 1e10", (), {}, "knob_unknown"),
+        ("9", ("safe: value <= 8",), {}, "knob_unsafe"),
+    ],
+)
+def test_a_knob_that_stays_has_a_code_beside_those_that_change(bench, formula, more, given, code):
+    answer = ask(bench, formula, *more, knobs=QUEUE.replace("10 * threads", "70"), **given)
+    assert answer.target.extra["knobs"]["main"] == {"queue": 70}
+    [reason] = [one for one in answer.reasons if "Threads stays" in one.text]
+    assert (reason.code, reason.data) == (code, {"knob": "threads"})

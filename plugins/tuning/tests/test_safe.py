@@ -97,3 +97,12 @@ def test_one_evaluation_says_nothing_of_how_an_objective_varies():
     posterior = fit_posterior(GRID[[40]], np.array([0.5]), noise=0.01, scale=0.03, mean=0.5)
     expected = expected_improvement(*posterior.predict(GRID[[step.index]]), 0.5)
     assert step.improvement == pytest.approx(expected[0], rel=1e-9)
+
+
+def test_an_objective_that_broke_the_constraint_is_not_the_best_so_far():
+    points, objectives = GRID[[40, 44, 60]], np.array([0.5, 2.0, 0.1])
+    evaluations = EvaluatedPoints(points, objectives, np.array([-5.0, -5.0, 0.5]))
+    step = next_step(SearchProblem(GRID, noise=0.01, constraint_noise=0.001), evaluations)
+    posterior = fit_posterior(points, objectives, noise=0.01, scale=objectives.std(), mean=objectives.mean())
+    expected = expected_improvement(*posterior.predict(GRID[[step.index]]), 0.5)
+    assert step.improvement == pytest.approx(expected[0], rel=1e-9)
