@@ -11,7 +11,6 @@ import msgspec
 
 from perfopt.config.loading import Config
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
@@ -23,6 +22,7 @@ from perfopt.engine.configure import configure
 from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
+from perfopt.engine.notices import config_warnings, not_loaded, snapshot_warnings
 from perfopt.engine.probe import probe_with_worker
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
@@ -44,8 +44,6 @@ BASE_METRICS = frozenset(
         "replicas",
     }
 )
-# Below this share of samples a user is told: the resource type makes no recommendation from less.
-LOW_COVERAGE = 0.6
 
 
 class Engine:
@@ -247,9 +245,9 @@ class Engine:
         context = AnalysisContext(
             snapshot, validity, book, sessions=sessions, under_provisioning_penalties=penalties
         )
-        warnings = [*_source_warnings(snapshot), *_coverage_warnings(snapshot)]
-        warnings += [*self.settings.warnings, *_config_warnings(self._config, workload, book)]
-        warnings += [*self._rules.warnings_for(workload), *unknown, *_not_loaded(self.registry)]
+        warnings = [*snapshot_warnings(snapshot), *self.settings.warnings]
+        warnings += [*config_warnings(self._config, workload, book), *self._rules.warnings_for(workload)]
+        warnings += [*unknown, *not_loaded(self.registry)]
         return context, warnings
 
     @property
@@ -369,52 +367,3 @@ def _with_record(
 _SET_ASIDE = StrategyOutcome(
     status="set_aside", error="is set aside for a while after failing several times in a row"
 )
-
-
-def _config_warnings(config: Config, workload: Workload, book: PriceBook) -> list[AnalysisWarning]:
-    warnings = []
-    if workload.price_book is not None and workload.price_book not in config.price_books:
-        text = (
-            f"The price book {workload.price_book!r} of {workload.service_name} is not configured;"
-            f" {book.name} is used."
-        )
-        warnings.append(AnalysisWarning(code="unknown_price_book", message=text))
-    if config.engine.shortage_costs:
-        text = (
-            "The setting engine.shortage_costs is deprecated and will be removed with the next minor version;"
-            " rename it to engine.under_provisioning_penalties."
-        )
-        warnings.append(AnalysisWarning(code="deprecated_setting", message=text))
-    return warnings
-
-
-def _source_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
-    return [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
-
-
-def _not_loaded(registry: PluginRegistry) -> list[AnalysisWarning]:
-    """Names the plugins that failed to load: without them an analysis holds less than its user expects."""
-    return [
-        AnalysisWarning(
-            code="plugin_not_loaded",
-            message=f"The plugin {plugin.name} {plugin.version} was not loaded. {plugin.error}",
-            plugin=plugin.name,
-        )
-        for plugin in registry.plugins
-        if plugin.status is PluginStatus.FAILED
-    ]
-
-
-def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
-    low = [
-        f"{name} {coverage.fraction:.0%}"
-        for name, coverage in sorted(snapshot.coverage.items())
-        if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in ("cpu_cores", "memory_bytes")
-    ]
-    if not low:
-        return []
-    return [
-        AnalysisWarning(
-            code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
-        )
-    ]

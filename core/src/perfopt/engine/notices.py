@@ -1,0 +1,63 @@
+"""Warnings of an analysis: what its user should know of source, configuration and plugins. Pure."""
+
+from perfopt.config.loading import Config
+from perfopt.domain.price import PriceBook
+from perfopt.domain.recommendation import AnalysisWarning
+from perfopt.domain.workload import Workload
+from perfopt.engine.registry import PluginRegistry, PluginStatus
+from perfopt.metrics.snapshot import WorkloadSnapshot
+
+# Below this share of samples a user is warned: the resource type makes no recommendation from less.
+LOW_COVERAGE = 0.6
+
+
+def config_warnings(config: Config, workload: Workload, book: PriceBook) -> list[AnalysisWarning]:
+    """Returns what an analysis reads differently than its configuration seems to say."""
+    warnings = []
+    if workload.price_book is not None and workload.price_book not in config.price_books:
+        text = (
+            f"The price book {workload.price_book!r} of {workload.service_name} is not configured;"
+            f" {book.name} is used."
+        )
+        warnings.append(AnalysisWarning(code="unknown_price_book", message=text))
+    if config.engine.shortage_costs:
+        text = (
+            "The setting engine.shortage_costs is deprecated and will be removed with the next minor version;"
+            " rename it to engine.under_provisioning_penalties."
+        )
+        warnings.append(AnalysisWarning(code="deprecated_setting", message=text))
+    return warnings
+
+
+def snapshot_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    """Returns the warnings of the source, and one where few of the expected samples are there."""
+    of_source = [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
+    return [*of_source, *_coverage_warnings(snapshot)]
+
+
+def not_loaded(registry: PluginRegistry) -> list[AnalysisWarning]:
+    """Names the plugins that failed to load: without them an analysis holds less than its user expects."""
+    return [
+        AnalysisWarning(
+            code="plugin_not_loaded",
+            message=f"The plugin {plugin.name} {plugin.version} was not loaded. {plugin.error}",
+            plugin=plugin.name,
+        )
+        for plugin in registry.plugins
+        if plugin.status is PluginStatus.FAILED
+    ]
+
+
+def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    low = [
+        f"{name} {coverage.fraction:.0%}"
+        for name, coverage in sorted(snapshot.coverage.items())
+        if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in ("cpu_cores", "memory_bytes")
+    ]
+    if not low:
+        return []
+    return [
+        AnalysisWarning(
+            code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
+        )
+    ]
