@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent / "tests" / "support"))
+for _folder in ("tests/support", "image"):
+    sys.path.insert(0, str(Path(__file__).parent / _folder))
 
 # A busy machine is no reason to fail, and CI looks at the same examples each time.
 settings.register_profile("perfopt", deadline=None, derandomize=bool(os.environ.get("CI")))

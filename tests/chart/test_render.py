@@ -6,6 +6,7 @@ Run this file to write the golden files anew, then look at the difference.
 import copy
 import os
 import re
+import subprocess
 
 import kubernetes_validate
 import pytest
@@ -223,6 +224,18 @@ def test_the_dashboard_and_the_scalers_read_metrics_that_the_service_emits():
     assert shown | scaled <= emitted()
 
 
+def test_the_values_of_the_documentation_are_taken():
+    page = (CHART.parents[1] / "docs/how-to/install-on-a-cluster.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n# values.yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    made = objects(render(yaml.safe_load(shown)))
+    assert {"Deployment", "Job", "PrometheusRule", "PodMonitor"} <= {each["kind"] for each in made}
+
+
+def test_every_alert_leads_to_its_heading_in_the_runbook():
+    page = (CHART.parents[1] / "docs/how-to/runbook.md").read_text()
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == list(ALERTS)
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_each_alert_is_switched_off_alone(alert):
     values = {**values_of(CHART / "ci/trial-values.yaml")}
@@ -231,6 +244,15 @@ def test_each_alert_is_switched_off_alone(alert):
     rules = next(each for each in made if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
     assert {each["alert"] for each in rules} == set(ALERTS) - {alert}
     assert all("$" not in each["expr"] for each in rules)
+
+
+@pytest.mark.prometheus
+def test_prometheus_takes_the_rules(tmp_path):
+    made = objects(render({**values_of(CHART / "ci/trial-values.yaml"), "prometheusRule": {"enabled": True}}))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump(of_kind(made, "PrometheusRule")["perfopt"]["spec"]))
+    done = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, text=True)
+    assert f"SUCCESS: {len(ALERTS)} rules found" in done.stdout, done.stderr
 
 
 def test_what_values_change_of_an_alert_is_in_the_rule():
