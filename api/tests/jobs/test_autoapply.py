@@ -10,6 +10,7 @@ from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.apply import judging, runner
 from perfopt_api.jobs.applying import Applying
 from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.store.apply_requests import PostgresApplyRequests
 
 POLICY = PolicySettings(apply="auto", exchanges=(), settle_minutes=0)
 
@@ -107,3 +108,24 @@ async def test_what_policy_denies_is_named_with_its_rule_and_not_applied(
     assert "policy.confidence_floor" in warning.message
     assert await children(api, job.job_id) == []
     assert cluster.writes == []
+
+
+async def test_an_analysis_whose_worker_was_lost_before_it_was_applied_is_applied_once(
+    api, settings, worker, cluster, analysed, eventually
+):
+    job = (await api.store.create_job(PerformanceAnalysisRequest(service_name="vm-1", auto_apply=True))).job
+    await api.queue.enqueue(job.job_id)
+    async with worker(settings, analysed(0.9)):  # as if it had been lost: it applies nothing
+
+        async def ready():
+            return (await api.store.get_job(job.job_id)).status is OptimizationStatus.RECOMMENDATIONS_READY
+
+        await eventually(ready, within=30.0)
+    applying = Applying(cluster, ScriptedVerifier(after=0.2), POLICY)
+    requests = PostgresApplyRequests(api.backends.database)
+    assert await requests.unapplied_analyses() == (job.job_id,)
+    sweep = applying.auto_sweep(api.backends, settings)
+    await sweep.round()
+    await sweep.round()
+    assert await requests.unapplied_analyses() == ()
+    assert len(await children(api, job.job_id)) == 1

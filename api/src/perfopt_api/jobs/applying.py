@@ -21,7 +21,7 @@ from perfopt_api.apply.verification.source import SourceVerifier
 from perfopt_api.apply.verifier import Verifier
 from perfopt_api.backends import ServiceBackends
 from perfopt_api.events.nats import JOB_SUBJECT
-from perfopt_api.jobs.autoapply import AutoApplier
+from perfopt_api.jobs.autoapply import AutoApplier, AutoApplySweep
 from perfopt_api.jobs.demotion import StrategyDemotion
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
 from perfopt_api.jobs.outcomes import OpenSource
@@ -92,6 +92,10 @@ class Applying:
             store, machine, finished, lease_seconds=settings.lease_seconds, now=self._now, prepare=prepare
         )
         return runner
+
+    def auto_sweep(self, backends: ServiceBackends, settings: ServiceSettings) -> AutoApplySweep:
+        """Returns what applies analyses whose worker was lost."""
+        return AutoApplySweep(PostgresApplyRequests(backends.database), self.auto(backends, settings))
 
     def upkeep(self, backends: ServiceBackends) -> TransientUpkeep:
         """Returns what keeps transient changes in force."""

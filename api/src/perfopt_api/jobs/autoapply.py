@@ -17,6 +17,7 @@ from perfopt_api.policy.decide import decide
 from perfopt_api.policy.facts import Decision
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import ApplyFacts, ApplyRequests
+from perfopt_api.supervision import BackgroundTask
 
 _CANARY = ApplyRecommendationRequest(mode="canary")
 _log = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class AutoApplier:
                 made_jobs.append(await self._create(made, job_id))
             except PerfoptError as error:
                 _log.warning("auto_apply_failed", job_id=job_id, reason=str(error))
+        await self._applies.note_auto_applied(job_id, made_jobs)
         return tuple(made_jobs)
 
     async def _ready(self) -> ApplyFacts:
@@ -112,6 +114,28 @@ class AutoApplier:
             f"{made.optimization_type.value} {what[decision.outcome]}: {decision.rule}: {decision.reason}"
         )
         return AnalysisWarning(code=code[decision.outcome], message=message)
+
+
+class AutoApplySweep(BackgroundTask):
+    """Applies analyses whose worker was lost between their end and that.
+
+    Args:
+        applies: knows these.
+        auto: applies them; the same recommendation is applied once.
+        pause_seconds: from one look to the next.
+    """
+
+    name = "auto_apply"
+
+    def __init__(self, applies: ApplyRequests, auto: AutoApplier, *, pause_seconds: float = 30.0) -> None:
+        self._applies = applies
+        self._auto = auto
+        self.pause_seconds = pause_seconds
+
+    async def round(self) -> None:
+        """Applies what was left."""
+        for job_id in await self._applies.unapplied_analyses():
+            await self._auto.apply(job_id)
 
 
 def _changes(result: AnalysisResult) -> Sequence[OptimizationRecommendation]:

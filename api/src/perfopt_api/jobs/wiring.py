@@ -143,7 +143,12 @@ async def serve_jobs(
         runner = applying.runner(backends, settings, relay.wake) if applying and makes_changes else None
         runners: tuple[BackgroundTask, ...] = ()
         if applying is not None and runner is not None:
-            runners = (runner, applying.upkeep(backends), applying.demotion(backends, settings))
+            runners = (
+                runner,
+                applying.upkeep(backends),
+                applying.auto_sweep(backends, settings),
+                applying.demotion(backends, settings),
+            )
         backlog = BacklogTask(PostgresBacklog(backends.database))
         supervisor = TaskSupervisor((relay, sweeper, backlog, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}

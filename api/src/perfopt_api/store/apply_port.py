@@ -217,6 +217,12 @@ class ApplyRequests(Protocol):
     async def facts(self) -> ApplyFacts:
         """Returns what policy decides by."""
 
+    async def unapplied_analyses(self) -> tuple[str, ...]:
+        """Returns analyses of the last hours that asked for `auto_apply`, ended, and were not noted yet."""
+
+    async def note_auto_applied(self, job_id: str, applied: Sequence[str]) -> None:
+        """Notes that an analysis with `auto_apply` was looked at, and which jobs came of it."""
+
     async def ask(self, job_id: str, wish: Wish, *, principal: str | None, reason: str | None) -> None:
         """Has a job cancelled or rolled back. An APPLIED one is APPLYING again until it is ROLLED_BACK.
 

@@ -1,12 +1,12 @@
 """The API's end of the store of apply jobs on PostgreSQL."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,8 @@ from perfopt_api.store.tables import applies, apply_approvals, apply_timeline, a
 
 _APPLYING = OptimizationStatus.APPLYING.value
 _APPLIED = OptimizationStatus.APPLIED.value
+_AUTO = "auto_apply"
+_LATE = timedelta(hours=6)  # an analysis that ended so long ago is not applied any more
 _SAID = {"cancel": "cancel", "rollback": "roll back"}
 
 
@@ -76,6 +78,24 @@ class PostgresApplyRequests:
         """See ApplyRequests.facts."""
         async with self._database.transaction() as connection:
             return await read_facts(connection)
+
+    async def unapplied_analyses(self) -> tuple[str, ...]:
+        """See ApplyRequests.unapplied_analyses."""
+        noted = exists().where(audit.c.job_id == jobs.c.job_id, audit.c.action == _AUTO)
+        query = select(jobs.c.job_id).where(
+            jobs.c.status == OptimizationStatus.RECOMMENDATIONS_READY.value,
+            jobs.c.created_at > func.now() - _LATE,
+            jobs.c.request["auto_apply"].as_boolean(),
+            ~noted,
+        )
+        async with self._database.transaction() as connection:
+            return tuple((await connection.execute(query)).scalars().all())
+
+    async def note_auto_applied(self, job_id: str, applied: Sequence[str]) -> None:
+        """See ApplyRequests.note_auto_applied."""
+        entry = AuditEntry(action=_AUTO, subject=job_id, job_id=job_id, after={"jobs": list(applied)})
+        async with self._database.transaction() as connection:
+            await write_audit(connection, entry)
 
     async def ask(self, job_id: str, wish: Wish, *, principal: str | None, reason: str | None) -> None:
         """See ApplyRequests.ask."""
