@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from perfopt.domain.recommendation import Plan, PlanStep
 from perfopt.errors import ConflictError
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.settings import ApiKey, ServiceSettings
@@ -100,6 +101,51 @@ def test_a_large_change_is_ordered_in_steps(client, world, make_recommendation):
     client.post(APPLY, json={"mode": "canary"})
     order = msgspec.convert(world.applies.created[0].order, ApplyOrder)
     assert [stage.containers["app"].cpu_request for stage in order.stages] == ["250m", "125m", "100m"]
+
+
+def test_a_plan_is_applied_as_one_change(client, world, make_recommendation):
+    first, second = make_recommendation(1), make_recommendation(2)
+    merged = first.recommended_state | {
+        "containers": {"app": {"cpu_request": "400m", "memory_request": "900Mi", "memory_limit": "2Gi"}}
+    }
+    plan = Plan(
+        description="Both.",
+        current_state=first.current_state,
+        recommended_state=merged,
+        expected_improvement=first.expected_improvement,
+        confidence_detail=first.confidence_detail,
+        evidence=first.evidence,
+        price_book=first.price_book,
+        currency=first.currency,
+        monthly_cost_current=None,
+        monthly_cost_recommended=None,
+        steps=tuple(
+            PlanStep(
+                recommendation_id=made.recommendation_id,
+                optimization_type=made.optimization_type.value,
+                changes={},
+                reason="first",
+            )
+            for made in (second, first)
+        ),
+    )
+    world.store.add(first, second, plan=plan)
+    assert client.post(f"{JOBS}/job_done/apply", json={"mode": "canary"}).status_code == 202
+    [new] = world.applies.created
+    assert new.recommendation_ids == (second.recommendation_id, first.recommendation_id)
+    order = msgspec.convert(new.order, ApplyOrder)
+    assert order.whole.fields() == {
+        "containers.app.cpu_request": "400m",
+        "containers.app.memory_request": "900Mi",
+    }
+    shown = client.post(f"{JOBS}/job_done/apply", json={"mode": "dry_run"}).json()
+    assert {change["to"] for change in shown["artifacts"][0]["changes"]} == {"400m", "900Mi"}
+
+
+def test_an_analysis_without_a_plan_cannot_be_applied_as_one(client, world, make_recommendation):
+    world.store.add(make_recommendation())
+    assert client.post(f"{JOBS}/job_done/apply", json={"mode": "canary"}).status_code == 409
+    assert client.post(f"{JOBS}/nothing/apply", json={"mode": "canary"}).status_code == 404
 
 
 @pytest.mark.parametrize("wish", ["rollback", "cancel", "approve"])

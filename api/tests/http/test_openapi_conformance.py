@@ -30,6 +30,7 @@ OPERATIONS = [
     "GET /api/v1/optimization/recommendations",
     "GET /api/v1/optimization/recommendations/{recommendation_id}",
     "POST /api/v1/optimization/recommendations/{recommendation_id}/apply",
+    "POST /api/v1/optimization/jobs/{job_id}/apply",
     "POST /api/v1/optimization/jobs/{job_id}/rollback",
     "POST /api/v1/optimization/jobs/{job_id}/cancel",
     "POST /api/v1/optimization/jobs/{job_id}/approve",

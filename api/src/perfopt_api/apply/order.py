@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
@@ -79,6 +80,34 @@ def order_of(
         ),
         heap_containers=made.heap_containers,
     )
+
+
+def as_one(job: OptimizationJob) -> OptimizationRecommendation:
+    """Returns the plan of an analysis as one recommendation, of which the steps are parts.
+
+    Raises:
+        ConflictError: the analysis has no plan.
+    """
+    if job.plan is None:
+        raise ConflictError(f"The job {job.job_id} has no plan.", remedy="Apply one of its recommendations.")
+    plan, steps = job.plan, steps_of(job)
+    return msgspec.structs.replace(
+        steps[0],
+        description=plan.description,
+        current_state=plan.current_state,
+        recommended_state=plan.recommended_state,
+        expected_improvement=plan.expected_improvement,
+        valid_until=min(made.valid_until for made in steps),
+        requires_approval=plan.requires_approval,
+        allowed_windows=plan.allowed_windows,
+        rules=plan.rules,
+    )
+
+
+def steps_of(job: OptimizationJob) -> tuple[OptimizationRecommendation, ...]:
+    """Returns the recommendations that a job's plan is made of, in the order to apply them in."""
+    by_id = {made.recommendation_id: made for made in job.recommendations}
+    return () if job.plan is None else tuple(by_id[step.recommendation_id] for step in job.plan.steps)
 
 
 def new_apply(

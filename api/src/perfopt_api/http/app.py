@@ -105,6 +105,7 @@ def _api_router() -> Router:
             recommendations.list_recommendations,
             recommendations.get_recommendation,
             recommendations.apply_recommendation,
+            recommendations.apply_plan,
             applying.roll_back_job,
             applying.cancel_job,
             applying.approve_job,

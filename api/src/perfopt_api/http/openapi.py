@@ -80,6 +80,14 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
             "export": {"summary": "Write manifests", "value": {"mode": "export"}},
         },
     ),
+    "applyPlan": (
+        ApplyRecommendationRequest,
+        False,
+        {
+            "preview": {"summary": "Show what would change", "value": {"mode": "dry_run"}},
+            "export": {"summary": "Write manifests", "value": {"mode": "export"}},
+        },
+    ),
     "rollBackJob": (ChangeReason, False, _WHY),
     "cancelJob": (ChangeReason, False, _WHY),
     "approveJob": (ChangeReason, False, _WHY),
@@ -100,6 +108,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "getScalingDemand": (*_LISTING, 404, 409),
     "getRecommendation": (*_LISTING, 404),
     "applyRecommendation": (400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 503),
+    "applyPlan": (400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 503),
     "rollBackJob": _CHANGE,
     "cancelJob": _CHANGE,
     "approveJob": _CHANGE,
@@ -121,6 +130,10 @@ _LINK = {
     "Link": {"description": 'The next page, `<...>; rel="next"`; absent on the last one.', **_TEXT},
     "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
 }
+_CREATED = {
+    "Location": {"description": "Address of the job.", **_TEXT},
+    "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
+}
 _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
     ("analyze", "202"): {
         "Location": {"description": "Address of the job.", **_TEXT},
@@ -130,10 +143,8 @@ _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
         "Preference-Applied": {"description": "`wait=N`: the answer waited for the job.", **_TEXT},
         "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
     },
-    ("applyRecommendation", "202"): {
-        "Location": {"description": "Address of the job.", **_TEXT},
-        "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
-    },
+    ("applyPlan", "202"): _CREATED,
+    ("applyRecommendation", "202"): _CREATED,
     ("listJobs", "200"): _LINK,
     ("listRecommendations", "200"): _LINK,
 }
@@ -211,7 +222,7 @@ def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
     if name == "analyze":
         responses["200"] = {**responses["202"], "description": "The finished job, after `Prefer: wait=N`."}
         responses["202"]["description"] = "The job is stored and will be worked on."
-    if name == "applyRecommendation":
+    if name in ("applyRecommendation", "applyPlan"):
         responses["202"] = {
             **responses["200"],
             "description": "The job that changes the cluster.",

@@ -1,6 +1,7 @@
 """Recommendations: listing, looking at one, and what applying it would change."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import NotFoundError
-from perfopt_api.apply.order import new_apply, order_of
+from perfopt_api.apply.order import as_one, new_apply, order_of, steps_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
 from perfopt_api.http.applying import wake
 from perfopt_api.http.body import require_plain
@@ -22,6 +23,14 @@ from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
 
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Repeating the request with the same key gives the same job (kept for a day).",
+        schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    ),
+]
 _log = structlog.get_logger("perfopt_api.http")
 
 
@@ -86,14 +95,7 @@ async def apply_recommendation(
     ports: NamedDependency[ApiPorts],
     wish: NamedDependency[ApplyRecommendationRequest],
     recommendation_id: FromPath[str],
-    idempotency_key: Annotated[
-        str | None,
-        HeaderParameter(
-            name="Idempotency-Key",
-            description="Repeating the request with the same key gives the same job (kept for a day).",
-            schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response[OptimizationJob]:
     """`dry_run` shows the changes, `export` writes manifests: 200.
 
@@ -117,6 +119,32 @@ async def apply_recommendation(
     return Response(shown, status_code=200)
 
 
+@post(
+    "/jobs/{job_id:str}/apply",
+    status_code=200,
+    operation_id="applyPlan",
+    summary="Apply the plan of an analysis, or see what that would change",
+    tags=["Recommendations"],
+)
+async def apply_plan(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[ApiPorts],
+    wish: NamedDependency[ApplyRecommendationRequest],
+    job_id: FromPath[str],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[OptimizationJob]:
+    """Does with the merged state of the plan what apply does with that of one recommendation."""
+    require_plain(job_id, "job_id")
+    job = await ports.store.get_job(job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id!r}.", field="job_id", remedy=f"List {PREFIX}/jobs.")
+    made = as_one(job)
+    if wish.mode in ("direct", "canary") and ports.executor:
+        return await _apply(request, ports, wish, made, job, idempotency_key, steps_of(job))
+    shown = answer(wish, job, made, ports.now(), ports.settings.base_url)
+    return Response(msgspec.structs.replace(shown, recommendations=job.recommendations), status_code=200)
+
+
 async def _apply(
     request: Request[Any, Any, Any],
     ports: ApiPorts,
@@ -124,13 +152,20 @@ async def _apply(
     made: OptimizationRecommendation,
     parent: OptimizationJob,
     key: str | None,
+    parts: Sequence[OptimizationRecommendation] = (),
 ) -> Response[OptimizationJob]:
     """Stores the job that changes the cluster, and wakes a worker."""
-    refuse_outdated(wish, made, ports.now())
+    parts = parts or (made,)
+    for part in parts:
+        refuse_outdated(wish, part, ports.now())
     check_key(key)
-    order = order_of(made, wish, ports.policy)
+    order = msgspec.structs.replace(
+        order_of(made, wish, ports.policy),
+        recommendation_ids=tuple(part.recommendation_id for part in parts),
+        types=tuple(part.optimization_type for part in parts),
+    )
     new = new_apply(order, made, parent.job_id, requester=request.scope.get("user"), reason=wish.reason)
-    digest = hashlib.sha256(msgspec.json.encode((made.recommendation_id, wish))).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode((order.recommendation_ids, wish))).hexdigest()
     with idempotency_conflicts(key):
         created = await ports.applies.create_apply(new, idempotency_key=key, body_hash=digest)
     headers = {"Location": public_url(request, f"{PREFIX}/jobs/{created.job.job_id}")}
