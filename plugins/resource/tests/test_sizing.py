@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perfopt.plugin import Container, HpaState, ImageChange, Proposal, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_resource.observed import observe
-from perfopt_resource.sizing import hold_for_autoscaler, limit_for, size_memory, whole_millicores
+from perfopt_resource.sizing import hold_for_autoscaler, limit_for, size_cpu, size_memory, whole_millicores
 from perfopt_resource.strategy import ResourceStrategy
 
 GIB, MIB = 2**30, 2**20
@@ -219,7 +219,9 @@ def autoscaled(current, wanted, target=60):
 def test_a_request_that_an_autoscaler_measures_against_does_not_fall():
     request, (reason,) = autoscaled(1.0, 0.5)
     assert (request, reason.code) == (1.0, "held_for_hpa")
-    assert reason.text.startswith("main: cpu_request stays, because an HPA scales at 60 % of it and a fall")
+    assert reason.text.startswith(
+        "main: cpu_request stays, because an HPA scales at 60 % of it and a fall from 1 to 500m would add"
+    )
     request, (reason,) = autoscaled(1.0, 1.5)
     assert (request, reason.code) == (1.5, "hpa_target_shifts")
     assert "main: an HPA scales at 60 % of the request; with 1500m instead of 1" in reason.text
@@ -267,3 +269,39 @@ def test_a_small_move_of_memory_is_left_unless_the_peak_or_a_kill_asks_for_it(be
     assert "oom_killed" in reasons
     less, _, _ = sized_memory(bench, 400.0, request=1930, limit=1600, kills=2000)
     assert less == 1930  # a fall of 10 MiB is small after a kill as well
+
+
+def sized_cpu(bench, wanted, *, request=1.0, limit=2.0, throttled=None, level=0.5):
+    """Sizes cpu of a container that uses half a core, for what a model wants, in cores."""
+    history = bench.history(cpu_cores=np.full(4032, level))
+    if throttled is not None:
+        history["cpu_throttled_fraction"] = np.full(4032, throttled)
+    container = msgspec.structs.replace(bench.container, cpu_request_cores=request, cpu_limit_cores=limit)
+    context = make_context(bench.snapshot(history, container=msgspec.structs.asdict(container)))
+    sized = size_cpu(context, container, observe(context, container), wanted)
+    reasons = {reason.code: reason.text for reason in sized.reasons}
+    return sized.container.cpu_request_cores, sized.container.cpu_limit_cores, reasons
+
+
+def test_a_cpu_limit_stays_and_rises_only_with_the_request(bench):
+    request, limit, reasons = sized_cpu(bench, 0.6)
+    assert (request, limit) == (0.6, 2.0)
+    assert reasons["cpu_limit"].startswith("main: the cpu limit stays at 2: ")
+    request, limit, reasons = sized_cpu(bench, 2.5)
+    assert (request, limit) == (2.5, 2.5)
+    assert reasons["cpu_limit"] == "main: the cpu limit goes from 2 to 2500m."
+    assert sized_cpu(bench, 0.6, limit=None)[1] is None
+
+
+def test_a_throttled_limit_rises_by_the_share_of_periods_that_were_throttled(bench):
+    _, limit, reasons = sized_cpu(bench, 0.6, throttled=0.25)
+    assert limit == 2.5
+    assert "cpu_throttled" in reasons
+
+
+def test_only_a_container_at_the_floor_is_called_idle(bench):
+    _, _, idle = sized_cpu(bench, 0.01, level=0.0)
+    assert "main: cpu is idle (at most 0 in 4032 samples" in idle["cpu_idle"]
+    _, _, used = sized_cpu(bench, 0.6)
+    assert "cpu_idle" not in used
+    assert "cpu_bound" in used
