@@ -7,20 +7,24 @@ from hypothesis import strategies as st
 
 from perfopt.sources.files import index as index_module
 from perfopt.sources.files import samples as samples_module
+from perfopt.sources.files.blocks import BlockOutline, SampleBlock
 from perfopt.sources.files.index import IndexedFiles, SampleIndex
-from perfopt.sources.files.samples import SampleBlock, open_samples
+from perfopt.sources.files.samples import open_samples
 
 
 class Counting:
-    """A sample file that notes which blocks are read from it."""
+    """A sample file that notes which blocks are read from it, whole or of one series."""
 
     def __init__(self, path):
         self._file = open_samples(path)
         self.path, self.blocks, self.read_blocks = path, self._file.blocks, []
 
-    def read(self, block):
-        self.read_blocks.append(block)
-        return self._file.read(block)
+    def outline(self, block, carried):
+        return self._file.outline(block, carried)
+
+    def read(self, block, series=None):
+        self.read_blocks.append(block if series is None else (block, series))
+        return self._file.read(block, series)
 
 
 def write(path, series, times, values, rows_per_group):
@@ -44,8 +48,7 @@ def counted(tmp_path, monkeypatch):
     monkeypatch.setattr(index_module, "CACHED_ROWS", 150)
     file = Counting(path)
     index = SampleIndex([file])
-    assert file.read_blocks == list(range(10))
-    file.read_blocks.clear()
+    assert file.read_blocks == []
     return index, file
 
 
@@ -55,7 +58,9 @@ def test_one_series_takes_its_own_block_and_again_from_memory(counted):
     np.testing.assert_array_equal(times, np.arange(10, 20))
     np.testing.assert_array_equal(values, np.arange(310.0, 320.0))
     index.read("s3", "cpu_cores", 50, 60)
-    assert file.read_blocks == [3]
+    assert file.read_blocks == [(3, "s3")]
+    assert index.span_ms("s3") == (0, 99)
+    assert file.read_blocks == [(3, "s3")]
 
 
 def test_a_period_without_samples_reads_nothing(counted):
@@ -71,6 +76,45 @@ def test_a_fleet_in_order_reads_each_block_once(counted):
     for series in index.metrics:
         index.read(series, "cpu_cores", 0, 100)
     assert sorted(file.read_blocks) == sorted(set(file.read_blocks))
+
+
+def test_a_block_that_two_series_are_read_from_is_read_whole_once_more(tmp_path):
+    """Rows in order of time: each block holds all series."""
+    series = [f"s{number}" for _ in range(100) for number in range(4)]
+    times = [at for at in range(100) for _ in range(4)]
+    file = Counting(write(tmp_path / "mixed.parquet", series, times, np.arange(400.0), 200))
+    index = SampleIndex([file])
+    for name in ("s0", "s1", "s2", "s3"):
+        number = int(name[1])
+        found = index.read(name, "cpu_cores", 0, 40)
+        np.testing.assert_array_equal(found[1], np.arange(number, 160.0, 4.0))
+    assert file.read_blocks == [(0, "s0"), 0]
+    assert index.span_ms("s2") == (0, 99)
+    assert file.read_blocks == [(0, "s0"), 0, (1, "s2")]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("statistics", [True, False])
+def test_outlines_are_the_same_with_and_without_statistics(tmp_path, unit, statistics):
+    times = pa.array([-1500, 2000, 3999, 2500], pa.timestamp("ms", "UTC")).cast(
+        pa.timestamp(unit, "UTC"), safe=False
+    )
+    table = pa.table(
+        {
+            "series_id": ["b", "a", "b", "b"],
+            "timestamp": times,
+            "metric": ["cpu_cores", "cpu_cores", "cpu_limit_cores", "cpu_limit_cores"],
+            "value": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    path = tmp_path / "units.parquet"
+    pq.write_table(table, path, write_statistics=statistics)
+    outline = open_samples(path).outline(0, {"cpu_limit_cores"})
+    whole = [ms // 1000 * 1000 if ms > 0 else -1000 for ms in (-1500, 3999)]
+    assert (outline.first_ms, outline.last_ms) == (tuple(whole) if unit == "s" else (-1500, 3999))
+    assert outline.keys == (("a", "cpu_cores"), ("b", "cpu_cores"), ("b", "cpu_limit_cores"))
+    assert outline.carried.keys == (("b", "cpu_limit_cores"),)
+    np.testing.assert_array_equal(outline.carried.values, [3.0, 4.0])
 
 
 def test_files_that_did_not_change_are_not_opened_again(tmp_path):
@@ -106,7 +150,11 @@ class InMemory:
         times, values = np.array(times, np.int64), np.array(values)
         self._block = SampleBlock((("s", "cpu_limit_cores"),), np.array([0, len(times)]), times, values)
 
-    def read(self, block):
+    def outline(self, block, carried):
+        times = self._block.times
+        return BlockOutline(self._block.keys, times.min(), times.max(), self._block.only(None, carried))
+
+    def read(self, block, series=None):
         return self._block
 
 

@@ -2,36 +2,56 @@
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array
-from perfopt.sources.files.samples import SampleBlock, SampleFile, list_files, open_samples, release_memory
+from perfopt.sources.files.blocks import BlockOutline, SampleBlock
+from perfopt.sources.files.samples import SampleFile, list_files, open_samples, release_memory
 
 Times = NDArray[np.int64]
 Fingerprint = tuple[tuple[str, int, int], ...]
 CACHED_ROWS = 6 * 2**20  # about 72 MiB at 12 bytes a row
 
 
+_CARRIED = frozenset(name for name, metric in METRICS.items() if metric.carry_forward)
+
+
 @dataclass(frozen=True, slots=True)
-class SampleRange:
-    """Samples of one metric of one series that stand together: rows [begin, end) of a block."""
+class BlockSpan:
+    """A block of a file, and from when to when its samples are."""
 
     file: int
     block: int
-    begin: int
-    end: int
     first_ms: int
     last_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldBlock:
+    """A block in memory: all of it, or what it has of one series."""
+
+    samples: SampleBlock
+    series: str | None
+    rows: Mapping[tuple[str, str], slice]
+
+    @classmethod
+    def of(cls, samples: SampleBlock, series: str | None) -> Self:
+        ends = zip(samples.bounds[:-1].tolist(), samples.bounds[1:].tolist(), strict=True)
+        return cls(samples, series, dict(zip(samples.keys, (slice(*pair) for pair in ends), strict=True)))
+
+
 class SampleIndex:
-    """An index over files, built by reading each block once; thread-safe.
+    """An index over files: which blocks hold which series, by outlines of the blocks; thread-safe.
+
+    Samples are read when they are asked for: of the first series that a block is asked for its own only,
+    and the whole block where a second one is asked for.
 
     Attributes:
         metrics: series_id to its metrics, both sorted.
@@ -41,36 +61,44 @@ class SampleIndex:
     def __init__(self, files: Iterable[SampleFile]) -> None:
         self._files = tuple(files)
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[tuple[int, int], SampleBlock] = OrderedDict()
-        self._stretches: dict[tuple[str, str], list[SampleRange]] = defaultdict(list)
+        self._blocks: OrderedDict[tuple[int, int], _HeldBlock] = OrderedDict()
+        self._spans: dict[tuple[str, str], list[BlockSpan]] = defaultdict(list)
         changes: dict[tuple[str, str], list[tuple[Times, Array]]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for block in range(file.blocks):
-                self._add(number, block, self._block(number, block), changes)
+                self._add(number, block, file.outline(block, _CARRIED), changes)
         self._changes = {key: _changes(*_joined(parts)) for key, parts in changes.items()}
         metrics: dict[str, list[str]] = defaultdict(list)
-        for series, metric in sorted(self._stretches):
+        for series, metric in sorted(self._spans):
             metrics[series].append(metric)
         self.metrics = {series: tuple(names) for series, names in metrics.items()}
-        self.last_ms = max(s.last_ms for stretches in self._stretches.values() for s in stretches)
+        self.last_ms = max(s.last_ms for spans in self._spans.values() for s in spans)
 
     def span_ms(self, series: str) -> tuple[int, int]:
-        """Returns the times of the first and the last sample of a series."""
-        found = [s for metric in self.metrics[series] for s in self._stretches[series, metric]]
-        return min(s.first_ms for s in found), max(s.last_ms for s in found)
+        """Returns the times of the first and the last sample of a series.
 
-    def overlaps(self, series: str, metric: str, start_ms: int, end_ms: int) -> bool:
-        """Tells whether a metric may have samples in [start, end); False is certain."""
-        stretches = self._stretches.get((series, metric), ())
-        return any(s.first_ms < end_ms and s.last_ms >= start_ms for s in stretches)
+        Only blocks are read that may hold one of them.
+        """
+        found = {span for metric in self.metrics[series] for span in self._spans[series, metric]}
+        first = last = None
+        for span in sorted(found, key=lambda s: s.first_ms):
+            if first is not None and first <= span.first_ms:
+                break
+            first = min(x for x in (first, self._ends(span, series)[0]) if x is not None)
+        for span in sorted(found, key=lambda s: -s.last_ms):
+            if last is not None and last >= span.last_ms:
+                break
+            last = max(x for x in (last, self._ends(span, series)[1]) if x is not None)
+        assert first is not None
+        assert last is not None
+        return first, last
 
     def read(self, series: str, metric: str, start_ms: int, end_ms: int) -> tuple[Times, Array]:
         """Returns the samples in [start, end), in the order of the files: times (n,), values (n,)."""
         parts = []
-        for s in self._stretches.get((series, metric), ()):
-            if s.first_ms < end_ms and s.last_ms >= start_ms:
-                block = self._block(s.file, s.block)
-                times, values = block.times[s.begin : s.end], block.values[s.begin : s.end]
+        for span in self._spans.get((series, metric), ()):
+            if span.first_ms < end_ms and span.last_ms >= start_ms:
+                times, values = self._samples(span, series, metric)
                 inside = (times >= start_ms) & (times < end_ms)
                 parts.append((times[inside], values[inside].astype(np.float64)))
         return _joined(parts)
@@ -85,28 +113,44 @@ class SampleIndex:
         self,
         file: int,
         number: int,
-        block: SampleBlock,
+        outline: BlockOutline,
         changes: dict[tuple[str, str], list[tuple[Times, Array]]],
     ) -> None:
-        for position, key in enumerate(block.keys):
-            begin, end = int(block.bounds[position]), int(block.bounds[position + 1])
-            times = block.times[begin:end]
-            self._stretches[key].append(
-                SampleRange(file, number, begin, end, int(times.min()), int(times.max()))
-            )
-            metric = METRICS.get(key[1])
-            if metric is not None and metric.carry_forward:
-                changes[key].append(_changes(times, block.values[begin:end].astype(np.float64)))
+        span = BlockSpan(file, number, outline.first_ms, outline.last_ms)
+        for key in outline.keys:
+            self._spans[key].append(span)
+        held = _HeldBlock.of(outline.carried, None)
+        for key, rows in held.rows.items():
+            times, values = held.samples.times[rows], held.samples.values[rows]
+            changes[key].append(_changes(times, values.astype(np.float64)))
 
-    def _block(self, file: int, number: int) -> SampleBlock:
+    def _ends(self, span: BlockSpan, series: str) -> tuple[int, int]:
+        parts = [
+            self._samples(span, series, metric)[0]
+            for metric in self.metrics[series]
+            if span in self._spans[series, metric]
+        ]
+        return min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+
+    def _samples(
+        self, span: BlockSpan, series: str, metric: str
+    ) -> tuple[Times, NDArray[np.float64] | NDArray[np.float32]]:
+        held = self._block(span.file, span.block, series)
+        rows = held.rows[series, metric]
+        return held.samples.times[rows], held.samples.values[rows]
+
+    def _block(self, file: int, number: int, series: str) -> _HeldBlock:
         with self._lock:
-            block = self._blocks.pop((file, number), None)
-            if block is None:
-                block = self._files[file].read(number)
-            self._blocks[file, number] = block
-            while len(self._blocks) > 1 and sum(len(b.times) for b in self._blocks.values()) > CACHED_ROWS:
+            held = self._blocks.pop((file, number), None)
+            if held is None or held.series not in (None, series):
+                one = series if held is None else None
+                held = _HeldBlock.of(self._files[file].read(number, one), one)
+            self._blocks[file, number] = held
+            rows = [len(block.samples.times) for block in self._blocks.values()]
+            while len(rows) > 1 and sum(rows) > CACHED_ROWS:
                 self._blocks.popitem(last=False)
-            return block
+                rows.pop(0)
+            return held
 
 
 class IndexedFiles:

@@ -5,49 +5,42 @@ columns are left alone. A missing sample is a missing row; NaN and null values a
 NaN, for the time grid to drop and count.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from perfopt.config.documents import suggestion
 from perfopt.errors import SourceError
+from perfopt.sources.files.blocks import (
+    NO_SAMPLES,
+    TIME,
+    BlockOutline,
+    KeyCodes,
+    SampleBlock,
+    refuse,
+    times_of,
+    to_block,
+)
 
 COLUMNS = ("series_id", "timestamp", "metric", "value")
 CSV_SUFFIXES = (".csv", ".csv.gz")
 MAX_BLOCK_ROWS = 32 * 2**20
 _CSV_BLOCK_BYTES = 32 * 2**20
+_BATCH_ROWS = 2**20
+_UNITS_PER_MS = {"milliseconds": 1, "microseconds": 10**3, "nanoseconds": 10**6}
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_TIME = pa.timestamp("ms", "UTC")
 _WANTED = {
     "series_id": "text",
     "metric": "text",
     "timestamp": "a timestamp with time zone",
     "value": "a number",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SampleBlock:
-    """Some of a file's samples, those of one series and metric together, in the file's order.
-
-    Attributes:
-        keys: (series_id, metric) of each stretch.
-        bounds: shape (len(keys) + 1,): stretch i is rows bounds[i] to bounds[i + 1].
-        times: milliseconds since the epoch, shape (rows,).
-        values: shape (rows,), NaN where the file has null.
-    """
-
-    keys: tuple[tuple[str, str], ...]
-    bounds: NDArray[np.int64]
-    times: NDArray[np.int64]
-    values: NDArray[np.float64] | NDArray[np.float32]
 
 
 class SampleFile(Protocol):
@@ -61,8 +54,11 @@ class SampleFile(Protocol):
     path: Path
     blocks: int
 
-    def read(self, block: int) -> SampleBlock:
-        """Returns one block; raises SourceError where the file is damaged."""
+    def outline(self, block: int, carried: Collection[str]) -> BlockOutline:
+        """Returns what a block holds, with the samples of the metrics `carried`; raises as `read`."""
+
+    def read(self, block: int, series: str | None = None) -> SampleBlock:
+        """Returns one block, or what it has of one series; raises SourceError where the file is damaged."""
 
 
 def list_files(paths: Sequence[str]) -> tuple[Path, ...]:
@@ -98,9 +94,9 @@ def open_samples(path: Path) -> SampleFile:
     try:
         size = path.stat().st_size
     except OSError as error:
-        _refuse(path, f"cannot be read: {error.strerror}", "Check that it may be read.")
+        refuse(path, f"cannot be read: {error.strerror}", "Check that it may be read.")
     if size == 0:
-        _refuse(path, "is empty", "Write it again; it holds no bytes at all.")
+        refuse(path, "is empty", "Write it again; it holds no bytes at all.")
     return CsvFile(path) if path.name.lower().endswith(CSV_SUFFIXES) else ParquetFile(path)
 
 
@@ -114,34 +110,85 @@ class ParquetFile:
         self._file = pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=["series_id", "metric"])
         self.blocks = self._file.metadata.num_row_groups
         if self._file.metadata.num_rows == 0:
-            _refuse(path, "holds no rows", "Write it again with samples in it.")
+            refuse(path, "holds no rows", "Write it again with samples in it.")
 
-    def read(self, block: int) -> SampleBlock:
-        """Returns one row group."""
+    def outline(self, block: int, carried: Collection[str]) -> BlockOutline:
+        """Returns what one row group holds; times and values are decoded only where they are needed."""
+        chosen = [name for name in carried if self._may_hold(block, name)]
+        span = self._span_ms(block)
+        columns = COLUMNS if chosen or span is None else ("series_id", "metric")
+        keys: set[tuple[str, str]] = set()
+        kept: list[pa.Table] = []
+        ends: list[int] = []
+        for table in self._batches(block, columns):
+            coded = KeyCodes.of(self.path, table)
+            keys |= {*coded.present()}
+            if chosen:
+                kept.append(table.filter(coded.of_metrics(chosen)))
+            if span is None:
+                ends += cast("dict[str, int]", pc.min_max(times_of(self.path, table)).as_py()).values()
+        first, last = span if span is not None else (min(ends), max(ends))
+        held = to_block(self.path, pa.concat_tables(kept)) if kept else NO_SAMPLES
+        return BlockOutline(tuple(sorted(keys)), first, last, held)
+
+    def read(self, block: int, series: str | None = None) -> SampleBlock:
+        """Returns one row group, or what it has of one series."""
+        tables = self._batches(block, COLUMNS)
+        if series is not None:
+            tables = (table.filter(KeyCodes.of(self.path, table).of_series(series)) for table in tables)
+        return to_block(self.path, pa.concat_tables(tables))
+
+    def _batches(self, block: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         rows = self._file.metadata.row_group(block).num_rows
         if rows > MAX_BLOCK_ROWS:
-            _refuse(
+            refuse(
                 self.path,
                 f"has a row group of {rows:,} rows, which would not fit into memory",
                 "Write it with row groups of about 1,000,000 rows.",
             )
-        table = self._guarded(
-            lambda: self._file.read_row_group(block, columns=list(COLUMNS), use_threads=False)
+        found = self._file.iter_batches(
+            _BATCH_ROWS, row_groups=[block], columns=list(columns), use_threads=False
         )
-        return _to_block(self.path, table)
+        while (batch := self._guarded(lambda: next(found, None))) is not None:
+            yield pa.Table.from_batches([batch])
+
+    def _may_hold(self, block: int, metric: str) -> bool:
+        """Tells whether a row group may have a metric, by its statistics; False is certain."""
+        statistics = self._statistics(block, "metric")
+        if statistics is None or not statistics.has_min_max:
+            return True
+        return bool(statistics.min <= metric <= statistics.max)
+
+    def _span_ms(self, block: int) -> tuple[int, int] | None:
+        """Returns the first and last time of a row group by its statistics; None where they don't say."""
+        statistics = self._statistics(block, "timestamp")
+        if statistics is None or not statistics.has_min_max or statistics.null_count != 0:
+            return None
+        column = self._file.schema.column(self._column("timestamp"))
+        unit = json.loads(column.logical_type.to_json()).get("timeUnit")
+        if column.physical_type != "INT64" or unit not in _UNITS_PER_MS:
+            return None
+        first, last = (int(raw / _UNITS_PER_MS[unit]) for raw in (statistics.min_raw, statistics.max_raw))
+        return first, last
+
+    def _statistics(self, block: int, name: str) -> Any:
+        return self._file.metadata.row_group(block).column(self._column(name)).statistics
+
+    def _column(self, name: str) -> int:
+        return self._file.schema.names.index(name)
 
     def _guarded[T](self, action: Callable[[], T]) -> T:
         try:
             return action()
         except OSError as error:
             if error.strerror:
-                _refuse(self.path, f"cannot be read: {error.strerror}", "Check that it may be read.")
-            _refuse(self.path, "is truncated or damaged", "Copy or write it again.")
+                refuse(self.path, f"cannot be read: {error.strerror}", "Check that it may be read.")
+            refuse(self.path, "is truncated or damaged", "Copy or write it again.")
         except pa.ArrowInvalid as error:
             if "magic bytes" in str(error) or "Parquet file size" in str(error):
                 remedy = "Give a Parquet file, or name a CSV file .csv; a copy that broke off also looks so."
-                _refuse(self.path, "is not Parquet, or truncated", remedy)
-            _refuse(self.path, "is truncated or damaged", "Copy or write it again.")
+                refuse(self.path, "is not Parquet, or truncated", remedy)
+            refuse(self.path, "is truncated or damaged", "Copy or write it again.")
 
 
 class CsvFile:
@@ -149,17 +196,24 @@ class CsvFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held = [_to_block(path, table) for table in self._tables() if table.num_rows]
+        self._held = [to_block(path, table) for table in self._tables() if table.num_rows]
         self.blocks = len(self._held)
         if not self._held:
-            _refuse(path, "holds no rows", "Write it again with samples in it.")
+            refuse(path, "holds no rows", "Write it again with samples in it.")
 
-    def read(self, block: int) -> SampleBlock:
-        """Returns one block."""
-        return self._held[block]
+    def outline(self, block: int, carried: Collection[str]) -> BlockOutline:
+        """Returns what one block holds."""
+        held = self._held[block]
+        first, last = int(held.times.min()), int(held.times.max())
+        return BlockOutline(held.keys, first, last, held.only(None, carried))
+
+    def read(self, block: int, series: str | None = None) -> SampleBlock:
+        """Returns one block, or what it has of one series."""
+        held = self._held[block]
+        return held if series is None else held.only(series)
 
     def _tables(self) -> Iterator[pa.Table]:
-        types = {"series_id": _TEXT, "metric": _TEXT, "timestamp": _TIME, "value": pa.float64()}
+        types = {"series_id": _TEXT, "metric": _TEXT, "timestamp": TIME, "value": pa.float64()}
         try:
             with pyarrow.csv.open_csv(
                 self.path,
@@ -192,7 +246,7 @@ class CsvFile:
         wanted = f"Each {column} must be {_WANTED[column]}." if column in _WANTED else "Correct it there."
         if column == "timestamp":
             wanted += " Write 2026-11-23T10:00:00Z."
-        _refuse(self.path, f"is not valid CSV: {first_line}", wanted, column)
+        refuse(self.path, f"is not valid CSV: {first_line}", wanted, column)
 
 
 def release_memory() -> None:
@@ -214,7 +268,7 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
             _refuse_missing(path, name, tuple(schema.names))
         kind = schema.field(name).type
         if not checks[name](kind):
-            _refuse(
+            refuse(
                 path, f"has a column {name} of type {kind}", f"It must be {_WANTED[name]}; write it so.", name
             )
 
@@ -224,50 +278,9 @@ def _is_text(kind: Any) -> bool:
     return pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
 
 
-def _refuse(path: Path, problem: str, remedy: str, column: str | None = None) -> NoReturn:
-    raise SourceError(f"The file {path} {problem}.", field=column or "source", remedy=remedy) from None
-
-
 def _refuse_missing(path: Path, column: str, present: tuple[str, ...]) -> NoReturn:
     spare = tuple(name for name in present if name and name not in COLUMNS)
     remedy = f"It must hold {', '.join(COLUMNS)}."
     if spare:
         remedy += f" It also has {', '.join(spare[:10])}: {suggestion(column, spare)}"
-    _refuse(path, f"has no column {column}", remedy, column)
-
-
-def _to_block(path: Path, table: pa.Table) -> SampleBlock:
-    series, series_codes = _codes(path, table, "series_id")
-    metrics, metric_codes = _codes(path, table, "metric")
-    if table["timestamp"].null_count:
-        _refuse(path, "has rows without a timestamp", "Leave them out, or fill them.", "timestamp")
-    times = _single(table["timestamp"].cast(_TIME, safe=False)).cast(pa.int64()).to_numpy()
-    values = _numbers(table["value"])
-    key = series_codes * max(len(metrics), 1) + metric_codes
-    if np.any(key[1:] < key[:-1]):
-        order = np.argsort(key, kind="stable")
-        key, times, values = key[order], times[order], values[order]
-    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.empty(0, np.int64)
-    keys = tuple((series[k // len(metrics)], metrics[k % len(metrics)]) for k in key[starts].tolist())
-    return SampleBlock(keys, np.append(starts, len(key)).astype(np.int64), times, values)
-
-
-def _codes(path: Path, table: pa.Table, column: str) -> tuple[list[str], NDArray[np.int64]]:
-    if table[column].null_count:
-        _refuse(path, f"has rows without a {column}", "Leave them out, or fill them.", column)
-    encoded = table[column]
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    array = _single(encoded.unify_dictionaries())
-    return array.dictionary.to_pylist(), array.indices.to_numpy().astype(np.int64)
-
-
-def _single(column: Any) -> Any:
-    array = column.combine_chunks()
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-def _numbers(column: Any) -> NDArray[np.float64] | NDArray[np.float32]:
-    kind = column.type if column.type in (pa.float32(), pa.float64()) else pa.float64()
-    numbers: NDArray[np.float64] = _single(column.cast(kind, safe=False)).to_numpy(zero_copy_only=False)
-    return numbers
+    refuse(path, f"has no column {column}", remedy, column)
