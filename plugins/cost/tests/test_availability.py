@@ -64,7 +64,7 @@ def test_the_fewest_are_the_fewest(left, zones):
 
 
 def ask_critical(bench, zones, **options):
-    """A service that may halve its replicas and has limits of twice what a replica needs."""
+    """A service that needs few of its replicas and has limits of twice what a replica needs."""
     narrow = {"cpu_limit_cores": 1.2, "cpu_request_cores": 1.2, "memory_limit_bytes": 16 * 2**30}
     asked = {"replicas": 8, "container": narrow, "service_class": ServiceClass.CRITICAL, "zones": zones}
     return bench.ask(bench.cpu(busy=0.15), **(asked | options))
@@ -75,7 +75,7 @@ def test_a_critical_service_keeps_enough_replicas_to_lose_a_zone(bench):
     in_two, in_three, in_four = (
         ask_critical(bench, (*THREE, "eu-1d")[:zones], container=tight) for zones in (2, 3, 4)
     )
-    assert in_two.target.replicas > in_three.target.replicas > in_four.target.replicas
+    assert in_two.target.replicas > in_three.target.replicas >= in_four.target.replicas
     for proposal, zones in ((in_three, 3), (in_four, 4)):
         (container,) = proposal.target.containers
         alive = survivors(proposal.target.replicas, zones)

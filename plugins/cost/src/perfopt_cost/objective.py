@@ -11,7 +11,7 @@ from perfopt.plugin import AnalysisContext, InsufficientHistory, Reason, Slo, mi
 
 Bools = NDArray[np.bool_]
 
-MAX_LOAD = 2.0  # times the load of a replica; one recommendation at most halves the replicas
+MAX_LOAD = 2.0  # times the load of a replica: the latency model predicts no further beyond what was seen
 _LOADS = 6
 TOLERATED = 0.05  # share of the requests that may come in steps that missed, as LATENCY_OPTIMIZATION has it
 
@@ -35,14 +35,14 @@ class LatencyHeadroom:
 
 
 def latency_headroom(context: AnalysisContext, running: int) -> LatencyHeadroom:
-    """Returns how few replicas may run at the peak: at most half of them go, and the objective is still met.
+    """Returns how few replicas may run at the peak for the objective to be met; 1 where there is none.
 
-    A latency model that production variation identifies gives the fewest that meet it; without one no replica
-    goes at the peak, so that none ever has more load than it has had.
+    A latency model that production variation identifies gives the fewest that meet it, up to MAX_LOAD;
+    without one no replica goes at the peak, so that none ever has more load than it has had.
     """
-    halved, slo = math.ceil(running / 2), context.snapshot.workload.slo
+    slo = context.snapshot.workload.slo
     if slo is None:
-        return LatencyHeadroom(halved)
+        return LatencyHeadroom(1)
     service = context.snapshot.service
     if realised_latency(service, slo.quantile) is None:
         return _assumed(running, slo, "no latency is measured to hold it to")
@@ -52,7 +52,7 @@ def latency_headroom(context: AnalysisContext, running: int) -> LatencyHeadroom:
     predictor = _predictor(context, slo.quantile, running)
     if isinstance(predictor, str):
         return _assumed(running, slo, predictor)
-    return _predicted(predictor, slo, halved, running)
+    return _predicted(predictor, slo, running)
 
 
 def _predictor(context: AnalysisContext, quantile: float, running: int) -> LatencyPredictor | str:
@@ -74,9 +74,9 @@ def _predictor(context: AnalysisContext, quantile: float, running: int) -> Laten
     return latency_predictor(today, model, quantile, slice(None)) or "no requests were measured"
 
 
-def _predicted(predictor: LatencyPredictor, slo: Slo, halved: int, running: int) -> LatencyHeadroom:
+def _predicted(predictor: LatencyPredictor, slo: Slo, running: int) -> LatencyHeadroom:
     """A replica's limit rises with its load, as what is recommended has it; an autoscaler raises none."""
-    counts = np.arange(running, halved - 1, -1, dtype=np.float64)
+    counts = np.arange(running, math.ceil(running / MAX_LOAD) - 1, -1, dtype=np.float64)
     loads = np.linspace(1.0, MAX_LOAD, _LOADS)
     replicas = np.concatenate([counts, running / loads])
     limits = predictor.limit_cores * np.concatenate([running / counts, np.ones(_LOADS)])

@@ -153,7 +153,7 @@ def _least(
                 least, np.ceil(wanted / np.maximum(sizes.cpu[row], CPU_FLOOR_CORES) - _ROUNDING)
             )
     peak = max(float(need.shape.reshape(-1)[period.cells].max()) for need in needs)
-    # what narrows the peak (latency, one step at a time) narrows a quieter hour by as much
+    # what the latency objective asks for at the peak it asks for in a quieter hour by its load
     least = np.maximum(least, np.ceil(allowed.least * peak - _ROUNDING))
     if allowed.availability.carries:
         zones = allowed.availability.zones
