@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from perfopt.domain.rules import FiredRule, TimeWindow
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.preview import changes_of, first_step_of, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, ExecutorMissingError, refuse_change
 from perfopt_api.apply.target import UnsupportedKindError, target_of
+from perfopt_api.policy.settings import PolicySettings
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=80)
 
@@ -28,6 +29,28 @@ def test_containers_replicas_and_other_keys_are_shown(make, states):
         {"path": "replicas", "from": 3, "to": 4},
         {"path": "schedule", "from": None, "to": "off"},
     ]
+
+
+def test_the_first_step_is_shown_where_policy_takes_several(make):
+    current = {"containers": {"app": {"cpu_request": "1", "memory_request": "1Gi"}}, "replicas": 20}
+    wanted = {"containers": {"app": {"cpu_request": "1000m", "memory_request": "800Mi"}}, "replicas": 3}
+    made = make(current_state=current, recommended_state=wanted)
+    found = first_step_of(made, PolicySettings())
+    assert (found["kind"], found["workload"], found["steps"]) == ("first_step", made.workload, 3)
+    assert found["changes"] == [
+        {"path": "containers.app.memory_request", "from": "1Gi", "to": "800Mi"},
+        {"path": "replicas", "from": 20, "to": 10},
+    ]
+    assert first_step_of(made, PolicySettings(largest_step_down=0.9)) is None
+
+
+def test_the_first_step_of_an_autoscaler_is_that_of_its_minimum(make):
+    def state(least, replicas):
+        container = {"app": {"cpu_request": "1", "memory_request": "1Gi"}}
+        return {"containers": container, "replicas": replicas, "hpa": {"min_replicas": least}}
+
+    found = first_step_of(make(current_state=state(12, 12), recommended_state=state(4, 4)), PolicySettings())
+    assert found["changes"] == [{"path": "hpa.min_replicas", "from": 12, "to": 6}]
 
 
 def test_another_spelling_is_no_change(make):

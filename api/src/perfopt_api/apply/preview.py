@@ -8,6 +8,8 @@ from perfopt.domain.enums import Basis
 from perfopt.domain.period import format_instant
 from perfopt.domain.quantity import parse_quantity
 from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.policy.sizes import number_of, stepped
 
 QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 
@@ -21,6 +23,34 @@ def changes_of(recommendation: OptimizationRecommendation) -> dict[str, Any]:
     before, after = recommendation.current_state, recommendation.recommended_state
     changes = [*_container_changes(before, after), *_other_changes(before, after)]
     return {"kind": "diff", "workload": recommendation.workload, "changes": changes}
+
+
+def first_step_of(
+    recommendation: OptimizationRecommendation, settings: PolicySettings
+) -> dict[str, Any] | None:
+    """Returns the artifact of the first step towards a recommended state, as the policy lets it be.
+
+    Artifact: {kind: "first_step", workload, steps, changes: [{path, from, to}]}, the changes of sizes and
+    replicas that the first of so many steps makes. None where one step reaches the state.
+
+    Args:
+        recommendation: to show.
+        settings: the policy: largest_step_down and largest_step_up.
+    """
+    before, after = _sizes(recommendation.current_state), _sizes(recommendation.recommended_state)
+    if replicas_change(recommendation) is None:
+        after.pop("replicas", None)
+    changed = {path: value for path, value in after.items() if not _equal(path, before.get(path), value)}
+    first, *further = stepped(before, changed, settings)
+    if not further:
+        return None
+    changes = [{"path": path, "from": before.get(path), "to": value} for path, value in first.items()]
+    return {
+        "kind": "first_step",
+        "workload": recommendation.workload,
+        "steps": 1 + len(further),
+        "changes": [change for change in changes if change["from"] != change["to"]],
+    }
 
 
 def replicas_change(recommendation: OptimizationRecommendation) -> int | None:
@@ -113,6 +143,22 @@ def _other_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[di
     for key in sorted((before.keys() | after.keys()) - ignored):
         if before.get(key) != after.get(key):
             yield {"path": key, "from": before.get(key), "to": after.get(key)}
+
+
+def _sizes(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns the sizes and replicas of a state by their paths, without those that are not set."""
+    found = {
+        f"containers.{name}.{quantity}": quantities.get(quantity)
+        for name, quantities in state.get("containers", {}).items()
+        for quantity in QUANTITIES
+    }
+    found["replicas"] = state.get("replicas")
+    found |= {f"hpa.{name}": (state.get("hpa") or {}).get(name) for name in ("min_replicas", "max_replicas")}
+    return {path: value for path, value in found.items() if value is not None}
+
+
+def _equal(path: str, was: Any, becomes: Any) -> bool:
+    return was is not None and number_of(path, was) == number_of(path, becomes)
 
 
 def _same(was: str | None, becomes: str | None) -> bool:

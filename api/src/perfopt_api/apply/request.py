@@ -12,7 +12,8 @@ from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommend
 from perfopt.errors import ConflictError
 from perfopt_api.apply.cluster import Durability
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, held_back, outdated, warnings_of
+from perfopt_api.apply.preview import changes_of, first_step_of, held_back, outdated, warnings_of
+from perfopt_api.policy.settings import PolicySettings
 
 Mode = Literal["direct", "canary", "dry_run", "export"]
 
@@ -54,6 +55,7 @@ def answer(
     made: OptimizationRecommendation,
     now: datetime,
     base_url: str | None = None,
+    policy: PolicySettings | None = None,
 ) -> OptimizationJob:
     """Returns the analysis job narrowed to the recommendation, with artifacts and warnings.
 
@@ -63,6 +65,7 @@ def answer(
         made: the recommendation.
         now: to tell whether it still holds.
         base_url: public address of the API, for manifests that ask it.
+        policy: how far one change may go; the default without.
 
     Raises:
         InvalidInputError: malformed verify_for.
@@ -73,6 +76,8 @@ def answer(
     if wish.mode in ("direct", "canary"):
         refuse_change(wish, made, now)
     artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made, base_url)
+    first = first_step_of(made, policy if policy is not None else PolicySettings())
+    artifacts += () if first is None else (first,)
     warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(made, now))
     return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
 

@@ -115,7 +115,7 @@ async def apply_recommendation(
     )
     if wish.mode in ("direct", "canary") and ports.executor:
         return await _apply(request, ports, wish, made, job, idempotency_key)
-    shown = answer(wish, job, made, ports.now(), ports.settings.base_url)
+    shown = answer(wish, job, made, ports.now(), ports.settings.base_url, ports.policy)
     return Response(shown, status_code=200)
 
 
