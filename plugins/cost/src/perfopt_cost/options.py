@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from perfopt.capacity.memory import memory_at_load
 from perfopt.plugin import (
     CPU_FLOOR_CORES,
     MEMORY_FLOOR_BYTES,
@@ -96,8 +97,8 @@ def _size(
 
 def _memory(need: ContainerDemand, load: float) -> float:
     assert need.memory is not None
-    risen = (need.memory.value - need.memory_least) * max(load, 1.0)
-    return whole_mebibytes(need.memory_least + risen)
+    grown = memory_at_load(need.memory_least, need.memory.value, load)
+    return whole_mebibytes(float(grown))
 
 
 def whole_millicores(cores: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from perfopt_scaling.capacity import FULL, HPA_TOLERANCE, ReplicaCapacity, capac
 from perfopt_scaling.demand import TotalDemand, total_demand
 from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import RequestTarget, solve
+from perfopt_scaling.memory import fewest_by_memory
 from perfopt_scaling.needed import staying_is_enough
 from perfopt_scaling.settings import hpa, scaled_object, schedule
 from perfopt_scaling.stopped import stopped_blocks
@@ -79,6 +80,7 @@ class ReplicaPlan:
         stopped: whether nothing is expected to run in a block: floors and expected are 0 there.
         joint: request and target.
         trusted: whether the forecast is; without it the minimum is one number.
+        by_memory: the minimum that the memory of a pod asks for; None where cpu asks for as many.
     """
 
     floors: NDArray[np.int64]
@@ -86,6 +88,7 @@ class ReplicaPlan:
     stopped: NDArray[np.bool_]
     joint: RequestTarget
     trusted: bool
+    by_memory: int | None = None
 
 
 class ScalingStrategy:
@@ -95,6 +98,7 @@ class ScalingStrategy:
     optimization_type = _TYPE
     metrics: Sequence[str] = (
         "cpu_cores",
+        "memory_bytes",
         "replicas",
         "requests_per_second",
         "latency_p50_ms",
@@ -125,7 +129,7 @@ class ScalingStrategy:
         size = demand.cores.size
         held = need.planned_past(risk.quantile, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, risk.growth_quantile, held)
-        plan = _plan(context, demand, learnt, need)
+        plan = _with_memory(context, demand, _plan(context, demand, learnt, need))
         if plan.expected.mean() > demand.replicas.max() and staying_is_enough(context, demand, need):
             return _stay(context, demand, plan)
         return self._proposal(context, demand, learnt, need, plan)
@@ -178,11 +182,25 @@ class ScalingStrategy:
                 *text.reasons(demand, learnt, need, plan.joint, risk.quantile, settings),
                 *((text.held(held),) if held else ()),
                 *((text.stops(demand, plan.stopped),) if stops else ()),
+                *((text.by_memory(plan.by_memory),) if plan.by_memory is not None else ()),
             ),
             claim=Claim(saving_percent=_saving(running, expected)),
             no_change_needed=target == state,
             merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
         )
+
+
+def _with_memory(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> ReplicaPlan:
+    """Returns a plan that never runs fewer replicas than the memory of a pod allows."""
+    runs = ~plan.stopped
+    if not runs.any():
+        return plan
+    least = int(plan.floors[runs].min())
+    fewest = fewest_by_memory(context, demand, plan.joint.load_cores, least)
+    if fewest <= least:
+        return plan
+    floors, expected = (np.where(runs, np.maximum(x, fewest), 0) for x in (plan.floors, plan.expected))
+    return replace(plan, floors=floors, expected=expected, by_memory=fewest)
 
 
 def _stay(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> Proposal:

@@ -151,6 +151,16 @@ def stops(demand: TotalDemand, stopped: NDArray[np.bool_]) -> Reason:
     )
 
 
+def by_memory(least: int) -> Reason:
+    """Returns the reason why more replicas stay than cpu asks for."""
+    return Reason(
+        code="memory_per_pod",
+        text=f"At least {least} replicas stay: on fewer, each would carry more of the load, and the memory of"
+        " the hottest pod would pass its request or limit.",
+        data={"min_replicas": least},
+    )
+
+
 def held(names: Sequence[str]) -> Reason:
     """Returns the reason why replicas are not lowered: something beside CPU utilisation may hold them."""
     return Reason(
