@@ -76,6 +76,27 @@ def _oom_kills(world: World) -> None:
     world.add("kube_pod_container_status_terminated_reason", ended, TIMES[200:], 1)
 
 
+def _oom_kills_shown_in_part(world: World) -> None:
+    """Kills without a memory limit, and without a counter of restarts."""
+    (pod,) = world.deployment("unlimited")
+    kills = np.where(np.arange(len(TIMES)) < 1500, 0.0, 3.0)
+    labels = {**CADVISOR, "namespace": "q", "pod": pod, "container": "app", "image": "app:1"}
+    world.add("container_oom_events_total", labels, TIMES, kills)
+    keep = world.edit
+    world.edit = lambda name, labels: None if "restarts" in name else keep(name, labels)
+    for name, since in (("by-reason", 1000), ("before", 0)):
+        (pod,) = world.deployment(name, memory_limit=GI)
+        place = world.place(pod=pod, container="app", uid=f"uid-{pod}", reason="OOMKilled")
+        world.add("kube_pod_container_status_last_terminated_reason", place, TIMES[since:], 1)
+
+
+def _sidecar(world: World) -> None:
+    """Two flat services, one of which has a sidecar."""
+    world.deployment("alone")
+    (pod,) = world.deployment("beside", others={"proxy": {"cpu_request": 0.1, "memory_request": 64 * MI}})
+    world.use(pod, "proxy", TIMES, 0.05, 50 * MI)
+
+
 def _other_containers(world: World) -> None:
     """Init and debug containers are in cAdvisor; native sidecars count, marked or not."""
     sidecar = {"init": True, "cpu_request": 0.1, "memory_request": 64 * MI}
@@ -332,6 +353,8 @@ CASES = {
     "cpu-jumps": _cpu_jumps,
     "memory": _memory_glitches,
     "oom": _oom_kills,
+    "oom-in-part": _oom_kills_shown_in_part,
+    "sidecar": _sidecar,
     "containers": _other_containers,
     "dead-pods": _dead_pods,
     "jobs": _jobs,

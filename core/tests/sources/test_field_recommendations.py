@@ -86,6 +86,13 @@ def test_kind_d_oom_kills_of_every_source_raise_memory(field_url, analyze):
     assert memory["by-error"] in ("430Mi", "1Gi")
 
 
+def test_kind_d_memory_never_falls_after_an_oom_kill_of_which_a_part_is_shown(field_url, analyze):
+    found = states(analyze(field_url, "oom-in-part"))
+    assert found["unlimited"]["memory_request"] == "1Gi"
+    assert found["by-reason"]["memory_request"] == "1229Mi"
+    assert found["before"]["memory_request"] in ("430Mi", "1Gi")  # it was killed before the period
+
+
 def test_kind_e_jobs_and_sleepers_are_sized_by_when_they_ran(field_url, analyze):
     found = states(analyze(field_url, "jobs", "--validity", "1d"))
     assert float(found["nightly"]["cpu_request"].removesuffix("m")) == pytest.approx(1900, rel=0.2)
@@ -105,6 +112,13 @@ def test_kind_g_only_the_template_s_containers_are_demand(field_url, analyze):
         state = recommendation["recommended_state"]
         assert set(state["containers"]) == {"app", "proxy"}, name
         assert (state["replicas"], state["hpa"]["max_replicas"]) == (1, 2), name
+
+
+def test_kind_g_a_flat_container_is_sized_the_same_beside_a_sidecar(field_url, analyze):
+    found = states(analyze(field_url, "sidecar"))
+    assert {str(state["containers"]["app"]) for state in found.values()} == {
+        str({"cpu_request": "255m", "memory_request": "430Mi"})
+    }
 
 
 def test_kind_h_nothing_is_lowered_under_an_autoscaler_that_is_seen_in_part(field_url, analyze):

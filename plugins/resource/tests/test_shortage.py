@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from perfopt.plugin import HpaState
 
@@ -26,6 +27,16 @@ def test_an_oom_kill_raises_memory_and_without_it_the_answer_differs(bench):
     assert before.target.containers[0].memory_request_bytes <= round(1.2 * GIB)
     assert after.target.containers[0].memory_request_bytes >= 1.2 * 1.2 * GIB
     assert after.target.containers[0].memory_limit_bytes >= after.target.containers[0].memory_request_bytes
+
+
+@pytest.mark.parametrize("limit", [None, 8 * GIB])
+def test_memory_does_not_fall_after_an_oom_kill_with_a_limit_or_without(bench, limit):
+    large = {"memory_request_bytes": 8 * GIB, "memory_limit_bytes": limit}
+    quiet = bench.ask(bench.snapshot(bench.history(), container=large))
+    killed = bench.ask(bench.snapshot(bench.history(oom_kills=kills(2000)), container=large))
+    assert quiet.target.containers[0].memory_request_bytes < 8 * GIB
+    assert killed.target.containers[0].memory_request_bytes >= 8 * GIB
+    assert (limit is None) == ("held_after_oom_kill" in codes(killed))
 
 
 def test_after_an_oom_kill_small_containers_get_a_hundred_mebibytes_more(bench):

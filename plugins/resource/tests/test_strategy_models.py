@@ -99,13 +99,13 @@ def test_a_cost_of_shortage_that_is_configured_takes_the_place_of_the_class_s(be
     assert requests[0].memory_request_bytes < requests[1].memory_request_bytes
 
 
-def test_a_pod_of_many_containers_is_sized_more_surely_than_each_alone(bench):
+def test_a_container_is_sized_the_same_whatever_runs_beside_it(bench):
     state = WorkloadState(containers=tuple(Container(name=name) for name in "abcd"))
     alone = make_snapshot({"a": bench.history()}, state=WorkloadState(containers=state.containers[:1]))
     pod = make_snapshot({name: bench.history() for name in "abcd"}, state=state)
     one, many = bench.ask(alone), bench.ask(pod)
-    assert one.prior.mean > many.prior.mean
-    assert many.target.containers[0].memory_request_bytes > one.target.containers[0].memory_request_bytes
+    assert many.target.containers[0] == one.target.containers[0]
+    assert one.prior.mean > many.prior.mean  # the pod is accurate only if all of its containers are
 
 
 def test_a_model_that_was_trained_on_the_service_at_the_time_says_so(bench):

@@ -96,7 +96,7 @@ def size_memory(
 
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM), and at least the observed peak and a
     fifth (MEMORY_PEAK_HEADROOM). Without an OOM kill it rises above what it is only for the peak or for the
-    request, and none is added where there is none.
+    request, and none is added where there is none. After an OOM kill neither falls.
 
     Args:
         context: the question.
@@ -123,7 +123,10 @@ def size_memory(
     limit, current = container.memory_limit_bytes, container.memory_request_bytes
     if killed is None and limit is not None and value <= limit < request:
         request = limit  # rounding up must not pass the limit that caps it
-    if current is not None and not (killed and request > current):
+    if killed is not None and current is not None and request < current:
+        reasons.append(text.held_after_kill(container.name, current, request))
+        request = current
+    elif current is not None and not (killed and request > current):
         kept = settled(current, request, SMALL_MEMORY_BYTES) if current >= peak else request
         reasons += kept_reason(container.name, "memory_request", kept, current, request)
         request = kept

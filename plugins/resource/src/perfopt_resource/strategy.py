@@ -83,9 +83,8 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
         return _declined(
             [use for one in seen for use in one.use.values() if isinstance(use, InsufficientHistory)]
         )
-    # A recommendation is accurate only if all containers of a pod are, while the slack of one is its share of
-    # the pod's: so of many, each is sized for a higher confidence.
-    penalty = context.under_provisioning_penalty * sum(bool(one.features.references) for one in seen)
+    # Each container is sized as if it were alone: a sidecar changes nothing of what the others need.
+    penalty = context.under_provisioning_penalty
     sized = _size(context, containers, seen, model, penalty)
     confidence = math.prod(one.confidence for one in sized)
     worths = [

@@ -115,6 +115,17 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
     )
 
 
+def held_after_kill(name: str, current: float, wanted: float) -> Reason:
+    """States that memory does not fall after an OOM kill."""
+    return Reason(
+        code="held_after_oom_kill",
+        text=(
+            f"{name}: memory_request stays at {quantity('memory_request', current)}, although use needs"
+            f" {quantity('memory_request', wanted)}: memory is not lowered after an OOM kill in the period."
+        ),
+    )
+
+
 def leaking(context: AnalysisContext, name: str, leak: MemoryLeak) -> Reason:
     """States that memory only grows, by how much a day, and where that leads."""
     steps = timedelta(days=1) / context.snapshot.grid.step
