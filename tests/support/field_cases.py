@@ -310,6 +310,39 @@ def _weekly(world: World) -> None:
     world.deployment("weekdays", replicas=2, cpu=np.where(busy, 0.8, 0.05), cpu_request=0.4)
 
 
+def _quiet_week(world: World) -> None:
+    """The same, and nobody was there in the latest week."""
+    world.scrape = 150
+    world.times = np.arange(END - 14 * DAY, END, world.scrape)
+    hour, weekday = world.times % DAY / 3600, (world.times // DAY + 3) % 7
+    busy = (weekday < 5) & (hour >= 8) & (hour < 18) & (world.times < END - 7 * DAY)
+    world.deployment("weekdays", replicas=2, cpu=np.where(busy, 0.8, 0.05), cpu_request=0.4)
+
+
+def _opencost(world: World) -> None:
+    """OpenCost exports requests of its own reckoning under kube-state-metrics' names."""
+    (pod,) = world.deployment("api")
+    own = {"job": "opencost", "namespace": "q", "pod": pod, "container": "app", "uid": f"uid-{pod}"}
+    for resource, unit, value in (("cpu", "core", 4.0), ("memory", "byte", 8.0 * GI)):
+        for sort in ("requests", "limits"):
+            labels = own | {"resource": resource, "unit": unit}
+            world.add(f"kube_pod_container_resource_{sort}", labels, TIMES, value)
+
+
+def _weekly_job(world: World) -> None:
+    """A job of three hours a week that ran twice."""
+    times = np.arange(END - 14 * DAY, END, SCRAPE)
+    for run in range(2):
+        begin = run * 5040 + 60
+        part, kept = times[begin : begin + 90], times[begin : begin + 200]
+        pod, job = f"weekly-2900{run}-q1xyz", f"weekly-2900{run}"
+        world.use(pod, "app", part, 1.5, 2 * GI)
+        world.pod(pod, ("Job", job), kept, {"app": {"cpu_request": 4.0, "memory_request": 8 * GI}})
+        owner = {"owner_kind": "CronJob", "owner_name": "weekly", "owner_is_controller": "true"}
+        world.add("kube_job_owner", world.place(job_name=job, **owner), kept, 1)
+    world.add("kube_cronjob_info", world.place(cronjob="weekly"), times, 1)
+
+
 def _exported(worlds: Worlds) -> None:
     """kube-state-metrics scraped without honor_labels, helm-charts #1368; in one world beside another one."""
 
@@ -368,6 +401,9 @@ CASES = {
     "no-state": _without_state,
     "state-ended": _state_ended,
     "weekly": _weekly,
+    "quiet-week": _quiet_week,
+    "opencost": _opencost,
+    "weekly-job": _weekly_job,
     "partly-seen": _partly_seen_autoscalers,
     "asked-for-only": _asked_for_only,
     "old-labels": _old_labels,

@@ -53,6 +53,21 @@ def test_quiet_weekends_are_forecast_exactly_whatever_the_day_of_analysis(day):
     assert made.recent_exceedance == 0.0
 
 
+@pytest.mark.parametrize("day", [0, 3])
+@pytest.mark.parametrize(("weeks", "quiet"), [(2, 0), (2, 1), (3, 1), (4, 0), (4, 3)])
+def test_one_quiet_week_neither_flattens_the_forecast_nor_widens_it(weeks, quiet, day):
+    history = np.tile(WEEKDAYS_ONLY, weeks).reshape(weeks, -1)
+    history[quiet] = 1.0
+    coming = np.roll(WEEKDAYS_ONLY, -day * PER_DAY)
+    made = ask(np.roll(history.ravel(), -day * PER_DAY), begin=MONDAY + timedelta(days=day))
+    assert made.quantiles == pytest.approx(np.tile(coming, (len(LEVELS), 1)), rel=1e-3)
+
+
+def test_what_is_quiet_for_longer_than_a_week_is_how_it_is_now():
+    made = ask(np.r_[np.tile(WEEKDAYS_ONLY, 3), np.tile(WEEKDAYS_ONLY, 2) / 4])
+    assert made.expected.max() < 0.5 * WEEKDAYS_ONLY.max()
+
+
 @pytest.mark.parametrize("weeks", [2, 3, 5, 6])
 def test_days_before_one_of_their_kind_was_known_are_no_evidence(weeks):
     made = ask(np.tile(np.roll(WEEKDAYS_ONLY, PER_DAY), weeks), begin=MONDAY - timedelta(days=1))

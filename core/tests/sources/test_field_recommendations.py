@@ -65,6 +65,16 @@ def test_kind_b_copies_are_no_second_load_and_clusters_are_not_merged(field_url,
     assert "cluster_label: k8s_cluster" in refused.stderr
 
 
+def test_kind_a_requests_that_another_exporter_shows_are_not_the_workload_s(field_url, analyze):
+    (result,) = results(analyze(field_url, "opencost")).values()
+    (recommendation,) = result["recommendations"]
+    assert sizes(recommendation["current_state"]) == ("1", "1Gi")
+    assert "memory_limit" not in recommendation["current_state"]
+    assert sizes(recommendation["recommended_state"]) == ("255m", "430Mi")
+    (warning,) = [w for w in result["warnings"] if w["code"] == "foreign_series"]
+    assert "job = 'opencost'" in json.dumps(warning)
+
+
 @pytest.mark.parametrize("world", ["cpu-jumps", "memory"])
 def test_kind_c_samples_that_cannot_be_set_no_size(field_url, analyze, world):
     found = results(analyze(field_url, world))
@@ -98,6 +108,17 @@ def test_kind_e_jobs_and_sleepers_are_sized_by_when_they_ran(field_url, analyze)
     assert float(found["nightly"]["cpu_request"].removesuffix("m")) == pytest.approx(1900, rel=0.2)
     assert float(found["nightly"]["memory_request"].removesuffix("Mi")) == pytest.approx(2800, rel=0.2)
     assert float(found["office"]["cpu_request"].removesuffix("m")) == pytest.approx(640, rel=0.2)
+
+
+@pytest.mark.parametrize("validity", ["1d", "7d"])
+def test_kind_e_a_weekly_job_is_sized_from_two_whole_runs(field_url, analyze, validity):
+    (weekly,) = results(analyze(field_url, "weekly-job", "--validity", validity, period="14d")).values()
+    (recommendation,) = weekly["recommendations"]
+    cpu, memory = sizes(recommendation["recommended_state"])
+    assert float(cpu.removesuffix("m")) == pytest.approx(1900, rel=0.2)
+    assert float(memory.removesuffix("Mi")) == pytest.approx(2800, rel=0.2)
+    assert recommendation["expected_improvement"]["confidence"] < 0.85
+    assert "2 whole runs" in json.dumps(recommendation)
 
 
 def test_kind_f_dead_pods_cost_nothing(field_url, analyze):
@@ -181,3 +202,8 @@ def test_kind_m_the_plan_is_the_same_whatever_the_day_of_analysis(field_url, ana
         plans.add((peak, hpa.get("min_replicas"), hpa["max_replicas"], state["replicas"]))
     ((peak, *_),) = plans
     assert peak == 5  # pods of 0.4 cores for 1.6 and a margin
+
+
+def test_kind_m_one_quiet_week_does_not_flatten_a_plan(field_url, analyze):
+    state = states(analyze(field_url, "quiet-week", types=SCALING, period="14d"))["weekdays"]
+    assert {entry["min_replicas"] for entry in state["schedule"]} == {2, 5}

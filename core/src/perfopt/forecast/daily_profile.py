@@ -5,7 +5,8 @@ the logarithms at the same time of earlier days of its kind; a day weighs half f
 Kinds are closed days (weekends, or with a calendar those without session) and others where these differ, or
 the weekdays where that has had a tenth less error. Every past day is forecast in the same way from the days
 up to two before it, and the errors there give the quantiles (split conformal prediction). Days before which
-no day of their kind was known are no evidence: their errors are left out.
+no day of their kind was known are no evidence: their errors are left out. Nor are exceptions: days in a row,
+a week at most, whose peaks are under half of what is usual on their weekdays (a holiday, a week of leave).
 """
 
 import math
@@ -27,6 +28,9 @@ CLOSED_DIFFER = 0.15  # of the mean logarithm
 WEEKDAY_ERROR = 0.9  # of the error without: weekdays apart are learnt from fewer days each
 MIN_DAYS_CLOSED, MIN_DAYS_WEEKDAYS = 7, 14
 GAP_DAYS = 2  # a week ahead is further than a day: its middle is some days away
+QUIET_PEAK = 0.5  # of the usual peak of the weekday
+MAX_QUIET_DAYS = 7  # in a row; what lasts longer is how it is now
+WEEKEND_DAYS = 2
 RECENT_DAYS = 2
 JUDGED_LEVEL = 0.98
 TOLERANCE = float(np.log(1.1))
@@ -94,7 +98,9 @@ class _FoldedDays:
         if request.calendar is not None:
             values = request.calendar.align(values, request.grid)
         days = request.grid.size // per_day
-        logs = np.log(np.maximum(values[-days * per_day :] + offset, 1e-9)).reshape(days, per_day)
+        table = values[-days * per_day :].reshape(days, per_day)
+        table = np.where(_quiet_exceptions(table)[:, None], np.nan, table)
+        logs = np.log(np.maximum(table + offset, 1e-9))
 
         def folded(past: Ints, ahead: Ints) -> "_FoldedDays":
             rows = -(-ahead.size // per_day)
@@ -162,6 +168,39 @@ class _FoldedDays:
 def _weekday(grid: TimeGrid) -> Ints:
     days: Ints = grid.epoch_seconds().astype(np.int64) // DAY_SECONDS % 7
     return days
+
+
+def _quiet_exceptions(table: Array) -> Bools:
+    """Returns which days are exceptions: quiet for their weekday, and part of a week of such days at most.
+
+    Usual is the upper median of the peaks seven days apart: of two, the larger, as nothing says which stays.
+
+    Args:
+        table: values, shape (days, steps of a day), NaN where missing.
+    """
+    peaks = np.fmax.reduce(table, axis=1)
+    quiet = np.zeros(peaks.size, dtype=bool)
+    for weekday in range(min(7, peaks.size)):
+        alike = peaks[weekday::7]
+        known = np.sort(alike[np.isfinite(alike)])
+        if known.size > 1:
+            quiet[weekday::7] = alike < QUIET_PEAK * known[known.size // 2]
+    for begin, end in _runs(quiet):
+        if end - begin > MAX_QUIET_DAYS:
+            quiet[begin:end] = False
+    return quiet
+
+
+def _runs(days: Bools) -> list[tuple[int, int]]:
+    """Returns the [begin, end) of runs of days; a weekend in between, which is quiet anyway, ends none."""
+    numbers = np.flatnonzero(days)
+    breaks = np.flatnonzero(np.diff(numbers) > WEEKEND_DAYS + 1)
+    begins, ends = np.r_[0, breaks + 1], np.r_[breaks, numbers.size - 1]
+    return (
+        [(int(numbers[b]), int(numbers[e]) + 1) for b, e in zip(begins, ends, strict=True)]
+        if numbers.size
+        else []
+    )
 
 
 def _differ(logs: Array, closed: Bools) -> bool:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from perfopt.plugin import AnalysisContext, Container, InsufficientHistory
-from perfopt_resource.model.features import ObservedUse, UseFeatures, extract
+from perfopt.plugin import AnalysisContext, Container, InsufficientHistory, validity_steps
+from perfopt_resource.model.features import LATEST_VALIDITIES, ObservedUse, UseFeatures, extract
+from perfopt_resource.runs import while_running
 from perfopt_resource.usage import HiddenDemand, OomKills, ResourceUsage, hidden_demand, oom_kills, usage
 
 METRICS = {"cpu": "cpu_cores", "memory": "memory_bytes"}
@@ -41,7 +42,8 @@ def observe(context: AnalysisContext, container: Container) -> ObservedContainer
     """Looks at a container's history.
 
     A model learnt from use takes it for demand, and limits for what demand can't pass. So where use was
-    throttled the model is given the demand, and a limit that was hit is not shown to it.
+    throttled the model is given the demand, and a limit that was hit is not shown to it. Of what did not run
+    lately, as a weekly job before its day, it is given the time in which it ran.
     """
     use = {resource: usage(context, container.name, metric) for resource, metric in METRICS.items()}
     cpu, memory = use["cpu"], use["memory"]
@@ -50,9 +52,10 @@ def observe(context: AnalysisContext, container: Container) -> ObservedContainer
     if isinstance(memory, ResourceUsage):
         killed = oom_kills(context, container.name, memory.begin, container.memory_limit_bytes)
     demand = throttled.demand if throttled else cpu.values if isinstance(cpu, ResourceUsage) else None
+    latest = LATEST_VALIDITIES * validity_steps(context)
     history = ObservedUse(
-        cpu_cores=demand,
-        memory_bytes=memory.values if isinstance(memory, ResourceUsage) else None,
+        cpu_cores=None if demand is None else while_running(demand, latest),
+        memory_bytes=while_running(memory.values, latest) if isinstance(memory, ResourceUsage) else None,
         step_seconds=context.snapshot.grid.step_seconds,
         validity_seconds=context.validity.total_seconds(),
         cpu_limit_cores=None if throttled else container.cpu_limit_cores,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from perfopt.plugin import (
@@ -25,6 +26,7 @@ from perfopt_resource.model.policy import worth
 from perfopt_resource.model.sizing_model import SizingModel, SizingResult, read_model, shipped_model
 from perfopt_resource.observed import METRICS, ObservedContainer, observe
 from perfopt_resource.proposal import SizedContainer, make_proposal
+from perfopt_resource.runs import ENOUGH_RUNS, whole_runs
 from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
@@ -92,11 +94,17 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
         for one in sized
         if one.sizing is not None
     ]
+    runs = whole_runs(context.snapshot)
+    doubtful = bool(np.mean(worths) < model.card.floor(penalty))
     # Where a container was seen to have too little, any more is better than to leave it so.
-    if np.mean(worths) < model.card.floor(penalty) and not any(one.short for one in seen):
+    if doubtful and not any(one.short for one in seen) and (runs or 0) < ENOUGH_RUNS:
         reason = not_confident(context, model, confidence, sized)
+        reason += "" if runs is None else f" {text.too_few_runs(runs)}"
         return decline(_TYPE, DeclineCode.LOW_CONFIDENCE, reason, holds=_QUANTITIES)
-    return make_proposal(context, sized, prior(model, confidence), model)
+    proposal = make_proposal(context, sized, prior(model, confidence), model)
+    if runs is None or not (doubtful or runs <= ENOUGH_RUNS):
+        return proposal
+    return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, text.sized_by_runs(runs)))
 
 
 def _size(

@@ -8,6 +8,7 @@ from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistor
 from perfopt_resource.leak import SHOWN_LEVEL, MemoryLeak
 from perfopt_resource.model.features import SizeCeiling
 from perfopt_resource.observed import ObservedContainer
+from perfopt_resource.runs import ENOUGH_RUNS
 from perfopt_resource.usage import HiddenDemand, OomKills
 
 
@@ -113,6 +114,20 @@ def oom_killed(name: str, seen: OomKills) -> Reason:
         ),
         data={"kills": seen.count, "held_bytes": round(seen.held_bytes)},
     )
+
+
+def sized_by_runs(runs: int) -> Reason:
+    """States that sizes are from a few runs."""
+    return Reason(
+        code="few_runs",
+        text=f"Sized from {runs} whole run{'' if runs == 1 else 's'}, which is little evidence.",
+        data={"runs": runs},
+    )
+
+
+def too_few_runs(runs: int) -> str:
+    """Says how many whole runs are needed."""
+    return f"It was seen in {runs} whole run{'' if runs == 1 else 's'}; {ENOUGH_RUNS} are enough."
 
 
 def held_after_kill(name: str, current: float, wanted: float) -> Reason:

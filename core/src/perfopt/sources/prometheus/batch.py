@@ -25,6 +25,7 @@ class WorkloadBatch:
         names: of the metrics that the server has in the period; None where it does not list them.
         fine: reads at the steps of the grid.
         coarse: reads at longer steps; None where the grid's are as long.
+        foreign_jobs: whose series of containers' state are left out.
     """
 
     pods: dict[PodKey, WorkloadId]
@@ -33,6 +34,7 @@ class WorkloadBatch:
     fetched: FetchedRows
     fine: RangeReader
     coarse: RangeReader | None
+    foreign_jobs: frozenset[str] = frozenset()
 
     def may_answer(self, query: str) -> bool:
         """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from perfopt.config.prometheus import PrometheusConfig
@@ -89,7 +89,7 @@ class RangeFetcher:
                 fine = self._reader(grid, self._limits, copies, group)
                 longer = coarser(grid, _COARSE)
                 coarse = None if longer is None else self._reader(longer, self._coarse_limits, copies, group)
-                batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse)
+                batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse, copies.foreign_jobs)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
                 if STARTUP in metrics:
@@ -177,20 +177,32 @@ class RangeFetcher:
     ) -> tuple[list[RangeSeries], list[RangeSeries]]:
         """Returns series at the steps of the grid, and at longer steps those of pods that change nothing."""
         if not alternative.rarely or batch.coarse is None:
-            return await self._series(alternative, mine, batch.fine), []
+            return await self._series(alternative, mine, batch.fine, batch.foreign_jobs), []
         of: dict[tuple[PodKey, str], list[RangeSeries]] = defaultdict(list)
-        for series in await self._series(alternative, mine, batch.coarse):
+        for series in await self._series(alternative, mine, batch.coarse, batch.foreign_jobs):
             of[self._pod(series.labels, alternative), series.labels.get("container", "")].append(series)
         changing = {pod for (pod, _), parts in of.items() if not is_settled(parts, alternative)}
         settled = [one for (pod, _), parts in of.items() if pod not in changing for one in parts]
         some = {pod: identity for pod, identity in mine.items() if pod in changing}
-        return await self._series(alternative, some, batch.fine), settled
+        return await self._series(alternative, some, batch.fine, batch.foreign_jobs), settled
 
     async def _series(
-        self, alternative: QueryAlternative, mine: Mapping[PodKey, WorkloadId], reader: RangeReader
+        self,
+        alternative: QueryAlternative,
+        mine: Mapping[PodKey, WorkloadId],
+        reader: RangeReader,
+        foreign_jobs: Collection[str],
     ) -> list[RangeSeries]:
         answer = await self._of_pods(alternative, alternative.query, mine, reader)
-        return [series for series in answer if alternative.only.items() <= series.labels.items()]
+        return [
+            series
+            for series in answer
+            if alternative.only.items() <= series.labels.items()
+            and not (
+                series.labels.get("job") in foreign_jobs
+                and series.labels.get("__name__", "").startswith("kube_pod_container_resource_")
+            )
+        ]
 
     async def _born(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,8 @@ from perfopt.sources.prometheus.identity import (
     CopyLabels,
     copy_labels,
     differing_labels,
+    foreign_jobs,
+    foreign_jobs_note,
     require_one_cluster,
     require_own_labels,
 )
@@ -239,8 +241,12 @@ class StateReader:
         samples = dict(zip(names, answers, strict=True))
         label = self._config.cluster_label
         copies = await self._copy_labels(samples, at)
+        jobs = foreign_jobs(samples, self._config.address, label)
+        samples |= {name: _without_jobs(samples[name], jobs) for name in ("requests", "limits")}
+        copies = replace(copies, foreign_jobs=jobs)
         others = bool(samples["pod_owners"] or samples["replicas"])
         foreign = require_own_labels(samples["foreign"], self._config.address, others=others)
+        foreign += foreign_jobs_note(jobs)
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
         notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
@@ -293,6 +299,10 @@ class StateReader:
     async def _series(self, query: str, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
         rendered = render(self._state[query], {"selector": selector})
         return await self._client.series(rendered, grid.start, grid.end)
+
+
+def _without_jobs(samples: Iterable[InstantSample], jobs: Collection[str]) -> list[InstantSample]:
+    return [sample for sample in samples if sample.labels.get("job") not in jobs]
 
 
 def _name_between(labels: Mapping[str, str]) -> str:

@@ -21,6 +21,8 @@ OVER_LIMIT_HEADROOM = 1.1
 # bitbrains_rnd.
 _HELD_AT_LIMIT, _HELD_IDLE = 0.99, 0.97
 _ALLOWED = {"cpu": 0.01, "memory": 0.0}  # share of samples that may lie above the request
+LATEST_VALIDITIES = 2
+"""So many of the latest validities of a history are read."""
 _BLOCKS = 14
 # Of so many on a model is not too sure of itself: out of fold, all VMs of bitbrains_rnd.
 _ENOUGH_BLOCKS = 10
@@ -105,7 +107,7 @@ def extract(history: ObservedUse) -> UseFeatures:
     limits = {"cpu": history.cpu_limit_cores, "memory": history.memory_limit_bytes}
     horizon = max(history.validity_seconds / history.step_seconds, 1.0)
     for resource, whole in series.items():
-        values = None if whole is None else whole[:, -math.ceil(2 * horizon) :]
+        values = None if whole is None else whole[:, -math.ceil(LATEST_VALIDITIES * horizon) :]
         if values is not None and np.isfinite(values).any():
             reference, found = _resource(resource, values, limits[resource], horizon)
             references[resource] = reference
