@@ -1,5 +1,6 @@
 """The saving of a proposal that moves replicas is what its simulated autoscaler realises."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -44,6 +45,15 @@ def test_the_saving_is_of_the_replicas_that_would_have_run():
     assert claim_of(proposal(min_replicas=1)).simulated_saving_percent == pytest.approx(
         100 * (1 - (5 * 8 + 2 * 2) / 70), abs=1
     )
+
+
+def test_nothing_is_saved_where_another_trigger_may_hold_the_replicas():
+    snapshot = service()
+    hidden = msgspec.structs.replace(snapshot.workload, unknown_autoscalers=("keda-hpa-lag",))
+    held = replace(snapshot, workload=hidden)
+    assert claim_of(proposal(20.0, min_replicas=1), snapshot).saving_percent is not None
+    claim = claim_of(proposal(20.0, min_replicas=1), held)
+    assert (claim.saving_percent, claim.simulated_saving_percent) == (None, 0.0)
 
 
 def test_more_replicas_cost_more():

@@ -7,6 +7,7 @@ import msgspec
 
 from perfopt.evaluation.scaling import planned_replicas, recorded_replicas
 from perfopt.metrics.snapshot import TimeGrid, WorkloadSnapshot
+from perfopt.plugin.history import unseen_triggers
 from perfopt.plugin.strategy import Proposal
 
 MIN_SAVING_PERCENT = 5.0
@@ -16,7 +17,8 @@ _WEEK, _DAY = timedelta(days=7), timedelta(days=1)
 def with_simulated_saving(proposal: Proposal, snapshot: WorkloadSnapshot, validity: timedelta) -> Proposal:
     """Returns a proposal that moves replicas with the saving that the simulated autoscaler realises.
 
-    What is claimed to be saved is no more than that, and nothing where it is under 5 %.
+    What is claimed to be saved is no more than that, and nothing where it is under 5 %, nor where other
+    metrics than those that are simulated may hold the replicas.
 
     Args:
         proposal: of any type; one that leaves replicas alone is returned as it is.
@@ -32,6 +34,8 @@ def with_simulated_saving(proposal: Proposal, snapshot: WorkloadSnapshot, validi
     if ran is None or planned is None or not ran.size:
         return proposal
     saving = 100 * (1 - float(planned.sum() / ran.sum()))
+    if unseen_triggers(snapshot.workload):
+        saving = min(saving, 0.0)
     claim = proposal.claim
     claimed = None if claim.saving_percent is None else round(min(claim.saving_percent, saving), 1)
     if claimed is not None and claimed < MIN_SAVING_PERCENT:
