@@ -46,7 +46,8 @@ _IGNORED = {
     "resourceVersion",
     "storageVersionHash", "serverAddress", "gitCommit", "goVersion", "buildDate", "eventTime",
     "reportingInstance",
-    "count", "continue", "pod-template-hash", "controller-revision-hash", "observedGeneration",
+    "count", "continue", "pod-template-hash", "controller-revision-hash",
+    "controller.kubernetes.io/hash", "observedGeneration",
 }  # fmt: skip
 
 
@@ -109,9 +110,9 @@ class Flow:
     def _wait_until(self, at: float) -> None:
         left = self.origin + at - self.cluster.clock.now()
         if left > 0:
-            self.cluster.advance(left / 2)
+            self.cluster.advance(left / 2, step=0.01)
             self._elsewhere()
-            self.cluster.advance(left / 2)
+            self.cluster.advance(left / 2, step=0.01)
 
     def _elsewhere(self) -> None:
         """Something is written all the time in a real cluster, so versions go on."""
@@ -277,7 +278,7 @@ class Flow:
         written = [list(differences(spec_part(wanted), spec_part(state))) for state in states]
         reported = [list(differences(status_part(wanted), status_part(state))) for state in states]
         none = [["there was no state"]]
-        return min(written or none, key=len) + min(reported or none, key=len)
+        return min(written or none, key=_amount) + min(reported or none, key=_amount)
 
     def _states(self, exchange: dict[str, Any], at: float) -> Iterator[Any]:
         """What a GET would have answered around its time."""
@@ -355,22 +356,26 @@ def watch_differences(lines: list[Any], answer: Response, flow: Flow, *, truncat
         yield "no watch"
         return
     ours = [event for events in flow.cluster.watched.get(id(stream), []) for event in events]  # type: ignore[attr-defined]
-    place = 0
+    taken: set[int] = set()
+    places: dict[str, int] = {}
     for line in lines:
         if line["type"] == "BOOKMARK":
             if not any(event["type"] == "BOOKMARK" for event in ours):
                 yield "no bookmark"
             continue
-        wanted = normal(line["object"])
-        matching = next((n for n in range(place, len(ours)) if _same(line["type"], wanted, ours[n])), None)
+        wanted, name = normal(line["object"]), line["object"].get("metadata", {}).get("name", "")
+        after = places.get(name, 0)  # events of one object come in order
+        free = (n for n in range(after, len(ours)) if n not in taken)
+        matching = next((n for n in free if _same(line["type"], wanted, ours[n])), None)
         if matching is None:
             nearest = [
                 list(differences(wanted, normal(e["object"]))) for e in ours if e["type"] == line["type"]
             ]
-            best = min(nearest, key=len, default=["none of its type"])
-            yield f"no {line['type']} {line['object'].get('metadata', {}).get('name')}: {best[:3]}"
+            best = min(nearest, key=_amount, default=["none of its type"])
+            yield f"no {line['type']} {name}: {best[:3]}"
             continue
-        place = matching
+        places[name] = matching
+        taken.add(matching)
     counts = [sum(each["type"] == kind for each in ours) for kind in ("ADDED", "DELETED")]
     theirs = [sum(each["type"] == kind for each in lines) for kind in ("ADDED", "DELETED")]
     if counts != theirs and not truncated:
@@ -404,6 +409,8 @@ def _learn(theirs: Any, ours: Any, pairs: dict[str, str]) -> None:
             old, new = theirs.get(name), ours.get(name)
             if not isinstance(old, str) or not isinstance(new, str) or name == "resourceVersion":
                 continue
+            if name == "name" and ("uid" not in theirs or "uid" not in ours):
+                continue  # of a part of an object, or of discovery
             if old != new and len(old) > 3:
                 pairs[old] = new
         version = theirs.get("resourceVersion"), ours.get("resourceVersion")
@@ -481,6 +488,11 @@ def differences(theirs: Any, ours: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {_short(ours)} in place of {_short(theirs)}"
 
 
+def _amount(found: list[str]) -> int:
+    """How much differs."""
+    return sum(map(len, found))
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 260 else f"{text[:130]} ... {text[-120:]}"
@@ -513,11 +525,12 @@ def replay(recording: dict[str, Any]) -> Flow:
     exchanges = recording["exchanges"]
     clock = ManualClock(start - 5)
     options = ClusterOptions(
-        delays=Delays(double=False),
+        delays=Delays(double=False, stop=0.01),
         autoscaler_seconds=5.0,
         metrics_api=False,
         compact_seconds=30.0,
-        notice_seconds=0.1,
+        notice_seconds=0.06,
+        react_seconds=0.01,
     )
     cluster = _observed(SimulatedCluster(clock, options))
     late = [given for given in recording["setup"] if _created_later(given, exchanges)]
@@ -555,26 +568,41 @@ def _two_budgets(exchanges: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def phase(recording: dict[str, Any]) -> float:
-    """Seconds since the epoch at which a recording began, from the times that its answers hold."""
+    """Seconds since the epoch at which a recording began, from the times that its answers hold.
+
+    A write at second `at` that is stamped T was made in [T, T + 1): the flow began in [T - at, T + 1 - at).
+    """
     low, high = 0.0, float("inf")
-    for exchange in recording["exchanges"]:
-        request, response, at = exchange["request"], exchange["response"], exchange["at_s"]
-        body = response.get("body")
-        if request["method"] == "POST" and response["status"] == 201 and isinstance(body, dict):
-            made = body.get("metadata", {}).get("creationTimestamp")
-            if made:
-                second = seconds(made)
-                low, high = max(low, second - at - 0.02), min(high, second + 1 - at)
-    for exchange in recording["exchanges"] if high == float("inf") else ():
-        body, at = exchange["response"].get("body"), exchange["at_s"]
-        metadata = body.get("metadata", {}) if isinstance(body, dict) else {}
-        if exchange["request"]["method"] in ("PATCH", "PUT"):
-            times = [entry["time"] for entry in metadata.get("managedFields", ()) if entry.get("time")]
-            if times:
-                low, high = max(low, seconds(max(times)) - at - 0.02), high
+    seen: dict[tuple[str, str], str] = {}
+    for exchange in sorted(recording["exchanges"], key=lambda each: each["at_s"]):
+        at = exchange["at_s"]
+        for stamp in _stamps(exchange, seen):
+            low, high = max(low, seconds(stamp) - at - 0.02), min(high, seconds(stamp) + 1 - at)
     if high == float("inf"):
-        return (low + 0.5) if low else 1_764_000_000.0
-    return (low + high) / 2
+        return 1_764_000_000.0
+    return (low + max(low, high)) / 2
+
+
+def _stamps(exchange: dict[str, Any], seen: dict[tuple[str, str], str]) -> Iterator[str]:
+    """The times that a write has put into its object."""
+    request, response = exchange["request"], exchange["response"]
+    body = response.get("body")
+    if not isinstance(body, dict) or response["status"] >= 300 or "dryRun" in request["path"]:
+        return
+    metadata = body.get("metadata", {})
+    if request["method"] == "POST" and response["status"] == 201 and "creationTimestamp" in metadata:
+        yield metadata["creationTimestamp"]
+    for entry in metadata.get("managedFields", ()):
+        if not entry.get("time") or entry["manager"] in ("kube-controller-manager", "kubelet"):
+            continue
+        writer = entry["manager"] + entry["operation"] + entry.get("subresource", "")
+        key = (metadata.get("uid", ""), writer)
+        wrote = (
+            request["method"] in ("PATCH", "PUT") and f"fieldManager={entry['manager']}" in request["path"]
+        )
+        if wrote and key in seen and seen[key] != entry["time"]:
+            yield entry["time"]
+        seen[key] = entry["time"]
 
 
 def _observed(cluster: SimulatedCluster) -> Any:

@@ -160,10 +160,12 @@ class ApiServer:
         return self._plain(request, resource, target, user)
 
     def _plain(self, request: Request, resource: Resource, target: Target, user: User) -> Response:
+        if resource.view is not None and request.method != "GET":
+            raise method_not_allowed()
         match request.method, bool(target.name):
             case "GET", True:
                 obj = self.writes.live(resource, target.namespace, target.name)
-                return Response(200, _shown(obj, request))
+                return Response(200, _shown(resource.view(obj) if resource.view else obj, request))
             case "GET", False:
                 return self._list_or_watch(request, resource, target)
             case "POST", False:

@@ -151,6 +151,9 @@ def job(obj: Json) -> None:
     }
     for name, value in filled.items():
         spec.setdefault(name, value)
+    labels = spec["template"].get("metadata", {}).get("labels")
+    if labels:
+        obj["metadata"].setdefault("labels", dict(labels))
 
 
 def generated_job(obj: Json) -> None:
@@ -160,7 +163,7 @@ def generated_job(obj: Json) -> None:
     labels = own | {f"batch.kubernetes.io/{name}": value for name, value in own.items()}
     template = spec["template"].setdefault("metadata", {})
     template["labels"] = template.get("labels", {}) | labels
-    obj["metadata"].setdefault("labels", dict(template["labels"]))
+    obj["metadata"]["labels"] = obj["metadata"].get("labels", {}) | labels
     spec.setdefault("selector", {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
 
 

@@ -1,10 +1,11 @@
 """The kinds that the server has, with their fields."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from perfopt_api.simulated.kubernetes import defaults
+from perfopt_api.simulated.kubernetes.autoscaling import first_version
 from perfopt_api.simulated.kubernetes.schema import (
     ATOMIC_LIST,
     BOOL,
@@ -48,6 +49,7 @@ class Resource:
         fill: writes defaults into an object.
         unversioned_update: whether a PUT without resourceVersion overwrites.
         custom: the version of a custom resource's definition; None for a built-in kind.
+        view: shows an object in this version, which can only be read; None is the version it is stored in.
     """
 
     group: str
@@ -64,6 +66,7 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     custom: Json | None = None
+    view: Callable[[Json], Json] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -235,7 +238,7 @@ CONTROLLER_REVISION = Resource(
     "v1",
     "controllerrevisions",
     "ControllerRevision",
-    kind_schema("ControllerRevision", data=FREE, revision=LONG),
+    kind_schema("ControllerRevision", data=MapOf(FREE, atomic=True), revision=LONG),
     skeleton={"revision": 0},
 )
 _JOB_SPEC = struct(
@@ -277,7 +280,11 @@ JOB = Resource(
             terminating=INT,
             ready=INT,
             completedIndexes=STRING,
-            uncountedTerminatedPods=FREE,
+            uncountedTerminatedPods=struct(
+                "UncountedTerminatedPods",
+                succeeded=ListOf(STRING, values=True),
+                failed=ListOf(STRING, values=True),
+            ),
         ),
         always=("spec", "status"),
     ),
@@ -526,6 +533,7 @@ AUTOSCALER = Resource(
     short_names=("hpa",),
     categories=("all",),
 )
+AUTOSCALER_V1 = replace(AUTOSCALER, version="v1", view=first_version)
 DISRUPTION_BUDGET = Resource(
     "policy",
     "v1",
@@ -642,6 +650,7 @@ BUILT_IN = (
     RESOURCE_QUOTA,
     LIMIT_RANGE,
     AUTOSCALER,
+    AUTOSCALER_V1,
     DISRUPTION_BUDGET,
     LEASE,
     ROLE,

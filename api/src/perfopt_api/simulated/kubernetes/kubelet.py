@@ -96,8 +96,9 @@ class Kubelet:
 
     def _stop(self, pod: Json) -> float | None:
         metadata = pod["metadata"]
-        asked = seconds(metadata["deletionTimestamp"]) - metadata.get("deletionGracePeriodSeconds", 0)
-        if self._hub.now < asked + self.delays.stop:
+        if metadata.get("deletionGracePeriodSeconds"):
+            ended = metadata | {"deletionGracePeriodSeconds": 0, "deletionTimestamp": self._hub.stamp()}
+            self._hub.store.put(POD.key, pod | {"metadata": ended})
             return self.delays.stop
         self._due.pop(metadata["uid"], None)
         self._hub.store.remove(POD.key, metadata["namespace"], metadata["name"])

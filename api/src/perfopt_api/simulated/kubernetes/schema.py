@@ -169,6 +169,14 @@ CONTAINER = Struct(
     always=("resources",),
 )
 CONTAINERS = ListOf(CONTAINER, keys=("name",), merge_key="name")
+_NODE_AFFINITY: dict[str, Type] = {
+    "requiredDuringSchedulingIgnoredDuringExecution": MapOf(FREE, atomic=True),
+    "preferredDuringSchedulingIgnoredDuringExecution": ATOMIC_LIST,
+}
+AFFINITY = Struct(
+    {"nodeAffinity": Struct(_NODE_AFFINITY, "NodeAffinity"), "podAffinity": FREE, "podAntiAffinity": FREE},
+    "Affinity",
+)
 POD_SPEC = Struct(
     {
         "volumes": ListOf(FREE, keys=("name",), merge_key="name"),
@@ -192,7 +200,7 @@ POD_SPEC = Struct(
         "imagePullSecrets": ListOf(FREE, keys=("name",), merge_key="name"),
         "hostname": STRING,
         "subdomain": STRING,
-        "affinity": FREE,
+        "affinity": AFFINITY,
         "schedulerName": STRING,
         "tolerations": ATOMIC_LIST,
         "hostAliases": ListOf(FREE, keys=("ip",), merge_key="ip"),

@@ -53,6 +53,7 @@ _CUSTOM_PATCHES = (
     "application/merge-patch+json",
     "application/apply-patch+yaml",
 )
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _KEPT_METADATA = (
     "name",
     "namespace",
@@ -168,7 +169,7 @@ class Writes:
         if resource.kind == "Namespace":
             obj["status"] = {"phase": "Active"}
         if resource.kind == "DaemonSet":
-            obj["metadata"].setdefault("annotations", {})["deprecated.daemonset.template.generation"] = "1"
+            obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = "1"
 
     def _admit(self, obj: Json) -> None:
         """What admission and generation write into a new object."""
@@ -330,6 +331,8 @@ class Writes:
         metadata = new["metadata"]
         if new == old:
             return old
+        if resource.kind == "DaemonSet" and old["spec"].get("template") != new["spec"].get("template"):
+            _count_template(new)
         if dry_run:
             return new
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and resource.kind != "Pod":
@@ -372,15 +375,6 @@ class Writes:
         moved = before != after
         if resource.generation == "spec+annotations":
             moved = moved or old["metadata"].get("annotations") != new["metadata"].get("annotations")
-        if (
-            resource.kind == "DaemonSet"
-            and before.get("spec", {}).get("template") != after["spec"]["template"]
-        ):
-            annotations = new["metadata"].setdefault("annotations", {})
-            known = int(annotations.get("deprecated.daemonset.template.generation", "1"))
-            new["metadata"]["annotations"] = annotations | {
-                "deprecated.daemonset.template.generation": str(known + 1)
-            }
         if moved:
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
@@ -525,6 +519,13 @@ class Writes:
         if finalizers:
             metadata["finalizers"] = list(dict.fromkeys(finalizers))
         return self.store.put(resource.key, old | {"metadata": metadata})
+
+
+def _count_template(daemon_set: Json) -> None:
+    """Raises the number of a DaemonSet's template; the mark belongs to who had it."""
+    annotations = daemon_set["metadata"].get("annotations", {})
+    raised = {_TEMPLATE_GENERATION: str(int(annotations.get(_TEMPLATE_GENERATION, "1")) + 1)}
+    daemon_set["metadata"] = daemon_set["metadata"] | {"annotations": annotations | raised}
 
 
 def _check_delete(resource: Resource, old: Json, choices: Json) -> None:

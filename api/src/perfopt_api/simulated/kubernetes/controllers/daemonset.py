@@ -12,12 +12,34 @@ from perfopt_api.simulated.kubernetes.controllers.base import (
     pod_from,
 )
 from perfopt_api.simulated.kubernetes.controllers.deployment import share
+from perfopt_api.simulated.kubernetes.controllers.scheduler import node_of
 from perfopt_api.simulated.kubernetes.kinds import DAEMON_SET, NODE, POD
 from perfopt_api.simulated.kubernetes.status import Json, StatusError
 from perfopt_api.simulated.kubernetes.storage import Change
 
 _RETRY_SECONDS = 5.0
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
+_TOLERATIONS = [
+    {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect}
+    for name, effect in (
+        ("not-ready", "NoExecute"),
+        ("unreachable", "NoExecute"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+    )
+]
+
+
+def _only(node: str) -> Json:
+    """The affinity of a pod to one node."""
+    field = {"key": "metadata.name", "operator": "In", "values": [node]}
+    terms = [{"matchFields": [field]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"nodeAffinity": required}
 
 
 class DaemonSetController:
@@ -50,13 +72,13 @@ class DaemonSetController:
 
     def _place(self, owner: Json, revision: str) -> None:
         nodes = [node["metadata"]["name"] for node in self._hub.store.all(NODE.key)]
-        pods = {pod["spec"].get("nodeName", ""): pod for pod in self._hub.owned(owner, POD)}
+        pods = {node_of(pod): pod for pod in self._hub.owned(owner, POD)}
         generation = owner["metadata"].get("annotations", {}).get(_TEMPLATE_GENERATION, "1")
         labels = {revisions.LABEL: revision, "pod-template-generation": generation}
         for node in nodes:
             if node not in pods:
                 pod = pod_from(owner["spec"]["template"], owner, labels=labels)
-                pod["spec"]["nodeName"] = node
+                pod["spec"] |= {"affinity": _only(node), "tolerations": _TOLERATIONS}
                 self._hub.create(POD, pod)
         self._replace(owner, [pod for node, pod in pods.items() if node in nodes], len(nodes), revision)
 

@@ -7,6 +7,7 @@ from perfopt_api.simulated.kubernetes.kinds import CONTROLLER_REVISION
 from perfopt_api.simulated.kubernetes.status import Json
 
 LABEL = "controller-revision-hash"
+_HASH = "controller.kubernetes.io/hash"
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
@@ -22,6 +23,7 @@ def current(hub: Hub, owner: Json) -> Json:
                 hub.write(CONTROLLER_REVISION, revision | {"revision": last + 1})
             return revision
     suffix, metadata = template_hash(template), owner["metadata"]
+    label = LABEL if owner["kind"] == "DaemonSet" else _HASH
     annotation = metadata.get("annotations", {}).get(_TEMPLATE_GENERATION)
     return hub.create(
         CONTROLLER_REVISION,
@@ -31,7 +33,7 @@ def current(hub: Hub, owner: Json) -> Json:
             "metadata": {
                 "name": f"{metadata['name']}-{suffix}",
                 "namespace": metadata["namespace"],
-                "labels": template["metadata"].get("labels", {}) | {LABEL: suffix},
+                "labels": template["metadata"].get("labels", {}) | {label: suffix},
                 "ownerReferences": [owner_reference(owner)],
                 **({"annotations": {_TEMPLATE_GENERATION: annotation}} if annotation else {}),
             },

@@ -35,7 +35,7 @@ class Scheduler:
                 pod, "False", "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"
             )
             return None
-        node = pod["spec"].get("nodeName") or self._fitting(pod)
+        node = node_of(pod) or self._fitting(pod)
         if node is None:
             nodes = len(self._hub.store.all(NODE.key))
             text = f"0/{nodes} nodes are available: {nodes} Insufficient cpu or memory."
@@ -68,6 +68,15 @@ class Scheduler:
         if known.get("status") == status and known.get("reason", "") == reason:
             return
         self._hub.store.put(POD.key, pod | {"status": pod["status"] | {"conditions": [made | told]}})
+
+
+def node_of(pod: Json) -> str:
+    """The node that a pod is on, or is for; "" where the scheduler chooses."""
+    required = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    terms = required.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", ())
+    fields = [field for term in terms for field in term.get("matchFields", ())]
+    chosen = next((field["values"][0] for field in fields if field["key"] == "metadata.name"), "")
+    return str(pod["spec"].get("nodeName") or chosen)
 
 
 def _scheduled(pod: Json) -> bool:

@@ -75,6 +75,7 @@ class StatefulSetController:
             "apps.kubernetes.io/pod-index": str(ordinal),
         }
         pod = pod_from(template or owner["spec"]["template"], owner, name, labels)
+        pod["metadata"]["generateName"] = f"{owner['metadata']['name']}-"
         pod["spec"]["hostname"] = name
         if owner["spec"].get("serviceName"):
             pod["spec"]["subdomain"] = owner["spec"]["serviceName"]

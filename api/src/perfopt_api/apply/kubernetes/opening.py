@@ -1,0 +1,32 @@
+"""Opens the cluster that changes are made in, from the configuration."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from perfopt.config import Config
+from perfopt.config.kubernetes import KubernetesConfig
+from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
+from perfopt_api.policy.settings import policy_settings
+
+
+def kubernetes_of(config: Config) -> KubernetesConfig:
+    """How the policy's cluster is reached: as its metric source says, else by the service account."""
+    name = policy_settings(config).cluster or config.default_source
+    if name is None and len(config.sources) == 1:
+        (name,) = config.sources
+    source = config.sources.get(name or "")
+    return getattr(source, "kubernetes", None) or KubernetesConfig()
+
+
+@contextlib.asynccontextmanager
+async def open_kubernetes(config: Config) -> AsyncIterator[KubernetesCluster]:
+    """Gives the cluster while the context is open.
+
+    Raises:
+        InvalidInputError: there is neither a service account nor a kubeconfig.
+    """
+    cluster = KubernetesCluster(kubernetes_of(config))
+    try:
+        yield cluster
+    finally:
+        cluster.close()
