@@ -100,16 +100,19 @@ def prometheus_server(exposition: Exposition, directory: Path, *flags: str) -> I
 
 
 @contextmanager
-def running_prometheus(data: Path, directory: Path, *flags: str) -> Iterator[tuple[str, int]]:
+def running_prometheus(
+    data: Path, directory: Path, *flags: str, scrape: str = "global: {}\n"
+) -> Iterator[tuple[str, int]]:
     """Starts a Prometheus on blocks and gives its URL and process id; stops it at the end.
 
     Args:
         data: a data directory, as backfill() makes it.
         directory: for its configuration.
         flags: further command-line flags.
+        scrape: the configuration.
     """
     config = directory / "prometheus.yml"
-    config.write_text("global: {}\n", encoding="utf-8")
+    config.write_text(scrape, encoding="utf-8")
     process = subprocess.Popen(
         [
             "prometheus",

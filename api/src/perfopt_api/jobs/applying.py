@@ -7,10 +7,9 @@ from datetime import datetime
 from nats.aio.msg import Msg
 
 from perfopt.config import Config
-from perfopt_api.apply import executor
 from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.context import ApplyTools
-from perfopt_api.apply.executor import can_apply
+from perfopt_api.apply.executor import can_apply, open_cluster
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.policyclock import PolicyTime
@@ -129,7 +128,6 @@ async def open_applying(config: Config, source: OpenSource) -> AsyncIterator[App
     if not can_apply(config):
         yield None
         return
-    assert executor.OPENER is not None, "can_apply says so"
     settings = policy_settings(config)
     verifier = SourceVerifier(
         await source(settings.cluster),
@@ -137,5 +135,5 @@ async def open_applying(config: Config, source: OpenSource) -> AsyncIterator[App
         canary_minutes=settings.observe_minutes,
         after_minutes=settings.verify_minutes,
     )
-    async with executor.OPENER(config) as cluster:
+    async with open_cluster(config) as cluster:
         yield Applying(cluster, verifier, settings)

@@ -1,6 +1,6 @@
 from perfopt.config.loading import load_config
 from perfopt_api.apply.cluster import WorkloadTarget
-from perfopt_api.apply.kubernetes.opening import kubernetes_of, open_kubernetes
+from perfopt_api.apply.executor import can_apply, kubernetes_of, open_cluster
 
 
 async def test_cluster_is_that_of_the_metric_source(shop, tmp_path):
@@ -11,11 +11,13 @@ async def test_cluster_is_that_of_the_metric_source(shop, tmp_path):
     config = load_config(file, {})
     assert kubernetes_of(config).kubeconfig == str(kubeconfig)
     target = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
-    async with open_kubernetes(config) as cluster:
+    async with open_cluster(config) as cluster:
         assert (await cluster.read(target)).fields["replicas"] == 2
 
 
 def test_without_one_the_service_account_is_used(tmp_path):
     file = tmp_path / "perfopt.yaml"
     file.write_text("{}\n")
-    assert kubernetes_of(load_config(file, {})).kubeconfig is None
+    config = load_config(file, {})
+    assert kubernetes_of(config).kubeconfig is None
+    assert not can_apply(config)
