@@ -204,7 +204,7 @@ class MemoryCluster:
             resize=ResizeState(state=pending if waits else "none"),
         )
 
-    async def preflight(self, change):
+    async def preflight(self, change, *, force=False):
         """See Cluster.preflight."""
         self._fault("preflight")
         self._of(change.target)

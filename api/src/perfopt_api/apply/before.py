@@ -26,7 +26,7 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
     problem = _expired(context) or _moved(view, order) or _owned(view, order)
     if problem is not None:
         return fail(state, problem, now)
-    findings = await tools.cluster.preflight(context.change)
+    findings = await tools.cluster.preflight(context.change, force=context.order.force)
     blocking = [finding for finding in findings if finding.blocking]
     if blocking:
         message = " ".join(finding.message for finding in blocking)
@@ -127,7 +127,11 @@ async def dry_run(tools: ApplyTools, context: StepContext) -> Progress:
     if moved or view.uid != state.snapshot.uid:
         message = f"The workload was changed meanwhile: {', '.join(moved) or 'it was replaced'}."
         return fail(state, JobError(code="state_moved", message=message, remedy="Analyse again."), now)
-    refused = [finding for finding in await tools.cluster.preflight(context.change) if finding.blocking]
+    refused = [
+        finding
+        for finding in await tools.cluster.preflight(context.change, force=context.order.force)
+        if finding.blocking
+    ]
     if refused:
         return fail(state, JobError(code=refused[0].code, message=refused[0].message), now)
     commands = tools.cluster.commands(context.change)

@@ -390,10 +390,11 @@ class Cluster(Protocol):
     async def read(self, target: WorkloadTarget) -> WorkloadView:
         """Reads the workload, what owns it, and its pods, past any cache."""
 
-    async def preflight(self, change: WorkloadChange) -> Sequence[Finding]:
+    async def preflight(self, change: WorkloadChange, *, force: bool = False) -> Sequence[Finding]:
         """Looks for what stands against a change, with a server-side dry run; changes nothing.
 
-        Increases that do not fit, or for which nodes cannot be read, are blocking; decreases are not.
+        With `force`, fields of other managers and GitOps are for the record. Increases that do not fit, or
+        for which nodes cannot be read, are blocking; decreases are not.
         """
 
     async def snapshot(self, change: WorkloadChange) -> Snapshot:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ def world(tmp_path: Path) -> Iterator[World]:
         cluster = KubernetesCluster(config, service_namespace="perfopt")
         yield World(server, cluster)
         cluster.close()
+
+
+@pytest.fixture
+def service_account() -> Callable[[SimulatedCluster], str]:
+    """Makes the service account in a cluster, and a token for it."""
+    return _service_account
 
 
 def _service_account(cluster: SimulatedCluster) -> str:

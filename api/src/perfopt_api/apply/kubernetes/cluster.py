@@ -167,12 +167,12 @@ class KubernetesCluster:
 
     # -- writing --------------------------------------------------------------------------------------------
 
-    async def preflight(self, change: WorkloadChange) -> Sequence[Finding]:
+    async def preflight(self, change: WorkloadChange, *, force: bool = False) -> Sequence[Finding]:
         """Looks for what stands against a change, with a server-side dry run; changes nothing."""
         with refusals():
             kind = await self.kind(change.target)
             found = await self.surroundings(change.target)
-            return await Preflight(self, kind, found, change).findings()
+            return await Preflight(self, kind, found, change, force=force).findings()
 
     async def snapshot(self, change: WorkloadChange) -> Snapshot:
         """Records what the change would overwrite."""

@@ -30,8 +30,15 @@ class Preflight:
     """One look before one change."""
 
     def __init__(
-        self, cluster: "KubernetesCluster", kind: WorkloadKind, found: Surroundings, change: WorkloadChange
+        self,
+        cluster: "KubernetesCluster",
+        kind: WorkloadKind,
+        found: Surroundings,
+        change: WorkloadChange,
+        *,
+        force: bool = False,
     ) -> None:
+        self._force = force
         self._cluster, self._kind, self._found, self._change = cluster, kind, found, change
         self._transient = change.durability == "transient"
 
@@ -55,10 +62,10 @@ class Preflight:
             if owner is None:
                 continue
             text = f"{what} {owner} keeps this workload as its repository says"
-            blocks = bool(fields)
+            blocks = bool(fields) and not self._force
             yield Finding(
                 code=code,
-                message=f"{text} and would undo a direct change." if blocks else f"{text}.",
+                message=f"{text} and would undo a direct change." if fields else f"{text}.",
                 blocking=blocks,
                 remedy=_OUT if blocks else None,
             )
@@ -182,7 +189,7 @@ class Preflight:
 
         found = []
         try:
-            await self._cluster.write(self._kind, self._found, self._change, force=False, dry_run=True)
+            await self._cluster.write(self._kind, self._found, self._change, force=self._force, dry_run=True)
         except (ApiError, FieldConflictError, ChangeRefusedError) as error:
             found.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
         if self._transient and self._change.containers and self._found.pods:

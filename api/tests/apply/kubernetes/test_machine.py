@@ -1,0 +1,79 @@
+"""The state machine on a Kubernetes API: simulated time, real requests, the generated role."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from apply_driver import ApplyRun, ScriptedVerifier, change_of, order_of
+from simulated_objects import DEPLOYMENTS, deployment
+
+from perfopt.config.kubernetes import KubernetesConfig
+from perfopt.domain.enums import OptimizationStatus
+from perfopt_api.apply.cluster import WorkloadTarget
+from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
+from perfopt_api.simulated.kubernetes.clock import ManualClock
+from perfopt_api.simulated.kubernetes.cluster import ClusterOptions, SimulatedCluster
+from perfopt_api.simulated.kubernetes.server import SimulatedServer
+
+TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
+OLD, NEW = "100m", "60m"
+
+
+class SteppedCluster(KubernetesCluster):
+    """A Kubernetes API whose time the driver moves."""
+
+    def __init__(self, config, server):
+        super().__init__(config)
+        self._server = server
+
+    @property
+    def now(self):
+        return datetime.fromtimestamp(self._server.cluster.clock.now(), UTC)
+
+    def advance(self, seconds):
+        self._server.run(lambda cluster: cluster.advance(seconds, step=max(0.2, seconds / 50)))
+
+
+@pytest.fixture
+def cluster(tmp_path, service_account):
+    options = ClusterOptions(metrics_api=False)
+    with SimulatedServer(SimulatedCluster(ManualClock(time.time() - 3600), options)) as server:
+        path = server.kubeconfig(tmp_path / "kubeconfig", server.run(service_account))
+        server.run(lambda simulated: simulated.create(DEPLOYMENTS, deployment(replicas=4)))
+        stepped = SteppedCluster(KubernetesConfig(kubeconfig=str(path)), server)
+        stepped.advance(1200)
+        yield stepped
+        stepped.close()
+
+
+def smaller(**fields):
+    return order_of(change_of(TARGET, cpu_request=NEW, memory_request="120Mi"), force=True, **fields)
+
+
+async def requests(cluster):
+    view = await cluster.read(TARGET)
+    return view.fields["containers.app.cpu_request"], {pod.actuated["app"].cpu_request for pod in view.pods}
+
+
+async def test_good_change_goes_through_a_canary_to_all_pods(cluster):
+    run = ApplyRun(cluster, smaller())
+    assert await run.finish() is OptimizationStatus.APPLIED, run.now_at.failure
+    cluster.advance(60)
+    assert await requests(cluster) == (NEW, {NEW})
+
+
+async def test_harmful_canary_goes_back_and_the_template_was_never_touched(cluster):
+    run = ApplyRun(cluster, smaller(), ScriptedVerifier(verdict="failed"))
+    assert await run.finish() is OptimizationStatus.ROLLED_BACK, run.now_at.failure
+    cluster.advance(60)
+    assert await requests(cluster) == (OLD, {OLD})
+    assert (await cluster.read(TARGET)).generation == 1
+
+
+async def test_harm_after_the_rollout_restores_template_and_owner(cluster):
+    run = ApplyRun(cluster, smaller(mode="direct"), ScriptedVerifier(verdict="failed"))
+    assert await run.finish() is OptimizationStatus.ROLLED_BACK, run.now_at.failure
+    cluster.advance(60)
+    assert await requests(cluster) == (OLD, {OLD})
+    owners = (await cluster.read(TARGET)).field_managers["containers.app.cpu_request"]
+    assert owners == ("kubectl",)
