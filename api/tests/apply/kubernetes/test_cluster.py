@@ -14,6 +14,7 @@ from perfopt_api.apply.cluster import (
     WorkloadGoneError,
     WorkloadTarget,
 )
+from perfopt_api.apply.kubernetes.cluster import own_namespace
 from perfopt_api.simulated.kubernetes.faults import Fault
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
@@ -309,3 +310,10 @@ async def test_commands_do_the_same_by_hand(shop):
     assert '"cpu":"50m"' in line
     (resize,) = shop.cluster.commands(change(), pod="checkout-1")
     assert "kubectl patch pod checkout-1 --subresource resize" in resize
+
+
+def test_own_namespace_is_that_of_the_service_account(tmp_path):
+    file = tmp_path / "namespace"
+    file.write_text("optimisation\n")
+    assert own_namespace(file) == "optimisation"
+    assert own_namespace(tmp_path / "none") == "perfopt"

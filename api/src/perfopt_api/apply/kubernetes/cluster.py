@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from perfopt.config.kubernetes import KubernetesConfig
@@ -34,7 +34,7 @@ from perfopt_api.apply.kubernetes.watch import changed
 
 _NEVER_FITS = ("enough allocatable resources", "exceeded quota", "per Container is")
 _ATTEMPTS = 3
-_SERVICE_NAMESPACE = "PERFOPT_NAMESPACE"
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class KubernetesCluster:
@@ -43,12 +43,12 @@ class KubernetesCluster:
     Args:
         config: how the API is reached.
         service_namespace: of the service itself, where the ConfigMap that freezes is looked for; None is that
-            of the environment variable PERFOPT_NAMESPACE, else `perfopt`.
+            of the pod's service account, else `perfopt`.
     """
 
     def __init__(self, config: KubernetesConfig, *, service_namespace: str | None = None) -> None:
         self.requests = KubernetesRequests(config)
-        self._own_namespace = service_namespace or os.environ.get(_SERVICE_NAMESPACE, "perfopt")
+        self._own_namespace = service_namespace or own_namespace()
         self._kinds = {(kind.api_version, kind.kind): kind for kind in access.KINDS}
 
     def close(self) -> None:
@@ -416,6 +416,14 @@ def refuse_foreign(owners: Mapping[str, Sequence[str]], fields: Mapping[str, Any
 def value_of(obj: Json, path: str) -> Any:
     """The value of a flat path of a workload."""
     return fields_of(obj).get(path)
+
+
+def own_namespace(file: Path = _OWN_NAMESPACE) -> str:
+    """The namespace that the service runs in; `perfopt` outside of a cluster."""
+    try:
+        return file.read_text(encoding="utf-8").strip() or "perfopt"
+    except OSError:
+        return "perfopt"
 
 
 # -- selectors --------------------------------------------------------------------------------------------
