@@ -51,6 +51,7 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
         cpu_core_hour: price of one requested core for one hour.
         memory_gib_hour: price of one requested GiB for one hour.
         node_types: what can be rented, by which node types and spot shares are compared.
+        hours_month: for which a month is priced; fewer for a job, which reserves nothing between its runs.
     """
 
     name: str
@@ -58,6 +59,7 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
     cpu_core_hour: float
     memory_gib_hour: float
     node_types: tuple[NodeType, ...] = ()
+    hours_month: float = HOURS_PER_MONTH
 
     def node_type(self, name: str | None) -> NodeType | None:
         """Returns the node type of that name, or None."""
@@ -68,7 +70,7 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
         return cpu_cores * self.cpu_core_hour + memory_bytes / GIB * self.memory_gib_hour
 
     def monthly_cost(self, state: WorkloadState) -> float | None:
-        """Returns Σ replicas × (cpu_request × price + memory_request × price) over 730 h.
+        """Returns Σ replicas × (cpu_request × price + memory_request × price) over `hours_month`.
 
         Times `placement`, where the state names a node type that the book knows. A schedule counts by the
         hours it runs so many replicas, unless an autoscaler decides. None where requests are unknown.
@@ -78,7 +80,7 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
         if cpu is None or memory is None:
             return None
         hourly = self.hourly_cost(cpu, memory) * self.placement(state)
-        return _mean_replicas(state) * hourly * HOURS_PER_MONTH
+        return _mean_replicas(state) * hourly * self.hours_month
 
     def placement(self, state: WorkloadState) -> float:
         """Returns how the node type and the spot share that a state names change what its pods cost.

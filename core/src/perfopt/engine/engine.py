@@ -19,6 +19,7 @@ from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_k
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.child import ChildProcess
 from perfopt.engine.configure import configure
+from perfopt.engine.hours import book_of_hours
 from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
@@ -236,6 +237,7 @@ class Engine:
         """
         workload = snapshot.workload
         book = self._config.book_for(workload.price_book, snapshot.price_book)
+        priced = book_of_hours(book, snapshot)
         exchange = workload.exchange
         exchanges = (*self.rules_for(workload).exchanges, *(() if exchange is None else (exchange,)))
         sessions, unknown = sessions_of(
@@ -243,7 +245,7 @@ class Engine:
         )
         penalties = self._config.engine.penalties
         context = AnalysisContext(
-            snapshot, validity, book, sessions=sessions, under_provisioning_penalties=penalties
+            snapshot, validity, priced, sessions=sessions, under_provisioning_penalties=penalties
         )
         warnings = [*snapshot_warnings(snapshot), *self.settings.warnings]
         warnings += [*config_warnings(self._config, workload, book), *self._rules.warnings_for(workload)]

@@ -2,6 +2,7 @@
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.recommendation import ExpectedImprovement, Reason
+from perfopt.engine.hours import hours_reason
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Claim
 
@@ -22,7 +23,7 @@ def expected_improvement(
         recommended: monthly cost of the recommended state; None is unknown.
         probability: the confidence.
     """
-    reasons: list[Reason] = []
+    reasons: list[Reason] = [*hours_reason(snapshot)]
     cost = None
     if current is None or recommended is None:
         text = (
