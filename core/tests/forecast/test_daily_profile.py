@@ -63,6 +63,12 @@ def test_one_quiet_week_neither_flattens_the_forecast_nor_widens_it(weeks, quiet
     assert made.quantiles == pytest.approx(np.tile(coming, (len(LEVELS), 1)), rel=1e-3)
 
 
+def test_growth_of_the_latest_days_hides_no_day_before_them():
+    history = np.tile(week([8] * 7), 2)
+    history[-2 * PER_DAY :] *= 3
+    assert ask(history).recent_exceedance > 0.3
+
+
 def test_what_is_quiet_for_longer_than_a_week_is_how_it_is_now():
     made = ask(np.r_[np.tile(WEEKDAYS_ONLY, 3), np.tile(WEEKDAYS_ONLY, 2) / 4])
     assert made.expected.max() < 0.5 * WEEKDAYS_ONLY.max()

@@ -173,7 +173,8 @@ def _weekday(grid: TimeGrid) -> Ints:
 def _quiet_exceptions(table: Array) -> Bools:
     """Returns which days are exceptions: quiet for their weekday, and part of a week of such days at most.
 
-    Usual is the upper median of the peaks seven days apart: of two, the larger, as nothing says which stays.
+    Usual is the upper median of the peaks seven days apart: of two, the larger, as nothing says which stays;
+    and the median of the days that are not quiet by that.
 
     Args:
         table: values, shape (days, steps of a day), NaN where missing.
@@ -185,6 +186,8 @@ def _quiet_exceptions(table: Array) -> Bools:
         known = np.sort(alike[np.isfinite(alike)])
         if known.size > 1:
             quiet[weekday::7] = alike < QUIET_PEAK * known[known.size // 2]
+    if quiet.any():  # a few days of growth make none of the days before them quiet
+        quiet &= peaks < QUIET_PEAK * np.nanmedian(peaks[~quiet])
     for begin, end in _runs(quiet):
         if end - begin > MAX_QUIET_DAYS:
             quiet[begin:end] = False
