@@ -1,0 +1,280 @@
+"""Commands that change a cluster through the service, and look at what changes."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perfopt.cli.options import format_option
+from perfopt.errors import ConflictError, InvalidInputError
+from perfopt_api.client import DEFAULT_SERVER, ServiceClient
+
+_SEPARATOR = "  "
+
+
+def service_options[F: Callable[..., Any]](command: F) -> F:
+    """Adds the options that say which service is asked, and as whom."""
+    command = click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="PERFOPT_TOKEN_FILE",
+        help="File that holds the token; default: the variable PERFOPT_TOKEN.",
+    )(command)
+    return click.option(
+        "--server",
+        envvar="PERFOPT_SERVER",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        help="Address of the service; also PERFOPT_SERVER.",
+    )(command)
+
+
+def reason_option[F: Callable[..., Any]](command: F) -> F:
+    """Adds the option `--reason`."""
+    return click.option("--reason", help="Why, for the audit.")(command)
+
+
+@click.command("apply")
+@click.argument("recommendation_id")
+@click.option(
+    "--mode",
+    type=click.Choice(("canary", "direct", "dry_run", "export")),
+    default="canary",
+    show_default=True,
+    help="canary and direct change the cluster; dry_run shows the changes; export writes manifests.",
+)
+@click.option("--verify-for", help="How long to watch the workload afterwards, such as 24h.")
+@click.option("--force", is_flag=True, help="Also where the recommendation is superseded or expired.")
+@click.option("--wait", is_flag=True, help="Follow the job to its end; status 1 unless it was applied.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --mode export: directory for the manifests; default: standard output.",
+)
+@reason_option
+@service_options
+def apply(
+    recommendation_id: str,
+    mode: str,
+    verify_for: str | None,
+    force: bool,
+    wait: bool,
+    output: Path | None,
+    reason: str | None,
+    server: str,
+    token_file: Path | None,
+) -> None:
+    """Apply a recommendation: canary, verification, rollback."""
+    if output is not None and mode != "export":
+        raise click.UsageError("--output goes with --mode export.")
+    if wait and mode not in ("canary", "direct"):
+        raise click.UsageError("--wait goes with --mode canary or direct.")
+    with _client(server, token_file) as client:
+        job = client.post(
+            f"/recommendations/{recommendation_id}/apply",
+            mode=mode,
+            verify_for=verify_for,
+            force=force or None,
+            reason=reason,
+        )
+        if mode in ("dry_run", "export"):
+            _show_artifacts(job, output)
+            return
+        click.echo(_job_line(job))
+        if wait:
+            _follow(client, job["job_id"])
+            _require_applied(client.get(f"/jobs/{job['job_id']}"))
+
+
+@click.command("rollback")
+@click.argument("job_id")
+@reason_option
+@service_options
+def rollback(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Take back what a job applied, or is applying."""
+    with _client(server, token_file) as client:
+        click.echo(_job_line(client.post(f"/jobs/{job_id}/rollback", reason=reason)))
+
+
+@click.command("cancel")
+@click.argument("job_id")
+@reason_option
+@service_options
+def cancel(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Stop a job that applies something."""
+    with _client(server, token_file) as client:
+        click.echo(_job_line(client.post(f"/jobs/{job_id}/cancel", reason=reason)))
+
+
+@click.command("approve")
+@click.argument("job_id")
+@reason_option
+@service_options
+def approve(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Approve a job that waits for it, as another than who asked."""
+    with _client(server, token_file) as client:
+        click.echo(_job_line(client.post(f"/jobs/{job_id}/approve", reason=reason)))
+
+
+@click.command("freeze")
+@click.argument("scope", default="*")
+@reason_option
+@service_options
+def freeze(scope: str, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Hold back new changes; rollbacks go on.
+
+    SCOPE is `*` (everything), `[cluster/]namespace`, or `[cluster/]namespace/kind/name`.
+    """
+    with _client(server, token_file) as client:
+        frozen = client.post("/policy/freeze", scope=scope, reason=reason)
+        click.echo(f"Frozen: {frozen['scope']} ({frozen['reason']})")
+
+
+@click.command("unfreeze")
+@click.argument("scope", default="*")
+@reason_option
+@service_options
+def unfreeze(scope: str, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Let changes begin again within a SCOPE."""
+    with _client(server, token_file) as client:
+        left = client.post("/policy/unfreeze", scope=scope, reason=reason)
+        click.echo(f"Still frozen: {', '.join(one['scope'] for one in left) or 'nothing'}")
+
+
+@click.command("restore")
+@click.argument("scope")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
+@service_options
+def restore(scope: str, yes: bool, reason: str | None, server: str, token_file: Path | None) -> None:
+    """Take back every change within a SCOPE.
+
+    SCOPE is `*` (everything), `[cluster/]namespace`, or `[cluster/]namespace/kind/name`.
+    """
+    if not yes:
+        click.confirm(f"Take back every change in {scope}?", abort=True)
+    with _client(server, token_file) as client:
+        jobs = client.post("/policy/restore", scope=scope, reason=reason)["job_ids"]
+        click.echo("\n".join(jobs) if jobs else f"Nothing is applied in {scope}.")
+
+
+@click.command("jobs")
+@click.option("--service", "service_name", help="Only of this service.")
+@click.option("--status", help="Only of this status, such as APPLYING.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Jobs at most.")
+@format_option("table", "json")
+@service_options
+def jobs(
+    service_name: str | None, status: str | None, limit: int, form: str, server: str, token_file: Path | None
+) -> None:
+    """List jobs, newest first."""
+    from perfopt.cli.output.render import table, to_json
+
+    with _client(server, token_file) as client:
+        found = client.get("/jobs", service_name=service_name, status=status, limit=limit)
+    if form == "json":
+        click.echo(to_json(found), nl=False)
+        return
+    rows = [
+        (
+            job["job_id"],
+            job["status"],
+            job["service_name"],
+            "apply" if job.get("parent_job_id") else "analysis",
+            str(job.get("created_at") or "")[:19],
+            (job.get("error") or {}).get("message", ""),
+        )
+        for job in found
+    ]
+    click.echo(table(("JOB", "STATUS", "SERVICE", "KIND", "CREATED", "ERROR"), rows), nl=False)
+
+
+@click.command("watch")
+@click.argument("job_id")
+@click.option("--commands", is_flag=True, help="Show the kubectl commands that do the same by hand.")
+@format_option("table", "ndjson")
+@service_options
+def watch(job_id: str, commands: bool, form: str, server: str, token_file: Path | None) -> None:
+    """Follow what a job does to the cluster, to its end."""
+    with _client(server, token_file) as client:
+        _follow(client, job_id, commands=commands, as_json=form == "ndjson")
+        job = client.get(f"/jobs/{job_id}")
+    if form == "table":
+        click.echo(_job_line(job))
+
+
+def _client(server: str, token_file: Path | None) -> ServiceClient:
+    return ServiceClient(server, _token(token_file))
+
+
+def _token(path: Path | None) -> str | None:
+    import os
+
+    if path is None:
+        return os.environ.get("PERFOPT_TOKEN") or None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            field="token-file",
+            remedy="Check the path and its mode.",
+        ) from error
+
+
+def _follow(client: ServiceClient, job_id: str, *, commands: bool = False, as_json: bool = False) -> None:
+    from perfopt.cli.output.terminal import TerminalScreen
+
+    printable = TerminalScreen.of_stdout().printable
+    for entry in client.followed(f"/jobs/{job_id}/timeline"):
+        for line in _json_line(entry) if as_json else _lines(entry, commands=commands):
+            click.echo(printable(line))
+        sys.stdout.flush()
+
+
+def _json_line(entry: Mapping[str, Any]) -> Iterator[str]:
+    import msgspec
+
+    yield msgspec.json.encode(entry).decode()
+
+
+def _lines(entry: Mapping[str, Any], *, commands: bool) -> Iterator[str]:
+    """Gives an entry of a timeline: its time, step and sentence, then the commands where they are wanted."""
+    yield _SEPARATOR.join((str(entry["at"])[11:19], f"{entry['step']:<10}", entry["message"]))
+    if commands:
+        for command in entry.get("commands", ()):
+            yield f"{'':10}$ {command}"
+
+
+def _job_line(job: Mapping[str, Any]) -> str:
+    error = (job.get("error") or {}).get("message")
+    parts = (job["job_id"], job["status"], job["service_name"])
+    return _SEPARATOR.join((*parts, error) if error else parts)
+
+
+def _require_applied(job: Mapping[str, Any]) -> None:
+    if job["status"] != "APPLIED":
+        message = (job.get("error") or {}).get("message", "")
+        raise ConflictError(f"{job['job_id']} ended as {job['status']}. {message}".strip())
+
+
+def _show_artifacts(job: Mapping[str, Any], output: Path | None) -> None:
+    """Prints what a dry run or an export gave, or writes its files into a directory."""
+    from perfopt.cli.output.render import to_yaml
+
+    for warning in job.get("warnings", ()):
+        click.echo(f"warning: {warning['message']}", err=True)
+    for artifact in job.get("artifacts", ()):
+        content = artifact.get("content")
+        if content is None:
+            click.echo(to_yaml(artifact), nl=False)
+        elif output is None:
+            click.echo(f"# {artifact['filename']}: {artifact.get('command', '')}\n{content}")
+        else:
+            output.mkdir(parents=True, exist_ok=True)
+            path = output / Path(artifact["filename"]).name
+            path.write_text(content, encoding="utf-8")
+            click.echo(f"{path}: {artifact.get('command', '')}")
