@@ -14,7 +14,7 @@ UV := .tools/uv/bin/uv
 BIN := .venv/bin
 DISTS := core plugins/resource plugins/cost plugins/scaling plugins/tuning plugins/latency api
 EDITABLE := $(foreach dist,$(DISTS),-e $(dist))
-DEBIAN := prometheus victoria-metrics
+DEBIAN := prometheus victoria-metrics chromium
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

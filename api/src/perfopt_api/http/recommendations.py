@@ -21,7 +21,7 @@ from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
 from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
-from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT
+from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
 IdempotencyKey = Annotated[
     str | None,
@@ -154,7 +154,33 @@ async def _apply(
     key: str | None,
     parts: Sequence[OptimizationRecommendation] = (),
 ) -> Response[OptimizationJob]:
-    """Stores the job that changes the cluster, and wakes a worker."""
+    created = await start_change(ports, wish, made, parent.job_id, request.scope.get("user"), key, parts)
+    headers = {"Location": public_url(request, f"{PREFIX}/jobs/{created.job.job_id}")}
+    if created.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(created.job, status_code=202, headers=headers)
+
+
+async def start_change(
+    ports: ApiPorts,
+    wish: ApplyRecommendationRequest,
+    made: OptimizationRecommendation,
+    parent_job_id: str,
+    requester: str | None,
+    key: str | None = None,
+    parts: Sequence[OptimizationRecommendation] = (),
+) -> CreatedJob:
+    """Stores the job that changes the cluster, and wakes a worker.
+
+    Args:
+        ports: of the API.
+        wish: how to apply it.
+        made: the recommendation, or a plan as one.
+        parent_job_id: the analysis that made it.
+        requester: who asks.
+        key: of the request, so that repeating it gives the same job.
+        parts: of a plan, its recommendations.
+    """
     parts = parts or (made,)
     for part in parts:
         refuse_outdated(wish, part, ports.now())
@@ -164,16 +190,13 @@ async def _apply(
         recommendation_ids=tuple(part.recommendation_id for part in parts),
         types=tuple(part.optimization_type for part in parts),
     )
-    new = new_apply(order, made, parent.job_id, requester=request.scope.get("user"), reason=wish.reason)
+    new = new_apply(order, made, parent_job_id, requester=requester, reason=wish.reason)
     digest = hashlib.sha256(msgspec.json.encode((order.recommendation_ids, wish))).hexdigest()
     with idempotency_conflicts(key):
         created = await ports.applies.create_apply(new, idempotency_key=key, body_hash=digest)
-    headers = {"Location": public_url(request, f"{PREFIX}/jobs/{created.job.job_id}")}
-    if created.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    else:
+    if not created.replayed:
         await wake(ports, created.job.job_id)
-    return Response(created.job, status_code=202, headers=headers)
+    return created
 
 
 async def _found(ports: ApiPorts, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:

@@ -48,6 +48,7 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.recommendation,
             recommendation.windows,
             recommendation.plan,
+            recommendation.apply,
             jobs.jobs,
             jobs.job,
             jobs.timeline,

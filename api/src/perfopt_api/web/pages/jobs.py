@@ -10,6 +10,7 @@ from litestar.response import Redirect
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
+from perfopt_api.http.applying import wake
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.ports import WebPorts
@@ -89,6 +90,7 @@ async def act(
         )
     else:
         raise InvalidInputError(f"There is no action {wish!r}.", remedy="Use approve, cancel or rollback.")
+    await wake(web.api, job_id)
     return Redirect(f"/ui/jobs/{job_id}", status_code=303)
 
 

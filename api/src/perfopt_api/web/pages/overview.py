@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from perfopt.errors import InvalidInputError
+from perfopt_api.http.policy import Scope
 from perfopt_api.store.apply_port import EVERYTHING, Freeze
 from perfopt_api.store.dashboard import WorkloadFilter
 from perfopt_api.web.pages.health import failing
@@ -47,8 +49,14 @@ async def freeze(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]
     scope, reason = (str(form.get(name, "")).strip()[:_MAX_TEXT] for name in ("scope", "reason"))
     if not reason:
         raise InvalidInputError("A freeze needs a reason.", field="reason", remedy="State why.")
+    try:
+        scope = msgspec.convert(scope or EVERYTHING, Scope)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(
+            f"{scope!r} is no scope.", field="scope", remedy="Use *, a namespace or a workload's full name."
+        ) from error
     principal = request.scope.get("user")
-    await web.api.applies.set_freeze(Freeze(scope=scope or EVERYTHING, reason=reason, principal=principal))
+    await web.api.applies.set_freeze(Freeze(scope=scope, reason=reason, principal=principal))
     return Redirect("/ui", status_code=303)
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.response import Redirect
 from markupsafe import Markup
 
 from perfopt.cli.output.details import recommendation_lines
@@ -14,11 +15,14 @@ from perfopt.errors import ConflictError, NotFoundError
 from perfopt.report.changes import backtested, service_changes
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_change
 from perfopt_api.http.body import require_plain
+from perfopt_api.http.recommendations import start_change
 from perfopt_api.web.charts import frontier
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
+_MAX_REASON = 1000
 _WINDOWS = (
     "made_at", "scored_until", "outcome", "accurate", "cpu_safe", "memory_safe", "cpu_waste", "memory_waste",
     "claim_kept", "reason",
@@ -80,10 +84,30 @@ async def plan(
         warnings=warnings_of(made, web.api.now()),
         artifacts=artifacts,
         unpatched=unpatched,
+        executor=web.api.executor,
         steps=() if whole is None else whole.steps,
         conflicts=() if whole is None else whole.conflicts,
         waiting=[row for row in await web.pages.changes(made.workload) if row["ended_at"] is None],
     )
+
+
+@post("/recommendations/{recommendation_id:str}/apply", status_code=303, include_in_schema=False)
+async def apply(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Redirect:
+    """Starts the change, in a few pods first or in all, where changes can be made here."""
+    made, job = await _found(web, recommendation_id)
+    form = await request.form()
+    wish = ApplyRecommendationRequest(
+        mode="direct" if form.get("mode") == "direct" else "canary",
+        reason=str(form.get("reason", "")).strip()[:_MAX_REASON] or None,
+    )
+    if not web.api.executor:
+        refuse_change(wish, made, web.api.now())
+    if job is None:
+        raise NotFoundError("The job of the recommendation is gone.", remedy="Analyse again.")
+    created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"))
+    return Redirect(f"/ui/jobs/{created.job.job_id}", status_code=303)
 
 
 def _trades(made: OptimizationRecommendation) -> Markup:

@@ -1,0 +1,139 @@
+"""The pages in Debian's Chromium, as a person uses them."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright
+
+from perfopt_api.serving import http_server
+from perfopt_api.settings import ServiceSettings
+
+from .conftest import HOSTILE, TOKEN, WORKLOAD
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists() and not os.environ.get("CI"), reason="chromium is not installed"
+)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+async def serve():
+    """Serves an application and returns its address."""
+    contexts = []
+
+    async def begin(app):
+        port = free_port()
+        context = http_server(app, "127.0.0.1", port, ServiceSettings())
+        await context.__aenter__()
+        contexts.append(context)
+        return f"http://127.0.0.1:{port}"
+
+    yield begin
+    for context in contexts:
+        await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def browser():
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield found
+        await found.close()
+
+
+async def serious(page):
+    found = await Axe().run(page)
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_accessible_and_raises_no_error(serve, browser, world, analysed, scheme):
+    address = await serve(world.app)
+    page = await browser.new_page(color_scheme=scheme)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if "Content Security" in line.text else None)
+    page.on("dialog", lambda dialog: errors.append(dialog.message))
+    made = analysed.recommendations[0].recommendation_id
+    for path in (
+        "/ui",
+        "/ui/workloads",
+        f"/ui/workload?name={WORKLOAD}",
+        f"/ui/recommendations/{made}",
+        f"/ui/recommendations/{made}/plan",
+        f"/ui/jobs/{analysed.job_id}",
+        "/ui/jobs",
+        "/ui/accuracy",
+        "/ui/audit",
+        "/ui/doctor",
+    ):
+        await page.goto(address + path)
+        assert await serious(page) == [], path
+    assert errors == []
+
+
+async def test_filter_select_and_analyse_by_keyboard(serve, browser, world, analysed):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(address + "/ui/workloads")
+    await page.get_by_label("Name", exact=True).focus()
+    await page.keyboard.type("checkout")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**name=checkout**")
+    assert await page.get_by_text(HOSTILE).count() == 0
+    await page.get_by_label(f"Select {WORKLOAD}").focus()
+    await page.keyboard.press("Space")
+    await page.get_by_role("button", name="Analyse the selected").focus()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/ui/jobs/**")
+    assert "ANALYZING" in await page.inner_text("main")
+    assert len(world.queue.enqueued) == 1
+
+
+async def test_series_load_late_and_state_their_own_error(serve, browser, world, analysed):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(f"{address}/ui/workload?name={WORKLOAD}")
+    await page.get_by_text("The source traces <is> away.").wait_for()
+
+
+async def test_sign_in_freeze_and_copy_the_patch(serve, browser, guarded, analysed):
+    address = await serve(guarded.app)
+    context = await browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = await context.new_page()
+    await page.goto(address + "/ui")
+    assert await serious(page) == []
+    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_label("Reason").fill("close of the year")
+    await page.get_by_role("button", name="Freeze", exact=True).click()
+    await page.get_by_text("close of the year").wait_for()
+    (frozen,) = await guarded.web.pages.freezes()
+    assert (frozen["scope"], frozen["principal"]) == ("*", "alice")
+    await page.goto(f"{address}/ui/recommendations/{analysed.recommendations[0].recommendation_id}")
+    await page.get_by_role("button", name="Copy").first.click()
+    await page.get_by_role("button", name="Copied").wait_for()
+    assert "cpu: 300m" in await page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_pages_are_read_without_scripts(serve, browser, world, analysed):
+    address = await serve(world.app)
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"{address}/ui/workload?name={WORKLOAD}")
+    assert "500m → 300m" in await page.inner_text("main")
+    await page.get_by_role("link", name="Load the series").click()
+    assert "away" in await page.inner_text("main")

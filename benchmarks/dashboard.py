@@ -1,0 +1,166 @@
+"""Server time of the dashboard with 10,000 workloads; an argument is the number of recommendations."""
+
+import asyncio
+import logging
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import msgspec
+import structlog
+from sqlalchemy import text
+
+from perfopt import testing
+from perfopt.config import Config
+from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt_api.embedded import PostgresServer, temporary_root
+from perfopt_api.http.app import create_app
+from perfopt_api.http.ports import ApiPorts
+from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.dashboard import PageStore
+from perfopt_api.store.database import Database
+from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.schema import migrate_now
+from perfopt_api.store.work import PostgresWorkStore
+from perfopt_api.web.app import dashboard
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.series import SeriesReader, sources_of
+from perfopt_api.web.view import template_config
+
+WORKLOADS = 10_000
+RUNS = 100
+_FIRST = "team-0/deployment/service-0"
+
+_JOBS = """
+INSERT INTO optimization_jobs (job_id, service_name, optimization_type, status, created_at, completed_at,
+  request)
+SELECT 'job-' || n, 'service-' || n % 10000, optimization_type, status,
+       now() - n * interval '1 minute', now(), request
+FROM optimization_jobs, generate_series(1, :count) AS n WHERE job_id = :job_id
+"""
+_RECOMMENDATIONS = """
+INSERT INTO optimization_recommendations (recommendation_id, job_id, service_name, optimization_type,
+  description, current_state, recommended_state, expected_improvement, created_at, rank, workload, made_at,
+  valid_until, body, announced, superseded_by)
+SELECT 'opt-' || n, 'job-' || n, 'service-' || n % 10000, optimization_type, description, current_state,
+  recommended_state, expected_improvement, now() - n * interval '1 minute', 1,
+  'team-' || n % 40 || '/deployment/service-' || n % 10000, made_at, valid_until, body, announced,
+  CASE WHEN n > 9999 THEN 'opt-' || n - 10000 END
+FROM optimization_recommendations, generate_series(1, :count) AS n WHERE job_id = :job_id
+"""
+_OUTCOMES = """
+INSERT INTO recommendation_outcomes (recommendation_id, status, due_at, scored_at, applied, accurate,
+  cpu_safe, memory_safe, optimization_type, strategy, service_class, stated, saving, currency)
+SELECT 'opt-' || n, 'scored', now(), now() - (n % 129600) * interval '1 minute', n % 3 = 0, random() < 0.9,
+  true, true, 'RESOURCE_OPTIMIZATION', 'resource/resource', 'standard', 0.8 + random() / 5,
+  10 * random(), 'USD'
+FROM generate_series(1, :count) AS n
+"""
+_WORKLOADS = """
+INSERT INTO workloads (workload, service_name, namespace, kind, status, changes, cost_current,
+  cost_recommended, currency, confidence, accurate, scored, n_effective, job_id,
+  recommendation_id, valid_until)
+SELECT 'team-' || n % 40 || '/deployment/service-' || n, 'service-' || n, 'team-' || n % 40, 'deployment',
+  (ARRAY['change', 'approval', 'no_change', 'abstained'])[1 + n % 4], 2, 100, 100 * random(), 'USD', 0.9,
+  9, 10, 5, 'job-' || n, 'opt-' || n, now() + interval '7 days'
+FROM generate_series(1, 9999) AS n
+"""
+
+
+async def fill(database: Database, count: int) -> str:
+    """Stores one analysis as a worker does, and copies of it; returns the id of its recommendation."""
+    now = datetime.now(UTC)
+    made = testing.make_recommendation(
+        service_name="service-0", workload=_FIRST, made_at=now, valid_until=now + timedelta(days=7)
+    )
+    made = msgspec.structs.replace(made, monthly_cost_current=100.0, monthly_cost_recommended=60.0)
+    store, work = PostgresStore(database), PostgresWorkStore(database)
+    job = (await store.create_job(PerformanceAnalysisRequest(service_name="service-0"))).job
+    claim = await work.claim(owner="benchmark", lease=timedelta(minutes=1))
+    assert claim is not None
+    result = AnalysisResult(
+        service_name="service-0", workload=_FIRST, recommendations=(made,), declined=(), warnings=()
+    )
+    await work.finish_job(claim, result)
+    async with database.transaction() as connection:
+        for statement in (_JOBS, _RECOMMENDATIONS, _OUTCOMES, _WORKLOADS):
+            named = {"count": count, "job_id": job.job_id}
+            used = {name: value for name, value in named.items() if f":{name}" in statement}
+            await connection.execute(text(statement), used)
+    async with database.reading() as connection:
+        await connection.execute(text("ANALYZE"))
+    stored = await store.get_job(job.job_id)
+    assert stored is not None
+    return stored.recommendations[0].recommendation_id
+
+
+def application(database: Database) -> Any:
+    """Returns the application; no metric source and no queue stands behind it."""
+    api = ApiPorts(
+        checks={},
+        store=PostgresStore(database),
+        queue=cast(Any, None),
+        waiter=cast(Any, SimpleNamespace(stop=lambda: None)),
+        models=cast(Any, None),
+        live=cast(Any, None),
+        probe=lambda: (),
+        config=Config(),
+        settings=ServiceSettings(requests_per_second=100_000),
+        applies=PostgresApplyRequests(database),
+        policy=PolicySettings(),
+    )
+    web = WebPorts(api=api, pages=PageStore(database), series=SeriesReader(sources_of(Config())))
+    return create_app(api, pages=dashboard(web), templates=template_config())
+
+
+async def measure(url: str, count: int) -> None:
+    """Prints the median and the 99th percentile of each page, without network."""
+    database = Database(url)
+    made = await fill(database, count)
+    transport = httpx.ASGITransport(app=application(database))
+    async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
+        for path in (
+            "/ui",
+            "/ui/workloads",
+            "/ui/workloads?name=service-99&sort=name",
+            "/ui/workloads?status=change&page=40",
+            f"/ui/workload?name={_FIRST}",
+            f"/ui/recommendations/{made}",
+            f"/ui/recommendations/{made}/plan",
+            "/ui/jobs",
+            "/ui/jobs?page=100",
+            "/ui/accuracy",
+            "/ui/audit",
+            "/ui/doctor",
+        ):
+            times = sorted([await _once(client, path) for _ in range(RUNS)])
+            print(f"{path:<44} p50 {times[RUNS // 2]:6.1f} ms  p99 {times[RUNS * 99 // 100]:6.1f} ms")
+    await database.close()
+
+
+async def _once(client: httpx.AsyncClient, path: str) -> float:
+    started = time.perf_counter()
+    answer = await client.get(path)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return 1000 * (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Starts a PostgreSQL of its own, fills it and measures."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    print(f"{WORKLOADS} workloads, {count} recommendations, {RUNS} requests a page, one at a time")
+    with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
+        server.create_database("benchmark")
+        migrate_now(server.url("benchmark"))
+        asyncio.run(measure(server.url("benchmark"), count))
+
+
+if __name__ == "__main__":
+    main()
