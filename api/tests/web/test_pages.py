@@ -2,9 +2,12 @@ import re
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import func, update
 
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
+from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
+from perfopt_api.store.tables import outcomes
 
 from .conftest import HOSTILE, WORKLOAD
 
@@ -162,3 +165,23 @@ async def test_what_is_not_there_is_said_on_a_page(client, path):
 async def test_frozen_scope_is_listed_on_the_overview(client, world, analysed):
     await world.web.api.applies.set_freeze(Freeze(scope="*", reason="release"))
     assert "Everything" in await shown(client, "/ui")
+
+
+async def test_sums_over_many_outcomes_are_kept_for_a_minute(database, analysed):
+    now = [0.0]
+    pages = PageStore(database, clock=lambda: now[0])
+    assert await pages.recorded("week") == ()
+    async with database.transaction() as connection:
+        done = {"status": "scored", "accurate": True, "scored_at": func.now()}
+        await connection.execute(update(outcomes).values(done))
+    assert await pages.recorded("week") == ()
+    now[0] = KEPT_SECONDS + 1
+    assert sum(row["scored"] for row in await pages.recorded("week")) == 2
+
+
+async def test_style_rules_stand_outside_of_what_is_for_print(client):
+    style = (await client.get("/ui/static/dashboard.css")).text
+    assert style.count("{") == style.count("}")
+    assert style.index("@media print") < style.index("header {")
+    before = style[: style.index("header {")]
+    assert before.count("{") == before.count("}")

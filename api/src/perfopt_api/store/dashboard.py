@@ -1,6 +1,10 @@
 """What pages of the dashboard read, added up and paged by PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +14,7 @@ from perfopt_api.store.database import Database
 from perfopt_api.store.tables import applies, audit, demotions, freezes, jobs, recommendations, workloads
 
 PAGE = 50
+KEPT_SECONDS = 60.0
 EXPIRED = "expired"
 STATUSES = ("change", "approval", "no_change", "abstained", "failed", EXPIRED)
 
@@ -97,8 +102,20 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 class PageStore:
     """Reads what pages show. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._clock = clock
+        self._kept: dict[str, tuple[float, tuple[Mapping[str, Any], ...]]] = {}
+        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def _kept_rows(self, name: str, query: Any) -> tuple[Mapping[str, Any], ...]:
+        """Returns what adds up very many rows, at most KEPT_SECONDS old; one reads for all who ask."""
+        async with self._reading[name]:
+            since, rows = self._kept.get(name, (-math.inf, ()))
+            if self._clock() - since > KEPT_SECONDS:
+                rows = await self._rows(query)
+                self._kept[name] = self._clock(), rows
+            return rows
 
     async def _rows(self, query: Any, **values: Any) -> tuple[Mapping[str, Any], ...]:
         async with self._database.reading() as connection:
@@ -141,7 +158,8 @@ class PageStore:
         """Returns the values that the filters of the list take."""
         found: dict[str, tuple[str, ...]] = {}
         for column in (workloads.c.cluster, workloads.c.namespace, workloads.c.kind, workloads.c.owner):
-            rows = await self._rows(select(column).where(column != "").distinct().order_by(column).limit(500))
+            values = select(column).where(column != "").distinct().order_by(column).limit(500)
+            rows = await self._kept_rows(column.name, values)
             found[column.name] = tuple(row[column.name] for row in rows)
         return found
 
@@ -224,11 +242,11 @@ class PageStore:
 
     async def reliability(self) -> tuple[Mapping[str, Any], ...]:
         """Returns outcomes of 13 weeks in ten bins of equal size by the confidence stated."""
-        return await self._rows(_BINS)
+        return await self._kept_rows("bins", _BINS)
 
     async def recorded(self, group: str) -> tuple[Mapping[str, Any], ...]:
         """Returns outcomes of 13 weeks by "strategy", "service class" or "week"."""
-        return await self._rows(text(_RECORDED.format(group=_GROUPS[group])))
+        return await self._kept_rows(group, text(_RECORDED.format(group=_GROUPS[group])))
 
     async def demoted(self) -> tuple[Mapping[str, Any], ...]:
         """Returns the strategies that are only advice."""
