@@ -134,7 +134,7 @@ class PageStore:
 
     async def harm(self) -> Mapping[str, Any]:
         """Returns rollbacks, and unsafe outcomes of applied recommendations, of 30 days."""
-        return (await self._rows(_HARM))[0]
+        return (await self._kept_rows("harm", _HARM))[0]
 
     async def broken(self) -> Mapping[str, Any]:
         """Returns events that wait or were set aside, open jobs, and analyses that failed within a day."""
