@@ -1,9 +1,10 @@
 import msgspec
 import pytest
+import yaml
 from config_file import write_config
 
 from perfopt.config.documents import YamlDocument
-from perfopt.config.loading import Config, EngineConfig, FilesConfig, load_config
+from perfopt.config.loading import Config, EngineConfig, FilesConfig, load_config, written
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
@@ -180,3 +181,10 @@ def test_penalties_are_read_by_their_old_name_too():
     both = msgspec.structs.replace(given, under_provisioning_penalties={ServiceClass.BATCH: 4.0})
     assert given.penalties == {ServiceClass.BATCH: 3.0, ServiceClass.CRITICAL: 20.0}
     assert both.penalties[ServiceClass.BATCH] == 4.0
+
+
+def test_what_is_written_of_a_configuration_reads_the_same(tmp_path):
+    config = load_config(None, {})
+    path = tmp_path / "perfopt.yaml"
+    path.write_text(yaml.safe_dump(written(config)), encoding="utf-8")
+    assert load_config(path, {}).price_books == config.price_books

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from perfopt.config.documents import YamlDocument, read_yaml, suggestion
 from perfopt.config.overrides import PLUGINS, SCALARS, with_environment, with_options
-from perfopt.config.prices import price_book
+from perfopt.config.prices import PriceBookConfig, price_book
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
@@ -282,4 +282,8 @@ def written(config: Config) -> dict[str, Any]:
     names = ("sources", "default_source", "price_books", "price_book", "engine", "rules", PLUGINS)
     data = {name: msgspec.to_builtins(getattr(config, name)) for name in names}
     data["engine"] |= config.unclaimed
+    data["price_books"] = {
+        key: {field: book[field] for field in PriceBookConfig.__struct_fields__}
+        for key, book in data["price_books"].items()
+    }
     return data | config.sections
