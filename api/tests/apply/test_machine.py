@@ -414,3 +414,18 @@ async def test_a_rescue_waits_for_no_window_and_no_readiness(cluster, target):
     order = order_of(change_of(target, cpu_request="1", memory_request="2Gi", memory_limit="2Gi"))
     assert await ApplyRun(cluster, order, settings=settings).finish() is APPLIED
     assert all(pod.ready for pod in workload.pods)
+
+
+@pytest.mark.parametrize(
+    ("take_over_from", "ends"),
+    [((), FAILED), (("helm",), FAILED), (("kubectl",), FAILED), (("helm", "kubectl"), APPLIED)],
+)
+async def test_fields_are_taken_over_from_the_managers_that_policy_names(
+    cluster, target, take_over_from, ends
+):
+    managers = cluster.workloads[target.key].managers
+    managers |= {"containers.app.cpu_request": ("helm",), "containers.app.memory_request": ("kubectl",)}
+    settings = PolicySettings(apply="auto", exchanges=(), take_over_from=take_over_from)
+    run = ApplyRun(cluster, order_of(change_of(target)), settings=settings)
+    assert await run.finish() in (ends, ROLLED_BACK if ends is FAILED else ends)
+    assert sizes(cluster, target) == (NEW if ends is APPLIED else OLD)

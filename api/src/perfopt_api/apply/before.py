@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from perfopt_api.apply.canary import choose_canary
 from perfopt_api.apply.cluster import WorkloadView
-from perfopt_api.apply.context import ApplyTools, StepContext
+from perfopt_api.apply.context import ApplyTools, StepContext, takes_over
 from perfopt_api.apply.danger import baseline_of
 from perfopt_api.apply.fields import differing
 from perfopt_api.apply.moves import fail, go, note
@@ -26,7 +26,7 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
     problem = _expired(context) or _moved(view, order) or _owned(view, order)
     if problem is not None:
         return fail(state, problem, now)
-    findings = await tools.cluster.preflight(context.change, force=context.order.force)
+    findings = await tools.cluster.preflight(context.change, force=takes_over(tools, context, view))
     blocking = [finding for finding in findings if finding.blocking]
     if blocking:
         message = " ".join(finding.message for finding in blocking)
@@ -129,7 +129,7 @@ async def dry_run(tools: ApplyTools, context: StepContext) -> Progress:
         return fail(state, JobError(code="state_moved", message=message, remedy="Analyse again."), now)
     refused = [
         finding
-        for finding in await tools.cluster.preflight(context.change, force=context.order.force)
+        for finding in await tools.cluster.preflight(context.change, force=takes_over(tools, context, view))
         if finding.blocking
     ]
     if refused:

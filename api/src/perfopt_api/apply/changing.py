@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from perfopt_api.apply.canary import has_size, next_batch, resize_problem, restarts
 from perfopt_api.apply.cluster import PodView, ResizeRefusedError, WorkloadView
-from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at_pods
+from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at_pods, takes_over
 from perfopt_api.apply.danger import baseline_of, rollout_danger
 from perfopt_api.apply.fields import applied_fields, differing, has_sizes
 from perfopt_api.apply.moves import fail, go, note, stay
@@ -99,7 +99,7 @@ async def rest(tools: ApplyTools, context: StepContext) -> Progress:
 async def _write(tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView) -> Progress:
     now, change, fields = context.now, context.change, applied_fields(context.change)
     if differing(view, fields):
-        await tools.cluster.apply(change, force=context.order.force)
+        await tools.cluster.apply(change, force=takes_over(tools, context, view))
     entry = note(now, "rest", "applied", "The workload was changed.", fields, tools.cluster.commands(change))
     paths = tuple(dict.fromkeys((*state.written_paths, *fields)))
     written = go(state, "rest", now, entry, template_written=True, written_paths=paths)

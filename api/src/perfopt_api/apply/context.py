@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from perfopt.errors import PerfoptError
-from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, WorkloadView
+from perfopt_api.apply.cluster import FIELD_MANAGER, Cluster, PodView, WorkloadChange, WorkloadView
 from perfopt_api.apply.danger import danger_of, unready
 from perfopt_api.apply.fields import pods_taken_over, taken_over
 from perfopt_api.apply.gates import Gates
@@ -56,6 +56,16 @@ class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     def change(self) -> WorkloadChange:
         """The change of the present stage."""
         return self.order.stages[self.state.stage]
+
+
+def takes_over(tools: ApplyTools, context: StepContext, view: WorkloadView) -> bool:
+    """Returns whether fields are taken from their owners: by force, or as policy allows for all of them."""
+    paths = [path for path in context.change.fields() if path in view.fields]
+    owners = {manager for path in paths for manager in view.field_managers.get(path, ())}
+    others = owners - {FIELD_MANAGER}
+    known = all(view.field_managers.get(path) for path in paths)
+    allowed = known and bool(others) and others <= set(tools.settings.take_over_from)
+    return context.order.force or allowed
 
 
 class PodsLook(msgspec.Struct, frozen=True, kw_only=True):

@@ -112,6 +112,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             with `auto_apply: true` recommends and the settings below allow.
         cluster: name of the metric source whose cluster is changed, and by whose series changes are verified;
             unset is the default source.
+        take_over_from: field managers whose fields a change may take over, such as `kubectl` or `helm`;
+            with any other it ends as a conflict.
         confidence_floor: a recommendation of less confidence is not applied.
         auto_classes: service classes that are changed without anybody asking.
         auto_types: types of recommendations that are applied without anybody asking.
@@ -155,6 +157,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     apply: Literal["off", "manual", "auto"] = "off"
     cluster: str | None = None
+    take_over_from: tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...] = ()
     confidence_floor: Share = 0.8
     auto_classes: tuple[ServiceClass, ...] = (ServiceClass.STANDARD, ServiceClass.BATCH)
     auto_types: tuple[OptimizationType, ...] = (OptimizationType.RESOURCE_OPTIMIZATION,)
