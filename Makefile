@@ -69,7 +69,7 @@ $(UV):
 
 .venv/.installed: $(UV) requirements.lock .python-version $(DISTS:%=%/pyproject.toml)
 	@echo "installing into .venv" >&2
-	@[ -x $(BIN)/python ] || $(UV) venv -q .venv
+	@[ -x $(BIN)/python ] || $(UV) venv -q --seed .venv # with pip, for plugins
 	@$(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
