@@ -9,10 +9,12 @@ import msgspec
 
 from perfopt.config.describe import SettingField, describe
 from perfopt.config.kubernetes import KubernetesConfig
-from perfopt.config.loading import EngineConfig, FilesConfig, NamespaceRules, RulesConfig
+from perfopt.config.loading import EngineConfig, FilesConfig, NamespaceRules, RulesConfig, section_names
 from perfopt.config.prices import NodeTypeConfig, PriceBookConfig
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.engine.loading import load_plugins
+from perfopt_api.apply.verification.harm import HarmMargins
+from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.policy.settings import PolicySettings, SizeRange
 from perfopt_api.settings import ApiKey, ServiceSettings
 
@@ -81,7 +83,14 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("service.api_keys.NAME", "", ApiKey),
     ("policy", "whether, when and how far changes are made in a cluster", PolicySettings),
     ("policy.ranges.PATTERN", "", SizeRange),
+    ("verification", "when a change counts as harmful", VerificationSettings),
+    ("verification.margins", "", HarmMargins),
 )
+
+
+def test_every_section_of_the_configuration_is_described():
+    described = {path.partition(".")[0] for path, _, _ in SECTIONS}
+    assert set(section_names()) <= described
 
 
 def page() -> str:

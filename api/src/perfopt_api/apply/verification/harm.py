@@ -1,9 +1,11 @@
 """What a change is judged by: failed and slow requests, throttling; and the harm that is accepted. Pure."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import Array
@@ -23,10 +25,10 @@ class HarmMargins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         throttled: CPU throttling above the control's, in points of the share of periods.
     """
 
-    latency_increase: float = 0.15
-    failure_increase: float = 0.25
-    failed_share: float = 0.001
-    throttled: float = 0.02
+    latency_increase: Annotated[float, Meta(gt=0, le=10)] = 0.15
+    failure_increase: Annotated[float, Meta(gt=0, le=100)] = 0.25
+    failed_share: Annotated[float, Meta(ge=0, le=1)] = 0.001
+    throttled: Annotated[float, Meta(gt=0, le=1)] = 0.02
 
 
 class ComparedMetric(msgspec.Struct, frozen=True, kw_only=True):
