@@ -83,7 +83,8 @@ def test_core_alone_gives_the_cli_and_pulls_in_no_service_or_learning_packages(t
 def test_the_resource_plugin_is_found_when_it_is_installed_beside_core(tmp_path, wheels, constraints):
     bin_folder = install(tmp_path, wheels, constraints, "perfopt", "perfopt-resource")
 
-    assert not installed(bin_folder) & (SERVICE_PACKAGES | HEAVY_PACKAGES)
+    by_leaks = {"statsmodels", "pandas"}  # the trend of memory leaks
+    assert not installed(bin_folder) & ((SERVICE_PACKAGES | HEAVY_PACKAGES) - by_leaks)
     listed = json.loads(run(bin_folder / "perfopt", "plugin", "list", "--format", "json"))
     assert [plugin["name"] for plugin in listed] == ["perfopt", "resource"]
     plugin = listed[1]

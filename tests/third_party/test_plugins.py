@@ -227,7 +227,7 @@ def test_its_setting_is_read_from_the_file_and_before_it_from_the_command_line(a
         (
             "plugins:\n  pool-sizer:\n    headroom: lots\n",
             (),
-            "plugins.pool-sizer.headroom: Expected `float`, got `str`. (FILE:3)",
+            "plugins.pool-sizer.headroom: Expected number, at least 1, got text. (FILE:3)",
         ),
         (
             "plugins:\n  pool-sizer:\n    room: 2\n",
@@ -237,7 +237,7 @@ def test_its_setting_is_read_from_the_file_and_before_it_from_the_command_line(a
         (
             "",
             ("--set", "pool-sizer.headroom=0.5"),
-            "plugins.pool-sizer.headroom: Expected `float` >= 1.0. (--set)",
+            "plugins.pool-sizer.headroom: Expected number, at least 1. (--set)",
         ),
         (
             "",

@@ -52,5 +52,5 @@ async def test_what_is_not_stated_is_unknown_and_not_empty(tmp_path):
 
 
 def test_a_number_in_the_environment_is_refused_with_its_line(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"Expected `str`, got `int`.*services\.yaml:3"):
+    with pytest.raises(InvalidInputError, match=r"Expected text, got integer.*services\.yaml:3"):
         services(tmp_path, "services:\n  web:\n    env: {GOMAXPROCS: 8}\n")

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +10,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from perfopt.errors import InvalidInputError
+from perfopt.domain.period import parse_instant
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.apply_port import AuditEntry
@@ -32,7 +31,8 @@ async def get_audit(
         str | None, QueryParameter(description="Only of this workload or scope.", max_length=1000)
     ] = None,
     since: Annotated[
-        datetime | None, QueryParameter(description="Only from this instant on, with its offset.")
+        str | None,
+        QueryParameter(description="Only from this instant on, such as 2026-11-30T08:00:00Z.", max_length=50),
     ] = None,
     after: Annotated[int, QueryParameter(ge=0, le=2**53, description="Only entries of a higher id.")] = 0,
     limit: Annotated[int, QueryParameter(ge=1, le=10_000, description="Entries at most.")] = 500,
@@ -42,9 +42,8 @@ async def get_audit(
 ) -> Response[list[AuditEntry]]:
     """Lists entries oldest first. For the next page give the last id as `after`."""
     require_plain(subject, "subject")
-    if since is not None and since.tzinfo is None:
-        raise InvalidInputError("The instant has no offset.", field="since", remedy="End it with Z.")
-    entries = await ports.applies.audit_log(subject=subject, since=since, after=after, limit=limit)
+    begin = None if since is None else parse_instant(since, field="since")
+    entries = await ports.applies.audit_log(subject=subject, since=begin, after=after, limit=limit)
     if format == "json":
         return Response(list(entries))
     if format == "jsonl":

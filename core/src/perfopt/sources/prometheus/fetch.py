@@ -115,9 +115,12 @@ class RangeFetcher:
 
     async def _metric(self, metric: str, identities: Iterable[WorkloadId], batch: WorkloadBatch) -> None:
         missing = set(identities)
+        answered: dict[str | None, set[WorkloadId]] = defaultdict(set)
         for alternative in self._catalogue.metrics[metric]:
             wanted = [
-                i for i in sorted(missing, key=str) if not alternative.kinds or i.kind in alternative.kinds
+                identity
+                for identity in sorted(missing - answered[alternative.unless], key=str)
+                if not alternative.kinds or identity.kind in alternative.kinds
             ]
             if not wanted or not batch.may_answer(alternative.query):
                 continue
@@ -127,6 +130,7 @@ class RangeFetcher:
                 found = await self._by_workload(metric, alternative, wanted, batch)
             for identity, row in found:
                 batch.fetched.rows[identity].append(row)
+                answered[alternative.name].add(identity)
                 if not METRICS[metric].complementary:
                     missing.discard(identity)
 

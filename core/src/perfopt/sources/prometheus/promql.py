@@ -48,6 +48,7 @@ class QueryAlternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     resets: str | None = None
     where: str | None = None
     rarely: bool = False
+    unless: str | None = None
     quantile: float | None = None
 
 
