@@ -105,7 +105,8 @@ class PostgresApplies:
                 return True
             if not permit(await read_facts(connection)):
                 return False
-            await connection.execute(update(applies).where(mine).values(started_at=func.now()))
+            # now() is when the transaction began, before it waited for the lock: earlier than ends it saw.
+            await connection.execute(update(applies).where(mine).values(started_at=func.clock_timestamp()))
             return True
 
     async def release_apply(self, claim: ApplyClaim, *, due_at: datetime, unlock: bool) -> None:
