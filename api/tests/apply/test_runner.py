@@ -56,8 +56,8 @@ class RealTimeCluster(MemoryCluster):
 def quick(monkeypatch):
     """Has jobs look and wait for hundredths of a second."""
     monkeypatch.setattr(judging, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(history, "_SOON", history._SOON / 60)
-    monkeypatch.setattr(runner, "_SOON", runner._SOON / 60)
+    monkeypatch.setattr(history, "_SOON", history._SOON / 6)
+    monkeypatch.setattr(runner, "_SOON", runner._SOON / 6)
     held = runner._HeldJob.wait
 
     async def wait(job, seconds):

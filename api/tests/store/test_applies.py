@@ -139,6 +139,21 @@ async def test_a_job_that_waits_is_claimed_when_due_and_leaves_the_workload_free
     assert await applying.claim_apply(owner="three", lease=LEASE) is None
 
 
+async def test_an_end_has_the_oldest_that_waits_for_room_looked_at_at_once(order, applying):
+    for number, namespace in enumerate(("shop", "shop", "prod", "prod")):
+        await order(workload=f"{namespace}/deployment/vm-{number}", made=f"opt_{number}")
+    runs, *waiting = [await applying.claim_apply(owner=f"{n}", lease=LEASE) for n in range(4)]
+    for claim, rule in zip(
+        waiting, ("policy.settle_minutes", "policy.max_in_flight", "policy.max_in_flight"), strict=True
+    ):
+        await applying.save_apply(claim, step="preflight", state={"waiting": rule})
+        await applying.release_apply(claim, due_at=datetime.now(UTC) + timedelta(hours=1), unlock=True)
+    assert await applying.finish_apply(runs, APPLIED)
+    due = await applying.claim_apply(owner="next", lease=LEASE)
+    assert due.job_id == waiting[1].job_id
+    assert await applying.claim_apply(owner="another", lease=LEASE) is None
+
+
 async def test_a_wish_makes_a_waiting_job_due_and_is_shown_to_whoever_holds_it(order, applying, requests):
     job = await order()
     claim = await applying.claim_apply(owner="one", lease=LEASE)

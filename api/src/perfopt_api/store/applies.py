@@ -35,6 +35,8 @@ _APPLIED = OptimizationStatus.APPLIED.value
 _REMEMBERED = timedelta(days=14)
 _START_LOCK = 0x61706C79  # "aply": starts of changes are counted one after the other
 _ROLLBACK = "rollback"
+# The rules for which a change waits until another ends.
+_WAITS_FOR_ROOM = ("policy.max_in_flight", "policy.max_in_flight_namespace", "policy.blast_radius")
 
 
 class PostgresApplies:
@@ -135,6 +137,7 @@ class PostgresApplies:
                 update(applies).where(mine).values(step="ended", wish=None, ended_at=func.now())
             )
             await _unlock(connection, claim.job_id)
+            await _make_next_due(connection, namespace=row["namespace"])
             await write_timeline(connection, claim.job_id, entries)
             await _mark_applied(connection, claim.job_id, row["workload"], end.status)
             await write_audit(connection, _ending(claim, row["workload"], end))
@@ -243,6 +246,25 @@ async def _locked(connection: AsyncConnection, claim: ApplyClaim) -> bool:
     """Locks the job's row; returns whether the claim still holds."""
     query = select(jobs.c.job_id).where(_held_by(claim)).with_for_update()
     return await connection.scalar(query) is not None
+
+
+async def _make_next_due(connection: AsyncConnection, *, namespace: str | None) -> None:
+    """Has the oldest change that waits for room looked at now, one of the same namespace before others."""
+    waiting = (
+        select(applies.c.job_id)
+        .join(jobs, jobs.c.job_id == applies.c.job_id)
+        .where(
+            jobs.c.status == _APPLYING,
+            applies.c.started_at.is_(None),
+            applies.c.due_at > func.now(),
+            applies.c.state["waiting"].as_string().in_(_WAITS_FOR_ROOM),
+        )
+        .order_by(applies.c.namespace != namespace, jobs.c.created_at, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=applies)
+    )
+    next_one = applies.c.job_id == waiting.scalar_subquery()
+    await connection.execute(update(applies).where(next_one).values(due_at=func.now()))
 
 
 async def _unlock(connection: AsyncConnection, job_id: str) -> None:

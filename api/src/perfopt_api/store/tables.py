@@ -310,7 +310,7 @@ applies = Table(
     Column("workload", Text, nullable=False),
     Column("cluster", String(100), nullable=False, server_default=text("''")),
     Column("namespace", String(100), nullable=False),
-    # The state machine's step and whole state; only it reads the latter.
+    # The state machine's step and whole state; of the latter others read only what it waits for.
     Column("step", String(32), nullable=False),
     Column("state", JSON, nullable=False),
     # What a person asked for while it runs: cancel or rollback.
