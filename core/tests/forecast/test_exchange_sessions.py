@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perfopt.errors import InvalidInputError
-from perfopt.forecast import SessionCalendar, exchange_sessions, forecast_metric
+from perfopt.forecast import SessionCalendar, exchange_sessions, forecast_metric, forecast_series
 from perfopt.metrics.snapshot import TimeGrid
 
 HOUR = timedelta(hours=1)
@@ -27,15 +27,26 @@ def test_days_without_session_are_closed_and_early_closes_from_then_on():
     assert closed[4].tolist() == [False] * 18 + [True] * 6
 
 
-def test_days_before_the_clocks_changed_are_moved_to_the_coming_open():
-    calendar = sessions([(date(2026, 3, 6), 14, 21), (date(2026, 3, 9), 13, 20), (date(2026, 3, 10), 13, 20)])
-    grid = TimeGrid(datetime(2026, 3, 6, tzinfo=UTC), HOUR, 4 * 24)
-    values = np.zeros((4, 24))
-    values[0, 14] = values[3, 13] = 1.0
-    moved = calendar.align(values.ravel(), grid).reshape(4, 24)
-    assert moved[0].argmax() == 13
-    assert moved[3].argmax() == 13
-    assert moved.sum() == 2
+def test_a_load_that_follows_an_exchange_is_planned_by_the_coming_opens_on_both_sides_of_a_change():
+    calendar = sessions(
+        [(date(2026, 3, d), 14, 21) for d in (*range(2, 7), *range(9, 14))]
+        + [(date(2026, 3, d), 13, 20) for d in (*range(16, 21), *range(23, 28))]
+    )
+    for begin, days in ((date(2026, 3, 2), 12), (date(2026, 3, 9), 9)):  # before the change, and after it
+        grid = TimeGrid(datetime(begin.year, begin.month, begin.day, tzinfo=UTC), HOUR, days * 24)
+        ahead = TimeGrid(grid.end, HOUR, 5 * 24)
+        values, coming = (np.where(trades(calendar, at), 9.0, 1.0) for at in (grid, ahead))
+        made = forecast_series(
+            values, grid, ahead.end - ahead.start, "1", (0.5,), wanted=("daily-profile",), calendar=calendar
+        )
+        assert made.quantile(0.5) == pytest.approx(coming, rel=0.01)
+
+
+def trades(calendar, grid):
+    """Tells in which steps a session is open."""
+    seconds = grid.epoch_seconds()[:, None]
+    begins, ends = np.array(list(calendar.sessions.values())).T
+    return ((seconds >= begins) & (seconds < ends)).any(axis=1)
 
 
 def test_a_holiday_is_forecast_quiet():

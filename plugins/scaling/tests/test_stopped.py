@@ -11,7 +11,7 @@ from perfopt_scaling.stopped import stopped_blocks
 STEPS, A_DAY = 6, 48  # half-hours of five-minute steps
 
 
-def grid_of(days, end=datetime(2026, 3, 2, tzinfo=UTC)):  # a Monday
+def grid_of(days, end=datetime(2026, 6, 1, tzinfo=UTC)):  # a Monday
     step = timedelta(minutes=5)
     return TimeGrid(end - days * timedelta(days=1), step, round(days * 288))
 
@@ -32,7 +32,7 @@ def test_office_hours_are_known_on_each_day_of_analysis(days):
 
 
 def test_blocks_follow_the_time_of_day_of_an_analysis_within_a_block():
-    grid = grid_of(14, datetime(2026, 3, 2, 10, 5, tzinfo=UTC))
+    grid = grid_of(14, datetime(2026, 6, 1, 10, 5, tzinfo=UTC))
     found = stopped_blocks(office(grid), grid, STEPS, A_DAY)
     # From 10:05: 15 whole blocks and the one in which it stops at 18:00, 28 without a replica to 07:35.
     assert found.tolist() == [False] * 16 + [True] * 27 + [False] * 5
@@ -41,7 +41,7 @@ def test_blocks_follow_the_time_of_day_of_an_analysis_within_a_block():
 @pytest.mark.parametrize("weeks", [2, 3])
 @pytest.mark.parametrize("day", range(7))
 def test_a_weekly_job_keeps_its_hour_and_stops_on_other_days(weeks, day):
-    grid = grid_of(7 * weeks, datetime(2026, 3, 2 + day, tzinfo=UTC))
+    grid = grid_of(7 * weeks, datetime(2026, 6, 1 + day, tzinfo=UTC))
     seconds = grid.epoch_seconds()
     half_hour, weekday = seconds % 86_400 // 1800, (seconds // 86_400 + 3) % 7
     stopped = ~((half_hour == 4) & (weekday == 0))
@@ -99,3 +99,22 @@ def test_a_quiet_weekend_says_nothing_of_the_block_before_on_weekdays():
     assert found[5:, 20].all()
     assert found[:, 19].all()
     assert found[:, 21].all()
+
+
+def test_a_service_by_local_hours_is_not_stopped_when_it_starts_an_hour_earlier_or_later():
+    # Clocks of North America change on Sunday, 1 November 2026: its hours begin an hour later in UTC.
+    for end in (datetime(2026, 10, 30, tzinfo=UTC), datetime(2026, 11, 4, tzinfo=UTC)):
+        grid = grid_of(14, end)
+        ahead = TimeGrid(end, timedelta(minutes=30), 7 * A_DAY)
+        found = stopped_blocks(new_york_office(grid), grid, STEPS, ahead.size)
+        runs = ~new_york_office(ahead)
+        assert not found[runs].any()
+        assert found.mean() > 0.6
+
+
+def new_york_office(grid):
+    """Returns the steps outside of 08:00 to 18:00 on weekdays in New York."""
+    summer = grid.epoch_seconds() < datetime(2026, 11, 1, 6, tzinfo=UTC).timestamp()
+    local = grid.epoch_seconds() - np.where(summer, 4, 5) * 3600
+    hour, weekday = local % 86_400 // 3600, (local // 86_400 + 3) % 7
+    return ~((weekday < 5) & (hour >= 8) & (hour < 18))

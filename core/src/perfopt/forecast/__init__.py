@@ -8,6 +8,7 @@ from perfopt.forecast.interface import (
     forecast_metric,
     forecast_series,
 )
+from perfopt.forecast.local_time import LocalClock, likely_clocks
 from perfopt.forecast.quantiles import weighted_quantiles
 from perfopt.forecast.sessions import calendar_of, exchange_sessions
 from perfopt.plugin.calendar import SessionCalendar
@@ -30,6 +31,7 @@ __all__ = [
     "HistoryChanges",
     "InstalledForecasters",
     "LevelShift",
+    "LocalClock",
     "Prediction",
     "SessionCalendar",
     "calendar_of",
@@ -38,6 +40,7 @@ __all__ = [
     "forecast_batch",
     "forecast_metric",
     "forecast_series",
+    "likely_clocks",
     "weighted_quantiles",
 ]
 

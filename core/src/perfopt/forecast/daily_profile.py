@@ -26,7 +26,7 @@ HALF_LIFE_DAYS = 5.0
 OTHER_KIND_OF_DAY = 1e-6  # only where no day of the kind has a sample at that time
 CLOSED_DIFFER = 0.15  # of the mean logarithm
 WEEKDAY_ERROR = 0.9  # of the error without: weekdays apart are learnt from fewer days each
-MIN_DAYS_CLOSED, MIN_DAYS_WEEKDAYS = 7, 14
+MIN_DAYS_CLOSED, MIN_DAYS_WEEKDAYS = 3, 14
 GAP_DAYS = 2  # a week ahead is further than a day: its middle is some days away
 QUIET_PEAK = 0.5  # of the usual peak of the weekday
 MAX_QUIET_DAYS = 7  # in a row; what lasts longer is how it is now
@@ -54,17 +54,23 @@ class DailyProfileForecaster:
         days = _FoldedDays.best(request, per_day, offset)
         past = days.past()
         errors = days.logs[1:] - past
-        known = np.sort(errors[np.isfinite(errors)])
-        known = known if known.size else np.zeros(1)
-        margins = np.array([margin(known, level) for level in request.levels])[:, None]
+        margins = _margins(errors[np.isfinite(errors)], request.levels)
         expected = np.maximum(np.exp(days.ahead()) - offset, 0.0)
         held = np.maximum(np.exp(past) - offset, 0.0).ravel()
+        quantiles = np.maximum((expected + offset) * np.exp(margins) - offset, 0.0)
+        most = np.maximum(np.exp(days.highest(past, request.levels)) - offset, expected.max())
         return Prediction(
-            quantiles=np.maximum((expected + offset) * np.exp(margins) - offset, 0.0),
+            quantiles=np.minimum(quantiles, most),
             expected=expected,
             past=(held + offset) * np.exp(margins) - offset,
             recent_exceedance=_recent_exceedance(errors),
         )
+
+
+def _margins(errors: Array, levels: tuple[float, ...]) -> Array:
+    """Returns the error that a share of errors stayed below, by level, shape (levels, 1); 0 for none."""
+    known = np.sort(errors) if errors.size else np.zeros(1)
+    return np.array([margin(known, level) for level in levels])[:, None]
 
 
 def margin(errors: Array, level: float) -> float:
@@ -95,8 +101,6 @@ class _FoldedDays:
     def best(cls, request: ForecastRequest, per_day: int, offset: float) -> "_FoldedDays":
         """Folds a history by the kinds of days that serve it best."""
         values = request.values
-        if request.calendar is not None:
-            values = request.calendar.align(values, request.grid)
         days = request.grid.size // per_day
         table = values[-days * per_day :].reshape(days, per_day)
         table = np.where(_quiet_exceptions(table)[:, None], np.nan, table)
@@ -147,6 +151,16 @@ class _FoldedDays:
             np.concatenate(logs)[: self.steps_ahead], nan=float(np.nanmax(self.logs))
         )
         return filled
+
+    def highest(self, past: Array, levels: tuple[float, ...]) -> Array:
+        """Returns the logarithm that no step exceeds at each level, shape (levels, 1).
+
+        The errors at times of day when a load begins or ends are large, and say nothing of its peak: that is
+        bounded by the highest value so far and by how far peaks of days were above what was expected.
+        """
+        peaks = np.fmax.reduce(self.logs[1:], axis=1) - np.fmax.reduce(past, axis=1)
+        above = _margins(peaks[np.isfinite(peaks)], levels)
+        return float(np.nanmax(self.logs)) + np.maximum(above, 0.0)
 
     def _of_kind(self, known: int, kinds: Ints) -> Bools:
         """Returns which of the first `known` days have a sample of the kind of each time of day."""

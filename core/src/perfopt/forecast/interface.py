@@ -9,6 +9,7 @@ import numpy as np
 from perfopt.forecast.blocks import highest_in_blocks
 from perfopt.forecast.daily_profile import DailyProfileForecaster
 from perfopt.forecast.live_demand import ShortTermForecaster
+from perfopt.forecast.local_time import on_local_time
 from perfopt.forecast.members import FleetForecaster, SeasonalForecaster
 from perfopt.forecast.rolling import combined, past_quantiles, pinball_loss, weights_of
 from perfopt.metrics.snapshot import Array, TimeGrid
@@ -120,15 +121,23 @@ class WeightedPrediction:
 
 
 def _asked_once(forecaster: Forecaster, request: ForecastRequest, *, past: bool) -> Prediction | None:
+    return on_local_time(request, lambda one: _asked_on_clock(forecaster, one, past=past))
+
+
+def _asked_on_clock(forecaster: Forecaster, request: ForecastRequest, *, past: bool) -> Prediction | None:
     prediction = forecaster.forecast(request)
     if prediction is None:
         return None
-    shape = (len(request.levels), request.ahead.size)
-    if prediction.quantiles.shape != shape or not np.isfinite(prediction.quantiles).all():
-        raise ValueError(f"its quantiles are not {shape[0]} by {shape[1]} finite values")
+    _check_shape(prediction, request)
     if not past or prediction.past is not None:
         return prediction
     return replace(prediction, past=past_quantiles(forecaster, request))
+
+
+def _check_shape(prediction: Prediction, request: ForecastRequest) -> None:
+    shape = (len(request.levels), request.ahead.size)
+    if prediction.quantiles.shape != shape or not np.isfinite(prediction.quantiles).all():
+        raise ValueError(f"its quantiles are not {shape[0]} by {shape[1]} finite values")
 
 
 def _weights(predictions: Mapping[str, Prediction], request: ForecastRequest) -> dict[str, float]:

@@ -62,13 +62,11 @@ class SeasonalForecaster:
 def without_changes(request: ForecastRequest) -> tuple[ForecastRequest, float]:
     """Returns the history as if what holds now had always held, and what a leak adds in a step.
 
-    A steady climb is taken out, dead periods that are over are left out, what was before a level shift that
-    is for good is brought to the level of after, and days are moved to the coming session's time of day.
+    A steady climb is taken out, dead periods that are over are left out, and what was before a level shift
+    that is for good is brought to the level of after.
     """
     slope, levelling = climb(request.values, request.grid)
     values = relevant(request.values + levelling, request.grid)
-    if request.calendar is not None:
-        values = request.calendar.align(values, request.grid)
     return replace(request, values=values), slope
 
 

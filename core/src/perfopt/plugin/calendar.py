@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.metrics.snapshot import Array, TimeGrid
+from perfopt.metrics.snapshot import TimeGrid
 
 DAY_SECONDS = 86_400
 _EARLY_SECONDS = 1800  # a close this much earlier than usual ends a half day
@@ -40,33 +40,35 @@ class SessionCalendar:
                 result[steps] = early & (seconds[steps] >= session[1])
         return result
 
-    def align(self, values: Array, grid: TimeGrid) -> Array:
-        """Moves the samples of past days so that their opens fall on the next session's time of day.
+    def opens_later(self, seconds: NDArray[np.int64], now: datetime) -> NDArray[np.int64]:
+        """Returns by how many seconds sessions of each instant's day open later in the day than the next one.
 
-        Returns:
-            A copy of shape (grid.size,); the edge of a moved day repeats.
+        An exchange that observes daylight saving time opens at another time of UTC in winter. A day without
+        a session goes by the session before it.
+
+        Args:
+            seconds: instants since the epoch, shape (n,).
+            now: the next session is the first that opens at or after it.
         """
-        target = self._next_open(grid.end)
-        if target is None:
-            return values.copy()
-        seconds = grid.epoch_seconds().astype(np.int64)
-        day = seconds // DAY_SECONDS
-        source = np.arange(grid.size)
-        for number in np.unique(day):
-            session = self._session(int(number))
-            moved = 0 if session is None else (session[0] % DAY_SECONDS - target) // grid.step_seconds
-            if moved:
-                steps = np.flatnonzero(day == number)
-                source[steps] = np.clip(steps + moved, steps[0], steps[-1])
-        return values[source]
+        opens = np.array(sorted(opened for opened, _ in self.sessions.values()), dtype=np.int64)
+        if not opens.size:
+            return np.zeros_like(seconds)
+        days = seconds // DAY_SECONDS
+        last = np.clip(np.searchsorted(opens // DAY_SECONDS, days, side="right") - 1, 0, opens.size - 1)
+        coming = min(int(np.searchsorted(opens, int(now.timestamp()))), opens.size - 1)
+        later: NDArray[np.int64] = opens[last] % DAY_SECONDS - opens[coming] % DAY_SECONDS
+        return later
+
+    def as_open_at(self, now: datetime) -> "SessionCalendar":
+        """Returns the sessions as if all days opened at the next session's time of day."""
+        moved = {}
+        for day, (opened, close) in self.sessions.items():
+            later = int(self.opens_later(np.array([opened], dtype=np.int64), now)[0])
+            moved[day] = (opened - later, close - later)
+        return SessionCalendar(moved)
 
     def _session(self, day: int) -> tuple[int, int] | None:
         return self.sessions.get(datetime.fromtimestamp(day * DAY_SECONDS, UTC).date())
-
-    def _next_open(self, instant: datetime) -> int | None:
-        """Returns the time of day, in seconds, of the first open at or after an instant."""
-        later = [opened for opened, _ in self.sessions.values() if opened >= instant.timestamp()]
-        return min(later) % DAY_SECONDS if later else None
 
 
 def weekend(grid: TimeGrid) -> Bools:

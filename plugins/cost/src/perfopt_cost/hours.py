@@ -69,23 +69,8 @@ def _cells(grid: TimeGrid, calendar: SessionCalendar | None, code: str | None, n
         closed = (day + 3) % 7 >= 5  # day 0 was a Thursday
     else:
         closed = calendar.closed(grid)
-        seconds = seconds - _moved(calendar, day, now)
+        seconds = seconds - calendar.opens_later(seconds, now)
     return HourCells(closed.astype(np.int64) * HOURS + seconds // _HOUR % HOURS, day, code)
-
-
-def _moved(calendar: SessionCalendar, days: Ints, now: datetime) -> Ints:
-    """Returns by how many seconds each day's open is later than that of the first session from now on.
-
-    A day without a session goes by the session before it; shape as `days`.
-    """
-    length = HOURS * _HOUR
-    opens = np.array(sorted(opened for opened, _ in calendar.sessions.values()), dtype=np.int64)
-    if not opens.size:
-        return np.zeros_like(days)
-    last = np.clip(np.searchsorted(opens // length, days, side="right") - 1, 0, opens.size - 1)
-    coming = min(int(np.searchsorted(opens, int(now.timestamp()))), opens.size - 1)
-    moved: Ints = opens[last] % length - opens[coming] % length
-    return moved
 
 
 def _blocks() -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:

@@ -1,8 +1,11 @@
 """When a service that is scaled to zero at times will not run: blocks of the day in which it never did."""
 
+from datetime import timedelta
+
 import numpy as np
 from numpy.typing import NDArray
 
+from perfopt.forecast import ForecastRequest, likely_clocks
 from perfopt.plugin import TimeGrid
 
 Flags = NDArray[np.bool_]
@@ -16,7 +19,8 @@ def stopped_blocks(stopped: Flags, grid: TimeGrid, steps: int, count: int) -> Fl
     """Returns which blocks after the history are expected without any replica, shape (count,).
 
     Those in which no step of any day of their kind (weekdays, weekends; UTC) had one at this time of day, or
-    no step of their weekday in two weeks or more.
+    no step of their weekday in two weeks or more. Where clocks change, that holds for each clock that it may
+    follow.
 
     Args:
         stopped: steps without a replica up to the end of the grid, shape (n,).
@@ -26,8 +30,21 @@ def stopped_blocks(stopped: Flags, grid: TimeGrid, steps: int, count: int) -> Fl
     """
     if not stopped.any():
         return np.zeros(count, dtype=np.bool_)
-    seconds = steps * grid.step_seconds
     past = stopped[stopped.size % steps :].reshape(-1, steps).all(axis=1)
+    block = steps * grid.step
+    known = TimeGrid(grid.end - past.size * block, block, past.size)
+    runs = np.where(past, 0.0, 1.0)
+    request = ForecastRequest(runs, known, TimeGrid(grid.end, block, count), (0.5,), float(runs.mean()))
+    clear = np.ones(count, dtype=np.bool_)
+    for clock in likely_clocks(request):
+        stops = _never_ran(clock.moved(runs) != 1, grid, block, count + clock.reach)
+        clear &= clock.read_ahead(stops.astype(np.float64)) > 0
+    return clear
+
+
+def _never_ran(past: Flags, grid: TimeGrid, block: timedelta, count: int) -> Flags:
+    """Returns which blocks after the grid never had a replica on days of their kind, shape (count,)."""
+    seconds = block // timedelta(seconds=1)
     blocks = np.arange(-past.size, count)
     kinds, weekdays = _kinds(grid, seconds, blocks)
     needed = np.where(kinds[past.size :] % 2 == 0, MIN_DAYS, MIN_WEEKEND_DAYS)
