@@ -12,7 +12,7 @@ from perfopt.domain.recommendation import AnalysisResult, Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine import Engine
 from perfopt.errors import NotFoundError
-from perfopt.evaluation.baselines import BASELINES, ToolPolicy, baseline_of
+from perfopt.evaluation.baselines import BASELINES, FITTED, ToolPolicy, baseline_of
 from perfopt.evaluation.proposals import proposal_of
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal, decline
@@ -217,7 +217,8 @@ def find_baseline(kind: OptimizationType, name: str) -> BaselinePolicy | None:
 
 def is_baseline(kind: OptimizationType, name: str) -> bool:
     """Tells whether a policy is neither an installed strategy nor perfopt's own controller."""
-    return name != LIVE and find_baseline(kind, name) is not None
+    fitted = kind is _SIZES and name in FITTED
+    return fitted or (name != LIVE and find_baseline(kind, name) is not None)
 
 
 def baselines_of(types: Sequence[OptimizationType]) -> tuple[BaselinePolicy, ...]:
@@ -253,7 +254,8 @@ def choose_policies(
         NotFoundError: a name is no policy of these types; lists them.
     """
     policies: tuple[Policy, ...] = (*ours, *baselines_of(types), *_variants(names, types))
-    known = tuple(dict.fromkeys((OURS, *(policy.name for policy in policies))))
+    fitted = FITTED if _SIZES in types else ()
+    known = tuple(dict.fromkeys((OURS, *(policy.name for policy in policies), *fitted)))
     for name in names:
         if name not in known:
             raise _unknown(name, types, known)
@@ -278,5 +280,7 @@ def about(kind: OptimizationType | None, name: str) -> str:
     """Returns one line on what a policy does, by its type and name."""
     if kind is None:
         return ABOUT_PLAN
+    if kind is _SIZES and name in FITTED:
+        return FITTED[name]
     found = find_baseline(kind, name)
     return found.about if found is not None else f"The strategy {name} with the engine's safety rules"

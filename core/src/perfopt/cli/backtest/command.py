@@ -130,6 +130,7 @@ def backtest(
     check_writable(html, "html")
     _check_rows(rows_file)
     _check_origins(origins)
+    _check_fitted(policies)
     kinds = parse_types(tuple(text for text in types if text.strip().lower() != "all"))
     options = BacktestOptions(
         names, match, exclude, split, begin, until, history, validity, origins, kinds, policies, plugins
@@ -159,6 +160,12 @@ def _check_rows(path: Path | None) -> None:
 
         check_writable(path, "rows")
         check_format(path, "rows")
+
+
+def _check_fitted(policies: tuple[str, ...]) -> None:
+    from perfopt.backtest.fitting import check_fittable
+
+    check_fittable(policies)
 
 
 def _check_simulation(context: click.Context) -> None:
@@ -249,6 +256,7 @@ async def _evaluate(
     engine: "Engine | None",
 ) -> "list[ServiceBacktest]":
     from perfopt.backtest import backtest_services
+    from perfopt.backtest.fitting import fit_policies
     from perfopt.backtest.run import AbsentServiceError
     from perfopt.cli.output.progress import progress_bar
     from perfopt.engine.engine import BASE_METRICS, cores
@@ -256,11 +264,19 @@ async def _evaluate(
 
     request = options.schedule()
     at = request.until if request.until is not None else await source.latest()
-    workloads = options.workloads(await source.inventory(at))
+    inventory = await source.inventory(at)
+    workloads = options.workloads(inventory)
+    processes = config.engine.processes or cores()
+    if options.fitted():
+        policies = (
+            *policies,
+            *await fit_policies(
+                options.fitted(), source, inventory, workloads, request, config, processes=processes
+            ),
+        )
     metrics = BASELINE_METRICS | BASE_METRICS
     if engine is not None:
         metrics |= engine.metrics(options.types)
-    processes = config.engine.processes or cores()
     results = []
     with progress_bar(len(workloads), shown=sys.stderr.isatty(), label="evaluating") as advance:
         async for result in backtest_services(

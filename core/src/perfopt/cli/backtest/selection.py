@@ -56,6 +56,14 @@ class BacktestOptions:
             origins=self.origins,
         )
 
+    def fitted(self) -> tuple[str, ...]:
+        """Returns the policies named that are fitted to a fleet."""
+        from perfopt.domain.enums import OptimizationType
+        from perfopt.evaluation.baselines import FITTED
+
+        sizes = OptimizationType.RESOURCE_OPTIMIZATION in self.types
+        return tuple(name for name in FITTED if sizes and name in self.policies)
+
     def workloads(self, inventory: "Sequence[Workload]") -> "list[Workload]":
         """Returns the services that a user named, less those that a pattern leaves out.
 

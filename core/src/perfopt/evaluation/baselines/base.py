@@ -65,15 +65,19 @@ def per_container(rule: Rule) -> Decide:
 
     def decide(context: AnalysisContext) -> WorkloadState | Declined:
         state = context.snapshot.workload.state
-        names = [container.name for container in state.containers] or sorted(context.snapshot.containers)
-        histories = [
-            _history(context, state.container(name) or Container(name=name), names) for name in names
-        ]
+        histories = container_histories(context)
         if all(history.cpu is None and history.memory is None for history in histories):
             return decline(OptimizationType.RESOURCE_OPTIMIZATION, DeclineCode.NO_DATA, _NOTHING)
         return msgspec.structs.replace(state, containers=tuple(rule(history) for history in histories))
 
     return decide
+
+
+def container_histories(context: AnalysisContext) -> list[ContainerHistory]:
+    """Returns what is known of each container, in the order of the state, or of names where it lists none."""
+    state = context.snapshot.workload.state
+    names = [container.name for container in state.containers] or sorted(context.snapshot.containers)
+    return [_history(context, state.container(name) or Container(name=name), names) for name in names]
 
 
 def _history(context: AnalysisContext, container: Container, names: list[str]) -> ContainerHistory:
