@@ -94,6 +94,7 @@ async def analyze_fleet(
     types: Sequence[OptimizationType] = tuple(OptimizationType),
     include_predictions: bool = False,
     concurrency: int = 4,
+    expect: Callable[[int], object] = lambda _: None,
 ) -> AsyncIterator[AnalysisResult | tuple[Workload, PerfoptError]]:
     """Analyses many workloads; a failing one is an item of the answer, not the end of it.
 
@@ -107,6 +108,7 @@ async def analyze_fleet(
         types: what to look for.
         include_predictions: put the forecasts on each recommendation.
         concurrency: workloads analysed at once; the order of the answers does not depend on it.
+        expect: takes the number of workloads before the first is analysed.
 
     Yields:
         One item a workload, in the order of the names or of the inventory.
@@ -118,11 +120,12 @@ async def analyze_fleet(
     end = until if until is not None else await source.latest()
     inventory = await source.inventory(end)
     workloads = inventory if names is None else [resolve_workload(name, inventory) for name in names]
-    question = AnalysisWindow(end - period, end, validity, tuple(types), include_predictions)
+    expect(len(workloads))
+    window = AnalysisWindow(end - period, end, validity, tuple(types), include_predictions)
     pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
     try:
-        async for found in source.snapshots(workloads, question.start, end, engine.metrics(question.types)):
-            pending.append(asyncio.create_task(_settle(found, question, engine)))
+        async for found in source.snapshots(workloads, window.start, end, engine.metrics(window.types)):
+            pending.append(asyncio.create_task(_settle(found, window, engine)))
             if len(pending) >= max(concurrency, 1):
                 yield await pending.popleft()
         while pending:
@@ -133,43 +136,43 @@ async def analyze_fleet(
 
 
 async def _settle(
-    snapshot: WorkloadSnapshot | FailedSnapshot, question: AnalysisWindow, engine: Engine
+    snapshot: WorkloadSnapshot | FailedSnapshot, window: AnalysisWindow, engine: Engine
 ) -> AnalysisResult | tuple[Workload, PerfoptError]:
     if isinstance(snapshot, FailedSnapshot):
         return snapshot.workload, snapshot.error
     try:
-        return await asyncio.to_thread(_analyze, snapshot, question, engine)
+        return await asyncio.to_thread(_analyze, snapshot, window, engine)
     except PerfoptError as error:
         return snapshot.workload, error
 
 
-def _analyze(snapshot: WorkloadSnapshot, question: AnalysisWindow, engine: Engine) -> AnalysisResult:
+def _analyze(snapshot: WorkloadSnapshot, window: AnalysisWindow, engine: Engine) -> AnalysisResult:
     return engine.analyze(
-        _with_history_warning(snapshot, question),
-        question.types,
-        question.validity,
-        include_predictions=question.include_predictions,
+        _with_history_warning(snapshot, window),
+        window.types,
+        window.validity,
+        include_predictions=window.include_predictions,
     )
 
 
-def _with_history_warning(snapshot: WorkloadSnapshot, question: AnalysisWindow) -> WorkloadSnapshot:
+def _with_history_warning(snapshot: WorkloadSnapshot, window: AnalysisWindow) -> WorkloadSnapshot:
     """Adds `short_history` where the first sample is late in the period.
 
     Raises:
         NoDataError: there is no sample at all.
     """
-    asked = question.end - question.start
+    asked = window.end - window.start
     first = _first_sample(snapshot)
     if first is None:
         raise NoDataError(
             f"There is no sample of {snapshot.workload.service_name} in the {format_duration(asked)}"
-            f" before {question.end.isoformat()}.",
+            f" before {window.end.isoformat()}.",
             field="analysis_period",
             remedy="Ask for a period in which it ran.",
         )
-    if first - question.start <= SHORT_BY * asked:
+    if first - window.start <= SHORT_BY * asked:
         return snapshot
-    known = timedelta(seconds=round((question.end - first).total_seconds()))
+    known = timedelta(seconds=round((window.end - first).total_seconds()))
     text = f"The source has {format_duration(known)} of the {format_duration(asked)} of history requested."
     return replace(snapshot, warnings=(*snapshot.warnings, ("short_history", text)))
 

@@ -1,7 +1,7 @@
 """Forecasters compared on measured series: quantile loss at rolling origins, and what each is worth."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -71,6 +71,7 @@ def compare(
     horizons: Sequence[timedelta],
     forecasters: Sequence[Forecaster],
     origins: int,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[ComparedForecaster]:
     """Compares forecasters at origins spread evenly over each series.
 
@@ -79,17 +80,31 @@ def compare(
         horizons: how far is forecast.
         forecasters: in order of preference.
         origins: of each series.
+        progress: takes how many series are done, over all horizons, and of how many.
 
     Returns:
         For each horizon a row for each forecaster at the origins that it can forecast, for the first, for the
         weighted, and for the weighted without each.
     """
-    kept = list(series)
-    return [row for horizon in horizons for row in _horizon(kept, horizon, forecasters, origins)]
+    compared = list(series)
+    total = len(compared) * len(horizons)
+    rows: list[ComparedForecaster] = []
+    for number, horizon in enumerate(horizons):
+        done = number * len(compared)
+        rows += _horizon(_counted(compared, done, total, progress), horizon, forecasters, origins)
+    return rows
+
+
+def _counted(
+    series: Sequence[MeasuredSeries], done: int, total: int, progress: Callable[[int, int], object]
+) -> Iterator[MeasuredSeries]:
+    for number, one in enumerate(series):
+        progress(done + number, total)
+        yield one
 
 
 def _horizon(
-    series: Sequence[MeasuredSeries], horizon: timedelta, forecasters: Sequence[Forecaster], origins: int
+    series: Iterable[MeasuredSeries], horizon: timedelta, forecasters: Sequence[Forecaster], origins: int
 ) -> list[ComparedForecaster]:
     found: dict[str, _Losses] = {}
     for one in series:

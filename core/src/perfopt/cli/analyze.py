@@ -230,27 +230,19 @@ async def _run(
             types=request.types, forgive_no_data=request.names is None, write_line=lines
         )
         try:
-            watched = sys.stderr.isatty() and not (lines is not None and sys.stdout.isatty())
-            total = await _total(request, source) if watched else None
-            with progress_bar(total, shown=watched) as advance:
-                async for item in _answers(request, recorder or source, priced):
+            mixed = lines is not None and sys.stdout.isatty()
+            with progress_bar(shown=not mixed) as progress:
+                async for item in _answers(request, recorder or source, priced, progress.expect):
                     collector.add(item)
-                    advance()
+                    progress.advance()
         finally:
             await source.close()
         destination.finish(collector.report(), write, recorder.series if recorder is not None else {})
     return collector.analysed and not collector.failed
 
 
-async def _total(request: AnalyzeOptions, source: "MetricSource") -> int:
-    """Returns how many services there are to analyse."""
-    if request.names is not None:
-        return len(request.names)
-    return len(await source.inventory(request.until or await source.latest()))
-
-
 async def _answers(
-    request: AnalyzeOptions, source: "MetricSource", config: "Config"
+    request: AnalyzeOptions, source: "MetricSource", config: "Config", expect: "Callable[[int], object]"
 ) -> "AsyncGenerator[Answer]":
     from perfopt.analysis import analyze_fleet
     from perfopt.engine import Engine
@@ -266,6 +258,7 @@ async def _answers(
             types=request.types,
             include_predictions=request.include_predictions,
             concurrency=engine.processes + 1,  # one waits while the rest run
+            expect=expect,
         )
         async with contextlib.aclosing(cast("AsyncGenerator[Answer]", answers)):
             async for item in answers:

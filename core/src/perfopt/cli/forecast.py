@@ -62,6 +62,7 @@ def compare(
     The loss is that of quantiles, relative to the value of a day before with the quantiles of its errors.
     """
     from perfopt.backtest.forecasts import compare as compared
+    from perfopt.cli.output.progress import progress_reporter
     from perfopt.cli.output.render import to_json
     from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
@@ -95,7 +96,14 @@ def compare(
             remedy="Take --split all, or give another file.",
         )
     lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
-    rows = compared(series, lengths, [installed[name] for name in chosen], origins)
+    with progress_reporter() as report:
+        rows = compared(
+            series,
+            lengths,
+            [installed[name] for name in chosen],
+            origins,
+            lambda done, total: report("forecasting series", done, total),
+        )
     if not rows:
         raise NoDataError(
             f"None of {len(series)} series is long enough for a forecast of {horizons}.",

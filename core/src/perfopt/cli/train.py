@@ -14,6 +14,7 @@ import click
 from perfopt.cli.options import config_option, load, source_options
 
 if TYPE_CHECKING:
+    from perfopt.cli.output.progress import ProgressReporter
     from perfopt.config import Config
     from perfopt.datasets import Split
     from perfopt.plugin import ModelKind, TrainedModel, Trainer, WorkloadSnapshot
@@ -110,6 +111,7 @@ def train(
     Prints how the model does on what it was not trained on, and the file's SHA-256: the same samples give
     the same bytes. Needs the extra perfopt[train]; using the model does not.
     """
+    from perfopt.cli.output.progress import progress_reporter
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.engine.training import load_kind, require_modules, training_options
     from perfopt.plugin.models import TrainingRequest
@@ -130,19 +132,21 @@ def train(
         until=None if until is None else parse_instant(until, field="until"),
         history=parse_duration(history, field="history"),
     )
-    fetched = _fetched(trainer, wanted, config)
-    trained = trainer.train(
-        fetched.examples,
-        TrainingRequest(
-            name=name,
-            version=model_version or (f"{fetched.until:%Y%m%d}" if fetched.until else "1"),
-            data=data or fetched.data,
-            command=_command(),
-            trained_until=fetched.until,
-            validity=parse_duration(validity, field="validity"),
-            options=options,
-        ),
-    )
+    with progress_reporter() as progress:
+        fetched = _fetched(trainer, wanted, config, progress)
+        trained = trainer.train(
+            fetched.examples,
+            TrainingRequest(
+                name=name,
+                version=model_version or (f"{fetched.until:%Y%m%d}" if fetched.until else "1"),
+                data=data or fetched.data,
+                command=_command(),
+                trained_until=fetched.until,
+                validity=parse_duration(validity, field="validity"),
+                options=options,
+                progress=progress,
+            ),
+        )
     _write(out, trained)
     click.echo(_shown(kind, trained, fetched, out), nl=False)
 
@@ -171,32 +175,39 @@ def _command() -> str:
     return shlex.join(words)
 
 
-def _fetched(trainer: "Trainer", wanted: TrainingData, config: "Config") -> FetchedExamples:
+def _fetched(
+    trainer: "Trainer", wanted: TrainingData, config: "Config", progress: "ProgressReporter"
+) -> FetchedExamples:
     if not trainer.metrics:
         return FetchedExamples((), wanted.until, ())
     if wanted.datasets:
-        snapshots, end = _loaded(trainer, wanted), wanted.until
+        snapshots, end = _loaded(trainer, wanted, progress), wanted.until
         name = ", ".join(path.name for path in wanted.datasets)
     else:
-        snapshots, end, name = asyncio.run(_fetch(trainer, wanted, config))
+        snapshots, end, name = asyncio.run(_fetch(trainer, wanted, config, progress))
     snapshots.sort(key=lambda one: str(one.workload.id))
     end = end or max((one.grid.end for one in snapshots), default=None)
-    examples = [example for snapshot in snapshots for example in trainer.examples(snapshot)]
+    examples: list[Any] = []
+    for number, snapshot in enumerate(snapshots):
+        progress("preparing services", number, len(snapshots))
+        examples += trainer.examples(snapshot)
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 
-def _loaded(trainer: "Trainer", wanted: TrainingData) -> list["WorkloadSnapshot"]:
+def _loaded(
+    trainer: "Trainer", wanted: TrainingData, progress: "ProgressReporter"
+) -> list["WorkloadSnapshot"]:
     """Returns the series of the datasets; one of a name in two of them is two."""
     from perfopt.datasets import SIZED, load_trace
     from perfopt.domain.resolve import resolve_workload
 
-    snapshots = [
-        snapshot
-        for path in wanted.datasets
+    snapshots: list[WorkloadSnapshot] = []
+    for path in wanted.datasets:
         for snapshot in load_trace(
             path, metrics={*SIZED, *trainer.metrics}, step=wanted.step, split=wanted.split, until=wanted.until
-        )
-    ]
+        ):
+            snapshots.append(snapshot)
+            progress("reading services", len(snapshots), None)
     inventory = list({one.workload.id: one.workload for one in snapshots}.values())
     names = [one.service_name for one in inventory] if wanted.names is None else wanted.names
     left_out = {resolve_workload(name, inventory).id for name in wanted.without}
@@ -205,20 +216,20 @@ def _loaded(trainer: "Trainer", wanted: TrainingData) -> list["WorkloadSnapshot"
 
 
 async def _fetch(
-    trainer: "Trainer", wanted: TrainingData, config: "Config"
+    trainer: "Trainer", wanted: TrainingData, config: "Config", progress: "ProgressReporter"
 ) -> tuple[list["WorkloadSnapshot"], datetime, str]:
     from perfopt.sources.factory import open_source
 
     source = open_source(wanted.source, config, wanted.services)
     try:
         end = wanted.until if wanted.until is not None else await source.latest()
-        return await _snapshots(trainer, source, wanted, end), end, f"the source {source.name}"
+        return await _snapshots(trainer, source, wanted, end, progress), end, f"the source {source.name}"
     finally:
         await source.close()
 
 
 async def _snapshots(
-    trainer: "Trainer", source: Any, wanted: TrainingData, end: datetime
+    trainer: "Trainer", source: Any, wanted: TrainingData, end: datetime, progress: "ProgressReporter"
 ) -> list["WorkloadSnapshot"]:
     """Returns the histories of the services; those that can't be read are named on standard error."""
     from perfopt.domain.resolve import resolve_workload
@@ -234,6 +245,7 @@ async def _snapshots(
             click.echo(f"Left out: {one.workload.service_name}: {one.error.explained}", err=True)
         else:
             snapshots.append(one)
+        progress("reading services", len(snapshots), len(kept))
     return snapshots
 
 

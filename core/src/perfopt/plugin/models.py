@@ -4,13 +4,17 @@ A model is the content of a file, without code in it. Whoever uses one gives byt
 registry of a service); only the kind interprets them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from perfopt.metrics.snapshot import WorkloadSnapshot
+
+
+def no_progress(stage: str, done: int, total: int | None) -> None:
+    """Shows no progress."""
 
 
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +27,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         trained_until: no outcome learnt from is at or after it; None for data without dates.
         validity: how long recommendations or forecasts made with the model must hold.
         options: an instance of the trainer's `options`.
+        progress: shows how far training is: what is being done, how much of it is done, and of how much.
     """
 
     name: str
@@ -32,6 +37,19 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     trained_until: datetime | None = None
     validity: timedelta = timedelta(days=7)
     options: Any = None
+    progress: Callable[[str, int, int | None], object] = no_progress
+
+    def each[T](self, items: Sequence[T], stage: str) -> Iterator[T]:
+        """Yields items one after the other and shows how many are done.
+
+        Args:
+            items: what a stage of the training goes through.
+            stage: what is being done, such as "collecting examples".
+        """
+        for number, item in enumerate(items):
+            self.progress(stage, number, len(items))
+            yield item
+        self.progress(stage, len(items), len(items))
 
 
 class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,9 @@ class LatencyTrainer:
         from perfopt.capacity.training import fit
         from perfopt.capacity.training.simulation import simulate
 
+        request.progress(f"simulating {request.options.services} services", 0, None)
         given, wanted = fit.examples(*simulate(request.options.services))
+        request.progress("fitting networks", 0, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, that a round more would lower the loss
             fitted = fit.fit(given, wanted)

@@ -1,7 +1,6 @@
 """`perfopt backtest`: how each policy would have done on the history of a source."""
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -278,14 +277,14 @@ async def _evaluate(
     if engine is not None:
         metrics |= engine.metrics(options.types)
     results = []
-    with progress_bar(len(workloads), shown=sys.stderr.isatty(), label="evaluating") as advance:
+    with progress_bar(len(workloads), label="evaluating") as progress:
         async for result in backtest_services(
             source, workloads, request, policies, config, metrics, processes=processes
         ):
             if result.error is not None and not isinstance(result.error, AbsentServiceError):
                 click.echo(f"Error: {result.workload.service_name}: {result.error.explained}", err=True)
             results.append(result)
-            advance()
+            progress.advance()
     return results
 
 

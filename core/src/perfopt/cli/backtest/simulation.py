@@ -1,7 +1,6 @@
 """`perfopt backtest --simulate`: autoscalers on the demand of services, minute by minute."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,8 +90,8 @@ def _run(tasks: "Sequence[SimulationTask]", processes: int) -> "list[ServiceSimu
     from perfopt.cli.output.progress import progress_bar
 
     runs = []
-    with progress_bar(len(tasks), shown=sys.stderr.isatty(), label="simulating") as advance:
+    with progress_bar(len(tasks), label="simulating") as progress:
         for run in run_services(tasks, processes):
             runs.append(run)
-            advance()
+            progress.advance()
     return runs

@@ -11,7 +11,7 @@ from perfopt.forecast.experts import LEVELS
 from perfopt.forecast.features import NetworkInputs
 from perfopt.forecast.model_file import fleet_network
 from perfopt.forecast.network import GROUPS, FleetNetwork, group_of
-from perfopt.forecast.training.fit import ensemble, typical_error
+from perfopt.forecast.training.fit import EnsembleFit, ensemble, typical_error
 from perfopt.forecast.training.rows import Ints, TrainingRows
 from perfopt.forecast.training.series import LOADS
 from perfopt.metrics.snapshot import Array
@@ -46,16 +46,14 @@ def folds(rows: TrainingRows) -> Ints:
     return result
 
 
-def out_of_fold(rows: TrainingRows, weights: Array, networks: int, epochs: int) -> OutOfFold:
+def out_of_fold(rows: TrainingRows, weights: Array, fit: EnsembleFit) -> OutOfFold:
     """Trains without each fold, forecasts it, and returns calibration and losses."""
     fold = folds(rows)
     quantiles = np.full((rows.series.size, len(LEVELS)), np.nan)
     for number in range(FOLDS):
         held = np.flatnonzero(fold == number)
         if held.size:
-            arrays = ensemble(
-                rows, weights, np.flatnonzero(fold != number), networks, epochs, 100 * number + 7
-            )
+            arrays = ensemble(rows, weights, np.flatnonzero(fold != number), fit, 100 * number + 7)
             quantiles[held] = FleetNetwork.from_arrays(arrays).z_quantiles(_picked(rows.inputs, held))
     measured = np.flatnonzero(fold >= 0)
     shipped = np.full_like(quantiles, np.nan)

@@ -1,6 +1,8 @@
 """Fits the fleet network in TensorFlow. The same rows and seed give the same bytes on the same machine."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,21 @@ MAX_WEIGHT = 50.0
 BY_USE = 0.5  # share of the loss that counts by use, see row_weights
 MAX_LOSS = 30.0  # of a row, in mean errors of its series
 Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleFit:
+    """How networks that are averaged are trained.
+
+    Attributes:
+        networks: how many.
+        epochs: how often each sees each row.
+        after_epoch: called after each epoch of each network.
+    """
+
+    networks: int
+    epochs: int
+    after_epoch: Callable[[], object] = lambda: None
 
 
 def tensorflow() -> Any:
@@ -64,10 +81,10 @@ def typical_error(error: Array) -> float:
 
 
 def ensemble(
-    rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], networks: int, epochs: int, seed: int
+    rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], fit: EnsembleFit, seed: int
 ) -> Arrays:
-    """Returns the arrays of `networks` networks trained on the chosen rows, not yet calibrated."""
-    trained = [_train(rows, weights, chosen, epochs, seed + number) for number in range(networks)]
+    """Returns the arrays of networks trained on the chosen rows, not yet calibrated."""
+    trained = [_train(rows, weights, chosen, fit, seed + number) for number in range(fit.networks)]
     arrays: Arrays = {
         name: np.stack([member[name] for member in trained]) for name in trained[0] if "_" in name
     }
@@ -75,7 +92,9 @@ def ensemble(
     return arrays | {"theta": np.tile(LEVELS, (GROUPS, 1))}
 
 
-def _train(rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], epochs: int, seed: int) -> Arrays:
+def _train(
+    rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], fit: EnsembleFit, seed: int
+) -> Arrays:
     """Returns the arrays of one network trained on the chosen rows."""
     tf = tensorflow()
     tf.keras.utils.set_random_seed(seed)
@@ -87,12 +106,13 @@ def _train(rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], epochs
     model = tf.keras.Sequential([tf.keras.Input((scaled.shape[1],)), *layers])
     batch = min(BATCH, chosen.size)
     steps = chosen.size // batch
-    step = _training_step(tf, model, _columns(tf, rows, scaled, weights), epochs * steps)
+    step = _training_step(tf, model, _columns(tf, rows, scaled, weights), fit.epochs * steps)
     rng = np.random.default_rng(seed)
-    for _ in range(epochs):
+    for _ in range(fit.epochs):
         order = chosen[rng.permutation(chosen.size)]
         for number in range(steps):
             step(tf.constant(order[number * batch : (number + 1) * batch]))
+        fit.after_epoch()
     arrays: Arrays = {"mean": mean, "deviation": deviation}
     for number, layer in enumerate(layers):
         arrays[f"weights_{number}"], arrays[f"bias_{number}"] = layer.get_weights()

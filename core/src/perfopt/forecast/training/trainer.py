@@ -52,7 +52,7 @@ class ForecastTrainer:
             InvalidInputError: too few series with days of history and of outcomes.
         """
         from perfopt.forecast.training.calibrate import FOLDS, out_of_fold
-        from perfopt.forecast.training.fit import ensemble, row_weights
+        from perfopt.forecast.training.fit import EnsembleFit, ensemble, row_weights
         from perfopt.forecast.training.generated import generated_series
         from perfopt.forecast.training.rows import collect
 
@@ -66,8 +66,10 @@ class ForecastTrainer:
         rows = collect([*measured, *generated_series(options.generated)], options.origins)
         weights = row_weights(rows)
         every = np.arange(rows.series.size)
-        arrays = ensemble(rows, weights, every, options.networks, options.epochs, 7)
-        held_out = out_of_fold(rows, weights, options.networks, options.epochs)
+        epochs = iter(request.each(range(options.networks * options.epochs * (FOLDS + 1)), "training epochs"))
+        fit = EnsembleFit(options.networks, options.epochs, lambda: next(epochs, None))
+        arrays = ensemble(rows, weights, every, fit, 7)
+        held_out = out_of_fold(rows, weights, fit)
         counts = {metric: len(rows.of(metric)) for metric in rows.metrics}
         losses = {f"loss {name}": loss for name, loss in held_out.losses.items()}
         shipped = {f"loss {name}, shipped network": loss for name, loss in held_out.losses_of_shipped.items()}

@@ -1,6 +1,6 @@
 """From examples to a finished model: out-of-fold replay, calibration, figures, and trees on everything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from perfopt_resource.model.features import RESOURCES
 from perfopt_resource.model.policy import choose_each, worth
 from perfopt_resource.model.sizing_model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
 from perfopt_resource.training.examples import TrainingExamples
-from perfopt_resource.training.train import GRID, out_of_fold, train_trees
+from perfopt_resource.training.train import FOLDS, GRID, out_of_fold, train_trees
 
 ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MAX_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
+_STAGE = "training trees"
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
 
@@ -29,6 +30,7 @@ def build(
     data: tuple[str, ...],
     command: str,
     trained_until: str | None = None,
+    progress: Callable[[str, int, int | None], object] = lambda *_: None,
 ) -> SizingModel:
     """Returns a model trained on all the examples, calibrated on series out of fold.
 
@@ -39,6 +41,7 @@ def build(
         data: source, licence and citation of each data set.
         command: that rebuilds the file.
         trained_until: end of the latest outcome, ISO 8601; None for undated data.
+        progress: shows how far it is, see `TrainingRequest`.
 
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
@@ -51,7 +54,9 @@ def build(
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
     replayed = examples.where(thin(evaluated, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
-    judged = evaluate_policy(out_of_fold(examples, replayed), replayed)
+    candidates = out_of_fold(examples, replayed, lambda done: progress(_STAGE, done, FOLDS + 1))
+    progress("replaying choices", 0, None)
+    judged = evaluate_policy(candidates, replayed)
     card = ModelCard(
         name=name,
         version=version,
@@ -65,6 +70,7 @@ def build(
         seen=tuple(sorted({hashed(str(one)) for one in np.unique(examples.series)})),
         command=command,
     )
+    progress(_STAGE, FOLDS, FOLDS + 1)
     return SizingModel(card, train_trees(examples), GRID, judged.calibration)
 
 

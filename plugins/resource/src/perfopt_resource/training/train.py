@@ -6,7 +6,7 @@ worst, to its limit and in units of its spread: that, more than anything else, l
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ GRID: Array = np.unique(
 """Logarithms of the factors of the reference that are considered."""
 _PAIRS, _PAIRS_NEAR = 6, 2
 _SEED = 0
+FOLDS = 5
+"""Parts that the series fall into: each is judged by trees that were not trained on it."""
 _NEED_RANGE = (-1.6, 3.4)
 _LIMIT_HIDDEN = 0.15  # share of examples whose limits are hidden, so that unknown limits are no surprise
 _PLAIN = ("level", "needs_std", "needs_step", "hill0.98", "hill0.9", "limit", "q0.5", "roughness")
@@ -146,22 +148,25 @@ def _tree(nodes: NDArray[np.void]) -> dict[str, Any]:
 
 
 def out_of_fold(
-    examples: TrainingExamples, evaluated: TrainingExamples, folds: int = 5
+    examples: TrainingExamples,
+    evaluated: TrainingExamples,
+    begun: Callable[[int], object] = lambda _: None,
 ) -> list[dict[str, SizeCandidates]]:
     """Returns the sizes that each might be given, from models that did not see the series.
 
     Args:
         examples: to train on.
         evaluated: to predict, of the same series.
-        folds: how many parts the series fall into.
+        begun: takes how many folds are done, before each.
 
     Returns:
         One a row of evaluated: resource to candidates.
     """
-    fold = fold_of(evaluated.series, folds)
-    trained_fold = fold_of(examples.series, folds)
+    fold = fold_of(evaluated.series, FOLDS)
+    trained_fold = fold_of(examples.series, FOLDS)
     found: dict[int, dict[str, SizeCandidates]] = {}
-    for held in range(folds):
+    for held in range(FOLDS):
+        begun(held)
         if not (fold == held).any():
             continue
         trees = train_trees(examples.where(trained_fold != held))

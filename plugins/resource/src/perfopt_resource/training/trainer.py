@@ -31,7 +31,7 @@ class SizingTrainer:
         until = None
         if request.trained_until is not None:
             until = request.trained_until.isoformat().replace("+00:00", "Z")
-        collected = collect(examples, samplings(request.validity))
+        collected = collect(request.each(examples, "collecting examples"), samplings(request.validity))
         if not len(collected.at):
             raise InvalidInputError(
                 f"There is nothing to learn from: none of {len(examples)} containers has a history and an"
@@ -46,6 +46,7 @@ class SizingTrainer:
             data=request.data,
             command=request.command,
             trained_until=until,
+            progress=request.progress,
         )
         card = model.card
         floors = {f"minimum worth at penalty {penalty:g}": worth for penalty, worth in card.floors}
