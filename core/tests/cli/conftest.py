@@ -107,8 +107,9 @@ def answers(monkeypatch):
     def put(*items):
         asked = {}
 
-        async def analyze_fleet(source, engine, names, **question):
+        async def analyze_fleet(source, engine, names, *, expect, **question):
             asked.update(question, source=source.name, names=names)
+            expect(len(items))
             for item in items:
                 yield item
 

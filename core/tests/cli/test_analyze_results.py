@@ -115,6 +115,35 @@ def test_narrow_terminals_get_a_line_a_service_and_nothing_is_cut(run, traces, f
     assert max(map(len, lines)) <= 60
 
 
+def test_knobs_have_the_unit_in_which_their_runtime_takes_them(run, traces, answers, recommendation, result):
+    made = recommendation("web")
+    knobs = {
+        "knobs": {"main": {"gomemlimit": 101, "gomaxprocs": 2}},
+        "knob_settings": {"main": {"env": {"GOMEMLIMIT": "101MiB"}, "values": {"gomemlimit": "101MiB"}}},
+    }
+    answers(result("web", [msgspec.structs.replace(made, recommended_state=made.recommended_state | knobs)]))
+    shown = run("analyze", "--source", traces, "--all").stdout
+    assert "- → 101MiB" in shown
+    assert "- → 2\n" in shown
+
+
+def test_the_cost_stands_beside_the_type_that_changes_it(run, traces, answers, recommendation, result):
+    cheaper = recommendation("web")
+    state = cheaper.current_state | {"knobs": {"main": {"gomaxprocs": 2}}}
+    tuned = msgspec.structs.replace(
+        cheaper,
+        optimization_type=OptimizationType.PERFORMANCE_TUNING,
+        plugin="tuning/knobs",
+        recommended_state=state,
+        monthly_cost_recommended=cheaper.monthly_cost_current,
+        expected_value=ExpectedValue(saving=9.0, risk=0.0, total=9.0),
+    )
+    answers(result("web", [tuned, cheaper]))
+    first = run("analyze", "--source", traces, "--all").stdout.splitlines()[2]
+    assert "resource" in first
+    assert "(-62 %)" in first
+
+
 def test_saving_against_assumed_requests_is_marked_and_not_in_the_total(
     run, traces, answers, recommendation, result
 ):

@@ -45,7 +45,10 @@ def test_an_option_on_the_command_line_is_changed_there(bench):
         cpu_limit_cores=2.0,
         memory_limit_bytes=8 * GIB,
     )
-    assert made == {"command": ["java", "-XX:MaxRAMPercentage=75", "-jar", "app.jar"]}
+    assert made == {
+        "command": ["java", "-XX:MaxRAMPercentage=75", "-jar", "app.jar"],
+        "values": {"jvm_max_ram_percentage": "75%"},
+    }
 
 
 def test_a_variable_that_is_not_known_is_not_overwritten(bench):

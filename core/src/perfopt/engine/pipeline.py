@@ -9,6 +9,7 @@ from perfopt.domain.recommendation import Declined, Evidence, PredictionSeries
 from perfopt.engine.forecasts import DeclaredForecasts
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.proposals import checked
+from perfopt.engine.small_changes import without_small_changes
 from perfopt.evaluation.expected import with_simulated_saving
 from perfopt.evaluation.rolling import backtest
 from perfopt.forecast import InstalledForecasters
@@ -76,7 +77,9 @@ def _propose(
     context, fired = rules.prepared(context)
     context = with_forecasts(strategy, context, forecasters)
     result = checked(strategy.propose(context), strategy, context)
-    ruled = result if isinstance(result, Declined) else rules.apply(result, context)
+    if isinstance(result, Declined):
+        return result
+    ruled = rules.apply(without_small_changes(result, context.snapshot.workload.state), context)
     if isinstance(ruled, Declined):
         return ruled
     proposal = with_simulated_saving(ruled.proposal, context.snapshot, context.validity)

@@ -141,10 +141,18 @@ def changed_fields(current: dict[str, Any], recommended: dict[str, Any]) -> dict
     """Returns the fields that differ between two state maps, by label, with both printed values."""
     before, after = (fields.all_fields(fields.parse_state(state)) for state in (current, recommended))
     return {
-        fields.label(path): (fields.print_value(path, before.get(path)), fields.print_value(path, value))
+        fields.label(path): (_shown(path, before.get(path), current), _shown(path, value, recommended))
         for path, value in fields.changed_values(before, after).items()
         if path[0] not in _NOT_SHOWN and not (path[0] == "extra" and path[1] in _NOT_SHOWN)
     }
+
+
+def _shown(path: fields.Path, value: Any, state: dict[str, Any]) -> Any:
+    """Returns a value as state maps have it, and that of a runtime knob with its unit where that is known."""
+    if value is None or path[0] != fields.KNOBS:
+        return fields.print_value(path, value)
+    how = (state.get(fields.KNOB_SETTINGS) or {}).get(path[1]) or {}
+    return (how.get("values") or {}).get(path[2], value)
 
 
 def _of_result(result: AnalysisResult, labels: TypeLabels) -> ServiceChanges | None:
@@ -153,7 +161,13 @@ def _of_result(result: AnalysisResult, labels: TypeLabels) -> ServiceChanges | N
     ]
     if not changing:
         return None
-    changing.sort(key=lambda one: -(one.expected_value.total if one.expected_value else 0.0))
+    # what changes the cost comes first: the cost of the service stands beside it
+    changing.sort(
+        key=lambda one: (
+            one.monthly_cost_current == one.monthly_cost_recommended,
+            -(one.expected_value.total if one.expected_value else 0.0),
+        )
+    )
     whole: Priced = result.plan or changing[0]
     rows = tuple(row for one in changing for row in _rows(one, _own_fields(one, result.plan), whole, labels))
     if not rows:

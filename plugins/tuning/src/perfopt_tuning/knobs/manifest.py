@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from perfopt.plugin import CONCEALED, Container
 from perfopt_tuning.knobs.formula import Value
 from perfopt_tuning.knobs.schema import Knob
-from perfopt_tuning.knobs.values import plain
+from perfopt_tuning.knobs.values import plain, with_unit
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class ManifestChanges:
         env: variables to set, complete.
         command, args: the whole new lists, where they change.
         by_hand: sentences on what no manifest can do.
+        values: of each knob that has a unit, with it: "101MiB".
         cpu_limit_cores: the CPU limit, where that is the knob.
     """
 
@@ -26,6 +27,7 @@ class ManifestChanges:
     command: list[str] | None = None
     args: list[str] | None = None
     by_hand: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
     cpu_limit_cores: float | None = None
 
     def add(self, knob: Knob, value: Value) -> None:
@@ -35,6 +37,7 @@ class ManifestChanges:
         if how.resource == "cpu_limit":
             self.cpu_limit_cores = float(value)
             return
+        self.values |= _values_with_unit(knob, value)
         option = None if how.option is None else how.option.replace("{value}", text)
         if self._in_arguments(knob, option, text):
             return
@@ -62,7 +65,13 @@ class ManifestChanges:
 
     def to_map(self) -> dict[str, object]:
         """Returns what is to change as plain data; what stays is absent."""
-        parts = {"env": self.env, "command": self.command, "args": self.args, "by_hand": self.by_hand}
+        parts = {
+            "env": self.env,
+            "command": self.command,
+            "args": self.args,
+            "by_hand": self.by_hand,
+            "values": self.values,
+        }
         return {name: part for name, part in parts.items() if part}
 
     def _merged(self, knob: Knob, variable: str, option: str) -> str:
@@ -88,6 +97,11 @@ class ManifestChanges:
                 setattr(self, part, changed)
             return True
         return False
+
+
+def _values_with_unit(knob: Knob, value: Value) -> dict[str, str]:
+    text = with_unit(knob, value)
+    return {} if text == str(plain(value)) else {knob.name: text}
 
 
 def _options_replaced(args: list[str], removes: re.Pattern[str], option: str) -> list[str] | None:

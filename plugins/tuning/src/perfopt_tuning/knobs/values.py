@@ -183,6 +183,14 @@ def plain(value: Value) -> str | int | float:
     return int(value) if float(value).is_integer() else round(float(value), 6)
 
 
+_UNIT_SIGNS = {"MiB": "MiB", "%": "%", "seconds": "s"}
+
+
+def with_unit(knob: Knob, value: Value) -> str:
+    """Returns a value as people write it in settings: "101MiB", "75%", "5s", and counts bare."""
+    return f"{plain(value)}{_UNIT_SIGNS.get(knob.entry.unit or '', '')}"
+
+
 def shown(knob: Knob, value: Value | None) -> str:
     """Prints a value with its unit: "2 threads", "75 %", "not set"."""
     if value is None:
