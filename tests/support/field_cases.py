@@ -91,7 +91,9 @@ def _oom_kills_shown_in_part(world: World) -> None:
 
 
 def _sidecar(world: World) -> None:
-    """Two flat services, one of which has a sidecar."""
+    """Flat services, one of which has a sidecar, and one an init container that requests more."""
+    migrate = {"init": True, "cpu_request": 2.0, "memory_request": 4 * GI}
+    world.deployment("migrates", others={"migrate": migrate})
     world.deployment("alone")
     (pod,) = world.deployment("beside", others={"proxy": {"cpu_request": 0.1, "memory_request": 64 * MI}})
     world.use(pod, "proxy", TIMES, 0.05, 50 * MI)

@@ -8,7 +8,7 @@ import pytest
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import NodeType, PriceBook
-from perfopt.domain.workload import Container, WorkloadState
+from perfopt.domain.workload import Container, InitRequest, WorkloadState
 from perfopt.evaluation.savings import RequestedAmount, requested_amounts, smallest_state
 from perfopt.evaluation.scaling import smallest_replicas, total_demand
 from perfopt.testing import make_snapshot
@@ -140,3 +140,16 @@ def test_demand_is_of_all_containers_and_pods():
     pods = {name: dict(metrics) for name, metrics in two.containers.items()}
     assert set(pods) == {"a", "b"}
     assert total_demand(two, np.array([2.0, 4.0])).tolist() == [3 + 0.5 * 2, 3 + 0.5 * 4]
+
+
+def test_a_job_is_weighted_by_its_hours_and_a_pod_by_what_is_reserved_for_it():
+    used = window([0.5] * 4, [1.0] * 4)
+    whole = requested_amounts(state(cpu=1.0), used, BOOK, SIZES, None)
+    part = requested_amounts(
+        state(cpu=1.0), used, msgspec.structs.replace(BOOK, hours_month=73.0), SIZES, None
+    )
+    assert part.cost.current == pytest.approx(whole.cost.current / 10)
+    assert part.memory == whole.memory
+    init = InitRequest(cpu_cores=2.0, memory_bytes=0)
+    kept = window([0.5] * 4, [1.0] * 4, current=state(memory=GIB, init=init))
+    assert requested_amounts(state(cpu=1.0, memory=GIB, init=init), kept, BOOK, SIZES, None).cost.saved == 0.0

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,3 +165,17 @@ def test_pods_come_from_state_maps():
     assert pod_group("a/deployment/b", states("250m", "1Gi", 3)) == group(0.25, 1, 3, "a/deployment/b")
     assert pod_group("b", {"cpu_request": "1"}) is None
     assert pod_group("a/daemonset/b", states("1", "1Gi", 3)).each_node
+
+
+def test_a_job_is_paid_for_the_time_in_which_it_runs_and_init_containers_reserve_their_request():
+    init = {"init_containers": {"cpu_request": "4", "memory_request": "1Gi"}}
+    service = WorkloadStates(workload="s/deployment/a", current=states("1", "2Gi", 1) | init, recommended={})
+    service = msgspec.structs.replace(service, recommended=states("100m", "2Gi", 1) | init)
+    job = WorkloadStates(workload="s/cronjob/b", current=states("2", "8Gi", 1), recommended={})
+    job = msgspec.structs.replace(job, recommended=job.current, running_share=0.25)
+    view = fleet_view([service], BOOK)
+    assert view.current.requests_cost_month == view.recommended.requests_cost_month
+    assert view.current.cpu_cores == 4.0
+    assert fleet_view([job], BOOK).current.requests_cost_month == pytest.approx(
+        0.25 * 730 * BOOK.hourly_cost(2.0, 8 * 2**30), abs=0.01
+    )

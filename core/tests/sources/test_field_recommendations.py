@@ -136,7 +136,12 @@ def test_kind_g_only_the_template_s_containers_are_demand(field_url, analyze):
 
 
 def test_kind_g_a_flat_container_is_sized_the_same_beside_a_sidecar(field_url, analyze):
-    found = states(analyze(field_url, "sidecar"))
+    known = results(analyze(field_url, "sidecar"))
+    found = {name: one["recommendations"][0]["recommended_state"] for name, one in known.items()}
+    (migrates,) = known["migrates"]["recommendations"]
+    assert migrates["current_state"]["init_containers"] == {"cpu_request": "2", "memory_request": "4Gi"}
+    assert migrates["expected_improvement"]["cost_reduction_percent"] == 0.0  # 2 CPU stay reserved
+    assert "save nothing" in json.dumps(migrates["reasons"])
     assert {str(state["containers"]["app"]) for state in found.values()} == {
         str({"cpu_request": "255m", "memory_request": "430Mi"})
     }

@@ -161,10 +161,15 @@ def test_nothing_that_looks_secret_is_kept(api, tmp_path):
 
 
 def test_sidecars_count_and_other_init_containers_do_not(api, tmp_path):
-    inits = [container("migrate"), container("proxy", restartPolicy="Always")]
+    large, small = ({"requests": {"cpu": cpu, "memory": "1Gi"}} for cpu in ("2", "500m"))
+    inits = [
+        container("proxy", restartPolicy="Always", resources=small),
+        container("migrate", resources=large),
+    ]
     api.add(DEPLOYMENTS, deployment("pricing", initContainers=inits))
-    found = only(read(api, tmp_path)).containers
-    assert [(one.name, one.sidecar) for one in found] == [("app", False), ("proxy", True)]
+    known = only(read(api, tmp_path))
+    assert [(one.name, one.sidecar) for one in known.containers] == [("app", False), ("proxy", True)]
+    assert (known.init.cpu_cores, known.init.memory_bytes) == (2.5, 2 << 30)  # beside the sidecar
 
 
 def test_autoscalers_and_who_made_them(api, tmp_path):

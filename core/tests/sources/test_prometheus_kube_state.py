@@ -93,6 +93,7 @@ def test_native_sidecars_count_and_init_containers_do_not():
     )
     state = found["trading/deployment/api"].state
     assert [(c.name, c.sidecar) for c in state.containers] == [("main", False), ("proxy", True)]
+    assert state.init.cpu_cores == 8.0
     assert state.to_map()["sidecars"] == ["proxy"]
     assert state.total("cpu_request_cores") == pytest.approx(0.6)
 

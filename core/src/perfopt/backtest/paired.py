@@ -12,6 +12,7 @@ from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.workload import Workload
 from perfopt.engine import Engine
+from perfopt.engine.hours import book_of_hours
 from perfopt.errors import PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
@@ -67,7 +68,8 @@ async def backtest_pair(
     def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
         if isinstance(snapshot, FailedSnapshot):
             return PairedBacktest(snapshot.workload, error=snapshot.error)
-        book = config.book_for(snapshot.workload.price_book, snapshot.price_book)
+        known = config.book_for(snapshot.workload.price_book, snapshot.price_book)
+        book = book_of_hours(known, snapshot)
         try:
             first, second = (
                 evaluate_policies(snapshot, schedule, _strategies(engine, types), book)

@@ -14,6 +14,7 @@ from perfopt.backtest.worker import BaselineTask
 from perfopt.backtest.worker_pool import BaselinePool
 from perfopt.config import Config
 from perfopt.domain.workload import Workload
+from perfopt.engine.hours import book_of_hours
 from perfopt.errors import NoDataError, PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource
@@ -120,7 +121,8 @@ class _ServiceEvaluator:
         return evaluate
 
     def _rows(self, snapshot: WorkloadSnapshot, schedule: OriginSchedule) -> list[EvaluatedRecommendation]:
-        book = self.config.book_for(snapshot.workload.price_book, snapshot.price_book)
+        known = self.config.book_for(snapshot.workload.price_book, snapshot.price_book)
+        book = book_of_hours(known, snapshot)
         baselines = [one for one in self.policies if isinstance(one, BaselinePolicy)]
         ours = [one for one in self.policies if not isinstance(one, BaselinePolicy)]
         rows = evaluate_policies(snapshot, schedule, ours, book)

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import Basis
-from perfopt.domain.quantity import CONTAINER_QUANTITIES
-from perfopt.domain.workload import Container, HpaState, WorkloadState
+from perfopt.domain.quantity import CONTAINER_QUANTITIES, parse_cpu, parse_memory
+from perfopt.domain.workload import INIT_KEY, Container, HpaState, InitRequest, WorkloadState
 
 Path = tuple[str, ...]
 Values = Mapping[Path, Any]
@@ -44,7 +44,7 @@ KNOBS, KNOB_SETTINGS = "knobs", "knob_settings"
 _BY_ATTRIBUTE = {quantity.attribute: quantity for quantity in CONTAINER_QUANTITIES}
 _OWNERS = ("keda", "vpa_mode")
 _PLAIN = ("replicas", "basis", *_OWNERS)
-_OF_STATE = frozenset({*QUANTITY_OF_NAME, *_PLAIN, "containers", "sidecars", "hpa"})
+_OF_STATE = frozenset({*QUANTITY_OF_NAME, *_PLAIN, "containers", "sidecars", "hpa", INIT_KEY})
 
 
 def container_path(name: str, quantity: str) -> Path:
@@ -237,8 +237,17 @@ def parse_state(state: Mapping[str, Any]) -> WorkloadState:
         vpa_mode=state.get("vpa_mode"),
         keda=state.get("keda"),
         extra={key: value for key, value in state.items() if key not in _OF_STATE},
+        init=_init_of(state),
     )
     return with_fields(parsed, parse_quantities(state))
+
+
+def _init_of(state: Mapping[str, Any]) -> InitRequest | None:
+    printed = state.get(INIT_KEY)
+    if printed is None:
+        return None
+    cpu, memory = printed.get("cpu_request", "0"), printed.get("memory_request", "0")
+    return InitRequest(cpu_cores=parse_cpu(cpu), memory_bytes=int(parse_memory(memory)))
 
 
 def is_quantity(path: Path) -> bool:

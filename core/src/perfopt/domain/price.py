@@ -72,14 +72,15 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
     def monthly_cost(self, state: WorkloadState) -> float | None:
         """Returns Σ replicas × (cpu_request × price + memory_request × price) over `hours_month`.
 
+        Requests are what the scheduler reserves for a pod: no less than its largest init container's.
         Times `placement`, where the state names a node type that the book knows. A schedule counts by the
         hours it runs so many replicas, unless an autoscaler decides. None where requests are unknown.
         Unknown replicas count as one.
         """
-        cpu, memory = state.total("cpu_request_cores"), state.total("memory_request_bytes")
-        if cpu is None or memory is None:
+        reserved = state.reserved()
+        if reserved is None:
             return None
-        hourly = self.hourly_cost(cpu, memory) * self.placement(state)
+        hourly = self.hourly_cost(*reserved) * self.placement(state)
         return _mean_replicas(state) * hourly * self.hours_month
 
     def placement(self, state: WorkloadState) -> float:
@@ -89,10 +90,10 @@ class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
         names no type known to the book counts as such: no saving is claimed from what is not known.
         """
         node = self.node_type(state.extra.get("node_type"))
-        cpu, memory = state.total("cpu_request_cores"), state.total("memory_request_bytes")
-        if node is None or not cpu or not memory:
+        reserved = state.reserved()
+        if node is None or reserved is None or not all(reserved):
             return 1.0
-        return self.placement_of(node, float(state.extra.get("spot_share", 0.0)), cpu, memory)
+        return self.placement_of(node, float(state.extra.get("spot_share", 0.0)), *reserved)
 
     def placement_of(self, node: NodeType, spot_share: float, cpu_cores: float, memory_bytes: float) -> float:
         """Returns `placement` for pods of a size on a node type of this book."""

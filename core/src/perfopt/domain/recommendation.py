@@ -93,6 +93,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[ReplayWindow, ...]
 
 
+RUNNING_HOURS = "running_hours"
+"""Code of the reason that a job is priced for the hours in which it runs."""
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why a value is what it is: a stable code, a sentence, and the numbers behind it."""
 

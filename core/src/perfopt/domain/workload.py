@@ -10,6 +10,8 @@ from perfopt.domain.limits import ClusterLimits
 from perfopt.domain.quantity import CONTAINER_QUANTITIES
 
 CALENDAR_ANNOTATION = "perfopt.io/calendar"
+INIT_KEY = "init_containers"
+"""Of a state map: what the largest init container requests."""
 CONCEALED = "***"
 """Stands in a command line or variable for what looks like a secret."""
 
@@ -64,6 +66,24 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return _printed(lambda attribute: getattr(self, attribute))
 
 
+class InitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pod reserves while its init containers run: the largest of them, one after another.
+
+    The scheduler reserves the larger of this and of the sum of the other containers, for the life of the pod.
+
+    Attributes:
+        cpu_cores, memory_bytes: of the largest, with the native sidecars that start before it where known.
+    """
+
+    cpu_cores: float = 0.0
+    memory_bytes: int = 0
+
+    def to_map(self) -> dict[str, str]:
+        """Returns it as Kubernetes strings."""
+        both = {"cpu_request_cores": self.cpu_cores, "memory_request_bytes": self.memory_bytes}
+        return _printed(both.get)
+
+
 class HpaState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A HorizontalPodAutoscaler that owns the replicas.
 
@@ -99,6 +119,7 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
         vpa_mode: update mode of a VerticalPodAutoscaler that owns requests ("Auto", "Off", ...), if any.
         keda: name of a ScaledObject that owns replicas, if any.
         extra: further state keys by type (schedule, knobs, node_type, ...), JSON values.
+        init: what its init containers reserve; None where it has none or they are not known.
     """
 
     containers: tuple[Container, ...]
@@ -108,6 +129,7 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
     vpa_mode: str | None = None
     keda: str | None = None
     extra: dict[str, Any] = {}
+    init: InitRequest | None = None
 
     def container(self, name: str) -> Container | None:
         """Returns the container of that name, or None."""
@@ -117,6 +139,18 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
         """Sums a quantity over the containers of one replica; None unless all of them state it."""
         values = [getattr(container, field) for container in self.containers]
         return sum(values) if values and None not in values else None
+
+    def reserved(self) -> tuple[float, float] | None:
+        """Returns CPU cores and memory bytes that are reserved for a replica; None where unknown."""
+        cpu, memory = self.total("cpu_request_cores"), self.total("memory_request_bytes")
+        if cpu is None or memory is None:
+            return None
+        return self.reserving(cpu, memory)
+
+    def reserving(self, cpu_cores: float, memory_bytes: float) -> tuple[float, float]:
+        """Returns what is reserved for a replica whose containers request so much in sum."""
+        init = self.init or InitRequest()
+        return max(cpu_cores, init.cpu_cores), max(memory_bytes, float(init.memory_bytes))
 
     def to_map(self) -> dict[str, Any]:
         """Returns the flat state map of the REST contract."""
@@ -133,6 +167,8 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
             state["vpa_mode"] = self.vpa_mode
         if self.keda is not None:
             state["keda"] = self.keda
+        if self.init is not None:
+            state[INIT_KEY] = self.init.to_map()
         if self.basis is not Basis.DECLARED:
             state["basis"] = self.basis.value
         return state | self.extra

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from perfopt.domain.price import HOURS_PER_MONTH, PriceBook
-from perfopt.domain.recommendation import Reason
+from perfopt.domain.recommendation import RUNNING_HOURS, Reason
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
 RUNS_TO_COMPLETION = ("job", "cronjob")
@@ -37,4 +37,4 @@ def hours_reason(snapshot: WorkloadSnapshot) -> tuple[Reason, ...]:
         f"It ran in {share:.1%} of the time since its first run of the period: costs and savings are for"
         f" {hours:.0f} of the {HOURS_PER_MONTH:.0f} hours of a month."
     )
-    return (Reason(code="running_hours", text=text, data={"running_share": round(share, 4)}),)
+    return (Reason(code=RUNNING_HOURS, text=text, data={"running_share": round(share, 4)}),)

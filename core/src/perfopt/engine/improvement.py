@@ -2,6 +2,7 @@
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.recommendation import ExpectedImprovement, Reason
+from perfopt.domain.workload import WorkloadState
 from perfopt.engine.hours import hours_reason
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.strategy import Claim
@@ -23,7 +24,7 @@ def expected_improvement(
         recommended: monthly cost of the recommended state; None is unknown.
         probability: the confidence.
     """
-    reasons: list[Reason] = [*hours_reason(snapshot)]
+    reasons: list[Reason] = [*hours_reason(snapshot), *_init_reason(snapshot.workload.state)]
     cost = None
     if current is None or recommended is None:
         text = (
@@ -50,6 +51,18 @@ def expected_improvement(
         confidence=probability,
     )
     return improvement, tuple(reasons)
+
+
+def _init_reason(state: WorkloadState) -> tuple[Reason, ...]:
+    """Returns the reason why small requests save nothing: init containers; none without such."""
+    if state.init is None:
+        return ()
+    printed = state.init.to_map()
+    text = (
+        f"The largest init container requests {printed['cpu_request']} CPU and {printed['memory_request']}"
+        " memory: no less is reserved for a pod, so requests below it save nothing."
+    )
+    return (Reason(code="init_containers", text=text, data=printed),)
 
 
 def _no_latency(snapshot: WorkloadSnapshot) -> Reason:

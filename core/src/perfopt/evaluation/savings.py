@@ -6,7 +6,7 @@ import numpy as np
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import container_path, with_fields
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
-from perfopt.domain.price import HOURS_PER_MONTH, PriceBook
+from perfopt.domain.price import PriceBook
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.evaluation.scaling import recorded_replicas, smallest_replicas
 from perfopt.metrics.need import SCORED_COVERAGE, smallest_cpu_request, smallest_memory_request
@@ -139,8 +139,8 @@ def _amounts(
     state: WorkloadState, replicas: float, book: PriceBook, placement: float | None = None
 ) -> tuple[float, float] | None:
     """Returns cost a month and bytes of so many replicas of a state; None where requests are unknown."""
-    cpu, memory = state.total("cpu_request_cores"), state.total("memory_request_bytes")
-    if cpu is None or memory is None:
+    reserved = state.reserved()
+    if reserved is None:
         return None
     factor = book.placement(state) if placement is None else placement
-    return replicas * book.hourly_cost(cpu, memory) * factor * HOURS_PER_MONTH, replicas * memory
+    return replicas * book.hourly_cost(*reserved) * factor * book.hours_month, replicas * reserved[1]

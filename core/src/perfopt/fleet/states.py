@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, Plan
+from perfopt.domain.recommendation import (
+    RUNNING_HOURS,
+    AnalysisResult,
+    OptimizationRecommendation,
+    Plan,
+    Reason,
+)
 from perfopt.fleet.view import WorkloadStates
 
 
@@ -16,7 +22,13 @@ def states_of_result(current: Mapping[str, Any], result: AnalysisResult) -> Work
     """
     if result.plan is not None:
         return _planned(result.workload, result.plan)
-    return WorkloadStates(workload=result.workload, current=current, recommended=current)
+    reasons = [reason for one in result.recommendations for reason in one.reasons]
+    return WorkloadStates(
+        workload=result.workload,
+        current=current,
+        recommended=current,
+        running_share=_running_share(reasons),
+    )
 
 
 def states_in_force(
@@ -42,6 +54,7 @@ def states_in_force(
             current=one.current_state,
             recommended=one.recommended_state,
             confidence=one.expected_improvement.confidence,
+            running_share=_running_share(one.reasons),
         )
     return [states[name] for name in sorted(states)]
 
@@ -52,7 +65,14 @@ def _planned(workload: str, plan: Plan) -> WorkloadStates:
         current=plan.current_state,
         recommended=plan.recommended_state,
         confidence=plan.expected_improvement.confidence,
+        running_share=_running_share(plan.reasons),
     )
+
+
+def _running_share(reasons: Sequence[Reason]) -> float:
+    """Returns the share of the time for which a recommendation is priced."""
+    shares = (reason.data.get("running_share") for reason in reasons if reason.code == RUNNING_HOURS)
+    return next((float(share) for share in shares if share is not None), 1.0)
 
 
 def _best(recommendations: Iterable[OptimizationRecommendation]) -> dict[str, OptimizationRecommendation]:

@@ -22,12 +22,14 @@ class WorkloadStates(msgspec.Struct, frozen=True, kw_only=True):
         workload: `[cluster/]namespace/[kind/]name`.
         recommended: the same as `current` where nothing is recommended.
         confidence: probability that what is recommended is accurate.
+        running_share: of the time in which it runs; less than 1 for jobs, which reserve nothing between runs.
     """
 
     workload: str
     current: Mapping[str, Any]
     recommended: Mapping[str, Any]
     confidence: float = 1.0
+    running_share: float = 1.0
 
 
 class FleetSide(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +38,8 @@ class FleetSide(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pods: that were packed, without those that run on each node.
         cpu_cores, memory_bytes: requested by them.
-        requests_cost_month: Σ of requests by the prices of a core and a GiB, on nodes or not.
+        requests_cost_month: Σ of requests by the prices of a core and a GiB, on nodes or not; of jobs for the
+            hours in which they run. Nodes are packed as if all jobs ran.
         nodes: node type to how many the packing takes.
         node_count: of all types.
         packed_cost_month: what these nodes cost.
@@ -132,7 +135,9 @@ def fleet_view(
     known: list[_PodGroups] = []
     left_out: dict[str, str] = {}
     for one in states:
-        before, after = pod_group(one.workload, one.current), pod_group(one.workload, one.recommended)
+        before, after = (
+            pod_group(one.workload, state, one.running_share) for state in (one.current, one.recommended)
+        )
         if before is None or after is None:
             left_out[one.workload] = "its requests are not known"
         else:
@@ -207,7 +212,8 @@ def _within(
 
 
 def _cost(book: PriceBook, group: PodGroup) -> float:
-    return group.count * book.hourly_cost(group.cpu_cores, group.memory_bytes) * HOURS_PER_MONTH
+    hourly = book.hourly_cost(group.cpu_cores, group.memory_bytes)
+    return group.count * hourly * group.running_share * HOURS_PER_MONTH
 
 
 def _rooms(book: PriceBook, groups: Sequence[PodGroup]) -> list[NodeType]:
@@ -230,7 +236,7 @@ def _side(
         pods=sum(group.count for group in placed),
         cpu_cores=round(cpu, 3),
         memory_bytes=memory,
-        requests_cost_month=round(book.hourly_cost(cpu, memory) * HOURS_PER_MONTH, 2),
+        requests_cost_month=round(sum(_cost(book, group) for group in placed), 2),
         nodes=dict(sorted(counts.items())),
         node_count=len(packing.nodes),
         packed_cost_month=round(packing.price_hour * HOURS_PER_MONTH, 2),

@@ -119,7 +119,9 @@ def optimization_model(
     periods: list[SchedulePeriod],
 ) -> tuple[OptimizationModel, tuple[NodeType | None, ...]]:
     """Returns the model and its places; without node types in the book there is one place, None."""
-    cpu, memory = sizes.cpu.sum(axis=0), sizes.memory.sum(axis=0)
+    least_cpu, least_memory = context.snapshot.workload.state.reserving(0.0, 0.0)
+    cpu = np.maximum(sizes.cpu.sum(axis=0), least_cpu)
+    memory = np.maximum(sizes.memory.sum(axis=0), least_memory)
     places, demand, spot = _prices(context.price_book, cpu, memory, spot=allowed.spot_share > 0)
     least = np.stack([_least(context, needs, allowed, sizes, period) for period in periods])
     return (

@@ -45,7 +45,7 @@ def _pod(choices: Sequence[SizeChoice], state: WorkloadState) -> WorkloadState:
         )
         for index, choice in enumerate(choices)
     )
-    return WorkloadState(containers=containers, replicas=state.replicas)
+    return WorkloadState(containers=containers, replicas=state.replicas, init=state.init)
 
 
 def _reason(points: Sequence[tuple[float, float]], basis: str) -> Reason | None:

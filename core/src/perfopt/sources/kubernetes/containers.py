@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from perfopt.domain.quantity import parse_cpu, parse_memory
-from perfopt.domain.workload import Container
+from perfopt.domain.workload import Container, InitRequest
 from perfopt.errors import InvalidInputError
 from perfopt.sources.kubernetes.objects import (
     ContainerSpec,
@@ -31,6 +31,20 @@ def containers_of(spec: PodSpec) -> tuple[Container, ...]:
         for sidecar, group in ((False, spec.containers), (True, sidecars))
         for one in group
     )
+
+
+def init_request(spec: PodSpec) -> InitRequest | None:
+    """Returns the most that is reserved while init containers run: each beside the sidecars before it."""
+    cpu, memory, sidecar_cpu, sidecar_memory = 0.0, 0, 0.0, 0
+    for one in spec.init_containers:
+        sized = _sized(one)
+        own = sized.cpu_request_cores or sized.cpu_limit_cores or 0.0
+        bytes_own = sized.memory_request_bytes or sized.memory_limit_bytes or 0
+        if one.restart_policy == "Always":
+            sidecar_cpu, sidecar_memory = sidecar_cpu + own, sidecar_memory + bytes_own
+        else:
+            cpu, memory = max(cpu, own + sidecar_cpu), max(memory, bytes_own + sidecar_memory)
+    return InitRequest(cpu_cores=cpu, memory_bytes=memory) if cpu or memory else None
 
 
 def _sized(spec: ContainerSpec) -> Container:

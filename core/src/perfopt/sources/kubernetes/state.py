@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.enums import Basis
-from perfopt.domain.workload import Container, HpaState, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import Container, HpaState, InitRequest, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
 from perfopt.metrics.snapshot import PodStart
-from perfopt.sources.kubernetes.containers import containers_of
+from perfopt.sources.kubernetes.containers import containers_of, init_request
 from perfopt.sources.kubernetes.objects import (
     HorizontalAutoscaler,
     ObjectMetadata,
@@ -55,6 +55,7 @@ class KnownWorkload:
     hpa: HpaState | None = None
     keda: str | None = None
     vpa_mode: str | None = None
+    init: InitRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def completed(workload: Workload, known: KnownWorkload) -> Workload:
             hpa=hpa,
             keda=state.keda or known.keda,
             vpa_mode=state.vpa_mode or known.vpa_mode,
+            init=known.init or state.init,
         ),
     )
 
@@ -157,6 +159,7 @@ def _known(
         hpa=None if scaled is None else _hpa(scaled),
         keda=None if scaled is None else _keda(scaled.metadata),
         vpa_mode=vpa_mode,
+        init=init_request(controller.spec.template.spec),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from perfopt.domain.enums import Basis
 from perfopt.domain.limits import ClusterLimits
-from perfopt.domain.workload import Container, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import Container, InitRequest, Slo, Workload, WorkloadId, WorkloadState
 from perfopt.errors import InvalidInputError
 from perfopt.sources.objectives import annotated_objective, normalised
 from perfopt.sources.prometheus.answer import InstantSample
@@ -120,7 +120,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         replicas, pods = self._replicas(), self._pods()
         vpas, labels = self._vpas(), self._metadata("label_")
         annotations = self._metadata("annotation_")
-        containers = self._containers()
+        containers, init = self._containers(), self._init_requests()
         created = {self._pod(sample.labels): sample.value for sample in self.samples.get("pods_created", ())}
         ended = self._ended()
         zones, limits = self._zones(), cluster_limits(self.samples, self.cluster_label)
@@ -148,6 +148,7 @@ class KubeState(msgspec.Struct, kw_only=True):
                         hpa=scaling.hpa,
                         keda=scaling.keda,
                         vpa_mode=vpas.get(identity),
+                        init=init.get(newest) if newest else None,
                     ),
                     labels=labels.get(identity, {}),
                     annotations=annotated,
@@ -269,6 +270,24 @@ class KubeState(msgspec.Struct, kw_only=True):
             found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
         runtimes = self._runtimes()
         return {pod: _with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
+
+    def _init_requests(self) -> dict[PodKey, InitRequest]:
+        """Returns the largest request of each pod's init containers, without native sidecars."""
+        sidecars = {
+            (self._pod(s.labels), s.labels["container"])
+            for name in _SIDECARS
+            for s in self.samples.get(name, ())
+        }
+        largest: dict[PodKey, dict[str, float]] = defaultdict(dict)
+        for sample in self.samples.get("sidecar_requests", ()):
+            pod, resource = self._pod(sample.labels), sample.labels["resource"]
+            possible = amount(sample.value) is not None and (resource != "cpu" or sample.value <= _MAX_CORES)
+            if possible and (pod, sample.labels["container"]) not in sidecars:
+                largest[pod][resource] = max(sample.value, largest[pod].get(resource, 0.0))
+        return {
+            pod: InitRequest(cpu_cores=one.get("cpu", 0.0), memory_bytes=int(one.get("memory", 0.0)))
+            for pod, one in largest.items()
+        }
 
     def _runtimes(self) -> dict[PodKey, dict[str, dict[str, str]]]:
         """Returns the runtimes that each pod's containers name, with their versions; "" is no container."""
