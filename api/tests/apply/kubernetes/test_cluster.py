@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -189,6 +190,16 @@ async def test_namespace_annotation_or_config_map_freezes(shop):
     note = {"metadata": {"annotations": {"perfopt.io/freeze": "migration"}}}
     shop.send("PATCH", "/api/v1/namespaces/shop", note, "application/merge-patch+json")
     assert await shop.cluster.frozen("shop") == "migration"
+
+
+async def test_watch_of_a_workload_at_rest_ends_at_once(shop):
+    """To end it must not wait for the next event: the worker's loop would stand still until then."""
+    views = shop.cluster.watch(TARGET)
+    await anext(views)
+    await asyncio.sleep(0.5)  # both watches wait for events
+    began = time.monotonic()
+    await views.aclose()
+    assert time.monotonic() - began < 1
 
 
 async def test_watch_gives_each_change_and_survives_expiry_and_cuts(shop):

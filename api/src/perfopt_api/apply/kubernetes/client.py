@@ -1,6 +1,7 @@
 """Requests to a Kubernetes API, off the event loop, bounded in time, retried where nothing was done yet."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -219,6 +220,11 @@ class EventStream:
                 if line:
                     yield json.loads(line)
 
+    def interrupt(self) -> None:
+        """Ends a read that waits in another thread. To close would wait for that read instead."""
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it has ended already
+            self._response.shutdown()
+
     def close(self) -> None:
-        """Ends the watch."""
+        """Gives the connection back; only for the thread that reads."""
         self._response.close()

@@ -35,21 +35,25 @@ class _Bell:
         """Ends; the thread ends with its connection."""
         self._stop.set()
         if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._stream.close()
+            self._stream.interrupt()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
+            # Whatever ended it, it is opened again and everything read anew.
+            with contextlib.suppress(Exception):
                 self._stream = self._cluster.requests.watch(self._path, self._query, _SECONDS)
-                for _ in self._stream:
-                    if self._stop.is_set():
-                        return
-                    self._ring()
-            except Exception:  # noqa: S110  whatever ended it, it is opened again and everything read anew
-                pass
+                with contextlib.closing(self._stream):
+                    self._listen(self._stream)
             if not self._stop.wait(_AGAIN_SECONDS):
                 self._ring()
+
+    def _listen(self, stream: EventStream) -> None:
+        if self._stop.is_set():  # before there was a stream to interrupt
+            return
+        for _ in stream:
+            if self._stop.is_set():
+                return
+            self._ring()
 
 
 async def changed(cluster: "KubernetesCluster", target: WorkloadTarget) -> AsyncIterator[WorkloadView]:
