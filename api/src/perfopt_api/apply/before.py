@@ -163,5 +163,5 @@ def begin_stage(
     if not names:
         entry = note(now, "canary", "skipped", "There is no canary: all pods are changed, then verified.")
         return go(state, "rest", now, *entries, entry, **fresh)
-    entry = note(now, "canary", "chosen", f"{', '.join(names)} get the change first.")
+    entry = note(now, "canary", "chosen", f"Changed first: {', '.join(names)}.")
     return go(state, "canary", now, *entries, entry, **fresh | {"canary": names})

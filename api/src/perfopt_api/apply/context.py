@@ -19,6 +19,9 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import ApplyClaim
 from perfopt_api.store.port import JobError
 
+LOOK_SECONDS = 15.0
+"""From one look at the pods' series to the next, where their steps are not shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApplyTools:
@@ -29,12 +32,15 @@ class ApplyTools:
         verifier: judges them.
         gates: what must hold before.
         settings: the policy.
+        look_seconds: from one look at the pods' series to the next; their status is looked at whenever it
+            changes.
     """
 
     cluster: Cluster
     verifier: Verifier
     gates: Gates
     settings: PolicySettings
+    look_seconds: float = LOOK_SECONDS
 
 
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):

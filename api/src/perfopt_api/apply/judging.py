@@ -16,9 +16,6 @@ from perfopt_api.apply.verifier import VerificationLook
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.port import JobError
 
-LOOK_SECONDS = 15.0
-"""From one look at the pods' series to the next; their status is looked at whenever it changes."""
-
 Passed = Callable[[ApplyState, VerificationLook], Progress]
 
 
@@ -68,8 +65,8 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     if look.verdict == "passed" or approved:
         return passed(state, look)
     if state.step == "held" or state.deadline is None or now < state.deadline:
-        return stay(state, LOOK_SECONDS, look=look)
-    return _inconclusive(tools.settings, context, state, look)
+        return stay(state, tools.look_seconds, look=look)
+    return _inconclusive(tools, context, state, look)
 
 
 async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:
@@ -82,14 +79,14 @@ async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -
 
 
 def _inconclusive(
-    settings: PolicySettings, context: StepContext, state: ApplyState, look: VerificationLook
+    tools: ApplyTools, context: StepContext, state: ApplyState, look: VerificationLook
 ) -> Progress:
-    now = context.now
+    settings, now = tools.settings, context.now
     if state.extensions < settings.extensions:
         entry = note(now, state.step, "extended", f"It is inconclusive and goes on: {look.reason}")
         deadline = now + _length(settings, state)
         more = state.extensions + 1
-        return stay(state, LOOK_SECONDS, entry, look=look, extensions=more, deadline=deadline)
+        return stay(state, tools.look_seconds, entry, look=look, extensions=more, deadline=deadline)
     if settings.inconclusive == "hold" and state.step == "observe":
         entry = note(now, "observe", "held", f"It waits for an approval and is watched on: {look.reason}")
         return go(state, "held", now, entry, look=look, approvals_seen=len(context.claim.approvals))

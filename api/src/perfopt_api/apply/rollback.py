@@ -1,5 +1,6 @@
 """Going back: pods first, then the fields that are still ours; retried for ever, and never forgotten."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -66,11 +67,16 @@ async def _back(
             now,
             "rollback",
             "restored",
-            f"{len(paths)} field(s) and {len(pods)} pod(s) were set to what they were before.",
+            f"Set to what was before: {_counted({'field': len(paths), 'pod': len(pods)})}.",
             {path: snapshot.fields.get(path) for path in paths},
         )
         return stay(state, _LOOK_SECONDS, entry, restored=True)
     return _settled(view, state, settings, now)
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    """Prints numbers of things, those of none left out: `2 fields, 1 pod`."""
+    return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in numbers.items() if n)
 
 
 def _settled(view: WorkloadView, state: ApplyState, settings: PolicySettings, now: datetime) -> Progress:

@@ -9,20 +9,24 @@ import click
 def demo(leave: bool, verbose: bool) -> None:
     """Run the whole service on bundled samples.
 
-    Analyses, stores, publishes, and shows the results.
+    Analyses, stores, publishes, applies two changes on a simulated cluster, and shows the results.
     """
     from perfopt.cli.output.terminal import TerminalScreen
     from perfopt.config import Config
     from perfopt_api.demo.samples import with_samples
+    from perfopt_api.demo.simulation import simulation
     from perfopt_api.demo.visitor import DemoClient
     from perfopt_api.logs import configure_logging
     from perfopt_api.settings import service_settings, with_service
     from perfopt_api.standalone import run_standalone
 
-    config = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
-    configure_logging(service_settings(config))
+    plain = with_service(with_samples(Config()), port=0, log_level="error", log_json=False)
+    configure_logging(service_settings(plain))
     click.echo("Starting PostgreSQL, NATS, a worker and the API on this machine ...")
-    visitor = DemoClient(leave=leave, say=click.echo, screen=TerminalScreen.of_stdout(), verbose=verbose)
-    run_standalone(config, None, visitor.start)
+    with simulation() as simulated:
+        config = simulated.configured(plain)
+        screen = TerminalScreen.of_stdout()
+        visitor = DemoClient(config, simulated, leave=leave, say=click.echo, screen=screen, verbose=verbose)
+        run_standalone(config, None, visitor.start)
     visitor.finish()
     click.echo("Done; nothing is left running.")

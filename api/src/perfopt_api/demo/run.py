@@ -13,18 +13,23 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import UnavailableError
+from perfopt_api.demo.change import begin_change, follow_change
 from perfopt_api.demo.samples import REQUESTS, SampleRequest
-from perfopt_api.demo.show import show_event, show_events, show_jobs, show_stored
+from perfopt_api.demo.show import show_change, show_event, show_events, show_jobs, show_simulated, show_stored
+from perfopt_api.demo.simulation import BAD, GOOD, OBSERVE_SECONDS
 from perfopt_api.events.message import SUBJECT_PREFIX
 from perfopt_api.standalone import ServiceAddresses
 
 WAIT_SECONDS = 60
 EVENT_SECONDS = 15.0
+_EXPECTED = (OptimizationStatus.APPLIED, OptimizationStatus.ROLLED_BACK)
 Say = Callable[[str], None]
 
 
 async def visit(addresses: ServiceAddresses, say: Say, screen: TerminalScreen, *, verbose: bool) -> None:
     """Asks for an analysis of every sample, shows the answers, what was stored, and the events published.
+
+    The two simulated services are asked about first, and changed by what is recommended.
 
     Args:
         addresses: of the running service.
@@ -33,7 +38,8 @@ async def visit(addresses: ServiceAddresses, say: Say, screen: TerminalScreen, *
         verbose: print every recommendation, reason and one event in full.
 
     Raises:
-        UnavailableError: an analysis failed, was not stored, or an event did not arrive in time.
+        UnavailableError: an analysis failed, was not stored, an event did not arrive in time, or a change did
+            not end as it must.
     """
     client = await nats.connect(addresses.servers.nats_url, connect_timeout=5)
     try:
@@ -41,13 +47,21 @@ async def visit(addresses: ServiceAddresses, say: Say, screen: TerminalScreen, *
         subscription = await client.subscribe(f"{SUBJECT_PREFIX}.>", cb=inbox.put)
         await client.flush()
         async with httpx.AsyncClient(base_url=addresses.api, timeout=WAIT_SECONDS + 5) as http:
-            jobs = [await _ask(http, request) for request in REQUESTS]
+            simulated = [await _ask(http, service.request) for service in (GOOD, BAD)]
+            changes = [await begin_change(http, job) for job in simulated]
+            jobs = [*simulated, *[await _ask(http, request) for request in REQUESTS]]
             say(show_jobs(jobs, screen, verbose=verbose))
             await _read_back(http, jobs)
-        published = [one for job in jobs for one in job.recommendations]
-        say(show_stored(len(jobs), len(published)))
-        await _show_events(inbox, published, say, verbose=verbose)
-        await subscription.unsubscribe()
+            published = [one for job in jobs for one in job.recommendations]
+            say(show_stored(len(jobs), len(published)))
+            await _show_events(inbox, published, say, verbose=verbose)
+            await subscription.unsubscribe()
+            say(show_simulated(OBSERVE_SECONDS, screen))
+            for analysis, change, expected in zip(simulated, changes, _EXPECTED, strict=True):
+                say(show_change(analysis, screen))
+                ended = await follow_change(http, change, say, screen)
+                if ended.status is not expected:
+                    raise UnavailableError(f"{ended.service_name} ended as {ended.status}: {ended.error}")
     finally:
         await client.close()
 
@@ -74,6 +88,7 @@ async def _ask(http: httpx.AsyncClient, request: SampleRequest) -> OptimizationJ
         "service_name": request.service_name,
         "source": request.source,
         "validity": request.validity,
+        "optimization_types": request.types,
     }
     answer = await http.post(
         "/api/v1/optimization/analyze", json=body, headers={"Prefer": f"wait={WAIT_SECONDS}"}

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from perfopt.config.loading import Config, FilesConfig, SourceConfig
+from perfopt.domain.enums import OptimizationType
 
 DATA = Path(__file__).parent / "data"
 
@@ -16,11 +17,13 @@ class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
         source: the name of the sample.
         service_name: a series of it.
         validity: how long the recommendation must hold; short where the history is.
+        types: of recommendations; none is all.
     """
 
     source: str
     service_name: str
     validity: str = "7d"
+    types: tuple[OptimizationType, ...] = ()
 
 
 BOUTIQUE = "nezha/online-boutique/2022-08-22"

@@ -6,7 +6,10 @@ import signal
 import threading
 
 from perfopt.cli.output.terminal import TerminalScreen
+from perfopt.config import Config
 from perfopt_api.demo.run import Say, visit
+from perfopt_api.demo.simulation import Simulation
+from perfopt_api.settings import with_service
 from perfopt_api.standalone import ServiceAddresses
 
 
@@ -14,13 +17,26 @@ class DemoClient:
     """One visit in a thread.
 
     Args:
+        config: of the service.
+        simulation: the cluster that changes are made in.
         leave: end the service when the visit is over; otherwise only when it failed.
         say: prints one block.
         screen: what it is printed on.
         verbose: print every recommendation and reason in full.
     """
 
-    def __init__(self, *, leave: bool, say: Say, screen: TerminalScreen, verbose: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        simulation: Simulation,
+        *,
+        leave: bool,
+        say: Say,
+        screen: TerminalScreen,
+        verbose: bool,
+    ) -> None:
+        self._config = config
+        self._simulation = simulation
         self._leave = leave
         self._say = say
         self._screen = screen
@@ -39,12 +55,18 @@ class DemoClient:
 
     def _run(self, addresses: ServiceAddresses) -> None:
         try:
-            asyncio.run(visit(addresses, self._say, self._screen, verbose=self._verbose))
+            asyncio.run(self._visit(addresses))
         except Exception as error:  # shown by the command, in the main thread
             self._error = error
-        if self._leave or self._error is not None:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            servers = addresses.servers
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _visit(self, addresses: ServiceAddresses) -> None:
+        servers = addresses.servers
+        config = with_service(self._config, database_url=servers.database_url, nats_url=servers.nats_url)
+        async with self._simulation.working(config):
+            await visit(addresses, self._say, self._screen, verbose=self._verbose)
+            if self._leave:
+                return
             self._say("\nStill up; stop it with Ctrl-C.")
             self._say(f"  Dashboard {addresses.api}/ui\n  {servers.database_url}\n  {servers.nats_url}")
+            await asyncio.Event().wait()  # changes can be asked for until the process ends

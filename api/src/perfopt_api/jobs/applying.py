@@ -7,8 +7,9 @@ from datetime import datetime
 from nats.aio.msg import Msg
 
 from perfopt.config import Config
+from perfopt.sources.base import MetricSource
 from perfopt_api.apply.cluster import Cluster
-from perfopt_api.apply.context import ApplyTools
+from perfopt_api.apply.context import LOOK_SECONDS, ApplyTools
 from perfopt_api.apply.executor import can_apply, open_cluster
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
@@ -40,6 +41,7 @@ class Applying:
         verifier: judges them.
         settings: the policy.
         now: the clock.
+        look_seconds: from one look at the pods' series to the next.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Applying:
         verifier: Verifier,
         settings: PolicySettings,
         now: Callable[[], datetime] = utc_now,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._verifier = verifier
         self._settings = settings
         self._now = now
+        self._look_seconds = look_seconds
         self._time = PolicyTime(settings, now())
 
     def runner(
@@ -67,7 +71,8 @@ class Applying:
         """
         store = PostgresApplies(backends.database, base_url=settings.base_url)
         gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
-        machine = ApplyMachine(ApplyTools(self._cluster, self._verifier, gates, self._settings))
+        tools = ApplyTools(self._cluster, self._verifier, gates, self._settings, self._look_seconds)
+        machine = ApplyMachine(tools)
         announcements = FinishedJobs(backends.nats)
 
         subscribed = False
@@ -128,12 +133,24 @@ async def open_applying(config: Config, source: OpenSource) -> AsyncIterator[App
     if not can_apply(config):
         yield None
         return
-    settings = policy_settings(config)
+    async with open_cluster(config) as cluster:
+        yield applying_by(config, cluster, await source(policy_settings(config).cluster))
+
+
+def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Applying:
+    """Returns what makes changes by a configuration.
+
+    Args:
+        config: the effective configuration.
+        cluster: where changes are made.
+        source: of the metrics that they are verified by.
+    """
+    settings, verification = policy_settings(config), config.section(SECTION, VerificationSettings)
     verifier = SourceVerifier(
-        await source(settings.cluster),
-        config.section(SECTION, VerificationSettings),
+        source,
+        verification,
         canary_minutes=settings.observe_minutes,
         after_minutes=settings.verify_minutes,
     )
-    async with open_cluster(config) as cluster:
-        yield Applying(cluster, verifier, settings)
+    look_seconds = min(LOOK_SECONDS, verification.step_seconds)
+    return Applying(cluster, verifier, settings, look_seconds=look_seconds)

@@ -25,7 +25,7 @@ class VerificationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
     alpha: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
     margins: HarmMargins = HarmMargins()
-    step_seconds: Annotated[int, Meta(ge=5, le=3600)] = 60
+    step_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
     past_hours: Annotated[float, Meta(gt=0, le=336)] = 24.0
     past_days: Annotated[float, Meta(gt=0, le=60)] = 7.0
     placebos: Annotated[int, Meta(ge=0, le=10_000)] = 200

@@ -28,6 +28,27 @@ class ManualClock:
         self._now += seconds
 
 
+class CatchUpClock(ManualClock):
+    """Begins some seconds ago and is moved by hand; from `catch_up` on it is real time."""
+
+    def __init__(self, seconds_ago: float) -> None:
+        super().__init__(time.time() - seconds_ago)
+        self._live = False
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() if self._live else super().now()
+
+    @property
+    def behind(self) -> float:
+        """Seconds it is behind the present."""
+        return time.time() - self.now()
+
+    def catch_up(self) -> None:
+        """Jumps to the present and runs with it."""
+        self._live = True
+
+
 class ScaledClock:
     """Real time, `speed` times as fast; it begins at the present."""
 

@@ -41,6 +41,7 @@ class Profile:
         noise: standard deviation of load and time, as a share.
         container: that serves; "" is the first.
         silent: whether it exposes nothing.
+        contended: whether others on its node take all that they get: without a limit it has its request then.
     """
 
     requests_per_second: Callable[[float], float] = lambda _: 0.0
@@ -53,6 +54,7 @@ class Profile:
     noise: float = 0.05
     container: str = ""
     silent: bool = False
+    contended: bool = False
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Workloads:
     seed: int = 0
     _profiles: list[tuple[str, Mapping[str, str], Profile]] = field(default_factory=list)
     _pods: dict[str, Counters] = field(default_factory=dict)
+    _serving: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311
@@ -90,6 +93,7 @@ class Workloads:
     def behave(self, namespace: str, labels: Mapping[str, str], profile: Profile) -> None:
         """Gives the pods with these labels a profile; the latest that selects a pod holds."""
         self._profiles.insert(0, (namespace, dict(labels), profile))
+        self._serving.clear()
 
     def profile(self, pod: Json) -> Profile:
         """The profile of a pod."""
@@ -120,7 +124,12 @@ class Workloads:
         return total / max(1, self._serving_pods(pod))
 
     def _serving_pods(self, pod: Json) -> int:
-        metadata = pod["metadata"]
+        uid = pod["metadata"]["uid"]
+        if uid not in self._serving:  # counted once between two changes of pods
+            self._serving[uid] = self._counted(pod["metadata"])
+        return self._serving[uid]
+
+    def _counted(self, metadata: Json) -> int:
         for namespace, labels, _ in self._profiles:
             if namespace == metadata["namespace"] and matches(
                 {"matchLabels": labels}, metadata.get("labels", {})
@@ -144,18 +153,18 @@ class Workloads:
         offered = self.offered(pod, profile)
         while (left := now - counted.at) > 1e-9:
             step = min(left, _LONGEST_STEP)
-            self._run(counted, profile, offered, _limit(status), step)
+            self._run(counted, profile, offered, status, step)
             counted.at += step
         counted.memory_bytes = self.memory_bytes(pod, _serving(pod, profile))
         return counted
 
-    def _run(
-        self, counted: Counters, profile: Profile, offered: float, limit: float | None, step: float
-    ) -> None:
+    def _run(self, counted: Counters, profile: Profile, offered: float, status: Json, step: float) -> None:
         rate = max(0.0, offered * (1 + profile.noise * self._random.gauss(0, 1)))
         demand = profile.idle_cores + rate * profile.cpu_seconds
-        used = demand if limit is None else min(demand, limit)
-        load = 0.0 if limit is None else demand / limit
+        limit = _cores(status, "limits")
+        most = _cores(status, "requests") if limit is None and profile.contended else limit
+        used = demand if most is None else min(demand, most)
+        load = 0.0 if most is None else demand / most
         served = min(1.0, 1 / load) if load > 1 else 1.0
         errors = rate * (1 - served) + rate * served * profile.error_ratio
         seconds = profile.service_seconds / (1 - min(load, _LIMITED_QUEUE)) * self._spread(profile)
@@ -180,6 +189,8 @@ class Workloads:
         counted.buckets[-1] += requests
 
     def _forget(self, change: Change) -> None:
+        if change.kind == POD.key:
+            self._serving.clear()
         if change.kind == POD.key and change.after is None and change.before is not None:
             self._pods.pop(change.before["metadata"]["uid"], None)
 
@@ -202,6 +213,6 @@ def _ready(pod: Json) -> bool:
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
-def _limit(status: Json) -> float | None:
-    text = status.get("resources", {}).get("limits", {}).get("cpu")
+def _cores(status: Json, kind: str) -> float | None:
+    text = status.get("resources", {}).get(kind, {}).get("cpu")
     return float(parse_quantity(text)) if text else None
