@@ -13,10 +13,15 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Declined, Reason
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import SourceError
+from perfopt_api.apply.moves import note
+from perfopt_api.apply.order import new_apply, order_of
+from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.apply.state import ApplyState
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.postgres import PostgresStore
@@ -153,3 +158,20 @@ async def analysed(database):
     same = made_for("edge/deployment/gateway", recommended_state=made.current_state, no_change_needed=True)
     await analyse(database, same, workload="edge/deployment/gateway")
     return change
+
+
+@pytest.fixture
+async def waiting(database, analysed):
+    """A change that alice asked for and that waits for somebody else's approval; returns its job's id."""
+    made = analysed.recommendations[0]
+    order = order_of(made, ApplyRecommendationRequest(mode="canary"), PolicySettings())
+    new = new_apply(order, made, analysed.job_id, requester="alice", reason="save")
+    job_id = (await PostgresApplyRequests(database).create_apply(new)).job.job_id
+    applies = PostgresApplies(database)
+    claim = await applies.claim_apply(owner="w", lease=timedelta(seconds=60))
+    why = "rules/large: It waits for 1 approval(s) of another principal."
+    entry = note(datetime.now(UTC), "gates", "approval", why)
+    state = msgspec.to_builtins(ApplyState(waiting="rules/large"))
+    await applies.save_apply(claim, step="preflight", state=state, entries=(entry,))
+    await applies.release_apply(claim, due_at=datetime.now(UTC) + timedelta(hours=1), unlock=True)
+    return job_id

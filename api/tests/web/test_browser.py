@@ -11,7 +11,7 @@ from playwright.async_api import async_playwright
 from perfopt_api.serving import http_server
 from perfopt_api.settings import ServiceSettings
 
-from .conftest import HOSTILE, TOKEN, WORKLOAD
+from .conftest import HOSTILE, OTHER, TOKEN, WORKLOAD
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(
@@ -76,6 +76,9 @@ async def test_every_page_is_accessible_and_raises_no_error(serve, browser, worl
         f"/ui/recommendations/{made}/plan",
         f"/ui/jobs/{analysed.job_id}",
         "/ui/jobs",
+        "/ui/approvals",
+        "/ui/fleet?price_book=example:gcp-us-central1",
+        f"/ui/policies?workload={WORKLOAD}",
         "/ui/accuracy",
         "/ui/audit",
         "/ui/doctor",
@@ -137,3 +140,47 @@ async def test_pages_are_read_without_scripts(serve, browser, world, analysed):
     assert "500m → 300m" in await page.inner_text("main")
     await page.get_by_role("link", name="Load the series").click()
     assert "away" in await page.inner_text("main")
+
+
+async def sign_in(page, address, token):
+    await page.goto(address + "/ui")
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("heading", name="Overview").wait_for()
+
+
+async def test_a_change_is_approved_by_somebody_else_than_who_asked(serve, browser, guarded, waiting):
+    address = await serve(guarded.app)
+    alice = await browser.new_page()
+    await sign_in(alice, address, TOKEN)
+    await alice.get_by_role("link", name="Approvals").click()
+    await alice.get_by_text("You asked for this change").wait_for()
+    assert await alice.get_by_role("button", name="Approve").count() == 0
+    bob = await (await browser.new_context()).new_page()
+    await sign_in(bob, address, OTHER)
+    await bob.get_by_role("link", name="Approvals").click()
+    await bob.get_by_label("Reason").fill("looks right")
+    await bob.get_by_role("button", name="Approve the change").click()
+    await bob.wait_for_url(f"**/ui/jobs/{waiting}")
+    (approved, *_) = await guarded.web.pages.audit(subject=WORKLOAD)
+    assert (approved["action"], approved["principal"], approved["reason"]) == (
+        "approve",
+        "bob",
+        "looks right",
+    )
+
+
+async def test_policy_is_asked_about_a_workload_and_everything_restored(serve, browser, world, analysed):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(address + "/ui/policies")
+    await page.get_by_role("textbox", name="Workload").fill(WORKLOAD)
+    await page.get_by_role("button", name="Ask").click()
+    await page.get_by_text("Changes are switched off").first.wait_for()
+    restore = page.get_by_role("region", name="Restore")
+    await restore.get_by_label("Scope").fill("*")
+    await restore.get_by_label("Reason").fill("incident 12")
+    await restore.get_by_role("button", name="Restore").click()
+    await page.wait_for_url("**/ui/jobs?status=APPLYING")
+    (entry,) = await world.web.pages.audit(subject="*")
+    assert (entry["action"], entry["reason"]) == ("restore", "incident 12")

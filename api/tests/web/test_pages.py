@@ -43,7 +43,18 @@ async def test_overview_adds_up_savings_and_statuses(client, analysed):
 
 @pytest.mark.parametrize(
     "path",
-    ["/ui", "/ui/workloads", "/ui/jobs", "/ui/accuracy", "/ui/audit", "/ui/doctor", "/ui/doctor/plugins"],
+    [
+        "/ui",
+        "/ui/workloads",
+        "/ui/approvals",
+        "/ui/jobs",
+        "/ui/accuracy",
+        "/ui/fleet",
+        f"/ui/policies?workload={WORKLOAD}",
+        "/ui/audit",
+        "/ui/doctor",
+        "/ui/doctor/plugins",
+    ],
 )
 async def test_every_page_has_a_strict_policy_and_no_inline_script(client, analysed, path):
     answer = await client.get(path)
@@ -185,3 +196,40 @@ async def test_style_rules_stand_outside_of_what_is_for_print(client):
     assert style.index("@media print") < style.index("header {")
     before = style[: style.index("header {")]
     assert before.count("{") == before.count("}")
+
+
+async def test_policies_say_of_a_change_what_every_rule_says(client, world, analysed):
+    await world.web.api.applies.set_freeze(Freeze(scope="trading", reason="audit week", principal="carol"))
+    text = await shown(client, f"/ui/policies?workload={WORKLOAD}")
+    assert text.count("Changes are switched off: policy.apply is off.") == 2  # by a person, and by itself
+    assert "It is frozen: audit week." in text
+    assert "Frozen by carol (trading)" in text
+    assert "largest_step_down" in text
+    assert "protected-namespaces" in text
+
+
+async def test_restoring_needs_a_scope_and_a_reason(client, world, analysed):
+    token = token_of(await shown(client, "/ui/policies"))
+    refused = await client.post("/ui/restore", data={"form_token": token, "scope": "trading"})
+    assert (refused.status_code, "needs a scope and a reason" in refused.text) == (400, True)
+    answer = await client.post("/ui/restore", data={"form_token": token, "scope": "trading", "reason": "x"})
+    assert answer.status_code == 200
+    (entry,) = await world.web.pages.audit(subject="trading")
+    assert (entry["action"], entry["reason"]) == ("restore", "x")
+
+
+async def test_fleet_is_packed_by_a_chosen_price_book_and_within_a_budget(client, analysed):
+    text = await shown(client, "/ui/fleet")
+    assert "example:gcp-us-central1" in text
+    packed = await shown(client, "/ui/fleet?price_book=example:gcp-us-central1&budget=1000000")
+    assert "Within the budget" in packed
+    wrong = await client.get("/ui/fleet?price_book=example:gcp-us-central1&budget=much")
+    assert (wrong.status_code, "is no budget" in wrong.text) == (400, True)
+
+
+async def test_approvals_show_the_evidence_and_offer_nothing_to_nobody(client, waiting):
+    text = await shown(client, "/ui/approvals")
+    assert "Lower the CPU request" in text
+    assert "It waits for 1 approval(s) of another principal." in text
+    assert "Nobody is signed in, so nobody can approve" in text
+    assert "Approve the change" not in text

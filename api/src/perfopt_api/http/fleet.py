@@ -39,9 +39,17 @@ async def get_fleet(
     most. Workloads without any are not known here: `perfopt fleet` reads all of a source.
     """
     require_plain(price_book, "price_book")
+    return await packed_fleet(ports, price_book, budget)
+
+
+async def packed_fleet(ports: ApiPorts, price_book: str | None, budget: float | None) -> FleetView:
+    """Packs what is in force; a thousand workloads take seconds, in a thread.
+
+    Raises:
+        InvalidInputError: no such price book, or it knows no node types.
+    """
     book = _book(ports, price_book)
     states = states_in_force(await all_recommendations(ports.store), await ports.store.plans())
-    # a thousand workloads take seconds to pack
     return await asyncio.to_thread(fleet_view, states, book, None if budget is None else NodeBudget(budget))
 
 

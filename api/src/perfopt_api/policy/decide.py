@@ -29,11 +29,18 @@ def decide(
         settings: of the policy.
         clock: now, and the sessions of exchanges.
     """
+    return next(iter(objections(change, facts, settings, clock)), ALLOWED)
+
+
+def objections(
+    change: ProposedChange, facts: ApplyFacts, settings: PolicySettings, clock: PolicyClock
+) -> tuple[Decision, ...]:
+    """Returns what every rule that does not allow a change now says, what decides first; see `decide`."""
     at_once = change.rescue and settings.rescue_anytime
     rules: tuple[Rule, ...] = (*ADVICE_RULES, *(() if at_once else TIME_RULES), *SAFETY_RULES)
     found = [decision for rule in rules if (decision := rule(change, facts, settings, clock)) is not None]
     order = ("denied", "approval", "deferred")
-    return min(found, key=lambda decision: order.index(decision.outcome), default=ALLOWED)
+    return tuple(sorted(found, key=lambda decision: order.index(decision.outcome)))
 
 
 def denied(rule: str, reason: str) -> Decision:

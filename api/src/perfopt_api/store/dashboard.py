@@ -71,6 +71,27 @@ FROM binned GROUP BY bin ORDER BY bin
 """)
 
 
+# Changes whose last word on the timeline is that they wait for an approval, with what is to be approved.
+_APPROVALS = text("""
+SELECT applies.job_id, applies.workload, applies.automatic, jobs.requester, jobs.created_at, last.at AS since,
+       last.step, last.message, made.recommendation_id, made.description,
+       (made.expected_improvement->>'confidence')::float AS confidence,
+       workloads.cost_current, workloads.cost_recommended, workloads.currency, workloads.assumed,
+       workloads.accurate, workloads.scored, workloads.n_effective,
+       ARRAY(SELECT principal FROM apply_approvals given
+             WHERE given.job_id = applies.job_id ORDER BY given.at)::text[] AS approvals
+FROM applies
+JOIN optimization_jobs jobs ON jobs.job_id = applies.job_id AND jobs.status = 'APPLYING'
+CROSS JOIN LATERAL (SELECT at, step, code, message FROM apply_timeline entry
+                    WHERE entry.job_id = applies.job_id ORDER BY entry.id DESC LIMIT 1) last
+LEFT JOIN optimization_recommendations made
+       ON made.recommendation_id = jobs.request->'recommendation_ids'->>0
+LEFT JOIN workloads ON workloads.workload = applies.workload
+WHERE applies.ended_at IS NULL AND last.code IN ('approval', 'held')
+ORDER BY last.at, applies.job_id LIMIT :limit OFFSET :offset
+""")
+
+
 class WorkloadFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which workloads a list shows; "" is any.
 
@@ -224,6 +245,13 @@ class PageStore:
             .limit(PAGE)
         )
         return await self._rows(query)
+
+    async def approvals(self, *, page: int = 1) -> tuple[Mapping[str, Any], ...]:
+        """Returns a page of the changes that wait for an approval, longest first, with the plan's cost.
+
+        One more where others follow.
+        """
+        return await self._rows(_APPROVALS, limit=PAGE + 1, offset=(page - 1) * PAGE)
 
     async def freezes(self) -> tuple[Mapping[str, Any], ...]:
         """Returns the scopes in which nothing new is changed."""

@@ -11,7 +11,18 @@ from litestar.response import Redirect
 
 from perfopt.errors import PerfoptError
 from perfopt_api.http.errors import handle_http_exception, handle_perfopt_error, handle_unexpected
-from perfopt_api.web.pages import health, jobs, login, overview, recommendation, records, workloads
+from perfopt_api.web.pages import (
+    approvals,
+    fleet,
+    health,
+    jobs,
+    login,
+    overview,
+    policies,
+    recommendation,
+    records,
+    workloads,
+)
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.session import (
     ForgedFormError,
@@ -49,6 +60,10 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.windows,
             recommendation.plan,
             recommendation.apply,
+            approvals.approvals,
+            fleet.fleet,
+            policies.policies,
+            policies.restore,
             jobs.jobs,
             jobs.job,
             jobs.timeline,

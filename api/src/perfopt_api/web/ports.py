@@ -1,13 +1,19 @@
 """What the pages work with, put together in bootstrap.py."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.web.series import SeriesReader
 
+if TYPE_CHECKING:
+    from perfopt.rules import RuleSources
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class WebPorts:
     """The ports of the pages.
 
@@ -20,3 +26,15 @@ class WebPorts:
     api: ApiPorts
     pages: PageStore
     series: SeriesReader
+
+    @cached_property
+    def time(self) -> PolicyTime:
+        """What policy knows of an instant; its calendars are kept."""
+        return PolicyTime(self.api.policy, self.api.now())
+
+    @cached_property
+    def rules(self) -> "RuleSources":
+        """The configured rule packs, read once."""
+        from perfopt.rules import RuleSources
+
+        return RuleSources.read(self.api.config.rules)

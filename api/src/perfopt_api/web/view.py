@@ -41,8 +41,11 @@ STATUS_TEXTS = {
 NAVIGATION = (
     ("/ui", "Overview"),
     ("/ui/workloads", "Workloads"),
+    ("/ui/approvals", "Approvals"),
     ("/ui/jobs", "Jobs"),
     ("/ui/accuracy", "Accuracy"),
+    ("/ui/fleet", "Fleet"),
+    ("/ui/policies", "Policies"),
     ("/ui/audit", "Audit"),
     ("/ui/doctor", "Doctor"),
 )

@@ -1,0 +1,160 @@
+"""Policies: what holds, where each line is set, what it says of a workload's changes, and restoring."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from litestar.response import Redirect
+
+from perfopt.config.describe import attribute_texts
+from perfopt.config.show import DEFAULT, redact
+from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.errors import ConflictError, InvalidInputError
+from perfopt_api.apply.order import order_of, proposed_change
+from perfopt_api.apply.request import ApplyRecommendationRequest
+from perfopt_api.http.applying import wake
+from perfopt_api.http.body import require_plain
+from perfopt_api.http.policy import Scope
+from perfopt_api.http.ports import all_recommendations
+from perfopt_api.policy.decide import denied, frozen_by, objections
+from perfopt_api.policy.facts import Decision, PolicyClock
+from perfopt_api.policy.settings import SECTION, PolicySettings, WeeklyWindow, range_of
+from perfopt_api.policy.windows import next_window
+from perfopt_api.store.apply_port import ApplyFacts
+from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.view import page
+
+_CANARY = ApplyRecommendationRequest(mode="canary")
+_NEXT_SESSIONS = 3
+
+
+@get("/policies", include_in_schema=False)
+async def policies(
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    workload: Annotated[str, QueryParameter(max_length=1000)] = "",
+) -> Response[Any]:
+    """Shows the policy in effect; of one workload, what it says of each change that is recommended."""
+    require_plain(workload, "workload")
+    ports, settings = web.api, web.api.policy
+    facts, clock = await ports.applies.facts(), await _clock(web)
+    return page(
+        request,
+        "policies.html",
+        settings=_settings(web),
+        policy=settings,
+        executor=ports.executor,
+        running=sum(past.ended_at is None for past in facts.past),
+        freezes=facts.freezes,
+        demoted=sorted(facts.demoted),
+        window=next_window([WeeklyWindow.parse(text) for text in settings.windows], clock.now),
+        sessions={name: _next(spans, clock) for name, spans in clock.sessions.items()},
+        packs=await asyncio.to_thread(_packs, web, _namespace(workload)),
+        workload=workload,
+        own_range=_bounds(workload, settings),
+        own_freezes=frozen_by(workload, facts.freezes) if workload else (),
+        answers=await _answers(web, workload, facts, clock) if workload else (),
+    )
+
+
+@post("/restore", status_code=303, include_in_schema=False)
+async def restore(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
+    """Takes back every change within a scope that is in force or under way."""
+    form = await request.form()
+    given, reason = (str(form.get(name, "")).strip()[:1000] for name in ("scope", "reason"))
+    if not given or not reason:
+        raise InvalidInputError(
+            "Restoring needs a scope and a reason.", field="scope", remedy="State both; * is everything."
+        )
+    try:
+        scope = msgspec.convert(given, Scope)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(
+            f"{given!r} is no scope.", field="scope", remedy="Use *, a namespace or a workload's full name."
+        ) from error
+    ids = await web.api.applies.restore(scope, principal=request.scope.get("user"), reason=reason)
+    for job_id in ids[:1]:
+        await wake(web.api, job_id)
+    return Redirect("/ui/jobs?status=APPLYING", status_code=303)
+
+
+async def _clock(web: WebPorts) -> PolicyClock:
+    await web.time.refresh(web.api.now())
+    return web.time(web.api.now())
+
+
+def _settings(web: WebPorts) -> tuple[dict[str, Any], ...]:
+    """Returns each setting with its value, where that is set, and what it means."""
+    texts = attribute_texts(PolicySettings)
+    values = redact(msgspec.to_builtins(web.api.policy))
+    document = web.api.config.document
+    return tuple(
+        {
+            "name": name,
+            "value": _written(value),
+            "origin": document.origin((SECTION, name)) or DEFAULT,
+            "meaning": texts.get(name, ""),
+        }
+        for name, value in values.items()
+    )
+
+
+def _bounds(workload: str, settings: PolicySettings) -> dict[str, Any]:
+    """Returns what the workload's sizes may be changed to, without what is unbounded."""
+    found = range_of(workload, settings.ranges)
+    return {} if found is None else {k: v for k, v in msgspec.structs.asdict(found).items() if v is not None}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_written(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _next(spans: Any, clock: PolicyClock) -> Any:
+    """Returns the sessions that are on or come next; None where the calendar is not known."""
+    return None if spans is None else [span for span in spans if span[1] > clock.now][:_NEXT_SESSIONS]
+
+
+def _packs(web: WebPorts, namespace: str) -> tuple[dict[str, Any], ...]:
+    from perfopt.rules import pack_settings
+
+    return tuple(one.shown() for one in pack_settings(web.rules, namespace))
+
+
+def _namespace(workload: str) -> str:
+    parts = workload.split("/")
+    return parts[-3] if len(parts) >= 3 else ""
+
+
+async def _answers(
+    web: WebPorts, workload: str, facts: ApplyFacts, clock: PolicyClock
+) -> tuple[dict[str, Any], ...]:
+    """Returns of each recommendation in force what each rule says, asked for by a person and by itself."""
+    current = await all_recommendations(web.api.store, service_name=workload)
+    made = [one for one in current if one.workload == workload and not one.no_change_needed]
+    return tuple(
+        {
+            "made": one,
+            "by_person": _decisions(web, one, facts, clock, automatic=False),
+            "by_itself": _decisions(web, one, facts, clock, automatic=True),
+        }
+        for one in made
+    )
+
+
+def _decisions(
+    web: WebPorts, made: OptimizationRecommendation, facts: ApplyFacts, clock: PolicyClock, *, automatic: bool
+) -> tuple[Decision, ...]:
+    try:
+        order = order_of(made, _CANARY, web.api.policy, automatic=automatic)
+    except ConflictError as error:
+        return (denied(error.code, error.message),)
+    return objections(proposed_change(order, before=order.expected), facts, web.api.policy, clock)
