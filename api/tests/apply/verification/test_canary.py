@@ -47,6 +47,55 @@ def test_a_harmless_canary_passes_once_harm_is_ruled_out():
     assert all(one.upper < one.margin or one.name == "failed_requests" for one in verdict.bounds)
 
 
+def test_failures_so_rare_that_their_ratio_stays_unknown_are_judged_by_their_share():
+    few = history(requests=3000.0, failed=0.0002)
+    _, verdict = verified(few)
+    assert verdict.verdict is Verdict.PASSED
+    narrow = HarmMargins(failed_share=1e-6)
+    assert verified(few, margins=narrow)[1].verdict is Verdict.INCONCLUSIVE
+
+
+def test_failures_above_the_accepted_share_do_not_pass():
+    failing = from_step(0.0025, 0.001)
+    _, verdict = verified(history(requests=600.0, failed=failing))
+    assert verdict.verdict is not Verdict.PASSED
+
+
+def test_failures_of_all_pods_alike_do_not_keep_a_canary_from_passing():
+    everywhere = np.full((6, 300), 0.0002)
+    everywhere[:, PAST:] = 0.004
+    _, verdict = verified(history(requests=6000.0, failed=everywhere))
+    assert verdict.verdict is Verdict.PASSED
+
+
+def test_harm_at_the_margin_passes_in_no_more_than_the_share_stated():
+    tolerated = 0
+    for seed in range(20):
+        pods = history(0.05, requests=60.0, seed=seed)
+        test = prepare(pods.between(0, PAST), ("a",), HORIZON, placebos=0)
+        slow = next(one for one in test.metrics if one.name == "slow_requests")
+        harmed = history(from_step(0.05 * np.exp(slow.margin), 0.05), requests=60.0, seed=100 + seed)
+        tolerated += look(test, harmed.between(PAST, 300)).verdict is Verdict.PASSED
+    assert tolerated <= 2
+
+
+def test_a_certain_pass_takes_longer_than_a_likely_one():
+    steps = []
+    for beta in (0.2, 0.001):
+        _, verdict = verified(history(requests=900.0), beta=beta)
+        assert verdict.verdict is Verdict.PASSED
+        steps.append(verdict.step)
+    assert steps[0] < steps[1]
+
+
+def test_a_level_is_known_by_the_deadline_although_the_past_wanders():
+    rng = np.random.default_rng(9)
+    wandering = 0.02 + 0.002 * np.repeat(rng.normal(size=(6, 10)), 30, axis=1)
+    test, verdict = verified(history(requests=3000.0, throttled=wandering))
+    assert max(metric.block for metric in test.metrics) <= HORIZON // 10
+    assert verdict.verdict is Verdict.PASSED
+
+
 def test_too_few_requests_are_inconclusive_and_never_a_pass():
     _, verdict = verified(history(requests=4.0))
     assert verdict.verdict is Verdict.INCONCLUSIVE

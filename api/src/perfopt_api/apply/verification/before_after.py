@@ -26,8 +26,14 @@ from perfopt_api.apply.verification.harm import (
     series_of,
     shown,
 )
-from perfopt_api.apply.verification.placebo import Calibration, calibrate
-from perfopt_api.apply.verification.verdict import MetricCheck, ToleratedHarm, judge, needed_widening
+from perfopt_api.apply.verification.placebo import Calibration, calibrate, calibrate_upper
+from perfopt_api.apply.verification.verdict import (
+    MetricCheck,
+    ToleratedHarm,
+    judge,
+    needed_above,
+    needed_below,
+)
 
 LOOKS = (0.25, 0.5, 1.0)
 """Parts of the horizon after which one looks; each has its share of the false-alarm rate."""
@@ -44,14 +50,21 @@ class BeforeAfterTest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         metrics: compared; without any there is nothing to verify by.
         alpha: false-alarm rate of all metrics and looks together.
+        beta: probability that harm above the margin passes, of each metric at all looks.
         horizon: steps of observation after the change.
         calibration: of the bounds, by placebo changes at the same hours of earlier days.
     """
 
     metrics: tuple[ComparedMetric, ...]
     alpha: float
+    beta: float
     horizon: int
     calibration: Calibration
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Returns the error rates of one metric at one look: of its lower and of its upper bound."""
+        return _levels(self.alpha, self.beta, len(self.metrics))
 
     @property
     def before(self) -> int:
@@ -60,7 +73,12 @@ class BeforeAfterTest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare_before_after(
-    past: PodHistory, horizon: int, *, alpha: float = 0.01, margins: HarmMargins | None = None
+    past: PodHistory,
+    horizon: int,
+    *,
+    alpha: float = 0.01,
+    beta: float = 0.05,
+    margins: HarmMargins | None = None,
 ) -> BeforeAfterTest:
     """Fixes what a change of all pods will be judged by, from the time before it.
 
@@ -68,25 +86,31 @@ def prepare_before_after(
         past: of all pods, up to the change; several days make the false-alarm rate known.
         horizon: steps the change is to be observed for.
         alpha: the false-alarm rate, in (0, 1).
+        beta: probability that harm above the margin passes, in (0, 1/2).
         margins: the harm that is accepted; None is the defaults.
     """
     metrics = compared_metrics(past, margins or HarmMargins())
     series = [series_of(metric, past) for metric in metrics]
     day = round(86400 / past.grid.step_seconds)
-    share = alpha / max(len(metrics) * len(LOOKS), 1)
-    needed = []
+    levels = _levels(alpha, beta, len(metrics))
+    runs = []
     for at in _placebo_changes(past.grid.size, horizon, day):
         window = slice(at - _BEFORE * horizon, at + horizon)
         rows = [one.between(window.start, window.stop) for one in series]
-        checks = _checks(metrics, rows, _load(past)[window], _BEFORE * horizon, horizon, share)
-        needed.append([needed_widening(check) for check in checks])
-    widening, calibration = calibrate(needed, len(metrics), alpha)
+        runs.append(_checks(metrics, rows, _load(past)[window], _BEFORE * horizon, horizon, levels))
+    widening, calibration = calibrate(
+        [[needed_below(one) for one in run] for run in runs], len(metrics), alpha
+    )
+    upper = [
+        calibrate_upper([needed_above(run[at].harm) for run in runs], beta) for at in range(len(metrics))
+    ]
     return BeforeAfterTest(
         metrics=tuple(
-            msgspec.structs.replace(metric, widening=float(factor))
-            for metric, factor in zip(metrics, widening, strict=True)
+            msgspec.structs.replace(metric, widening=float(below), upper_widening=above)
+            for metric, below, above in zip(metrics, widening, upper, strict=True)
         ),
         alpha=alpha,
+        beta=beta,
         horizon=horizon,
         calibration=calibration,
     )
@@ -103,8 +127,7 @@ def look_before_after(test: BeforeAfterTest, history: PodHistory, changed: int) 
     begin = max(changed - test.before, 0)
     part = history.between(begin, history.grid.size)
     series = [series_of(metric, part) for metric in test.metrics]
-    share = test.alpha / max(len(test.metrics) * len(LOOKS), 1)
-    checks = _checks(test.metrics, series, _load(part), changed - begin, test.horizon, share)
+    checks = _checks(test.metrics, series, _load(part), changed - begin, test.horizon, test.levels)
     judgement = judge(checks)
     return HarmVerdict(
         verdict=judgement.verdict,
@@ -112,6 +135,10 @@ def look_before_after(test: BeforeAfterTest, history: PodHistory, changed: int) 
         step=judgement.look,
         bounds=tuple(shown(m, c) for m, c in zip(test.metrics, checks, strict=True)),
     )
+
+
+def _levels(alpha: float, beta: float, metrics: int) -> tuple[float, float]:
+    return alpha / max(metrics * len(LOOKS), 1), beta / len(LOOKS)
 
 
 def _placebo_changes(size: int, horizon: int, day: int) -> list[int]:
@@ -128,29 +155,28 @@ def _checks(
     load: Array,
     changed: int,
     horizon: int,
-    alpha: float,
+    levels: tuple[float, float],
 ) -> list[MetricCheck]:
-    return [
-        MetricCheck(
-            metric.label,
-            ToleratedHarm(
-                _bounds(_response(one), load, changed, horizon, alpha).widened(metric.widening), metric.margin
-            ),
-        )
-        for metric, one in zip(metrics, series, strict=True)
-    ]
+    checks = []
+    for metric, one in zip(metrics, series, strict=True):
+        bounds = _bounds(_response(one), load, changed, horizon, levels)
+        widened = bounds.widened(metric.widening, metric.upper_widening)
+        checks.append(MetricCheck(metric.label, ToleratedHarm(widened, metric.margin)))
+    return checks
 
 
-def _bounds(response: Array, load: Array, changed: int, horizon: int, alpha: float) -> ConfidenceSequence:
+def _bounds(
+    response: Array, load: Array, changed: int, horizon: int, levels: tuple[float, float]
+) -> ConfidenceSequence:
     """Returns bounds of the harm at each step since the change: new at each look, the last in between."""
     size = max(response.size - changed, 0)
     estimate, lower, upper = np.full(size, np.nan), np.full(size, -np.inf), np.full(size, np.inf)
-    reach = float(norm.isf(alpha))
+    down, up = norm.isf(levels)
     looks = [at for part in LOOKS if (at := max(round(part * horizon), 1)) <= size]
     for at, until in pairwise([*looks, size + 1]):
         effect, error = _effect(response[: changed + at], load[: changed + at], changed)
         held = slice(at - 1, until - 1)
-        estimate[held], lower[held], upper[held] = effect, effect - reach * error, effect + reach * error
+        estimate[held], lower[held], upper[held] = effect, effect - down * error, effect + up * error
     unknown = ~np.isfinite(estimate)
     lower[unknown], upper[unknown] = -np.inf, np.inf
     return ConfidenceSequence(estimate, lower, upper)

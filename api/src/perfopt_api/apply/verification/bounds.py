@@ -13,18 +13,19 @@ class ConfidenceSequence:
 
     Attributes:
         estimate: of the effect; NaN where nothing is known yet.
-        lower, upper: with probability 1 - alpha the effect lies within them at every look. Infinite where
-            nothing is known yet.
+        lower: with probability 1 - alpha the effect is above it at every look.
+        upper: with probability 1 - beta the effect is below it at every look. Both are infinite where nothing
+            is known yet.
     """
 
     estimate: Array
     lower: Array
     upper: Array
 
-    def widened(self, factor: float) -> "ConfidenceSequence":
-        """Returns the bounds moved away from the estimate by a factor, at least 1."""
+    def widened(self, below: float, above: float) -> "ConfidenceSequence":
+        """Returns the bounds moved away from the estimate, each by its factor."""
         return ConfidenceSequence(
-            self.estimate, self._moved(self.lower, factor), self._moved(self.upper, factor)
+            self.estimate, self._moved(self.lower, below), self._moved(self.upper, above)
         )
 
     def running(self) -> "ConfidenceSequence":

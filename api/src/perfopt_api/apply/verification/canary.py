@@ -16,7 +16,7 @@ from perfopt.errors import InvalidInputError
 from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import Array
 from perfopt_api.apply.verification.bounds import ConfidenceSequence
-from perfopt_api.apply.verification.counts import log_rate_ratio, rate
+from perfopt_api.apply.verification.counts import log_rate_ratio, rate_difference
 from perfopt_api.apply.verification.differences import MIN_BLOCKS, block_length, in_blocks, mean_difference
 from perfopt_api.apply.verification.harm import (
     ComparedMetric,
@@ -27,12 +27,13 @@ from perfopt_api.apply.verification.harm import (
     series_of,
     shown,
 )
-from perfopt_api.apply.verification.placebo import Calibration, calibrate
+from perfopt_api.apply.verification.placebo import Calibration, calibrate, calibrate_upper
 from perfopt_api.apply.verification.verdict import (
     MetricCheck,
     ToleratedHarm,
     judge,
-    needed_widening,
+    needed_above,
+    needed_below,
 )
 
 MIN_PLACEBO_STEPS = 10
@@ -53,6 +54,7 @@ class CanaryTest(msgspec.Struct, frozen=True, kw_only=True):
         canary, control: names of the pods.
         metrics: compared; without any there is nothing to verify by.
         alpha: false-alarm rate of all metrics together.
+        beta: probability that harm above the margin passes, of each metric.
         horizon: steps after which one wants to know.
         calibration: of the bounds of all metrics.
     """
@@ -61,8 +63,29 @@ class CanaryTest(msgspec.Struct, frozen=True, kw_only=True):
     control: tuple[str, ...]
     metrics: tuple[ComparedMetric, ...]
     alpha: float
+    beta: float
     horizon: int
     calibration: Calibration
+
+    @property
+    def levels(self) -> "TestLevels":
+        """Returns the error rates of one metric."""
+        return TestLevels(self.alpha / max(len(self.metrics), 1), self.beta, self.horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class TestLevels:
+    """What the bounds of one metric are computed for.
+
+    Attributes:
+        alpha: probability that the lower bound fails: a metric's share of the false-alarm rate (Bonferroni).
+        beta: probability that the upper bound fails. All metrics must rule harm out, so each has all of it.
+        horizon: steps after which one wants to know.
+    """
+
+    alpha: float
+    beta: float
+    horizon: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +102,22 @@ def prepare(
     horizon: int,
     *,
     alpha: float = 0.01,
+    beta: float = 0.05,
     margins: HarmMargins | None = None,
     placebos: int = 200,
 ) -> CanaryTest:
     """Fixes what a canary will be compared in, from the time before the change.
 
     The false-alarm rate is that of all metrics together: each has its share of alpha, and the bounds are
-    widened until random splits of the pods in the past raise no more alarms.
+    widened until random splits of the pods in the past raise no more alarms, and their upper bounds fail no
+    more often than beta.
 
     Args:
         past: of all pods, up to the change.
         canary: names of the pods that will be changed.
         horizon: steps the canary is to be observed for.
         alpha: the false-alarm rate, in (0, 1).
+        beta: probability that harm above the margin passes, in (0, 1/2).
         margins: the harm that is accepted; None is the defaults.
         placebos: how many random splits of the past are tried.
 
@@ -99,22 +125,35 @@ def prepare(
         InvalidInputError: a pod is unknown, or none is left to compare with.
     """
     split = _split(past, canary)
-    metrics = [_in_blocks(metric, past, split) for metric in compared_metrics(past, margins or HarmMargins())]
+    metrics = [
+        _in_blocks(metric, past, split, horizon)
+        for metric in compared_metrics(past, margins or HarmMargins(), _expected(past, split, horizon))
+    ]
     series = [series_of(metric, past) for metric in metrics]
-    share = alpha / max(len(metrics), 1)  # Bonferroni
-    needed = [
-        [needed_widening(check) for check in _checks(metrics, series, window, share)]
+    levels = TestLevels(alpha / max(len(metrics), 1), beta, horizon)
+    runs = [
+        _checks(metrics, series, window, levels)
         for window in _placebo_windows(past, split.canary.size, horizon, placebos if metrics else 0)
     ]
-    widening, calibration = calibrate(needed, len(metrics), alpha)
+    widening, calibration = calibrate(
+        [[needed_below(one) for one in run] for run in runs], len(metrics), alpha
+    )
+    upper = [_upper_widening([run[at] for run in runs], beta) for at in range(len(metrics))]
     return CanaryTest(
         canary=tuple(past.pods[at] for at in split.canary),
         control=tuple(past.pods[at] for at in split.control),
         metrics=tuple(
-            msgspec.structs.replace(metric, widening=float(factor), before=_baseline(metric, one, split))
-            for metric, one, factor in zip(metrics, series, widening, strict=True)
+            msgspec.structs.replace(
+                metric,
+                widening=float(below),
+                upper_widening=above[0],
+                share_widening=above[1],
+                before=_baseline(metric, one, split),
+            )
+            for metric, one, below, above in zip(metrics, series, widening, upper, strict=True)
         ),
         alpha=alpha,
+        beta=beta,
         horizon=horizon,
         calibration=calibration,
     )
@@ -129,10 +168,9 @@ def look(test: CanaryTest, since: PodHistory) -> HarmVerdict:
     """
     rows = np.array([pod in set(test.canary) for pod in since.pods], dtype=np.bool_)
     split = PodSplit(np.flatnonzero(rows), np.flatnonzero(~rows))
-    share = test.alpha / max(len(test.metrics), 1)
     checks = []
     if split.canary.size and split.control.size:
-        checks = [_check(metric, series_of(metric, since), split, share) for metric in test.metrics]
+        checks = [_check(metric, series_of(metric, since), split, test.levels) for metric in test.metrics]
     judgement = judge(checks)
     return HarmVerdict(
         verdict=judgement.verdict,
@@ -160,11 +198,25 @@ def _split(history: PodHistory, canary: Sequence[str]) -> PodSplit:
     return PodSplit(np.flatnonzero(chosen), np.flatnonzero(~chosen))
 
 
-def _in_blocks(metric: ComparedMetric, past: PodHistory, split: PodSplit) -> ComparedMetric:
+def _expected(past: PodHistory, split: PodSplit, horizon: int) -> float:
+    """Returns the requests until the deadline that tell canary and control apart: c k / (c + k)."""
+    if past.requests is None:
+        return np.inf
+    served = [float(np.nansum(past.requests[rows])) for rows in (split.canary, split.control)]
+    return horizon / max(past.grid.size, 1) * served[0] * served[1] / max(sum(served), 1.0)
+
+
+def _upper_widening(runs: Sequence[MetricCheck], beta: float) -> tuple[float, float]:
+    """Returns the factors of the upper bounds of a metric: of its harm, and of its difference of shares."""
+    harm = calibrate_upper([needed_above(run.harm) for run in runs], beta)
+    return harm, calibrate_upper([needed_above(run.otherwise[0]) for run in runs if run.otherwise], beta)
+
+
+def _in_blocks(metric: ComparedMetric, past: PodHistory, split: PodSplit, horizon: int) -> ComparedMetric:
     if metric.counted:
         return metric
     apart = difference(past.levels[metric.name], split.canary, split.control)
-    return msgspec.structs.replace(metric, block=block_length(apart))
+    return msgspec.structs.replace(metric, block=block_length(apart, horizon // MIN_BLOCKS))
 
 
 def _baseline(metric: ComparedMetric, before: MetricSeries, split: PodSplit) -> float:
@@ -189,7 +241,7 @@ def _checks(
     metrics: Sequence[ComparedMetric],
     series: Sequence[MetricSeries],
     window: tuple[PodSplit, int, int],
-    alpha: float,
+    levels: TestLevels,
 ) -> list[MetricCheck]:
     """Compares a split in a window of the past, by what its pods did before."""
     split, begin, end = window
@@ -197,23 +249,26 @@ def _checks(
     for metric, one in zip(metrics, series, strict=True):
         before = _baseline(metric, one.between(0, begin), split)
         compared = msgspec.structs.replace(metric, before=before)
-        checks.append(_check(compared, one.between(begin, end), split, alpha))
+        checks.append(_check(compared, one.between(begin, end), split, levels))
     return checks
 
 
-def _check(metric: ComparedMetric, since: MetricSeries, split: PodSplit, alpha: float) -> MetricCheck:
+def _check(metric: ComparedMetric, since: MetricSeries, split: PodSplit, levels: TestLevels) -> MetricCheck:
     if since.requests is None:
         apart = difference(since.values, split.canary, split.control)
-        bounds = _level_harm(metric, apart, alpha).widened(metric.widening)
+        bounds = _level_harm(metric, apart, levels).widened(metric.widening, metric.upper_widening)
         return MetricCheck(metric.label, ToleratedHarm(bounds, metric.margin))
     bad, others = (since.values[rows].sum(axis=0) for rows in (split.canary, split.control))
     served, beside = (since.requests[rows].sum(axis=0) for rows in (split.canary, split.control))
     limited = _limited(bad, others, metric.before * served, beside)
-    bounds = log_rate_ratio(limited, others, metric.before * served, beside, alpha).widened(metric.widening)
+    bounds = log_rate_ratio(
+        limited, others, metric.before * served, beside, levels.alpha, levels.beta
+    ).widened(metric.widening, metric.upper_widening)
     harm = ToleratedHarm(bounds, metric.margin)
     if metric.accepted_share is None:
         return MetricCheck(metric.label, harm)
-    accepted = ToleratedHarm(rate(bad, served, alpha), metric.accepted_share)
+    shares = rate_difference(bad, others, served, beside, levels.beta, metric.usual_share)
+    accepted = ToleratedHarm(shares.widened(1.0, metric.share_widening), metric.accepted_share)
     return MetricCheck(metric.label, harm, (accepted,))
 
 
@@ -226,10 +281,10 @@ def _limited(canary: Array, control: Array, served: Array, beside: Array) -> Arr
     return np.minimum(canary, _LARGEST_STEP_RATIO * np.maximum(expected, 1.0))
 
 
-def _level_harm(metric: ComparedMetric, apart: Array, alpha: float) -> ConfidenceSequence:
+def _level_harm(metric: ComparedMetric, apart: Array, levels: TestLevels) -> ConfidenceSequence:
     """Compares block by block; what was known after the last whole block is known until the next."""
     blocks = in_blocks(apart, metric.block) - metric.before
-    bounds = mean_difference(blocks, alpha, max(blocks.size, 1))
+    bounds = mean_difference(blocks, levels.alpha, levels.beta, max(levels.horizon // metric.block, 1))
     finished = (np.arange(apart.size) + 1) // metric.block
     return ConfidenceSequence(
         np.append(np.nan, bounds.estimate)[finished],

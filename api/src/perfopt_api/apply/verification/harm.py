@@ -21,7 +21,7 @@ class HarmMargins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         latency_increase: of every request's latency, as a share: 0.1 is a tenth.
         failure_increase: of failed requests, as a share of the control's.
-        failed_share: of requests that may fail, whatever the control does.
+        failed_share: of failed requests, above the control's share of them, as a share of all requests.
         throttled: CPU throttling above the control's, in points of the share of periods.
     """
 
@@ -38,9 +38,13 @@ class ComparedMetric(msgspec.Struct, frozen=True, kw_only=True):
         name: "failed_requests", "slow_requests" or a level ("cpu_throttled_fraction").
         margin: the harm that is accepted: a log ratio of rates, or a difference of levels.
         bound_seconds: from where on a request counts as slow; None for other metrics.
-        accepted_share: a share of requests that is harmless whatever the control does; None without one.
+        accepted_share: of requests, above the control's share, that is harmless whatever the ratio; None
+            without one.
+        usual_share: of requests that were bad in the past, above 0; where a share is accepted.
         block: steps averaged to one observation, of levels.
-        widening: factor on the distance of the bounds from the estimate, from placebo runs.
+        widening: factor on the distance of the lower bound from the estimate, from placebo runs.
+        upper_widening: the same of the upper bound.
+        share_widening: the same of the upper bound of the difference of shares.
         before: ratio of the canary's rate to the control's, or difference of their levels, before the change:
             no two pods are quite alike.
     """
@@ -49,8 +53,11 @@ class ComparedMetric(msgspec.Struct, frozen=True, kw_only=True):
     margin: float
     bound_seconds: float | None = None
     accepted_share: float | None = None
+    usual_share: float = 1.0
     block: int = 1
     widening: float = 1.0
+    upper_widening: float = 1.0
+    share_widening: float = 1.0
     before: float = 0.0
 
     @property
@@ -117,15 +124,27 @@ class MetricSeries:
         return MetricSeries(self.values[:, begin:end], requests)
 
 
-def compared_metrics(past: PodHistory, margins: HarmMargins) -> list[ComparedMetric]:
-    """Returns what a change can be judged by: what the series of the past show."""
+def compared_metrics(
+    past: PodHistory, margins: HarmMargins, expected: float = np.inf
+) -> list[ComparedMetric]:
+    """Returns what a change can be judged by: what the series of the past show.
+
+    Args:
+        past: of all pods, up to the change.
+        margins: the harm that is accepted.
+        expected: requests until the deadline, as `slow_bounds` counts them.
+    """
     compared = []
     if past.requests is not None and np.nansum(past.requests) > 0:
         if past.failed is not None:
             margin = float(np.log1p(margins.failure_increase))
-            compared.append(ComparedMetric(name=_FAILED, margin=margin, accepted_share=margins.failed_share))
+            usual = (float(np.nansum(past.failed)) + 1) / (float(np.nansum(past.requests)) + 1)
+            failures = ComparedMetric(
+                name=_FAILED, margin=margin, accepted_share=margins.failed_share, usual_share=min(usual, 1.0)
+            )
+            compared.append(failures)
         if past.latency is not None:
-            for bound in slow_bounds(past.latency, past.requests, margins.latency_increase):
+            for bound in slow_bounds(past.latency, past.requests, margins.latency_increase, expected):
                 compared.append(ComparedMetric(name=_SLOW, margin=bound.margin, bound_seconds=bound.seconds))
     for name, values in sorted(past.levels.items()):
         if np.isfinite(values).any():

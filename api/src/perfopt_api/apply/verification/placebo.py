@@ -9,6 +9,9 @@ import numpy as np
 from perfopt.metrics.snapshot import Array
 
 _USUAL = 0.95  # quantile by which metrics are put on one scale
+_DEPENDENCE = (
+    0.5  # of alpha: placebo runs of one day overlap, so they show less than as many independent ones
+)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +27,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     false_alarms: float | None
     alpha: float
+
+
+def calibrate_upper(needed: Sequence[float], beta: float) -> float:
+    """Returns the factor, at least 1, with which an upper bound fails in at most a share beta of placebos.
+
+    Args:
+        needed: of each run, by which factor the bound had to be moved.
+        beta: in (0, 1).
+    """
+    if not needed:
+        return 1.0
+    rank = math.ceil((len(needed) + 1) * (1 - beta))
+    return max(float(np.sort(needed)[min(rank, len(needed)) - 1]), 1.0)
 
 
 def calibrate(needed: Sequence[Sequence[float]], metrics: int, alpha: float) -> tuple[Array, Calibration]:
@@ -46,8 +62,8 @@ def calibrate(needed: Sequence[Sequence[float]], metrics: int, alpha: float) -> 
         return np.ones(metrics), Calibration(runs=0, false_alarms=None, alpha=alpha)
     factors = np.array(needed)
     usual = np.maximum(np.quantile(factors, _USUAL, axis=0), 1.0)
-    rank = math.ceil((runs + 1) * (1 - alpha))
+    rank = math.ceil((runs + 1) * (1 - _DEPENDENCE * alpha))
     factor = max(float(np.sort((factors / usual).max(axis=1))[min(rank, runs) - 1]), 1.0)
     alarms = float((factors.max(axis=1) > 1).mean())
-    reached = alpha if rank <= runs else 1 / (runs + 1)
+    reached = max(alpha, 1 / (runs + 1))
     return usual * factor, Calibration(runs=runs, false_alarms=alarms, alpha=reached)

@@ -15,6 +15,7 @@ class VerificationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
     Attributes:
         alpha: probability that a harmless change is called harmful, over all metrics and looks of one change.
+        beta: probability that a change passes that does more harm than accepted in a metric.
         margins: the harm that is accepted.
         step_seconds: of what is compared; at least the interval of scrapes.
         past_hours: before the change, over which a canary's false alarms are measured by placebo runs.
@@ -24,6 +25,7 @@ class VerificationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """
 
     alpha: Annotated[float, Meta(gt=0, lt=0.5)] = 0.01
+    beta: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
     margins: HarmMargins = HarmMargins()
     step_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
     past_hours: Annotated[float, Meta(gt=0, le=336)] = 24.0

@@ -123,6 +123,7 @@ class SourceVerifier:
             canary,
             self._canary_steps,
             alpha=self._settings.alpha,
+            beta=self._settings.beta,
             margins=self._settings.margins,
             placebos=self._settings.placebos,
         )
@@ -140,6 +141,7 @@ class SourceVerifier:
                 before,
                 self._after_steps,
                 alpha=self._settings.alpha,
+                beta=self._settings.beta,
                 margins=self._settings.margins,
             )
             _keep(self._after_tests, key, test)

@@ -87,8 +87,17 @@ def judge(checks: Sequence[MetricCheck]) -> Judgement:
     return Judgement(Verdict.INCONCLUSIVE, checks[0].harm.bounds.estimate.size - 1)
 
 
-def needed_widening(check: MetricCheck) -> float:
-    """Returns by which factor the bounds had to be widened for a check to show no harm at any look."""
+def needed_above(harm: ToleratedHarm) -> float:
+    """Returns by which factor the upper bound had to be moved up to hold no harm at every look."""
+    bounds = harm.bounds
+    low = np.isfinite(bounds.upper) & (bounds.estimate < 0)
+    below = np.where(low, -bounds.estimate, 0.0)
+    distance = np.where(low, bounds.upper - bounds.estimate, 1.0)
+    return float((below / np.maximum(distance, 1e-300)).max(initial=0.0))
+
+
+def needed_below(check: MetricCheck) -> float:
+    """Returns by which factor the lower bound had to be moved down to show no harm at any look."""
     bounds, margin = check.harm.bounds, check.harm.margin
     with np.errstate(invalid="ignore", divide="ignore"):
         factors = np.where(

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from perfopt_api.simulated.kubernetes import custom, discovery, kinds
 from perfopt_api.simulated.kubernetes.access import Access, Attributes, User
+from perfopt_api.simulated.kubernetes.applying import AppliedWrites
+from perfopt_api.simulated.kubernetes.bodies import patch_kind
 from perfopt_api.simulated.kubernetes.clock import Clock, stamp
+from perfopt_api.simulated.kubernetes.deleting import Deletes
 from perfopt_api.simulated.kubernetes.http import (
     Request,
     Response,
@@ -26,7 +29,6 @@ from perfopt_api.simulated.kubernetes.status import (
 from perfopt_api.simulated.kubernetes.storage import Store
 from perfopt_api.simulated.kubernetes.subresources import Evictions, Reviews, Scales, scale_of
 from perfopt_api.simulated.kubernetes.watching import Scope, Watch, list_objects, timeout_seconds
-from perfopt_api.simulated.kubernetes.writes import Writes, patch_kind
 
 _HEALTH = ("/readyz", "/livez", "/healthz")
 _REVIEWS = {
@@ -81,8 +83,9 @@ class ApiServer:
 
     def __post_init__(self) -> None:
         self.access = Access(self.store)
-        self.writes = Writes(self.store, self.clock, self.generator)
-        self._scales, self._evictions = Scales(self.writes), Evictions(self.writes)
+        self.writes = AppliedWrites(self.store, self.clock, self.generator)
+        self.deletes = Deletes(self.store, self.clock)
+        self._scales, self._evictions = Scales(self.writes), Evictions(self.writes, self.deletes)
 
     def handle(self, request: Request, user: User | None = None) -> Response:
         """Answers a request; `user` stands in for its credentials."""
@@ -215,7 +218,7 @@ class ApiServer:
     def _delete(self, request: Request, resource: Resource, target: Target) -> Response:
         choices, dry_run = _delete_choices(request)
         old = self.writes.live(resource, target.namespace, target.name)
-        return Response(200, self.writes.delete(resource, old, choices, dry_run=dry_run))
+        return Response(200, self.deletes.delete(resource, old, choices, dry_run=dry_run))
 
     def _delete_all(self, request: Request, resource: Resource, target: Target) -> Response:
         choices, dry_run = _delete_choices(request)
@@ -223,7 +226,7 @@ class ApiServer:
         found = list_objects(self.store, request, scope)
         for obj in self.store.all(resource.key, target.namespace):
             if scope.holds(obj):
-                self.writes.delete(resource, obj, choices, dry_run=dry_run)
+                self.deletes.delete(resource, obj, choices, dry_run=dry_run)
         return Response(200, found)
 
     # -- subresources ------------------------------------------------------------------------------------

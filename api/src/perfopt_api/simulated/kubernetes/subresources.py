@@ -7,7 +7,9 @@ from typing import Any
 
 from perfopt_api.simulated.kubernetes import custom, fields, kinds, managed, patches, validation
 from perfopt_api.simulated.kubernetes.access import Access, Attributes, User
+from perfopt_api.simulated.kubernetes.bodies import patch_kind, read_config
 from perfopt_api.simulated.kubernetes.clock import stamp
+from perfopt_api.simulated.kubernetes.deleting import Deletes
 from perfopt_api.simulated.kubernetes.http import Request, WriteOptions, load, read_object
 from perfopt_api.simulated.kubernetes.kinds import Resource
 from perfopt_api.simulated.kubernetes.managed import Writer
@@ -23,7 +25,7 @@ from perfopt_api.simulated.kubernetes.status import (
     success,
 )
 from perfopt_api.simulated.kubernetes.typed import DecodeError
-from perfopt_api.simulated.kubernetes.writes import Writes, patch_kind, read_config
+from perfopt_api.simulated.kubernetes.writes import Writes
 
 _SCALE = Resource(
     "autoscaling",
@@ -206,6 +208,7 @@ class Evictions:
     """The eviction subresource."""
 
     writes: Writes
+    deletes: Deletes
 
     def evict(self, pod: Json, options: WriteOptions) -> Json:
         """Removes a pod where its disruption budget allows it.
@@ -213,7 +216,7 @@ class Evictions:
         Raises:
             StatusError: 429 over budget, 500 with two budgets.
         """
-        store = self.writes.store
+        store = self.deletes.store
         metadata = pod["metadata"]
         budgets = [
             budget
@@ -224,7 +227,7 @@ class Evictions:
             raise internal(_TWO_BUDGETS)
         if budgets and pod.get("status", {}).get("phase") not in (*_DONE, "Pending"):
             self._disrupt(budgets[0], metadata["name"], dry_run=options.dry_run)
-        self.writes.delete(kinds.POD, pod, {}, dry_run=options.dry_run)
+        self.deletes.delete(kinds.POD, pod, {}, dry_run=options.dry_run)
         return success(code=201)
 
     def _disrupt(self, budget: Json, pod: str, *, dry_run: bool) -> None:
@@ -245,7 +248,7 @@ class Evictions:
             raise StatusError(429, "TooManyRequests", _OVER_BUDGET, {"causes": [_budget_cause(text)]})
         if dry_run:
             return
-        now = stamp(self.writes.clock.now())
+        now = stamp(self.deletes.clock.now())
         disrupted = status.get("disruptedPods", {}) | {pod: now}
         left = status["disruptionsAllowed"] - 1
         new = budget | {"status": status | {"disruptedPods": disrupted, "disruptionsAllowed": left}}

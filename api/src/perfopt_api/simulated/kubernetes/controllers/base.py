@@ -113,7 +113,7 @@ class Hub:
 
     def delete(self, resource: Resource, obj: Json, policy: str = "Background") -> None:
         """Deletes an object."""
-        self.api.writes.delete(resource, obj, {"propagationPolicy": policy}, dry_run=False)
+        self.api.deletes.delete(resource, obj, {"propagationPolicy": policy}, dry_run=False)
 
     def event(self, about: Json, kind: str, reason: str, message: str, component: str) -> None:
         """Records an event."""
