@@ -55,7 +55,10 @@ def test_in_namespaces_only_what_has_no_namespace_is_granted_in_the_cluster():
         (namespace, f"perfopt-perfopt-{right}")
         for namespace in ("trading", "risk")
         for right in ("read", "apply")
-    }
+    } | {("perfopt", "perfopt-perfopt-apply-own")}
+    (own,) = [each for each in made if each["metadata"]["name"].endswith("-own")]
+    freeze = {"resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["perfopt-freeze"]}
+    assert own["rules"] == [{"apiGroups": [""]} | freeze]
     (cluster,) = [each for each in made if each["kind"] == "ClusterRole"]
     assert pairs(cluster) == {("", "nodes"), ("", "namespaces")}
     assert all(set(rule["verbs"]) <= READING for rule in cluster["rules"])
@@ -64,7 +67,7 @@ def test_in_namespaces_only_what_has_no_namespace_is_granted_in_the_cluster():
 def test_only_the_account_of_apply_may_change_anything():
     for each in bindings("apply"):
         accounts = {subject["name"] for subject in each["subjects"]}
-        if each["roleRef"]["name"].endswith("-apply"):
+        if "-apply" in each["roleRef"]["name"]:
             assert accounts == {"perfopt-apply"}
         else:
             assert accounts == {"perfopt-api", "perfopt-worker", "perfopt-apply"}

@@ -176,7 +176,7 @@ def _outside_sessions(
         if sessions is None:
             return denied(
                 "policy.exchanges",
-                f"The sessions of {exchange} are not known: install perfopt[calendars], or correct it.",
+                f"The sessions of {exchange} are not known: name it by its ISO 10383 code, or leave it out.",
             )
         over = after_session(sessions, clock.now, margin)
         if over is not None:
