@@ -47,7 +47,7 @@ def order(requests):
 
     async def create(workload="prod/deployment/vm-1", made="opt_20250621_001", key=None, **fields):
         new = NewApply(
-            parent_job_id="parent",
+            parent_job_id=fields.pop("parent_job_id", "parent"),
             service_name=workload.split("/")[-1],
             optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,),
             recommendation_ids=(made,),
@@ -222,6 +222,48 @@ async def test_an_applied_recommendation_is_in_force_until_it_is_rolled_back(
         "optimization_job_status_changed",
         "optimization_rolled_back",
     ]
+
+
+@pytest.fixture
+def analysed(store, work, recommendation, result, lease):
+    """Stores an analysis of vm-1; returns its recommendation and its job."""
+
+    async def analyse():
+        await store.create_job(PerformanceAnalysisRequest(service_name="vm-1"))
+        await work.finish_job(await work.claim(owner="w", lease=lease), result(recommendation()))
+        made = (await store.list_recommendations()).items[0]
+        return made.recommendation_id, (await store.get_recommendation(made.recommendation_id))[1]
+
+    return analyse
+
+
+async def apply_of(order, applying, made, parent):
+    job = await order(made=made, parent_job_id=parent)
+    await applying.finish_apply(await applying.claim_apply(owner="w", lease=LEASE), APPLIED)
+    return job.job_id
+
+
+async def test_a_rollback_puts_the_earlier_change_in_force_again(order, applying, requests, analysed):
+    first = await apply_of(order, applying, *await analysed())
+    second = await apply_of(order, applying, *await analysed())
+    assert [each.job_id for each in await applying.in_force()] == [second]
+    await requests.ask(second, "rollback", principal="ann", reason=None)
+    await applying.finish_apply(await applying.claim_apply(owner="w", lease=LEASE), ROLLED_BACK)
+    assert [each.job_id for each in await applying.in_force()] == [first]
+
+
+async def test_what_somebody_changed_since_is_out_of_force_and_noted_once(
+    order, applying, requests, analysed
+):
+    job_id = await apply_of(order, applying, *await analysed())
+    (change,) = await applying.in_force()
+    entry = TimelineEntry(at=NOW, step="ended", code="overridden", message="Changed.", data={"replicas": 9})
+    await applying.note_overridden(change, entry)
+    await applying.note_overridden(change, entry)
+    assert await applying.in_force() == ()
+    assert [each.code for each in await requests.timeline(job_id)].count("overridden") == 1
+    (audited,) = [each for each in await requests.audit_log() if each.action == "overridden"]
+    assert (audited.job_id, audited.after) == (job_id, {"replicas": 9})
 
 
 async def test_what_ended_otherwise_cannot_be_rolled_back_cancelled_or_approved(order, applying, requests):

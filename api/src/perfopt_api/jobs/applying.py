@@ -13,6 +13,7 @@ from perfopt_api.apply.context import LOOK_SECONDS, ApplyTools
 from perfopt_api.apply.executor import can_apply, open_cluster
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
+from perfopt_api.apply.overridden import AppliedWatch
 from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.apply.runner import ApplyRunner, utc_now
 from perfopt_api.apply.upkeep import TransientUpkeep
@@ -104,6 +105,10 @@ class Applying:
     def upkeep(self, backends: ServiceBackends) -> TransientUpkeep:
         """Returns what keeps transient changes in force."""
         return TransientUpkeep(PostgresApplies(backends.database), self._cluster)
+
+    def overridden(self, backends: ServiceBackends) -> AppliedWatch:
+        """Returns what sees that somebody changed what was applied."""
+        return AppliedWatch(PostgresApplies(backends.database), self._cluster, self._now)
 
     def demotion(self, backends: ServiceBackends, settings: ServiceSettings) -> StrategyDemotion:
         """Returns what makes strategies advice only."""

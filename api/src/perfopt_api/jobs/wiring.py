@@ -146,6 +146,7 @@ async def serve_jobs(
             runners = (
                 runner,
                 applying.upkeep(backends),
+                applying.overridden(backends),
                 applying.auto_sweep(backends, settings),
                 applying.demotion(backends, settings),
             )

@@ -139,7 +139,7 @@ class PostgresApplies:
             await _unlock(connection, claim.job_id)
             await _make_next_due(connection, namespace=row["namespace"])
             await write_timeline(connection, claim.job_id, entries)
-            await _mark_applied(connection, claim.job_id, row["workload"], end.status)
+            await _mark_applied(connection, claim.job_id, applied=end.status is OptimizationStatus.APPLIED)
             await write_audit(connection, _ending(claim, row["workload"], end))
             await put_events(connection, end_events(job, row, end), self._base_url)
             return True
@@ -170,6 +170,23 @@ class PostgresApplies:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return tuple(msgspec.convert(_with_order(row), AppliedWorkload) for row in rows)
+
+    async def note_overridden(self, applied: AppliedWorkload, entry: TimelineEntry) -> None:
+        """See ApplyWork.note_overridden."""
+        async with self._database.transaction() as connection:
+            mine = await _applied_by(connection, applied.job_id)
+            in_force = update(recommendations).where(mine, recommendations.c.applied)
+            if not (await connection.execute(in_force.values(applied=False))).rowcount:
+                return  # it was rolled back, or another worker saw it first
+            await write_timeline(connection, applied.job_id, [entry])
+            overridden = AuditEntry(
+                action="overridden",
+                subject=applied.workload,
+                job_id=applied.job_id,
+                reason=entry.message,
+                after=entry.data,
+            )
+            await write_audit(connection, overridden)
 
 
 def _ending(claim: ApplyClaim, workload: str, end: ApplyEnd) -> AuditEntry:
@@ -284,18 +301,27 @@ async def _ended(connection: AsyncConnection, job_id: str, end: ApplyEnd) -> Row
     return found
 
 
-async def _mark_applied(
-    connection: AsyncConnection, job_id: str, workload: str, status: OptimizationStatus
-) -> None:
+async def _mark_applied(connection: AsyncConnection, job_id: str, *, applied: bool) -> None:
+    """Makes a job's recommendations applied in the place of earlier ones, or gives these their place back."""
+    mine = await _applied_by(connection, job_id)
+    table = recommendations.c
+    if not applied:
+        await connection.execute(update(recommendations).where(mine).values(applied=False))
+        replaced = update(recommendations).where(table.replaced_by_apply == job_id)
+        await connection.execute(replaced.values(applied=True, replaced_by_apply=None))
+        return
+    for row in (await connection.execute(select(table.workload, table.optimization_type).where(mine))).all():
+        earlier = and_(
+            table.applied,
+            table.workload == row.workload,
+            table.optimization_type == row.optimization_type,
+            ~mine,
+        )
+        given_up = update(recommendations).where(earlier)
+        await connection.execute(given_up.values(applied=False, replaced_by_apply=job_id))
+    await connection.execute(update(recommendations).where(mine).values(applied=True, replaced_by_apply=None))
+
+
+async def _applied_by(connection: AsyncConnection, job_id: str) -> ColumnElement[bool]:
     request = (await connection.execute(select(jobs.c.request).where(jobs.c.job_id == job_id))).scalar_one()
-    mine = recommendations.c.recommendation_id.in_(request["recommendation_ids"])
-    if status is OptimizationStatus.APPLIED:
-        scope = select(recommendations.c.workload, recommendations.c.optimization_type).where(mine)
-        for row in (await connection.execute(scope)).all():
-            same = and_(
-                recommendations.c.workload == row.workload,
-                recommendations.c.optimization_type == row.optimization_type,
-            )
-            await connection.execute(update(recommendations).where(same).values(applied=False))
-    applied = status is OptimizationStatus.APPLIED
-    await connection.execute(update(recommendations).where(mine).values(applied=applied))
+    return recommendations.c.recommendation_id.in_(request["recommendation_ids"])

@@ -296,7 +296,7 @@ class ApplyWork(Protocol):
         """Ends a job with its events, audit entry and lock in one transaction; False where the lease is lost.
 
         APPLIED makes its recommendations applied, and earlier ones of the same workload and types no longer;
-        anything else makes its recommendations not applied.
+        anything else makes its recommendations not applied, and those again whose place they had taken.
         """
 
     async def facts(self) -> ApplyFacts:
@@ -304,3 +304,6 @@ class ApplyWork(Protocol):
 
     async def in_force(self, *, durability: str | None = None) -> tuple[AppliedWorkload, ...]:
         """Returns the changes that are in force, oldest first."""
+
+    async def note_overridden(self, applied: AppliedWorkload, entry: TimelineEntry) -> None:
+        """Makes the recommendations of a change no longer applied: somebody changed the workload since."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0011"
+SCHEMA_REVISION = "0012"
 
 metadata = MetaData(
     naming_convention={
@@ -125,6 +125,8 @@ recommendations = Table(
     _instant("superseded_at"),
     # A later analysis recommends nothing of its type.
     _instant("withdrawn_at"),
+    # The job that applied another in its place; where that is rolled back, this one is applied again.
+    Column("replaced_by_apply", String(100)),
     UniqueConstraint("recommendation_id"),
     Index("ix_optimization_recommendations_created_at", text("created_at DESC"), text("id DESC")),
     Index("ix_optimization_recommendations_job_id", "job_id", "rank"),
