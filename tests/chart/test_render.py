@@ -133,7 +133,7 @@ def test_every_account_secret_and_configuration_that_a_pod_names_is_made_or_give
 
 def test_the_service_reads_the_configuration_that_is_mounted(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_TOKEN", "t" * 20)
-    monkeypatch.setenv("PLATFORM_TOKEN", "p" * 20)
+    monkeypatch.setenv("SESSION_SECRET", "s" * 20)
     text = next(each["data"]["perfopt.yaml"] for each in made if each["metadata"]["name"] == "perfopt-config")
     secrets = {"database-url": "postgresql://u:p@host/db", "nats-url": "nats://host:4222"}
     for name, content in secrets.items():
@@ -267,7 +267,9 @@ def test_the_notes_lead_to_a_recommendation_and_say_what_is_missing():
     notes = render(values_of(CHART / "ci/trial-values.yaml"))["perfopt/templates/NOTES.txt"]
     assert "/api/v1/optimization/analyze" in notes
     assert "No metric source is configured" in notes
-    assert "The API is open to everybody" in notes
+    assert "perfopt token create" in notes
+    open_values = values_of(CHART / "ci/trial-values.yaml") | {"config": {"service": {"auth": "off"}}}
+    assert "The API is open to everybody" in render(open_values)["perfopt/templates/NOTES.txt"]
     whole = render(values_of(CHART / "ci/production-values.yaml"))["perfopt/templates/NOTES.txt"]
     assert "No metric source" not in whole
     assert "open to everybody" not in whole

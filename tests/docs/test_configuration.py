@@ -15,6 +15,8 @@ from perfopt.config.prometheus import PrometheusConfig
 from perfopt.engine.loading import load_plugins
 from perfopt_api.apply.verification.harm import HarmMargins
 from perfopt_api.apply.verification.settings import VerificationSettings
+from perfopt_api.auth.roles import Grant
+from perfopt_api.auth.settings import OidcSettings
 from perfopt_api.policy.settings import PolicySettings, SizeRange
 from perfopt_api.settings import ApiKey, ServiceSettings
 
@@ -81,6 +83,8 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("rules", "see [rules](rules.md)", RulesConfig),
     ("service", "the REST API and the worker", ServiceSettings),
     ("service.api_keys.NAME", "", ApiKey),
+    ("service.oidc", "an OpenID Connect issuer whose tokens are taken", OidcSettings),
+    ("service.oidc.grants.GROUP[]", "", Grant),
     ("policy", "whether, when and how far changes are made in a cluster", PolicySettings),
     ("policy.ranges.PATTERN", "", SizeRange),
     ("verification", "when a change counts as harmful", VerificationSettings),

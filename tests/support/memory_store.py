@@ -12,6 +12,7 @@ from perfopt.domain.recommendation import OptimizationRecommendation, Plan
 from perfopt.domain.request import requested_types
 from perfopt.domain.resolve import full_name_pattern
 from perfopt.errors import ConflictError, InvalidInputError, UnavailableError
+from perfopt_api.store.mapping import job_namespaces, workload_parts
 from perfopt_api.store.port import MAX_LIMIT, CreatedJob, JobPage
 
 
@@ -78,12 +79,13 @@ class MemoryStore:
         self._check()
         return self.jobs.get(job_id)
 
-    async def list_jobs(self, *, service_name=None, status=None, cursor=None, limit=50):
+    async def list_jobs(self, *, service_name=None, status=None, namespaces=None, cursor=None, limit=50):
         self._check()
         kept = [
             job
             for job in reversed(self.jobs.values())
             if service_name in (None, job.service_name) and status in (None, job.status)
+            if namespaces is None or job_namespaces(job) & set(namespaces)
         ]
         return _page(kept, cursor, limit)
 
@@ -98,6 +100,7 @@ class MemoryStore:
         optimization_type=None,
         include_superseded=False,
         include_expired=False,
+        namespaces=None,
         cursor=None,
         limit=50,
     ):
@@ -109,6 +112,7 @@ class MemoryStore:
             or ("/" in service_name and re.fullmatch(full_name_pattern(service_name), item.workload))
             if optimization_type in (None, item.optimization_type)
             and (include_superseded or item.superseded_by is None)
+            and (namespaces is None or workload_parts(item.workload)[1] in namespaces)
         ]
         return _page(kept, cursor, limit)
 

@@ -8,6 +8,8 @@ from litestar import Litestar, Router
 from perfopt.config import Config
 from perfopt.engine.registry import PluginInfo
 from perfopt_api.apply.executor import can_apply
+from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.auth.oidc import OidcVerifier
 from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
@@ -20,6 +22,7 @@ from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.tokens import PostgresTokens
 from perfopt_api.web.app import dashboard
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import SeriesReader, sources_of
@@ -68,6 +71,8 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     waiter = NatsJobWaiter(store, backends.nats, max_waiters=settings.max_waiters)
     await waiter.start()
+    tokens = PostgresTokens(backends.database)
+    oidc = None if settings.oidc is None else OidcVerifier(settings.oidc)
     return ApiPorts(
         checks={"postgresql": backends.readiness.check, "nats": queue.ping},
         store=store,
@@ -80,6 +85,8 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
         settings=settings,
         applies=PostgresApplyRequests(backends.database, base_url=settings.base_url),
         policy=policy_settings(config),
+        auth=Authenticator(settings, tokens, oidc),
+        note_denied=tokens.note_denied,
         executor=can_apply(config),
     )
 

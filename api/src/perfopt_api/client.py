@@ -32,7 +32,7 @@ class ServiceClient:
 
     Args:
         server: its address, `http://host:port`.
-        token: sent as `Authorization: Bearer`; None where the service has no api_keys.
+        token: sent as `Authorization: Bearer`; None where the service asks for none.
         transport: carries the requests; None for the network.
 
     Raises:
@@ -122,6 +122,8 @@ def _problem(answer: httpx.Response) -> PerfoptError:
         return UnavailableError(f"The service answered {answer.status_code} {answer.reason_phrase}.")
     if answer.status_code == 401:
         return InvalidInputError(detail, field="token", remedy="Set PERFOPT_TOKEN or give --token-file.")
+    if answer.status_code == 403:
+        return InvalidInputError(detail, field="token")
     kind = _KINDS.get(answer.status_code, UnavailableError)
     only = errors[0] if len(errors) == 1 else {}
     return kind(only.get("message", detail), field=only.get("field"), remedy=only.get("remedy"))

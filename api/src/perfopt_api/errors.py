@@ -5,6 +5,36 @@ from typing import Any
 from perfopt.errors import PerfoptError, UnavailableError
 
 
+class UnauthorizedError(PerfoptError):
+    """No credentials, or wrong ones. HTTP 401.
+
+    Attributes:
+        reason: short code, as metrics and the audit have it.
+    """
+
+    code = "unauthorized"
+
+    def __init__(self, message: str, *, reason: str = "unknown_token", **more: Any) -> None:
+        """Builds the message as its parent does."""
+        super().__init__(message, **more)
+        self.reason = reason
+
+
+class ForbiddenError(PerfoptError):
+    """Who asks is known, and may not do it. HTTP 403.
+
+    Attributes:
+        reason: short code, as metrics and the audit have it.
+    """
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, reason: str, **more: Any) -> None:
+        """Builds the message as its parent does."""
+        super().__init__(message, **more)
+        self.reason = reason
+
+
 class OverloadedError(UnavailableError):
     """The service has more to do than it can: the caller tries again a little later. HTTP 503."""
 

@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from perfopt.config import Config
 from perfopt.errors import InvalidInputError, UnavailableError
+from perfopt_api.auth.authenticate import is_required
 from perfopt_api.bootstrap import open_app
 from perfopt_api.http.ports import Checks
 from perfopt_api.http.workerhealth import create_worker_app
@@ -87,8 +88,8 @@ async def migrate_first(config: Config) -> None:
 async def _serve(config: Config, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     settings = service_settings(config)
     address, port = _listenable(settings.host, settings.port)
-    if not settings.api_keys:
-        _log.warning("api_without_authentication", remedy="Set service.api_keys.")
+    if not is_required(settings):
+        _log.warning("api_without_authentication", remedy="Set service.auth to on.")
     async with open_app(config) as app, http_server(app, address, port, settings) as serving:
         ready(f"http://{settings.host}:{port}")
         await _until(stop, serving)

@@ -11,6 +11,8 @@ from msgspec import Meta
 from perfopt.config import Config
 from perfopt.config.prometheus import resolve_secret
 from perfopt.errors import InvalidInputError
+from perfopt_api.auth.roles import EVERY_NAMESPACE, Namespace, Role
+from perfopt_api.auth.settings import OidcSettings
 
 SECTION = "service"
 REFERENCES = ("env:", "file:")
@@ -25,9 +27,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         token: sent as `Authorization: Bearer <token>`; also `env:NAME` or `file:/path`.
+        role: viewer, operator, approver or admin.
+        namespaces: in which it has the role; `*` is all.
     """
 
     token: Annotated[str, Meta(max_length=512, pattern="^[!-~]+$")]
+    role: Role = Role.ADMIN
+    namespaces: Annotated[tuple[Namespace, ...], Meta(min_length=1)] = (EVERY_NAMESPACE,)
 
     def __post_init__(self) -> None:
         """Refuses tokens that could be guessed."""
@@ -51,8 +57,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         header_seconds: a connection without complete headers for so long is closed, as is an idle one.
         body_seconds: a request whose body takes longer is refused with 408.
         max_waiters: requests that wait by `Prefer: wait=N` at once; further ones get their 202 at once.
-        max_open_jobs: unfinished jobs of one requester (without api_keys: of all); then 429.
-        requests_per_second: of one requester (without api_keys: of one address), in each process of the API;
+        max_open_jobs: unfinished jobs of one requester (without tokens: of all); then 429.
+        requests_per_second: of one requester (without tokens: of one address), in each process of the API;
             then 429. Bursts of two seconds' worth pass.
         max_body_bytes: a larger request body is refused with 413.
         max_wait_seconds: the most that `Prefer: wait=N` waits.
@@ -72,7 +78,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         job_stream: JetStream stream of the work queue.
         stream_replicas: copies of both streams in a NATS cluster.
         log_level, log_json: of the log on standard error.
-        api_keys: name of the requester to its token; without any the API is open to everyone.
+        auth: `on` asks every caller for a token, `off` lets everyone do everything, `auto` asks where `host`
+            is not loopback, or where `api_keys` or `oidc` are set.
+        api_keys: name of the requester to its token, beside those of `perfopt token create`.
+        oidc: the OpenID Connect issuer whose tokens are taken.
+        session_secret: signs sessions of the dashboard; `database_url` does otherwise. Also `env:NAME` or
+            `file:/path`.
+        docs_public, metrics_public: serve `/docs` with `/openapi.json`, and `/metrics`, without a token.
     """
 
     database_url: str = "postgresql://perfopt@localhost:5432/perfopt"
@@ -107,6 +119,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = True
+    auth: Literal["auto", "on", "off"] = "auto"
+    oidc: OidcSettings | None = None
+    session_secret: Annotated[str, Meta(max_length=512)] | None = None
+    docs_public: bool = True
+    metrics_public: bool = True
     api_keys: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9_.@-]{1,100}$")], ApiKey] = {}
 
     def __post_init__(self) -> None:
@@ -116,6 +133,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             _check("nats_url", url.strip(), ("nats://", "tls://"))
         if self.base_url is not None:
             _check("base_url", self.base_url, ("http://", "https://"))
+        secret = self.session_secret
+        if secret is not None and len(secret) < _MIN_TOKEN and not secret.startswith(REFERENCES):
+            raise ValueError(f"session_secret must have length >= {_MIN_TOKEN}")
         tokens = [key.token for key in self.api_keys.values()]
         if len(set(tokens)) != len(tokens):
             raise ValueError("two api_keys have the same token")
@@ -138,10 +158,14 @@ def _resolved(settings: ServiceSettings) -> ServiceSettings:
     }
     urls = {
         field: resolve_secret(getattr(settings, field), f"{SECTION}.{field}")
-        for field in ("database_url", "nats_url")
+        for field in ("database_url", "nats_url", "session_secret")
+        if getattr(settings, field) is not None
     }
     try:
-        tokens = {name: ApiKey(token=token) for name, token in keys.items()}
+        tokens = {
+            name: msgspec.structs.replace(settings.api_keys[name], token=token)
+            for name, token in keys.items()
+        }
         return msgspec.structs.replace(settings, api_keys=tokens, **urls)
     except ValueError as error:
         raise InvalidInputError(

@@ -31,6 +31,12 @@ TRANSIENT_PENDING = Gauge(
     "perfopt_transient_pods_pending", "Pods of transient changes in force that do not run with the size yet."
 )
 APPLIES_FINISHED = Counter("perfopt_applies_finished", "Apply jobs that ended here, by status.", ("status",))
+DENIED_CALLS = Counter(
+    "perfopt_denied_calls",
+    "Calls of the API that were denied: no_token, unknown_token, expired_token, revoked_token, refused_jwt,"
+    " wrong_role, wrong_namespace, no_rule.",
+    ("reason",),
+)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 JOBS_WAITING = Gauge("perfopt_jobs_waiting", "Jobs that no worker holds, by class.", ("job_class",))
 JOBS_RUNNING = Gauge("perfopt_jobs_running", "Jobs that a worker holds, by class.", ("job_class",))

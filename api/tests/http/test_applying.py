@@ -12,6 +12,7 @@ from litestar.testing import TestClient
 from perfopt.domain.recommendation import Plan, PlanStep
 from perfopt.errors import ConflictError
 from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.auth.authenticate import Authenticator
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, TimelineEntry
 
@@ -165,10 +166,10 @@ def test_what_cannot_be_asked_is_a_problem(client, world, applying, wish):
 
 
 def test_without_tokens_nobody_can_approve(client, world, applying, monkeypatch):
-    monkeypatch.setattr(world.app.state, "settings", ServiceSettings())
+    monkeypatch.setattr(world.app.state, "auth", Authenticator(ServiceSettings()))
     response = client.post(f"{JOBS}/{applying}/approve")
     assert response.status_code == 409
-    assert "service.api_keys" in response.json()["detail"]
+    assert "service.auth" in response.json()["detail"]
 
 
 def entries(world, now, count=3):

@@ -233,6 +233,7 @@ def test_the_openapi_document_describes_bodies_problems_headers_and_examples(cli
         "202",
         "400",
         "401",
+        "403",
         "406",
         "408",
         "409",

@@ -1,7 +1,8 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from perfopt_api.auth.authenticate import Authenticator
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.web.session import LIFETIME, new_session, own_path, read_session
 
@@ -51,21 +52,25 @@ async def test_signing_out_ends_the_session(visitor, analysed):
     assert "/ui/login" in str((await visitor.get("/ui")).url)
 
 
-def test_sessions_end_with_time_and_with_the_token():
-    from datetime import UTC, datetime
-
+async def test_sessions_end_with_time_and_with_the_token():
     now = datetime(2026, 11, 30, tzinfo=UTC)
     settings = ServiceSettings(api_keys={"alice": ApiKey(token=TOKEN)})
-    session, text = new_session(settings, "alice", now)
-    assert read_session(settings, text, now) == session
-    assert read_session(settings, text, now + LIFETIME) is None
-    assert read_session(settings, text, now + LIFETIME - timedelta(seconds=1)) == session
-    replaced = ServiceSettings(api_keys={"alice": ApiKey(token=OTHER)})
-    assert read_session(replaced, text, now) is None
-    assert read_session(ServiceSettings(api_keys={"bob": ApiKey(token=TOKEN)}), text, now) is None
-    assert read_session(settings, text[:-4] + "AAA=", now) is None
-    assert read_session(settings, "no.cookie", now) is None
-    assert read_session(ServiceSettings(), text, now) is None
+
+    async def read(settings, text, at=now):
+        found = await read_session(Authenticator(settings), settings, text, at)
+        return None if found is None else found[0]
+
+    session, text = new_session(settings, Authenticator(settings).key_holder("alice"), now)
+    assert await read(settings, text) == session
+    assert await read(settings, text, now + LIFETIME) is None
+    assert await read(settings, text, now + LIFETIME - timedelta(seconds=1)) == session
+    assert await read(ServiceSettings(api_keys={"alice": ApiKey(token=OTHER)}), text) is None
+    assert await read(ServiceSettings(api_keys={"bob": ApiKey(token=TOKEN)}), text) is None
+    assert await read(settings, text[:-4] + "AAA=") is None
+    assert await read(settings, "no.cookie") is None
+    assert await read(ServiceSettings(), text) is None
+    elsewhere = ServiceSettings(api_keys=settings.api_keys, session_secret="another secret of ours")
+    assert await read(elsewhere, text) is None
 
 
 @pytest.mark.parametrize(

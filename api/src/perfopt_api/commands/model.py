@@ -1,7 +1,6 @@
 """`perfopt model`: the registry of models that the workers use."""
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load, settings_option
+from perfopt_api.commands.user import system_user
 
 if TYPE_CHECKING:
     from perfopt.config import Config
@@ -63,7 +63,7 @@ def register(file: Path, kind: str | None, by: str | None, config_file: Path | N
     with Engine.open(load(config_file)) as engine:
         checked = engine.check_model(content, kind)
     made = _with_registry(
-        config_file, lambda models: models.register(checked.kind, content, checked.card, by or _user())
+        config_file, lambda models: models.register(checked.kind, content, checked.card, by or system_user())
     )
     click.echo(f"{checked.kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
 
@@ -149,7 +149,7 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
     async def run(models: "PostgresModels") -> PromotionResult:
         candidate_model, incumbent, candidate = await contenders(models, await _kind(models, kind), version)
         replay = await _replay(incumbent, candidate, config, asked)
-        return await decide(models, candidate_model, replay, by or _user())
+        return await decide(models, candidate_model, replay, by or system_user())
 
     done = _with_registry(config_file, run)
     click.echo(replay_table(done.replay), nl=False)
@@ -171,7 +171,7 @@ def rollback(kind: str | None, by: str | None, config_file: Path | None) -> None
     """
 
     async def run(models: "PostgresModels") -> "tuple[RegisteredModel, RegisteredModel | None]":
-        return await models.rollback(await _kind(models, kind), by or _user())
+        return await models.rollback(await _kind(models, kind), by or system_user())
 
     left, back = _with_registry(config_file, run)
     in_use = (
@@ -194,13 +194,6 @@ async def _kind(models: "PostgresModels", kind: str | None) -> str:
     message = "Models of several kinds are registered." if kinds else "No model is registered."
     remedy = f"Name one of: {', '.join(kinds)}." if kinds else "Register one with `perfopt model register`."
     raise InvalidInputError(message, field="kind", remedy=remedy)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()[:100]
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
 
 
 def _with_registry[T](config_file: Path | None, use: "Callable[[PostgresModels], Awaitable[T]]") -> T:

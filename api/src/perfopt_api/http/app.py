@@ -30,9 +30,10 @@ from perfopt_api.http import (
     recommendations,
     scaling,
 )
-from perfopt_api.http.auth import require_requester
+from perfopt_api.http.auth import require_right
 from perfopt_api.http.body import body_of
 from perfopt_api.http.bodytime import BodyTimeout
+from perfopt_api.http.denied import DeniedCalls
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
 from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import ApiPorts
@@ -74,6 +75,7 @@ def create_app(
         ],
         template_config=templates,
         dependencies={"ports": Provide(lambda: ports, sync_to_thread=False)},
+        guards=[require_right],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
         openapi_config=openapi.openapi_config(),
@@ -81,6 +83,9 @@ def create_app(
         state=State(
             {
                 "settings": ports.settings,
+                "ports": ports,
+                "auth": ports.auth,
+                "denied": DeniedCalls(ports.note_denied),
                 "stop_waiting": ports.waiter.stop,
                 "buckets": TokenBuckets(rate),
                 "now": ports.now,
@@ -128,7 +133,6 @@ def _api_router() -> Router:
             "why": Provide(body_of(applying.ChangeReason, optional=True)),
             "part": Provide(body_of(policy.ScopeRequest)),
         },
-        guards=[require_requester],
         before_request=_check_request,
     )
 

@@ -96,7 +96,7 @@ async def approve_job(
     if principal is None:
         raise ConflictError(
             "Without tokens nobody can be told from who asked for the change.",
-            remedy="Set service.api_keys, one for each principal.",
+            remedy="Set service.auth to on, and give each principal a token.",
         )
     await ports.applies.approve(job_id, principal=principal, reason=why.reason)
     await wake(ports, job_id)

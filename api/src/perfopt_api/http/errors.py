@@ -34,12 +34,6 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 _log = structlog.get_logger("perfopt_api.http")
 
 
-class UnauthorizedError(PerfoptError):
-    """No credentials, or wrong ones. HTTP 401."""
-
-    code = "unauthorized"
-
-
 class NotAcceptableError(PerfoptError):
     """The caller accepts nothing that the API can answer with. HTTP 406."""
 

@@ -19,6 +19,7 @@ from perfopt.domain.period import AnalysisPeriod, parse_validity
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import check_steps
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
 from perfopt_api.http.links import PREFIX, page_headers, public_url
@@ -149,7 +150,13 @@ async def list_jobs(
 ) -> Response[list[OptimizationJob]]:
     """Lists jobs; the header Link holds the address of the next page."""
     require_plain(service_name, "service_name")
-    page = await ports.store.list_jobs(service_name=service_name, status=status, cursor=cursor, limit=limit)
+    page = await ports.store.list_jobs(
+        service_name=service_name,
+        status=status,
+        namespaces=visible_namespaces(request),
+        cursor=cursor,
+        limit=limit,
+    )
     return Response(list(page.items), headers=page_headers(request, page.next_cursor, page.total))
 
 

@@ -149,7 +149,11 @@ _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
     ("listRecommendations", "200"): _LINK,
 }
 _OTHER_CONTENT = {"getTimeline": ("text/event-stream",), "getAudit": ("text/csv", "application/jsonl")}
-_BEARER = {"type": "http", "scheme": "bearer", "description": "A token from the setting api_keys."}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of `perfopt token create`, or of the OpenID Connect issuer.",
+}
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -232,7 +236,7 @@ def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
         response["headers"] = _HEADERS.get((name, status), {}) | _ID_HEADER
     for kind in _OTHER_CONTENT.get(name, ()):
         responses["200"]["content"] = responses["200"]["content"] | {kind: {"schema": {"type": "string"}}}
-    for code in _PROBLEMS[name]:
+    for code in (*_PROBLEMS[name], *((403,) if secured else ())):
         responses[str(code)] = _problem_response(code)
     operation["responses"] = dict(sorted(responses.items()))
     if secured:

@@ -10,8 +10,10 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from perfopt_api.http.applying import wake
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.http.rules import scope_namespaces
 from perfopt_api.policy.decide import frozen_by
 from perfopt_api.policy.settings import PolicySettings, SizeRange, range_of
 from perfopt_api.store.apply_port import EVERYTHING, Freeze, PastApply
@@ -51,7 +53,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
         freezes: all there are; those of a workload where one is asked for.
         range: sizes that the workload may be changed to; null where none is asked for or configured.
         running: changes that are under way.
-        started_last_hour: changes that began within the last 60 minutes.
+        started_last_hour: changes that began within the last 60 minutes; as `running`, where you may see.
         demoted: strategies that are only advice, `strategy/version/service class`.
     """
 
@@ -66,6 +68,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/policy", operation_id="getPolicy", summary="The policy in effect", tags=["Changes"])
 async def get_policy(
+    request: Request[Any, Any, Any],
     ports: NamedDependency[ApiPorts],
     workload: Annotated[
         str | None,
@@ -76,16 +79,23 @@ async def get_policy(
     require_plain(workload, "workload")
     facts = await ports.applies.facts()
     hour_ago = ports.now() - timedelta(hours=1)
-    freezes = facts.freezes
+    visible = visible_namespaces(request)
+    freezes = tuple(freeze for freeze in facts.freezes if _is_visible(freeze, visible))
+    past = tuple(past for past in facts.past if visible is None or past.namespace in visible)
     return EffectivePolicy(
         settings=ports.policy,
         executor=ports.executor,
         freezes=freezes if workload is None else frozen_by(workload, freezes),
         range=None if workload is None else range_of(workload, ports.policy.ranges),
-        running=tuple(past for past in facts.past if past.ended_at is None),
-        started_last_hour=sum(past.started_at >= hour_ago for past in facts.past),
+        running=tuple(one for one in past if one.ended_at is None),
+        started_last_hour=sum(one.started_at >= hour_ago for one in past),
         demoted=tuple(sorted(facts.demoted)),
     )
+
+
+def _is_visible(freeze: Freeze, visible: frozenset[str] | None) -> bool:
+    namespaces = scope_namespaces(freeze.scope)
+    return visible is None or namespaces is None or visible.issuperset(namespaces)
 
 
 @post(
@@ -120,7 +130,8 @@ async def unfreeze(
     """Lifts the freeze of exactly this scope, and answers with those that are left."""
     principal = request.scope.get("user")
     await ports.applies.lift_freeze(part.scope, principal=principal, reason=part.reason)
-    return (await ports.applies.facts()).freezes
+    visible = visible_namespaces(request)
+    return tuple(one for one in (await ports.applies.facts()).freezes if _is_visible(one, visible))
 
 
 @post(

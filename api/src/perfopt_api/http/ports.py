@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from perfopt.config import Config
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.engine.registry import PluginInfo
+from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.http.denied import Write
 from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.jobs.waiter import JobWaiter
@@ -58,6 +60,8 @@ class ApiPorts:
         settings: of the service.
         applies: jobs that apply something.
         policy: whether, when and how far changes are made.
+        auth: knows who asks.
+        note_denied: adds a denied call to the audit; None where there is none.
         executor: whether this version and configuration can change a cluster.
         now: the clock.
     """
@@ -76,6 +80,8 @@ class ApiPorts:
         settings: ServiceSettings,
         applies: ApplyRequests,
         policy: PolicySettings,
+        auth: Authenticator | None = None,
+        note_denied: Write | None = None,
         executor: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -90,5 +96,7 @@ class ApiPorts:
         self.settings = settings
         self.applies = applies
         self.policy = policy
+        self.auth = auth or Authenticator(settings, now=now)
+        self.note_denied = note_denied
         self.executor = executor
         self.now = now

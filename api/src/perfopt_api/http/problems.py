@@ -56,7 +56,10 @@ KINDS: dict[str, ProblemKind] = {
         400, "Invalid request", "A field, parameter or header is wrong: correct it."
     ),
     "malformed_json": ProblemKind(400, "Malformed JSON", "The body cannot be parsed as JSON."),
-    "unauthorized": ProblemKind(401, "Not authorized", "Send a configured token as `Authorization: Bearer`."),
+    "unauthorized": ProblemKind(401, "Not authorized", "Send a token as `Authorization: Bearer`."),
+    "forbidden": ProblemKind(
+        403, "Forbidden", "Your role does not allow it, or not in this namespace: ask for another role."
+    ),
     "not_found": ProblemKind(404, "Not found", "What was named does not exist."),
     "no_such_path": ProblemKind(404, "No such path", "The API has no such path; see /docs."),
     "method_not_allowed": ProblemKind(

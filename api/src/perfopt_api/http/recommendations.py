@@ -17,6 +17,7 @@ from perfopt.errors import NotFoundError
 from perfopt_api.apply.order import as_one, new_apply, order_of, steps_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
 from perfopt_api.http.applying import wake
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
 from perfopt_api.http.links import PREFIX, page_headers, public_url
@@ -63,6 +64,7 @@ async def list_recommendations(
         service_name=service_name,
         optimization_type=optimization_type,
         include_superseded=include is not None,
+        namespaces=visible_namespaces(request),
         cursor=cursor,
         limit=limit,
     )

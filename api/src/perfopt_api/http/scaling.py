@@ -1,9 +1,9 @@
 """How many replicas a service needs, in the form that KEDA's metrics-api scaler reads."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
@@ -12,6 +12,7 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.errors import AmbiguousError, InvalidInputError, NotFoundError
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import ApiPorts, all_recommendations
 from perfopt_api.scaling.plan import demand_at, with_live
@@ -34,6 +35,7 @@ _HorizonParameter = Annotated[str, QueryParameter(description="Horizon of the pl
     tags=["Recommendations"],
 )
 async def get_demand(
+    request: Request[Any, Any, Any],
     ports: NamedDependency[ApiPorts],
     service: FromPath[str],
     workload: _WorkloadParameter = None,
@@ -43,11 +45,12 @@ async def get_demand(
 
     The service may be a full name, `[cluster/]namespace/[kind/]name`, with its slashes as they are.
     """
-    return await _demand(ports, service, workload, horizon)
+    return await _demand(request, ports, service, workload, horizon)
 
 
 @get("/scaling/{name:path}", include_in_schema=False)
 async def get_demand_of_full_name(
+    request: Request[Any, Any, Any],
     ports: NamedDependency[ApiPorts],
     name: FromPath[str],
     workload: _WorkloadParameter = None,
@@ -56,27 +59,32 @@ async def get_demand_of_full_name(
     """Answers as `get_demand`, for names with slashes: a parameter of a path holds none."""
     if not name.endswith(_END):
         raise NotFoundError("There is no such address.", remedy=f"Ask scaling/SERVICE{_END}.")
-    return await _demand(ports, name.removesuffix(_END).strip("/"), workload, horizon)
+    return await _demand(request, ports, name.removesuffix(_END).strip("/"), workload, horizon)
 
 
-async def _demand(ports: ApiPorts, service: str, workload: str | None, horizon: str) -> ScalingDemand:
+async def _demand(
+    request: Request[Any, Any, Any], ports: ApiPorts, service: str, workload: str | None, horizon: str
+) -> ScalingDemand:
     for name, text in (("service", service), ("workload", workload)):
         require_plain(text, name)
     ahead = parse_duration(horizon, field="horizon")
     if ahead > MAX_HORIZON:
         raise InvalidInputError("That is too far.", field="horizon", remedy="Ask for 31 days at the most.")
-    recommendation, now = await _in_force(ports, service, workload), ports.now()
+    recommendation, now = await _in_force(request, ports, service, workload), ports.now()
     plan = demand_at(recommendation, now, ahead)
     source = await ports.store.source_of(recommendation.recommendation_id)
     return with_live(plan, await ports.live.of(recommendation, source, now))
 
 
-async def _in_force(ports: ApiPorts, service: str, workload: str | None) -> OptimizationRecommendation:
+async def _in_force(
+    request: Request[Any, Any, Any], ports: ApiPorts, service: str, workload: str | None
+) -> OptimizationRecommendation:
     known = await all_recommendations(
         ports.store,
         service_name=service,
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
         include_expired=True,
+        namespaces=visible_namespaces(request),
     )
     found = [made for made in known if workload is None or made.workload == workload]
     if not found:

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -101,6 +101,7 @@ class WorkloadFilter(msgspec.Struct, frozen=True, kw_only=True):
         status: one of STATUSES.
         sort: "saving", "name", "confidence" or "analysed".
         page: from 1 on.
+        visible: only of these namespaces; None is all.
     """
 
     name: str = ""
@@ -111,6 +112,7 @@ class WorkloadFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
     sort: str = "saving"
     page: int = 1
+    visible: frozenset[str] | None = None
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +219,12 @@ class PageStore:
         return await self._rows(query)
 
     async def jobs(
-        self, *, status: str = "", page: int = 1, limit: int = PAGE
+        self,
+        *,
+        status: str = "",
+        namespaces: Collection[str] | None = None,
+        page: int = 1,
+        limit: int = PAGE,
     ) -> Sequence[Mapping[str, Any]]:
         """Returns a page of jobs, newest first, and one more where another page follows."""
         shown = (
@@ -232,6 +239,8 @@ class PageStore:
         query = select(*(jobs.c[name] for name in shown), jobs.c.error["message"].as_string().label("error"))
         if status:
             query = query.where(jobs.c.status == status)
+        if namespaces is not None:
+            query = query.where(jobs.c.namespace.in_(namespaces))
         newest = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
         return await self._rows(newest.limit(limit + 1).offset((page - 1) * limit))
 
@@ -299,6 +308,8 @@ def _matching(wanted: WorkloadFilter) -> list[ColumnElement[bool]]:
         for name in ("cluster", "namespace", "kind", "owner")
         if (value := getattr(wanted, name))
     ]
+    if wanted.visible is not None:
+        where.append(workloads.c.namespace.in_(wanted.visible))
     if wanted.status:
         where.append(_status() == wanted.status)
     if wanted.name:

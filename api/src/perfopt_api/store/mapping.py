@@ -66,6 +66,12 @@ def workload_parts(workload: str) -> tuple[str, str, str]:
     return (before[-2] if len(before) > 1 else "", before[-1] if before else "", kind)
 
 
+def job_namespaces(job: OptimizationJob) -> frozenset[str]:
+    """Returns the namespaces that a job is about; "" where it names none and found none."""
+    found = {workload_parts(made.workload)[1] for made in job.recommendations}
+    return frozenset(found or {namespace_of(job.service_name)})
+
+
 def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
     """Returns the columns of a recommendation; fields without a column of their own go into `body`.
 

@@ -88,10 +88,13 @@ class JobStore(Protocol):
         *,
         service_name: str | None = None,
         status: OptimizationStatus | None = None,
+        namespaces: Collection[str] | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationJob]:
         """Lists jobs, newest first, without predictions; `_` and `-` are alike in service_name.
+
+        With namespaces only those of workloads in them.
 
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
@@ -109,6 +112,7 @@ class JobStore(Protocol):
         optimization_type: OptimizationType | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        namespaces: Collection[str] | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationRecommendation]:
@@ -119,6 +123,7 @@ class JobStore(Protocol):
             optimization_type: only of this type.
             include_superseded: superseded, withdrawn and expired ones too.
             include_expired: those too that would be in force but for their validity.
+            namespaces: only of workloads in these.
             cursor: where the page begins.
             limit: length of a page.
 

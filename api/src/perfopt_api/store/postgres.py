@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -107,11 +107,14 @@ class PostgresStore:
         *,
         service_name: str | None = None,
         status: OptimizationStatus | None = None,
+        namespaces: Collection[str] | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationJob]:
         """See Store.list_jobs."""
         query = select(jobs)
+        if namespaces is not None:
+            query = query.where(jobs.c.namespace.in_(namespaces))
         if service_name is not None:
             query = query.where(_named(jobs.c.service_name, service_name))
         if status is not None:
@@ -142,6 +145,7 @@ class PostgresStore:
         optimization_type: OptimizationType | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        namespaces: Collection[str] | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationRecommendation]:
@@ -154,6 +158,9 @@ class PostgresStore:
             query = query.where(_of_service(service_name))
         if optimization_type is not None:
             query = query.where(table.c.optimization_type == optimization_type.value)
+        if namespaces is not None:
+            # `[cluster/]namespace/kind/name`: the third part from the end
+            query = query.where(func.split_part(table.c.workload, "/", -3).in_(namespaces))
         async with self._database.reading() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
             total = await _count(connection, query)

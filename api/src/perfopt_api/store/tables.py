@@ -395,6 +395,22 @@ audit = Table(
     Index("ix_audit_subject", "subject", text("id DESC")),
 )
 
+# Tokens of the API. What lets somebody in is not here: only its hash.
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("token_id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("namespaces", JSONB, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("created_by", String(100), nullable=False),
+    _created_at(),
+    _instant("expires_at", required=True),
+    _instant("revoked_at"),
+    _instant("last_used_at"),
+)
+
 # Strategies whose realised accuracy fell below the floor: only advice until somebody restores them.
 demotions = Table(
     "strategy_demotions",

@@ -18,7 +18,7 @@ from perfopt_api.events.material import AnnouncedState, differs_materially
 from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.mapping import outcome_row, recommendation_row
+from perfopt_api.store.mapping import outcome_row, recommendation_row, workload_parts
 from perfopt_api.store.port import (
     ALL_CLASSES,
     DID_NOT_RUN,
@@ -355,6 +355,9 @@ async def _complete(
     }
     if error is not None:
         values["error"] = msgspec.to_builtins(error)
+    namespace = workload_parts(result.workload)[1] if result else ""
+    if namespace:  # where the name of the request resolved to: who may see the job depends on it
+        values["namespace"] = namespace[:100]
     await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(values))
 
 

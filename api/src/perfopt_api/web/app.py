@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from perfopt.errors import PerfoptError
+from perfopt_api.http.auth import IDENTIFY
 from perfopt_api.http.errors import handle_http_exception, handle_perfopt_error, handle_unexpected
 from perfopt_api.web.pages import (
     approvals,
@@ -27,9 +28,9 @@ from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.session import (
     ForgedFormError,
     LoginRequiredError,
+    identify_visitor,
     login_path,
     require_own_form,
-    require_session,
 )
 from perfopt_api.web.view import page
 
@@ -67,6 +68,7 @@ def dashboard(web: WebPorts) -> Router:
             jobs.jobs,
             jobs.job,
             jobs.timeline,
+            jobs.approve,
             jobs.act,
             records.accuracy,
             records.audit,
@@ -74,12 +76,12 @@ def dashboard(web: WebPorts) -> Router:
             health.doctor_plugins,
             login.logout,
         ],
-        guards=[require_session],
         before_request=require_own_form,
     )
     return Router(
         "/ui",
         route_handlers=[inside, login.login_form, login.login, *(_asset(name) for name in _ASSETS)],
+        opt={IDENTIFY: identify_visitor},
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         exception_handlers={
             PerfoptError: _known_error,

@@ -1,7 +1,7 @@
 """Who looks at a page: a signed session cookie made from a token, and the token that forms carry.
 
-A session is signed with a key derived from its holder's own token, so that a token that was replaced ends its
-sessions, and every process of the API knows the others'.
+Every process of the API knows the others' sessions. A configured or stored token is looked up again at each
+request, so that its sessions end with it.
 """
 
 import base64
@@ -15,14 +15,13 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 from litestar import Request
-from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
-from litestar.handlers import BaseRouteHandler
 
 from perfopt.errors import PerfoptError
-from perfopt_api.http.auth import requester_of
-from perfopt_api.http.errors import UnauthorizedError
-from perfopt_api.http.ratelimit import TokenBuckets
+from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.auth.roles import OIDC, OPEN, Grant, Principal
+from perfopt_api.errors import UnauthorizedError
+from perfopt_api.http.auth import SIGN_IN, Connection, identify_bearer
 from perfopt_api.settings import ServiceSettings
 
 COOKIE = "perfopt_session"
@@ -37,18 +36,22 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         name: of the token's holder; None where the API is open.
         until: epoch seconds.
         nonce: what the tokens of forms are bound to.
+        credential: what the session was made from, as Principal has it.
+        grants: of a token of the issuer, which is not kept.
     """
 
     name: str | None
     until: int
     nonce: str
+    credential: str
+    grants: tuple[Grant, ...] = ()
 
 
 class LoginRequiredError(UnauthorizedError):
     """Nobody is signed in. The page leads to the form."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("Sign in first.", remedy="Use the form at /ui/login.")
+        super().__init__("Sign in first.", reason=SIGN_IN, remedy="Use the form at /ui/login.")
         self.path = path
 
 
@@ -58,15 +61,24 @@ class ForgedFormError(PerfoptError):
     code = "forged_form"
 
 
-def new_session(settings: ServiceSettings, name: str | None, now: datetime) -> tuple[Session, str]:
-    """Returns a session and its signed text, which the cookie holds."""
-    session = Session(name=name, until=int((now + LIFETIME).timestamp()), nonce=secrets.token_hex(16))
+def new_session(settings: ServiceSettings, who: Principal, now: datetime) -> tuple[Session, str]:
+    """Returns a session and its signed text, which the cookie holds; it ends no later than the token."""
+    ends = (now + LIFETIME).timestamp()
+    session = Session(
+        name=who.name,
+        until=int(ends if who.until is None else min(ends, who.until)),
+        nonce=secrets.token_hex(16),
+        credential=who.credential,
+        grants=who.grants if who.credential == OIDC else (),
+    )
     body = msgspec.json.encode(session)
-    return session, f"{_text(body)}.{_text(_mac(_key(settings, name), b'session', body))}"
+    return session, f"{_text(body)}.{_text(_mac(settings, b'session', body))}"
 
 
-def read_session(settings: ServiceSettings, cookie: str | None, now: datetime) -> Session | None:
-    """Returns the session of a cookie; None where it is forged, over, or of a token that is gone."""
+async def read_session(
+    auth: Authenticator, settings: ServiceSettings, cookie: str | None, now: datetime
+) -> tuple[Session, Principal] | None:
+    """Returns the session of a cookie and whose it is; None where it is forged or over."""
     try:
         body, given = (
             base64.b64decode(part, altchars=b"-_", validate=True) for part in (cookie or "").split(".")
@@ -74,16 +86,32 @@ def read_session(settings: ServiceSettings, cookie: str | None, now: datetime) -
         session = msgspec.json.decode(body, type=Session)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         return None
-    known = session.name in settings.api_keys if settings.api_keys else session.name is None
-    if not known or session.until <= now.timestamp():
+    if session.until <= now.timestamp() or not hmac.compare_digest(_mac(settings, b"session", body), given):
         return None
-    right = _mac(_key(settings, session.name), b"session", body)
-    return session if hmac.compare_digest(right, given) else None
+    who = await _holder(auth, session)
+    return None if who is None else (session, who)
+
+
+async def _holder(auth: Authenticator, session: Session) -> Principal | None:
+    """Returns whose a session is by what holds now; None where its token is gone."""
+    name, (kind, _, token_id) = session.name, session.credential.partition(":")
+    if kind == OPEN.credential and not auth.required:
+        return OPEN
+    if kind == OIDC:
+        return Principal(name=name, grants=session.grants, credential=OIDC, until=session.until)
+    if kind == "key" and name is not None:
+        holder = auth.key_holder(name)
+        return holder if holder is not None and holder.credential == session.credential else None
+    record = await auth.record(token_id) if kind == "token" else None
+    try:
+        return None if record is None else auth.token_holder(record)
+    except UnauthorizedError:  # expired or revoked meanwhile
+        return None
 
 
 def form_token(settings: ServiceSettings, session: Session) -> str:
     """Returns what forms of this session carry."""
-    return _text(_mac(_key(settings, session.name), b"form", session.nonce.encode()))
+    return _text(_mac(settings, b"form", session.nonce.encode()))
 
 
 def session_cookie(settings: ServiceSettings, value: str, *, secure: bool) -> Cookie:
@@ -104,24 +132,20 @@ def is_secure(settings: ServiceSettings, scheme: str) -> bool:
     return scheme == "https" or (settings.base_url or "").startswith("https://")
 
 
-def require_session(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Lets a request through that has a session, or a bearer token as the API takes it.
+async def identify_visitor(connection: Connection) -> Principal:
+    """Returns whose session the cookie is, or the holder of a bearer token as the API takes it.
 
     Raises:
         LoginRequiredError: it has neither.
-        RateLimitedError: the holder, or where the API is open the address, asks too often.
     """
-    settings: ServiceSettings = connection.app.state.settings
-    session = read_session(settings, connection.cookies.get(COOKIE), connection.app.state.now())
-    header = connection.headers.get("authorization")
-    if session is None and settings.api_keys and header is None:
+    state = connection.app.state
+    found = await read_session(state.auth, state.settings, connection.cookies.get(COOKIE), state.now())
+    if found is not None:
+        connection.scope.setdefault("state", {})["session"], who = found
+        return who
+    if state.auth.required and connection.headers.get("authorization") is None:
         raise LoginRequiredError(str(connection.scope["path"]))
-    name = session.name if session is not None else requester_of(settings, header)
-    connection.scope["user"] = name
-    connection.scope.setdefault("state", {})["session"] = session
-    buckets: TokenBuckets = connection.app.state.buckets
-    address = connection.client.host if connection.client else ""
-    buckets.take(f"key {name}" if name is not None else f"address {address}")
+    return await identify_bearer(connection)
 
 
 async def require_own_form(request: Request[Any, Any, Any]) -> None:
@@ -166,13 +190,9 @@ def own_path(path: str) -> str:
     return path if inside else "/ui"
 
 
-def _key(settings: ServiceSettings, name: str | None) -> bytes:
-    # Without tokens nothing is kept from anybody; the signature only ties forms to one browser.
-    secret = settings.database_url if name is None else settings.api_keys[name].token
-    return hmac.digest(secret.encode(), b"perfopt dashboard", "sha256")
-
-
-def _mac(key: bytes, purpose: bytes, body: bytes) -> bytes:
+def _mac(settings: ServiceSettings, purpose: bytes, body: bytes) -> bytes:
+    secret = (settings.session_secret or settings.database_url).encode()
+    key = hmac.digest(secret, b"perfopt dashboard", "sha256")
     return hmac.new(key, purpose + b"\0" + body, hashlib.sha256).digest()
 
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from perfopt.cli.output.layout import MARKS, cost_change
 from perfopt.report.changes import short_type
+from perfopt_api.auth.roles import OPEN, Principal
 from perfopt_api.web.session import Session, form_token, is_secure, new_session, session_cookie
 
 POLICY = (
@@ -74,12 +75,16 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
 def page(
     request: Request[Any, Any, Any], template: str, *, http_status: int | None = 200, **context: Any
 ) -> Response[Any]:
-    """Renders a page, and where the API is open begins the session that its forms need."""
-    settings = request.app.state.settings
+    """Renders a page, and begins the session that its forms need where a caller has none yet.
+
+    Such a caller is everybody where the API is open, and whose token a proxy adds to the request.
+    """
+    settings, auth = request.app.state.settings, request.app.state.auth
     session: Session | None = request.scope.get("state", {}).get("session")
+    who: Principal | None = request.scope.get("state", {}).get("principal")
     cookies = []
-    if session is None and not settings.api_keys:
-        session, text = new_session(settings, None, request.app.state.now())
+    if session is None and (who is not None or not auth.required):
+        session, text = new_session(settings, who or OPEN, request.app.state.now())
         cookies.append(session_cookie(settings, text, secure=is_secure(settings, request.scope["scheme"])))
     frame = {
         "path": request.scope["path"],

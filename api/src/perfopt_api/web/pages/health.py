@@ -30,7 +30,7 @@ async def doctor(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]
         sources=tuple(web.api.config.sources),
         broken=await web.pages.broken(),
         failed=(await web.pages.jobs(status="FAILED"))[:10],
-        open_to_all=not web.api.settings.api_keys,
+        open_to_all=not web.api.auth.required,
     )
 
 

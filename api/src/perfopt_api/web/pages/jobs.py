@@ -11,6 +11,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
 from perfopt_api.http.applying import wake
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.ports import WebPorts
@@ -36,8 +37,9 @@ async def jobs(
     if status and status not in tuple(OptimizationStatus):
         raise InvalidInputError(f"There is no status {status!r}.", field="status", remedy="Choose one.")
     if form == "csv":
-        return csv_answer("jobs", await web.pages.jobs(status=status, limit=_CSV_ROWS), _COLUMNS)
-    rows = await web.pages.jobs(status=status, page=number)
+        listed = await web.pages.jobs(status=status, namespaces=visible_namespaces(request), limit=_CSV_ROWS)
+        return csv_answer("jobs", listed, _COLUMNS)
+    rows = await web.pages.jobs(status=status, namespaces=visible_namespaces(request), page=number)
     return page(
         request,
         "jobs.html",
@@ -66,6 +68,21 @@ async def timeline(
     return page(request, "timeline.html", **await _context(web, await _job(web, job_id)))
 
 
+@post("/jobs/{job_id:str}/approve", status_code=303, include_in_schema=False)
+async def approve(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], job_id: FromPath[str]
+) -> Redirect:
+    """Approves a change."""
+    require_plain(job_id, "job_id")
+    principal = request.scope.get("user")
+    if principal is None:
+        raise ConflictError(
+            "Nobody is signed in, so nobody can approve.", remedy="Set service.auth to on, and sign in."
+        )
+    await web.api.applies.approve(job_id, principal=principal, reason=await _reason(request))
+    return await _done(web, job_id)
+
+
 @post("/jobs/{job_id:str}/{wish:str}", status_code=303, include_in_schema=False)
 async def act(
     request: Request[Any, Any, Any],
@@ -73,23 +90,25 @@ async def act(
     job_id: FromPath[str],
     wish: FromPath[str],
 ) -> Redirect:
-    """Approves a change, stops it, or rolls it back."""
+    """Stops a change, or rolls it back."""
     require_plain(job_id, "job_id")
-    form = await request.form()
-    reason = str(form.get("reason", "")).strip()[:_MAX_REASON] or None
-    principal = request.scope.get("user")
-    if wish == "approve":
-        if principal is None:
-            raise ConflictError(
-                "Nobody is signed in, so nobody can approve.", remedy="Configure service.api_keys."
-            )
-        await web.api.applies.approve(job_id, principal=principal, reason=reason)
-    elif wish in ("cancel", "rollback"):
-        await web.api.applies.ask(
-            job_id, "cancel" if wish == "cancel" else "rollback", principal=principal, reason=reason
-        )
-    else:
+    if wish not in ("cancel", "rollback"):
         raise InvalidInputError(f"There is no action {wish!r}.", remedy="Use approve, cancel or rollback.")
+    await web.api.applies.ask(
+        job_id,
+        "cancel" if wish == "cancel" else "rollback",
+        principal=request.scope.get("user"),
+        reason=await _reason(request),
+    )
+    return await _done(web, job_id)
+
+
+async def _reason(request: Request[Any, Any, Any]) -> str | None:
+    form = await request.form()
+    return str(form.get("reason", "")).strip()[:_MAX_REASON] or None
+
+
+async def _done(web: WebPorts, job_id: str) -> Redirect:
     await wake(web.api, job_id)
     return Redirect(f"/ui/jobs/{job_id}", status_code=303)
 

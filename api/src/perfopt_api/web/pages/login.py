@@ -6,8 +6,8 @@ from litestar import Request, Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
-from perfopt_api.http.auth import requester_of
-from perfopt_api.http.errors import UnauthorizedError
+from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.errors import UnauthorizedError
 from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.web.session import is_secure, new_session, own_path, require_same_origin, session_cookie
@@ -28,15 +28,17 @@ async def login(request: Request[Any, Any, Any]) -> Response[Any]:
     require_same_origin(request)
     settings: ServiceSettings = request.app.state.settings
     buckets: TokenBuckets = request.app.state.buckets
-    buckets.take(f"address {request.client.host if request.client else ''}")
+    address = request.client.host if request.client else ""
+    buckets.take(f"address {address}")
+    auth: Authenticator = request.app.state.auth
     form = await request.form()
     following = own_path(str(form.get("next", "")))
     try:
-        name = requester_of(settings, f"Bearer {str(form.get('token', '')).strip()}")
-    except UnauthorizedError:
-        error = "This token is not known: use one from the setting service.api_keys."
-        return page(request, "login.html", http_status=401, following=following, error=error)
-    _, text = new_session(settings, name, request.app.state.now())
+        who = await auth.principal(f"Bearer {str(form.get('token', '')).strip()}")
+    except UnauthorizedError as error:
+        await request.app.state.denied.note(None, address, "POST /ui/login", error.reason)
+        return page(request, "login.html", http_status=401, following=following, error=str(error))
+    _, text = new_session(settings, who, request.app.state.now())
     secure = is_secure(settings, request.scope["scheme"])
     return Redirect(following, status_code=303, cookies=[session_cookie(settings, text, secure=secure)])
 

@@ -16,6 +16,7 @@ from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
 from perfopt.report.changes import service_changes
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import start_analysis
 from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
@@ -53,7 +54,7 @@ async def workloads(
         require_plain(text, "filter")
     wanted = WorkloadFilter(
         name=name, cluster=cluster, namespace=namespace, kind=kind, owner=owner, status=status, sort=sort,
-        page=number,
+        page=number, visible=visible_namespaces(request),
     )  # fmt: skip
     if form == "csv":
         return csv_answer("workloads", (await web.pages.workloads(wanted, limit=None)).rows, _COLUMNS)
@@ -64,7 +65,7 @@ async def workloads(
         "workloads.html",
         rows=found.rows,
         total=found.total,
-        wanted=msgspec.to_builtins(wanted),
+        wanted=msgspec.structs.asdict(msgspec.structs.replace(wanted, visible=None)),
         pages=max(1, -(-found.total // PAGE)),
         choices=await web.pages.choices(),
         statuses={code: STATUS_TEXTS[code] for code in STATUSES},
