@@ -60,11 +60,13 @@ class StrategyPolicy:
     Attributes:
         engine: runs it.
         key: of the strategy, `plugin/name`, which is the policy's name.
+        backtested: without, it recommends without a backtest on the workload's own history.
     """
 
     engine: Engine
     key: str
     optimization_type: OptimizationType
+    backtested: bool = True
 
     @property
     def name(self) -> str:
@@ -79,7 +81,9 @@ class StrategyPolicy:
     def recommend(self, case: OriginCase) -> PolicyDecision | Declined:
         """Analyses what was known with this strategy alone."""
         kind = self.optimization_type
-        result = self.engine.analyze(case.known, (kind,), case.validity, only=self.key)
+        result = self.engine.analyze(
+            case.known, (kind,), case.validity, only=self.key, backtested=self.backtested
+        )
         recommendation = next((one for one in result.recommendations if one.plugin == self.key), None)
         if recommendation is None:
             return _reason(result, kind, self.key)

@@ -10,7 +10,7 @@ from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import BaselinePolicy, Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
 from perfopt.backtest.tiers import DailyPeaks, daily_peaks
-from perfopt.backtest.worker import BaselineTask
+from perfopt.backtest.worker import BaselineTask, decode_rows
 from perfopt.backtest.worker_pool import BaselinePool
 from perfopt.config import Config
 from perfopt.domain.workload import Workload
@@ -71,18 +71,53 @@ async def backtest_services(
         SourceUnavailableError: the source stopped answering.
         InvalidInputError: the request is malformed, or fits no service of a source without extents.
     """
-    planned = [(workload, await _schedule(source, workload, request)) for workload in workloads]
     with BaselinePool() as pool:
         evaluator = _ServiceEvaluator(tuple(policies), config, pool)
-        for schedule, group in groupby(planned, key=lambda one: one[1]):
-            members = [workload for workload, _ in group]
-            if isinstance(schedule, PerfoptError):
-                for workload in members:
-                    yield ServiceBacktest(workload, error=schedule)
-                continue
-            found = source.snapshots(members, schedule.start, schedule.end, metrics)
-            async for result in in_order(found, evaluator.on(schedule), at_once=processes):
-                yield result
+        async for result in over_services(
+            source, workloads, request, metrics, evaluator.on, _failed, processes=processes
+        ):
+            yield result
+
+
+def _failed(workload: Workload, error: PerfoptError) -> ServiceBacktest:
+    return ServiceBacktest(workload, error=error)
+
+
+async def over_services[R](
+    source: MetricSource,
+    workloads: Sequence[Workload],
+    request: ScheduleRequest,
+    metrics: frozenset[str],
+    evaluator: Callable[[OriginSchedule], Callable[[WorkloadSnapshot | FailedSnapshot], R]],
+    failed: Callable[[Workload, PerfoptError], R],
+    *,
+    processes: int,
+) -> AsyncIterator[R]:
+    """Reads each service once, over its whole schedule, and yields what is made of it, in their order.
+
+    Args:
+        source: where the metrics are.
+        workloads: the services.
+        request: when to recommend.
+        metrics: names to read.
+        evaluator: from a schedule to what evaluates a service on it, which may block.
+        failed: the result of a service that no schedule fits.
+        processes: services evaluated at once.
+
+    Raises:
+        SourceUnavailableError: the source stopped answering.
+        InvalidInputError: the request is malformed, or fits no service of a source without extents.
+    """
+    planned = [(workload, await _schedule(source, workload, request)) for workload in workloads]
+    for schedule, group in groupby(planned, key=lambda one: one[1]):
+        members = [workload for workload, _ in group]
+        if isinstance(schedule, PerfoptError):
+            for workload in members:
+                yield failed(workload, schedule)
+            continue
+        found = source.snapshots(members, schedule.start, schedule.end, metrics)
+        async for result in in_order(found, evaluator(schedule), at_once=processes):
+            yield result
 
 
 async def _schedule(
@@ -128,5 +163,5 @@ class _ServiceEvaluator:
         rows = evaluate_policies(snapshot, schedule, ours, book)
         if baselines:
             names = tuple((one.optimization_type, one.name) for one in baselines)
-            rows += self.pool.evaluate(BaselineTask(snapshot, schedule, names, book))
+            rows += decode_rows(self.pool.evaluate(BaselineTask(snapshot, schedule, names, book)))
         return rows

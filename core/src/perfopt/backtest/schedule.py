@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from perfopt.domain.period import format_duration, format_instant, parse_duration
 from perfopt.errors import InvalidInputError
 from perfopt.plugin.history import MIN_HISTORY
 
 DEFAULT_ORIGINS = 4
+LOOP_ORIGINS = 28
 MAX_ORIGINS = 1000
 DEFAULT_HISTORY, DEFAULT_VALIDITY = timedelta(days=14), timedelta(days=7)
 SHORT_SHARE = 0.3  # of the data of a service that is too short for the default validity
@@ -48,6 +49,8 @@ class ScheduleRequest:
         history: for each recommendation.
         validity: of each; None is 7 days, and less of a service whose data are too short for that.
         origins: a stride ("7d") or a number ("10"); None is a stride of the validity.
+        every: of a closed loop, whose last origins are that far apart, on whole strides since the epoch; 28
+            where no number is given.
     """
 
     begin: datetime | None = None
@@ -55,6 +58,7 @@ class ScheduleRequest:
     history: timedelta = DEFAULT_HISTORY
     validity: timedelta | None = None
     origins: str | None = None
+    every: timedelta | None = None
 
     def for_extent(self, first: datetime, end: datetime) -> OriginSchedule:
         """Returns the schedule of a service whose samples lie in [first, end).
@@ -68,7 +72,7 @@ class ScheduleRequest:
         if self.begin is not None:
             return self.shared(until)
         validity = self.validity if self.validity is not None else _validity(until - first)
-        wanted = make_schedule(until, history=self.history, validity=validity, origins=self.origins)
+        wanted = self._latest(until, validity)
         oldest = first + validity * MIN_HISTORY[0] / MIN_HISTORY[1]
         fitting = tuple(origin for origin in wanted.origins if origin >= oldest)
         if not fitting:
@@ -86,13 +90,25 @@ class ScheduleRequest:
         Raises:
             InvalidInputError: malformed, or no origin fits.
         """
+        validity = self.validity if self.validity is not None else DEFAULT_VALIDITY
+        if self.begin is None:
+            return self._latest(until, validity)
         return make_schedule(
-            until,
-            begin=self.begin,
-            history=self.history,
-            validity=self.validity if self.validity is not None else DEFAULT_VALIDITY,
-            origins=self.origins,
+            until, begin=self.begin, history=self.history, validity=validity, origins=self._stride()
         )
+
+    def _stride(self) -> str | None:
+        return self.origins if self.every is None else format_duration(self.every)
+
+    def _latest(self, until: datetime, validity: timedelta) -> OriginSchedule:
+        """Returns the last origins before an instant, however far back they lie."""
+        if self.every is None:
+            return make_schedule(until, history=self.history, validity=validity, origins=self.origins)
+        count = number_and_stride(self.origins, validity)[0] or LOOP_ORIGINS
+        seconds = self.every.total_seconds()
+        last = datetime.fromtimestamp((until - validity).timestamp() // seconds * seconds, UTC)
+        origins = tuple(last - self.every * back for back in reversed(range(count)))
+        return OriginSchedule(origins, self.history, validity)
 
 
 def _validity(extent: timedelta) -> timedelta:

@@ -1,7 +1,8 @@
-"""The process that evaluates baselines: one request, one service."""
+"""The process that evaluates baselines: one task, one service."""
 
 import pickle
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,19 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[EvaluatedRecommendation])
 
 
+class WorkerTask(Protocol):
+    """What a worker is given; picklable."""
+
+    @property
+    def service(self) -> str:
+        """Name of the service that it is about."""
+        ...
+
+    def answer(self) -> bytes:
+        """Does the work and returns its encoded result."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BaselineTask:
     """One service to evaluate baselines on, by type and name; see evaluate_policies."""
@@ -28,14 +42,24 @@ class BaselineTask:
     policies: tuple[tuple[OptimizationType, str], ...]
     book: PriceBook
 
+    @property
+    def service(self) -> str:
+        """Name of the service."""
+        return self.snapshot.workload.service_name
 
-def encode_task(task: BaselineTask) -> bytes:
+    def answer(self) -> bytes:
+        """Returns the encoded evaluations."""
+        policies = [baseline_policy(kind, name) for kind, name in self.policies]
+        return _encoder.encode(evaluate_policies(self.snapshot, self.schedule, policies, self.book))
+
+
+def encode_task(task: WorkerTask) -> bytes:
     """Encodes a task for the worker."""
     return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
 
 
 def decode_rows(data: bytes) -> list[EvaluatedRecommendation]:
-    """Decodes a worker's answer."""
+    """Decodes the answer to a BaselineTask."""
     return _decoder.decode(data)
 
 
@@ -43,6 +67,5 @@ def main() -> None:
     """Runs until the parent closes the connection."""
     channel = MessageChannel()
     while True:
-        task: BaselineTask = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this
-        policies = [baseline_policy(kind, name) for kind, name in task.policies]
-        channel.send(_encoder.encode(evaluate_policies(task.snapshot, task.schedule, policies, task.book)))
+        task: WorkerTask = pickle.loads(channel.receive())  # noqa: S301  from the parent that started this
+        channel.send(task.answer())

@@ -3,8 +3,7 @@
 import threading
 from typing import Self
 
-from perfopt.backtest.evaluated import EvaluatedRecommendation
-from perfopt.backtest.worker import WORKER, BaselineTask, decode_rows, encode_task
+from perfopt.backtest.worker import WORKER, WorkerTask, encode_task
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.errors import PerfoptError
 
@@ -25,8 +24,8 @@ class BaselinePool:
         self._lock = threading.Lock()
         self._idle: list[ChildProcess] = []
 
-    def evaluate(self, task: BaselineTask) -> list[EvaluatedRecommendation]:
-        """Evaluates the baselines on one service; blocks.
+    def evaluate(self, task: WorkerTask) -> bytes:
+        """Returns the encoded answer to a task on one service; blocks.
 
         Raises:
             BaselineError: the process ended or hung.
@@ -38,11 +37,12 @@ class BaselinePool:
             child.send(encode_task(task))
             answer = child.receive(DEADLINE_SECONDS)
         except ChildError as error:
-            name = task.snapshot.workload.service_name
-            raise BaselineError(f"The process that evaluated the baselines on {name} {error}.") from error
+            raise BaselineError(
+                f"The process that evaluated the baselines on {task.service} {error}."
+            ) from error
         with self._lock:
             self._idle.append(child)
-        return decode_rows(answer)
+        return answer
 
     def close(self) -> None:
         """Ends the processes."""

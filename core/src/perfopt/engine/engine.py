@@ -176,6 +176,8 @@ class Engine:
         validity: timedelta,
         include_predictions: bool = False,
         only: str | None = None,
+        *,
+        backtested: bool = True,
     ) -> AnalysisResult:
         """Analyses one workload; blocks. The same input gives the same result.
 
@@ -185,13 +187,15 @@ class Engine:
             validity: how long recommendations must hold.
             include_predictions: put the forecasts of use on each recommendation.
             only: key of the one strategy to ask, so that it is judged by itself; None is all.
+            backtested: without, recommendations have no backtest on the workload's own history, and their
+                confidence is the strategy's prior.
 
         Raises:
             EngineClosedError: the engine was closed before or meanwhile.
         """
         context, warnings = self.context(snapshot, validity)
         infos = [info for info in self.registry.of_types(types) if only in (None, info.key)]
-        answers = self._run(context, infos, include_predictions)
+        answers = self._run(context, infos, include_predictions, backtested=backtested)
         infos, answers = self._with_abstentions(context, infos, answers)
 
         def merged(given: StrategyAnswers) -> AnalysisResult:

@@ -1,6 +1,7 @@
 """`perfopt backtest`: how each policy would have done on the history of a source."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,15 @@ if TYPE_CHECKING:
     type=click.Choice(("minutes", "loop")),
     help="Instead simulate autoscalers minute by minute, or also by the HPA's 15-second loop.",
 )
+@click.option(
+    "--closed-loop",
+    is_flag=True,
+    help="Instead re-analyse sizes at a stride, change what is worth it, and count unsafe days and savings.",
+)
+@click.option("--every", default="1d", show_default=True, help="Stride of the closed loop.")
+@click.option(
+    "--horizon", default="1d", show_default=True, help="How long each size of the closed loop must hold."
+)
 @model_option
 @settings_option
 @config_option
@@ -114,6 +124,9 @@ def backtest(
     rows_file: Path | None,
     processes: int | None,
     simulate: str | None,
+    closed_loop: bool,
+    every: str,
+    horizon: str,
     model: Path | None,
     config_file: Path | None,
 ) -> None:
@@ -135,11 +148,17 @@ def backtest(
         names, match, exclude, split, begin, until, history, validity, origins, kinds, policies, plugins
     )
     config = with_engine(load(config_file), processes=processes, model=model)
+    _check_mode(context, closed_loop=closed_loop, simulated=simulate is not None)
     if simulate is not None:
-        _check_simulation(context)
         from perfopt.cli.backtest.simulation import run_simulation
 
         asyncio.run(run_simulation(options, source, services, config, form, html, loop=simulate == "loop"))
+        return
+    if closed_loop:
+        from perfopt.cli.backtest.closed_loop import for_loop
+
+        looped = for_loop(replace(options, validity=horizon, every=every))
+        asyncio.run(_run(looped, source, services, config, form, html, rows_file, loop_names=policies))
         return
     asyncio.run(_run(options, source, services, config, form, html, rows_file))
 
@@ -167,13 +186,19 @@ def _check_fitted(policies: tuple[str, ...]) -> None:
     check_fittable(policies)
 
 
-def _check_simulation(context: click.Context) -> None:
-    """Refuses options that a simulation does not read."""
-    options = {"plugins": "plugin", "rows_file": "rows"}
-    for name in ("history", "validity", "origins", "plugins", "model", "rows_file"):
+_LOOP_ONLY = ("every", "horizon")
+_NOT_SIMULATED = ("history", "validity", "origins", "plugins", "model", "rows_file", "closed_loop")
+_OPTION = {"plugins": "plugin", "rows_file": "rows", "closed_loop": "closed-loop"}
+
+
+def _check_mode(context: click.Context, *, closed_loop: bool, simulated: bool) -> None:
+    """Refuses options that a simulation, a closed loop or a plain backtest does not read."""
+    unread = dict.fromkeys(_NOT_SIMULATED, "with --simulate") if simulated else {}
+    unread |= {"validity": "with --closed-loop; give --horizon"} if closed_loop else {}
+    unread |= {} if closed_loop else dict.fromkeys(_LOOP_ONLY, "without --closed-loop")
+    for name, when in unread.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = options.get(name, name)
-            raise click.UsageError(f"--{option} has no effect with --simulate.")
+            raise click.UsageError(f"--{_OPTION.get(name, name)} has no effect {when}.")
 
 
 async def _run(
@@ -184,9 +209,11 @@ async def _run(
     form: str,
     html: Path | None,
     rows_file: Path | None,
+    loop_names: tuple[str, ...] | None = None,
 ) -> None:
     from perfopt.backtest import report
     from perfopt.backtest.export import to_arrow
+    from perfopt.cli.backtest.closed_loop import run_closed_loop
     from perfopt.cli.output.backtest import to_table
     from perfopt.cli.output.render import to_json
     from perfopt.report.files import write_table
@@ -197,6 +224,11 @@ async def _run(
     try:
         policies, engine = await asyncio.to_thread(_policies, options, priced)
         try:
+            if loop_names is not None:
+                await run_closed_loop(
+                    options, loop_names, source, policies, priced, engine, form, html, rows_file
+                )
+                return
             results = await _evaluate(options, source, policies, priced, engine)
         finally:
             if engine is not None:

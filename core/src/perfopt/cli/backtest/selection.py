@@ -24,6 +24,7 @@ class BacktestOptions:
         begin, until, history, validity, origins: see the options.
         types: of recommendations; empty is all.
         policies, plugins: names; empty is all.
+        every: stride of a closed loop, whose horizon is the validity; None is no closed loop.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class BacktestOptions:
     types: "tuple[OptimizationType, ...]"
     policies: tuple[str, ...]
     plugins: tuple[str, ...]
+    every: str | None = None
 
     def schedule(self) -> "ScheduleRequest":
         """Returns when to recommend.
@@ -54,6 +56,7 @@ class BacktestOptions:
             history=parse_duration(self.history, field="history"),
             validity=parse_duration(self.validity, field="validity") if self.validity else None,
             origins=self.origins,
+            every=parse_duration(self.every, field="every") if self.every else None,
         )
 
     def fitted(self) -> tuple[str, ...]:

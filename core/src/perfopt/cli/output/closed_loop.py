@@ -1,0 +1,61 @@
+"""Closed loops as a person reads them on a terminal."""
+
+from perfopt.backtest.bootstrap import ConfidenceInterval
+from perfopt.backtest.loop import LoopResult, PolicyLoop
+from perfopt.cli.output.render import paragraph, table
+
+_HEADER = (
+    "POLICY", "DAYS", "ABSTAINED", "UNSAFE (95 %)", "CPU", "MEM", "SAVING (95 %)", "BY SERVICE", "MEMORY",
+    "CHANGES/WEEK", "RAISES/WEEK",
+)  # fmt: skip
+_LEGEND = (
+    "DAYS: service-days scored. SAVING: of the possible, by cost / each service alike / memory alone."
+    " CHANGES: of what is in force, a service and week; RAISES: those for drift among them. Intervals are of"
+    " 95 %, from resampling services."
+)
+
+
+def to_loop_table(result: LoopResult) -> str:
+    """Prints the figures of each policy and what to know of the data."""
+    head = (
+        f"{result.services} services, analysed every {result.every} from {result.first:%Y-%m-%d %H:%M} to"
+        f" {result.last:%Y-%m-%d %H:%M} UTC, history {result.history}, each for the {result.horizon} after."
+    )
+    parts = [
+        f"{paragraph(head)}\n{paragraph(f'{result.definition.capitalize()}.')}\n",
+        table(_HEADER, [_row(one) for one in result.policies], right=_HEADER[1:]),
+        f"{paragraph(_LEGEND)}\n",
+        "".join(f"{paragraph(f'Note: {note}')}\n" for note in result.notes),
+        "".join(f"{paragraph(f'Failed: {one.service}: {one.message}')}\n" for one in result.failed),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _row(one: PolicyLoop) -> tuple[str, ...]:
+    found = one.figures
+    return (
+        one.policy,
+        str(one.days),
+        str(one.abstained),
+        _share(found.get("unsafe"), 1, interval=True),
+        _share(found.get("unsafe_cpu"), 1),
+        _share(found.get("unsafe_memory"), 1),
+        _share(found.get("saving"), 0, interval=True),
+        _share(found.get("saving_by_service"), 0),
+        _share(found.get("memory_saving"), 0),
+        _number(found.get("changes")),
+        _number(found.get("raises")),
+    )
+
+
+def _share(found: ConfidenceInterval | None, digits: int, *, interval: bool = False) -> str:
+    if found is None:
+        return "-"
+    value = f"{found.value:.{digits}%}"
+    if not interval or found.low is None or found.high is None:
+        return value
+    return f"{value} ({100 * found.low:.{digits}f}-{100 * found.high:.{digits}f})"
+
+
+def _number(found: ConfidenceInterval | None) -> str:
+    return "-" if found is None else f"{found.value:.2f}"
