@@ -144,6 +144,12 @@ def test_the_cost_stands_beside_the_type_that_changes_it(run, traces, answers, r
     assert "(-62 %)" in first
 
 
+def test_the_wide_table_has_validity_and_id(run, traces, fleet):
+    lines = run("analyze", "--source", traces, "--all", "--format", "wide").stdout.splitlines()
+    assert lines[0].split()[-3:] == ["Valid", "until", "Id"]
+    assert lines[2].split()[-3:] == ["2026-11-15", "00:00Z", "opt_20261108_001"]
+
+
 def test_saving_against_assumed_requests_is_marked_and_not_in_the_total(
     run, traces, answers, recommendation, result
 ):

@@ -1,12 +1,19 @@
 """Where one type abstains from a field for lack of evidence, no other type lowers it."""
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import Evidence
 from perfopt.domain.workload import Container, WorkloadState
-from perfopt.engine.abstention import abstentions, bound_by_abstentions, lowered_quantities
+from perfopt.engine.abstention import (
+    abstentions,
+    bound_by_abstentions,
+    confident_enough,
+    lowered_quantities,
+)
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Prior, Proposal, decline
@@ -94,3 +101,30 @@ def test_a_type_of_which_another_strategy_proposes_does_not_abstain():
     held, size = abstains(), proposes(RESOURCE, cpu_request_cores=0.5)
     assert abstentions([held, proposes(COST, cpu_request_cores=0.5)]) == [held]
     assert abstentions([held, size]) == []
+
+
+def prior_of(mean):
+    return Prior(mean=mean, strength=2.0, source="test")
+
+
+def confident(mean, minimum, **changes):
+    who, outcome = proposes(replicas=2)
+    proposal = msgspec.structs.replace(outcome.proposal, prior=prior_of(mean), **changes)
+    outcome = msgspec.structs.replace(outcome, proposal=proposal, evidence=Evidence(windows=()))
+    who = msgspec.structs.replace(who, holds=HELD)
+    return confident_enough(who, outcome, minimum, timedelta(days=7))
+
+
+def test_a_change_under_the_minimum_confidence_is_declined_and_holds_its_fields():
+    declined = confident(0.79, 0.8).declined
+    assert (declined.code, declined.holds) == (DeclineCode.LOW_CONFIDENCE, HELD)
+    assert declined.reason == "Its confidence is 0.79; engine.minimum_confidence is 0.8."
+
+
+@pytest.mark.parametrize(("mean", "minimum"), [(0.8, 0.8), (0.81, 0.8), (0.0, 0.0)])
+def test_a_change_of_the_minimum_confidence_or_more_passes(mean, minimum):
+    assert confident(mean, minimum).status == "ok"
+
+
+def test_no_change_needs_no_confidence():
+    assert confident(0.1, 0.8, no_change_needed=True).status == "ok"

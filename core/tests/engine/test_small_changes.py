@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import msgspec
 import pytest
 
@@ -7,6 +9,7 @@ from perfopt.engine.small_changes import without_small_changes
 from perfopt.plugin.strategy import Proposal
 
 MIB = 2.0**20
+WEEK = timedelta(days=7)
 SET = {
     "cpu_request_cores": 1.0,
     "memory_request_bytes": 1000 * MIB,
@@ -24,7 +27,7 @@ def settled(current=None, kind=OptimizationType.RESOURCE_OPTIMIZATION, **quantit
     proposal = Proposal(
         optimization_type=kind, target=state(**quantities), description="Set sizes.", reasons=()
     )
-    return without_small_changes(proposal, current)
+    return without_small_changes(proposal, current, WEEK)
 
 
 def sizes(proposal):
@@ -70,9 +73,9 @@ def test_other_changes_of_the_proposal_stay_and_the_reason_says_what_does_not():
     result = settled(cpu_request_cores=0.5, memory_request_bytes=980 * MIB)
     assert sizes(result) == {"cpu_request_cores": 0.5}
     assert not result.no_change_needed
-    assert (
-        result.description
-        == "Set sizes. Unchanged, as the change would be small: main.memory_request 1000Mi."
+    assert result.description == (
+        "Set main.cpu_request from 1 to 500m, for the next 7 days."
+        " A small change is left out: main.memory_request 1000Mi stays."
     )
     (reason,) = result.reasons
     assert reason.code == "small_change"
@@ -102,7 +105,7 @@ def test_what_else_changes_makes_it_a_change():
     proposal = Proposal(
         optimization_type=OptimizationType.SCALING_OPTIMIZATION, target=target, description="Scale."
     )
-    result = without_small_changes(proposal, state())
+    result = without_small_changes(proposal, state(), WEEK)
     assert sizes(result) == {}
     assert result.target.hpa == target.hpa
     assert not result.no_change_needed
@@ -119,6 +122,7 @@ def test_quantities_that_were_not_set_are_set():
                 description="Set sizes.",
             ),
             current,
+            WEEK,
         ).target
         == state()
     )

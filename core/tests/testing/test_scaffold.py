@@ -52,6 +52,8 @@ def test_a_new_package_passes_its_tests_mypy_and_the_contract(
     assert checked.startswith("my-plugin/my-plugin\n")
     assert "my-plugin\n  pass  settings " in checked
     assert checked.endswith("11 passed, 0 failed.\n")
+    shown = call(folder, installed, "perfopt", "plugin", "run", "my-plugin", "--source", "samples.csv")
+    assert shown.startswith(f"my-plugin  my-plugin/my-plugin  {kind.value}\n")
     listed = call(folder, installed, "perfopt", "plugin", "list")
     assert [line.split()[:3] for line in listed.splitlines() if "my-plugin" in line] == [
         ["my-plugin", "0.1.0", "loaded"]

@@ -1,11 +1,13 @@
 """The bundled samples as configured metric sources, and what the demo asks of each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from perfopt.config.loading import Config, FilesConfig, SourceConfig
 from perfopt.domain.enums import OptimizationType
+from perfopt.engine.candidates import candidates
 
 DATA = Path(__file__).parent / "data"
 
@@ -51,6 +53,20 @@ def sample_sources() -> dict[str, SourceConfig]:
         "nab-group": FilesConfig(paths=str(DATA / "nab_group.parquet"), services=services),
         "boutique": FilesConfig(paths=str(DATA / "nezha.parquet"), services=services),
     }
+
+
+def third_party_plugins() -> tuple[str, ...]:
+    """Returns the names of the installed plugins that are not of this project."""
+    installed = sorted({one.identity for one in candidates()})
+    return tuple(name for name, distribution in installed if not f"{distribution}-".startswith("perfopt-"))
+
+
+def without_plugins(config: Config, names: Sequence[str]) -> Config:
+    """Returns the configuration with plugins disabled, so that a demo shows the same on every machine."""
+    disabled = (*config.engine.disabled(), *names)
+    return msgspec.structs.replace(
+        config, engine=msgspec.structs.replace(config.engine, disabled_plugins=disabled)
+    )
 
 
 def with_samples(config: Config) -> Config:

@@ -123,7 +123,7 @@ class OutputDestination:
     "--types", "type_names", multiple=True, help="Optimization types, comma-separated; default: all."
 )
 @click.option("--include-predictions", is_flag=True, help="Put the forecasts on each recommendation.")
-@format_option("table", "json", "ndjson", "yaml", "csv", "markdown", "html")
+@format_option("table", "wide", "json", "ndjson", "yaml", "csv", "markdown", "html")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to this file, not to the terminal."
 )
@@ -134,6 +134,11 @@ class OutputDestination:
     "rows_file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write each field that changes to this .csv or .parquet file.",
+)
+@click.option(
+    "--minimum-confidence",
+    type=click.FloatRange(0, 1),
+    help="Recommend no change of a lower confidence; the setting engine.minimum_confidence otherwise.",
 )
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one per core.")
 @model_option
@@ -154,6 +159,7 @@ def analyze(
     verbose: bool,
     html: Path | None,
     rows_file: Path | None,
+    minimum_confidence: float | None,
     processes: int | None,
     model: Path | None,
     config_file: Path | None,
@@ -176,7 +182,9 @@ def analyze(
         types=parse_types(type_names),
         include_predictions=include_predictions,
     )
-    config = with_engine(load(config_file), processes=processes, model=model)
+    config = with_engine(
+        load(config_file), processes=processes, model=model, minimum_confidence=minimum_confidence
+    )
     if rows_file is not None:
         _check_rows(rows_file, form)
     destination = OutputDestination(form, output, html, rows_file, verbose)

@@ -113,12 +113,16 @@ model_option = click.option(
 )
 
 
-def with_engine(config: "Config", *, processes: int | None, model: Path | None) -> "Config":
+def with_engine(
+    config: "Config", *, processes: int | None, model: Path | None, minimum_confidence: float | None = None
+) -> "Config":
     """Returns the configuration with the engine options of the command line, if any."""
     from msgspec.structs import replace
 
     if processes is not None:
         config = replace(config, engine=replace(config.engine, processes=processes))
+    if minimum_confidence is not None:
+        config = replace(config, engine=replace(config.engine, minimum_confidence=minimum_confidence))
     return config if model is None else replace(config, model=str(model))
 
 

@@ -57,6 +57,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         memory_limit_mib: resident memory of one worker process; a process over it is killed.
         processes: number of worker processes; unset is one per core.
         disabled_plugins: names of plugins to leave out, as a list or with commas.
+        minimum_confidence: changes of a lower confidence are not recommended.
         under_provisioning_penalties: penalty of a violation by service class, where a request of twice the
             need costs 1; critical 15, standard 9.5, batch 6 unless set.
         shortage_costs: deprecated name of under_provisioning_penalties.
@@ -69,6 +70,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory_limit_mib: Annotated[int, Meta(ge=64, le=1048576)] = 1024
     processes: Count | None = None
     disabled_plugins: str | tuple[str, ...] = ()
+    minimum_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
     under_provisioning_penalties: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     forecasters: str | tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """An abstention binds: where one type lacks the evidence for a field, no other type lowers it. Pure."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import msgspec
 
@@ -8,6 +9,7 @@ from perfopt.domain import fields
 from perfopt.domain.enums import DeclineCode
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
+from perfopt.engine.confidence import confidence
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Proposal
@@ -33,6 +35,33 @@ def bound_by_abstentions(
         if outcome.declined is not None and outcome.declined.holds and info.optimization_type not in proposing
     ]
     return [(info, _bound(outcome, holding, current)) for info, outcome in results] if holding else [*results]
+
+
+def confident_enough(
+    info: StrategyInfo, outcome: StrategyOutcome, minimum: float, validity: timedelta
+) -> StrategyOutcome:
+    """Returns an outcome with a change whose confidence is under a minimum declined.
+
+    Args:
+        info: of the strategy.
+        outcome: with its evidence.
+        minimum: of the confidence; 0 lets everything pass.
+        validity: how long the recommendation must hold.
+    """
+    proposal = outcome.proposal
+    if proposal is None or proposal.no_change_needed or outcome.evidence is None or minimum <= 0:
+        return outcome
+    stated, _ = confidence(outcome.evidence, proposal.prior or info.prior, validity)
+    if stated >= minimum:
+        return outcome
+    declined = Declined(
+        optimization_type=info.optimization_type,
+        code=DeclineCode.LOW_CONFIDENCE,
+        reason=f"Its confidence is {stated:.2f}; engine.minimum_confidence is {minimum:g}.",
+        plugin=info.key,
+        holds=info.holds,
+    )
+    return StrategyOutcome(status="declined", declined=declined, rules=outcome.rules, models=outcome.models)
 
 
 def lowered_quantities(outcomes: Iterable[StrategyOutcome], current: WorkloadState) -> frozenset[str]:

@@ -14,7 +14,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
-from perfopt.engine.abstention import abstentions, lowered_quantities
+from perfopt.engine.abstention import abstentions, confident_enough, lowered_quantities
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.child import ChildProcess
@@ -331,8 +331,13 @@ class Engine:
             self._breaker.record((info.plugin, info.version), failed=failed)
         ordered = tuple(outcomes.get(info.key, _SET_ASIDE) for info in infos)
         records = self._records
-        pairs = zip(infos, ordered, strict=True)
-        return replace(given, outcomes=tuple(_with_record(info, one, records) for info, one in pairs))
+        recorded = [_with_record(info, one, records) for info, one in zip(infos, ordered, strict=True)]
+        minimum = self._config.engine.minimum_confidence if backtested else 0.0
+        enough = (
+            confident_enough(info, one, minimum, context.validity)
+            for info, one in zip(infos, recorded, strict=True)
+        )
+        return replace(given, outcomes=tuple(enough))
 
     def _no_strategy(self) -> str:
         absent = [

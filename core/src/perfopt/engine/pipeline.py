@@ -79,7 +79,8 @@ def _propose(
     result = checked(strategy.propose(context), strategy, context)
     if isinstance(result, Declined):
         return result
-    ruled = rules.apply(without_small_changes(result, context.snapshot.workload.state), context)
+    proposal = without_small_changes(result, context.snapshot.workload.state, context.validity)
+    ruled = rules.apply(proposal, context)
     if isinstance(ruled, Declined):
         return ruled
     proposal = with_simulated_saving(ruled.proposal, context.snapshot, context.validity)

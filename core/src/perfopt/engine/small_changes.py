@@ -1,22 +1,27 @@
 """Takes changes out of a proposal that are too small to restart pods for. Pure."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.fields import (
+    BASIS,
+    KNOB_SETTINGS,
     QUANTITIES,
     REQUEST_LIMIT_PAIRS,
     Path,
     all_fields,
     container_path,
+    diff,
     label,
     print_value,
     with_fields,
 )
 from perfopt.domain.recommendation import Reason
 from perfopt.domain.workload import Container, WorkloadState
+from perfopt.engine.plan.text import moves
 from perfopt.plugin.strategy import Proposal
 
 SMALLEST_FALL = 0.1
@@ -29,12 +34,13 @@ CODE = "small_change"
 _EXEMPT = frozenset({OptimizationType.PERFORMANCE_TUNING})
 
 
-def without_small_changes(proposal: Proposal, current: WorkloadState) -> Proposal:
+def without_small_changes(proposal: Proposal, current: WorkloadState, validity: timedelta) -> Proposal:
     """Returns a proposal in which quantities that would hardly change stay as they are, with the reason.
 
     Args:
         proposal: of a strategy, checked.
         current: the state that it was made for.
+        validity: how long it must hold, for its description.
     """
     if proposal.optimization_type in _EXEMPT or proposal.target == current:
         return proposal
@@ -48,14 +54,23 @@ def without_small_changes(proposal: Proposal, current: WorkloadState) -> Proposa
     target = with_fields(proposal.target, values)
     unchanged = msgspec.structs.replace(target, basis=current.basis) == current
     held = ", ".join(f"{label(path)} {print_value(path, value)}" for path, value in values.items())
-    said = f"Unchanged, as the change would be small: {held}."
+    left = f"A small change is left out: {held} stays."
     return msgspec.structs.replace(
         proposal,
         target=current if unchanged else target,
-        description=f"No change needed. {said}" if unchanged else f"{proposal.description} {said}",
+        description=f"{'No change needed' if unchanged else _moves(current, target, validity)}. {left}",
         reasons=(*proposal.reasons, _reason(proposal.target, values, held)),
         no_change_needed=unchanged,
     )
+
+
+def _moves(current: WorkloadState, target: WorkloadState, validity: timedelta) -> str:
+    changes = {
+        path: value
+        for path, value in diff(current, target).items()
+        if path != BASIS and path[0] != KNOB_SETTINGS
+    }
+    return moves(changes, all_fields(current), validity)
 
 
 def _held(current: Container, wanted: Container) -> dict[Path, Any]:

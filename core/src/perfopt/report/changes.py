@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from perfopt.domain import fields
@@ -34,6 +35,7 @@ class ShownChange:
         accurate, scored: backtest windows of that recommendation that were accurate, and that were scored.
         n_effective: the scored windows, overlap counted once.
         recommendation_id: which one it comes from.
+        valid_until: end of its validity.
     """
 
     container: str
@@ -49,6 +51,7 @@ class ShownChange:
     scored: int
     n_effective: float
     recommendation_id: str
+    valid_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ def _rows(
             scored=scored,
             n_effective=recommendation.confidence_detail.n_effective,
             recommendation_id=recommendation.recommendation_id,
+            valid_until=recommendation.valid_until,
         )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _TEXT: pa.DataType = pa.string()
 _NUMBER: pa.DataType = pa.float64()
 _COUNT: pa.DataType = pa.int64()
+_TIME: pa.DataType = pa.timestamp("s", tz="UTC")
 _FLAG: pa.DataType = pa.bool_()
 SCHEMA = pa.schema(
     {
@@ -32,6 +33,7 @@ SCHEMA = pa.schema(
         "hit_rate": _NUMBER,
         "n_effective": _NUMBER,
         "recommendation_id": _TEXT,
+        "valid_until": _TIME,
         "monthly_cost_current": _NUMBER,
         "monthly_cost_recommended": _NUMBER,
         "currency": _TEXT,
@@ -92,4 +94,5 @@ def _change(row: ShownChange) -> dict[str, Any]:
         "hit_rate": row.accurate / row.scored if row.scored else None,
         "n_effective": row.n_effective,
         "recommendation_id": row.recommendation_id,
+        "valid_until": row.valid_until,
     }

@@ -19,7 +19,7 @@ from perfopt.testing.snapshots import cases, make_context
 CHECKS = {
     "protocol": "has the attributes of a strategy, in the form they need, and can be pickled",
     "public_imports": "imports of perfopt only " + ", ".join(f".{name.partition('.')[2]}" for name in PUBLIC),
-    "survives": "raises for no history: empty, short, with gaps, NaN, constant, ...",
+    "survives": "raises no exception, whatever the history: empty, short, with gaps, NaN, constant, ...",
     "deadline": "returns within the deadline",
     "process": "does not end its process",
     "memory": "stays within the memory limit",

@@ -22,7 +22,7 @@ from perfopt.testing.snapshots import cases
 FORECASTER_CHECKS = {
     "protocol": "has the attributes of a forecaster, in the form they need, and can be pickled",
     "public_imports": "imports only what is public of perfopt",
-    "survives": "raises for no history: short, with gaps, constant, negative, ...",
+    "survives": "raises no exception, whatever the history: short, with gaps, constant, negative, ...",
     "deadline": "returns within the deadline of its cost class, and does not end its process",
     "result": "returns None, or finite quantiles of the shape that was asked for",
     "inputs": "does not alter its input",

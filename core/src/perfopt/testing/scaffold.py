@@ -1,7 +1,9 @@
 """Writes a new plugin package from templates: a strategy of one type, its tests and a README."""
 
 import keyword
+import math
 import re
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -10,6 +12,7 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.errors import ConflictError, InvalidInputError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+SAMPLES = "samples.csv"
 _TEMPLATES = files("perfopt.testing") / "templates"
 
 
@@ -43,7 +46,32 @@ def write_package(name: str, kind: OptimizationType, parent: Path) -> tuple[Path
             Template(_TEMPLATES.joinpath(template).read_text("utf-8")).substitute(values), "utf-8"
         )
         written.append(path)
-    return tuple(written)
+    samples = root / SAMPLES
+    samples.write_text(sample_trace(name), "utf-8")
+    return (*written, samples)
+
+
+def sample_trace(service: str) -> str:
+    """Returns a week of one generated service as CSV, to run a strategy on: always the same.
+
+    Cores follow the hours of a working day, memory hardly moves, and both are well under their limits.
+    """
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    lines = ["series_id,timestamp,metric,value"]
+    for number in range(7 * 288):
+        at = start + number * timedelta(minutes=5)
+        busy = max(math.sin(math.pi * (at.hour + at.minute / 60 - 6) / 14), 0.0) * (at.weekday() < 5)
+        jitter = (number * 7919 % 101) / 100
+        values = {
+            "cpu_cores": 0.1 + 0.5 * busy + 0.1 * jitter,
+            "memory_bytes": round(300 + 40 * busy + 10 * jitter) * 2**20,
+            "requests_per_second": 5 + 40 * busy + 3 * jitter,
+            "latency_p99_ms": 40 + 60 * busy + 10 * jitter,
+        }
+        if number == 0:
+            values |= {"cpu_limit_cores": 2, "memory_limit_bytes": 2**30, "replicas": 2}
+        lines += [f"{service},{at:%Y-%m-%dT%H:%MZ},{metric},{value:.10g}" for metric, value in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _values(name: str, kind: OptimizationType) -> dict[str, str]:

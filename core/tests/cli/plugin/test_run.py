@@ -12,7 +12,7 @@ def test_a_proposal_is_printed_with_what_it_changes(run, traces):
     done = run("plugin", "run", PEAK, "--source", traces, "--service", SERVICE)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{SERVICE}  {PEAK}/peak  RESOURCE_OPTIMIZATION\n")
-    assert "  containers.main.cpu_request: unset -> 1645m\n" in done.stdout
+    assert "  main.cpu_request: unset -> 1645m\n" in done.stdout
 
 
 def test_every_service_is_run_on_where_none_is_named(run, traces):

@@ -6,13 +6,13 @@ from perfopt.backtest.summary import ResourceFigures
 from perfopt.cli.output.render import paragraph, table
 
 _HEADER = (
-    "TYPE", "POLICY", "SCORED", "ABSTAINED", "NO CHANGE", "ACCURACY (95 %)", "CPU SAFE", "MEM SAFE",
-    "CLAIMS MET", "CPU WASTE", "MEM WASTE", "OVER MIN", "REALISED SAVING", "CONFIDENCE",
+    "TYPE", "POLICY", "SCORED/MADE", "ABSTAINED", "NO CHANGE", "ACCURACY (95 %)", "CPU SAFE", "MEM SAFE",
+    "CLAIMS MET", "CPU WASTE", "MEM WASTE", "COST WASTE", "REALISED SAVING", "CONFIDENCE",
 )  # fmt: skip
 _LEGEND = (
-    "SCORED of made. ACCURACY with its 95 % interval, services resampled. WASTE: recommended / smallest safe"
-    " value - 1, median / mean clipped at 10, over the safe ones. OVER MIN: the same of the cost, over the"
-    " accurate ones, median. REALISED SAVING over the possible one: by cost / by service / memory alone."
+    "ACCURACY: accurate / scored, with its 95 % interval. WASTE: how far the recommended value is above the"
+    " smallest safe one, median / mean (COST WASTE: median). REALISED SAVING: share of what could have been"
+    " saved, by cost / by service / of memory alone."
 )
 PLAN_TYPE = "PLAN"
 

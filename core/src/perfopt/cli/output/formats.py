@@ -31,13 +31,13 @@ def rendered(
 
     Args:
         report: of one run.
-        form: "table", "json", "yaml", "csv", "markdown" or "html".
+        form: "table", "wide", "json", "yaml", "csv", "markdown" or "html".
         screen: what a table is printed on.
         verbose: what a table is followed by, see `to_text`.
         series: what services used, for the pictures of a page.
     """
-    if form == "table":
-        return to_text(report, screen, verbose=verbose)
+    if form in ("table", "wide"):
+        return to_text(report, screen, verbose=verbose, wide=form == "wide")
     if form == "html":
         return to_page(report, series or {})
     return {"json": to_json, "yaml": to_yaml, "csv": to_csv, "markdown": to_markdown}[form](report)

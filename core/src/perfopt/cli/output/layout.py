@@ -21,6 +21,7 @@ LEGEND = (
 )
 _COST_HEADER = "Cost/month"
 _HEADER = ("", "Service", "Container", "Type", "Field", "Change", _COST_HEADER, "Conf.", "Backtest")
+_WIDE_HEADER = (*_HEADER, "Valid until", "Id")
 _SERVICE, _FIELD, _CHANGE, _COST, _CONFIDENCE = 1, 4, 5, 6, 7
 _GAP, _MIN_SERVICE, _MAX_FIELD, _MAX_CHANGE = 2, 16, 16, 19
 _LABEL_STYLES = {REJECTED: "yellow", ABSTAINED: "dim", WARNING: "yellow", FAILED: "red"}
@@ -47,15 +48,30 @@ def printed(parts: Sequence[RenderableType], screen: TerminalScreen) -> str:
     return screen.printable("".join(f"{line.rstrip()}\n" for line in lines))
 
 
-def changes_table(changes: Sequence[ServiceChanges], screen: TerminalScreen) -> Iterator[RenderableType]:
-    """Returns the table of changes, in the form that the width allows."""
+def changes_table(
+    changes: Sequence[ServiceChanges], screen: TerminalScreen, *, wide: bool = False
+) -> Iterator[RenderableType]:
+    """Returns the table of changes, in the form that the width allows.
+
+    Args:
+        changes: at least one.
+        screen: what it is printed on.
+        wide: with the columns of validity and id, whatever the width.
+    """
     currencies = {one.currency for one in changes}
     only = currencies.pop() if len(currencies) == 1 else ""
-    header = tuple(f"{only}/month" if only and name == _COST_HEADER else name for name in _HEADER)
+    names = _WIDE_HEADER if wide else _HEADER
+    header = tuple(f"{only}/month" if only and name == _COST_HEADER else name for name in names)
     for full in (True, False):
-        groups = [_group(one, full=full, currency="" if only else one.currency) for one in changes]
+        groups = [
+            _group(one, full=full, currency="" if only else one.currency, columns=len(header))
+            for one in changes
+        ]
         widths = _widths([header, *(row for group in groups for _, row in group)])
-        room = screen.width - sum(widths) + widths[_SERVICE] - _GAP * (len(_HEADER) - 1)
+        room = screen.width - sum(widths) + widths[_SERVICE] - _GAP * (len(header) - 1)
+        if wide:
+            yield _wide(header, groups, widths)
+            return
         if room >= min(widths[_SERVICE], 2 * _MIN_SERVICE if full else _MIN_SERVICE):
             widths[_SERVICE] = min(room, widths[_SERVICE])
             yield _wide(header, groups, widths)
@@ -64,22 +80,23 @@ def changes_table(changes: Sequence[ServiceChanges], screen: TerminalScreen) -> 
 
 
 def _widths(rows: Sequence[Cells]) -> list[int]:
-    widths = [max(cell_len(row[i]) for row in rows) for i in range(len(_HEADER))]
+    widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     widths[_FIELD] = min(widths[_FIELD], _MAX_FIELD)
     widths[_CHANGE] = min(widths[_CHANGE], _MAX_CHANGE)
     return widths
 
 
-def _group(of: ServiceChanges, *, full: bool, currency: str) -> list[tuple[ShownChange, Cells]]:
+def _group(of: ServiceChanges, *, full: bool, currency: str, columns: int) -> list[tuple[ShownChange, Cells]]:
     cost = cost_change(of.cost_current, of.cost_recommended, currency, of.assumed, full=full)
     befores = (None, *of.rows)
     return [
-        (row, _cells(of.service, cost, before, row)) for before, row in zip(befores, of.rows, strict=False)
+        (row, _cells(of.service, cost, before, row)[:columns])
+        for before, row in zip(befores, of.rows, strict=False)
     ]
 
 
 def _cells(service: str, cost: str, before: ShownChange | None, row: ShownChange) -> Cells:
-    """Returns a row's cells by _HEADER; what holds for several rows stands in the first of them."""
+    """Returns a row's cells by _WIDE_HEADER; what holds for several rows stands in the first of them."""
     first = before is None or before.recommendation_id != row.recommendation_id
     return (
         MARKS[row.severity],
@@ -91,6 +108,8 @@ def _cells(service: str, cost: str, before: ShownChange | None, row: ShownChange
         cost if before is None else "",
         f"{row.confidence:.2f}" if first else "",
         backtest(row) if first else "",
+        f"{row.valid_until:%Y-%m-%d %H:%M}Z" if first else "",
+        row.recommendation_id if first else "",
     )
 
 

@@ -1,6 +1,7 @@
 """A report as a person reads it on a terminal: one table, a total, and the rest a line each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -13,21 +14,28 @@ from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.totals import totals, without_changes
 from perfopt.report.changes import service_changes
 
+WIDE = 250  # what lines of the wide table are allowed
 NOTHING = "Nothing was analysed: the source holds no service.\n"
 
 
-def to_text(report: AnalysisReport, screen: TerminalScreen, *, verbose: bool = False) -> str:
+def to_text(
+    report: AnalysisReport, screen: TerminalScreen, *, verbose: bool = False, wide: bool = False
+) -> str:
     """Prints a report.
 
     Args:
         report: of one run.
         screen: what it is printed on.
         verbose: print each service's recommendations, evidence and reasons in full below the table.
+        wide: with the columns of validity and id; lines are as long as they need to be.
     """
     found, noted = service_changes(report.results), notes(report)
     if not found and not noted:
         return NOTHING
-    parts: list[RenderableType] = [*changes_table(found, screen)] if found else [without_changes(report)]
+    screen = replace(screen, width=max(screen.width, WIDE)) if wide else screen
+    parts: list[RenderableType] = (
+        [*changes_table(found, screen, wide=wide)] if found else [without_changes(report)]
+    )
     parts += [Text(total, style="bold") for total in totals(found)]
     if found:
         parts += [Text(line, style="dim") for line in _legend(screen)]

@@ -23,12 +23,19 @@ def new_plugin(name: str, type_name: str, path: Path) -> None:
     With its tests and a README.
     """
     from perfopt.errors import InvalidInputError
-    from perfopt.testing.scaffold import write_package
+    from perfopt.testing.scaffold import SAMPLES, write_package
 
     types = parse_types([type_name])
     if len(types) != 1:
         raise InvalidInputError("A new package has one strategy.", field="type", remedy="Name one type.")
     files = write_package(name, types[0], path)
     click.echo("".join(f"{file}\n" for file in files), nl=False)
-    steps = (f"cd {path / name}", "pip install -e '.[dev]'", "pytest && mypy", f"perfopt plugin check {name}")
+    steps = (
+        f"cd {path / name}",
+        "pip install -e '.[dev]'",
+        "pytest && mypy",
+        f"perfopt plugin check {name}",
+        f"perfopt plugin run {name} --source {SAMPLES}",
+    )
     click.echo("\nNext:\n" + "\n".join(f"  {step}" for step in steps))
+    click.echo(f"\nOnce installed, {name} takes part in every analysis; `perfopt demo` leaves it out.")

@@ -190,12 +190,12 @@ def _shown(key: str, snapshot: "WorkloadSnapshot", result: "Proposal | Declined"
 
 
 def _proposal(snapshot: "WorkloadSnapshot", proposal: "Proposal") -> str:
-    current = _flat(snapshot.workload.state.to_map())
-    target = _flat(proposal.target.to_map())
-    changed = [name for name in dict.fromkeys((*current, *target)) if current.get(name) != target.get(name)]
+    from perfopt.report.changes import changed_fields
+
+    changed = changed_fields(snapshot.workload.state.to_map(), proposal.target.to_map())
     lines = [
         proposal.description,
-        *(f"{name}: {current.get(name, 'unset')} -> {target.get(name, 'unset')}" for name in changed),
+        *(f"{label}: {_text(before)} -> {_text(after)}" for label, (before, after) in changed.items()),
         *([] if changed else ["no change"]),
         *(f"expected {name}: {value}" for name, value in proposal.claim.to_map().items()),
         *(f"because {reason.code}: {reason.text}" for reason in proposal.reasons),
@@ -203,10 +203,5 @@ def _proposal(snapshot: "WorkloadSnapshot", proposal: "Proposal") -> str:
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _flat(state: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the values of a state map by their path, such as `containers.main.cpu_request`."""
-    flat: dict[str, Any] = {}
-    for name, value in state.items():
-        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        flat |= inner
-    return flat
+def _text(value: Any) -> str:
+    return "unset" if value is None else str(value)

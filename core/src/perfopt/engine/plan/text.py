@@ -121,14 +121,19 @@ def rejection(conflicts: Sequence[Conflict]) -> str:
 
 def plan(changes: Values, before: Values, validity: timedelta, parts: int) -> str:
     """Returns the one sentence of a plan."""
-    moves = [
+    source = "one recommendation" if parts == 1 else f"{parts} recommendations together"
+    return f"{moves(changes, before, validity)}: {source}, in the order of the steps."
+
+
+def moves(changes: Values, before: Values, validity: timedelta) -> str:
+    """Returns what is set for how long, as "Set main.cpu_request from 2 to 1443m, for the next 7 days"."""
+    listed = [
         f"{label(path)}{_from(print_value(path, before.get(path)))} to {_short(print_value(path, value))}"
         for path, value in list(changes.items())[:_MAX_CHANGES]
     ]
-    more = len(changes) - len(moves)
-    listed = ", ".join(moves) + (f" and {more} more" if more else "")
-    source = "one recommendation" if parts == 1 else f"{parts} recommendations together"
-    return f"Set {listed}, for the next {_duration(validity)}: {source}, in the order of the steps."
+    more = len(changes) - len(listed)
+    text = ", ".join(listed) + (f" and {more} more" if more else "")
+    return f"Set {text}, for the next {_duration(validity)}"
 
 
 def _from(value: object) -> str:
