@@ -6,11 +6,9 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = ("tutorial", "how-to", "reference", "explanation")
 WORD = re.compile(r"[^\W_]")  # the bars of tables are no words
-BUDGET = 18_000  # 1,500 of them on applying changes and its policy, 250 on the dashboard
+GENERATED = ("configuration.md", "plugin-api.md")  # as long as there are settings and names
+BUDGET = 17_000  # 3,000 of them on a cluster: installing, alerts, security, faults, applying changes
 DECISION = 200
-CLUSTER = (
-    3_000  # installing on a cluster, its alerts, scaling, security, faults; further pages of the dashboard
-)
 
 
 def words(path: Path) -> int:
@@ -18,12 +16,13 @@ def words(path: Path) -> int:
 
 
 def test_pages_for_users_stay_within_their_budget() -> None:
-    pages = {path: words(path) for name in SECTIONS for path in (DOCS / name).rglob("*.md")}
+    written = (path for name in SECTIONS for path in (DOCS / name).rglob("*.md"))
+    pages = {path: words(path) for path in written if path.name not in GENERATED}
     longest = sorted(pages, key=lambda path: -pages[path])[:5]
     shown = ", ".join(f"{path.relative_to(DOCS)} {pages[path]}" for path in longest)
     total = sum(pages.values())
-    assert total <= BUDGET + CLUSTER, (
-        f"The pages for users have {total} words, {total - BUDGET - CLUSTER} over the budget. Shorten yours: "
+    assert total <= BUDGET, (
+        f"The pages for users have {total} words, {total - BUDGET} over the budget. Shorten yours: "
         f"one home for a fact, links elsewhere, how it was found in docs/research. Longest: {shown}."
     )
 
