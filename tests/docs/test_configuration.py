@@ -17,6 +17,7 @@ from perfopt_api.apply.verification.harm import HarmMargins
 from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.auth.roles import Grant
 from perfopt_api.auth.settings import OidcSettings
+from perfopt_api.policy.hooks import GateHook, HookSettings, NotificationHook
 from perfopt_api.policy.settings import PolicySettings, SizeRange
 from perfopt_api.settings import ApiKey, ServiceSettings
 
@@ -87,6 +88,9 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("service.oidc.grants.GROUP[]", "", Grant),
     ("policy", "whether, when and how far changes are made in a cluster", PolicySettings),
     ("policy.ranges.PATTERN", "", SizeRange),
+    ("hooks", "who is asked and told about changes", HookSettings),
+    ("hooks.gates.NAME", "", GateHook),
+    ("hooks.notifications.NAME", "", NotificationHook),
     ("verification", "when a change counts as harmful", VerificationSettings),
     ("verification.margins", "", HarmMargins),
 )

@@ -8,6 +8,7 @@ from memory_cluster import Killed
 from perfopt_api.apply.cluster import ContainerSize, WorkloadChange
 from perfopt_api.apply.context import ApplyTools, StepContext
 from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.http_gates import NO_GATES
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.state import ApplyOrder, ApplyState
 from perfopt_api.apply.verifier import VerificationLook
@@ -61,7 +62,7 @@ class ApplyRun:
         codes: of its timeline.
     """
 
-    def __init__(self, cluster, order, verifier=None, settings=None, facts=None, **claim):
+    def __init__(self, cluster, order, verifier=None, settings=None, facts=None, hooks=NO_GATES, **claim):
         self.cluster = cluster
         self.verifier = verifier or ScriptedVerifier()
         self.settings = settings or PolicySettings(apply="auto", exchanges=())
@@ -78,7 +79,8 @@ class ApplyRun:
             return self.facts
 
         gates = Gates(cluster, self.verifier, self.settings, known, lambda now: PolicyClock(now=now))
-        self.machine = ApplyMachine(ApplyTools(cluster, self.verifier, gates, self.settings))
+        tools = ApplyTools(cluster, self.verifier, gates, self.settings, hooks=hooks)
+        self.machine = ApplyMachine(tools)
 
     @property
     def now_at(self):

@@ -30,6 +30,11 @@ ROLLBACKS_FAILING = Gauge(
 TRANSIENT_PENDING = Gauge(
     "perfopt_transient_pods_pending", "Pods of transient changes in force that do not run with the size yet."
 )
+NOTIFICATIONS = Counter(
+    "perfopt_notifications",
+    "Deliveries of events to a hook; outcome is delivered, retried or given_up.",
+    ("task", "outcome"),
+)
 APPLIES_FINISHED = Counter("perfopt_applies_finished", "Apply jobs that ended here, by status.", ("status",))
 DENIED_CALLS = Counter(
     "perfopt_denied_calls",

@@ -7,15 +7,17 @@ from msgspec.structs import replace
 
 from perfopt_api.apply.canary import choose_canary
 from perfopt_api.apply.cluster import WorkloadView
-from perfopt_api.apply.context import ApplyTools, StepContext, takes_over
+from perfopt_api.apply.context import ApplyTools, StepContext, described, takes_over
 from perfopt_api.apply.danger import baseline_of
 from perfopt_api.apply.fields import differing
 from perfopt_api.apply.moves import fail, go, note
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
+from perfopt_api.policy.decide import deferred
 from perfopt_api.store.apply_port import TimelineEntry
 from perfopt_api.store.port import JobError
 
 _LOOK_AGAIN = timedelta(minutes=5)
+_ASK_AGAIN = timedelta(minutes=1)
 _AS_EXPORT = "Apply it in Git: mode export gives the manifests."
 
 
@@ -105,6 +107,9 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
     proposed = await tools.gates.proposed(context.claim, context.order, view)
     decision = await tools.gates.decide(proposed, context.order, view, now)
     if decision.outcome == "allowed":
+        closed = await tools.hooks.closed("confirm", described(context))
+        decision = decision if closed is None else deferred(closed.rule, closed.reason, now + _ASK_AGAIN)
+    if decision.outcome == "allowed":
         passed = go(state, "dry_run", now, note(now, "gates", "passed", "Every gate is open."))
         return replace(passed, start=True)
     if decision.outcome == "denied":
@@ -134,6 +139,9 @@ async def dry_run(tools: ApplyTools, context: StepContext) -> Progress:
     ]
     if refused:
         return fail(state, JobError(code=refused[0].code, message=refused[0].message), now)
+    closed = await tools.hooks.closed("pre", described(context))
+    if closed is not None:
+        return fail(state, JobError(code="gate_closed", message=f"{closed.rule}: {closed.reason}"), now)
     commands = tools.cluster.commands(context.change)
     entry = note(now, "dry_run", "passed", "The server accepts the change.", commands=commands)
     return begin_stage(tools, context, replace(state, written=True, waiting=""), view, entry)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from perfopt_api.apply.cluster import FIELD_MANAGER, Cluster, PodView, WorkloadC
 from perfopt_api.apply.danger import danger_of, unready
 from perfopt_api.apply.fields import pods_taken_over, taken_over
 from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.http_gates import NO_GATES, HttpGates
 from perfopt_api.apply.moves import fail
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.apply.verifier import Verifier
@@ -34,6 +36,7 @@ class ApplyTools:
         settings: the policy.
         look_seconds: from one look at the pods' series to the next; their status is looked at whenever it
             changes.
+        hooks: other systems that are asked.
     """
 
     cluster: Cluster
@@ -41,6 +44,7 @@ class ApplyTools:
     gates: Gates
     settings: PolicySettings
     look_seconds: float = LOOK_SECONDS
+    hooks: HttpGates = NO_GATES
 
 
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,23 @@ class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     def change(self) -> WorkloadChange:
         """The change of the present stage."""
         return self.order.stages[self.state.stage]
+
+
+def described(context: StepContext) -> dict[str, Any]:
+    """Returns a change as gates are asked about it."""
+    claim, order, state = context.claim, context.order, context.state
+    before = {} if state.snapshot is None else state.snapshot.fields
+    return {
+        "job_id": claim.job_id,
+        "workload": claim.workload,
+        "recommendation_ids": list(order.recommendation_ids),
+        "requester": claim.requester,
+        "automatic": order.automatic,
+        "confidence": order.confidence,
+        "before": before,
+        "after": order.whole.fields(),
+        "verification": "" if state.look is None else state.look.reason,
+    }
 
 
 def takes_over(tools: ApplyTools, context: StepContext, view: WorkloadView) -> bool:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import NoDataError, SourceError
-from perfopt_api.apply.context import ApplyTools, StepContext, look_at_pods
+from perfopt_api.apply.context import ApplyTools, StepContext, described, look_at_pods
 from perfopt_api.apply.moves import end, fail, go, note, stay
 from perfopt_api.apply.state import ApplyState, Progress
 from perfopt_api.apply.verifier import VerificationLook
@@ -43,7 +43,16 @@ async def verify(tools: ApplyTools, context: StepContext) -> Progress:
         done = replace(state, look=look)
         return end(done, OptimizationStatus.APPLIED, now, entry, verification=look.reason)
 
-    return await _judge(tools, context, (), passed)
+    judged = await _judge(tools, context, (), passed)
+    if judged.status is not OptimizationStatus.APPLIED:
+        return judged
+    done = replace(context, state=judged.state)
+    closed = await tools.hooks.closed("post", described(done))
+    if closed is None:
+        return judged
+    message = f"{closed.rule}: {closed.reason}"
+    refused = fail(context.state, JobError(code="gate_closed", message=message), now, look=judged.state.look)
+    return replace(refused, entries=(*judged.entries, *refused.entries))
 
 
 async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], passed: Passed) -> Progress:
@@ -52,6 +61,9 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     if seen.ends is not None:
         return seen.ends
     state = seen.state
+    asked = await tools.hooks.asks_for_rollback(described(context))
+    if asked is not None:
+        return fail(state, JobError(code="rollback_gate", message=f"{asked.rule}: {asked.reason}"), now)
     for name in pods:
         pod, before = seen.view.pod(name), state.baselines.get(name)
         if pod is None or pod.deleting or (before is not None and before.uid != pod.uid):

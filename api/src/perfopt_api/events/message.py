@@ -9,12 +9,14 @@ import msgspec
 
 from perfopt.domain.event import (
     APPLIED_TYPE,
+    ATTENTION_TYPE,
     DEMOTED_TYPE,
     EVENT_TYPE,
     ROLLED_BACK_TYPE,
     STATUS_TYPE,
     WITHDRAWN_TYPE,
     OptimizationApplied,
+    OptimizationAttentionNeeded,
     OptimizationJobStatusChanged,
     OptimizationRecommendationData,
     OptimizationRecommendationGenerated,
@@ -30,6 +32,7 @@ WITHDRAWN_PREFIX = "quantivista.optimization.recommendation_withdrawn"
 STATUS_PREFIX = "quantivista.optimization.job_status_changed"
 APPLIED_PREFIX = "quantivista.optimization.applied"
 ROLLED_BACK_PREFIX = "quantivista.optimization.rolled_back"
+ATTENTION_PREFIX = "quantivista.optimization.attention_needed"
 DEMOTED_PREFIX = "quantivista.optimization.strategy_demoted"
 PREFIXES = (
     SUBJECT_PREFIX,
@@ -37,14 +40,18 @@ PREFIXES = (
     STATUS_PREFIX,
     APPLIED_PREFIX,
     ROLLED_BACK_PREFIX,
+    ATTENTION_PREFIX,
     DEMOTED_PREFIX,
 )
 """Of every subject that the stream of events keeps."""
-JobEvent = OptimizationJobStatusChanged | OptimizationApplied | OptimizationRolledBack
+JobEvent = (
+    OptimizationJobStatusChanged | OptimizationApplied | OptimizationRolledBack | OptimizationAttentionNeeded
+)
 _JOB_EVENTS: dict[type, tuple[str, str]] = {
     OptimizationJobStatusChanged: (STATUS_PREFIX, STATUS_TYPE),
     OptimizationApplied: (APPLIED_PREFIX, APPLIED_TYPE),
     OptimizationRolledBack: (ROLLED_BACK_PREFIX, ROLLED_BACK_TYPE),
+    OptimizationAttentionNeeded: (ATTENTION_PREFIX, ATTENTION_TYPE),
 }
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
 

@@ -6,12 +6,14 @@ import msgspec
 
 from perfopt.domain.event import (
     APPLIED_TYPE,
+    ATTENTION_TYPE,
     DEMOTED_TYPE,
     EVENT_TYPE,
     ROLLED_BACK_TYPE,
     STATUS_TYPE,
     WITHDRAWN_TYPE,
     OptimizationApplied,
+    OptimizationAttentionNeeded,
     OptimizationJobStatusChanged,
     OptimizationRecommendationGenerated,
     OptimizationRecommendationWithdrawn,
@@ -20,6 +22,7 @@ from perfopt.domain.event import (
 )
 from perfopt_api.events.message import (
     APPLIED_PREFIX,
+    ATTENTION_PREFIX,
     DEMOTED_PREFIX,
     ROLLED_BACK_PREFIX,
     STATUS_PREFIX,
@@ -34,6 +37,7 @@ _EVENTS: tuple[tuple[str, type, str, str], ...] = (
     ("jobStatusChanged", OptimizationJobStatusChanged, STATUS_PREFIX, STATUS_TYPE),
     ("applied", OptimizationApplied, APPLIED_PREFIX, APPLIED_TYPE),
     ("rolledBack", OptimizationRolledBack, ROLLED_BACK_PREFIX, ROLLED_BACK_TYPE),
+    ("attentionNeeded", OptimizationAttentionNeeded, ATTENTION_PREFIX, ATTENTION_TYPE),
     ("strategyDemoted", OptimizationStrategyDemoted, DEMOTED_PREFIX, DEMOTED_TYPE),
 )
 _PARAMETERS = {DEMOTED_PREFIX: ("strategy", "service_class")}

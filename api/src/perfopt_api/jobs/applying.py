@@ -12,6 +12,7 @@ from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.context import LOOK_SECONDS, ApplyTools
 from perfopt_api.apply.executor import can_apply, open_cluster
 from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.http_gates import HttpGates
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.overridden import AppliedWatch
 from perfopt_api.apply.policyclock import PolicyTime
@@ -25,7 +26,9 @@ from perfopt_api.events.nats import JOB_SUBJECT
 from perfopt_api.jobs.autoapply import AutoApplier, AutoApplySweep
 from perfopt_api.jobs.demotion import StrategyDemotion
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
+from perfopt_api.jobs.notifications import Notifier
 from perfopt_api.jobs.outcomes import OpenSource
+from perfopt_api.policy.hooks import NO_HOOKS, HookSettings, hook_settings
 from perfopt_api.policy.settings import PolicySettings, policy_settings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
@@ -43,6 +46,7 @@ class Applying:
         settings: the policy.
         now: the clock.
         look_seconds: from one look at the pods' series to the next.
+        hooks: other systems that are asked and told.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Applying:
         settings: PolicySettings,
         now: Callable[[], datetime] = utc_now,
         look_seconds: float = LOOK_SECONDS,
+        hooks: HookSettings = NO_HOOKS,
     ) -> None:
         self._cluster = cluster
         self._verifier = verifier
         self._settings = settings
         self._now = now
         self._look_seconds = look_seconds
+        self._hooks = hooks
         self._time = PolicyTime(settings, now())
 
     def runner(
@@ -72,7 +78,14 @@ class Applying:
         """
         store = PostgresApplies(backends.database, base_url=settings.base_url)
         gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
-        tools = ApplyTools(self._cluster, self._verifier, gates, self._settings, self._look_seconds)
+        tools = ApplyTools(
+            cluster=self._cluster,
+            verifier=self._verifier,
+            gates=gates,
+            settings=self._settings,
+            look_seconds=self._look_seconds,
+            hooks=HttpGates(self._hooks.gates),
+        )
         machine = ApplyMachine(tools)
         announcements = FinishedJobs(backends.nats)
 
@@ -105,6 +118,13 @@ class Applying:
     def upkeep(self, backends: ServiceBackends) -> TransientUpkeep:
         """Returns what keeps transient changes in force."""
         return TransientUpkeep(PostgresApplies(backends.database), self._cluster)
+
+    def notifiers(self, backends: ServiceBackends, settings: ServiceSettings) -> tuple[Notifier, ...]:
+        """Returns what tells other systems of events."""
+        return tuple(
+            Notifier(name, hook, backends.nats, settings.event_stream)
+            for name, hook in self._hooks.notifications.items()
+        )
 
     def overridden(self, backends: ServiceBackends) -> AppliedWatch:
         """Returns what sees that somebody changed what was applied."""
@@ -158,4 +178,5 @@ def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Apply
         after_minutes=settings.verify_minutes,
     )
     look_seconds = min(LOOK_SECONDS, verification.step_seconds)
-    return Applying(cluster, verifier, settings, look_seconds=look_seconds)
+    hooks = hook_settings(config)
+    return Applying(cluster, verifier, settings, look_seconds=look_seconds, hooks=hooks)

@@ -147,6 +147,7 @@ async def serve_jobs(
                 runner,
                 applying.upkeep(backends),
                 applying.overridden(backends),
+                *applying.notifiers(backends, settings),
                 applying.auto_sweep(backends, settings),
                 applying.demotion(backends, settings),
             )

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
-from perfopt_api.store.apply_events import end_events, put_events
+from perfopt_api.store.apply_events import ATTENTION, attention_events, end_events, put_events
 from perfopt_api.store.apply_facts import read_facts
 from perfopt_api.store.apply_port import (
     AppliedWorkload,
@@ -94,6 +94,10 @@ class PostgresApplies:
                 return False
             await connection.execute(update(applies).where(applies.c.job_id == claim.job_id).values(values))
             await write_timeline(connection, claim.job_id, entries)
+            if any(entry.code in ATTENTION for entry in entries):
+                row = await connection.execute(select(jobs).where(jobs.c.job_id == claim.job_id))
+                events = attention_events(row.mappings().one(), claim.workload, entries)
+                await put_events(connection, events, self._base_url)
             return True
 
     async def start_apply(self, claim: ApplyClaim, permit: Callable[[ApplyFacts], bool]) -> bool:

@@ -10,10 +10,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
-from perfopt.domain.event import OptimizationApplied, OptimizationJobStatusChanged, OptimizationRolledBack
+from perfopt.domain.event import (
+    OptimizationApplied,
+    OptimizationAttentionNeeded,
+    OptimizationJobStatusChanged,
+    OptimizationRolledBack,
+)
 from perfopt.domain.period import format_instant
 from perfopt_api.events.message import JobEvent, job_message
-from perfopt_api.store.apply_port import ApplyEnd
+from perfopt_api.store.apply_port import ApplyEnd, TimelineEntry
 from perfopt_api.store.tables import outbox
 
 
@@ -28,6 +33,29 @@ def status_event(job: Mapping[Any, Any]) -> OptimizationJobStatusChanged:
         parent_job_id=job["parent_job_id"],
         error=job["error"],
     )
+
+
+ATTENTION = frozenset({"approval", "held", "rollback_failed"})
+"""Codes of entries of a timeline that a person must see."""
+
+
+def attention_events(
+    job: Mapping[Any, Any], workload: str, entries: Iterable[TimelineEntry]
+) -> list[JobEvent]:
+    """Returns the events of those entries that a person must see."""
+    return [
+        OptimizationAttentionNeeded(
+            **_stamp(),
+            job_id=job["job_id"],
+            service_name=job["service_name"],
+            optimization_type=job["optimization_type"],
+            workload=workload,
+            code=entry.code,
+            reason=entry.message,
+        )
+        for entry in entries
+        if entry.code in ATTENTION
+    ]
 
 
 def end_events(job: Mapping[Any, Any], row: Mapping[Any, Any], end: ApplyEnd) -> list[JobEvent]:

@@ -11,6 +11,7 @@ WITHDRAWN_TYPE = "optimization_recommendation_withdrawn"
 STATUS_TYPE = "optimization_job_status_changed"
 APPLIED_TYPE = "optimization_applied"
 ROLLED_BACK_TYPE = "optimization_rolled_back"
+ATTENTION_TYPE = "optimization_attention_needed"
 DEMOTED_TYPE = "optimization_strategy_demoted"
 
 
@@ -194,6 +195,30 @@ class OptimizationRolledBack(msgspec.Struct, frozen=True, kw_only=True, omit_def
     code: str
     reason: str
     left_alone: list[str] = []
+    details_url: str | None = None
+
+
+class OptimizationAttentionNeeded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a change that waits for a person, or of a rollback that fails.
+
+    Attributes:
+        event_id: of the event.
+        timestamp: when it was noted, UTC with milliseconds and Z.
+        job_id: of the job that applies something.
+        service_name, optimization_type, workload: of the recommendation.
+        code: `approval`, `held`, `rollback_failed`.
+        reason: one sentence.
+        details_url: where the API shows the job.
+    """
+
+    event_id: str
+    timestamp: str
+    job_id: str
+    service_name: str
+    optimization_type: str
+    workload: str
+    code: str
+    reason: str
     details_url: str | None = None
 
 
