@@ -71,6 +71,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_attempts: claims of a job before it ends as FAILED.
         model_poll_seconds: how often a worker looks for another active model.
         outcome_poll_seconds: how often recommendations whose validity is over are looked for.
+        drift_poll_seconds: how often the use of workloads with applied sizes is looked at for drift.
         demand_poll_seconds: how often the source is read for services that autoscalers ask for.
         demand_wait_seconds: how long `scaling/{service}/demand` waits for it; then the stored plan is given.
         retention_days: after which finished analyses and published events go; unset keeps everything.
@@ -111,6 +112,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     model_poll_seconds: Seconds = 5.0
     outcome_poll_seconds: Seconds = 60.0
+    drift_poll_seconds: Seconds = 60.0
     demand_poll_seconds: Seconds = 30.0
     demand_wait_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
     retention_days: Annotated[float, Meta(ge=30, le=36500)] | None = None

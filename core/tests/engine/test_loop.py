@@ -9,7 +9,9 @@ from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.loop import PLAIN, ContainerSample, LoopSettings, drifted, worth_changing
 
 MIB = 2**20
-RULE = LoopSettings(min_rise=0.0, min_fall=0.1, agreeing=1, max_fall=0.5, drift_headroom=0.5)
+RULE = LoopSettings(
+    min_rise=0.0, min_fall=0.1, agreeing=1, max_fall=0.5, cpu_drift=1.0, memory_drift=0.9, drift_headroom=0.5
+)
 
 
 def state(cpu=1.0, memory=1000, cpu_limit=None, memory_limit=None, name="main"):

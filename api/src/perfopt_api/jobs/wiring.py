@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from perfopt.config import Config
+from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.engine import Engine
 from perfopt.sources.factory import services_price_books
 from perfopt_api.backends import ServiceBackends, open_backends
@@ -17,6 +18,7 @@ from perfopt_api.events.nats import NatsConnection, event_stream, job_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.applying import Applying, open_applying
 from perfopt_api.jobs.backlog import BacklogTask
+from perfopt_api.jobs.drift import REQUESTER, DriftWatch
 from perfopt_api.jobs.execution import Analyse, JobRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
@@ -28,12 +30,14 @@ from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.sweeper import JobSweeper
 from perfopt_api.jobs.worker import WakeUpQueue, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
+from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.backlog import PostgresBacklog
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.port import ALL_CLASSES, JobClass
+from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.supervision import BackgroundTask, TaskSupervisor
@@ -99,6 +103,12 @@ def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) 
                 engine.use_records,
                 pause_seconds=settings.outcome_poll_seconds,
             ),
+            DriftWatch(
+                PostgresApplies(backends.database, base_url=settings.base_url),
+                source,
+                _asking(backends, settings),
+                pause_seconds=settings.drift_poll_seconds,
+            ),
         )
         if settings.retention_days is None:
             return always
@@ -106,6 +116,21 @@ def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) 
         return (*always, RetentionTask(PostgresRetention(backends.database), keep))
 
     return of
+
+
+def _asking(
+    backends: ServiceBackends, settings: ServiceSettings
+) -> Callable[[PerformanceAnalysisRequest, str], Awaitable[None]]:
+    """Returns what asks for an analysis, once for each key, whichever worker asks first."""
+    store = PostgresStore(backends.database)
+    queue = JetStreamJobQueue(backends.nats, settings.job_stream)
+
+    async def ask(request: PerformanceAnalysisRequest, key: str) -> None:
+        created = await store.create_job(request, idempotency_key=key, body_hash=key, requester=REQUESTER)
+        if not created.replayed:
+            await queue.enqueue(created.job.job_id)
+
+    return ask
 
 
 def policy_of(settings: ServiceSettings) -> WorkerPolicy:

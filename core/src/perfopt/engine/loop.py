@@ -26,16 +26,18 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True):
         drift_headroom: share of the use seen that a raise for drift adds to it.
     """
 
-    min_rise: float = 0.0
-    min_fall: float = 0.1
-    agreeing: int = 3
-    max_fall: float = 0.5
+    min_rise: float = 0.3
+    min_fall: float = 0.3
+    agreeing: int = 2
+    max_fall: float = 0.75
     cpu_drift: float = 1.0
-    memory_drift: float = 0.9
-    drift_headroom: float = 0.3
+    memory_drift: float = 0.93
+    drift_headroom: float = 0.7
 
 
-PLAIN = LoopSettings(agreeing=1, max_fall=1.0, cpu_drift=math.inf, memory_drift=math.inf)
+PLAIN = LoopSettings(
+    min_rise=0.0, min_fall=0.1, agreeing=1, max_fall=1.0, cpu_drift=math.inf, memory_drift=math.inf
+)
 """Changed where a new size is larger, or more than 10 % smaller; nothing between two recommendations."""
 CONTROLLED = LoopSettings()
 """perfopt's own."""

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.backtest.evaluated import OriginCase
+from perfopt.backtest.evaluated import OriginCase, PolicyDecision
 from perfopt.domain.floors import CPU_FLOOR_CORES, MEMORY_FLOOR_BYTES
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.loop import CPU, MEMORY, ContainerSample, LoopSettings, drifted
@@ -37,6 +37,7 @@ class ServiceDay(msgspec.Struct, frozen=True, kw_only=True):
         changes: of what is in force, raises for drift among them.
         raises: for drift.
         abstained: there was no recommendation, so that what was in force stayed.
+        in_sample: it was by a model that was trained on this service at that time.
     """
 
     service: str
@@ -47,6 +48,7 @@ class ServiceDay(msgspec.Struct, frozen=True, kw_only=True):
     changes: int
     raises: int
     abstained: bool
+    in_sample: bool = False
     current_cost: float | None = None
     paid_cost: float | None = None
     minimum_cost: float | None = None
@@ -76,10 +78,12 @@ class ForceTimeline:
     Attributes:
         states: with the step from which each was decided; increasing, the first from before the horizon.
         size: steps of the horizon.
+        raises: how many of the states are raises for drift.
     """
 
     states: tuple[tuple[WorkloadState, int], ...]
     size: int
+    raises: int
 
     def values(self, name: str, field: str, *, paid: bool) -> Array:
         """Returns a request at each step, shape (size,); NaN where it is not set.
@@ -158,9 +162,17 @@ def _finite(value: float) -> float | None:
 
 
 def score_day(
-    case: OriginCase, policy: str, timeline: ForceTimeline, *, changes: int, raises: int, abstained: bool
+    case: OriginCase, policy: str, timeline: ForceTimeline, decision: PolicyDecision | None, changes: int
 ) -> ServiceDay | None:
-    """Returns how a horizon did, or None where it has too few samples of what is set."""
+    """Returns how a horizon did, or None where it has too few samples of what is set.
+
+    Args:
+        case: the service at the begin of the horizon.
+        policy: name of the loop.
+        timeline: what was in force.
+        decision: what the policy recommended; None is an abstention.
+        changes: by the recommendation.
+    """
     window, current = case.window, case.known.workload.state
     names = [one.name for one in current.containers]
     safe = {
@@ -175,9 +187,10 @@ def score_day(
         start=window.grid.start,
         cpu_safe=all(safe[CPU]) if safe[CPU] else None,
         memory_safe=all(safe[MEMORY]) if safe[MEMORY] else None,
-        changes=changes,
-        raises=raises,
-        abstained=abstained,
+        changes=changes + timeline.raises,
+        raises=timeline.raises,
+        abstained=decision is None,
+        in_sample=decision is not None and decision.in_sample,
     )
     return msgspec.structs.replace(day, **_costs(case, timeline))
 

@@ -10,7 +10,7 @@ from perfopt.backtest.loop.day import ServiceDay
 
 _TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(("service", "policy", "tier"), pa.string()),
-    **dict.fromkeys(("cpu_safe", "memory_safe", "abstained"), pa.bool_()),
+    **dict.fromkeys(("cpu_safe", "memory_safe", "abstained", "in_sample"), pa.bool_()),
     **dict.fromkeys(("changes", "raises"), pa.int64()),
     "start": pa.timestamp("ms", tz="UTC"),
 }

@@ -108,7 +108,11 @@ def _table(policies: Sequence[PolicyLoop]) -> str:
     titles = ("policy", "days", "abstained", *(title for _, title, _ in _COLUMNS), "changes a week", "raises")
     parts = [f"<tr>{''.join(f'<th>{escape(title)}</th>' for title in titles)}</tr>"]
     for one in policies:
-        cells = [escape(one.policy), str(one.days), str(one.abstained)]
+        cells = [
+            escape(one.policy) + (" IN-SAMPLE" if one.in_sample else ""),
+            str(one.days),
+            str(one.abstained),
+        ]
         cells += [_share(one.figures.get(name), digits) for name, _, digits in _COLUMNS]
         cells += [_number(one.figures.get(name)) for name in ("changes", "raises")]
         kind = "" if one.baseline else ' class="ours"'

@@ -35,6 +35,7 @@ class PolicyLoop(msgspec.Struct, frozen=True, kw_only=True):
         baseline: it is not of an installed plugin.
         days: service-days that were scored.
         abstained: on how many of them there was no recommendation.
+        in_sample: on how many a model recommended that was trained on the service.
         figures: with 95 % intervals: unsafe, unsafe_cpu and unsafe_memory (shares of the days), saving,
             saving_by_service and memory_saving (of the possible), changes and raises (per service and week).
     """
@@ -43,6 +44,7 @@ class PolicyLoop(msgspec.Struct, frozen=True, kw_only=True):
     baseline: bool
     days: int
     abstained: int
+    in_sample: int
     figures: dict[str, ConfidenceInterval]
 
 
@@ -232,6 +234,7 @@ def _figures(policy: LoopPolicy, days: Sequence[ServiceDay], days_each: float) -
             baseline=policy.baseline,
             days=len(days),
             abstained=sum(day.abstained for day in days),
+            in_sample=sum(day.in_sample for day in days),
             figures=DayColumns.of(days, days_each).figures() if days else {},
         )
     )
@@ -248,6 +251,10 @@ def _notes(days: Sequence[ServiceDay], groups: Mapping[str, str]) -> list[str]:
     if unknown:
         notes.append(
             f"{len(unknown)} services have no known requests: they count for safety and changes, not savings."
+        )
+    if any(day.in_sample for day in days):
+        notes.append(
+            "IN-SAMPLE: the model was trained on these services; on others there are more unsafe days."
         )
     notes.append(
         "A change is in force one step of the data after it was decided; until then the larger size is paid"

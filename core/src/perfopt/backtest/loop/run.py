@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from perfopt.backtest.evaluate import origin_cases
-from perfopt.backtest.evaluated import OriginCase
+from perfopt.backtest.evaluated import OriginCase, PolicyDecision
 from perfopt.backtest.loop.day import ForceTimeline, ServiceDay, raises_of, score_day
 from perfopt.backtest.loop.policies import LoopPolicy, by_process
 from perfopt.backtest.policies import baseline_policy
@@ -26,7 +26,7 @@ from perfopt.sources.base import FailedSnapshot, MetricSource
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[ServiceDay])
-Recommended = WorkloadState | None
+Recommended = PolicyDecision | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +156,25 @@ def loops_of(
     for one in policies:
         name = one.policy.name
         if name not in recommended:
-            recommended[name] = [_target(one, case) for case in cases]
+            recommended[name] = [_decision(one, case) for case in cases]
         days += list(_loop(one, zip(cases, recommended[name], strict=True)))
     return days
 
 
-def _target(policy: LoopPolicy, case: OriginCase) -> Recommended:
+def _decision(policy: LoopPolicy, case: OriginCase) -> Recommended:
     decision = policy.policy.recommend(case)
-    return None if isinstance(decision, Declined) else decision.target
+    return None if isinstance(decision, Declined) else decision
 
 
 def _loop(policy: LoopPolicy, cases: Iterable[tuple[OriginCase, Recommended]]) -> Iterable[ServiceDay]:
     """Yields the days of one loop: what is in force after one is what the next begins with."""
     force: WorkloadState | None = None
     recent: list[WorkloadState] = []
-    for case, target in cases:
+    for case, decision in cases:
         force = case.known.workload.state if force is None else force
         states = [(force, 0)]
-        if target is not None:
-            recent.append(target)
+        if decision is not None:
+            recent.append(decision.target)
             changed = worth_changing(force, recent, policy.settings)
             states += [] if changed is None else [(changed, 0)]
         changes = len(states) - 1
@@ -185,10 +185,9 @@ def _loop(policy: LoopPolicy, cases: Iterable[tuple[OriginCase, Recommended]]) -
         day = score_day(
             case,
             policy.name,
-            ForceTimeline(tuple(states), case.window.grid.size),
-            changes=changes + len(raised),
-            raises=len(raised),
-            abstained=target is None,
+            ForceTimeline(tuple(states), case.window.grid.size, len(raised)),
+            decision,
+            changes,
         )
         if day is not None:
             yield day

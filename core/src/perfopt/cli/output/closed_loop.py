@@ -34,7 +34,7 @@ def to_loop_table(result: LoopResult) -> str:
 def _row(one: PolicyLoop) -> tuple[str, ...]:
     found = one.figures
     return (
-        one.policy,
+        f"{one.policy} IN-SAMPLE" if one.in_sample else one.policy,
         str(one.days),
         str(one.abstained),
         _share(found.get("unsafe"), 1, interval=True),
