@@ -23,6 +23,7 @@ from perfopt_api.http.ports import ApiPorts
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.database import Database
 from perfopt_api.store.postgres import PostgresStore
@@ -115,7 +116,12 @@ def application(database: Database) -> Any:
         applies=PostgresApplyRequests(database),
         policy=PolicySettings(),
     )
-    web = WebPorts(api=api, pages=PageStore(database), series=SeriesReader(sources_of(Config())))
+    web = WebPorts(
+        api=api,
+        pages=PageStore(database),
+        series=SeriesReader(sources_of(Config())),
+        backtests=PostgresBacktests(database),
+    )
     return create_app(api, pages=dashboard(web), templates=template_config())
 
 
@@ -127,6 +133,9 @@ async def measure(url: str, count: int) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
         for path in (
             "/ui",
+            "/ui/approvals",
+            "/ui/backtests",
+            "/ui/policies",
             "/ui/workloads",
             "/ui/workloads?name=service-99&sort=name",
             "/ui/workloads?status=change&page=40",

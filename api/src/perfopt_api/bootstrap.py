@@ -19,6 +19,7 @@ from perfopt_api.policy.settings import policy_settings
 from perfopt_api.scaling.live import LiveDemand, sources_by_minute
 from perfopt_api.settings import service_settings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
@@ -62,7 +63,10 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
 
 
 def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> Router:
-    return dashboard(WebPorts(api=ports, pages=PageStore(backends.database), series=series))
+    database = backends.database
+    return dashboard(
+        WebPorts(api=ports, pages=PageStore(database), series=series, backtests=PostgresBacktests(database))
+    )
 
 
 async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:

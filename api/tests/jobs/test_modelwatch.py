@@ -150,7 +150,7 @@ async def test_a_recommendation_names_the_active_model_by_its_hash(settings, wor
         model = await registry.register("sizing", shipped_model().dumps(), {}, "ada")
         await registry.activate(model, instead_of=None, replay=FIGURES, by="ada")
         analyzer = SourceAnalyzer(config, engine)
-        tasks = engine_tasks(quick, engine, analyzer.source)
+        tasks = engine_tasks(quick, config, engine, analyzer.source)
         async with worker(quick, analyzer, tasks=tasks):
             request = PerformanceAnalysisRequest(
                 service_name="vm-1", optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,)

@@ -23,6 +23,7 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.work import PostgresWorkStore
@@ -121,6 +122,7 @@ def build(database, settings):
         api=api,
         pages=PageStore(database),
         series=SeriesReader(opened),
+        backtests=PostgresBacktests(database),
     )
     app = create_app(api, pages=dashboard(web), templates=template_config())
     return SimpleNamespace(app=app, queue=queue, web=web, database=database)

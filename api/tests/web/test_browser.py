@@ -77,6 +77,7 @@ async def test_every_page_is_accessible_and_raises_no_error(serve, browser, worl
         f"/ui/jobs/{analysed.job_id}",
         "/ui/jobs",
         "/ui/approvals",
+        "/ui/backtests",
         "/ui/fleet?price_book=example:gcp-us-central1",
         f"/ui/policies?workload={WORKLOAD}",
         "/ui/accuracy",
@@ -184,3 +185,17 @@ async def test_policy_is_asked_about_a_workload_and_everything_restored(serve, b
     await page.wait_for_url("**/ui/jobs?status=APPLYING")
     (entry,) = await world.web.pages.audit(subject="*")
     assert (entry["action"], entry["reason"]) == ("restore", "incident 12")
+
+
+async def test_a_backtest_is_started_and_cancelled(serve, browser, world):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(address + "/ui/backtests")
+    await page.get_by_label("resource").check()
+    await page.get_by_label("Policies").fill("perfopt, constants")
+    await page.get_by_role("button", name="Start").click()
+    await page.get_by_text("QUEUED").wait_for()
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_text("CANCELLED").wait_for()
+    (run,) = await world.web.backtests.list(page=1, limit=10)
+    assert run.request.policies == ("perfopt", "constants")

@@ -18,6 +18,7 @@ from perfopt_api.events.nats import NatsConnection, event_stream, job_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.jobs.applying import Applying, open_applying
 from perfopt_api.jobs.backlog import BacklogTask
+from perfopt_api.jobs.backtests import BacktestRunner
 from perfopt_api.jobs.drift import REQUESTER, DriftWatch
 from perfopt_api.jobs.execution import Analyse, JobRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
@@ -32,6 +33,7 @@ from perfopt_api.jobs.worker import WakeUpQueue, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.backlog import PostgresBacklog
+from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
@@ -73,7 +75,7 @@ async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHea
                     analyzer,
                     stop,
                     policy_of(settings),
-                    engine_tasks(settings, engine, analyzer.source),
+                    engine_tasks(settings, config, engine, analyzer.source),
                     serve_health,
                     applying,
                 )
@@ -81,11 +83,14 @@ async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHea
             await analyzer.close()
 
 
-def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) -> BackgroundTasks:
-    """Returns what runs beside the jobs: it follows the registry of models, records outcomes, and forgets.
+def engine_tasks(
+    settings: ServiceSettings, config: Config, engine: Engine, source: OpenSource
+) -> BackgroundTasks:
+    """Returns what runs beside the jobs: it follows models, records outcomes, runs backtests, and forgets.
 
     Args:
         settings: of the service.
+        config: what backtests are run with.
         engine: of this worker.
         source: opens a metric source by name.
     """
@@ -110,6 +115,11 @@ def engine_tasks(settings: ServiceSettings, engine: Engine, source: OpenSource) 
                 pause_seconds=settings.drift_poll_seconds,
             ),
         )
+        if settings.worker_class in (None, "fleet"):
+            runner = BacktestRunner(
+                PostgresBacktests(backends.database), config, lease_seconds=settings.lease_seconds
+            )
+            always = (*always, runner)
         if settings.retention_days is None:
             return always
         keep = timedelta(days=settings.retention_days)

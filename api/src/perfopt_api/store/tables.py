@@ -422,3 +422,24 @@ demotions = Table(
     Column("scored", Integer, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
+
+# Backtests that somebody started, the latest of them with their reports.
+backtest_runs = Table(
+    "backtest_runs",
+    metadata,
+    Column("run_id", String(100), primary_key=True),
+    Column("request", JSON, nullable=False),
+    Column("requester", String(100)),
+    Column("status", String(20), nullable=False),
+    Column("progress", Text, nullable=False, server_default=text("''")),
+    Column("error", JSON(none_as_null=True)),
+    Column("result", JSON(none_as_null=True)),
+    # The page, deflated.
+    Column("report", LargeBinary),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("lease_owner", String(100)),
+    _instant("lease_expires_at"),
+    _created_at(),
+    _instant("completed_at"),
+    Index("ix_backtest_runs_created_at", "created_at", "run_id"),
+)

@@ -14,6 +14,7 @@ from perfopt_api.http.auth import IDENTIFY
 from perfopt_api.http.errors import handle_http_exception, handle_perfopt_error, handle_unexpected
 from perfopt_api.web.pages import (
     approvals,
+    backtests,
     fleet,
     health,
     jobs,
@@ -62,6 +63,13 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.plan,
             recommendation.apply,
             approvals.approvals,
+            backtests.backtests,
+            backtests.start,
+            backtests.backtest,
+            backtests.progress,
+            backtests.report,
+            backtests.result,
+            backtests.cancel,
             fleet.fleet,
             policies.policies,
             policies.restore,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.web.series import SeriesReader
 
@@ -21,11 +22,13 @@ class WebPorts:
         api: what the API works with: jobs, recommendations, changes, queue, settings, clock.
         pages: what lists and sums are read from.
         series: reads what workloads used.
+        backtests: those that were started here.
     """
 
     api: ApiPorts
     pages: PageStore
     series: SeriesReader
+    backtests: PostgresBacktests
 
     @cached_property
     def time(self) -> PolicyTime:

@@ -45,6 +45,7 @@ NAVIGATION = (
     ("/ui/approvals", "Approvals"),
     ("/ui/jobs", "Jobs"),
     ("/ui/accuracy", "Accuracy"),
+    ("/ui/backtests", "Backtests"),
     ("/ui/fleet", "Fleet"),
     ("/ui/policies", "Policies"),
     ("/ui/audit", "Audit"),

@@ -158,9 +158,9 @@ def backtest(
         from perfopt.cli.backtest.closed_loop import for_loop
 
         looped = for_loop(replace(options, validity=horizon, every=every))
-        asyncio.run(_run(looped, source, services, config, form, html, rows_file, loop_names=policies))
+        asyncio.run(evaluate(looped, source, services, config, form, html, rows_file, loop_names=policies))
         return
-    asyncio.run(_run(options, source, services, config, form, html, rows_file))
+    asyncio.run(evaluate(options, source, services, config, form, html, rows_file))
 
 
 def _check_origins(origins: str | None) -> None:
@@ -201,7 +201,7 @@ def _check_mode(context: click.Context, *, closed_loop: bool, simulated: bool) -
             raise click.UsageError(f"--{_OPTION.get(name, name)} has no effect {when}.")
 
 
-async def _run(
+async def evaluate(
     options: BacktestOptions,
     spec: str | None,
     services: Path | None,
@@ -211,6 +211,7 @@ async def _run(
     rows_file: Path | None,
     loop_names: tuple[str, ...] | None = None,
 ) -> None:
+    """Evaluates, writes the files that are named, and prints the table or JSON."""
     from perfopt.backtest import report
     from perfopt.backtest.export import to_arrow
     from perfopt.cli.backtest.closed_loop import run_closed_loop

@@ -5,11 +5,11 @@ from perfopt.backtest.calibration import MIN_CALIBRATION
 from perfopt.backtest.summary import ResourceFigures
 from perfopt.cli.output.render import paragraph, table
 
-_HEADER = (
+HEADER = (
     "TYPE", "POLICY", "SCORED/MADE", "ABSTAINED", "NO CHANGE", "ACCURACY (95 %)", "CPU SAFE", "MEM SAFE",
     "CLAIMS MET", "CPU WASTE", "MEM WASTE", "COST WASTE", "REALISED SAVING", "CONFIDENCE",
 )  # fmt: skip
-_LEGEND = (
+LEGEND = (
     "ACCURACY: accurate / scored, with its 95 % interval. WASTE: how far the recommended value is above the"
     " smallest safe one, median / mean (COST WASTE: median). REALISED SAVING: share of what could have been"
     " saved, by cost / by service / of memory alone."
@@ -21,8 +21,8 @@ def to_table(result: BacktestResult) -> str:
     """Prints the figures of each policy, what confidence is worth, and what to know of the data."""
     parts = [
         _head(result),
-        table(_HEADER, [_row(summary) for summary in result.policies], right=_HEADER[2:], keys=2),
-        f"{paragraph(_LEGEND)}\n",
+        table(HEADER, [policy_row(summary) for summary in result.policies], right=HEADER[2:], keys=2),
+        f"{paragraph(LEGEND)}\n",
         _classes(result),
         _calibrations(result),
         "".join(f"{paragraph(f'Note: {note}')}\n" for note in result.notes),
@@ -41,7 +41,8 @@ def _head(result: BacktestResult) -> str:
     return f"{paragraph(evaluated)}\n{paragraph(f'Accurate means: {result.definition}.')}\n"
 
 
-def _row(summary: PolicySummary) -> tuple[str, ...]:
+def policy_row(summary: PolicySummary) -> tuple[str, ...]:
+    """Prints the figures of a policy, in the order of HEADER."""
     whole = summary.all
     return (
         type_name(summary),
