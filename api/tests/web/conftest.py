@@ -17,6 +17,7 @@ from perfopt_api.apply.moves import note
 from perfopt_api.apply.order import new_apply, order_of
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.apply.state import ApplyState
+from perfopt_api.auth.roles import Role
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.policy.settings import PolicySettings
@@ -177,3 +178,13 @@ async def waiting(database, analysed):
     await applies.save_apply(claim, step="preflight", state=state, entries=(entry,))
     await applies.release_apply(claim, due_at=datetime.now(UTC) + timedelta(hours=1), unlock=True)
     return job_id
+
+
+@pytest.fixture
+async def viewed(database):
+    """The pages as a viewer of the namespace's workloads sees them."""
+    keys = {"vera": ApiKey(token=TOKEN, role=Role.VIEWER)}
+    app = build(database, ServiceSettings(requests_per_second=100_000, api_keys=keys)).app
+    async with browser(app) as client:
+        client.headers["authorization"] = f"Bearer {TOKEN}"
+        yield client

@@ -284,3 +284,23 @@ async def test_a_backtest_of_what_is_not_there_is_refused(client, field, value, 
     token = token_of(await shown(client, "/ui/backtests"))
     answer = await client.post("/ui/backtests", data={"form_token": token, field: value})
     assert (answer.status_code, said in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ui",
+        "/ui/workloads",
+        f"/ui/workload?name={WORKLOAD}",
+        "/ui/approvals",
+        "/ui/backtests",
+        "/ui/policies",
+        "/ui/jobs/{waiting}",
+        "/ui/recommendations/opt_20261130_001/plan",
+    ],
+)
+async def test_a_viewer_is_offered_nothing_that_a_viewer_may_not_do(viewed, waiting, path):
+    text = await shown(viewed, path.format(waiting=waiting))
+    posts = re.findall(r'<form method="post" action="([^"]+)"(?:(?!</form>).)*<button', text, re.S)
+    assert set(posts) <= {"/ui/logout"}
+    assert "formaction" not in text

@@ -73,7 +73,8 @@ FROM binned GROUP BY bin ORDER BY bin
 
 # Changes whose last word on the timeline is that they wait for an approval, with what is to be approved.
 _APPROVALS = text("""
-SELECT applies.job_id, applies.workload, applies.automatic, jobs.requester, jobs.created_at, last.at AS since,
+SELECT applies.job_id, applies.workload, applies.namespace, applies.automatic, jobs.requester,
+       jobs.created_at, last.at AS since,
        last.step, last.message, made.recommendation_id, made.description,
        (made.expected_improvement->>'confidence')::float AS confidence,
        workloads.cost_current, workloads.cost_recommended, workloads.currency, workloads.assumed,

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from markupsafe import Markup
 
 from perfopt.cli.output.layout import MARKS, cost_change
 from perfopt.report.changes import short_type
-from perfopt_api.auth.roles import OPEN, Principal
+from perfopt_api.auth.roles import OPEN, Principal, Right
+from perfopt_api.store.mapping import workload_parts
 from perfopt_api.web.session import Session, form_token, is_secure, new_session, session_cookie
 
 POLICY = (
@@ -68,6 +70,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "status_text": lambda code: STATUS_TEXTS.get(code, code),
         "query": lambda values: urlencode({k: v for k, v in values.items() if v not in ("", None)}),
         "value": value_text,
+        "namespace": lambda workload: workload_parts(workload)[1],
     }
     environment.globals |= {"cost_change": cost_change, "MARKS": MARKS, "NAVIGATION": NAVIGATION}
     return TemplateConfig(instance=JinjaTemplateEngine(engine_instance=environment))
@@ -92,10 +95,17 @@ def page(
         "principal": request.scope.get("user"),
         "signed_in": session is not None and session.name is not None,
         "form_token": form_token(settings, session) if session is not None else "",
+        "may": partial(_may, who or OPEN),
     }
     return Template(
         template, context=frame | context, status_code=http_status or 500, headers=HEADERS, cookies=cookies
     )
+
+
+def _may(who: Principal, right: str, *namespaces: str) -> bool:
+    """Returns whether somebody has a right in all these namespaces; without any, in some namespace."""
+    allowed = who.namespaces(Right(right))
+    return allowed is None or (set(namespaces) <= allowed if namespaces else bool(allowed))
 
 
 def csv_answer(name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Response[str]:

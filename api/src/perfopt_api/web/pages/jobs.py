@@ -14,6 +14,7 @@ from perfopt_api.http.applying import wake
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
+from perfopt_api.store.mapping import job_namespaces
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
@@ -115,7 +116,8 @@ async def _done(web: WebPorts, job_id: str) -> Redirect:
 
 async def _context(web: WebPorts, found: OptimizationJob) -> dict[str, Any]:
     entries = await web.api.applies.timeline(found.job_id) if found.parent_job_id is not None else None
-    return {"job": found, "entries": entries, "running": found.status in _OPEN}
+    namespaces = job_namespaces(found)
+    return {"job": found, "entries": entries, "running": found.status in _OPEN, "namespaces": namespaces}
 
 
 async def _job(web: WebPorts, job_id: str) -> OptimizationJob:
