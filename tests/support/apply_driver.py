@@ -28,6 +28,7 @@ class ScriptedVerifier:
         missing: series that are not there.
         peaks: memory in use, in bytes.
         errors: raised by the next looks.
+        budget: what is left of the error budget, or the error that says why that is not known.
     """
 
     def __init__(self, *, after=60.0, verdict="passed"):
@@ -36,6 +37,7 @@ class ScriptedVerifier:
         self.missing = []
         self.peaks = {"app": 100 * 2**20}
         self.errors = []
+        self.budget = None
         self.looks = 0
 
     async def look(self, change, canary_pods, since, until):
@@ -51,6 +53,11 @@ class ScriptedVerifier:
 
     async def memory_peaks(self, target):
         return self.peaks
+
+    async def error_budget(self, target, days):
+        if isinstance(self.budget, Exception):
+            raise self.budget
+        return self.budget
 
 
 class ApplyRun:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from perfopt.domain.quantity import format_memory
-from perfopt_api.apply.cluster import Cluster, WorkloadView
+from perfopt.errors import NoDataError
+from perfopt_api.apply.cluster import Cluster, WorkloadTarget, WorkloadView
 from perfopt_api.apply.fields import same_value
 from perfopt_api.apply.order import proposed_change
 from perfopt_api.apply.state import ApplyOrder
@@ -16,6 +17,7 @@ from perfopt_api.policy.sizes import directions_of, lowered_memory
 from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
 
 _LOOK_AGAIN = timedelta(minutes=2)
+_BUDGET_AGAIN = timedelta(hours=1)
 _DOWN = frozenset({"CrashLoopBackOff"})
 
 Facts = Callable[[], Awaitable[ApplyFacts]]
@@ -80,7 +82,8 @@ class Gates:
         if missing:
             reason = f"The verification would not see {', '.join(missing)}."
             return deferred("verification.series", reason, now + _LOOK_AGAIN)
-        return await self._memory(proposed, order) or ALLOWED
+        spent = None if proposed.rescue else await self._budget(order.whole.target, now)
+        return spent or await self._memory(proposed, order) or ALLOWED
 
     def permit(self, proposed: ProposedChange, now: datetime) -> Callable[[ApplyFacts], bool]:
         """Returns what decides by the counts, asked while nobody else can begin a change."""
@@ -108,6 +111,25 @@ class Gates:
             reason = f"{len(waiting)} pod(s) are not ready: {', '.join(waiting[:3])}."
             return deferred("gates.pods_not_ready", reason, now + _LOOK_AGAIN)
         return None
+
+    async def _budget(self, target: WorkloadTarget, now: datetime) -> Decision | None:
+        """A service that has used up its error budget is left alone, but for its rescue."""
+        floor, days = self._settings.error_budget_left, self._settings.error_budget_days
+        if not floor:
+            return None
+        rule, again = "policy.error_budget_left", now + _BUDGET_AGAIN
+        try:
+            budget = await self._verifier.error_budget(target, days)
+        except NoDataError as error:
+            return deferred(rule, error.message, again)
+        if budget is None or budget.left >= floor:
+            return None
+        reason = (
+            f"{max(budget.left, 0):.0%} of the error budget of {days:g} days is left, and {floor:.0%} must be:"
+            f" {budget.bad:,.0f} of {budget.requests:,.0f} requests failed or were too slow"
+            f" ({budget.objective})."
+        )
+        return deferred(rule, reason, again)
 
     async def _memory(self, proposed: ProposedChange, order: ApplyOrder) -> Decision | None:
         """Memory is lowered only above the peak read just now, and with a heap only together with it."""

@@ -47,6 +47,22 @@ class VerificationLook(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
+class ErrorBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """The error budget of a service over the days that were read.
+
+    Attributes:
+        objective: in words.
+        requests: that were served.
+        bad: of those the ones that failed or were slower than the objective.
+        left: share of the budget that is not used; below 0 it is overdrawn.
+    """
+
+    objective: str
+    requests: float
+    bad: float
+    left: float
+
+
 class Verifier(Protocol):
     """Judges changes. A look costs at most 50 ms of CPU.
 
@@ -73,4 +89,11 @@ class Verifier(Protocol):
         """Returns by container the highest memory in use of any pod over the last day, in bytes, read now.
 
         A container that is missing is not known: its memory is not lowered.
+        """
+
+    async def error_budget(self, target: WorkloadTarget, days: float) -> ErrorBudget | None:
+        """Returns what a workload's latency objective has left over the last days; None where it has none.
+
+        Raises:
+            NoDataError: it has an objective, and the series that show it are missing.
         """

@@ -150,6 +150,9 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         resize_seconds: how long a pod may wait for room on its node (Deferred) before it is taken back.
         rollout_minutes: how long a rollout may take.
         memory_margin: memory is lowered to no less than the peak read just before, plus this share.
+        error_budget_left: no change begins while less of the error budget of the workload's latency objective
+            is left, as a share; 0 does not look at it. Without an objective there is no budget.
+        error_budget_days: over which the budget is counted.
         strategy_floor: a strategy whose applied recommendations of a class were accurate more seldom is only
             advice from then on.
         strategy_min_scored: after so many scored recommendations at least.
@@ -189,6 +192,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     resize_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
     rollout_minutes: Annotated[float, Meta(gt=0, le=1440)] = 30.0
     memory_margin: Annotated[float, Meta(ge=0, le=10)] = 0.1
+    error_budget_left: Share = 0.1
+    error_budget_days: Annotated[float, Meta(gt=0, le=90)] = 28.0
     strategy_floor: Share = 0.8
     strategy_min_scored: Annotated[int, Meta(ge=1, le=100_000)] = 20
 

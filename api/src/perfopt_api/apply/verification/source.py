@@ -17,14 +17,16 @@ from perfopt_api.apply.verification.before_after import (
     look_before_after,
     prepare_before_after,
 )
+from perfopt_api.apply.verification.budget import error_budget
 from perfopt_api.apply.verification.canary import CanaryTest, look, prepare
 from perfopt_api.apply.verification.harm import HarmVerdict, MetricBounds, compared_metrics
 from perfopt_api.apply.verification.settings import VerificationSettings
-from perfopt_api.apply.verifier import HarmBounds, VerificationLook
+from perfopt_api.apply.verifier import ErrorBudget, HarmBounds, VerificationLook
 
 _KEPT_TESTS = 256
 _READY = timedelta(minutes=10)
 _PEAKS = timedelta(days=1)
+_BUDGET_STEP = timedelta(hours=1)
 _NEEDED = (
     "requests by pod with their status or a latency histogram",
     "CPU throttling by pod (container_cpu_cfs_periods_total)",
@@ -95,6 +97,21 @@ class SourceVerifier:
                 if (series := metrics.get("memory_bytes")) is not None and np.isfinite(series.values).any()
             }
         return {}
+
+    async def error_budget(self, target: WorkloadTarget, days: float) -> ErrorBudget | None:
+        """Returns what the workload's objective has left; see Verifier."""
+        at = self._clock()
+        workload = await self._workload(target, at)
+        if workload.slo is None:
+            return None
+        history = await self._read(workload, None, at - timedelta(days=days), at, _BUDGET_STEP)
+        budget = error_budget(workload.slo, history)
+        if budget is None:
+            raise NoDataError(
+                f"The latency of {target.key} by request is not known, and it has an objective.",
+                remedy="Look whether its histogram of latency is scraped.",
+            )
+        return budget
 
     async def _beside_control(
         self, workload: Workload, canary: tuple[str, ...], since: datetime, until: datetime
@@ -170,14 +187,19 @@ class SourceVerifier:
         )
 
     async def _read(
-        self, workload: Workload, pods: Sequence[str] | None, start: datetime, end: datetime
+        self,
+        workload: Workload,
+        pods: Sequence[str] | None,
+        start: datetime,
+        end: datetime,
+        step: timedelta | None = None,
     ) -> PodHistory:
         if not isinstance(self._source, KnowsPods):
             raise SourceError(
                 f"The metric source {self._source.name} does not tell the pods of a workload apart.",
                 remedy="Changes are verified by a Prometheus.",
             )
-        return await self._source.pod_history(workload, pods, start, end, self._step)
+        return await self._source.pod_history(workload, pods, start, end, step or self._step)
 
 
 def _keep[TestT](kept: OrderedDict[tuple[object, ...], TestT], key: tuple[object, ...], test: TestT) -> None:
