@@ -17,6 +17,7 @@ from perfopt_api.apply.verification.harm import HarmMargins
 from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.auth.roles import Grant
 from perfopt_api.auth.settings import OidcSettings
+from perfopt_api.policy.git import GitRepository
 from perfopt_api.policy.hooks import GateHook, HookSettings, NotificationHook
 from perfopt_api.policy.settings import PolicySettings, SizeRange
 from perfopt_api.settings import ApiKey, ServiceSettings
@@ -91,6 +92,7 @@ SECTIONS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("hooks", "who is asked and told about changes", HookSettings),
     ("hooks.gates.NAME", "", GateHook),
     ("hooks.notifications.NAME", "", NotificationHook),
+    ("git.repositories.NAME", "a repository that manifests are committed to", GitRepository),
     ("verification", "when a change counts as harmful", VerificationSettings),
     ("verification.margins", "", HarmMargins),
 )

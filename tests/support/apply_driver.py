@@ -13,6 +13,7 @@ from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.state import ApplyOrder, ApplyState
 from perfopt_api.apply.verifier import VerificationLook
 from perfopt_api.policy.facts import PolicyClock
+from perfopt_api.policy.git import NO_REPOSITORIES
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
 
@@ -69,7 +70,17 @@ class ApplyRun:
         codes: of its timeline.
     """
 
-    def __init__(self, cluster, order, verifier=None, settings=None, facts=None, hooks=NO_GATES, **claim):
+    def __init__(
+        self,
+        cluster,
+        order,
+        verifier=None,
+        settings=None,
+        facts=None,
+        hooks=NO_GATES,
+        git=NO_REPOSITORIES,
+        **claim,
+    ):
         self.cluster = cluster
         self.verifier = verifier or ScriptedVerifier()
         self.settings = settings or PolicySettings(apply="auto", exchanges=())
@@ -86,7 +97,7 @@ class ApplyRun:
             return self.facts
 
         gates = Gates(cluster, self.verifier, self.settings, known, lambda now: PolicyClock(now=now))
-        tools = ApplyTools(cluster, self.verifier, gates, self.settings, hooks=hooks)
+        tools = ApplyTools(cluster, self.verifier, gates, self.settings, hooks=hooks, git=git)
         self.machine = ApplyMachine(tools)
 
     @property

@@ -15,6 +15,7 @@ from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
 from perfopt_api.jobs.waiter import NatsJobWaiter
+from perfopt_api.policy.git import git_settings
 from perfopt_api.policy.settings import policy_settings
 from perfopt_api.scaling.live import LiveDemand, sources_by_minute
 from perfopt_api.settings import service_settings
@@ -89,6 +90,7 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
         settings=settings,
         applies=PostgresApplyRequests(backends.database, base_url=settings.base_url),
         policy=policy_settings(config),
+        git=git_settings(config),
         auth=Authenticator(settings, tokens, oidc),
         note_denied=tokens.note_denied,
         executor=can_apply(config),

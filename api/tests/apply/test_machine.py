@@ -7,8 +7,9 @@ from apply_driver import ApplyRun, ScriptedVerifier, change_of, order_of
 from memory_cluster import MemoryCluster, not_in_place, refused, unavailable
 
 from perfopt.domain.enums import OptimizationStatus
-from perfopt.errors import SourceUnavailableError
+from perfopt.errors import NoDataError, SourceUnavailableError
 from perfopt_api.apply.cluster import Finding, WorkloadOwners
+from perfopt_api.apply.verifier import ErrorBudget
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import Freeze
 
@@ -318,6 +319,33 @@ async def test_memory_of_a_heap_is_not_lowered_alone(cluster, target):
     run = ApplyRun(cluster, order_of(change_of(target), heap_containers=("app",)))
     assert await run.finish() is FAILED
     assert "gates.heap" in run.now_at.failure.message
+
+
+def budget(left):
+    objective = "99 % of requests within 250 ms"
+    return ErrorBudget(objective=objective, requests=1e6, bad=1e4 * (1 - left), left=left)
+
+
+@pytest.mark.parametrize("left", [0.1, 0.7, None])
+async def test_enough_error_budget_or_none_lets_a_change_begin(cluster, target, left):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    run.verifier.budget = None if left is None else budget(left)
+    assert await run.finish() is APPLIED
+    assert "deferred" not in run.codes
+
+
+@pytest.mark.parametrize("spent", [budget(0.09), budget(-1.0), NoDataError("The latency is not known.")])
+async def test_a_change_waits_while_the_error_budget_is_used_up_or_not_known(cluster, target, spent):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    run.verifier.budget = spent
+
+    def recover(_):
+        if run.waits and run.verifier.budget is spent:
+            assert run.now_at.waiting == "policy.error_budget_left"
+            run.verifier.budget = budget(0.5)
+
+    assert await run.finish(before_each=recover) is APPLIED
+    assert len(run.waits) == 1
 
 
 async def test_nothing_begins_without_sight(cluster, target):

@@ -152,6 +152,10 @@ class FakeApplies:
         self._check()
         return self.freezes.pop(scope, None) is not None
 
+    async def record(self, entry):
+        self._check()
+        self.audit.append(entry)
+
     async def timeline(self, job_id, *, after=0):
         self.store._check()
         if job_id not in self.store.jobs:

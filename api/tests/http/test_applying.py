@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import subprocess
 from datetime import timedelta
 
 import msgspec
@@ -13,6 +14,7 @@ from perfopt.domain.recommendation import Plan, PlanStep
 from perfopt.errors import ConflictError
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.policy.git import GitRepository, GitSettings
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, TimelineEntry
 
@@ -46,6 +48,58 @@ def applying(client, world, make_recommendation):
     """A job that applies a recommendation; gives its id."""
     world.store.add(make_recommendation())
     return client.post(APPLY, json={"mode": "canary"}).json()["job_id"]
+
+
+@pytest.fixture
+def origin(tmp_path):
+    bare = tmp_path / "origin.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+    who = ["-c", "user.name=ann", "-c", "user.email=ann@example"]
+    subprocess.run(
+        ["git", "clone", "-q", str(bare), str(tmp_path / "first")], check=True, capture_output=True
+    )
+    for words in (["commit", "-q", "--allow-empty", "-m", "Begin"], ["push", "-q", "origin", "HEAD:main"]):
+        subprocess.run(["git", *who, *words], cwd=tmp_path / "first", check=True)
+    return bare
+
+
+def test_an_export_with_durability_git_is_committed_and_audited(
+    client, world, make_recommendation, origin, monkeypatch
+):
+    made = make_recommendation()
+    world.store.add(made)
+    repository = GitRepository(url=str(origin))
+    monkeypatch.setattr(world.ports, "git", GitSettings(repositories={"deploy": repository}))
+    response = client.post(APPLY, json={"mode": "export", "durability": "git", "reason": "Ticket 7."})
+    assert response.status_code == 200, response.text
+    *_, commit = response.json()["artifacts"]
+    assert (commit["kind"], commit["repository"]) == ("git_commit", "deploy")
+    assert commit["commit"]
+    words = ["git", "log", "-1", "--format=%B", commit["branch"]]
+    message = subprocess.run(words, cwd=origin, check=True, capture_output=True, text=True).stdout
+    assert message.strip().endswith("Ticket 7.")
+    [entry] = world.applies.audit
+    assert (entry.action, entry.principal, entry.subject) == ("commit", "ann", made.workload)
+
+
+def test_git_without_a_repository_is_an_error_that_names_the_setting(client, world, make_recommendation):
+    world.store.add(make_recommendation())
+    for mode in ("export", "canary"):
+        response = client.post(APPLY, json={"mode": mode, "durability": "git"})
+        assert response.status_code == 400
+        assert "git.repositories" in response.text
+
+
+def test_a_canary_with_durability_git_is_transient_until_it_is_committed(
+    client, world, make_recommendation, monkeypatch
+):
+    world.store.add(make_recommendation())
+    repository = GitRepository(url="https://git.example/deploy.git")
+    monkeypatch.setattr(world.ports, "git", GitSettings(repositories={"deploy": repository}))
+    assert client.post(APPLY, json={"mode": "canary", "durability": "git"}).status_code == 202
+    [new] = world.applies.created
+    order = msgspec.convert(new.order, ApplyOrder)
+    assert (new.durability, order.whole.durability, order.git.repository) == ("git", "transient", "deploy")
 
 
 def test_canary_makes_a_child_job_that_a_worker_is_woken_for(client, world, make_recommendation):

@@ -18,7 +18,7 @@ from perfopt_api.store.port import JobError
 
 _LOOK_AGAIN = timedelta(minutes=5)
 _ASK_AGAIN = timedelta(minutes=1)
-_AS_EXPORT = "Apply it in Git: mode export gives the manifests."
+_AS_EXPORT = "Apply it in Git: mode export gives the manifests, durability git commits them."
 
 
 async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
@@ -84,7 +84,7 @@ def _owned(view: WorkloadView, order: ApplyOrder) -> JobError | None:
         return JobError(
             code="transient_impossible",
             message="Variables and removed limits need new pods, which a transient change does not make.",
-            remedy="Apply it with durability template.",
+            remedy="Apply it with durability template, or commit it with mode export and durability git.",
         )
     return None
 

@@ -17,6 +17,7 @@ from perfopt_api.apply.http_gates import NO_GATES, HttpGates
 from perfopt_api.apply.moves import fail
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.apply.verifier import Verifier
+from perfopt_api.policy.git import NO_REPOSITORIES, GitSettings
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import ApplyClaim
 from perfopt_api.store.port import JobError
@@ -37,6 +38,7 @@ class ApplyTools:
         look_seconds: from one look at the pods' series to the next; their status is looked at whenever it
             changes.
         hooks: other systems that are asked.
+        git: repositories for verified changes.
     """
 
     cluster: Cluster
@@ -45,6 +47,7 @@ class ApplyTools:
     settings: PolicySettings
     look_seconds: float = LOOK_SECONDS
     hooks: HttpGates = NO_GATES
+    git: GitSettings = NO_REPOSITORIES
 
 
 class StepContext(msgspec.Struct, frozen=True, kw_only=True):

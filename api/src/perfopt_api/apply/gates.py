@@ -125,8 +125,8 @@ class Gates:
         if budget is None or budget.left >= floor:
             return None
         reason = (
-            f"{max(budget.left, 0):.0%} of the error budget of {days:g} days is left, and {floor:.0%} must be:"
-            f" {budget.bad:,.0f} of {budget.requests:,.0f} requests failed or were too slow"
+            f"{max(budget.left, 0):.0%} of the error budget of {days:g} days is left, and {floor:.0%} must"
+            f" be: {budget.bad:,.0f} of {budget.requests:,.0f} requests failed or were too slow"
             f" ({budget.objective})."
         )
         return deferred(rule, reason, again)

@@ -41,10 +41,12 @@ async def verify(tools: ApplyTools, context: StepContext) -> Progress:
                 state, "next_stage", now, entry, stage=state.stage + 1, look=look, template_written=False
             )
         done = replace(state, look=look)
+        if context.order.git is not None:
+            return go(done, "publish", now, entry)
         return end(done, OptimizationStatus.APPLIED, now, entry, verification=look.reason)
 
     judged = await _judge(tools, context, (), passed)
-    if judged.status is not OptimizationStatus.APPLIED:
+    if judged.state.step not in ("publish", "ended") or judged.state.failure is not None:
         return judged
     done = replace(context, state=judged.state)
     closed = await tools.hooks.closed("post", described(done))

@@ -20,6 +20,7 @@ from perfopt_api.apply.cluster import (
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of
 from perfopt_api.apply.judging import observe, verify
 from perfopt_api.apply.moves import fail, go, note, stay
+from perfopt_api.apply.publish import publish
 from perfopt_api.apply.rollback import backoff_seconds, roll_back
 from perfopt_api.apply.state import Progress, Step
 from perfopt_api.policy.facts import ProposedChange
@@ -36,6 +37,7 @@ _STEPS: Mapping[Step, Callable[[ApplyTools, StepContext], Awaitable[Progress]]] 
     "held": observe,
     "rest": rest,
     "verify": verify,
+    "publish": publish,
 }
 _REFUSED = (WorkloadGoneError, ChangeRefusedError, FieldConflictError)
 _UNAVAILABLE = (ClusterUnavailableError, SourceError, NoDataError)

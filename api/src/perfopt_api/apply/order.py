@@ -58,9 +58,10 @@ def order_of(
         changed.pop("replicas", None)
     _refuse_by_hand(made, changed)
     steps = stepped(before, changed, settings)
+    durability: Durability = "template" if wish.durability == "template" else "transient"
     watched = None if wish.verify_for is None else parse_duration(wish.verify_for, field="verify_for")
     return ApplyOrder(
-        stages=tuple(change_of_fields(target, values, wish.durability) for values in steps),
+        stages=tuple(change_of_fields(target, values, durability) for values in steps),
         expected={path: before.get(path) for path in changed if path in before},
         recommendation_ids=(made.recommendation_id,),
         types=(made.optimization_type,),
@@ -134,7 +135,7 @@ def new_apply(
         cluster=target.cluster,
         strategy=order.strategy,
         strategy_version=order.strategy_version,
-        durability=order.whole.durability,
+        durability=order.whole.durability if order.git is None else "git",
         automatic=order.automatic,
         requester=requester,
         reason=reason,

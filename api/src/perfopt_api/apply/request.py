@@ -10,7 +10,6 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 from perfopt.errors import ConflictError
-from perfopt_api.apply.cluster import Durability
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, first_step_of, held_back, outdated, warnings_of
 from perfopt_api.policy.settings import PolicySettings
@@ -25,7 +24,9 @@ class ApplyRecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forb
         mode: dry_run shows the changes, export writes manifests, direct and canary change the cluster.
         reason: why it is applied, for the record.
         verify_for: how long to watch the workload afterwards ("24h").
-        durability: template changes the workload's template; transient resizes pods only, and new pods again.
+        durability: template changes the workload's template; transient resizes pods only, and new pods again;
+            git does so, and commits the manifests to the configured repository once they are verified, or
+            with mode export at once.
         force: apply although the recommendation is superseded or expired, below the confidence floor, or
             to a workload that has moved since; and take fields over from other managers.
     """
@@ -33,7 +34,7 @@ class ApplyRecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forb
     mode: Mode = "direct"
     reason: Annotated[str, Meta(max_length=1000)] | None = None
     verify_for: Annotated[str, Meta(max_length=50)] | None = None
-    durability: Durability = "template"
+    durability: Literal["template", "transient", "git"] = "template"
     force: bool = False
 
 

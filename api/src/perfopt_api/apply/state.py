@@ -8,6 +8,7 @@ import msgspec
 from perfopt.domain.enums import OptimizationStatus, OptimizationType, ServiceClass
 from perfopt.domain.rules import TimeWindow
 from perfopt_api.apply.cluster import Snapshot, WorkloadChange
+from perfopt_api.apply.git import GitOrder
 from perfopt_api.apply.verifier import VerificationLook
 from perfopt_api.store.apply_port import TimelineEntry
 from perfopt_api.store.port import JobError
@@ -23,6 +24,7 @@ Step = Literal[
     "next_stage",
     "rest",
     "verify",
+    "publish",
     "rollback",
     "ended",
 ]
@@ -50,6 +52,7 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
         allowed_windows: when rules allow it; empty is at any time.
         requires_approval: rules ask for another principal's approval.
         approval_rules: which rules, with their reasons.
+        git: what is committed once the change is verified; None leaves Git alone.
         heap_containers: containers with a heap of their own (JVM, Node, Python): their memory is lowered
             only together with the heap, and not while they run.
     """
@@ -71,6 +74,7 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
     requires_approval: bool = False
     approval_rules: tuple[str, ...] = ()
     heap_containers: tuple[str, ...] = ()
+    git: GitOrder | None = None
 
     @property
     def whole(self) -> WorkloadChange:

@@ -46,6 +46,13 @@ def reason_option[F: Callable[..., Any]](command: F) -> F:
     help="canary and direct change the cluster; dry_run shows the changes; export writes manifests.",
 )
 @click.option("--verify-for", help="How long to watch the workload afterwards, such as 24h.")
+@click.option(
+    "--durability",
+    type=click.Choice(("template", "transient", "git")),
+    default="template",
+    show_default=True,
+    help="template changes the workload; transient resizes pods, and new ones again; git commits besides.",
+)
 @click.option("--force", is_flag=True, help="Also where the recommendation is superseded or expired.")
 @click.option("--wait", is_flag=True, help="Follow the job to its end; status 1 unless it was applied.")
 @click.option(
@@ -59,6 +66,7 @@ def reason_option[F: Callable[..., Any]](command: F) -> F:
 def apply(
     recommendation_id: str,
     mode: str,
+    durability: str,
     verify_for: str | None,
     force: bool,
     wait: bool,
@@ -76,6 +84,7 @@ def apply(
         job = client.post(
             f"/recommendations/{recommendation_id}/apply",
             mode=mode,
+            durability=durability if durability != "template" else None,
             verify_for=verify_for,
             force=force or None,
             reason=reason,

@@ -12,6 +12,7 @@ from perfopt_api.http.denied import Write
 from perfopt_api.http.plugincache import PluginCache
 from perfopt_api.jobs.queue import JobQueue
 from perfopt_api.jobs.waiter import JobWaiter
+from perfopt_api.policy.git import NO_REPOSITORIES, GitSettings
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
@@ -60,6 +61,7 @@ class ApiPorts:
         settings: of the service.
         applies: jobs that apply something.
         policy: whether, when and how far changes are made.
+        git: repositories that manifests are committed to.
         auth: knows who asks.
         note_denied: adds a denied call to the audit; None where there is none.
         executor: whether this version and configuration can change a cluster.
@@ -83,6 +85,7 @@ class ApiPorts:
         auth: Authenticator | None = None,
         note_denied: Write | None = None,
         executor: bool = False,
+        git: GitSettings = NO_REPOSITORIES,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.checks = checks
@@ -99,4 +102,5 @@ class ApiPorts:
         self.auth = auth or Authenticator(settings, now=now)
         self.note_denied = note_denied
         self.executor = executor
+        self.git = git
         self.now = now

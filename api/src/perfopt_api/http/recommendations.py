@@ -14,6 +14,8 @@ from perfopt.domain.enums import OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import NotFoundError
+from perfopt_api.apply.export import export
+from perfopt_api.apply.git import commit_manifests, git_order
 from perfopt_api.apply.order import as_one, new_apply, order_of, steps_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
 from perfopt_api.http.applying import wake
@@ -22,6 +24,7 @@ from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
 from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.store.apply_port import AuditEntry
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
 IdempotencyKey = Annotated[
@@ -118,7 +121,7 @@ async def apply_recommendation(
     if wish.mode in ("direct", "canary") and ports.executor:
         return await _apply(request, ports, wish, made, job, idempotency_key)
     shown = answer(wish, job, made, ports.now(), ports.settings.base_url, ports.policy)
-    return Response(shown, status_code=200)
+    return Response(await _committed(request, ports, wish, made, shown), status_code=200)
 
 
 @post(
@@ -144,7 +147,31 @@ async def apply_plan(
     if wish.mode in ("direct", "canary") and ports.executor:
         return await _apply(request, ports, wish, made, job, idempotency_key, steps_of(job))
     shown = answer(wish, job, made, ports.now(), ports.settings.base_url)
+    shown = await _committed(request, ports, wish, made, shown)
     return Response(msgspec.structs.replace(shown, recommendations=job.recommendations), status_code=200)
+
+
+async def _committed(
+    request: Request[Any, Any, Any],
+    ports: ApiPorts,
+    wish: ApplyRecommendationRequest,
+    made: OptimizationRecommendation,
+    shown: OptimizationJob,
+) -> OptimizationJob:
+    """Commits an export that is to go to Git, and shows the commit beside its files."""
+    if wish.mode != "export" or wish.durability != "git":
+        return shown
+    order = git_order(made, shown.artifacts, ports.git)
+    commit = await commit_manifests(ports.git.repositories[order.repository], order, wish.reason or "")
+    entry = AuditEntry(
+        action="commit",
+        subject=made.workload,
+        principal=request.scope.get("user"),
+        reason=wish.reason,
+        after=commit.artifact() | {"recommendation_id": made.recommendation_id},
+    )
+    await ports.applies.record(entry)
+    return msgspec.structs.replace(shown, artifacts=(*shown.artifacts, commit.artifact()))
 
 
 async def _apply(
@@ -192,6 +219,9 @@ async def start_change(
         recommendation_ids=tuple(part.recommendation_id for part in parts),
         types=tuple(part.optimization_type for part in parts),
     )
+    if wish.durability == "git":
+        manifests = export(made, ports.settings.base_url)
+        order = msgspec.structs.replace(order, git=git_order(made, manifests, ports.git))
     new = new_apply(order, made, parent_job_id, requester=requester, reason=wish.reason)
     digest = hashlib.sha256(msgspec.json.encode((order.recommendation_ids, wish))).hexdigest()
     with idempotency_conflicts(key):

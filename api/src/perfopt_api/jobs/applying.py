@@ -28,6 +28,7 @@ from perfopt_api.jobs.demotion import StrategyDemotion
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
 from perfopt_api.jobs.notifications import Notifier
 from perfopt_api.jobs.outcomes import OpenSource
+from perfopt_api.policy.git import NO_REPOSITORIES, GitSettings, git_settings
 from perfopt_api.policy.hooks import NO_HOOKS, HookSettings, hook_settings
 from perfopt_api.policy.settings import PolicySettings, policy_settings
 from perfopt_api.settings import ServiceSettings
@@ -47,6 +48,7 @@ class Applying:
         now: the clock.
         look_seconds: from one look at the pods' series to the next.
         hooks: other systems that are asked and told.
+        git: repositories for verified changes.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Applying:
         now: Callable[[], datetime] = utc_now,
         look_seconds: float = LOOK_SECONDS,
         hooks: HookSettings = NO_HOOKS,
+        git: GitSettings = NO_REPOSITORIES,
     ) -> None:
         self._cluster = cluster
         self._verifier = verifier
@@ -64,6 +67,7 @@ class Applying:
         self._now = now
         self._look_seconds = look_seconds
         self._hooks = hooks
+        self._git = git
         self._time = PolicyTime(settings, now())
 
     def runner(
@@ -85,6 +89,7 @@ class Applying:
             settings=self._settings,
             look_seconds=self._look_seconds,
             hooks=HttpGates(self._hooks.gates),
+            git=self._git,
         )
         machine = ApplyMachine(tools)
         announcements = FinishedJobs(backends.nats)
@@ -178,5 +183,11 @@ def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Apply
         after_minutes=settings.verify_minutes,
     )
     look_seconds = min(LOOK_SECONDS, verification.step_seconds)
-    hooks = hook_settings(config)
-    return Applying(cluster, verifier, settings, look_seconds=look_seconds, hooks=hooks)
+    return Applying(
+        cluster,
+        verifier,
+        settings,
+        look_seconds=look_seconds,
+        hooks=hook_settings(config),
+        git=git_settings(config),
+    )

@@ -170,7 +170,9 @@ class PostgresApplies:
             .order_by(applies.c.ended_at)
         )
         if durability is not None:
-            query = query.where(applies.c.durability == durability)
+            # What goes to Git is transient until it comes back from there.
+            kinds = (durability, "git") if durability == "transient" else (durability,)
+            query = query.where(applies.c.durability.in_(kinds))
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return tuple(msgspec.convert(_with_order(row), AppliedWorkload) for row in rows)

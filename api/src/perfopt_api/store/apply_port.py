@@ -29,7 +29,7 @@ class NewApply(msgspec.Struct, frozen=True, kw_only=True):
         order: what to do, as only the state machine reads it.
         state: where it begins, likewise.
         workload: key of the lock.
-        durability: `template` or `transient`.
+        durability: `template`, `transient` or `git`.
         automatic: nobody asked for it but the policy.
     """
 
@@ -241,6 +241,9 @@ class ApplyRequests(Protocol):
 
     async def restore(self, scope: str, *, principal: str | None, reason: str | None) -> tuple[str, ...]:
         """Has every change within a scope rolled back that is in force or under way; returns the jobs."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Adds an entry to the audit."""
 
     async def set_freeze(self, freeze: Freeze) -> None:
         """Freezes a scope; what was there of the same scope is replaced."""

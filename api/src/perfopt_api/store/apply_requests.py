@@ -163,6 +163,11 @@ class PostgresApplyRequests:
             )
         return tuple(ids)
 
+    async def record(self, entry: AuditEntry) -> None:
+        """See ApplyRequests.record."""
+        async with self._database.transaction() as connection:
+            await write_audit(connection, entry)
+
     async def set_freeze(self, freeze: Freeze) -> None:
         """See ApplyRequests.set_freeze."""
         row = {"scope": freeze.scope, "reason": freeze.reason, "principal": freeze.principal}

@@ -15,7 +15,7 @@ SLO = Slo(latency_ms=250, quantile=0.99)
 
 
 def history(slow=0.0, failed=0.0, bounds=(0.1, 0.25, 0.5)):
-    """Two pods of 1,000 requests an hour; so many of each hour are slower than the second bound, or failed."""
+    """Two pods of 1,000 requests an hour; so many an hour are slower than the second bound, or failed."""
     served = np.full((2, 2), 1000.0)
     within = np.stack([served - 2 * slow, served - slow, served], axis=2)
     return PodHistory(

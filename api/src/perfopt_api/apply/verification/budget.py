@@ -1,4 +1,4 @@
-"""How much of its error budget a service has left: requests that its objective allows to be slow or to fail."""
+"""How much of its error budget a service has left: requests that may be slow or fail by its objective."""
 
 import numpy as np
 
