@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "image/service-packages.txt"
-ROOTS = ("perfopt-api", "perfopt[calendars,fleet,frames,trends]", "perfopt-resource", "perfopt-cost",
+ROOTS = ("perfopt-api[otel]", "perfopt[calendars,fleet,frames,trends]", "perfopt-resource", "perfopt-cost",
          "perfopt-scaling", "perfopt-tuning", "perfopt-latency")  # fmt: skip
 COPIED = ("core", "plugins", "api", "migrations", "image", "requirements.lock")
 # Root's own Python may be closed to other users, so root gives up its rights in a namespace instead.

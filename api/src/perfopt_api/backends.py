@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from perfopt.errors import UnavailableError
-from perfopt_api.events.nats import NatsConnection, ensure_stream, event_stream, job_stream
+from perfopt_api.events.nats import NatsConnection, NatsFiles, ensure_stream, event_stream, job_stream
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.database import Database
 from perfopt_api.store.readiness import DatabaseReadiness
@@ -24,6 +24,17 @@ class ServiceBackends:
     database: Database
     nats: NatsConnection
     readiness: DatabaseReadiness
+
+
+def nats_files(settings: ServiceSettings) -> NatsFiles:
+    """Returns what a connection to NATS proves itself with."""
+    return NatsFiles(
+        ca=settings.nats_ca_file,
+        client_cert=settings.nats_client_cert_file,
+        client_key=settings.nats_client_key_file,
+        credentials=settings.nats_credentials_file,
+        nkey_seed=settings.nats_nkey_seed_file,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -50,8 +61,7 @@ async def open_backends(
             settings.nats_url,
             name=name,
             within=settings.startup_seconds,
-            ca_file=settings.nats_ca_file,
-            credentials_file=settings.nats_credentials_file,
+            files=nats_files(settings),
         )
         try:
             for stream in (

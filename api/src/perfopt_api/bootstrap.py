@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from litestar import Litestar, Router
 
 from perfopt.config import Config
+from perfopt.engine.allowlist import left_out
 from perfopt.engine.registry import PluginInfo
 from perfopt_api.apply.executor import can_apply
 from perfopt_api.auth.authenticate import Authenticator
@@ -85,7 +86,7 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
         waiter=waiter,
         models=PostgresModels(backends.database),
         live=live,
-        probe=lambda: _probe(config.engine.disabled()),
+        probe=lambda: _probe(left_out(config.engine)),
         config=config,
         settings=settings,
         applies=PostgresApplyRequests(backends.database, base_url=settings.base_url),

@@ -22,6 +22,7 @@ from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt_api.apply.executor import can_apply
 from perfopt_api.apply.kubernetes.access import rules
 from perfopt_api.apply.kubernetes.client import KubernetesRequests
+from perfopt_api.backends import nats_files
 from perfopt_api.events.nats import NatsConnection
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.database import Database
@@ -151,8 +152,7 @@ async def _nats(settings: ServiceSettings) -> list[Diagnosis]:
         settings.nats_url,
         name="perfopt-doctor",
         within=_CONNECT_SECONDS,
-        ca_file=settings.nats_ca_file,
-        credentials_file=settings.nats_credentials_file,
+        files=nats_files(settings),
     )
     try:
         with connection.translated():

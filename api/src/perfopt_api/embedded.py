@@ -92,10 +92,17 @@ class PostgresServer(ChildServer):
         where = ["--host=127.0.0.1", f"--port={self.port}", f"--username={_USER}"]
         return subprocess.run(
             [str(self._install / "bin" / program), *where, *arguments],
-            env=os.environ | {"PGPASSWORD": self._password},
+            env={"PATH": os.defpath, "PGPASSFILE": str(self._passfile())},
             capture_output=True,
             check=False,
         )
+
+    def _passfile(self) -> Path:
+        """Returns a file for libpq: other processes may read a variable, but not this."""
+        path = self.root / "pgpass"
+        path.touch(mode=0o600)
+        path.write_text(f"127.0.0.1:*:*:{_USER}:{self._password}\n")
+        return path
 
     @property
     def _data(self) -> Path:
@@ -220,17 +227,29 @@ class NatsServer(ChildServer):
     @property
     def url(self) -> str:
         """The address for clients."""
-        return f"nats://127.0.0.1:{self.port}"
+        login = f"{_USER}:{self._password}@" if self.durable else ""
+        return f"nats://{login}127.0.0.1:{self.port}"
+
+    @property
+    def _password(self) -> str:
+        return (self.root / "password").read_text()
 
     def _prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         for left in self.root.glob("nats-server_*.ports"):
             left.unlink()
+        secret = self.root / "password"
+        if self.durable and not secret.exists():
+            secret.touch(mode=0o600)
+            secret.write_text(secrets.token_urlsafe(24))
 
     def _command(self) -> list[str]:
         sync = "always" if self.durable else '"2m"'
         config = self.root / "nats.conf"
+        config.touch(mode=0o600)
+        login = f'authorization {{ user: "{_USER}", password: "{self._password}" }}\n' if self.durable else ""
         config.write_text(
+            f"{login}"
             f'listen: "127.0.0.1:{self.port}"\n'
             f'ports_file_dir: "{self.root}"\n'
             f'jetstream {{ store_dir: "{self.root / "store"}", sync_interval: {sync} }}\n'

@@ -2,11 +2,21 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from perfopt_api.settings import ServiceSettings
+from perfopt_api.tracing import trace_id
+
+
+def add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Adds the id of the current trace to a line."""
+    found = trace_id()
+    if found is not None:
+        event["trace_id"] = found
+    return event
 
 
 def configure_logging(settings: ServiceSettings) -> None:
@@ -18,6 +28,7 @@ def configure_logging(settings: ServiceSettings) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

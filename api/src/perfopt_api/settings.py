@@ -49,7 +49,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             `file:/path`.
         nats_url: NATS servers with JetStream, separated by commas; also `env:NAME` or `file:/path`.
         nats_ca_file: PEM file of the authority that signed NATS's certificate.
+        nats_client_cert_file, nats_client_key_file: PEM files of our own certificate for NATS.
         nats_credentials_file: NATS credentials (`.creds`).
+        nats_nkey_seed_file: seed of an nkey for NATS.
+        traces_endpoint: where OpenTelemetry traces go, over OTLP/HTTP, such as `http://collector:4318/v1/traces`;
+            unset makes none. Needs `perfopt-api[otel]`.
+        traces_ratio: share of requests that are traced.
         host, port: where the API listens.
         base_url: public address of the API, for links in events and for KEDA.
         ui: serve the dashboard at `/ui`.
@@ -91,7 +96,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     database_url: str = "postgresql://perfopt@localhost:5432/perfopt"
     nats_url: str = "nats://localhost:4222"
     nats_ca_file: str | None = None
+    nats_client_cert_file: str | None = None
+    nats_client_key_file: str | None = None
     nats_credentials_file: str | None = None
+    nats_nkey_seed_file: str | None = None
+    traces_endpoint: Annotated[str, Meta(pattern="^https?://[^ ]+$")] | None = None
+    traces_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     base_url: str | None = None

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from perfopt.domain.enums import DeclineCode
 from perfopt.domain.recommendation import AnalysisResult
+from perfopt_api.tracing import span
 
 BACKGROUND_FAILURES = Counter(
     "perfopt_background_failures",
@@ -91,7 +92,8 @@ def timed(stage: str) -> Iterator[None]:
     """Observes the time of a stage of an analysis, whether it succeeds or not."""
     started = time.monotonic()
     try:
-        yield
+        with span(stage):
+            yield
     finally:
         STAGE.labels(stage).observe(time.monotonic() - started)
 

@@ -15,6 +15,7 @@ import pytest
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api import childserver, embedded
 from perfopt_api.embedded import NatsServer, PostgresServer, embedded_servers, temporary_root
+from perfopt_api.events.nats import NatsConnection
 
 SCRIPT = Path(__file__).with_name("servers_process.py")
 AS_ROOT = os.geteuid() == 0
@@ -62,6 +63,9 @@ async def test_a_password_is_needed_where_data_is_kept():
         assert len(secret) >= 20
         with pytest.raises(asyncpg.InvalidPasswordError):
             await fetch(servers.database_url.replace(secret, "wrong"), "SELECT 1")
+        bare = servers.nats_url.replace(servers.nats_url.partition("//")[2].partition("@")[0] + "@", "")
+        with pytest.raises(UnavailableError):
+            await NatsConnection.connect(bare, name="test", within=1)
 
 
 @needs_root

@@ -1,15 +1,17 @@
 """Logins and certificates of NATS as its URLs have them."""
 
 import asyncio
+import os
 import subprocess
 
+import nkeys
 import pytest
 from tls import make_certificate
 
 from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import free_port
 from perfopt_api.embedded import nats_program
-from perfopt_api.events.nats import NatsConnection
+from perfopt_api.events.nats import NatsConnection, NatsFiles
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,9 @@ async def test_a_percent_encoded_login_is_decoded_and_never_shown(arguments, log
 
 async def test_a_certificate_that_cannot_be_read_is_named():
     with pytest.raises(InvalidInputError, match=r"/nowhere\.pem cannot be read"):
-        await NatsConnection.connect("tls://127.0.0.1:1", name="test", within=1, ca_file="/nowhere.pem")
+        await NatsConnection.connect(
+            "tls://127.0.0.1:1", name="test", within=1, files=NatsFiles(ca="/nowhere.pem")
+        )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def port(certificate):
 @pytest.mark.parametrize("scheme", ["tls", "nats"])
 async def test_certificate_is_verified_against_the_ca_file(certificate, port, scheme):
     opened = await NatsConnection.connect(
-        f"{scheme}://127.0.0.1:{port}", name="test", within=10, ca_file=str(certificate.file)
+        f"{scheme}://127.0.0.1:{port}", name="test", within=10, files=NatsFiles(ca=str(certificate.file))
     )
     await opened.ping()
     assert (await opened.jetstream.account_info()).streams == 0
@@ -70,12 +74,62 @@ async def test_another_authority_s_certificate_is_refused(port, tmp_path):
     other = make_certificate(tmp_path, "other")
     with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
         await NatsConnection.connect(
-            f"tls://127.0.0.1:{port}", name="test", within=2, ca_file=str(other.file)
+            f"tls://127.0.0.1:{port}", name="test", within=2, files=NatsFiles(ca=str(other.file))
         )
 
 
 async def test_the_next_server_is_taken_when_the_first_is_not_there(certificate, port):
     servers = f"tls://127.0.0.1:{free_port()},tls://127.0.0.1:{port}"
-    opened = await NatsConnection.connect(servers, name="test", within=20, ca_file=str(certificate.file))
+    opened = await NatsConnection.connect(
+        servers, name="test", within=20, files=NatsFiles(ca=str(certificate.file))
+    )
     await asyncio.wait_for(opened.ping(), 5)
     await opened.close()
+
+
+async def test_a_certificate_of_our_own_is_asked_for_and_shown(certificate, tmp_path):
+    port = free_port()
+    ours = make_certificate(tmp_path, "client")
+    tls = ["--tlsverify", "--tlscert", str(certificate.file), "--tlskey", str(certificate.key)]
+    place = ["-a", "127.0.0.1", "-p", str(port), "--tlscacert", str(ours.file)]
+    with subprocess.Popen([nats_program(), *place, *tls], stderr=subprocess.DEVNULL) as process:
+        try:
+            files = NatsFiles(str(certificate.file), str(ours.file), str(ours.key))
+            opened = await NatsConnection.connect(f"tls://127.0.0.1:{port}", name="t", within=10, files=files)
+            await opened.ping()
+            await opened.close()
+            without = NatsFiles(str(certificate.file))
+            with pytest.raises(UnavailableError):
+                await NatsConnection.connect(f"tls://127.0.0.1:{port}", name="t", within=1, files=without)
+        finally:
+            process.kill()
+
+
+async def test_an_nkey_signs_in(tmp_path):
+    pair = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+    seed = tmp_path / "user.nk"
+    seed.write_bytes(pair.seed)
+    config = tmp_path / "nats.conf"
+    port = free_port()
+    users = f'authorization {{ users = [ {{ nkey: "{pair.public_key.decode()}" }} ] }}'
+    config.write_text(f'listen: "127.0.0.1:{port}"\n{users}\n')
+    with subprocess.Popen([nats_program(), "-c", str(config)], stderr=subprocess.DEVNULL) as process:
+        try:
+            files = NatsFiles(nkey_seed=str(seed))
+            opened = await NatsConnection.connect(
+                f"nats://127.0.0.1:{port}", name="t", within=10, files=files
+            )
+            await opened.ping()
+            await opened.close()
+            with pytest.raises(UnavailableError):
+                await NatsConnection.connect(f"nats://127.0.0.1:{port}", name="t", within=1)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("field", ["credentials", "nkey_seed"])
+async def test_a_missing_file_is_named(field):
+    with pytest.raises(InvalidInputError, match=r"/nowhere cannot be read"):
+        await NatsConnection.connect(
+            "nats://127.0.0.1:1", name="t", within=1, files=NatsFiles(**{field: "/nowhere"})
+        )

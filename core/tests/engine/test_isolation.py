@@ -223,7 +223,7 @@ def main():
 
 
 def test_settings_with_passwords_are_not_handed_to_plugins(install, start, monkeypatch):
-    monkeypatch.setenv("PERFOPT_API__DATABASE_URL", "postgresql://u:secret@db/x")
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "secret")  # settings name variables of any name
     source = """
 import os, msgspec
 from perfopt.testing.examples import ExamplePlugin, PeakStrategy
@@ -231,7 +231,7 @@ class Nosy(PeakStrategy):
     name = "nosy"
     def propose(self, context):
         made = super().propose(context)
-        return msgspec.structs.replace(made, description=str(os.environ.get("PERFOPT_API__DATABASE_URL")))
+        return msgspec.structs.replace(made, description=str(os.environ.get("PROMETHEUS_TOKEN")))
 PLUGIN = ExamplePlugin(Nosy())
 """
     install("nosy", {"nosy": "nosy_plugin:PLUGIN"}, files={"nosy_plugin.py": source})

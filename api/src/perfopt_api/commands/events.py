@@ -56,6 +56,7 @@ def _since(text: str | None) -> datetime | None:
 
 
 async def _republish(settings: "ServiceSettings", since: datetime | None) -> "RepublishedEvents":
+    from perfopt_api.backends import nats_files
     from perfopt_api.events.nats import NatsConnection, event_stream
     from perfopt_api.events.republish import republish
     from perfopt_api.store.database import Database
@@ -68,8 +69,7 @@ async def _republish(settings: "ServiceSettings", since: datetime | None) -> "Re
             settings.nats_url,
             name="perfopt-events",
             within=_CONNECT_SECONDS,
-            ca_file=settings.nats_ca_file,
-            credentials_file=settings.nats_credentials_file,
+            files=nats_files(settings),
         )
         try:
             return await republish(PostgresOutbox(database), nats, stream, since)

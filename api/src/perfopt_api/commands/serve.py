@@ -43,11 +43,13 @@ def serve(
     """
     from perfopt_api.logs import configure_logging
     from perfopt_api.settings import service_settings, with_service
+    from perfopt_api.tracing import configure_tracing
 
     if not embedded:
         _check_not_embedded(data_dir)
     config = with_service(load(config_file), host=host, port=port)
     configure_logging(service_settings(config))
+    configure_tracing(service_settings(config), "perfopt-api")
     if embedded:
         _serve_embedded(config, data_dir)
     else:

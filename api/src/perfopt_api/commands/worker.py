@@ -25,10 +25,12 @@ def worker(config_file: Path | None) -> None:
     from perfopt_api.serving import serve_worker_health
     from perfopt_api.settings import service_settings
     from perfopt_api.shutdown import EXIT_SECONDS, stop_on_signals
+    from perfopt_api.tracing import configure_tracing
 
     config = load(config_file)
     settings = service_settings(config)
     configure_logging(settings)
+    configure_tracing(settings, "perfopt-worker")
 
     async def run() -> None:
         stop = stop_on_signals(exit_within=EXIT_SECONDS)

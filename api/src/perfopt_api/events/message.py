@@ -1,4 +1,4 @@
-"""What goes out for one recommendation: subject, headers and the exact bytes. Pure."""
+"""What goes out for one recommendation: subject, headers and the exact bytes."""
 
 import string
 from datetime import datetime
@@ -26,6 +26,7 @@ from perfopt.domain.event import (
 )
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt_api.tracing import trace_headers
 
 SUBJECT_PREFIX = "quantivista.optimization.recommendation_generated"
 WITHDRAWN_PREFIX = "quantivista.optimization.recommendation_withdrawn"
@@ -161,6 +162,7 @@ def _message(
         "ce-type": kind,
         "ce-time": body.timestamp,
         "ce-subject": about,
+        **trace_headers(),
     }
     return EventMessage(
         event_id=UUID(body.event_id), subject=subject, headers=headers, payload=msgspec.json.encode(body)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +26,29 @@ _DUPLICATE_WINDOW = 24 * 3600.0
 # Not below quantivista.optimization: who subscribes to all of that hears events, and nothing else.
 JOB_SUBJECT = "perfopt.jobs.analyze"
 FINISHED_SUBJECT = "perfopt.jobs.finished"
+
+
+@dataclass(frozen=True, slots=True)
+class NatsFiles:
+    """What a connection proves itself with.
+
+    Attributes:
+        ca: PEM file of the authority that signed the servers' certificate; None is the system's.
+        client_cert, client_key: PEM files of a certificate of our own; the key may stand in the former.
+        credentials: NATS credentials (`.creds`).
+        nkey_seed: file with the seed of an nkey.
+    """
+
+    ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    credentials: str | None = None
+    nkey_seed: str | None = None
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection has to be encrypted whatever the address says."""
+        return self.ca is not None or self.client_cert is not None
 
 
 class NatsConnection:
@@ -47,15 +72,13 @@ class NatsConnection:
         *,
         name: str,
         within: float,
-        ca_file: str | None = None,
-        credentials_file: str | None = None,
+        files: NatsFiles = NatsFiles(),
     ) -> "NatsConnection":
         """Connects, trying again until the time is over.
 
         Args:
             url: addresses, separated by commas; user and password, or a token, percent-encoded in the first.
-            ca_file: PEM file of the authority that signed the servers' certificate; None is the system's.
-            credentials_file: NATS credentials (`.creds`).
+            files: certificates and keys.
             name: of this client in the server's monitoring.
             within: seconds.
 
@@ -65,10 +88,12 @@ class NatsConnection:
         """
         self = cls(url)
         options: dict[str, Any] = dict(self._login)
-        if credentials_file is not None:
-            options = {"user_credentials": credentials_file}
-        if ca_file is not None or any(server.startswith("tls://") for server in self._servers):
-            options["tls"] = _tls(ca_file)
+        if files.credentials is not None:
+            options = {"user_credentials": _readable(files.credentials, "nats_credentials_file")}
+        elif files.nkey_seed is not None:
+            options = {"nkeys_seed": _readable(files.nkey_seed, "nats_nkey_seed_file")}
+        if files.uses_tls or any(server.startswith("tls://") for server in self._servers):
+            options["tls"] = _tls(files)
         try:
             async with asyncio.timeout(within):
                 await self.client.connect(
@@ -145,15 +170,26 @@ def _without_login(servers: list[str]) -> tuple[list[str], dict[str, str]]:
     return bare, found
 
 
-def _tls(ca_file: str | None) -> ssl.SSLContext:
+def _tls(files: NatsFiles) -> ssl.SSLContext:
+    name, field = files.ca, "nats_ca_file"
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=files.ca)
+        if files.client_cert is not None:
+            name, field = files.client_cert, "nats_client_cert_file"
+            context.load_cert_chain(files.client_cert, files.client_key)
     except (OSError, ssl.SSLError) as error:
         raise InvalidInputError(
-            f"{ca_file} cannot be read as certificates: {error}.",
-            field="nats_ca_file",
-            remedy="Name a PEM file.",
+            f"{name} cannot be read as certificates: {error}.", field=field, remedy="Name a PEM file."
         ) from error
+    return context
+
+
+def _readable(path: str, field: str) -> str:
+    if not os.access(path, os.R_OK):
+        raise InvalidInputError(
+            f"{path} cannot be read.", field=field, remedy="Check the path and the file's mode."
+        )
+    return path
 
 
 def event_stream(name: str, replicas: int) -> StreamConfig:

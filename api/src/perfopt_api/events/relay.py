@@ -14,6 +14,7 @@ from perfopt_api.events.message import EventMessage
 from perfopt_api.events.nats import NatsConnection, ensure_stream
 from perfopt_api.store.outbox import Publish
 from perfopt_api.supervision import BackgroundTask
+from perfopt_api.tracing import HEADER, span
 
 _BATCH = 100
 _LAST_SECONDS = 5.0
@@ -109,7 +110,8 @@ async def publish_event(connection: NatsConnection, stream: StreamConfig, messag
         UnavailableError: NATS is not reachable.
         InvalidInputError: NATS refuses the event for what it is.
     """
-    with connection.translated():
+    parent = message.headers.get(HEADER)
+    with connection.translated(), span("publish event", kind="producer", parent=parent):
         try:
             return await connection.jetstream.publish(
                 message.subject, message.payload, stream=stream.name, headers=dict(message.headers)

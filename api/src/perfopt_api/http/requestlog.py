@@ -9,7 +9,11 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from perfopt_api.tracing import HEADER as TRACEPARENT
+from perfopt_api.tracing import span
+
 HEADER = b"x-request-id"
+HEADER_OF_TRACES = TRACEPARENT.encode()
 ARRIVED = "perfopt_arrived"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health/", "/metrics")
@@ -38,10 +42,16 @@ class RequestLog:
                 message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        method, path = scope["method"], scope["path"]
+        parent = _header(scope, HEADER_OF_TRACES) or None
+        traced = span(
+            method, kind="server", parent=parent, **{"http.request.method": method, "url.path": path}
+        )
+        with structlog.contextvars.bound_contextvars(request_id=request_id), traced as current:
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
+                _name(current, scope, status)
                 _write(scope, status, time.perf_counter() - started)
 
 
@@ -63,6 +73,18 @@ def _write(scope: Any, status: int, seconds: float) -> None:
     )
 
 
+def _name(current: Any, scope: Any, status: int) -> None:
+    """Names the span of a request by its route, which is known once it was found."""
+    if current is not None:
+        current.update_name(f"{scope['method']} {scope.get('path_template') or 'unknown'}")
+        current.set_attribute("http.response.status_code", status)
+
+
+def _header(scope: Any, wanted: bytes) -> str:
+    found = next((value for name, value in scope["headers"] if name.lower() == wanted), b"")
+    return str(found.decode("latin-1"))
+
+
 def _request_id(scope: Any) -> str:
-    given = next((value for name, value in scope["headers"] if name.lower() == HEADER), b"").decode("latin-1")
+    given = _header(scope, HEADER)
     return given if _SANE.fullmatch(given) else uuid.uuid4().hex

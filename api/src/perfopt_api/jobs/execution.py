@@ -27,6 +27,7 @@ from perfopt_api.store.port import (
     why_not_again,
 )
 from perfopt_api.telemetry import JOB_WAIT, JOBS_FINISHED, STAGE, count_result, timed
+from perfopt_api.tracing import span
 
 Analyse = Callable[[PerformanceAnalysisRequest], Awaitable[AnalysisResult]]
 Working = Callable[[], Awaitable[None]]
@@ -129,6 +130,12 @@ class JobRunner:
                 await working()
 
     async def _work(self, claim: JobClaim) -> JobOutcome:
+        """Works on a job as part of the trace of its request; all that is logged meanwhile names the job."""
+        traced = span("analysis", kind="consumer", parent=claim.traceparent, job_id=claim.job_id)
+        with structlog.contextvars.bound_contextvars(job_id=claim.job_id), traced:
+            return await self._analysed(claim)
+
+    async def _analysed(self, claim: JobClaim) -> JobOutcome:
         started = time.monotonic()
         service = claim.body.get("service_name")
         log = _log.bind(job_id=claim.job_id, service_name=service, attempt=claim.attempt)

@@ -13,6 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from perfopt_api.events.nats import FINISHED_SUBJECT, JOB_SUBJECT, NatsConnection, ensure_stream
 from perfopt_api.store.port import ALL_CLASSES
 from perfopt_api.telemetry import SET_ASIDE
+from perfopt_api.tracing import span, trace_headers
 
 CONSUMER = "workers"
 _JOB_ID = re.compile(r"[!-~]{1,100}")
@@ -36,8 +37,13 @@ class JetStreamJobQueue:
         """See JobQueue.enqueue."""
         with self._connection.translated():
             try:
-                subject = f"{JOB_SUBJECT}.{job_id}"
-                await self._connection.jetstream.publish(subject, job_id.encode(), stream=self._stream)
+                with span("queue job", kind="producer", job_id=job_id):
+                    await self._connection.jetstream.publish(
+                        f"{JOB_SUBJECT}.{job_id}",
+                        job_id.encode(),
+                        stream=self._stream,
+                        headers=trace_headers() or None,
+                    )
             except nats.js.errors.APIError as error:
                 if error.err_code != _PER_SUBJECT:
                     raise

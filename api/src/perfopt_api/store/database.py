@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from perfopt.errors import InvalidInputError, PerfoptError, UnavailableError
 from perfopt_api.errors import OverloadedError
 from perfopt_api.store.address import DatabaseAddress
+from perfopt_api.tracing import span
 
 APPLICATION = "perfopt"
 CONNECT_SECONDS = 3.0
@@ -90,7 +91,7 @@ class Database:
             UnavailableError: PostgreSQL is not reachable or not able to work, or its schema is missing.
             OverloadedError: there is no connection free.
         """
-        with self.translated():
+        with self.translated(), self._span("transaction"):
             async with self.engine.begin() as connection:
                 yield connection
 
@@ -101,9 +102,14 @@ class Database:
         Raises:
             UnavailableError, OverloadedError: as `transaction`.
         """
-        with self.translated():
+        with self.translated(), self._span("read"):
             async with self._reader.connect() as connection:
                 yield connection
+
+    def _span(self, what: str) -> contextlib.AbstractContextManager[Any]:
+        return span(
+            f"postgresql {what}", kind="client", **{"db.system": "postgresql", "db.place": self.place}
+        )
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:

@@ -156,6 +156,7 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
         lost: how often a worker that had it was lost.
         job_class: by what it was claimed.
         waited_seconds: since it was asked for.
+        traceparent: of the request's trace.
     """
 
     job_id: str
@@ -165,6 +166,7 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
     lost: int = 0
     job_class: JobClass = JobClass.INTERACTIVE
     waited_seconds: float = 0.0
+    traceparent: str | None = None
 
     @property
     def request(self) -> PerformanceAnalysisRequest:

@@ -41,6 +41,7 @@ from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
 from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobClass, JobPage
 from perfopt_api.store.tables import jobs, recommendations
+from perfopt_api.tracing import traceparent
 
 # What a listing shows: predictions are for who asks for the job or the recommendation itself.
 _LISTED = tuple(column for column in recommendations.c if column.name != "predictions")
@@ -227,6 +228,7 @@ def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict
         "namespace": namespace_of(request.service_name),
         "fingerprint": hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest(),
         "requester": requester,
+        "traceparent": traceparent(),
     }
 
 

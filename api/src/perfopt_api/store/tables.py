@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0014"
+SCHEMA_REVISION = "0015"
 
 metadata = MetaData(
     naming_convention={
@@ -82,6 +82,8 @@ jobs = Table(
     Column("namespace", String(100), nullable=False, server_default=text("''")),
     # Hash of the request: an equal one that comes meanwhile is this job.
     Column("fingerprint", String(64)),
+    # Of the request's trace, which the worker goes on with.
+    Column("traceparent", String(55)),
     # What its recommendations make together.
     Column("plan", JSON(none_as_null=True)),
     UniqueConstraint("job_id"),

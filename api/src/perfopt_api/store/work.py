@@ -73,6 +73,7 @@ class PostgresWorkStore:
                 jobs.c.attempts,
                 jobs.c.lost_leases,
                 jobs.c.priority,
+                jobs.c.traceparent,
                 func.extract("epoch", func.now() - jobs.c.created_at).label("waited"),
             )
         )
@@ -88,6 +89,7 @@ class PostgresWorkStore:
             lost=row.lost_leases,
             job_class=JobClass(row.priority),
             waited_seconds=float(row.waited),
+            traceparent=row.traceparent,
         )
 
     async def extend(self, claim: JobClaim, lease: timedelta) -> bool:

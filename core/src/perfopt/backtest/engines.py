@@ -7,6 +7,7 @@ from dataclasses import replace
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.engine import Engine, probe_plugins
+from perfopt.engine.allowlist import left_out
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.errors import InvalidInputError, NotFoundError
@@ -23,7 +24,7 @@ def backtest_registry(
         NotFoundError: a name is no plugin that loaded; lists them.
         InvalidInputError: none of those named brings a strategy of the types.
     """
-    registry = probe_plugins(config.engine.disabled())
+    registry = probe_plugins(left_out(config.engine))
     loaded = tuple(info.name for info in registry.plugins if info.status is PluginStatus.LOADED)
     for name in plugins:
         if name not in loaded:

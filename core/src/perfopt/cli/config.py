@@ -27,10 +27,11 @@ def show_config(config_file: Path | None, form: str) -> None:
     from perfopt.cli.output.render import to_json
     from perfopt.config.show import effective
     from perfopt.engine import probe_plugins
+    from perfopt.engine.allowlist import left_out
     from perfopt.engine.configure import configure
 
     given = load(config_file)
-    settings = configure(probe_plugins(given.engine.disabled()), given)
+    settings = configure(probe_plugins(left_out(given.engine)), given)
     shown = effective(given, settings.shown, replace(settings.document, data=given.document.data))
     if form == "yaml":
         click.echo(shown.to_yaml(), nl=False)

@@ -68,6 +68,7 @@ def compare(
     from perfopt.cli.output.render import to_json
     from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
+    from perfopt.engine.allowlist import left_out
     from perfopt.engine.loading import load_plugins
     from perfopt.engine.models import read_model_file
     from perfopt.errors import InvalidInputError, NoDataError
@@ -77,7 +78,7 @@ def compare(
     models = {} if model is None else {"forecast": read_model_file(model)}
     for content in models.values():
         ForecastKind().load(content)
-    registry = load_plugins(load(config_file).engine.disabled())
+    registry = load_plugins(left_out(load(config_file).engine))
     installed = InstalledForecasters(registry.forecasters).with_models(models).installed
     chosen = [name.strip() for name in names.split(",")] if names else list(installed)
     unknown = [name for name in chosen if name not in installed]

@@ -45,10 +45,11 @@ def list_packs(namespace: str, config_file: Path | None, form: str) -> None:
     """List the rule packs in the order they run."""
     from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
+    from perfopt.engine.allowlist import left_out
     from perfopt.rules import RuleSources, pack_settings
 
     config = load(config_file)
-    files = probe_plugins(config.engine.disabled()).pack_files
+    files = probe_plugins(left_out(config.engine)).pack_files
     settings = pack_settings(RuleSources.read(config.rules, files), namespace)
     click.echo(to_json([one.shown() for one in settings]) if form == "json" else _packs(settings), nl=False)
 

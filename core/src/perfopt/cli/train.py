@@ -113,11 +113,12 @@ def train(
     """
     from perfopt.cli.output.progress import progress_reporter
     from perfopt.domain.period import parse_duration, parse_instant
+    from perfopt.engine.allowlist import left_out
     from perfopt.engine.training import load_kind, require_modules, training_options
     from perfopt.plugin.models import TrainingRequest
 
     config = load(config_file)
-    kind, trainer = load_kind(what, config.engine.disabled())
+    kind, trainer = load_kind(what, left_out(config.engine))
     require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
     _require_usable(source, datasets, out)
     options = training_options(trainer, given)

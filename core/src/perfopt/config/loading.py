@@ -58,6 +58,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         processes: number of worker processes; unset is one per core.
         disabled_plugins: names of plugins to leave out, as a list or with commas.
         minimum_confidence: changes of a lower confidence are not recommended.
+        allowed_plugins: the only plugins that are imported: name to `sha256:...` of the distribution, as
+            `perfopt plugin pin` prints it, or to `any`; unset allows all.
         under_provisioning_penalties: penalty of a violation by service class, where a request of twice the
             need costs 1; critical 15, standard 9.5, batch 6 unless set.
         shortage_costs: deprecated name of under_provisioning_penalties.
@@ -71,6 +73,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     processes: Count | None = None
     disabled_plugins: str | tuple[str, ...] = ()
     minimum_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    allowed_plugins: dict[str, Annotated[str, Meta(pattern="^(any|sha256:[0-9a-f]{64})$")]] | None = None
     under_provisioning_penalties: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     forecasters: str | tuple[str, ...] = ()

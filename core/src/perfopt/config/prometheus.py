@@ -33,6 +33,7 @@ class PrometheusConfig(
         username, password: basic authentication.
         headers: sent with every request, for example {"X-Scope-OrgID": "trading"}.
         ca_file: PEM file of the authority that signed the server's certificate.
+        client_cert_file, client_key_file: PEM files of our own certificate; the key may stand in the former.
         insecure_skip_verify: accept any server certificate.
         matchers: PromQL label matchers added to every selector, for example ['cluster="prod"'].
         catalogue: YAML file whose entries replace those of the built-in catalogue.
@@ -59,6 +60,8 @@ class PrometheusConfig(
     password: str | None = None
     headers: dict[str, str] = {}
     ca_file: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
     insecure_skip_verify: bool = False
     matchers: tuple[str, ...] = ()
     catalogue: str | None = None

@@ -7,6 +7,7 @@ the child hands stdout on to stderr, so that a print in a plugin spoils neither 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,12 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
 }
+
+_PASSED = re.compile(
+    "PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|TEMP|TMP|VIRTUAL_ENV|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*"
+    "|XDG_.*|TF_.*|KERAS_.*|CUDA_.*|COVERAGE_.*"
+)
+"""Settings refer to variables of any name (`env:NAME`), so that only known ones are passed on."""
 
 
 class ChildError(Exception):
@@ -142,9 +149,8 @@ class ChildProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Returns the child's environment: without our settings, which hold passwords it has no use for."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PERFOPT_")}
-    return inherited | _ENVIRONMENT
+    """Returns the child's environment: what Python and libraries read, and nothing that may be a secret."""
+    return {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)} | _ENVIRONMENT
 
 
 def _reap(process: "subprocess.Popen[bytes]", *connections: Connection) -> None:

@@ -17,6 +17,7 @@ from perfopt.config.loading import Config, EngineConfig
 from perfopt.config.overrides import PLUGINS, spelled
 from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.engine import messages
+from perfopt.engine.allowlist import left_out
 from perfopt.engine.child import ChildError, ChildProcess
 from perfopt.engine.messages import CheckSettings
 from perfopt.engine.probe import LOAD_SECONDS, WORKER, probe_plugins, set_up
@@ -85,7 +86,7 @@ def check_settings(config: Config) -> None:
     """
     engine = config.engine
     if config.plugins or config.unclaimed or engine.disabled() or engine.chosen_forecasters():
-        configure(probe_plugins(config.engine.disabled()), config)
+        configure(probe_plugins(left_out(config.engine)), config)
 
 
 def _check_names(registry: PluginRegistry, config: Config) -> None:

@@ -16,6 +16,7 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
 from perfopt.engine.abstention import abstentions, confident_enough, lowered_quantities
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
+from perfopt.engine.allowlist import left_out
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.child import ChildProcess
 from perfopt.engine.configure import configure
@@ -99,7 +100,7 @@ class Engine:
     def open(cls, config: Config | None = None) -> "Engine":
         """Finds the installed plugins and returns an engine that runs them."""
         config = config if config is not None else Config()
-        registry, worker = probe_with_worker(config.engine.disabled())
+        registry, worker = probe_with_worker(left_out(config.engine))
         try:
             return cls(registry, config, worker=worker)
         except BaseException:

@@ -18,8 +18,9 @@ def list_plugins(config_file: Path | None, form: str) -> None:
     """List the installed plugins with version, state and what they bring."""
     from perfopt.cli.output.render import to_json
     from perfopt.engine import probe_plugins
+    from perfopt.engine.allowlist import left_out
 
-    found = probe_plugins(load(config_file).engine.disabled()).plugins
+    found = probe_plugins(left_out(load(config_file).engine)).plugins
     click.echo(to_json(found) if form == "json" else _table(found), nl=False)
 
 

@@ -237,18 +237,27 @@ def _http_client(config: PrometheusConfig, transport: httpx.AsyncBaseTransport |
 
 
 def _tls(config: PrometheusConfig) -> ssl.SSLContext | bool:
+    if config.insecure_skip_verify and config.client_cert_file is not None:
+        raise InvalidInputError(
+            "A client certificate is not shown to a server that is not verified.",
+            field="insecure_skip_verify",
+            remedy="Set ca_file instead.",
+        )
     if config.insecure_skip_verify:
         return False
-    if config.ca_file is None:
+    if config.ca_file is None and config.client_cert_file is None:
         return True
+    name, field = config.ca_file, "ca_file"
     try:
-        return ssl.create_default_context(cafile=config.ca_file)
+        context = ssl.create_default_context(cafile=config.ca_file)
+        if config.client_cert_file is not None:
+            name, field = config.client_cert_file, "client_cert_file"
+            context.load_cert_chain(config.client_cert_file, config.client_key_file)
     except OSError as error:
         raise InvalidInputError(
-            f"{config.ca_file} is not a readable PEM file.",
-            field="ca_file",
-            remedy="Check the path and the file.",
+            f"{name} is not a readable PEM file.", field=field, remedy="Check the path and the file."
         ) from error
+    return context
 
 
 def _require_trust(error: httpx.TransportError, server: str) -> None:
