@@ -5,12 +5,13 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import func, update
 
+from perfopt.domain.recommendation import Reason
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
 from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
 from perfopt_api.store.tables import outcomes
 
-from .conftest import HOSTILE, WORKLOAD
+from .conftest import HOSTILE, WORKLOAD, analyse, made_for
 
 BACKTEST = {
     "source": "traces",
@@ -304,3 +305,27 @@ async def test_a_viewer_is_offered_nothing_that_a_viewer_may_not_do(viewed, wait
     posts = re.findall(r'<form method="post" action="([^"]+)"(?:(?!</form>).)*<button', text, re.S)
     assert set(posts) <= {"/ui/logout"}
     assert "formaction" not in text
+
+
+async def test_another_trade_shows_its_sizes_changes_and_patch(client, database):
+    points = [
+        {
+            "confidence": confidence,
+            "cost_change_percent": change,
+            "containers": {"app": {"cpu_request": cpu, "memory_request": "1Gi"}},
+        }
+        for confidence, change, cpu in ((0.8, -50.0, "250m"), (0.97, -20.0, "400m"))
+    ]
+    data = {"relative_to": "current", "points": points}
+    trade = Reason(code="frontier", text="Other trades.", data=data)
+    made = made_for(WORKLOAD, reasons=(trade,))
+    await analyse(database, made)
+    path = "/ui/recommendations/opt_20261130_001"
+    text = await shown(client, path)
+    assert "See what changes" in text
+    assert "At confidence" not in text
+    chosen = await shown(client, f"{path}?point=1")
+    assert "At confidence 0.97" in chosen
+    assert "<ins>400m</ins>" in chosen
+    assert "cpu: 400m" in chosen
+    assert "At confidence" not in await shown(client, f"{path}?point=7")

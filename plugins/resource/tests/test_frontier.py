@@ -22,7 +22,10 @@ def choice(cpu, confidence, memory=float(GIB)):
 
 
 def trades(*containers, current=None, recommended=None):
-    sizings = [SimpleNamespace(frontier=choices) for choices in containers]
+    names = ("main", "proxy")[: len(containers)]
+    sizings = {
+        name: SimpleNamespace(frontier=choices) for name, choices in zip(names, containers, strict=True)
+    }
     return frontier(sizings, recommended or state(1.0), current or state(2.0), BOOK)
 
 
@@ -67,3 +70,12 @@ def test_a_sentence_names_the_ends_and_the_middle():
     reason = trades([choice(1.0 + number, 0.5 + number / 10) for number in range(5)])
     assert len(points(reason)) == 5
     assert [text.split(" ")[-2] for text in reason.text.split(": ")[1].split(";")] == ["0.50", "0.70", "0.90"]
+
+
+def test_each_trade_names_the_sizes_of_every_container():
+    reason = trades([choice(1.0, 0.9)], [choice(0.25, 0.8, memory=2.0 * GIB)])
+    (point,) = reason.data["points"]
+    assert point["containers"] == {
+        "main": {"cpu_request": "1", "memory_request": "1Gi"},
+        "proxy": {"cpu_request": "250m", "memory_request": "2Gi"},
+    }

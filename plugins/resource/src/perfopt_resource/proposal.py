@@ -90,7 +90,7 @@ def _reasons(
     ]
     if state.keda is not None:
         reasons.append(text.keda(state.keda))
-    sizings = [one.sizing for one in sized if one.sizing is not None]
+    sizings = {one.container.name: one.sizing for one in sized if one.sizing is not None}
     trade = frontier(sizings, target, state, context.price_book) if len(sizings) == len(sized) else None
     return [*reasons, *([] if trade is None else [trade])]
 

@@ -1,15 +1,18 @@
 """A recommendation with all its evidence, and what applying it would change."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 from markupsafe import Markup
+from msgspec import structs
 
 from perfopt.cli.output.details import recommendation_lines
 from perfopt.domain.job import OptimizationJob
+from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
 from perfopt.errors import ConflictError, NotFoundError
 from perfopt.report.changes import backtested, service_changes
@@ -31,9 +34,12 @@ _WINDOWS = (
 
 @get("/recommendations/{recommendation_id:str}", include_in_schema=False)
 async def recommendation(
-    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+    request: Request[Any, Any, Any],
+    web: NamedDependency[WebPorts],
+    recommendation_id: FromPath[str],
+    point: Annotated[int | None, QueryParameter(ge=0, le=1000)] = None,
 ) -> Response[Any]:
-    """Shows why the numbers are what they are."""
+    """Shows why the numbers are what they are, and what another trade of cost against confidence changes."""
     made, job = await _found(web, recommendation_id)
     alone = AnalysisResult(
         service_name=made.service_name,
@@ -54,6 +60,8 @@ async def recommendation(
         scored=scored,
         declined=() if job is None else job.declined,
         trades=_trades(made),
+        points=_points(made),
+        chosen=_chosen(made, point),
         warnings=warnings_of(made, web.api.now()),
         patch=artifacts[0] if artifacts else None,
         unpatched=unpatched,
@@ -113,6 +121,43 @@ async def apply(
 def _trades(made: OptimizationRecommendation) -> Markup:
     data = next((one.data for one in made.reasons if one.code == "frontier"), None)
     return Markup() if data is None else frontier(data["points"], data["relative_to"])
+
+
+def _points(made: OptimizationRecommendation) -> list[dict[str, Any]]:
+    data = next((one.data for one in made.reasons if one.code == "frontier"), {})
+    # Recommendations of older versions have points without sizes.
+    return [one for one in data.get("points", ()) if one.get("containers")]
+
+
+def _chosen(made: OptimizationRecommendation, point: int | None) -> dict[str, Any] | None:
+    """Returns a point of the frontier as a recommendation of its sizes: its changes and its patch."""
+    points = _points(made)
+    if point is None or point >= len(points):
+        return None
+    known = made.recommended_state.get("containers", {})
+    sizes = {name: {**known.get(name, {}), **size} for name, size in points[point]["containers"].items()}
+    whole = {name: {**size, **_limits(size)} for name, size in sizes.items()}
+    other = structs.replace(
+        made, recommended_state={**made.recommended_state, "containers": {**known, **whole}}
+    )
+    artifacts, unpatched = _artifacts(other, None)
+    return {
+        "number": point,
+        "point": points[point],
+        "changes": changes_of(other)["changes"],
+        "patch": artifacts[0] if artifacts else None,
+        "unpatched": unpatched,
+    }
+
+
+def _limits(size: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns limits that are not below the requests of a point."""
+    found = {}
+    for kind, parse in (("cpu", parse_cpu), ("memory", parse_memory)):
+        request, limit = size.get(f"{kind}_request"), size.get(f"{kind}_limit")
+        if request is not None and limit is not None and parse(request) > parse(limit):
+            found[f"{kind}_limit"] = request
+    return found
 
 
 def _artifacts(
