@@ -194,10 +194,10 @@ async def _metrics(config: PrometheusConfig) -> list[Diagnosis]:
     matchers = ",".join((f'__name__=~"{names}"', *config.matchers))
     try:
         before = datetime.now(UTC) - timedelta(minutes=1)
-        found = await client.query(f"count by (__name__) ({{{matchers}}})", before)
+        samples = await client.query(f"count by (__name__) ({{{matchers}}})", before)
     finally:
         await client.close()
-    return missing_metrics({each.labels["__name__"] for each in found})
+    return missing_metrics({each.labels["__name__"] for each in samples})
 
 
 def missing_metrics(there: Collection[str]) -> list[Diagnosis]:

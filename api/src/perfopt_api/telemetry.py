@@ -100,10 +100,10 @@ def timed(stage: str) -> Iterator[None]:
 
 def count_result(result: AnalysisResult) -> None:
     """Counts what an analysis recommended, and what it declined and why."""
-    for made in result.recommendations:
-        kind = made.optimization_type.value
-        RECOMMENDATIONS.labels(kind, "false" if made.no_change_needed else "true").inc()
-        CONFIDENCE.labels(kind).observe(made.expected_improvement.confidence)
+    for recommendation in result.recommendations:
+        kind = recommendation.optimization_type.value
+        RECOMMENDATIONS.labels(kind, "false" if recommendation.no_change_needed else "true").inc()
+        CONFIDENCE.labels(kind).observe(recommendation.expected_improvement.confidence)
     for declined in result.declined:
         DECLINED.labels(declined.optimization_type.value, declined.code.value).inc()
         if declined.code is DeclineCode.STRATEGY_FAILED:

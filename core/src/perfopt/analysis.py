@@ -78,8 +78,8 @@ async def analyze_request(
 async def _first(
     source: MetricSource, workload: Workload, window: AnalysisWindow, metrics: frozenset[str]
 ) -> WorkloadSnapshot | FailedSnapshot:
-    async for found in source.snapshots([workload], window.start, window.end, metrics):
-        return found
+    async for snapshot in source.snapshots([workload], window.start, window.end, metrics):
+        return snapshot
     raise NoDataError(f"The source {source.name} gave no answer for {workload.service_name}.")
 
 

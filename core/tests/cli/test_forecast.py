@@ -47,7 +47,7 @@ def test_each_forecaster_and_each_choice_has_a_row_on_the_half_not_fitted_on(tra
     rows = compared(trace, "--horizons", "1d", "--forecasters", "fleet,daily-profile", "--format", "json")
     names = [row["name"] for row in rows]
     assert names == [
-        *("fleet", "daily-profile", "first", "weighted"),
+        *("fleet", "daily-profile", "first", "selected", "weighted"),
         *("weighted without fleet", "weighted without daily-profile"),
     ]
     assert {(row["series"], row["origins"]) for row in rows} == {(1, 2)}
@@ -55,7 +55,18 @@ def test_each_forecaster_and_each_choice_has_a_row_on_the_half_not_fitted_on(tra
     assert by_name["first"]["loss_of_first"] == pytest.approx(1.0)
     assert by_name["fleet"]["loss"] == pytest.approx(by_name["first"]["loss"])
     assert by_name["weighted without fleet"]["loss"] == pytest.approx(by_name["daily-profile"]["loss"])
+    chosen = by_name["selected"]["loss"]
+    assert min(by_name[name]["loss"] for name in ("fleet", "daily-profile")) <= chosen + 1e-9
     assert 0.3 < by_name["fleet"]["loss"] < 1.0  # a wave with noise: better than yesterday's noise
+
+
+def test_blocks_are_forecast_by_their_highest_value(trace):
+    asked = ("--horizons", "1d", "--forecasters", "daily-profile,seasonal", "--format", "json")
+    rows = {row["name"]: row for row in compared(trace, *asked, "--block", "6h")}
+    assert rows["selected"]["origins"] == 2
+    losses = [rows[name]["loss"] for name in ("daily-profile", "seasonal")]
+    assert min(losses) <= rows["selected"]["loss"] <= max(losses)
+    assert rows["daily-profile"]["loss"] != compared(trace, *asked)[0]["loss"]
 
 
 def test_a_model_takes_the_place_of_the_shipped_network(trace, tmp_path):

@@ -31,7 +31,7 @@ _TARGETS = {"cpu": "target_cpu_utilization_percent", "memory": "target_memory_ut
 
 
 def order_of(
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     wish: ApplyRecommendationRequest,
     settings: PolicySettings,
     *,
@@ -40,7 +40,7 @@ def order_of(
     """Returns what is to be done to apply a recommendation.
 
     Args:
-        made: the recommendation.
+        recommendation: the recommendation.
         wish: mode, force and how long to watch; of `direct` or `canary`.
         settings: the policy, for the largest step.
         automatic: nobody asked for it but the policy.
@@ -49,37 +49,37 @@ def order_of(
         ConflictError: it changes nothing, or something that only a person can change.
         InvalidInputError: malformed verify_for.
     """
-    target = workload_target(made)
-    before, after = _fields(made.current_state), _fields(made.recommended_state)
+    target = workload_target(recommendation)
+    before, after = _fields(recommendation.current_state), _fields(recommendation.recommended_state)
     changed = {path: value for path, value in after.items() if before.get(path) != value}
     changed |= {path: None for path in before if path not in after and path.startswith("containers.")}
-    replicas = replicas_change(made) if target.scalable else None
+    replicas = replicas_change(recommendation) if target.scalable else None
     if replicas is None:
         changed.pop("replicas", None)
-    _refuse_by_hand(made, changed)
+    _refuse_by_hand(recommendation, changed)
     steps = stepped(before, changed, settings)
     durability: Durability = "template" if wish.durability == "template" else "transient"
     watched = None if wish.verify_for is None else parse_duration(wish.verify_for, field="verify_for")
     return ApplyOrder(
         stages=tuple(change_of_fields(target, values, durability) for values in steps),
         expected={path: before.get(path) for path in changed if path in before},
-        recommendation_ids=(made.recommendation_id,),
-        types=(made.optimization_type,),
+        recommendation_ids=(recommendation.recommendation_id,),
+        types=(recommendation.optimization_type,),
         mode="direct" if wish.mode == "direct" else "canary",
         force=wish.force,
         verify_seconds=None if watched is None else watched.total_seconds(),
         automatic=automatic,
-        confidence=made.expected_improvement.confidence,
-        service_class=made.service_class,
-        strategy=made.plugin,
-        strategy_version=made.plugin_version or "",
-        valid_until=made.valid_until,
-        allowed_windows=made.allowed_windows,
-        requires_approval=made.requires_approval,
+        confidence=recommendation.expected_improvement.confidence,
+        service_class=recommendation.service_class,
+        strategy=recommendation.plugin,
+        strategy_version=recommendation.plugin_version or "",
+        valid_until=recommendation.valid_until,
+        allowed_windows=recommendation.allowed_windows,
+        requires_approval=recommendation.requires_approval,
         approval_rules=tuple(
-            f"{rule.pack}/{rule.rule}" for rule in made.rules if rule.action == "require_approval"
+            f"{rule.pack}/{rule.rule}" for rule in recommendation.rules if rule.action == "require_approval"
         ),
-        heap_containers=made.heap_containers,
+        heap_containers=recommendation.heap_containers,
     )
 
 
@@ -98,7 +98,7 @@ def as_one(job: OptimizationJob) -> OptimizationRecommendation:
         current_state=plan.current_state,
         recommended_state=plan.recommended_state,
         expected_improvement=plan.expected_improvement,
-        valid_until=min(made.valid_until for made in steps),
+        valid_until=min(recommendation.valid_until for recommendation in steps),
         requires_approval=plan.requires_approval,
         allowed_windows=plan.allowed_windows,
         rules=plan.rules,
@@ -107,13 +107,13 @@ def as_one(job: OptimizationJob) -> OptimizationRecommendation:
 
 def steps_of(job: OptimizationJob) -> tuple[OptimizationRecommendation, ...]:
     """Returns the recommendations that a job's plan is made of, in the order to apply them in."""
-    by_id = {made.recommendation_id: made for made in job.recommendations}
+    by_id = {recommendation.recommendation_id: recommendation for recommendation in job.recommendations}
     return () if job.plan is None else tuple(by_id[step.recommendation_id] for step in job.plan.steps)
 
 
 def new_apply(
     order: ApplyOrder,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     parent_job_id: str,
     *,
     requester: str | None,
@@ -124,7 +124,7 @@ def new_apply(
     state = ApplyState()
     return NewApply(
         parent_job_id=parent_job_id,
-        service_name=made.service_name,
+        service_name=recommendation.service_name,
         optimization_types=order.types,
         recommendation_ids=order.recommendation_ids,
         order=msgspec.to_builtins(order),
@@ -171,65 +171,66 @@ def proposed_change(order: ApplyOrder, *, before: Mapping[str, Any], **known: An
     )
 
 
-def workload_target(made: OptimizationRecommendation) -> WorkloadTarget:
+def workload_target(recommendation: OptimizationRecommendation) -> WorkloadTarget:
     """Returns the workload that a recommendation is for, as Kubernetes addresses it.
 
     Raises:
         ConflictError: its kind cannot be changed, or its namespace is not known.
     """
-    found = target_of(made)
-    if not found.namespace:
-        raise ConflictError(f"The namespace of {made.workload} is not known.", remedy=_EXPORT)
-    scope = made.workload.split("/")[:-1]
-    place = scope.index(found.namespace)
+    target = target_of(recommendation)
+    if not target.namespace:
+        raise ConflictError(f"The namespace of {recommendation.workload} is not known.", remedy=_EXPORT)
+    scope = recommendation.workload.split("/")[:-1]
+    place = scope.index(target.namespace)
     return WorkloadTarget(
-        api_version=found.api_version,
-        kind=found.kind,
-        namespace=found.namespace,
-        name=found.name,
+        api_version=target.api_version,
+        kind=target.kind,
+        namespace=target.namespace,
+        name=target.name,
         cluster="/".join(scope[:place]),
     )
 
 
-def _refuse_by_hand(made: OptimizationRecommendation, changed: Mapping[str, Any]) -> None:
-    now = made.current_state.get("knob_settings", {})
-    for container, how in made.recommended_state.get("knob_settings", {}).items():
+def _refuse_by_hand(recommendation: OptimizationRecommendation, changed: Mapping[str, Any]) -> None:
+    now = recommendation.current_state.get("knob_settings", {})
+    for container, how in recommendation.recommended_state.get("knob_settings", {}).items():
         parts = [part for part in ("command", "args", "by_hand") if how.get(part)]
         if parts and how != now.get(container):
             raise ConflictError(
-                f"{made.recommendation_id} changes {' and '.join(parts)} of {container}, by hand only.",
+                f"{recommendation.recommendation_id} changes {' and '.join(parts)} of {container},"
+                " by hand only.",
                 remedy=_EXPORT,
             )
     if not changed:
         raise ConflictError(
-            f"{made.recommendation_id} changes nothing that can be applied.",
+            f"{recommendation.recommendation_id} changes nothing that can be applied.",
             remedy="See the recommended_state for what it does change.",
         )
 
 
 def _fields(state: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a state map by the paths of the port to a cluster."""
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         f"containers.{container}.{name}": quantities[name]
         for container, quantities in state.get("containers", {}).items()
         for name in QUANTITIES
         if quantities.get(name) is not None
     }
     for container, how in state.get("knob_settings", {}).items():
-        found |= {f"env.{container}.{name}": str(text) for name, text in (how.get("env") or {}).items()}
+        fields |= {f"env.{container}.{name}": str(text) for name, text in (how.get("env") or {}).items()}
     if state.get("replicas") is not None:
-        found["replicas"] = state["replicas"]
+        fields["replicas"] = state["replicas"]
     scaler = state.get("hpa") or {}
     for name in ("min_replicas", "max_replicas", "behavior"):
         if scaler.get(name) is not None:
-            found[f"hpa.{name}"] = scaler[name]
+            fields[f"hpa.{name}"] = scaler[name]
     if not scaler.get("other_metrics"):  # the list is replaced whole, and theirs is not known
         metrics = [_utilization(kind, scaler[name]) for kind, name in _TARGETS.items() if scaler.get(name)]
         if metrics:
-            found["hpa.metrics"] = metrics
+            fields["hpa.metrics"] = metrics
     if state.get("keda") and state.get("keda_scaled_object"):
-        found["keda"] = state["keda_scaled_object"]["spec"]
-    return found
+        fields["keda"] = state["keda_scaled_object"]["spec"]
+    return fields
 
 
 def _utilization(resource: str, percent: int) -> dict[str, Any]:

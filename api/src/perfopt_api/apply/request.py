@@ -53,7 +53,7 @@ class OutdatedError(ConflictError):
 def answer(
     wish: ApplyRecommendationRequest,
     job: OptimizationJob,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     now: datetime,
     base_url: str | None = None,
     policy: PolicySettings | None = None,
@@ -63,7 +63,7 @@ def answer(
     Args:
         wish: what was asked for.
         job: the job that made the recommendation.
-        made: the recommendation.
+        recommendation: the recommendation.
         now: to tell whether it still holds.
         base_url: public address of the API, for manifests that ask it.
         policy: how far one change may go; the default without.
@@ -75,16 +75,18 @@ def answer(
     if wish.verify_for is not None:
         parse_duration(wish.verify_for, field="verify_for")
     if wish.mode in ("direct", "canary"):
-        refuse_change(wish, made, now)
-    artifacts = (changes_of(made),) if wish.mode == "dry_run" else export(made, base_url)
-    first = first_step_of(made, policy if policy is not None else PolicySettings())
+        refuse_change(wish, recommendation, now)
+    artifacts = (changes_of(recommendation),) if wish.mode == "dry_run" else export(recommendation, base_url)
+    first = first_step_of(recommendation, policy if policy is not None else PolicySettings())
     artifacts += () if first is None else (first,)
-    warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(made, now))
-    return msgspec.structs.replace(job, recommendations=(made,), artifacts=artifacts, warnings=warnings)
+    warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(recommendation, now))
+    return msgspec.structs.replace(
+        job, recommendations=(recommendation,), artifacts=artifacts, warnings=warnings
+    )
 
 
 def refuse_outdated(
-    wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime
+    wish: ApplyRecommendationRequest, recommendation: OptimizationRecommendation, now: datetime
 ) -> None:
     """Refuses to apply what is outdated, but where it is forced, and what changes nothing.
 
@@ -92,23 +94,25 @@ def refuse_outdated(
         OutdatedError: it no longer holds.
         ConflictError: it recommends the current state.
     """
-    stale = () if wish.force else outdated(made, now)
+    stale = () if wish.force else outdated(recommendation, now)
     if stale:
         raise OutdatedError(
             " ".join(warning.message for warning in stale), remedy="Analyse again, or set force."
         )
-    if made.no_change_needed:
-        raise ConflictError(f"{made.recommendation_id} recommends the current state.")
+    if recommendation.no_change_needed:
+        raise ConflictError(f"{recommendation.recommendation_id} recommends the current state.")
 
 
-def refuse_change(wish: ApplyRecommendationRequest, made: OptimizationRecommendation, now: datetime) -> None:
+def refuse_change(
+    wish: ApplyRecommendationRequest, recommendation: OptimizationRecommendation, now: datetime
+) -> None:
     """Says why the cluster is not changed: no executor first; `force` helps against neither it nor rules.
 
     Raises:
         ExecutorMissingError: always, naming what else stands against it.
     """
-    stale = () if wish.force else outdated(made, now)
-    besides = [f" {warning.message}" for warning in (*stale, *held_back(made, now))]
+    stale = () if wish.force else outdated(recommendation, now)
+    besides = [f" {warning.message}" for warning in (*stale, *held_back(recommendation, now))]
     raise ExecutorMissingError(
         f"Mode {wish.mode} changes the cluster, and no executor is configured.{''.join(besides)}",
         field="mode",

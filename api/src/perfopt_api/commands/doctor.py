@@ -36,11 +36,11 @@ def doctor(form: str, config_file: Path | None) -> None:
 async def _examine(config: "Config", *, quiet: bool) -> "list[Diagnosis]":
     from perfopt_api.doctor import examine
 
-    found = []
+    diagnosis = []
     async for each in examine(config):
-        found.append(each)
+        diagnosis.append(each)
         if not quiet:
             click.echo(f"{each.status:8} {each.check}: {each.message}")
             if each.remedy is not None:
                 click.echo(f"         {each.remedy}")
-    return found
+    return diagnosis

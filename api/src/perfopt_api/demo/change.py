@@ -25,12 +25,14 @@ async def begin_change(http: httpx.AsyncClient, analysis: OptimizationJob) -> Op
     Raises:
         UnavailableError: the analysis has none, or it was refused.
     """
-    for made in analysis.recommendations[:1]:
+    for recommendation in analysis.recommendations[:1]:
         body = {"mode": "canary", "reason": "demo"}
-        answer = await http.post(f"{PREFIX}/recommendations/{made.recommendation_id}/apply", json=body)
+        answer = await http.post(
+            f"{PREFIX}/recommendations/{recommendation.recommendation_id}/apply", json=body
+        )
         if answer.status_code == httpx.codes.ACCEPTED:
             return msgspec.json.decode(answer.content, type=OptimizationJob)
-        raise UnavailableError(f"{made.recommendation_id} can't be applied: {answer.text}")
+        raise UnavailableError(f"{recommendation.recommendation_id} can't be applied: {answer.text}")
     raise UnavailableError(f"Nothing is recommended for {analysis.service_name}.")
 
 
@@ -46,13 +48,15 @@ async def follow_change(
     try:
         async with asyncio.timeout(CHANGE_SECONDS):
             while True:
-                now = await _job(http, job.job_id)  # before the entries: what ended it is among them
+                optimization_job = await _job(
+                    http, job.job_id
+                )  # before the entries: what ended it is among them
                 for entry in await _entries(http, job.job_id, after):
                     say(show_entry(entry, screen))
                     after = entry.id
-                if now.status is not OptimizationStatus.APPLYING:
-                    say(show_end(now))
-                    return now
+                if optimization_job.status is not OptimizationStatus.APPLYING:
+                    say(show_end(optimization_job))
+                    return optimization_job
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError as error:
         raise UnavailableError(f"The change {job.job_id} did not end in {CHANGE_SECONDS:g} s.") from error

@@ -56,8 +56,8 @@ async def require_right(connection: Connection, handler: BaseRouteHandler) -> No
 
 async def identify_bearer(connection: Connection) -> Principal:
     """Returns the holder of the bearer token."""
-    found: Principal = await connection.app.state.auth.principal(connection.headers.get("authorization"))
-    return found
+    principal: Principal = await connection.app.state.auth.principal(connection.headers.get("authorization"))
+    return principal
 
 
 def note_principal(connection: Connection, principal: Principal) -> None:

@@ -87,32 +87,33 @@ class AutoApplier:
         await self._time.refresh(self._now())
         return await self._applies.facts()
 
-    async def _create(self, made: OptimizationRecommendation, job_id: str) -> str:
-        order = order_of(made, _CANARY, self._settings, automatic=True)
-        new = new_apply(order, made, job_id, requester=None, reason="auto_apply")
+    async def _create(self, recommendation: OptimizationRecommendation, job_id: str) -> str:
+        order = order_of(recommendation, _CANARY, self._settings, automatic=True)
+        new = new_apply(order, recommendation, job_id, requester=None, reason="auto_apply")
         # The same analysis, finished twice, is applied once.
-        key = f"auto:{made.recommendation_id}"
+        key = f"auto:{recommendation.recommendation_id}"
         created = await self._applies.create_apply(new, idempotency_key=key, body_hash=key)
         await self._wake(created.job.job_id)
         return created.job.job_id
 
-    def _decision(self, made: OptimizationRecommendation, facts: ApplyFacts) -> Decision:
+    def _decision(self, recommendation: OptimizationRecommendation, facts: ApplyFacts) -> Decision:
         try:
-            order = order_of(made, _CANARY, self._settings, automatic=True)
+            order = order_of(recommendation, _CANARY, self._settings, automatic=True)
         except ConflictError as error:
             return Decision(outcome="denied", rule=error.code, reason=error.message)
         proposed = proposed_change(order, before=order.expected)
         return decide(proposed, facts, self._settings, self._time(self._now()))
 
-    def _warning(self, made: OptimizationRecommendation, facts: ApplyFacts) -> AnalysisWarning | None:
-        decision = self._decision(made, facts)
+    def _warning(
+        self, recommendation: OptimizationRecommendation, facts: ApplyFacts
+    ) -> AnalysisWarning | None:
+        decision = self._decision(recommendation, facts)
         if decision.outcome == "allowed":
             return None
         code = {"denied": "not_applied", "approval": "approval_required", "deferred": "applied_later"}
         what = {"denied": "is not applied", "approval": "needs approval", "deferred": "is applied later"}
-        message = (
-            f"{made.optimization_type.value} {what[decision.outcome]}: {decision.rule}: {decision.reason}"
-        )
+        kind = recommendation.optimization_type.value
+        message = f"{kind} {what[decision.outcome]}: {decision.rule}: {decision.reason}"
         return AnalysisWarning(code=code[decision.outcome], message=message)
 
 

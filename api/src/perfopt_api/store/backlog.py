@@ -69,14 +69,14 @@ class PostgresBacklog:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(by_class)).all()
             waiting = (await connection.execute(events)).one()
-        found = {
+        backlogs = {
             JobClass(row.priority): ClassBacklog(
                 waiting=row.waiting, running=row.all - row.waiting, oldest_seconds=float(row.oldest)
             )
             for row in rows
         }
         return Backlog(
-            jobs={each: found.get(each, ClassBacklog()) for each in JobClass},
+            jobs={each: backlogs.get(each, ClassBacklog()) for each in JobClass},
             events=waiting.events,
             lag_seconds=float(waiting.lag),
         )

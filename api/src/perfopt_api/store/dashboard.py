@@ -180,30 +180,30 @@ class PageStore:
 
     async def choices(self) -> dict[str, tuple[str, ...]]:
         """Returns the values that the filters of the list take."""
-        found: dict[str, tuple[str, ...]] = {}
+        choices: dict[str, tuple[str, ...]] = {}
         for column in (workloads.c.cluster, workloads.c.namespace, workloads.c.kind, workloads.c.owner):
             values = select(column).where(column != "").distinct().order_by(column).limit(500)
             rows = await self._kept_rows(column.name, values)
-            found[column.name] = tuple(row[column.name] for row in rows)
-        return found
+            choices[column.name] = tuple(row[column.name] for row in rows)
+        return choices
 
     async def history(self, service: str, workload: str) -> tuple[Mapping[str, Any], ...]:
         """Returns the latest recommendations of a workload, superseded ones too."""
-        made = recommendations.c
-        dashed = func.replace(made.service_name, text("'_'"), text("'-'"))
+        recommendation = recommendations.c
+        dashed = func.replace(recommendation.service_name, text("'_'"), text("'-'"))
         query = (
             select(
-                made.recommendation_id,
-                made.optimization_type,
-                made.description,
-                made.created_at,
-                made.valid_until,
-                made.applied,
-                made.superseded_by,
-                made.withdrawn_at,
+                recommendation.recommendation_id,
+                recommendation.optimization_type,
+                recommendation.description,
+                recommendation.created_at,
+                recommendation.valid_until,
+                recommendation.applied,
+                recommendation.superseded_by,
+                recommendation.withdrawn_at,
             )
-            .where(dashed == service.replace("_", "-"), made.workload == workload)
-            .order_by(made.created_at.desc(), made.id.desc())
+            .where(dashed == service.replace("_", "-"), recommendation.workload == workload)
+            .order_by(recommendation.created_at.desc(), recommendation.id.desc())
             .limit(PAGE)
         )
         return await self._rows(query)

@@ -72,19 +72,19 @@ def job_namespaces(job: OptimizationJob) -> frozenset[str]:
     return frozenset(found or {namespace_of(job.service_name)})
 
 
-def recommendation_row(made: OptimizationRecommendation) -> dict[str, Any]:
+def recommendation_row(recommendation: OptimizationRecommendation) -> dict[str, Any]:
     """Returns the columns of a recommendation; fields without a column of their own go into `body`.
 
     Raises:
         InvalidInputError: the service's name is longer than its column.
     """
-    if len(made.service_name) > MAX_SERVICE_NAME:
+    if len(recommendation.service_name) > MAX_SERVICE_NAME:
         raise InvalidInputError(
-            f"The name {made.service_name[:40]!r}... has more than {MAX_SERVICE_NAME} characters.",
+            f"The name {recommendation.service_name[:40]!r}... has more than {MAX_SERVICE_NAME} characters.",
             field="service_name",
             remedy="Give the series a shorter name in the services file.",
         )
-    fields = msgspec.to_builtins(made, builtin_types=(type(made.made_at),))
+    fields = msgspec.to_builtins(recommendation, builtin_types=(type(recommendation.made_at),))
     row = {name: fields.pop(name, None) for name in (*_OWN_COLUMNS, _PREDICTIONS)}
     return row | {"body": fields}
 

@@ -62,7 +62,7 @@ def summary_of(result: AnalysisResult, now: datetime, *, failed: bool = False) -
 
 
 def _figures(result: AnalysisResult, now: datetime) -> dict[str, Any]:
-    found = service_changes([result])
+    changes = service_changes([result])
     whole: OptimizationRecommendation | Plan | None = result.plan or next(iter(result.recommendations), None)
     if whole is None:
         return dict.fromkeys(
@@ -77,7 +77,7 @@ def _figures(result: AnalysisResult, now: datetime) -> dict[str, Any]:
         ) | {"changes": 0, "currency": "", "assumed": False, "accurate": 0, "scored": 0, "owner": ""}
     accurate, scored = backtested(whole.evidence)
     return {
-        "changes": sum(len(one.rows) for one in found),
+        "changes": sum(len(one.rows) for one in changes),
         "cost_current": whole.monthly_cost_current,
         "cost_recommended": whole.monthly_cost_recommended,
         "currency": whole.currency,
@@ -87,8 +87,8 @@ def _figures(result: AnalysisResult, now: datetime) -> dict[str, Any]:
         "scored": scored,
         "n_effective": whole.confidence_detail.n_effective,
         "owner": next((name for key, name in _OWNERS if whole.current_state.get(key)), ""),
-        "recommendation_id": found[0].rows[0].recommendation_id
-        if found
+        "recommendation_id": changes[0].rows[0].recommendation_id
+        if changes
         else result.recommendations[0].recommendation_id,
         # Counts from the analysis where the data end long before it, see `unexpired`.
         "valid_until": max(

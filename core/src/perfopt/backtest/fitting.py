@@ -124,7 +124,7 @@ def examples_of(case: OriginCase, *, known_only: bool = False) -> dict[str, Flee
         known_only: the needs are left out, so that nothing after the origin is read.
     """
     context = AnalysisContext(case.known, case.validity, case.book)
-    found = {}
+    examples = {}
     for history in container_histories(context):
         container, features = history.container, features_of(history)
         needs = np.full(2, np.nan) if known_only else _needs(case.window, container.name)
@@ -138,7 +138,7 @@ def examples_of(case: OriginCase, *, known_only: bool = False) -> dict[str, Flee
         )
         prices = case.book.hourly_cost(current[0], 0), case.book.hourly_cost(0, current[1])
         limits = container.cpu_limit_cores, container.memory_limit_bytes
-        found[container.name] = FleetExample(
+        examples[container.name] = FleetExample(
             service=case.known.workload.service_name,
             ended=case.window.grid.end,
             features=features[0],
@@ -148,7 +148,7 @@ def examples_of(case: OriginCase, *, known_only: bool = False) -> dict[str, Flee
             costs=np.array(prices) * HOURS_PER_MONTH,
             current=current,
         )
-    return found
+    return examples
 
 
 def _needs(window: WorkloadSnapshot, name: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]] | None":

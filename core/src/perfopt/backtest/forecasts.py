@@ -17,7 +17,7 @@ LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 DAY = timedelta(days=1)
 MAX_HISTORY = 28 * DAY
 MIN_KNOWN = 0.5
-FIRST, WEIGHTED = "first", "weighted"
+FIRST, SELECTED, WEIGHTED = "first", "selected", "weighted"
 NAIVE = "yesterday"
 SMALLEST_RATIO = 1e-3  # of a loss to another: a series that is forecast exactly has no more say
 
@@ -27,7 +27,8 @@ class ComparedForecaster(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         horizon_seconds: how far was forecast.
-        name: of the forecaster; "first" is the first that can forecast, "weighted" all by their loss on the
+        name: of the forecaster; "first" is the first that can forecast, "selected" the one with the
+            least loss on the past, "weighted" all by their loss on the
             past, "weighted without NAME" the same without one.
         series, origins: how many were forecast.
         loss: quantile loss over that of the value a day before with its errors' quantiles: ratio of the sums
@@ -84,7 +85,7 @@ def compare(
 
     Returns:
         For each horizon a row for each forecaster at the origins that it can forecast, for the first, for the
-        weighted, and for the weighted without each.
+        selected and the weighted, and for the weighted without each.
     """
     compared = list(series)
     total = len(compared) * len(horizons)
@@ -182,6 +183,8 @@ def _forecasts(
     yield FIRST, _finished(predictions[first], request), seconds[first]
     if len(predictions) < 2:
         return
+    best = min(losses, key=lambda name: losses[name] if np.isfinite(losses[name]) else np.inf)
+    yield SELECTED, _finished(predictions[best], request), rolling
     yield WEIGHTED, _finished(combined(predictions, weights_of(losses)), request), rolling
     for left_out in predictions:
         rest = {name: one for name, one in predictions.items() if name != left_out}

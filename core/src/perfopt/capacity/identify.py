@@ -64,7 +64,7 @@ _STARTS = np.array(
 # Of the coordinates that a sigmoid maps; the others are not read from it.
 _SLOPES = np.array([1.5, 1.2, 1.2, 0.0, 1.2, 0.0, 0.0])
 _OFFSETS = np.array([0.0, -0.8, -0.8, 0.0, -0.5, 0.0, 0.0])
-_LOG_MOST_CORES, _LOG_MOST_THREADS = np.log(8), np.log(64)
+_LOG_MAX_CORES, _LOG_MAX_THREADS = np.log(8), np.log(64)
 
 
 def identify(
@@ -156,8 +156,8 @@ def decode(points: Array, observed: GroupedObservations) -> ServiceParameters:
         spread=spread[..., None],
         wait_seconds=wait[..., None],
         wait_spread=np.where(waits, 0.05 + 0.85 * shares[..., 4], 0.0)[..., None],
-        cores=np.exp(np.minimum(np.maximum(0.7 * points[..., 5] + 0.5, 0), _LOG_MOST_CORES))[..., None],
-        threads=np.exp(np.minimum(np.maximum(1.2 * points[..., 6] + 2.2, 0), _LOG_MOST_THREADS))[..., None],
+        cores=np.exp(np.minimum(np.maximum(0.7 * points[..., 5] + 0.5, 0), _LOG_MAX_CORES))[..., None],
+        threads=np.exp(np.minimum(np.maximum(1.2 * points[..., 6] + 2.2, 0), _LOG_MAX_THREADS))[..., None],
     )
 
 

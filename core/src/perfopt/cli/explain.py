@@ -51,20 +51,20 @@ def explain(
     from perfopt.cli.lookup import alone, fetched, given_result, read_input
     from perfopt.domain.period import parse_duration
 
-    found = (
+    result = (
         given_result(read_input(source), recommendation)
         if server is None
         else alone(fetched(server, recommendation))
     )
-    (chosen,) = (one for one in found.recommendations if one.recommendation_id == recommendation)
+    (chosen,) = (one for one in result.recommendations if one.recommendation_id == recommendation)
     snapshot, parts = None, None
     if metrics is not None or html is not None:
         history = parse_duration(period, field="period")
-        snapshot = asyncio.run(_history(found, metrics, services, load(config_file), history))
+        snapshot = asyncio.run(_history(result, metrics, services, load(config_file), history))
         parts = _components(snapshot)
     _print(chosen, parts, form)
     if html is not None and snapshot is not None:
-        _draw(html, found, snapshot, parts)
+        _draw(html, result, snapshot, parts)
 
 
 def _components(snapshot: "WorkloadSnapshot") -> "list[NamedComponents] | None":
@@ -100,19 +100,19 @@ def _print(chosen: "OptimizationRecommendation", parts: "list[NamedComponents] |
 
 
 def _draw(
-    html: Path, found: "AnalysisResult", snapshot: "WorkloadSnapshot", parts: "list[NamedComponents] | None"
+    html: Path, result: "AnalysisResult", snapshot: "WorkloadSnapshot", parts: "list[NamedComponents] | None"
 ) -> None:
     from perfopt.cli.output.components import as_html
     from perfopt.cli.output.page import to_page
     from perfopt.cli.output.render import AnalysisReport
 
     with writable(html, "html") as page:
-        series = {found.workload: snapshot}
-        page.write(to_page(AnalysisReport(results=(found,)), series, as_html(parts or ())))
+        series = {result.workload: snapshot}
+        page.write(to_page(AnalysisReport(results=(result,)), series, as_html(parts or ())))
 
 
 async def _history(
-    found: "AnalysisResult", spec: str | None, services: Path | None, config: "Config", period: timedelta
+    result: "AnalysisResult", spec: str | None, services: Path | None, config: "Config", period: timedelta
 ) -> "WorkloadSnapshot":
     """Reads what a workload used before and after it was analysed.
 
@@ -125,6 +125,6 @@ async def _history(
 
     source = open_source(spec, config, services)
     try:
-        return await drawn_history(source, found, period)
+        return await drawn_history(source, result, period)
     finally:
         await source.close()

@@ -9,7 +9,13 @@ from perfopt.cli.groups import SuggestingGroup
 from perfopt.cli.options import config_option, format_option, load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
     from perfopt.backtest.forecasts import ComparedForecaster
+    from perfopt.config import Config
+    from perfopt.datasets.series import MeasuredSeries
+    from perfopt.plugin.forecasting import Forecaster
 
 
 @click.group(cls=SuggestingGroup)
@@ -39,6 +45,7 @@ def forecast() -> None:
 @click.option(
     "--model", type=click.Path(path_type=Path), help="Network of `fleet` in place of the shipped one."
 )
+@click.option("--block", help="Forecast the highest value of each block, such as 30m: what scaling plans by.")
 @click.option("--absent-is-zero", is_flag=True, help="Read steps without a row as zero.")
 @config_option
 @format_option("table", "json")
@@ -51,13 +58,15 @@ def compare(
     origins: int,
     most: int | None,
     model: Path | None,
+    block: str | None,
     absent_is_zero: bool,
     config_file: Path | None,
     form: str,
 ) -> None:
     """Compare forecasters at rolling origins.
 
-    Alone, weighted by their past, and weighted without each.
+    Alone, the one with the least loss on a week of the past, all weighted by that loss, and weighted without
+    each.
 
     LOSS is that of quantiles over that of yesterday's values with their errors: under 1 is better than those.
     BY SERIES is its geometric mean over series; OF THE FIRST is over the loss of the first forecaster that
@@ -66,19 +75,45 @@ def compare(
     from perfopt.backtest.forecasts import compare as compared
     from perfopt.cli.output.progress import progress_reporter
     from perfopt.cli.output.render import to_json
-    from perfopt.datasets.series import load_series
     from perfopt.domain.period import parse_duration
+    from perfopt.errors import NoDataError
+
+    forecasters = _chosen(names, model, load(config_file))
+    read = _read(dataset, metric, split, 0.0 if absent_is_zero else float("nan"))
+    series = (read if block is None else _blocks(read, parse_duration(block, field="block")))[:most]
+    lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
+    with progress_reporter() as report:
+
+        def progress(done: int, total: int) -> None:
+            report("forecasting series", done, total)
+
+        rows = compared(series, lengths, forecasters, origins, progress)
+    if not rows:
+        raise NoDataError(
+            f"None of {len(series)} series is long enough for a forecast of {horizons}.",
+            field="--dataset",
+            remedy="Give longer series, a shorter --horizons, or another --split.",
+        )
+    click.echo(to_json(rows) if form == "json" else _table(rows), nl=False)
+
+
+def _chosen(names: str | None, model: Path | None, config: "Config") -> "list[Forecaster]":
+    """Returns the installed forecasters that are named, or all.
+
+    Raises:
+        InvalidInputError: there is none of a name, or the model is none.
+    """
     from perfopt.engine.allowlist import left_out
     from perfopt.engine.loading import load_plugins
     from perfopt.engine.models import read_model_file
-    from perfopt.errors import InvalidInputError, NoDataError
+    from perfopt.errors import InvalidInputError
     from perfopt.forecast import InstalledForecasters
     from perfopt.forecast.kind import ForecastKind
 
     models = {} if model is None else {"forecast": read_model_file(model)}
     for content in models.values():
         ForecastKind().load(content)
-    registry = load_plugins(left_out(load(config_file).engine))
+    registry = load_plugins(left_out(config.engine))
     installed = InstalledForecasters(registry.forecasters).with_models(models).installed
     chosen = [name.strip() for name in names.split(",")] if names else list(installed)
     unknown = [name for name in chosen if name not in installed]
@@ -88,32 +123,29 @@ def compare(
             field="forecasters",
             remedy=f"Installed: {', '.join(sorted(installed))}.",
         )
-    absent = 0.0 if absent_is_zero else float("nan")
-    series = [one for one in load_series(dataset, metric, absent=absent) if split in ("all", one.split)][
-        :most
-    ]
+    return [installed[name] for name in chosen]
+
+
+def _read(dataset: Path, metric: str | None, split: str, absent: float) -> "list[MeasuredSeries]":
+    from perfopt.datasets.series import load_series
+    from perfopt.errors import InvalidInputError
+
+    series = [one for one in load_series(dataset, metric, absent=absent) if split in ("all", one.split)]
     if not series:
         raise InvalidInputError(
             f"No series of {dataset} with two samples or more is in the half {split!r}.",
             field="--split",
             remedy="Take --split all, or give another file.",
         )
-    lengths = [parse_duration(text.strip()) for text in horizons.split(",")]
-    with progress_reporter() as report:
-        rows = compared(
-            series,
-            lengths,
-            [installed[name] for name in chosen],
-            origins,
-            lambda done, total: report("forecasting series", done, total),
-        )
-    if not rows:
-        raise NoDataError(
-            f"None of {len(series)} series is long enough for a forecast of {horizons}.",
-            field="--dataset",
-            remedy="Give longer series, a shorter --horizons, or another --split.",
-        )
-    click.echo(to_json(rows) if form == "json" else _table(rows), nl=False)
+    return series
+
+
+def _blocks(series: "Sequence[MeasuredSeries]", length: "timedelta") -> "list[MeasuredSeries]":
+    from perfopt.datasets.series import MeasuredSeries
+    from perfopt.forecast.blocks import highest_in_blocks
+
+    highest = ((one, *highest_in_blocks(one.values, one.grid, length)) for one in series)
+    return [MeasuredSeries(one.name, grid, values) for one, values, grid in highest if values.size]
 
 
 def _table(rows: "list[ComparedForecaster]") -> str:

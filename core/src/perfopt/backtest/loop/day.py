@@ -215,7 +215,7 @@ def _costs(case: OriginCase, timeline: ForceTimeline) -> dict[str, float]:
     """Returns the means of what was requested before, in the loop, and at least; none if any is unknown."""
     current, book = case.known.workload.state, case.book
     minimum = smallest_state(current, case.window)
-    found: dict[str, float] = {}
+    costs: dict[str, float] = {}
     for name, totals in (
         ("current", (current.total(CPU), current.total(MEMORY))),
         ("paid", tuple(_paid(current, field, timeline) for field in (CPU, MEMORY))),
@@ -224,9 +224,9 @@ def _costs(case: OriginCase, timeline: ForceTimeline) -> dict[str, float]:
         cpu, memory = totals
         if cpu is None or memory is None:
             return {}
-        found[f"{name}_cost"] = _replicas(current) * book.hourly_cost(cpu, memory) * book.hours_month
-        found[f"{name}_memory"] = memory
-    return found
+        costs[f"{name}_cost"] = _replicas(current) * book.hourly_cost(cpu, memory) * book.hours_month
+        costs[f"{name}_memory"] = memory
+    return costs
 
 
 def _paid(current: WorkloadState, field: str, timeline: ForceTimeline) -> float | None:

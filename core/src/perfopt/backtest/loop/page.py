@@ -120,14 +120,14 @@ def _table(policies: Sequence[PolicyLoop]) -> str:
     return f'<div class="wide"><table>{"".join(parts)}</table></div>'
 
 
-def _share(found: ConfidenceInterval | None, digits: int) -> str:
-    if found is None:
+def _share(interval: ConfidenceInterval | None, digits: int) -> str:
+    if interval is None:
         return "-"
-    value = f"{found.value:.{digits}%}"
-    if found.low is None or found.high is None:
+    value = f"{interval.value:.{digits}%}"
+    if interval.low is None or interval.high is None:
         return value
-    return f"{value}<br><small>{100 * found.low:.{digits}f} to {100 * found.high:.{digits}f}</small>"
+    return f"{value}<br><small>{100 * interval.low:.{digits}f} to {100 * interval.high:.{digits}f}</small>"
 
 
-def _number(found: ConfidenceInterval | None) -> str:
-    return "-" if found is None else f"{found.value:.2f}"
+def _number(interval: ConfidenceInterval | None) -> str:
+    return "-" if interval is None else f"{interval.value:.2f}"

@@ -57,5 +57,5 @@ def _share(found: ConfidenceInterval | None, digits: int, *, interval: bool = Fa
     return f"{value} ({100 * found.low:.{digits}f}-{100 * found.high:.{digits}f})"
 
 
-def _number(found: ConfidenceInterval | None) -> str:
-    return "-" if found is None else f"{found.value:.2f}"
+def _number(interval: ConfidenceInterval | None) -> str:
+    return "-" if interval is None else f"{interval.value:.2f}"

@@ -15,12 +15,12 @@ DRAWN = ("cpu_cores", "memory_bytes", "cpu_throttled_fraction", "oom_kills", "re
 """Metrics that a picture shows."""
 
 
-async def drawn_history(source: MetricSource, found: AnalysisResult, period: timedelta) -> WorkloadSnapshot:
+async def drawn_history(source: MetricSource, result: AnalysisResult, period: timedelta) -> WorkloadSnapshot:
     """Reads what an analysed workload used before, and up to the end of the validity as far as it is known.
 
     Args:
         source: of metrics.
-        found: the result of the analysis.
+        result: the result of the analysis.
         period: before the analysis.
 
     Raises:
@@ -28,16 +28,16 @@ async def drawn_history(source: MetricSource, found: AnalysisResult, period: tim
         SourceError: the source refuses, or has no sample of it.
     """
     latest = await source.latest()
-    made_at = min((one.made_at for one in found.recommendations), default=latest)
-    end = min(max((one.valid_until for one in found.recommendations), default=latest), latest)
+    made_at = min((one.made_at for one in result.recommendations), default=latest)
+    end = min(max((one.valid_until for one in result.recommendations), default=latest), latest)
     inventory = await source.inventory(end)
-    known = [one for one in inventory if str(one.id) == found.workload]
-    workload = known[0] if known else resolve_workload(found.service_name, inventory)
+    known = [one for one in inventory if str(one.id) == result.workload]
+    workload = known[0] if known else resolve_workload(result.service_name, inventory)
     async for item in source.snapshots([workload], made_at - period, max(end, made_at), DRAWN):
         if isinstance(item, FailedSnapshot):
             raise item.error
         return item
-    raise NoDataError(f"The source {source.name} has no sample of {found.service_name}.")
+    raise NoDataError(f"The source {source.name} has no sample of {result.service_name}.")
 
 
 class SeriesRecorder:
