@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import click
 
-from perfopt.cli.options import format_option
+from perfopt.cli.options import config_option, format_option, settings_option
 from perfopt.errors import ConflictError, InvalidInputError
 from perfopt_api.client import DEFAULT_SERVER, ServiceClient
+
+if TYPE_CHECKING:
+    from perfopt_api.store.apply_port import TimelineEntry
 
 _SEPARATOR = "  "
 
@@ -61,6 +64,19 @@ def reason_option[F: Callable[..., Any]](command: F) -> F:
     type=click.Path(path_type=Path, file_okay=False),
     help="With --mode export: directory for the manifests; default: standard output.",
 )
+@click.option(
+    "--from",
+    "printed",
+    type=click.File("rb"),
+    help="Without a service: what `perfopt analyze --format json` printed; - is standard input.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --from: file that the change is resumed from after a crash; default: ./ID.state.",
+)
+@config_option
+@settings_option
 @reason_option
 @service_options
 def apply(
@@ -71,15 +87,30 @@ def apply(
     force: bool,
     wait: bool,
     output: Path | None,
+    printed: BinaryIO | None,
+    state: Path | None,
+    config_file: Path | None,
     reason: str | None,
     server: str,
     token_file: Path | None,
 ) -> None:
-    """Apply a recommendation: canary, verification, rollback."""
+    """Apply a recommendation: canary, verification, rollback.
+
+    By the service; or with --from in this process, on the cluster and by the policy of the configuration.
+    Ctrl-C takes the change back; where this process was killed, the same command goes on.
+    """
     if output is not None and mode != "export":
         raise click.UsageError("--output goes with --mode export.")
     if wait and mode not in ("canary", "direct"):
         raise click.UsageError("--wait goes with --mode canary or direct.")
+    if printed is not None:
+        if mode not in ("canary", "direct"):
+            raise click.UsageError("--from goes with --mode canary or direct; see `perfopt export`.")
+        wish = ApplyWish(mode=mode, durability=durability, verify_for=verify_for, force=force, reason=reason)
+        _apply_here(recommendation_id, wish, printed, state, config_file)
+        return
+    if state is not None:
+        raise click.UsageError("--state goes with --from.")
     with _client(server, token_file) as client:
         job = client.post(
             f"/recommendations/{recommendation_id}/apply",
@@ -96,6 +127,51 @@ def apply(
         if wait:
             _follow(client, job["job_id"])
             _require_applied(client.get(f"/jobs/{job['job_id']}"))
+
+
+class ApplyWish(NamedTuple):
+    """How a recommendation is to be applied, as the options say."""
+
+    mode: str
+    durability: str
+    verify_for: str | None
+    force: bool
+    reason: str | None
+
+
+def _apply_here(
+    recommendation_id: str, wish: ApplyWish, printed: BinaryIO, state: Path | None, config_file: Path | None
+) -> None:
+    """Applies a recommendation in this process."""
+    import getpass
+
+    import msgspec
+
+    from perfopt.cli.lookup import given, read_input
+    from perfopt.cli.options import load
+    from perfopt.cli.output.terminal import TerminalScreen
+    from perfopt_api.apply.filestore import FileApplies
+    from perfopt_api.apply.request import ApplyRecommendationRequest
+    from perfopt_api.jobs.direct import begin_job, work_on
+
+    screen = TerminalScreen.of_stdout()
+
+    def show(entry: "TimelineEntry") -> None:
+        for line in _lines(msgspec.to_builtins(entry), commands=False):
+            click.echo(screen.printable(line))
+
+    config, path = load(config_file), state or Path(f"{recommendation_id}.state")
+    if path.exists():
+        store = FileApplies.read(path, show)
+    else:
+        (made, *_) = given(read_input(printed), recommendation_id)
+        request = msgspec.convert(wish._asdict(), ApplyRecommendationRequest)
+        store = begin_job(config, made, request, path, show, getpass.getuser())
+    job = work_on(config, store)
+    error = "" if job.error is None else job.error.message
+    if job.status.value != "APPLIED":
+        raise ConflictError(f"{recommendation_id} ended as {job.status.value}. {error}".strip())
+    click.echo(f"{recommendation_id}{_SEPARATOR}APPLIED{_SEPARATOR}{job.new.workload}")
 
 
 @click.command("rollback")

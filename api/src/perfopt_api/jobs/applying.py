@@ -1,7 +1,7 @@
 """Puts together what makes changes in a worker: executor, gates, machine, runner, and auto_apply."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 
 from nats.aio.msg import Msg
@@ -33,6 +33,7 @@ from perfopt_api.policy.hooks import NO_HOOKS, HookSettings, hook_settings
 from perfopt_api.policy.settings import PolicySettings, policy_settings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
+from perfopt_api.store.apply_port import ApplyWork
 from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.realised import PostgresRealised
@@ -81,17 +82,6 @@ class Applying:
             relay: has the events go out.
         """
         store = PostgresApplies(backends.database, base_url=settings.base_url)
-        gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
-        tools = ApplyTools(
-            cluster=self._cluster,
-            verifier=self._verifier,
-            gates=gates,
-            settings=self._settings,
-            look_seconds=self._look_seconds,
-            hooks=HttpGates(self._hooks.gates),
-            git=self._git,
-        )
-        machine = ApplyMachine(tools)
         announcements = FinishedJobs(backends.nats)
 
         subscribed = False
@@ -111,10 +101,48 @@ class Applying:
                 subscribed = True
             await self._time.refresh(self._now())
 
-        runner = ApplyRunner(
-            store, machine, finished, lease_seconds=settings.lease_seconds, now=self._now, prepare=prepare
-        )
+        runner = self.runner_on(store, finished, prepare, lease_seconds=settings.lease_seconds)
         return runner
+
+    def runner_on(
+        self,
+        store: ApplyWork,
+        finished: Callable[[str], Awaitable[None]],
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        *,
+        lease_seconds: float = 15.0,
+    ) -> ApplyRunner:
+        """Returns what works on the apply jobs of a store.
+
+        Args:
+            store: the jobs.
+            finished: called with the id of each job that ended.
+            prepare: called before each look for jobs; None reads the calendars only.
+            lease_seconds: how long a job is held without being renewed.
+        """
+        gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
+        tools = ApplyTools(
+            cluster=self._cluster,
+            verifier=self._verifier,
+            gates=gates,
+            settings=self._settings,
+            look_seconds=self._look_seconds,
+            hooks=HttpGates(self._hooks.gates),
+            git=self._git,
+        )
+        machine = ApplyMachine(tools)
+
+        async def refresh() -> None:
+            await self._time.refresh(self._now())
+
+        return ApplyRunner(
+            store,
+            machine,
+            finished,
+            lease_seconds=lease_seconds,
+            now=self._now,
+            prepare=prepare or refresh,
+        )
 
     def auto_sweep(self, backends: ServiceBackends, settings: ServiceSettings) -> AutoApplySweep:
         """Returns what applies analyses whose worker was lost."""
