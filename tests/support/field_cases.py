@@ -128,6 +128,18 @@ def _dead_pods(world: World) -> None:
         world.add("kube_pod_status_phase", phase, TIMES[begin + 50 :], 1)
 
 
+def _pending_pods(world: World) -> None:
+    """Eight replicas are wanted, and no node takes six of them; and a billion of another."""
+    for name, wanted in (("wanted", 8.0), ("billion", 1e9)):
+        world.deployment(name, replicas=2)
+        labels = world.place(deployment=name) | {"copy": "larger"}
+        world.add("kube_deployment_status_replicas", labels, TIMES, wanted)
+    for i in range(6):
+        pod, owner = f"wanted-6c5d8f7b9c-wait{i}", ("ReplicaSet", "wanted-6c5d8f7b9c")
+        world.pod(pod, owner, TIMES, {"app": {"cpu_request": 1.0, "memory_request": GI}})
+        world.add("kube_pod_status_phase", world.place(pod=pod, phase="Pending"), TIMES, 1)
+
+
 def _jobs(world: World) -> None:
     """A job of three hours a night whose pods stay, and a service that runs in office hours."""
     for day in range(4):
@@ -208,6 +220,33 @@ def _limits(world: World) -> None:
         world.add("kube_node_status_allocatable", node, TIMES, free)
         largest = {"limitrange": "l", "type": "Container", "constraint": "max", "resource": resource}
         world.add("kube_limitrange", world.place(**largest), TIMES, 6 if resource == "cpu" else 30 * GI)
+
+
+def _ratios(world: World) -> None:
+    """A LimitRange that bounds limit over request, and a quota that takes one replica more."""
+    world.deployment("api", memory_limit=GI)
+    world.deployment("busy", replicas=3, cpu=1.2, memory=600.0 * MI)
+    ranges = {"limitrange": "l", "type": "Container", "constraint": "maxLimitRequestRatio"}
+    world.add("kube_limitrange", world.place(resource="memory", **ranges), TIMES, 1.2)
+    for sort, value in (("hard", 5.0), ("used", 4.0)):
+        quota = world.place(resourcequota="q", resource="requests.cpu", type=sort)
+        world.add("kube_resourcequota", quota, TIMES, value)
+
+
+def _moving(world: World) -> None:
+    """Replicas that something unseen sets by the hour of the day; a bare pod; a container without samples."""
+    hour = TIMES % DAY / 3600
+    count = np.where((hour >= 8) & (hour < 18), 3.0, 2.0)
+    sizes = {"app": {"cpu_request": 1.0, "memory_request": GI}}
+    for i in range(3):
+        part, pod = TIMES[count > i], f"moved-6c5d8f7b9c-bcdf{i}"
+        world.use(pod, "app", part, 0.2, 300 * MI)
+        world.pod(pod, ("ReplicaSet", "moved-6c5d8f7b9c"), part, sizes)
+    world.owned_by_deployment("moved", "moved-6c5d8f7b9c", TIMES)
+    world.add("kube_deployment_status_replicas", world.place(deployment="moved"), TIMES, count)
+    world.use("bare", "app", TIMES, 0.2, 300 * MI)
+    world.pod("bare", ("", ""), TIMES, sizes)
+    world.deployment("meshed", replicas=3, others={"proxy": {"cpu_request": 0.5, "memory_request": GI}})
 
 
 def _without_images(world: World) -> None:
@@ -392,6 +431,9 @@ CASES = {
     "sidecar": _sidecar,
     "containers": _other_containers,
     "dead-pods": _dead_pods,
+    "pending": _pending_pods,
+    "ratios": _ratios,
+    "moving": _moving,
     "jobs": _jobs,
     "names": _names,
     "hidden-owners": _hidden_owners,

@@ -39,20 +39,23 @@ def nats_files(settings: ServiceSettings) -> NatsFiles:
 
 @contextlib.asynccontextmanager
 async def open_backends(
-    settings: ServiceSettings, *, name: str, pool_size: int
+    settings: ServiceSettings, *, name: str, pool_size: int, bounded: bool = False
 ) -> AsyncIterator[ServiceBackends]:
     """Waits for both at start, creates the streams unless they are there, and closes all at the end.
 
     Args:
         settings: where they are and how long to wait.
         name: of this process in NATS's monitoring.
-        pool_size: connections to PostgreSQL.
+        pool_size: half of the connections to PostgreSQL.
+        bounded: whether commands that would wait too long for one are refused.
 
     Raises:
         UnavailableError: one did not answer within `startup_seconds`, or the schema is not this version's.
         InvalidInputError: an address or a stream is not usable.
     """
-    database = Database(settings.database_url, pool_size=pool_size, command_seconds=_COMMAND_SECONDS)
+    database = Database(
+        settings.database_url, pool_size=pool_size, command_seconds=_COMMAND_SECONDS, bounded=bounded
+    )
     spare = Database(settings.database_url, pool_size=1, command_seconds=_COMMAND_SECONDS)
     readiness = DatabaseReadiness(spare)
     try:

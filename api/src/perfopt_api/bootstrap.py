@@ -46,7 +46,7 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
         InvalidInputError: a setting is wrong.
     """
     settings = service_settings(config)
-    async with open_backends(settings, name="perfopt-api", pool_size=POOL_SIZE) as backends:
+    async with open_backends(settings, name="perfopt-api", pool_size=POOL_SIZE, bounded=True) as backends:
         live = LiveDemand(
             sources_by_minute(config),
             poll_seconds=settings.demand_poll_seconds,

@@ -36,9 +36,18 @@ class ForbiddenError(PerfoptError):
 
 
 class OverloadedError(UnavailableError):
-    """The service has more to do than it can: the caller tries again a little later. HTTP 503."""
+    """The service has more to do than it can: the caller tries again a little later. HTTP 429.
+
+    Attributes:
+        retry_after_seconds: from when on it may try again.
+    """
 
     code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 5, **more: Any) -> None:
+        """Builds the message as its parent does."""
+        super().__init__(message, **more)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class QuotaExceededError(PerfoptError):

@@ -192,10 +192,10 @@ def test_too_many_unfinished_jobs_are_a_429_that_says_when_to_come_back(client, 
     assert response.json()["type"] == "/problems/quota_exceeded"
 
 
-def test_an_overloaded_database_is_a_503_of_its_own(client, world):
-    world.store.error = OverloadedError("All connections of this process are in use.")
+def test_overload_is_a_429_of_its_own_that_says_when_to_come_back(client, world):
+    world.store.error = OverloadedError("100 requests wait.", retry_after_seconds=7)
     response = client.post(PATH, json=BODY)
-    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
     assert response.json()["type"] == "/problems/overloaded"
 
 

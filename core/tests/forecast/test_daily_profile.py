@@ -151,3 +151,10 @@ def test_recent_days_far_above_the_errors_before_are_an_exceedance():
     assert ask(values).recent_exceedance < 0.1
     values[-2 * PER_DAY :] *= 2
     assert ask(values).recent_exceedance > 0.9
+
+
+def test_a_rise_on_the_first_weekend_is_no_weekend_that_ends():
+    history = np.full(7 * PER_DAY, 1.0)
+    history[-18:] = 4.0  # since Sunday 15:00
+    assert ask(history).recent_exceedance > 0.15
+    assert ask(np.tile(WEEKDAYS_ONLY, 1)).recent_exceedance == 0.0  # lower at the weekend is no rise

@@ -85,7 +85,7 @@ def test_the_rest_of_a_pack_is_checked_too(pack, body, said):
         read_pack(Path(pack(body)))
 
 
-BOUNDS = ("least", "request_most", "limit_most")
+BOUNDS = ("least", "request_least", "request_most", "limit_most")
 
 
 def test_every_wrong_rule_is_named_at_once(pack):

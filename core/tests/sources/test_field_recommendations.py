@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from field_cases import LONG
 
 from perfopt.cli.main import cli
+from perfopt.domain.quantity import parse_memory
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
 UNTIL = "2026-11-23T00:00:00Z"
@@ -127,12 +128,47 @@ def test_kind_f_dead_pods_cost_nothing(field_url, analyze):
     assert kafka["expected_improvement"]["cost_reduction_percent"] == pytest.approx(72.5, abs=5)
 
 
+def test_kind_k_a_ratio_and_a_quota_of_the_namespace_are_kept(field_url, analyze):
+    found = results(analyze(field_url, "ratios", types=f"{RESOURCE},{SCALING}"))
+    api = found["api"]["recommendations"][0]["recommended_state"]
+    request, limit = (parse_memory(api[key]) for key in ("memory_request", "memory_limit"))
+    assert limit <= 1.2 * request
+    busy = {one["optimization_type"]: one for one in found["busy"]["recommendations"]}[SCALING]
+    assert busy["recommended_state"]["replicas"] == 4  # 3 run, and the quota takes one more
+    assert "raise the quota" in json.dumps(busy["reasons"])
+
+
+def test_kind_h_replicas_that_move_daily_are_scaled_by_something(field_url, analyze):
+    found = results(analyze(field_url, "moving", types=f"{RESOURCE},{SCALING}"))
+    moved = {one["optimization_type"]: one for one in found["moved"]["recommendations"]}[RESOURCE]
+    assert sizes(moved["recommended_state"]) == ("1", "1Gi")
+    assert "autoscaler_unknown" in {warning["code"] for warning in found["moved"]["warnings"]}
+    declined = {one["optimization_type"]: one for one in found["moved"]["declined"]}
+    assert "a second autoscaler" in declined[SCALING]["reason"]
+    declined = {one["optimization_type"]: one for one in found["meshed"]["declined"]}
+    assert "proxy requests CPU and has no sample" in declined[SCALING]["reason"]
+    assert "bare" not in found  # nobody's template could be changed
+
+
+def test_kind_f_pods_that_no_node_took_are_no_replicas(field_url, analyze):
+    found = results(analyze(field_url, "pending", types=f"{RESOURCE},{SCALING}"))
+    for name in ("wanted", "billion"):
+        by_type = {one["optimization_type"]: one for one in found[name]["recommendations"]}
+        assert by_type[SCALING]["current_state"]["replicas"] == 2, name
+        assert by_type[SCALING]["no_change_needed"], (
+            name
+        )  # an autoscaler would save nothing, and hold requests
+        assert sizes(by_type[RESOURCE]["recommended_state"]) == ("255m", "430Mi"), name
+    (warning,) = [one for one in found["wanted"]["warnings"] if one["code"] == "pending_pods"]
+    assert "(6 in all)" in json.dumps(warning)
+
+
 def test_kind_g_only_the_template_s_containers_are_demand(field_url, analyze):
     for name, one in results(analyze(field_url, "containers", types=SCALING)).items():
         (recommendation,) = one["recommendations"]
         state = recommendation["recommended_state"]
         assert set(state["containers"]) == {"app", "proxy"}, name
-        assert (state["replicas"], state["hpa"]["max_replicas"]) == (1, 2), name
+        assert state["replicas"] == 1, name
 
 
 def test_kind_g_a_flat_container_is_sized_the_same_beside_a_sidecar(field_url, analyze):

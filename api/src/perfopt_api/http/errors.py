@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, PerfoptError
-from perfopt_api.errors import RateLimitedError
+from perfopt_api.errors import OverloadedError, RateLimitedError
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, TYPE_PREFIX, FieldError, Problem
 
 RETRY_AFTER_SECONDS = 5
@@ -100,7 +100,7 @@ def handle_perfopt_error(request: Request[Any, Any, Any], error: PerfoptError) -
     errors = (at_fault,) if error.field else ()
     candidates = error.candidates if isinstance(error, NotFoundError) else ()
     headers = {"WWW-Authenticate": "Bearer"} if code == "unauthorized" else {}
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, RateLimitedError | OverloadedError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     return problem_response(request, code, str(error), errors=errors, candidates=candidates, headers=headers)
 

@@ -117,7 +117,7 @@ KINDS: dict[str, ProblemKind] = {
         503, "Service unavailable", "A part of the service is not reachable: try again later."
     ),
     "overloaded": ProblemKind(
-        503, "Overloaded", "The service has more to do than it can: try again a little later."
+        429, "Overloaded", "The service has more to do than it can: try again a little later."
     ),
     "no_data": ProblemKind(422, "No data", "The source holds nothing for the workload in the period."),
 }

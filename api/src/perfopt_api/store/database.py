@@ -1,7 +1,9 @@
 """The connection pool, and one meaning for every way in which PostgreSQL can be out of reach."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -12,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from perfopt.errors import InvalidInputError, PerfoptError, UnavailableError
 from perfopt_api.errors import OverloadedError
 from perfopt_api.store.address import DatabaseAddress
+from perfopt_api.store.admission import AdmissionQueue
 from perfopt_api.tracing import span
 
 APPLICATION = "perfopt"
@@ -19,6 +22,8 @@ CONNECT_SECONDS = 3.0
 POOL_SECONDS = 10.0
 """That a command waits for a free connection before it counts as overload."""
 COMMAND_SECONDS = 30.0
+ANSWERED_SECONDS = 10.0
+"""Since the last answer: a command that is not answered in this time is overload, and PostgreSQL is well."""
 _GONE = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -53,11 +58,22 @@ class Database:
 
     Args:
         url: as libpq takes it, with several hosts and its parameters.
-        pool_size: connections kept; as many more may be opened under load.
+        pool_size: half of the connections, which are opened when first used and kept.
         command_seconds: after which a command counts as unanswered.
+        bounded: whether a command that would wait too long for a connection is refused at once.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5, command_seconds: float = COMMAND_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        command_seconds: float = COMMAND_SECONDS,
+        bounded: bool = False,
+    ) -> None:
+        connections = 2 * pool_size
+        self._queue = AdmissionQueue(connections) if bounded else None
+        self._answered = -math.inf
         address = DatabaseAddress.parse(url)
         self.place = address.place
         settings = {} if address.named else {"application_name": APPLICATION}
@@ -73,8 +89,8 @@ class Database:
 
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
-            pool_size=pool_size,
-            max_overflow=pool_size,
+            pool_size=connections,
+            max_overflow=0,  # opening one under load, and closing it after, costs more than it brings
             pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,  # a restarted server costs one more round trip, not a failed request
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
@@ -91,8 +107,9 @@ class Database:
             UnavailableError: PostgreSQL is not reachable or not able to work, or its schema is missing.
             OverloadedError: there is no connection free.
         """
-        with self.translated(), self._span("transaction"):
+        with self.translated(), self._span("transaction"), self._place() as use:
             async with self.engine.begin() as connection:
+                use()
                 yield connection
 
     @contextlib.asynccontextmanager
@@ -102,14 +119,33 @@ class Database:
         Raises:
             UnavailableError, OverloadedError: as `transaction`.
         """
-        with self.translated(), self._span("read"):
+        with self.translated(), self._span("read"), self._place() as use:
             async with self._reader.connect() as connection:
+                use()
                 yield connection
 
     def _span(self, what: str) -> contextlib.AbstractContextManager[Any]:
         return span(
             f"postgresql {what}", kind="client", **{"db.system": "postgresql", "db.place": self.place}
         )
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[Callable[[], None]]:
+        """Gives a place in the queue, if there is one; with a connection at hand, call what is yielded."""
+
+        def answered() -> None:
+            self._answered = time.monotonic()
+
+        if self._queue is None:
+            yield answered
+            return
+        with self._queue.place() as use:
+
+            def begun() -> None:
+                answered()
+                use()
+
+            yield begun
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -130,6 +166,8 @@ class Database:
     def _meaning(self, cause: BaseException) -> PerfoptError | None:
         if isinstance(cause, asyncpg.TooManyConnectionsError):
             return self._overloaded("No more connections are accepted")
+        if isinstance(cause, TimeoutError) and time.monotonic() - self._answered < ANSWERED_SECONDS:
+            return self._overloaded("It answers others, and was too slow for this request")
         for kind, (problem, remedy) in _UNABLE.items():
             if isinstance(cause, kind):
                 return UnavailableError(f"PostgreSQL at {self.place} {problem}.", remedy=remedy)

@@ -63,7 +63,7 @@ class DailyProfileForecaster:
             quantiles=np.minimum(quantiles, most),
             expected=expected,
             past=(held + offset) * np.exp(margins) - offset,
-            recent_exceedance=_recent_exceedance(errors),
+            recent_exceedance=_recent_exceedance(errors, days.logs[1:] - days.past_of_any_kind()),
         )
 
 
@@ -139,9 +139,13 @@ class _FoldedDays:
         NaN where no day of the kind was known.
         """
         numbers = range(1, len(self.logs))
-        expected = np.stack([self._mean(max(d - GAP_DAYS, 1), self.kinds[d], d) for d in numbers])
         known = [self._of_kind(max(d - GAP_DAYS, 1), self.kinds[d]).any(axis=0) for d in numbers]
-        return np.where(np.stack(known), expected, np.nan)
+        return np.where(np.stack(known), self.past_of_any_kind(), np.nan)
+
+    def past_of_any_kind(self) -> Array:
+        """As `past`, from days of other kinds where none of the kind was known."""
+        numbers = range(1, len(self.logs))
+        return np.stack([self._mean(max(d - GAP_DAYS, 1), self.kinds[d], d) for d in numbers])
 
     def ahead(self) -> Array:
         """Returns what is expected of the steps ahead, shape (steps_ahead,)."""
@@ -226,9 +230,12 @@ def _differ(logs: Array, closed: Bools) -> bool:
     return bool(on.size and off.size and abs(on.mean() - off.mean()) > CLOSED_DIFFER)
 
 
-def _recent_exceedance(errors: Array) -> float:
-    """Returns the share of recent steps above the judged quantile of the errors before them."""
-    before, recent = errors[:-RECENT_DAYS], errors[-RECENT_DAYS:]
+def _recent_exceedance(errors: Array, of_any_kind: Array) -> float:
+    """Returns the share of recent steps above the judged quantile of the errors before them.
+
+    A first day of its kind counts here: far above days of other kinds, it may be how it is from now on.
+    """
+    before, recent = errors[:-RECENT_DAYS], of_any_kind[-RECENT_DAYS:]
     before, recent = before[np.isfinite(before)], recent[np.isfinite(recent)]
     if not before.size or not recent.size:
         return 0.0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
+from perfopt.domain.limits import most_replicas
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import Workload, WorkloadState
 from perfopt.metrics.snapshot import Array, WorkloadSnapshot
@@ -202,6 +203,16 @@ def utilization_target(state: WorkloadState, resource: str) -> int | None:
     """
     target: int | None = getattr(state.hpa, f"target_{resource}_utilization_percent", None)
     return target
+
+
+def replicas_within_quota(
+    workload: Workload, cpu_cores: float | None, memory_bytes: float | None
+) -> int | None:
+    """Returns how many replicas that request so much the namespace's quotas take; None without such.
+
+    Never fewer than run.
+    """
+    return most_replicas(workload.limits, workload.state.replicas or 1, cpu_cores, memory_bytes)
 
 
 def unseen_triggers(workload: Workload) -> tuple[str, ...]:

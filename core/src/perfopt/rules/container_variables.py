@@ -34,6 +34,7 @@ def _of_the_cluster() -> list[RuleVariable]:
     """Returns the bounds that the cluster sets."""
     bounds = (
         ("least", "minimum of the namespace's LimitRange; unknown without one"),
+        ("request_least", "limit by the largest ratio of a LimitRange; unknown without one"),
         ("request_most", "what the largest node, LimitRange and quotas leave; unknown without them"),
         ("limit_most", "what the largest node, LimitRange and quotas leave; unknown without them"),
     )

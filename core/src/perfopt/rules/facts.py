@@ -150,6 +150,7 @@ class RuleFacts:
             replicas=self.target.replicas or 1,
             request=None if now is None else getattr(now, asked),
             limit=None if now is None else getattr(now, bound),
+            target_limit=getattr(self.container, bound),
         )
 
     @property

@@ -11,10 +11,12 @@ from perfopt.plugin import (
     AnalysisContext,
     Array,
     Basis,
+    Container,
     DeclineCode,
     Declined,
     InsufficientHistory,
     OptimizationType,
+    WorkloadSnapshot,
     check_history,
     decline,
     running_replicas,
@@ -62,6 +64,19 @@ def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
     if not request:
         reason = "A container has no CPU request, so the capacity of a replica is unknown."
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, reason)
+    if workload.unknown_autoscalers and state.hpa is None and state.keda is None:
+        reason = (
+            f"It may be scaled by {', '.join(workload.unknown_autoscalers)}, of which the metrics do not show"
+            " enough: a second autoscaler would work against it."
+        )
+        return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, reason)
+    unseen = [one.name for one in state.containers if one.cpu_request_cores and not _measured(snapshot, one)]
+    if unseen:
+        reason = (
+            f"{', '.join(unseen)} requests CPU and has no sample of cpu_cores, so the demand on a replica is"
+            " unknown: let its metrics through."
+        )
+        return decline(_TYPE, DeclineCode.LOW_COVERAGE, reason)
     replicas = running_replicas(snapshot)
     cores = total_cores(snapshot, replicas)
     begin = check_history(context, np.isfinite(cores), workload.service_name, "cpu_cores", least=MIN_HISTORY)
@@ -75,3 +90,11 @@ def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
         request_cores=request,
         begin=begin,
     )
+
+
+def _measured(snapshot: WorkloadSnapshot, container: Container) -> bool:
+    """Tells whether a container has a sample of CPU; an unnamed series is of all containers."""
+    series = [snapshot.series(name, "cpu_cores") for name in (container.name, *snapshot.containers)]
+    if len(snapshot.workload.state.containers) < 2:
+        return any(one is not None for one in series)
+    return series[0] is not None and bool(np.isfinite(series[0].values).any())

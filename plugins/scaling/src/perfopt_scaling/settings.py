@@ -19,7 +19,13 @@ _HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
 
 
 def hpa(
-    minimum: int, largest: int, joint: RequestTarget, current: HpaState | None, *, window_seconds: int
+    minimum: int,
+    largest: int,
+    joint: RequestTarget,
+    current: HpaState | None,
+    *,
+    window_seconds: int,
+    most: int | None = None,
 ) -> HpaState:
     """Returns the HPA's settings in the form of autoscaling/v2.
 
@@ -29,11 +35,13 @@ def hpa(
         joint: request and target.
         current: what it is now; its maximum is not lowered, and other metrics stay.
         window_seconds: for which it remembers higher recommendations.
+        most: that the namespace takes; None is unknown.
     """
-    most = max(math.ceil(_HEADROOM * largest), minimum + 1)
+    above = max(math.ceil(_HEADROOM * largest), minimum + 1)
+    wanted = above if most is None else max(min(above, most), minimum)
     return HpaState(
         min_replicas=minimum,
-        max_replicas=max(most, current.max_replicas if current is not None else 0),
+        max_replicas=max(wanted, current.max_replicas if current is not None else 0),
         target_cpu_utilization_percent=math.floor(100 * joint.target + 1e-6),
         target_memory_utilization_percent=(
             current.target_memory_utilization_percent if current is not None else None

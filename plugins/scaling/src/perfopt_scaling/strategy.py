@@ -22,6 +22,7 @@ from perfopt.plugin import (
     ServiceClass,
     WorkloadState,
     decline,
+    replicas_within_quota,
     unseen_triggers,
 )
 from perfopt_scaling import text
@@ -81,6 +82,7 @@ class ReplicaPlan:
         joint: request and target.
         trusted: whether the forecast is; without it the minimum is one number.
         by_memory: the minimum that the memory of a pod asks for; None where cpu asks for as many.
+        by_quota: the most that the namespace's quotas take; None where that is enough.
     """
 
     floors: NDArray[np.int64]
@@ -89,6 +91,7 @@ class ReplicaPlan:
     joint: RequestTarget
     trusted: bool
     by_memory: int | None = None
+    by_quota: int | None = None
 
 
 class ScalingStrategy:
@@ -130,7 +133,8 @@ class ScalingStrategy:
         held = need.planned_past(risk.quantile, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, risk.growth_quantile, held)
         plan = _with_memory(context, demand, _plan(context, demand, learnt, need))
-        if plan.expected.mean() > demand.replicas.max() and staying_is_enough(context, demand, need):
+        plan = _within_quota(context, plan)
+        if plan.expected.mean() >= demand.replicas.max() and staying_is_enough(context, demand, need):
             return _stay(context, demand, plan)
         return self._proposal(context, demand, learnt, need, plan)
 
@@ -151,6 +155,7 @@ class ScalingStrategy:
             plan.joint,
             state.hpa,
             window_seconds=risk.window_seconds,
+            most=plan.by_quota,
         )
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
         if plan.trusted or stops:
@@ -183,6 +188,7 @@ class ScalingStrategy:
                 *((text.held(held),) if held else ()),
                 *((text.stops(demand, plan.stopped),) if stops else ()),
                 *((text.by_memory(plan.by_memory),) if plan.by_memory is not None else ()),
+                *((text.by_quota(plan.by_quota),) if plan.by_quota is not None else ()),
             ),
             claim=Claim(saving_percent=_saving(running, expected)),
             no_change_needed=target == state,
@@ -203,8 +209,19 @@ def _with_memory(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPla
     return replace(plan, floors=floors, expected=expected, by_memory=fewest)
 
 
+def _within_quota(context: AnalysisContext, plan: ReplicaPlan) -> ReplicaPlan:
+    """Returns a plan of no more replicas than the namespace's quotas take."""
+    workload = context.snapshot.workload
+    memory = workload.state.total("memory_request_bytes")
+    most = replicas_within_quota(workload, plan.joint.request_cores, memory)
+    if most is None or most >= max(int(plan.floors.max()), int(plan.expected.max())):
+        return plan
+    floors, expected = (np.minimum(counts, most) for counts in (plan.floors, plan.expected))
+    return replace(plan, floors=floors, expected=expected, by_quota=most)
+
+
 def _stay(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> Proposal:
-    """Recommends the replicas that run: a plan would run more, and nothing shows that they are needed."""
+    """Recommends the replicas that run: a plan would run no fewer, and nothing shows that it is needed."""
     state = context.snapshot.workload.state
     assert state.replicas is not None
     return Proposal(

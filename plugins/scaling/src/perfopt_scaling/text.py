@@ -151,6 +151,15 @@ def stops(demand: TotalDemand, stopped: NDArray[np.bool_]) -> Reason:
     )
 
 
+def by_quota(most: int) -> Reason:
+    """Returns that the namespace's quota allows fewer replicas than the demand asks for."""
+    text = (
+        f"The namespace's ResourceQuota takes {most} replicas, fewer than the demand asks for: raise the"
+        " quota to run more."
+    )
+    return Reason(code="limited_by_quota", text=text, data={"replicas": most})
+
+
 def by_memory(least: int) -> Reason:
     """Returns the reason why more replicas stay than cpu asks for."""
     return Reason(

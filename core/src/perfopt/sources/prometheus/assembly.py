@@ -17,6 +17,7 @@ from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.moving import held_by_unknown, moving_replicas
 from perfopt.sources.prometheus.packing import Lifetime, PodRows
 from perfopt.sources.prometheus.rows import SeriesRow
 
@@ -64,9 +65,11 @@ def assemble(
     completion: an outage must not pass for a service that was not there. Containers that no template has
     (init containers, those of `kubectl debug`) are left out.
     """
-    rows = spread(_of_template(rows, around.containers), grid)
+    rows = spread(_of_pods_that_ran(_of_template(rows, around.containers)), grid)
     service, coverage = _service(grid, rows)
     lifetimes = _lifetimes(workload, grid, rows, around.ended)
+    if "replicas" in service:
+        service["replicas"] = _without_pending(service["replicas"], workload, lifetimes)
     lacking = _absences(workload, grid, lifetimes, service.get("replicas"))
     series, reports = _on_pods(grid, rows, lifetimes, around.largest)
     for (container, name), mine in reports.items():
@@ -78,14 +81,15 @@ def assemble(
         for name in _EVERY_CONTAINER_HAS:
             if name in metrics and name not in containers[container]:
                 coverage[f"{container}/{name}"] = _nothing(container, lifetimes, lacking)
+    moved = moving_replicas(workload, service.get("replicas"), grid)
     return WorkloadSnapshot(
-        workload=workload,
+        workload=workload if moved is None else held_by_unknown(workload),
         grid=grid,
         containers=dict(containers),
         service=service,
         image_changes=_image_changes(grid, around.images),
         coverage=dict(sorted(coverage.items())),
-        warnings=around.warnings,
+        warnings=around.warnings if moved is None else (*around.warnings, ("autoscaler_unknown", moved)),
         running=_running(grid, lifetimes, lacking),
     )
 
@@ -94,6 +98,12 @@ def _of_template(rows: Sequence[SeriesRow], containers: Collection[str]) -> Sequ
     if not containers:
         return rows
     return [row for row in rows if not row.container or row.container in containers]
+
+
+def _of_pods_that_ran(rows: Sequence[SeriesRow]) -> Sequence[SeriesRow]:
+    """Returns the rows without those of pods of which nothing is measured: no node took them."""
+    ran = {row.pod for row in rows if row.container and _is_measured(row)}
+    return [row for row in rows if not row.container or row.pod in ran] if ran else rows
 
 
 def spread(rows: Sequence[SeriesRow], grid: TimeGrid) -> list[SeriesRow]:
@@ -221,6 +231,22 @@ def _steps(series: RangeSeries, grid: TimeGrid) -> Lifetime:
 
 def _step(at: int | None, grid: TimeGrid) -> int | None:
     return None if at is None else (at - int(grid.start.timestamp()) * 1000) // (grid.step_seconds * 1000)
+
+
+def _without_pending(
+    replicas: Array, workload: Workload, lifetimes: Mapping[tuple[str, str], Lifetime]
+) -> Array:
+    """Returns the replicas that ran, where the state shows that fewer run than are wanted.
+
+    Pods that no node takes are among the recorded ones: then those count that have samples.
+    """
+    now, known = workload.state.replicas, replicas[np.isfinite(replicas)]
+    if not now or not known.size or known[-1] <= now:
+        return replicas
+    alive: dict[str, Array] = defaultdict(lambda: np.zeros(replicas.size))
+    for (container, _), (begin, end) in lifetimes.items():
+        alive[container][begin:end] += 1
+    return np.minimum(replicas, np.maximum(np.max([*alive.values(), np.zeros(replicas.size)], axis=0), now))
 
 
 def _absences(

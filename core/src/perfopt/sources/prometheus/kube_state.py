@@ -15,7 +15,7 @@ from perfopt.sources.objectives import annotated_objective, normalised
 from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.autoscalers import AutoscalerSamples, WorkloadScaling
 from perfopt.sources.prometheus.limits import cluster_limits
-from perfopt.sources.prometheus.numbers import amount, whole
+from perfopt.sources.prometheus.numbers import amount, replica_count
 
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
@@ -34,6 +34,7 @@ TEMPLATE_HASH = "[bcdfghjklmnpqrstvwxz2456789]{1,10}"
 
 _REPLICASET = re.compile(rf"(.+)-{TEMPLATE_HASH}")
 _MAX_CORES = 1e6  # a request or limit above it is no declaration that any node could take
+_NOBODY = ("", "<none>")  # kube-state-metrics' owner of what has none
 _BETWEEN = {
     "replicaset": "ReplicaSet",
     "replicationcontroller": "ReplicationController",
@@ -83,7 +84,8 @@ class PodOwners:
         for labels in between:
             name = next((label for label in _BETWEEN if labels.get(label)), "job_name")
             child = self._id(labels, _BETWEEN[name], labels.get(name, ""))
-            self._between[child] = self._id(labels, labels["owner_kind"], labels["owner_name"])
+            if labels.get("owner_kind", "") not in _NOBODY:
+                self._between[child] = self._id(labels, labels["owner_kind"], labels["owner_name"])
 
     def workload_of(self, labels: Mapping[str, str]) -> WorkloadId:
         """Returns the workload of a pod, given the labels of its kube_pod_owner series."""
@@ -122,7 +124,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         annotations = self._metadata("annotation_")
         containers, init = self._containers(), self._init_requests()
         created = {self._pod(sample.labels): sample.value for sample in self.samples.get("pods_created", ())}
-        ended = self._ended()
+        ended, pending = self._ended(), self._pending()
         zones, limits = self._zones(), cluster_limits(self.samples, self.cluster_label)
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
         scaled = AutoscalerSamples(self.samples, self.cluster_label).of(ids)
@@ -135,6 +137,8 @@ class KubeState(msgspec.Struct, kw_only=True):
             scaling = scaled.get(identity, WorkloadScaling())
             state = workload_state(containers.get(newest, ()) if newest else ())
             counted = None if identity.kind in _RUNS_TO_COMPLETION else len(running)
+            wanted = replicas.get(identity, counted)
+            waiting = sum(pod in pending for pod in running)
             name = labels.get(identity, {}).get(NAME_LABEL)
             service = name if name and shared[name] == 1 else identity.name
             annotated = annotations.get(identity, {})
@@ -144,7 +148,7 @@ class KubeState(msgspec.Struct, kw_only=True):
                     service_name=service,
                     state=msgspec.structs.replace(
                         state,
-                        replicas=replicas.get(identity, counted),
+                        replicas=wanted if wanted is None else max(wanted - waiting, 0),
                         hpa=scaling.hpa,
                         keda=scaling.keda,
                         vpa_mode=vpas.get(identity),
@@ -169,6 +173,10 @@ class KubeState(msgspec.Struct, kw_only=True):
             if not {(self._pod(s.labels), s.labels.get("uid", "")), (self._pod(s.labels), "")} & ended
         }
         return {pod for pod, _ in ended} - alive
+
+    def _pending(self) -> set[PodKey]:
+        """Returns the pods that no node took: they reserve nothing and cost nothing."""
+        return {self._pod(sample.labels) for sample in self.samples.get("pending_pods", ())}
 
     def _objective(self, service: str, annotations: Mapping[str, str]) -> Slo | None:
         """Returns the objective of a workload; one annotated wrongly is none, and costs no other workload."""
@@ -201,7 +209,7 @@ class KubeState(msgspec.Struct, kw_only=True):
     def _replicas(self) -> dict[WorkloadId, int]:
         by_name: dict[str, dict[WorkloadId, int]] = defaultdict(dict)
         for sample in self.samples.get("replicas", ()):
-            identity, count = self._kind_id(sample.labels), whole(sample.value)
+            identity, count = self._kind_id(sample.labels), replica_count(sample.value)
             if identity is not None and count is not None:
                 known = by_name[sample.labels.get("__name__", _REPLICAS[0])]
                 known[identity] = max(count, known.get(identity, 0))
@@ -209,7 +217,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         for name in reversed(_REPLICAS):
             replicas |= by_name.get(name, {})
         for sample in self.samples.get("rollout_replicas", ()):
-            count = whole(sample.value)
+            count = replica_count(sample.value)
             if count is not None:
                 replicas[self._id(sample.labels, "Rollout", sample.labels.get("name", ""))] = count
         return replicas
@@ -235,13 +243,13 @@ class KubeState(msgspec.Struct, kw_only=True):
         ]
 
     def _pods(self) -> dict[WorkloadId, list[PodKey]]:
-        """Returns the pods of each workload; static pods, which a Node owns, are nobody's to size."""
+        """Returns the pods of each workload; static and bare pods, of a Node or of nobody, are left out."""
         names = ("replicaset_owners", "replicationcontroller_owners", "job_owners")
         between = [s.labels for name in names for s in self.samples.get(name, ())]
         owners = PodOwners(between, self.cluster_label, self._deployments())
         found: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
         for sample in self.samples.get("pod_owners", ()):
-            if sample.labels["owner_kind"] != "Node":
+            if sample.labels.get("owner_kind", "") not in ("Node", *_NOBODY):
                 found[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
         return {identity: list(pods) for identity, pods in found.items()}
 
@@ -301,6 +309,20 @@ class KubeState(msgspec.Struct, kw_only=True):
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         """Returns warnings of what the metrics show a part of only."""
+        return (*self._autoscaler_notes(), *self._pending_notes())
+
+    def _pending_notes(self) -> tuple[tuple[str, str], ...]:
+        pending = sorted(pod.name for pod in self._pending())
+        if not pending:
+            return ()
+        shown = ", ".join([*pending[:3], *(["..."] if len(pending) > 3 else [])])
+        text = (
+            f"No node took these pods for an hour: {shown} ({len(pending)} in all). They cost nothing and are"
+            " not counted as replicas."
+        )
+        return (("pending_pods", text),)
+
+    def _autoscaler_notes(self) -> tuple[tuple[str, str], ...]:
         unknown = sorted({name for one in self.workloads() for name in one.unknown_autoscalers})
         if not unknown:
             return ()

@@ -55,11 +55,17 @@ def _ranges(
         key = labels.get("type", ""), labels.get("resource", "")
         if value:
             known = ranges[place].get(key, BoundRange())
-            if labels.get("constraint") == "max":
-                ranges[place][key] = BoundRange(known.least, min(value, known.most or value))
-            else:
-                ranges[place][key] = BoundRange(max(value, known.least or 0.0), known.most)
+            ranges[place][key] = _stricter(known, labels.get("constraint", ""), value)
     return ranges
+
+
+def _stricter(known: BoundRange, constraint: str, value: float) -> BoundRange:
+    """Returns a range with one more constraint of a LimitRange."""
+    if constraint == "max":
+        return BoundRange(known.least, min(value, known.most or value), known.ratio)
+    if constraint == "min":
+        return BoundRange(max(value, known.least or 0.0), known.most, known.ratio)
+    return BoundRange(known.least, known.most, min(value, known.ratio or value))
 
 
 def _free(samples: Iterable[InstantSample], cluster_label: str) -> dict[Place, dict[str, float]]:
