@@ -149,10 +149,6 @@ def test_strategies_get_the_settings_and_the_content_of_files(put, tmp_path):
             "engine.bananas: There is no field 'bananas' here. (FILE:2) Known: deadline_seconds,",
         ),
         (
-            "engine:\n  disabled_plugins: pool-siser\n",
-            "engine.disabled_plugins: There is no plugin named 'pool-siser'. (FILE:2) Installed: ",
-        ),
-        (
             "engine:\n  forecasters: [fleat]\n",
             "engine.forecasters: There is no forecaster named 'fleat'. (FILE:2) Installed: ",
         ),
@@ -247,3 +243,10 @@ def test_a_plugin_with_unfit_settings_does_not_load(install, hook, problem):
     (info,) = [plugin for plugin in load_plugins(disabled=FIRST_PARTY).plugins if plugin.name == "unfit"]
     assert info.status == "failed"
     assert problem in info.error
+
+
+def test_a_plugin_to_leave_out_that_is_gone_is_a_warning(put, tmp_path):
+    config = read(tmp_path, "engine:\n  disabled_plugins: pool-siser\n")
+    (warning,) = configure(put(), config).warnings
+    assert warning.code == "unknown_plugin"
+    assert "'pool-siser', which is not installed: " in warning.message

@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 
 import psutil
 
+from perfopt.engine.importing import PausedClock
+
 TICK_SECONDS = 0.02  # how often memory is looked at: a process can gain some 100 MB in that time
 MAX_ANSWER_BYTES = 64 * 2**20
 _BOOT = (
@@ -102,19 +104,21 @@ class ChildProcess:
             raise self._epitaph() from error
 
     def receive(self, timeout_seconds: float, memory_limit_bytes: int | None = None) -> bytes:
-        """Waits for an answer. The child is killed before an error is raised.
+        """Waits for an answer; first imports do not count. The child is killed before an error is raised.
 
         Raises:
             ChildTimedOutError: no answer in time.
             ChildOverMemoryError: its resident memory went over the limit.
             ChildCrashedError: it ended.
         """
-        deadline = time.monotonic() + timeout_seconds
+        clock = PausedClock(time.monotonic() + timeout_seconds, time.monotonic)
         while True:
-            remaining = deadline - time.monotonic()
+            remaining = clock.remaining
             if self._answers.poll(max(min(remaining, TICK_SECONDS), 0)):
-                return self._read()
-            if remaining <= 0:
+                answer = self._read()
+                if not clock.notice(answer):
+                    return answer
+            elif remaining <= 0:
                 self.kill()
                 raise ChildTimedOutError(f"took longer than {timeout_seconds:g} s and was stopped")
             if memory_limit_bytes is not None:

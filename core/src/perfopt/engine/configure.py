@@ -36,7 +36,7 @@ class PluginSettings:
         values: name of a plugin to its effective settings as plain data, without files that are models.
         models: kind of model to the file that a setting names.
         document: the configuration with each setting below the plugin it belongs to, for origins.
-        warnings: deprecated names that were used.
+        warnings: deprecated names that were used, and plugins to leave out that are not installed.
         shown: the effective settings as a user writes them: the path of a file in place of its content.
     """
 
@@ -58,13 +58,14 @@ def configure(
         deadline_seconds: for a process to load the plugins, and for one plugin to check its settings.
 
     Raises:
-        InvalidInputError: a setting that no plugin has, a wrong value, a file that can't be read, or a plugin
-            or forecaster that is not installed; names the setting and where it is set.
+        InvalidInputError: a setting that no plugin has, a wrong value, a file that can't be read, or a
+            forecaster that is not installed; names the setting and where it is set.
     """
-    _check_names(registry, config)
+    _check_forecasters(registry, config)
     known = {info.name: info.settings for info in registry.plugins if info.status is PluginStatus.LOADED}
     document = YamlDocument(config.document.name, {}, config.document.lines, config.document.overrides)
     given = _GivenSettings(document, dict(config.unclaimed))
+    given.warnings += _disabled_in_vain(registry, config)
     installed = tuple(info.name for info in registry.plugins)
     for name, settings in config.plugins.items():
         given.take(name, settings, known, installed)
@@ -89,19 +90,29 @@ def check_settings(config: Config) -> None:
         configure(probe_plugins(left_out(config.engine)), config)
 
 
-def _check_names(registry: PluginRegistry, config: Config) -> None:
-    """Refuses names in the engine's settings that nothing installed has."""
-    plugins = tuple(dict.fromkeys(info.name for info in registry.plugins))
-    forecasters = tuple(sorted({name for info in registry.plugins for name in info.forecasters}))
-    for key, names, known, what in (
-        ("disabled_plugins", config.engine.disabled(), plugins, "plugin"),
-        ("forecasters", config.engine.chosen_forecasters(), forecasters, "forecaster"),
-    ):
-        for name in names:
-            if name not in known:
-                config.document.fail(
-                    ("engine", key), f"There is no {what} named {name!r}.", f"Installed: {', '.join(known)}."
-                )
+def _check_forecasters(registry: PluginRegistry, config: Config) -> None:
+    """Refuses names of forecasters that nothing installed has."""
+    known = tuple(sorted({name for info in registry.plugins for name in info.forecasters}))
+    for name in config.engine.chosen_forecasters():
+        if name not in known:
+            problem = f"There is no forecaster named {name!r}."
+            config.document.fail(("engine", "forecasters"), problem, f"Installed: {', '.join(known)}.")
+
+
+def _disabled_in_vain(registry: PluginRegistry, config: Config) -> list[AnalysisWarning]:
+    """Returns a warning of each plugin to leave out that is not there: it may have been uninstalled."""
+    known = tuple(dict.fromkeys(info.name for info in registry.plugins))
+    return [
+        AnalysisWarning(
+            code="unknown_plugin",
+            message=(
+                f"engine.disabled_plugins names {name!r}, which is not installed: {', '.join(known)}."
+                " Correct the name, or take it out."
+            ),
+        )
+        for name in config.engine.disabled()
+        if name not in known
+    ]
 
 
 class _GivenSettings:

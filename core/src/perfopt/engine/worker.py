@@ -13,6 +13,7 @@ from perfopt.engine.assembly import assemble
 from perfopt.engine.channel import MessageChannel, end_after, end_never
 from perfopt.engine.checking import check_by_type
 from perfopt.engine.foreign import describe
+from perfopt.engine.importing import IMPORT_SECONDS, ImportNotices
 from perfopt.engine.loading import load_plugins
 from perfopt.engine.models import ConsultedModels, check_content
 from perfopt.engine.pipeline import predict, run_strategy
@@ -34,6 +35,8 @@ def main() -> None:
     loaded = load_plugins(setup.disabled, setup.only)
     channel.send(messages.encode(loaded.plain))
     worker = _Worker.of(setup, loaded)
+    notices = ImportNotices(channel.send)
+    notices.install()
     subject = b""
     while True:
         request = messages.decode_request(channel.receive())
@@ -45,8 +48,10 @@ def main() -> None:
         elif isinstance(request, messages.CheckSettings):
             channel.send(messages.encode(check_by_type(loaded.settings[request.plugin], request)))
         else:
-            end_after(request.deadline_seconds)
+            end_after(request.deadline_seconds + IMPORT_SECONDS)
+            notices.watch(on=True)
             answer = worker.answer(request, subject)
+            notices.watch(on=False)
             end_never()
             channel.send(answer)
 
