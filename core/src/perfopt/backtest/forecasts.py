@@ -19,6 +19,7 @@ MAX_HISTORY = 28 * DAY
 MIN_KNOWN = 0.5
 FIRST, SELECTED, WEIGHTED = "first", "selected", "weighted"
 NAIVE = "yesterday"
+INTERVALS = ((0.25, 0.75), (0.1, 0.9), (0.05, 0.95))
 SMALLEST_RATIO = 1e-3  # of a loss to another: a series that is forecast exactly has no more say
 
 
@@ -35,6 +36,7 @@ class ComparedForecaster(msgspec.Struct, frozen=True, kw_only=True):
             over series.
         loss_geometric: the same as geometric mean over series.
         loss_of_first: geometric mean over series of its loss over that of "first".
+        coverage: share of the outcomes within the intervals of 50, 80 and 90 %, means over series.
         milliseconds: CPU time of a forecast; weights are counted where it is weighted.
     """
 
@@ -45,19 +47,30 @@ class ComparedForecaster(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
     loss_geometric: float
     loss_of_first: float
+    coverage: tuple[float, float, float]
     milliseconds: float
 
 
 @dataclass
 class _Losses:
-    """Losses and CPU seconds of one choice, by series and number of the origin."""
+    """Losses, covered shares and CPU seconds of one choice, by series and number of the origin."""
 
     losses: dict[tuple[str, int], float] = field(default_factory=dict)
+    covered: dict[tuple[str, int], Array] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
-    def add(self, at: tuple[str, int], loss: float, seconds: float) -> None:
-        self.losses[at] = loss
+    def add(self, at: tuple[str, int], outcome: Array, quantiles: Array, seconds: float) -> None:
+        self.losses[at] = pinball_loss(outcome, quantiles, LEVELS)
+        self.covered[at] = covered(outcome, quantiles)
         self.seconds.append(seconds)
+
+    def coverage(self) -> tuple[float, float, float]:
+        """Returns the mean over series of the share of outcomes within each of INTERVALS."""
+        found: dict[str, list[Array]] = {}
+        for at, share in self.covered.items():
+            found.setdefault(at[0], []).append(share)
+        half, most, nearly = np.mean([np.mean(one, axis=0) for one in found.values()], axis=0)
+        return float(half), float(most), float(nearly)
 
     def by_series(self, origins: Collection[tuple[str, int]]) -> Array:
         """Returns the mean loss of each series over some origins, in order of name."""
@@ -111,8 +124,7 @@ def _horizon(
     for one in series:
         for number, (request, outcome) in enumerate(_cases(one, horizon, origins)):
             for name, quantiles, seconds in _forecasts(request, forecasters):
-                loss = pinball_loss(outcome, quantiles, LEVELS)
-                found.setdefault(name, _Losses()).add((one.name, number), loss, seconds)
+                found.setdefault(name, _Losses()).add((one.name, number), outcome, quantiles, seconds)
     return [_row(name, losses, found, horizon) for name, losses in found.items() if name != NAIVE]
 
 
@@ -128,8 +140,22 @@ def _row(name: str, losses: _Losses, found: Mapping[str, _Losses], horizon: time
         loss=float(own.sum() / naive.sum()) if used.any() else float("nan"),
         loss_geometric=_geometric(own[used] / naive[used]),
         loss_of_first=_geometric(own[used] / np.maximum(first[used], 1e-300)),
+        coverage=losses.coverage(),
         milliseconds=1e3 * float(np.mean(losses.seconds)),
     )
+
+
+def covered(outcome: Array, quantiles: Array) -> Array:
+    """Returns the share of the known outcomes within each of INTERVALS, shape (3,).
+
+    Args:
+        outcome: shape (steps,), NaN where missing.
+        quantiles: at LEVELS, shape (levels, steps).
+    """
+    known = np.isfinite(outcome)
+    at = {level: quantiles[number][known] for number, level in enumerate(LEVELS)}
+    came = outcome[known]
+    return np.array([np.mean((came >= at[low]) & (came <= at[high])) for low, high in INTERVALS])
 
 
 def _geometric(ratios: Array) -> float:

@@ -151,7 +151,17 @@ def _blocks(series: "Sequence[MeasuredSeries]", length: "timedelta") -> "list[Me
 def _table(rows: "list[ComparedForecaster]") -> str:
     from perfopt.cli.output.render import table
 
-    head = ("HORIZON", "FORECASTER", "SERIES", "ORIGINS", "LOSS", "LOSS BY SERIES", "OF THE FIRST", "CPU MS")
+    head = (
+        "HORIZON",
+        "FORECASTER",
+        "SERIES",
+        "ORIGINS",
+        "LOSS",
+        "LOSS BY SERIES",
+        "OF THE FIRST",
+        "IN 50/80/90 %",
+        "CPU MS",
+    )
     return table(
         head,
         [
@@ -163,6 +173,7 @@ def _table(rows: "list[ComparedForecaster]") -> str:
                 f"{row.loss:.3f}",
                 f"{row.loss_geometric:.3f}",
                 f"{row.loss_of_first:.3f}",
+                "/".join(f"{100 * share:.1f}" for share in row.coverage),
                 f"{row.milliseconds:.0f}",
             )
             for row in rows

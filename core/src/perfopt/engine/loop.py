@@ -41,6 +41,8 @@ PLAIN = LoopSettings(
 """Changed where a new size is larger, or more than 10 % smaller; nothing between two recommendations."""
 CONTROLLED = LoopSettings()
 """perfopt's own."""
+PENALTY_SHARE = 0.5
+"""What a violation costs in a loop that raises within minutes, where one that lasts until the end costs 1."""
 
 
 class ContainerSample(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,11 @@ from datetime import timedelta
 import numpy as np
 
 from perfopt.forecast.changes import climb, relevant
+from perfopt.forecast.conformal import probits
+from perfopt.forecast.experts import LEVELS
 from perfopt.forecast.folding import FoldedHistory
 from perfopt.forecast.model_file import fleet_network, read_network
+from perfopt.forecast.own_levels import at_levels, own_levels
 from perfopt.forecast.seasonal import seasonal_quantiles
 from perfopt.metrics.snapshot import Array
 from perfopt.plugin.forecasting import CostClass, ForecastRequest, Prediction
@@ -33,7 +36,24 @@ class FleetForecaster:
         return replace(self, models=models)
 
     def forecast(self, request: ForecastRequest) -> Prediction | None:
-        """Returns quantiles, or None for short, constant or oddly spaced histories."""
+        """Returns quantiles, or None for short, constant or oddly spaced histories.
+
+        Up to an hour ahead they are calibrated by the series' own hours before (own_levels.py).
+        """
+        quantiles = self._stated(request)
+        if quantiles is None:
+            return None
+        asked = replace(request, levels=LEVELS)
+        wanted = own_levels(self._stated, asked)
+        if wanted is None:
+            return Prediction(quantiles)
+        made = self._stated(asked)
+        assert made is not None
+        own = np.interp(probits(request.levels), probits(LEVELS), wanted)
+        return Prediction(at_levels(np.sort(made, axis=0), LEVELS, own))
+
+    def _stated(self, request: ForecastRequest) -> Array | None:
+        """Returns quantiles as the network states them."""
         if request.grid.size * request.grid.step < NETWORK_FROM:
             return None
         steady, slope = without_changes(request)
@@ -43,7 +63,8 @@ class FleetForecaster:
         trained = self.models.get("forecast")
         network = fleet_network() if trained is None else read_network(trained)
         quantiles = network.forecast(folded, request.closed_ahead, request.levels)
-        return Prediction(quantiles + climbing(slope, request))
+        added: Array = quantiles + climbing(slope, request)
+        return added
 
 
 class SeasonalForecaster:
