@@ -150,6 +150,19 @@ def test_the_wide_table_has_validity_and_id(run, traces, fleet):
     assert lines[2].split()[-3:] == ["2026-11-15", "00:00Z", "opt_20261108_001"]
 
 
+def test_a_backtest_far_below_the_confidence_is_marked(run, traces, answers, recommendation, result):
+    def shown(confidence):
+        made = recommendation("web")
+        stated = msgspec.structs.replace(made.expected_improvement, confidence=confidence)
+        answers(result("web", [msgspec.structs.replace(made, expected_improvement=stated)]))
+        return run("analyze", "--source", traces, "--all").stdout
+
+    sure = shown(0.92)
+    assert "2/3 (2.0) !\n" in sure
+    assert "\n! the service's own backtest is far below the confidence" in sure
+    assert "!" not in shown(0.91)
+
+
 def test_saving_against_assumed_requests_is_marked_and_not_in_the_total(
     run, traces, answers, recommendation, result
 ):

@@ -135,14 +135,14 @@ def hours_ahead(context: AnalysisContext, cells: HourCells) -> Ints:
 
 
 def schedule(
-    context: AnalysisContext, cells: HourCells, found: list[SchedulePeriod], replicas: tuple[int, ...]
+    context: AnalysisContext, cells: HourCells, periods: list[SchedulePeriod], replicas: tuple[int, ...]
 ) -> list[dict[str, Any]]:
     """Returns the minimum of replicas over the validity window, as {start, end, min_replicas} in turn.
 
     More replicas begin LEAD before the hour that needs them; fewer begin on it.
     """
     by_cell = np.zeros(KINDS * HOURS, dtype=np.int64)
-    for period, count in zip(found, replicas, strict=True):
+    for period, count in zip(periods, replicas, strict=True):
         by_cell[period.cells] = count
     planned = by_cell[hours_ahead(context, cells)]
     hour = context.now.replace(minute=0, second=0, microsecond=0)

@@ -19,6 +19,10 @@ LEGEND = (
     "▲ raise  ▼ lower  ● setting  * current requests assumed from limits",
     "backtest: windows accurate/scored (n_eff)",
 )
+CONTRADICTED = (
+    "! the service's own backtest is far below the confidence, which rests on other services: check it first"
+)
+_FAR_BELOW = 0.25
 _COST_HEADER = "Cost/month"
 _HEADER = ("", "Service", "Container", "Type", "Field", "Change", _COST_HEADER, "Conf.", "Backtest")
 _WIDE_HEADER = (*_HEADER, "Valid until", "Id")
@@ -133,7 +137,15 @@ def cost_change(
 
 def backtest(row: ShownChange) -> str:
     """Prints the hit rate of the backtest: windows accurate of those scored, and how many they are worth."""
-    return f"{row.accurate}/{row.scored} ({row.n_effective:.1f})" if row.scored else "none"
+    if not row.scored:
+        return "none"
+    mark = " !" if is_contradicted(row) else ""
+    return f"{row.accurate}/{row.scored} ({row.n_effective:.1f}){mark}"
+
+
+def is_contradicted(row: ShownChange) -> bool:
+    """Tells whether the service's own backtest is far below the stated confidence."""
+    return row.scored > 0 and row.accurate / row.scored < row.confidence - _FAR_BELOW
 
 
 def shortened(name: str, room: int) -> str:

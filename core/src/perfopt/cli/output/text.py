@@ -7,12 +7,19 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from perfopt.cli.output.details import details
-from perfopt.cli.output.layout import LEGEND, changes_table, notes_table, printed
+from perfopt.cli.output.layout import (
+    CONTRADICTED,
+    LEGEND,
+    changes_table,
+    is_contradicted,
+    notes_table,
+    printed,
+)
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.render import AnalysisReport
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.totals import totals, without_changes
-from perfopt.report.changes import service_changes
+from perfopt.report.changes import ServiceChanges, service_changes
 
 WIDE = 250  # what lines of the wide table are allowed
 NOTHING = "Nothing was analysed: the source holds no service.\n"
@@ -39,10 +46,16 @@ def to_text(
     parts += [Text(total, style="bold") for total in totals(found)]
     if found:
         parts += [Text(line, style="dim") for line in _legend(screen)]
+        parts += _contradictions(found)
     if noted:
         parts += ["", notes_table(noted, screen)]
     shown = printed(parts, screen)
     return shown + details(report.results, screen) if verbose else shown
+
+
+def _contradictions(changes: Sequence[ServiceChanges]) -> list[Text]:
+    rows = (row for of in changes for row in of.rows)
+    return [Text(CONTRADICTED, style="yellow")] if any(is_contradicted(row) for row in rows) else []
 
 
 def _legend(screen: TerminalScreen) -> Sequence[str]:
