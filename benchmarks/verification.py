@@ -1,6 +1,7 @@
 """False alarms and found regressions of canary verification, on simulated pods, beside two simpler tests.
 
     python benchmarks/verification.py --runs 2000 --regressions 200
+    python benchmarks/verification.py --traces DIR
 
 Each run simulates a day of ten pods with bursts, drift and stalls of single pods, then changes two of them:
 not at all (an alarm is false), or so that their requests take a quarter longer. Beside ours:
@@ -8,6 +9,10 @@ not at all (an alarm is false), or so that their requests take a quarter longer.
 - mann-whitney: a test of the minutes since the change, p99 of canary against control, repeated every minute
   from the fifth on at 2 % (the comparison of Kayenta, looked at as canary analysis does);
 - threshold: p99 of the canary above 1.2 times that of the day before in 3 minutes (Flagger counts checks).
+
+With `--traces`, measured traces of one replica take the place of simulated pods, compared before and after:
+testbed_nezha.parquet (faults put into running services), testbed_petshop.parquet (days without any) and
+testbed_sweep.parquet (CPU limits changed).
 """
 
 import argparse
@@ -16,17 +21,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pod_worlds import BOUNDS, PodWorld
 from scipy.stats import mannwhitneyu
+from trace_histories import TraceChange, changes
 
 from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import Array
+from perfopt_api.apply.verification.before_after import look_before_after, prepare_before_after
 from perfopt_api.apply.verification.canary import look, prepare
 from perfopt_api.apply.verification.verdict import Verdict
 
 _DAY, _CANARIES = 1440, 2
+_FIRST, _LEVEL = 5, 0.02  # of the repeated Mann-Whitney tests
 WORLDS = {"steady": PodWorld().quiet(), "bursty": PodWorld()}
 
 
@@ -49,7 +58,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--alpha", type=float, default=0.01, help="false-alarm rate (default: 0.01)")
     parser.add_argument("--world", choices=WORLDS, action="append", help="one of them only (default: all)")
+    parser.add_argument("--traces", type=Path, help="folder of measured traces, in place of simulated pods")
     options = parser.parse_args()
+    if options.traces is not None:
+        measured(options.traces, options.processes, options.alpha)
+        return
     print(f"{'world':8} {'p99':>5} {'test':13} {'alarms':>8} {'of':>6} {'share':>7} {'minute':>7}")
     with ProcessPoolExecutor(options.processes) as pool:
         for world in options.world or WORLDS:
@@ -80,6 +93,35 @@ def one_run(world: str, slower: float, minutes: int, alpha: float, seed: int) ->
     return RunOutcome(alarms, passed, 1000 * (prepared - started), 1000 * (looked - prepared))
 
 
+def measured(folder: Path, processes: int, alpha: float) -> None:
+    """Prints what each test says of the changes in measured traces."""
+    with ProcessPoolExecutor(processes) as pool:
+        found = list(pool.map(partial(one_change, alpha), changes(folder), chunksize=4))
+    heads = f"{'perfopt':>8} {'passed':>7} {'mann-whitney':>13} {'threshold':>10}"
+    print(f"{'trace':8} {'change':8} {'of':>5} {heads}")
+    for trace, harmful in dict.fromkeys((trace, harmful) for trace, harmful, _, _ in found):
+        rows = [(verdict, alarms) for *kind, verdict, alarms in found if kind == [trace, harmful]]
+        ours = [sum(verdict is one for verdict, _ in rows) for one in (Verdict.FAILED, Verdict.PASSED)]
+        others = [sum(alarms[name] for _, alarms in rows) for name in _OTHERS]
+        kind = "harmful" if harmful else "none"
+        print(f"{trace:8} {kind:8} {len(rows):5} {ours[0]:8} {ours[1]:7} {others[0]:13} {others[1]:10}")
+
+
+def one_change(alpha: float, change: TraceChange) -> tuple[str, bool, Verdict, dict[str, bool]]:
+    """Returns what each test says of a measured change."""
+    end = change.changed + change.horizon
+    history = change.history.between(0, end)
+    past = history.between(0, change.changed)
+    test = prepare_before_after(past, change.horizon, alpha=alpha)
+    before, after = change.p99[: change.changed], change.p99[change.changed : end]
+    alarms = {
+        "mann-whitney": _differ(before[-4 * change.horizon :], after) is not None,
+        "threshold": _above(before, after) is not None,
+    }
+    verdict = look_before_after(test, history, change.changed).verdict
+    return change.trace, change.harmful, verdict, alarms
+
+
 def _lines(world: str, slower: float, outcomes: list[RunOutcome]) -> Iterator[str]:
     of = len(outcomes)
     for test in ("ours", *_OTHERS):
@@ -95,16 +137,27 @@ def _lines(world: str, slower: float, outcomes: list[RunOutcome]) -> Iterator[st
 
 def _mann_whitney(past: PodHistory, since: PodHistory) -> int | None:
     canary, control = _p99(since, slice(0, _CANARIES)), _p99(since, slice(_CANARIES, None))
-    for minute in range(5, canary.size + 1):
-        test = mannwhitneyu(canary[:minute], control[:minute], alternative="greater")
-        if test.pvalue < 0.02:
+    for minute in range(_FIRST, canary.size + 1):
+        if mannwhitneyu(canary[:minute], control[:minute], alternative="greater").pvalue < _LEVEL:
             return minute
     return None
 
 
+def _differ(before: Array, after: Array) -> int | None:
+    """The same of one replica: the steps since the change against those before it."""
+    before, after = before[np.isfinite(before)], after[np.isfinite(after)]
+    for steps in range(_FIRST, after.size + 1) if before.size else ():
+        if mannwhitneyu(after[:steps], before, alternative="greater").pvalue < _LEVEL:
+            return steps
+    return None
+
+
 def _threshold(past: PodHistory, since: PodHistory) -> int | None:
-    usual = float(np.nanmedian(_p99(past, slice(0, _CANARIES))))
-    over = np.cumsum(_p99(since, slice(0, _CANARIES)) > 1.2 * usual)
+    return _above(_p99(past, slice(0, _CANARIES)), _p99(since, slice(0, _CANARIES)))
+
+
+def _above(before: Array, after: Array) -> int | None:
+    over = np.cumsum(after > 1.2 * np.nanmedian(before))
     return int((over >= 3).argmax()) + 1 if over[-1] >= 3 else None
 
 

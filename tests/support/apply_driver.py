@@ -83,7 +83,7 @@ class ApplyRun:
     ):
         self.cluster = cluster
         self.verifier = verifier or ScriptedVerifier()
-        self.settings = settings or PolicySettings(apply="auto", exchanges=())
+        self.settings = settings or PolicySettings(apply="auto", exchanges=(), take_over_from=("kubectl",))
         self.facts = facts or ApplyFacts()
         self.order_is_transient = order.whole.durability == "transient"
         self.order = msgspec.json.encode(order)

@@ -207,8 +207,9 @@ class MemoryCluster:
     async def preflight(self, change, *, force=False):
         """See Cluster.preflight."""
         self._fault("preflight")
-        self._of(change.target)
-        return tuple(self.findings)
+        taken = {} if force else self._foreign(change)
+        conflict = Finding(code="field_conflict", message=f"{', '.join(taken)} belong to others.")
+        return (*self.findings, *([conflict] if taken else ()))
 
     async def snapshot(self, change):
         """See Cluster.snapshot."""
@@ -239,15 +240,7 @@ class MemoryCluster:
         """See Cluster.apply."""
         self._fault("apply")
         workload = self._of(change.target)
-        fields = change.fields()
-        if change.durability == "transient":
-            fields = {path: value for path, value in fields.items() if not path.startswith(TEMPLATE)}
-        taken = {
-            path: manager
-            for path, value in fields.items()
-            for manager in workload.managers.get(path, ())
-            if manager not in (FIELD_MANAGER, "kubectl") and workload.fields.get(path) != value
-        }
+        fields, taken = _written(change), self._foreign(change)
         if taken and not force:
             managers = sorted(set(taken.values()))
             raise FieldConflictError(
@@ -258,6 +251,16 @@ class MemoryCluster:
         self._set(workload, fields, FIELD_MANAGER)
         self.writes.append(("apply", change))
         self._fault("apply!")
+
+    def _foreign(self, change):
+        """Returns the fields that a change would take from another manager, and from whom."""
+        workload = self._of(change.target)
+        return {
+            path: manager
+            for path, value in _written(change).items()
+            for manager in workload.managers.get(path, ())
+            if manager != FIELD_MANAGER and workload.fields.get(path) != value
+        }
 
     async def restore(self, snapshot, *, only=None):
         """See Cluster.restore."""
@@ -349,6 +352,14 @@ def _merged(size, wanted):
         return size
     values = {name: getattr(wanted, name) or getattr(size, name) for name in size.__struct_fields__}
     return ContainerSize(**values)
+
+
+def _written(change):
+    """Returns the fields that a change writes to the workload: of a transient one none of the template."""
+    fields = change.fields()
+    if change.durability == "transient":
+        return {path: value for path, value in fields.items() if not path.startswith(TEMPLATE)}
+    return fields
 
 
 def _template(workload):

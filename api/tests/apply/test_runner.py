@@ -29,6 +29,7 @@ from perfopt_api.store.tables import applies, jobs
 from perfopt_api.supervision import TaskSupervisor
 
 OPEN = PolicySettings(
+    take_over_from=("kubectl",),
     apply="auto",
     exchanges=(),
     settle_minutes=0,

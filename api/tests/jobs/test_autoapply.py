@@ -12,7 +12,7 @@ from perfopt_api.jobs.applying import Applying
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
 
-POLICY = PolicySettings(apply="auto", exchanges=(), settle_minutes=0)
+POLICY = PolicySettings(apply="auto", exchanges=(), settle_minutes=0, take_over_from=("kubectl",))
 
 
 class WallClockCluster(MemoryCluster):

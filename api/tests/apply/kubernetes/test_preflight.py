@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 import pytest
-from simulated_objects import DEPLOYMENTS
+from simulated_objects import DEPLOYMENTS, deployment
 
 from perfopt_api.apply.cluster import AutoscalerChange, ContainerSize, WorkloadChange, WorkloadTarget
 
@@ -100,6 +102,57 @@ async def test_replicas_belong_to_the_autoscaler(shop):
     assert found["autoscaler_owned"].blocking
     scaled = change(containers={}, autoscaler=AutoscalerChange(min_replicas=2))
     assert "autoscaler_owned" not in await findings(shop, scaled)
+
+
+def without_resize(cluster):
+    """Takes pods/resize away, as before Kubernetes 1.33."""
+    resources = cluster.api.resources
+    at = next(at for at, each in enumerate(resources) if each.kind == "Pod")
+    resources[at] = replace(resources[at], subresources=resources[at].subresources - {"resize"})
+
+
+async def test_a_server_without_resize_blocks_what_only_a_resize_does(shop):
+    shop.server.run(without_resize)
+    transient = await findings(shop, change(durability="transient"))
+    assert transient["resize_missing"].blocking
+    assert "1.33" in transient["resize_missing"].message
+    assert not (await findings(shop, change()))["resize_missing"].blocking
+    assert "resize_missing" not in await findings(shop, change(containers={}, replicas=3))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "warned"),
+    [
+        (None, False),
+        ({"type": "Recreate"}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, False),
+    ],
+)
+async def test_a_single_replica_without_surge_is_warned_of(world, strategy, warned):
+    world.create(DEPLOYMENTS, deployment(replicas=1, **({"strategy": strategy} if strategy else {})))
+    world.settle()
+    found = await findings(world, change())
+    assert ("single_replica" in found) is warned
+    if warned:
+        assert not found["single_replica"].blocking
+        assert "maxSurge" in found["single_replica"].remedy
+    assert "single_replica" not in await findings(world, change(durability="transient"))
+
+
+async def test_whole_cpus_of_a_guaranteed_pod_are_named_before_a_resize(shop):
+    whole = {"cpu": "1", "memory": "256Mi"}
+    limits = {"requests": whole, "limits": whole}
+    containers = [{"name": "app", "resources": limits}, {"name": "proxy", "resources": limits}]
+    body = {"spec": {"template": {"spec": {"containers": containers}}}}
+    shop.send("PATCH", f"{DEPLOYMENTS}/checkout", body, "application/strategic-merge-patch+json")
+    shop.settle(10)
+    two = ContainerSize(cpu_request="2", cpu_limit="2")
+    found = await findings(shop, change(containers={"app": two}, durability="transient"))
+    assert "static CPU manager" in found["static_cpu"].message
+    assert not found["static_cpu"].blocking
+    part = ContainerSize(cpu_request="1500m", cpu_limit="1500m")
+    assert "static_cpu" not in await findings(shop, change(containers={"app": part}, durability="transient"))
 
 
 async def test_missing_permission_is_named_with_the_remedy(shop):

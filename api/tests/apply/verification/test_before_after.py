@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from perfopt_api.apply.verification.before_after import look_before_after, prepare_before_after
 from perfopt_api.apply.verification.verdict import Verdict
@@ -35,6 +36,15 @@ def test_load_that_rises_after_the_change_is_not_taken_for_the_change():
     pods.latency.within[:] = (pods.requests * (1 - slow))[:, :, None]
     test = prepare_before_after(pods.between(0, PAST), HORIZON)
     assert look_before_after(test, pods, PAST).verdict is not Verdict.FAILED
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_load_of_one_or_two_values_is_no_error(levels):
+    pods = history(pods=1, steps=PAST + HORIZON, requests=600.0)
+    pods.requests[:] = 600.0 + 60.0 * (np.arange(PAST + HORIZON) % levels)
+    pods.latency.within[:] = (0.95 * pods.requests)[:, :, None]
+    verdict = look_before_after(prepare_before_after(pods.between(0, PAST), HORIZON), pods, PAST)
+    assert verdict.verdict is not Verdict.FAILED
 
 
 def test_nothing_is_said_before_the_first_look():

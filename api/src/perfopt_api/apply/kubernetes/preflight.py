@@ -9,11 +9,13 @@ from perfopt_api.apply.cluster import (
     Finding,
     ResizeRefusedError,
     WorkloadChange,
+    WorkloadGoneError,
 )
 from perfopt_api.apply.kubernetes import access, capacity, changes
 from perfopt_api.apply.kubernetes.access import Call, WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError
-from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, pod_spec
+from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, dig, pod_spec
+from perfopt_api.apply.kubernetes.refusals import refused, resize_refused
 from perfopt_api.apply.kubernetes.views import Surroundings, owners_of
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ class Preflight:
     async def findings(self) -> Sequence[Finding]:
         """Everything that was found; blocking first."""
         found = [*self._owners(), *await self._permissions(), *await self._capacity()]
-        found += self._budgets()
-        if not any(each.code == "permission_missing" for each in found):
+        found += [*self._budgets(), *self._restart(), *await self._resizing()]
+        unfit = ("permission_missing", "resize_missing")
+        if not any(each.blocking and each.code in unfit for each in found):
             found += await self._dry_run()
         return sorted(found, key=lambda each: not each.blocking)
 
@@ -182,28 +185,64 @@ class Preflight:
                     else None,
                 )
 
-    # -- the server's own word ------------------------------------------------------------------------------
+    def _restart(self) -> Iterator[Finding]:
+        """A rollout of one replica: whether its successor is ready before it ends."""
+        change, spec = self._change, self._found.obj.get("spec", {})
+        rolls = not self._transient and bool(change.containers or change.env or change.removed)
+        if not rolls or change.target.kind == "CronJob" or spec.get("replicas", 1) != 1:
+            return
+        surge = dig(spec, ("strategy", "rollingUpdate", "maxSurge"))
+        if change.target.kind == "Deployment" and surge not in (None, 0, "0", "0%"):
+            return
+        yield Finding(
+            code="single_replica",
+            message="The only pod ends before its successor is ready: requests fail meanwhile.",
+            blocking=False,
+            remedy="Set the strategy RollingUpdate with maxSurge 1."
+            if change.target.kind == "Deployment"
+            else "Scale to two replicas, or choose a quiet time.",
+        )
+
+    async def _resizing(self) -> list[Finding]:
+        if not self._change.containers or await self._cluster.resizes_pods():
+            return []
+        return [
+            Finding(
+                code="resize_missing",
+                message="This Kubernetes has no pods/resize subresource (it needs 1.33): there is no canary "
+                "in place, and only new pods get the size.",
+                blocking=self._transient,
+                remedy="Change the template." if self._transient else None,
+            )
+        ]
+
+    # -- the server's dry run ------------------------------------------------------------------------------
 
     async def _dry_run(self) -> list[Finding]:
-        from perfopt_api.apply.kubernetes.cluster import refused, resize_refused
-
         found = []
         try:
             await self._cluster.write(self._kind, self._found, self._change, force=self._force, dry_run=True)
         except (ApiError, FieldConflictError, ChangeRefusedError) as error:
             found.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
-        if self._transient and self._change.containers and self._found.pods:
-            pod = self._found.pods[0]
+        if self._transient and self._change.containers:
+            found += await self._dry_run_resize()
+        return found
+
+    async def _dry_run_resize(self) -> list[Finding]:
+        """The server's answer for the first pod that is still there."""
+        space = self._change.target.namespace
+        for pod in self._found.pods:
             name = pod["metadata"]["name"]
             body = changes.resize_body(pod["spec"], self._change.containers)
-            space = self._change.target.namespace
+            where = (access.RESIZE_POD, space, name)
             try:
-                await self._cluster.requests.patch(
-                    access.RESIZE_POD, space, name, "strategic", body, dry_run=True
-                )
+                await self._cluster.requests.patch(*where, "strategic", body, dry_run=True)
+            except WorkloadGoneError:
+                continue
             except ApiError as error:
-                found.append(_refusal(resize_refused(error, name)))
-        return found
+                return [_refusal(resize_refused(error, name))]
+            return []
+        return []
 
 
 def _refusal(error: Any) -> Finding:

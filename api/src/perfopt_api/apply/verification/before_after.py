@@ -41,7 +41,6 @@ LOOKS = (0.25, 0.5, 1.0)
 _BEFORE = 4  # horizons before the change that it is compared with
 _PLACEBOS = 400  # changes that were not made, a quarter of a horizon apart at least
 _FEWEST = 10  # steps with data on either side
-_RIDGE = 1e-8
 
 
 class BeforeAfterTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,14 +189,13 @@ def _effect(response: Array, load: Array, changed: int) -> tuple[float, float]:
     known = np.isfinite(response) & np.isfinite(load)
     if min((known & after).sum(), (known & ~after).sum()) < _FEWEST:
         return np.nan, np.nan
-    columns = [np.ones(response.size), load, load**2, after.astype(float)]
+    columns = [np.ones(response.size), after.astype(float), load, load**2]
     design = np.stack(columns, axis=1)[known]
-    scale = design[:, 1].std()
-    if scale < _RIDGE:
-        design = design[:, [0, 3]]
+    design = design[:, : np.linalg.matrix_rank(design)]  # a load of one or two values has no curve
     lags = max(int(known.sum() ** (1 / 3)), 1) * 2
     fit = OLS(response[known], design).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True})
-    return float(fit.params[-1]), float(fit.bse[-1])
+    with np.errstate(invalid="ignore"):  # no error where nothing is left over
+        return float(fit.params[1]), float(fit.bse[1])
 
 
 def _response(series: MetricSeries) -> Array:
