@@ -1,6 +1,7 @@
 """False alarms and found regressions of canary verification, on simulated pods, beside two simpler tests.
 
     python benchmarks/verification.py --runs 2000 --regressions 200
+    python benchmarks/verification.py --alone --minutes 60
     python benchmarks/verification.py --traces DIR
 
 Each run simulates a day of ten pods with bursts, drift and stalls of single pods, then changes two of them:
@@ -10,6 +11,7 @@ not at all (an alarm is false), or so that their requests take a quarter longer.
   from the fifth on at 2 % (the comparison of Kayenta, looked at as canary analysis does);
 - threshold: p99 of the canary above 1.2 times that of the day before in 3 minutes (Flagger counts checks).
 
+With `--alone` there is one pod, at all the load, compared with the week before.
 With `--traces`, measured traces of one replica take the place of simulated pods, compared before and after:
 testbed_nezha.parquet (faults put into running services), testbed_petshop.parquet (days without any) and
 testbed_sweep.parquet (CPU limits changed).
@@ -19,7 +21,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +37,7 @@ from perfopt_api.apply.verification.canary import look, prepare
 from perfopt_api.apply.verification.verdict import Verdict
 
 _DAY, _CANARIES = 1440, 2
+_DAYS_ALONE = 7
 _FIRST, _LEVEL = 5, 0.02  # of the repeated Mann-Whitney tests
 WORLDS = {"steady": PodWorld().quiet(), "bursty": PodWorld()}
 
@@ -58,6 +61,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--alpha", type=float, default=0.01, help="false-alarm rate (default: 0.01)")
     parser.add_argument("--world", choices=WORLDS, action="append", help="one of them only (default: all)")
+    parser.add_argument("--alone", action="store_true", help="one pod, before and after")
     parser.add_argument("--traces", type=Path, help="folder of measured traces, in place of simulated pods")
     options = parser.parse_args()
     if options.traces is not None:
@@ -67,7 +71,8 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         for world in options.world or WORLDS:
             for slower, runs in ((1.0, options.runs), (1.25, options.regressions)):
-                run = partial(one_run, world, slower, options.minutes, options.alpha)
+                simulated = alone_run if options.alone else one_run
+                run = partial(simulated, world, slower, options.minutes, options.alpha)
                 outcomes = list(pool.map(run, range(runs), chunksize=4))
                 for line in _lines(world, slower, outcomes):
                     print(line, flush=True)
@@ -89,6 +94,30 @@ def one_run(world: str, slower: float, minutes: int, alpha: float, seed: int) ->
     looked = time.process_time()
     alarms = {name: ask(past, since) for name, ask in _OTHERS.items()}
     alarms["ours"] = ours.step + 1 if ours.verdict is Verdict.FAILED else None
+    passed = ours.verdict is Verdict.PASSED
+    return RunOutcome(alarms, passed, 1000 * (prepared - started), 1000 * (looked - prepared))
+
+
+def alone_run(world: str, slower: float, minutes: int, alpha: float, seed: int) -> RunOutcome:
+    """Simulates one change of a workload of one pod and asks each test."""
+    week = _DAYS_ALONE * _DAY
+    factor = np.ones((1, week + minutes))
+    factor[:, week:] = slower
+    simulated = replace(WORLDS[world], pods=1)
+    history = simulated.history(week + minutes, np.random.default_rng(seed), factor)
+    started = time.process_time()
+    test = prepare_before_after(history.between(0, week), minutes, alpha=alpha)
+    prepared = time.process_time()
+    ours = look_before_after(test, history, week)
+    looked = time.process_time()
+    before, after = (
+        _p99(history.between(*steps), slice(None)) for steps in ((week - _DAY, week), (week, week + minutes))
+    )
+    alarms = {
+        "ours": ours.step + 1 if ours.verdict is Verdict.FAILED else None,
+        "mann-whitney": _differ(before[-4 * minutes :], after),
+        "threshold": _above(before, after),
+    }
     passed = ours.verdict is Verdict.PASSED
     return RunOutcome(alarms, passed, 1000 * (prepared - started), 1000 * (looked - prepared))
 

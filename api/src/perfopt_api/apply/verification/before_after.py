@@ -39,7 +39,7 @@ LOOKS = (0.25, 0.5, 1.0)
 """Parts of the horizon after which one looks; each has its share of the false-alarm rate."""
 
 _BEFORE = 4  # horizons before the change that it is compared with
-_PLACEBOS = 400  # changes that were not made, a quarter of a horizon apart at least
+_PLACEBOS = 200  # changes that were not made, a quarter of a horizon apart at least
 _FEWEST = 10  # steps with data on either side
 
 
