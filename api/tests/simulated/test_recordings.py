@@ -6,7 +6,8 @@ These flows replay fast; `python tests/support/replay_recordings.py --recordings
 from pathlib import Path
 
 import pytest
-from replay_recordings import EXPLAINED, load, replay
+from recording_differences import EXPLAINED
+from replay_recordings import load, replay
 
 FLOWS = sorted((Path(__file__).parent / "recordings").glob("*.json.gz"))
 
