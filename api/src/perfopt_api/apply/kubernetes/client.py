@@ -19,6 +19,7 @@ Json = dict[str, Any]
 
 _BUSY = (429, 503)  # the server says that it did nothing
 _READ_AGAIN = (500, 502, 504)
+_LISTS_AGAIN = 3
 _TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
@@ -79,8 +80,12 @@ class KubernetesRequests:
     async def items(
         self, call: Call, namespace: str = "", *, labels: str = "", optional: bool = False
     ) -> list[Json]:
-        """Lists objects, all pages; of a resource that the server does not have, none where `optional`."""
+        """Lists objects, all pages; of a resource that the server does not have, none where `optional`.
+
+        A list whose next page has expired begins again, a few times.
+        """
         found: list[Json] = []
+        again = _LISTS_AGAIN
         query = {"limit": str(self._config.page_size)} | ({"labelSelector": labels} if labels else {})
         while True:
             try:
@@ -89,6 +94,12 @@ class KubernetesRequests:
                 if optional:
                     return []
                 raise
+            except ApiError as error:
+                if error.code != 410 or "continue" not in query or not again:
+                    raise
+                found, again = [], again - 1
+                del query["continue"]
+                continue
             found += page.get("items") or []
             further = page["metadata"].get("continue")
             if not further:
