@@ -100,7 +100,12 @@ async def test_a_deadline_flips_the_condition_and_rolls_nothing_back(world):
 
 async def test_a_bad_quantity_is_500_on_apply_and_is_not_sent_again(shop):
     sent = []
-    shop.server.faults.add(Fault("status", about=lambda request: bool(sent.append(request.method))))
+
+    def count(request):
+        sent.append(request.method)
+        return False
+
+    shop.server.faults.add(Fault("status", about=count))
     with pytest.raises(ChangeRefusedError, match="HTTP 500"):
         await shop.cluster.apply(change(cpu_request="1xyz"), force=True)
     assert sent.count("PATCH") == 1
