@@ -1,6 +1,11 @@
 """Warnings of an analysis: what its user should know of source, configuration and plugins. Pure."""
 
+from datetime import timedelta
+
+import numpy as np
+
 from perfopt.config.loading import Config
+from perfopt.domain.period import format_instant
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.domain.workload import Workload
@@ -9,6 +14,8 @@ from perfopt.metrics.snapshot import WorkloadSnapshot
 
 # Below this share of samples a user is warned: the resource type makes no recommendation from less.
 LOW_COVERAGE = 0.6
+EARLY_END = timedelta(hours=1)
+_USE = ("cpu_cores", "memory_bytes")
 
 
 def config_warnings(config: Config, workload: Workload, book: PriceBook) -> list[AnalysisWarning]:
@@ -30,9 +37,9 @@ def config_warnings(config: Config, workload: Workload, book: PriceBook) -> list
 
 
 def snapshot_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
-    """Returns the warnings of the source, and one where few of the expected samples are there."""
+    """Returns the warnings of the source, and where few samples are there or they end early."""
     of_source = [AnalysisWarning(code=code, message=text) for code, text in snapshot.warnings]
-    return [*of_source, *_coverage_warnings(snapshot)]
+    return [*of_source, *_coverage_warnings(snapshot), *_end_warnings(snapshot)]
 
 
 def not_loaded(registry: PluginRegistry) -> list[AnalysisWarning]:
@@ -52,7 +59,7 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     low = [
         f"{name} {coverage.fraction:.0%}"
         for name, coverage in sorted(snapshot.coverage.items())
-        if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in ("cpu_cores", "memory_bytes")
+        if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in _USE
     ]
     if not low:
         return []
@@ -61,3 +68,23 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
             code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
         )
     ]
+
+
+def _end_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
+    """Returns a warning where a workload that should run has no sample at the end of the period."""
+    grid, running = snapshot.grid, snapshot.running
+    known = np.zeros(grid.size, dtype=bool)
+    for container in snapshot.containers:
+        for metric in _USE:
+            series = snapshot.series(container, metric)
+            if series is not None:
+                known |= np.isfinite(series.values).any(axis=0)
+    lacking = ~known & ~snapshot.stopped() & (True if running is None else running)
+    steps = int(np.argmin(lacking[::-1])) if known.any() else 0
+    if steps * grid.step <= EARLY_END:
+        return []
+    text = (
+        f"There is no sample of CPU or memory since {format_instant(grid.end - steps * grid.step)}, and it"
+        " should have run: what came after is not in the result. See why the scrape stopped."
+    )
+    return [AnalysisWarning(code="samples_end_early", message=text)]
