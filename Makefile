@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format lock bench soak mutate clean debian
+.PHONY: help install demo serve test check format lock bench soak faults release mutate clean debian
 
 # TensorFlow and friends import several times slower without their byte code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,6 +43,13 @@ bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> ad
 
 soak: .venv/.installed ## the service under idle connections, load and faults, for two minutes
 	@$(BIN)/python benchmarks/soak.py
+
+faults: .venv/.installed debian ## everything that may fail, failing: what is lost or doubled; SHORT=1 takes a minute
+	@$(BIN)/python benchmarks/faults.py $(if $(SHORT),--short)
+
+release: .venv/.installed ## wheels, chart, SBOM, licences and checksums into dist/; SIGN=<SSH key> signs them
+	@rm -rf dist
+	@$(BIN)/python image/release.py dist $(if $(SIGN),--sign $(SIGN))
 
 mutate: .venv/.training ## which changes of PATHS=<modules> their tests do not notice; TESTS=<tests> names others, SAMPLE=<n> tries so many
 	@$(BIN)/python tests/support/mutate.py $(PATHS) $(if $(TESTS),--tests $(TESTS)) $(if $(SAMPLE),--sample $(SAMPLE))

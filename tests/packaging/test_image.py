@@ -3,17 +3,24 @@
 Run this file to write image/service-packages.txt anew.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib.metadata import distribution
 from pathlib import Path
 
+import httpx
 import install_service
 import pytest
+from helm_chart import objects, of_kind, render
 from packaging.requirements import Requirement
+
+from perfopt_api.childserver import free_port
+from perfopt_api.embedded import NatsServer, PostgresServer, temporary_root
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "image/service-packages.txt"
@@ -22,6 +29,27 @@ ROOTS = ("perfopt-api[otel]", "perfopt[calendars,fleet,frames,trends]", "perfopt
 COPIED = ("core", "plugins", "api", "migrations", "image", "requirements.lock")
 # Root's own Python may be closed to other users, so root gives up its rights in a namespace instead.
 AS_SOMEBODY = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+
+AS_ROOT = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+# A root that cannot be written, a /tmp of its own, files where the chart mounts them, none of our variables.
+ENTER = """
+installed=$1 files=$2; shift 2
+mount --make-rprivate /
+mount -t tmpfs tmpfs /srv
+mkdir -p /srv/perfopt /srv/etc
+cp -a /etc/. /srv/etc/
+mkdir -p /srv/etc/perfopt
+cp "$files/perfopt.yaml" /srv/etc/perfopt/
+mount --bind "$installed" /srv/perfopt
+mount --bind /srv/etc /etc
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/perfopt
+cp "$files"/secrets/* /run/secrets/perfopt/
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+cd /
+mount -o remount,bind,ro /
+exec unshare --user --map-user=10001 --map-group=10001 env -i PATH=/srv/perfopt/bin:/usr/bin:/bin "$@"
+"""
 
 
 def needed():
@@ -112,6 +140,93 @@ def test_a_plugin_is_added_by_a_folder_on_the_python_path(installed):
     (folder / "perfopt_example.py").write_text("")
     listed = run(installed, installed / "perfopt/bin/perfopt", "plugin", "list", PYTHONPATH=str(folder))
     assert re.search(r"\bexample\b", listed), listed
+
+
+class Pods:
+    """The containers of the rendered chart: arguments, variables and files, as somebody without rights."""
+
+    def __init__(self, installed, folder, addresses):
+        self.port, self.worker_port = free_port(), free_port()
+        sources = {
+            "samples": {
+                "type": "files",
+                "paths": str(ROOT / "api/src/perfopt_api/demo/data/bitbrains.parquet"),
+            }
+        }
+        values = {"config": {"sources": sources}, "trial": {"enabled": True}}
+        made = objects(render(values))
+        self.containers = {
+            each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]
+            for each in made
+            if each["kind"] in ("Deployment", "Job")
+        }
+        text = of_kind(made, "ConfigMap")["perfopt-config"]["data"]["perfopt.yaml"]
+        folder.mkdir()
+        (folder / "perfopt.yaml").write_text(text.replace("port: 8080", f"port: {self.port}"))
+        secrets = folder / "secrets"
+        secrets.mkdir()
+        for name, address in addresses.items():
+            (secrets / name).write_text(address)
+        self.enter = [*AS_ROOT, "sh", "-euc", ENTER, "enter", str(installed / "perfopt"), str(folder)]
+
+    def start(self, name, *instead, **how):
+        container = self.containers[name]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        if "PERFOPT_SERVICE__WORKER_PORT" in variables:
+            variables["PERFOPT_SERVICE__WORKER_PORT"] = str(self.worker_port)
+        command = ["/srv/perfopt/bin/python", "-c", "from perfopt.cli.main import main; main()"]
+        words = instead or container["args"]
+        given = [f"{key}={value}" for key, value in variables.items()]
+        return subprocess.Popen([*self.enter, *given, *command, *words], text=True, **how)
+
+    def run(self, name, *instead):
+        with self.start(name, *instead, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            out, problem = process.communicate(timeout=120)
+        assert process.returncode == 0, problem
+        return out
+
+
+@pytest.mark.timeout(600)
+def test_the_pods_of_the_chart_work_as_they_are_rendered(installed, tmp_path):
+    with temporary_root() as root, PostgresServer(root / "pg") as postgres, NatsServer(root / "nats") as nats:
+        postgres.create_database("perfopt")
+        addresses = {"database-url": postgres.url("perfopt"), "nats-url": nats.url}
+        pods = Pods(installed, tmp_path / "pods", addresses)
+        assert "Migrated from base" in pods.run("perfopt-migrate-1")
+        log = (tmp_path / "log.txt").open("w")
+        running = [
+            pods.start(name, stdout=log, stderr=log) for name in ("perfopt-api", "perfopt-worker-interactive")
+        ]
+        try:
+            url = f"http://127.0.0.1:{pods.port}"
+            wait_for(f"{url}/health/ready", tmp_path / "log.txt")
+            wait_for(f"http://127.0.0.1:{pods.worker_port}/health/ready", tmp_path / "log.txt")
+            body = {"service_name": "bitbrains-rnd/vm328", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
+            analyze = f"{url}/api/v1/optimization/analyze"
+            assert httpx.post(analyze, json=body).status_code == 401
+            token = pods.run("perfopt-api", "token", "create", "me", "--role", "operator").strip()
+            headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=60"}
+            answer = httpx.post(analyze, json=body, headers=headers, timeout=90).json()
+            assert answer["status"] == "RECOMMENDATIONS_READY", answer
+            assert httpx.get(f"{url}/ui/login").status_code == 200
+            doctor = pods.run("perfopt-worker-interactive", "doctor")
+            assert "postgresql" in doctor.lower()
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(30)
+            log.close()
+
+
+def wait_for(url, log):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        time.sleep(0.2)  # another process, watched from outside
+    raise AssertionError(f"{url} did not answer: {log.read_text()[-2000:]}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* The configuration file: what the chart knows, under what the values say. */ -}}
 {{- define "perfopt.config" -}}
-{{- $service := dict "host" "0.0.0.0" "port" 8080 "startup_seconds" 300 "database_url" "file:/run/secrets/perfopt/database-url" "nats_url" "file:/run/secrets/perfopt/nats-url" -}}
+{{- $service := dict "host" "0.0.0.0" "port" 8080 "startup_seconds" 300 "ui" .Values.ui.enabled "database_url" "file:/run/secrets/perfopt/database-url" "nats_url" "file:/run/secrets/perfopt/nats-url" -}}
 {{- $own := dict "service" $service -}}
 {{- if .Values.rulePacks }}{{ $_ := set $own "rules" (dict "packs" (list "/etc/perfopt/rules")) }}{{ end -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.config)) -}}
