@@ -158,3 +158,18 @@ def test_a_rise_on_the_first_weekend_is_no_weekend_that_ends():
     history[-18:] = 4.0  # since Sunday 15:00
     assert ask(history).recent_exceedance > 0.15
     assert ask(np.tile(WEEKDAYS_ONLY, 1)).recent_exceedance == 0.0  # lower at the weekend is no rise
+
+
+@pytest.mark.parametrize("weeks", [2, 4])
+def test_a_half_day_lowers_no_afternoon_after_it(weeks):
+    history = np.tile(WEEKDAYS_ONLY, weeks)
+    history[-3 * PER_DAY + 24 : -2 * PER_DAY] = 1.0  # the last Friday from noon on
+    made = ask(history)
+    assert made.expected == pytest.approx(WEEKDAYS_ONLY, rel=1e-3)
+
+
+def test_afternoons_that_are_often_quiet_are_how_it_is():
+    history = np.tile(WEEKDAYS_ONLY, 4)
+    for day in (1, 3, 8, 10, 15, 17, 22, 24):  # every other afternoon of a weekday
+        history[day * PER_DAY + 24 : day * PER_DAY + 32] = 1.0 if day % 4 else 2.0
+    assert ask(history).expected[2 * PER_DAY + 26] < 8.0

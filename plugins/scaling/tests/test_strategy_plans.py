@@ -234,3 +234,8 @@ def test_hours_without_replicas_are_no_saving(bench):
 
 def test_a_service_that_sleeps_now_is_left_asleep(bench):
     assert bench.ask(office_hours(bench, replicas=0)).target.replicas == 0
+
+
+def test_a_service_that_may_scale_to_zero_still_may(bench):
+    held = bench.ask(with_hpa(bench, bench.snapshot(), min_replicas=0, other_metrics=("lag",)))
+    assert held.target.hpa.min_replicas == 0

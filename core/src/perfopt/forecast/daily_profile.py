@@ -31,6 +31,7 @@ GAP_DAYS = 2  # a week ahead is further than a day: its middle is some days away
 QUIET_PEAK = 0.5  # of the usual peak of the weekday
 MAX_QUIET_DAYS = 7  # in a row; what lasts longer is how it is now
 WEEKEND_DAYS = 2
+QUIET_PART, RARE_DAYS = 12, 10  # a part of a day that counts as quiet: 2 h; one day in ten, or one
 RECENT_DAYS = 2
 JUDGED_LEVEL = 0.98
 TOLERANCE = float(np.log(1.1))
@@ -104,6 +105,7 @@ class _FoldedDays:
         days = request.grid.size // per_day
         table = values[-days * per_day :].reshape(days, per_day)
         table = np.where(_quiet_exceptions(table)[:, None], np.nan, table)
+        table = np.where(_quiet_parts(table), np.nan, table)
         logs = np.log(np.maximum(table + offset, 1e-9))
 
         def folded(past: Ints, ahead: Ints) -> "_FoldedDays":
@@ -210,6 +212,36 @@ def _quiet_exceptions(table: Array) -> Bools:
         if end - begin > MAX_QUIET_DAYS:
             quiet[begin:end] = False
     return quiet
+
+
+def _quiet_parts(table: Array) -> Bools:
+    """Returns which steps are exceptions: hours of a day that are quiet for its weekday, as of a half day.
+
+    None where such days are not rare: then the load is like that.
+
+    Args:
+        table: as `_quiet_exceptions`.
+    """
+    days, per_day = table.shape
+    quiet = np.zeros(table.shape, dtype=bool)
+    for weekday in range(min(7, days)):
+        alike = table[weekday::7]
+        if np.isfinite(alike).sum(axis=0).max() > 1:
+            quiet[weekday::7] = alike < QUIET_PEAK * np.fmax.reduce(alike, axis=0)
+    busy = table >= QUIET_PEAK * np.fmax.reduce(table, axis=1, keepdims=True)
+    lasting = _lasting(quiet, max(per_day // QUIET_PART, 1))
+    found = lasting.any(axis=1)
+    rare = found.any() and found.sum() <= max(days // RARE_DAYS, 1) and busy[found].any(axis=1).all()
+    return lasting if rare else np.zeros(table.shape, dtype=bool)
+
+
+def _lasting(flags: Bools, steps: int) -> Bools:
+    """Returns the flags that lie in runs of at least so many steps of one day."""
+    result = np.zeros(flags.shape, dtype=bool)
+    for begin in range(flags.shape[1] - steps + 1):
+        whole = flags[:, begin : begin + steps].all(axis=1)
+        result[:, begin : begin + steps] |= whole[:, None]
+    return result
 
 
 def _runs(days: Bools) -> list[tuple[int, int]]:

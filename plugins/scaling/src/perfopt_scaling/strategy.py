@@ -236,10 +236,10 @@ def _stay(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> P
 def _minimum(state: WorkloadState, plan: ReplicaPlan, *, held: bool) -> int:
     """Returns the minimum of the autoscaler: the least of the plan, no lower where other metrics hold it.
 
-    A service that stops at times keeps the minimum it has: a higher one would not let it stop.
+    A service that stops at times, or may, keeps the minimum it has: a higher one would not let it stop.
     """
     current = state.hpa.min_replicas if state.hpa is not None else 1
-    if plan.stopped.any():
+    if plan.stopped.any() or current == 0:
         return current
     least = int(plan.floors.min())
     return max(least, current) if held else least
