@@ -6,6 +6,7 @@ import pytest
 
 from perfopt.forecast.members import FleetForecaster
 from perfopt.forecast.own_levels import at_levels, own_levels
+from perfopt.forecast.rolling import past_quantiles
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.plugin.forecasting import ForecastRequest
 
@@ -76,6 +77,15 @@ def test_the_hour_ahead_covers_its_share_on_a_series_noisier_than_the_fleet():
         made = np.sort(FleetForecaster().forecast(asked).quantiles, axis=0)
         covered += [*((values[-12:] >= made[0]) & (values[-12:] <= made[2]))]
     assert 0.68 <= np.mean(covered) <= 0.92
+
+
+def test_losses_on_the_past_are_those_of_the_forecaster_without_its_own_calibration():
+    asked = request(noise(days=7))
+    forecaster = FleetForecaster()
+    past, stated = past_quantiles(forecaster, asked), past_quantiles(forecaster.uncalibrated, asked)
+    assert np.array_equal(past, stated, equal_nan=True)
+    plain = forecaster.uncalibrated.forecast(asked).quantiles
+    assert not np.array_equal(plain, forecaster.forecast(asked).quantiles)
 
 
 def test_what_came_later_changes_no_forecast():

@@ -199,7 +199,8 @@ def _forecasts(
             continue
         seconds[forecaster.name] = time.process_time() - began
         predictions[forecaster.name] = prediction
-        losses[forecaster.name] = _past_loss(forecaster, prediction, request)
+        if len(forecasters) > 1:  # weights need it
+            losses[forecaster.name] = _past_loss(forecaster, prediction, request)
         rolling += time.process_time() - began
         yield forecaster.name, _finished(prediction, request), seconds[forecaster.name]
     if not predictions:

@@ -25,11 +25,18 @@ class FleetForecaster:
 
     Attributes:
         models: kind of model to content: one of the kind "forecast" takes the place of the shipped network.
+        calibrated: by the series' own hours, up to an hour ahead.
     """
 
     name: str = "fleet"
     cost: CostClass = CostClass.FAST
     models: Mapping[str, bytes] = field(default_factory=dict)
+    calibrated: bool = True
+
+    @property
+    def uncalibrated(self) -> "FleetForecaster":
+        """The same as the network states it."""
+        return replace(self, calibrated=False)
 
     def with_models(self, models: Mapping[str, bytes]) -> "FleetForecaster":
         """Returns this forecaster with the models of an analysis."""
@@ -44,7 +51,7 @@ class FleetForecaster:
         if quantiles is None:
             return None
         asked = replace(request, levels=LEVELS)
-        wanted = own_levels(self._stated, asked)
+        wanted = own_levels(self._stated, asked) if self.calibrated else None
         if wanted is None:
             return Prediction(quantiles)
         made = self._stated(asked)

@@ -9,12 +9,13 @@ below it, drawn towards what was stated by the weight of four such instants: rec
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from perfopt.forecast.conformal import mixing, probits, transform
 from perfopt.metrics.snapshot import Array, TimeGrid
-from perfopt.plugin.forecasting import ForecastRequest
+from perfopt.plugin.forecasting import Forecaster, ForecastRequest
 
 MAX_HORIZON = timedelta(hours=1)
 INSTANTS = 24
@@ -22,6 +23,17 @@ APART = timedelta(minutes=97)
 PRIOR_INSTANTS = 4
 MIN_INSTANTS, MIN_OUTCOMES = 12, 100
 MIN_HISTORY = timedelta(days=3)
+
+
+@runtime_checkable
+class CalibratesItself(Protocol):
+    """A forecaster that asks itself at earlier instants: who does that too asks it without."""
+
+    @property
+    def uncalibrated(self) -> Forecaster:
+        """The same without its own calibration."""
+        ...
+
 
 Quantiles = Callable[[ForecastRequest], Array | None]
 """Quantiles at the levels of a request, shape (levels, ahead.size), or None."""

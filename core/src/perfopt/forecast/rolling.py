@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from perfopt.forecast.own_levels import CalibratesItself
 from perfopt.metrics.snapshot import Array, TimeGrid
 from perfopt.plugin.forecasting import Forecaster, ForecastRequest, Prediction
 
@@ -30,6 +31,7 @@ def past_quantiles(forecaster: Forecaster, request: ForecastRequest) -> Array | 
         Shape (len(levels), steps), NaN where nothing could be forecast; None where nothing could at any
         origin.
     """
+    forecaster = forecaster.uncalibrated if isinstance(forecaster, CalibratesItself) else forecaster
     per_day = max(DAY // request.grid.step, 1)
     span = min(request.ahead.size, per_day)
     gap = span if request.ahead.size > per_day else 0
