@@ -27,6 +27,7 @@ from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.database import Database
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.schema import migrate_now
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.web.app import dashboard
@@ -114,6 +115,7 @@ def application(database: Database) -> Any:
         config=Config(),
         settings=ServiceSettings(requests_per_second=100_000),
         applies=PostgresApplyRequests(database),
+        schedules=PostgresSchedules(database),
         policy=PolicySettings(),
     )
     web = WebPorts(

@@ -59,7 +59,7 @@ class MemoryStore:
         types = requested_types(request)
         job = OptimizationJob(
             job_id=f"job_{len(self.jobs) + 1:04d}",
-            service_name=request.service_name,
+            service_name=getattr(request, "service_name", None) or str(request.selector),
             optimization_type=types[0],
             optimization_types=types,
             status=OptimizationStatus.ANALYZING,
@@ -79,12 +79,26 @@ class MemoryStore:
         self._check()
         return self.jobs.get(job_id)
 
-    async def list_jobs(self, *, service_name=None, status=None, namespaces=None, cursor=None, limit=50):
+    async def cancel_analysis(self, job_id):
+        self._check()
+        if self.jobs[job_id].status is not OptimizationStatus.ANALYZING:
+            return False
+        error = {"code": "cancelled", "message": "It was cancelled."}
+        self.jobs[job_id] = msgspec.structs.replace(
+            self.jobs[job_id], status=OptimizationStatus.FAILED, error=error
+        )
+        return True
+
+    async def list_jobs(
+        self, *, service_name=None, status=None, namespaces=None, fleet_id=None, cursor=None, limit=50
+    ):
         self._check()
         kept = [
             job
             for job in reversed(self.jobs.values())
-            if service_name in (None, job.service_name) and status in (None, job.status)
+            if service_name in (None, job.service_name)
+            and status in (None, job.status)
+            and (job.fleet_id == fleet_id or service_name)
             if namespaces is None or job_namespaces(job) & set(namespaces)
         ]
         return _page(kept, cursor, limit)
@@ -98,6 +112,7 @@ class MemoryStore:
         *,
         service_name=None,
         optimization_type=None,
+        job_id=None,
         include_superseded=False,
         include_expired=False,
         namespaces=None,
@@ -107,7 +122,8 @@ class MemoryStore:
         self._check()
         kept = [
             item
-            for item, _ in reversed(self.made.values())
+            for item, owner in reversed(self.made.values())
+            if job_id in (None, owner)
             if service_name in (None, item.service_name)
             or ("/" in service_name and re.fullmatch(full_name_pattern(service_name), item.workload))
             if optimization_type in (None, item.optimization_type)

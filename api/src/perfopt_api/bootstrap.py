@@ -25,6 +25,7 @@ from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.tokens import PostgresTokens
 from perfopt_api.web.app import dashboard
 from perfopt_api.web.ports import WebPorts
@@ -90,6 +91,7 @@ async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) ->
         config=config,
         settings=settings,
         applies=PostgresApplyRequests(backends.database, base_url=settings.base_url),
+        schedules=PostgresSchedules(backends.database),
         policy=policy_settings(config),
         git=git_settings(config),
         auth=Authenticator(settings, tokens, oidc),

@@ -74,6 +74,10 @@ class ServiceClient:
         """Posts a body to a path; fields that are None are left out. Raises what get() does."""
         return self._sent("POST", path, json={k: v for k, v in body.items() if v is not None})
 
+    def delete(self, path: str) -> Any:
+        """Deletes what a path holds and returns it. Raises what get() does."""
+        return self._sent("DELETE", path)
+
     def followed(self, path: str, after: int = 0) -> Iterator[Any]:
         """Gives the entries of a path as they are made, until the service ends. Raises what get() does."""
         accept = {"Accept": "text/event-stream"}

@@ -74,12 +74,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
+        fleet_max_workloads: of one fleet analysis; more are refused.
+        fleet_batch_workloads: of a fleet that one worker takes at once.
+        fleet_max_samples: that one fleet analysis may read of its source; what is left then fails.
+        fleet_days: for how long series that fleets read of Prometheus are kept, so that later passes read
+            new days only; 0 keeps none. Samples that arrive an hour after the end of their day are not seen.
         model_poll_seconds: how often a worker looks for another active model.
         outcome_poll_seconds: how often recommendations whose validity is over are looked for.
         drift_poll_seconds: how often the use of workloads with applied sizes is looked at for drift.
         demand_poll_seconds: how often the source is read for services that autoscalers ask for.
         demand_wait_seconds: how long `scaling/{service}/demand` waits for it; then the stored plan is given.
-        retention_days: after which finished analyses and published events go; unset keeps everything.
+        retention_days: after which finished analyses and published events go; null keeps everything.
         event_stream: JetStream stream of the events.
         job_stream: JetStream stream of the work queue.
         stream_replicas: copies of both streams in a NATS cluster.
@@ -120,12 +125,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     worker_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    fleet_max_workloads: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    fleet_batch_workloads: Annotated[int, Meta(ge=1, le=1000)] = 100
+    fleet_max_samples: Annotated[int, Meta(ge=1)] = 20_000_000_000
+    fleet_days: Annotated[int, Meta(ge=0, le=400)] = 15
     model_poll_seconds: Seconds = 5.0
     outcome_poll_seconds: Seconds = 60.0
     drift_poll_seconds: Seconds = 60.0
     demand_poll_seconds: Seconds = 30.0
     demand_wait_seconds: Annotated[float, Meta(gt=0, le=60)] = 2.0
-    retention_days: Annotated[float, Meta(ge=30, le=36500)] | None = None
+    retention_days: Annotated[float, Meta(ge=30, le=36500)] | None = 365
     event_stream: StreamName = "OPTIMIZATION"
     job_stream: StreamName = "PERFOPT_JOBS"
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1

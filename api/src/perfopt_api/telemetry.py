@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import Counter, Gauge, Histogram
 
 from perfopt.domain.enums import DeclineCode
+from perfopt.domain.job import SourceUsage
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt_api.tracing import span
 
@@ -85,6 +86,19 @@ OUTCOMES = Counter(
     "Recommendations whose validity is over: accurate, inaccurate, not_scored.",
     ("result",),
 )
+FLEET_WORKLOADS = Counter(
+    "perfopt_fleet_workloads", "Workloads of fleets that ended here: analysed or failed.", ("result",)
+)
+SOURCE_QUERIES = Counter("perfopt_source_queries", "Queries that fleets sent to metric sources.")
+SOURCE_SAMPLES = Counter("perfopt_source_samples", "Samples in the answers to these queries.")
+SOURCE_BYTES = Counter("perfopt_source_bytes", "Bytes of these answers.")
+
+
+def count_usage(usage: SourceUsage) -> None:
+    """Counts what a batch asked the metric source for."""
+    SOURCE_QUERIES.inc(usage.queries)
+    SOURCE_SAMPLES.inc(usage.samples)
+    SOURCE_BYTES.inc(usage.bytes)
 
 
 @contextlib.contextmanager

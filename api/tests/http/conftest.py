@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from in_process import InProcess
 from litestar.testing import TestClient
 from memory_store import MemoryStore
 
 from perfopt import testing
+from perfopt.cli.main import cli
 from perfopt.config.loading import Config, FilesConfig
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
@@ -20,13 +23,15 @@ from perfopt.domain.recommendation import (
 from perfopt.engine.registry import PluginInfo, PluginStatus
 from perfopt.errors import ConflictError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt_api.client import ServiceClient
+from perfopt_api.commands import service
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import ApplyFacts, AuditEntry, Freeze, NewApply, TimelineEntry
-from perfopt_api.store.port import CreatedJob
+from perfopt_api.store.port import CreatedJob, Schedule
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -167,6 +172,28 @@ class FakeApplies:
         return tuple(entry for entry in self.audit if subject in (None, entry.subject) and entry.id > after)
 
 
+class FakeSchedules:
+    """Keeps schedules; each fires next a day later."""
+
+    def __init__(self):
+        self.known: dict[str, Schedule] = {}
+
+    async def create_schedule(self, asked, *, now, requester=None):
+        if asked.name in self.known:
+            raise ConflictError(f"There is a schedule {asked.name!r}.", field="name")
+        fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
+        self.known[asked.name] = Schedule(**fields, requester=requester, next_at=now + timedelta(days=1))
+        return self.known[asked.name]
+
+    async def list_schedules(self):
+        return tuple(self.known.values())
+
+    async def delete_schedule(self, name, *, requester=None):
+        if name not in self.known:
+            raise NotFoundError(f"There is no schedule {name!r}.", field="name")
+        return self.known.pop(name)
+
+
 class FakeModels:
     def __init__(self):
         self.known = []
@@ -238,6 +265,7 @@ class World:
         self.metrics = FakeMetrics()
         self.live = LiveDemand(self.metrics.opened, poll_seconds=3600, wait_seconds=5)
         self.applies = FakeApplies(self.store)
+        self.schedules = FakeSchedules()
         self.probes = 0
         self.ports = ApiPorts(
             checks={"postgresql": self.store.ping, "nats": self.queue.ping},
@@ -250,6 +278,7 @@ class World:
             config=config,
             settings=settings,
             applies=self.applies,
+            schedules=self.schedules,
             policy=PolicySettings(apply="manual"),
             now=lambda: NOW,
         )
@@ -288,3 +317,20 @@ def world(settings, config) -> World:
 def client(world) -> Iterator[TestClient[Any]]:
     with TestClient(world.app, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def run(client, monkeypatch):
+    """Runs a command against the application; gives its status and output."""
+    monkeypatch.setattr(
+        service,
+        "ServiceClient",
+        lambda server, token: ServiceClient(server, token, transport=InProcess(client)),
+    )
+
+    def command(*words):
+        result = CliRunner().invoke(cli, words)
+        lines = result.output.splitlines(keepends=True)
+        return result.exit_code, "".join(line for line in lines if "request_id=" not in line)
+
+    return command

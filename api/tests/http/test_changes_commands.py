@@ -2,28 +2,18 @@
 
 import json
 
-import httpx
 import pytest
 from click.testing import CliRunner
+from in_process import InProcess
 from litestar.testing import TestClient
 
 from perfopt.cli.main import cli
 from perfopt_api.client import ServiceClient
-from perfopt_api.commands import changes
+from perfopt_api.commands import service
 from perfopt_api.settings import ApiKey, ServiceSettings
 
 ID = "opt_20261123_001"
 TOKENS = {"ann": "a" * 32, "bob": "b" * 32}
-
-
-class InProcess(httpx.BaseTransport):
-    """Carries requests to an application in this process."""
-
-    def __init__(self, api):
-        self.api = api
-
-    def handle_request(self, request):
-        return self.api._transport.handle_request(request)
 
 
 @pytest.fixture
@@ -37,7 +27,7 @@ def run(world, monkeypatch):
     monkeypatch.setattr(world.ports, "executor", True)
     with TestClient(world.app, raise_server_exceptions=False) as api:
         monkeypatch.setattr(
-            changes,
+            service,
             "ServiceClient",
             lambda server, token: ServiceClient(server, token, transport=InProcess(api)),
         )

@@ -156,8 +156,11 @@ class TestBehindAProxy:
 @pytest.mark.parametrize(
     ("path", "remedy"),
     [
-        ("recommendations?service=web", "Known: cursor, include, limit, optimization_type, service_name."),
-        ("jobs?servicename=web", "Known: cursor, limit, service_name, status."),
+        (
+            "recommendations?service=web",
+            "Known: cursor, include, job_id, limit, optimization_type, service_name.",
+        ),
+        ("jobs?servicename=web", "Known: cursor, fleet_id, limit, service_name, status."),
         ("accuracy?type=x", "Known: optimization_type, service_name."),
         ("models?name=x", "Known: kind."),
         ("plugins?all=1", "This address takes none."),

@@ -25,6 +25,10 @@ PROMISES = [
 ]
 OPERATIONS = [
     "POST /api/v1/optimization/analyze",
+    "POST /api/v1/optimization/analyze/fleet",
+    "GET /api/v1/optimization/schedules",
+    "POST /api/v1/optimization/schedules",
+    "DELETE /api/v1/optimization/schedules/{name}",
     "GET /api/v1/optimization/jobs",
     "GET /api/v1/optimization/jobs/{job_id}",
     "GET /api/v1/optimization/recommendations",

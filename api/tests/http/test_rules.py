@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
+from perfopt.domain.job import FleetProgress
 from perfopt_api.auth.roles import Right, Role
 from perfopt_api.http.app import create_app
 from perfopt_api.http.rules import RULES, everywhere, listed, scope_namespaces
@@ -106,6 +107,7 @@ def test_nobody_reaches_another_namespace(world, client, call, rule):
     world.store.add(recommendation())
     method, _, path = call.partition(" ")
     path = path.replace("{job_id}", "job_done").replace("{recommendation_id}", RECOMMENDATION)
+    path = path.replace("schedules/{name}", "schedules/nightly")
     path = path.replace("{service}", "portfolio_management_service").replace(
         "{name}", "trading/deployment/portfolio-management-service/demand"
     )
@@ -125,6 +127,19 @@ def test_own_namespace_is_reached(world, client):
     assert len(client.get(f"{API}/recommendations", headers=bearer(SHOP)).json()) == 1
     asked = {"service_name": "shop/web"}
     assert client.post(f"{API}/analyze", json=asked, headers=bearer(SHOP)).status_code == 202
+
+
+def test_fleets_are_analysed_and_seen_within_own_namespaces(world, client):
+    path = f"{API}/analyze/fleet"
+    for selector, status in (({"namespace": "shop"}, 202), ({"namespace": "trading"}, 403), ({}, 403)):
+        answer = client.post(path, json={"selector": selector}, headers=bearer(SHOP))
+        assert answer.status_code == status
+    for number, (namespace, status) in enumerate((("shop", 200), ("trading", 403), (None, 403))):
+        world.store.add(recommendation(workload="shop/deployment/web"), job_id=f"fleet_{number}")
+        job = world.store.jobs[f"fleet_{number}"]
+        progress = FleetProgress(namespace=namespace)
+        world.store.jobs[job.job_id] = msgspec.structs.replace(job, progress=progress)
+        assert client.get(f"{API}/jobs/{job.job_id}", headers=bearer(SHOP)).status_code == status
 
 
 def test_plain_name_needs_the_namespace_and_is_told_so(client):

@@ -65,9 +65,9 @@ def worker():
     """Runs a worker in this process while the context is open."""
 
     @contextlib.asynccontextmanager
-    async def run(settings, analyse, policy=QUICK, tasks=lambda _: (), applying=None):
+    async def run(settings, analyse, policy=QUICK, tasks=lambda _: (), applying=None, fleet=None):
         stop = asyncio.Event()
-        serving = serve_jobs(settings, analyse, stop, policy, tasks, applying=applying)
+        serving = serve_jobs(settings, analyse, stop, policy, tasks, applying=applying, fleet=fleet)
         task = asyncio.create_task(serving)
         try:
             yield task

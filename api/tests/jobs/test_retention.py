@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.jobs.retention import RetentionTask
+from perfopt_api.store.days import PostgresDays
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.tables import jobs, outbox, outcomes, recommendations
@@ -59,10 +60,10 @@ async def test_an_old_analysis_that_was_superseded_and_scored_goes_with_all_it_m
 ):
     await finished()
     kept = await finished(cpu="900m", at=NEW)
-    assert (await retention.forget())[0] == 1
+    assert (await retention.forget())["jobs"] == 1
     ids, (made, scored, _) = await left(database)
     assert (ids, made, scored) == ({kept}, 1, 1)
-    assert (await retention.forget())[0] == 0
+    assert (await retention.forget())["jobs"] == 0
 
 
 async def test_what_is_in_force_stays_however_old(database, retention, finished):
@@ -84,7 +85,7 @@ async def test_what_waits_for_its_outcome_was_applied_or_is_named_by_a_change_st
         await connection.execute(update(recommendations).where(of_applied).values(applied=True))
         mine = update(jobs).where(jobs.c.job_id == child.job_id)
         await connection.execute(mine.values(parent_job_id=parent, completed_at=OLD))
-    assert (await retention.forget())[0] == 0
+    assert (await retention.forget())["jobs"] == 0
     assert {waiting, applied, parent, child.job_id} < (await left(database))[0]
 
 
@@ -94,8 +95,32 @@ async def test_unfinished_jobs_and_unpublished_events_stay(database, retention, 
     async with database.transaction() as connection:
         await connection.execute(update(jobs).values(created_at=OLD))
         await connection.execute(update(outbox).values(published_at=None, created_at=OLD))
-    assert await retention.forget() == (0, 0)
+    assert not any((await retention.forget()).values())
     assert open_job.job_id in (await left(database))[0]
     async with database.transaction() as connection:
         await connection.execute(update(outbox).values(published_at=OLD))
-    assert await retention.forget() == (0, 1)
+    assert {kind: n for kind, n in (await retention.forget()).items() if n} == {"events": 1}
+
+
+async def test_jobs_of_fleets_that_stored_nothing_go_after_a_month(database, retention, finished):
+    month_old, fresh = await finished("a"), await finished("b")
+    kept = await finished("c")
+    async with database.transaction() as connection:
+        for job_id, days in ((month_old, 31), (fresh, 29), (kept, 31)):
+            fleet = {"fleet_id": "fleet", "completed_at": NOW - timedelta(days=days)}
+            await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(fleet))
+            if job_id != kept:
+                await connection.execute(recommendations.delete().where(recommendations.c.job_id == job_id))
+    assert (await retention.forget())["fleet_jobs"] == 1
+    assert (await left(database))[0] == {fresh, kept}
+
+
+async def test_series_of_old_days_go(database):
+    days = PostgresDays(database)
+    content = {("prod/deployment/web", (NOW - timedelta(days=age)).date()): b"x" for age in (14, 15, 16)}
+    await days.save("prom", content)
+    task = RetentionTask(PostgresRetention(database), None, timedelta(days=15), now=lambda: NOW)
+    assert {kind: n for kind, n in (await task.forget()).items() if n} == {"days": 1}
+    wanted = [day for _, day in content]
+    left_over = await days.load("prom", ["prod/deployment/web"], wanted)
+    assert sorted(day for _, day in left_over) == sorted(wanted)[1:]

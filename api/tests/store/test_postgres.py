@@ -403,7 +403,7 @@ async def test_a_character_that_cannot_be_stored_is_a_clear_error(store):
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda store: store.list_jobs(), "ix_optimization_jobs_created_at"),
+        (lambda store: store.list_jobs(), "ix_optimization_jobs_listed"),
         (lambda store: store.list_jobs(service_name="a_b"), "ix_optimization_jobs_service"),
         (lambda store: store.list_jobs(status=OptimizationStatus.FAILED), "ix_optimization_jobs_status"),
         (lambda store: store.list_recommendations(), "ix_optimization_recommendations_current"),

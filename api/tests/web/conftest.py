@@ -27,6 +27,7 @@ from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.web.app import dashboard
 from perfopt_api.web.ports import WebPorts
@@ -117,6 +118,7 @@ def build(database, settings):
         config=Config(sources={"traces": FilesConfig(paths="traces")}, default_source="traces"),
         settings=settings,
         applies=PostgresApplyRequests(database),
+        schedules=PostgresSchedules(database),
         policy=PolicySettings(),
     )
     web = WebPorts(

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -122,9 +122,34 @@ async def analyze_fleet(
     workloads = inventory if names is None else [resolve_workload(name, inventory) for name in names]
     expect(len(workloads))
     window = AnalysisWindow(end - period, end, validity, tuple(types), include_predictions)
+    async with aclosing(analyze_workloads(source, engine, workloads, window, concurrency)) as answers:
+        async for answer in answers:
+            yield answer
+
+
+async def analyze_workloads(
+    source: MetricSource,
+    engine: Engine,
+    workloads: Sequence[Workload],
+    window: AnalysisWindow,
+    concurrency: int,
+) -> AsyncGenerator[AnalysisResult | tuple[Workload, PerfoptError]]:
+    """Analyses workloads of an inventory in their order; a failing one is an item of the answer.
+
+    Args:
+        source: where the metrics are.
+        engine: runs the strategies.
+        workloads: of the source's inventory.
+        window: the period, and what is asked of it.
+        concurrency: workloads analysed at once.
+
+    Raises:
+        SourceError: the source is down or answers nonsense.
+    """
     pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
+    metrics = engine.metrics(window.types)
     try:
-        async for found in source.snapshots(workloads, window.start, end, engine.metrics(window.types)):
+        async for found in source.snapshots(workloads, window.start, window.end, metrics):
             pending.append(asyncio.create_task(_settle(found, window, engine)))
             if len(pending) >= max(concurrency, 1):
                 yield await pending.popleft()

@@ -8,30 +8,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import click
 
 from perfopt.cli.options import config_option, format_option, settings_option
-from perfopt.errors import ConflictError, InvalidInputError
-from perfopt_api.client import DEFAULT_SERVER, ServiceClient
+from perfopt.errors import ConflictError
+from perfopt_api.client import ServiceClient
+from perfopt_api.commands.service import service_client, service_options
 
 if TYPE_CHECKING:
     from perfopt_api.store.apply_port import TimelineEntry
 
 _SEPARATOR = "  "
-
-
-def service_options[F: Callable[..., Any]](command: F) -> F:
-    """Adds the options that say which service is asked, and as whom."""
-    command = click.option(
-        "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar="PERFOPT_TOKEN_FILE",
-        help="File that holds the token; default: the variable PERFOPT_TOKEN.",
-    )(command)
-    return click.option(
-        "--server",
-        envvar="PERFOPT_SERVER",
-        default=DEFAULT_SERVER,
-        show_default=True,
-        help="Address of the service; also PERFOPT_SERVER.",
-    )(command)
 
 
 def reason_option[F: Callable[..., Any]](command: F) -> F:
@@ -111,7 +95,7 @@ def apply(
         return
     if state is not None:
         raise click.UsageError("--state goes with --from.")
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         job = client.post(
             f"/recommendations/{recommendation_id}/apply",
             mode=mode,
@@ -180,7 +164,7 @@ def _apply_here(
 @service_options
 def rollback(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
     """Take back what a job applied, or is applying."""
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         click.echo(_job_line(client.post(f"/jobs/{job_id}/rollback", reason=reason)))
 
 
@@ -189,8 +173,8 @@ def rollback(job_id: str, reason: str | None, server: str, token_file: Path | No
 @reason_option
 @service_options
 def cancel(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
-    """Stop a job that applies something."""
-    with _client(server, token_file) as client:
+    """Stop a job."""
+    with service_client(server, token_file) as client:
         click.echo(_job_line(client.post(f"/jobs/{job_id}/cancel", reason=reason)))
 
 
@@ -200,7 +184,7 @@ def cancel(job_id: str, reason: str | None, server: str, token_file: Path | None
 @service_options
 def approve(job_id: str, reason: str | None, server: str, token_file: Path | None) -> None:
     """Approve a job that waits for it, as another than who asked."""
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         click.echo(_job_line(client.post(f"/jobs/{job_id}/approve", reason=reason)))
 
 
@@ -213,7 +197,7 @@ def freeze(scope: str, reason: str | None, server: str, token_file: Path | None)
 
     SCOPE is `*` (everything), `[cluster/]namespace`, or `[cluster/]namespace/kind/name`.
     """
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         frozen = client.post("/policy/freeze", scope=scope, reason=reason)
         click.echo(f"Frozen: {frozen['scope']} ({frozen['reason']})")
 
@@ -224,7 +208,7 @@ def freeze(scope: str, reason: str | None, server: str, token_file: Path | None)
 @service_options
 def unfreeze(scope: str, reason: str | None, server: str, token_file: Path | None) -> None:
     """Let changes begin again within a SCOPE."""
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         left = client.post("/policy/unfreeze", scope=scope, reason=reason)
         click.echo(f"Still frozen: {', '.join(one['scope'] for one in left) or 'nothing'}")
 
@@ -241,7 +225,7 @@ def restore(scope: str, yes: bool, reason: str | None, server: str, token_file: 
     """
     if not yes:
         click.confirm(f"Take back every change in {scope}?", abort=True)
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         jobs = client.post("/policy/restore", scope=scope, reason=reason)["job_ids"]
         click.echo("\n".join(jobs) if jobs else f"Nothing is applied in {scope}.")
 
@@ -249,17 +233,24 @@ def restore(scope: str, yes: bool, reason: str | None, server: str, token_file: 
 @click.command("jobs")
 @click.option("--service", "service_name", help="Only of this service.")
 @click.option("--status", help="Only of this status, such as APPLYING.")
+@click.option("--fleet", "fleet_id", help="The analyses of this fleet's workloads.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Jobs at most.")
 @format_option("table", "json")
 @service_options
 def jobs(
-    service_name: str | None, status: str | None, limit: int, form: str, server: str, token_file: Path | None
+    service_name: str | None,
+    status: str | None,
+    fleet_id: str | None,
+    limit: int,
+    form: str,
+    server: str,
+    token_file: Path | None,
 ) -> None:
     """List jobs, newest first."""
     from perfopt.cli.output.render import table, to_json
 
-    with _client(server, token_file) as client:
-        found = client.get("/jobs", service_name=service_name, status=status, limit=limit)
+    with service_client(server, token_file) as client:
+        found = client.get("/jobs", service_name=service_name, status=status, fleet_id=fleet_id, limit=limit)
     if form == "json":
         click.echo(to_json(found), nl=False)
         return
@@ -284,30 +275,11 @@ def jobs(
 @service_options
 def watch(job_id: str, commands: bool, form: str, server: str, token_file: Path | None) -> None:
     """Follow what a job does to the cluster, to its end."""
-    with _client(server, token_file) as client:
+    with service_client(server, token_file) as client:
         _follow(client, job_id, commands=commands, as_json=form == "ndjson")
         job = client.get(f"/jobs/{job_id}")
     if form == "table":
         click.echo(_job_line(job))
-
-
-def _client(server: str, token_file: Path | None) -> ServiceClient:
-    return ServiceClient(server, _token(token_file))
-
-
-def _token(path: Path | None) -> str | None:
-    import os
-
-    if path is None:
-        return os.environ.get("PERFOPT_TOKEN") or None
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-            field="token-file",
-            remedy="Check the path and its mode.",
-        ) from error
 
 
 def _follow(client: ServiceClient, job_id: str, *, commands: bool = False, as_json: bool = False) -> None:

@@ -11,7 +11,7 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.template import TemplateConfig
 
-from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http import (
@@ -29,6 +29,7 @@ from perfopt_api.http import (
     policy,
     recommendations,
     scaling,
+    schedules,
 )
 from perfopt_api.http.auth import require_right
 from perfopt_api.http.body import body_of
@@ -39,9 +40,10 @@ from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.http.requestlog import RequestLog
+from perfopt_api.store.port import ScheduleRequest
 
 # Parameters of handlers that are not of the address.
-_INJECTED = frozenset({"request", "ports", "analysis", "wish", "why", "part"})
+_INJECTED = frozenset({"request", "ports", "analysis", "fleet", "schedule", "wish", "why", "part"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -105,8 +107,12 @@ def _api_router() -> Router:
         PREFIX,
         route_handlers=[
             jobs.analyze,
+            jobs.analyze_fleet,
             jobs.list_jobs,
             jobs.get_job,
+            schedules.create_schedule,
+            schedules.list_schedules,
+            schedules.delete_schedule,
             recommendations.list_recommendations,
             recommendations.get_recommendation,
             recommendations.apply_recommendation,
@@ -129,6 +135,8 @@ def _api_router() -> Router:
         ],
         dependencies={
             "analysis": Provide(body_of(PerformanceAnalysisRequest)),
+            "fleet": Provide(body_of(FleetAnalysisRequest)),
+            "schedule": Provide(body_of(ScheduleRequest)),
             "wish": Provide(body_of(ApplyRecommendationRequest, optional=True)),
             "why": Provide(body_of(applying.ChangeReason, optional=True)),
             "part": Provide(body_of(policy.ScopeRequest)),

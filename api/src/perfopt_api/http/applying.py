@@ -54,7 +54,7 @@ async def roll_back_job(
     "/jobs/{job_id:str}/cancel",
     status_code=202,
     operation_id="cancelJob",
-    summary="Stop a job that applies something",
+    summary="Stop a job",
     tags=["Changes"],
 )
 async def cancel_job(
@@ -63,7 +63,15 @@ async def cancel_job(
     why: NamedDependency[ChangeReason],
     job_id: FromPath[str],
 ) -> OptimizationJob:
-    """Ends it as FAILED where it has changed nothing yet; else it is rolled back."""
+    """Ends it as FAILED where it has changed nothing yet; else it is rolled back.
+
+    An analysis ends as FAILED with the code `cancelled`; what a fleet has recommended by then stays.
+    """
+    require_plain(job_id, "job_id")
+    if (await _job(ports, job_id)).status is OptimizationStatus.ANALYZING and (
+        await ports.store.cancel_analysis(job_id)
+    ):
+        return await _job(ports, job_id)
     return await _asked(request, ports, why, job_id, "cancel")
 
 

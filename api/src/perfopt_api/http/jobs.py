@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from perfopt.config.loading import SourceConfig
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.period import AnalysisPeriod, parse_validity
-from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import check_steps
 from perfopt_api.http.auth import visible_namespaces
@@ -28,13 +29,26 @@ from perfopt_api.http.preferences import preferred_wait
 from perfopt_api.http.requestlog import seconds_since_arrival
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Repeating the request with the same key gives the same job (kept for a day).",
+        schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds for the finished job."),
+]
+type AnyAnalysis = PerformanceAnalysisRequest | FleetAnalysisRequest
 _log = structlog.get_logger("perfopt_api.http")
 
 
 async def new_job(
     request: Request[Any, Any, Any],
     ports: ApiPorts,
-    analysis: PerformanceAnalysisRequest,
+    analysis: AnyAnalysis,
     key: str | None,
     prefer: list[str],
 ) -> Response[OptimizationJob]:
@@ -56,7 +70,7 @@ async def new_job(
 
 
 async def start_analysis(
-    ports: ApiPorts, analysis: PerformanceAnalysisRequest, requester: str | None, key: str | None = None
+    ports: ApiPorts, analysis: AnyAnalysis, requester: str | None, key: str | None = None
 ) -> CreatedJob:
     """Stores a job and wakes a worker; with a key that was used before, it returns the job of then."""
     check_analysis(analysis, ports.config)
@@ -66,19 +80,36 @@ async def start_analysis(
     return created
 
 
-def check_analysis(analysis: PerformanceAnalysisRequest, config: Config) -> None:
+def check_analysis(analysis: AnyAnalysis, config: Config) -> None:
     """Refuses what no worker could carry out, before anything is stored.
 
     Raises:
-        InvalidInputError: a period or validity that is malformed or out of bounds, or an unknown source.
+        InvalidInputError: a period or validity that is malformed or out of bounds, a blank name, or an
+            unknown source.
     """
-    require_plain(analysis.service_name, "service_name")
-    if not analysis.service_name.strip():
-        raise InvalidInputError("The name is blank.", field="service_name", remedy="Give a plain name.")
+    for field, name in _names_in(analysis):
+        require_plain(name, field)
+        if not name.strip():
+            raise InvalidInputError("The name is blank.", field=field, remedy="Give a plain name.")
     period = AnalysisPeriod.parse(analysis.analysis_period)
     parse_validity(analysis.validity)
     source = _source_config(analysis.source, config)
     check_steps(period.length, timedelta(seconds=source.step_seconds))
+
+
+def _names_in(analysis: AnyAnalysis) -> Iterator[tuple[str, str]]:
+    """Yields the names that a request gives, with the field of each."""
+    if isinstance(analysis, PerformanceAnalysisRequest):
+        yield "service_name", analysis.service_name
+        return
+    selector = analysis.selector
+    for field in ("cluster", "namespace", "kind"):
+        if (name := getattr(selector, field)) is not None:
+            yield f"selector.{field}", name
+    for label, value in selector.labels.items():
+        yield "selector.labels", label
+        require_plain(value, "selector.labels")
+    yield from (("selector.names", name) for name in selector.names)
 
 
 def _source_config(source: str | None, config: Config) -> SourceConfig:
@@ -92,7 +123,7 @@ def _source_config(source: str | None, config: Config) -> SourceConfig:
 
 
 async def _create(
-    ports: ApiPorts, analysis: PerformanceAnalysisRequest, key: str | None, requester: str | None
+    ports: ApiPorts, analysis: AnyAnalysis, key: str | None, requester: str | None
 ) -> CreatedJob:
     if key is None:
         return await ports.store.create_job(analysis, requester=requester)
@@ -117,22 +148,34 @@ async def analyze(
     request: Request[Any, Any, Any],
     ports: NamedDependency[ApiPorts],
     analysis: NamedDependency[PerformanceAnalysisRequest],
-    idempotency_key: Annotated[
-        str | None,
-        HeaderParameter(
-            name="Idempotency-Key",
-            description="Repeating the request with the same key gives the same job (kept for a day).",
-            schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        ),
-    ] = None,
-    prefer: Annotated[
-        str | None,
-        HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds for the finished job."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> Response[OptimizationJob]:
     """Stores a job and answers at once, or after `Prefer: wait=N` with the finished job."""
     preferences = request.headers.getall("prefer", []) if prefer is not None else []
     return await new_job(request, ports, analysis, idempotency_key, preferences)
+
+
+@post(
+    "/analyze/fleet",
+    status_code=202,
+    operation_id="analyzeFleet",
+    summary="Ask for an analysis of many workloads",
+    tags=["Jobs"],
+)
+async def analyze_fleet(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[ApiPorts],
+    fleet: NamedDependency[FleetAnalysisRequest],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response[OptimizationJob]:
+    """Stores one job for all workloads of a selector; its `progress` counts what is done.
+
+    Recommendations are listed by `job_id` as they come. Equal unfinished requests are one job.
+    """
+    preferences = request.headers.getall("prefer", []) if prefer is not None else []
+    return await new_job(request, ports, fleet, idempotency_key, preferences)
 
 
 @get("/jobs", operation_id="listJobs", summary="List jobs, newest first", tags=["Jobs"])
@@ -143,16 +186,24 @@ async def list_jobs(
         str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
     ] = None,
     status: FromQuery[OptimizationStatus | None] = None,
+    fleet_id: Annotated[
+        str | None, QueryParameter(description="The analyses of this fleet's workloads.", max_length=100)
+    ] = None,
     cursor: Annotated[
         str | None, QueryParameter(description="From the Link header of the page before.", max_length=500)
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Jobs on a page.")] = DEFAULT_LIMIT,
 ) -> Response[list[OptimizationJob]]:
-    """Lists jobs; the header Link holds the address of the next page."""
+    """Lists jobs; the header Link holds the address of the next page.
+
+    Analyses of a fleet's workloads are listed by `fleet_id` or `service_name` only.
+    """
     require_plain(service_name, "service_name")
+    require_plain(fleet_id, "fleet_id")
     page = await ports.store.list_jobs(
         service_name=service_name,
         status=status,
+        fleet_id=fleet_id,
         namespaces=visible_namespaces(request),
         cursor=cursor,
         limit=limit,

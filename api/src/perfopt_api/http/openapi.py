@@ -12,7 +12,7 @@ from litestar.params import FromPath
 
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.engine.registry import PluginInfo
 from perfopt.errors import NotFoundError
@@ -25,6 +25,7 @@ from perfopt_api.http.policy import EffectivePolicy, RestoredJobs, ScopeRequest
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Problem, ProblemKind
 from perfopt_api.store.apply_port import AuditEntry, Freeze, TimelineEntry
 from perfopt_api.store.models import RegisteredModel
+from perfopt_api.store.port import Schedule, ScheduleRequest
 
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
 _REF = "#/components/schemas/{name}"
@@ -33,6 +34,9 @@ _MODELS = (
     FleetView,
     ScalingDemand,
     PerformanceAnalysisRequest,
+    FleetAnalysisRequest,
+    ScheduleRequest,
+    Schedule,
     ApplyRecommendationRequest,
     ChangeReason,
     ScopeRequest,
@@ -72,6 +76,35 @@ _BODIES: dict[str, tuple[type[Any], bool, dict[str, Any]]] = {
             },
         },
     ),
+    "analyzeFleet": (
+        FleetAnalysisRequest,
+        True,
+        {
+            "namespace": {
+                "summary": "Sizes of all workloads of a namespace",
+                "value": {
+                    "selector": {"namespace": "trading"},
+                    "optimization_types": ["RESOURCE_OPTIMIZATION"],
+                },
+            },
+            "everything": {"summary": "All types of everything", "value": {"selector": {}}},
+        },
+    ),
+    "createSchedule": (
+        ScheduleRequest,
+        True,
+        {
+            "nightly": {
+                "summary": "Every night at two",
+                "value": {
+                    "name": "nightly",
+                    "cron": "0 2 * * *",
+                    "time_zone": "Europe/Berlin",
+                    "analysis": {"selector": {"namespace": "trading"}},
+                },
+            }
+        },
+    ),
     "applyRecommendation": (
         ApplyRecommendationRequest,
         False,
@@ -100,6 +133,10 @@ _CHANGE = (400, 401, 404, 406, 408, 409, 413, 415, 429, 503)
 _SCOPED = (400, 401, 406, 408, 413, 415, 429, 503)
 _PROBLEMS: dict[str, tuple[int, ...]] = {
     "analyze": (400, 401, 406, 408, 409, 413, 415, 422, 429, 503),
+    "analyzeFleet": (400, 401, 406, 408, 409, 413, 415, 422, 429, 503),
+    "createSchedule": (400, 401, 406, 408, 409, 413, 415, 429, 503),
+    "listSchedules": _LISTING,
+    "deleteSchedule": (*_LISTING, 404),
     "listJobs": _LISTING,
     "getJob": (*_LISTING, 404),
     "listRecommendations": _LISTING,
@@ -124,6 +161,7 @@ _PROBLEMS: dict[str, tuple[int, ...]] = {
     "ready": (503,),
     "problemKind": (404,),
 }
+_ANSWERED = ("200", "201", "202")
 _TEXT = {"schema": {"type": "string"}}
 _ID_HEADER = {"X-Request-ID": {"description": "Finds the request in the log.", **_TEXT}}
 _LINK = {
@@ -134,15 +172,15 @@ _CREATED = {
     "Location": {"description": "Address of the job.", **_TEXT},
     "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
 }
+_WAITED = {
+    "Preference-Applied": {"description": "`wait=N`: the answer waited for the job.", **_TEXT},
+    "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
+}
 _HEADERS: dict[tuple[str, str], dict[str, Any]] = {
-    ("analyze", "202"): {
-        "Location": {"description": "Address of the job.", **_TEXT},
-        "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
-    },
-    ("analyze", "200"): {
-        "Preference-Applied": {"description": "`wait=N`: the answer waited for the job.", **_TEXT},
-        "Idempotent-Replayed": {"description": "`true`: the key was known, this is its job.", **_TEXT},
-    },
+    ("analyze", "202"): _CREATED,
+    ("analyze", "200"): _WAITED,
+    ("analyzeFleet", "202"): _CREATED,
+    ("analyzeFleet", "200"): _WAITED,
     ("applyPlan", "202"): _CREATED,
     ("applyRecommendation", "202"): _CREATED,
     ("listJobs", "200"): _LINK,
@@ -221,9 +259,11 @@ def _described(model: dict[str, Any]) -> dict[str, Any]:
 def _complete_operation(operation: dict[str, Any], *, secured: bool) -> None:
     name = operation["operationId"]
     responses = {
-        status: response for status, response in operation["responses"].items() if status in ("200", "202")
+        status: response
+        for status, response in operation["responses"].items()
+        if status in ("200", "201", "202")
     }
-    if name == "analyze":
+    if name in ("analyze", "analyzeFleet"):
         responses["200"] = {**responses["202"], "description": "The finished job, after `Prefer: wait=N`."}
         responses["202"]["description"] = "The job is stored and will be worked on."
     if name in ("applyRecommendation", "applyPlan"):

@@ -18,7 +18,7 @@ from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import ApplyRequests
 from perfopt_api.store.models import RegisteredModel
-from perfopt_api.store.port import MAX_LIMIT, JobStore
+from perfopt_api.store.port import MAX_LIMIT, JobStore, ScheduleStore
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 """What must answer before a process counts as ready, by name; each raises UnavailableError."""
@@ -60,6 +60,7 @@ class ApiPorts:
         config: knows the names of the metric sources.
         settings: of the service.
         applies: jobs that apply something.
+        schedules: when fleets are analysed again.
         policy: whether, when and how far changes are made.
         git: repositories that manifests are committed to.
         auth: knows who asks.
@@ -81,6 +82,7 @@ class ApiPorts:
         config: Config,
         settings: ServiceSettings,
         applies: ApplyRequests,
+        schedules: ScheduleStore,
         policy: PolicySettings,
         auth: Authenticator | None = None,
         note_denied: Write | None = None,
@@ -98,6 +100,7 @@ class ApiPorts:
         self.config = config
         self.settings = settings
         self.applies = applies
+        self.schedules = schedules
         self.policy = policy
         self.auth = auth or Authenticator(settings, now=now)
         self.note_denied = note_denied

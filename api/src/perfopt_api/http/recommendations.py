@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.job import OptimizationJob
@@ -22,19 +22,12 @@ from perfopt_api.http.applying import wake
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
+from perfopt_api.http.jobs import IdempotencyKey
 from perfopt_api.http.links import PREFIX, page_headers, public_url
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.apply_port import AuditEntry
 from perfopt_api.store.port import DEFAULT_LIMIT, MAX_LIMIT, CreatedJob
 
-IdempotencyKey = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        description="Repeating the request with the same key gives the same job (kept for a day).",
-        schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    ),
-]
 _log = structlog.get_logger("perfopt_api.http")
 
 
@@ -51,6 +44,9 @@ async def list_recommendations(
         str | None, QueryParameter(description="Only of this service; `_` and `-` are alike.", max_length=100)
     ] = None,
     optimization_type: FromQuery[OptimizationType | None] = None,
+    job_id: Annotated[
+        str | None, QueryParameter(description="Only of this job, or of this fleet's.", max_length=100)
+    ] = None,
     include: Annotated[
         Literal["superseded"] | None, QueryParameter(description="Shows superseded ones as well.")
     ] = None,
@@ -63,9 +59,11 @@ async def list_recommendations(
 ) -> Response[list[OptimizationRecommendation]]:
     """Lists the recommendations in force as a bare array; the header Link holds the next page."""
     require_plain(service_name, "service_name")
+    require_plain(job_id, "job_id")
     page = await ports.store.list_recommendations(
         service_name=service_name,
         optimization_type=optimization_type,
+        job_id=job_id,
         include_superseded=include is not None,
         namespaces=visible_namespaces(request),
         cursor=cursor,

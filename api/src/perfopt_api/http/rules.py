@@ -50,6 +50,16 @@ async def of_service(request: Request[Any, Any, Any]) -> Collection[str] | None:
     return _named((await _body(request)).get("service_name"))
 
 
+async def of_selector(request: Request[Any, Any, Any]) -> Collection[str] | None:
+    """The namespace that the selector of the body names; without one it is everything."""
+    return _selected(await _body(request))
+
+
+async def of_schedule(request: Request[Any, Any, Any]) -> Collection[str] | None:
+    """The namespace that the selector of the body's analysis names; without one it is everything."""
+    return _selected((await _body(request)).get("analysis"))
+
+
 async def of_scope(request: Request[Any, Any, Any]) -> Collection[str] | None:
     """The namespace of the scope that the body names; without one it is everything."""
     return scope_namespaces((await _body(request)).get("scope", EVERYTHING))
@@ -73,7 +83,11 @@ async def of_name(request: Request[Any, Any, Any]) -> Collection[str] | None:
 async def of_job(request: Request[Any, Any, Any]) -> Collection[str] | None:
     """The namespaces of the job in the path; none where there is no such job."""
     job = await _ports(request).store.get_job(str(request.path_params["job_id"]))
-    return () if job is None else job_namespaces(job)
+    if job is None:
+        return ()
+    if job.progress is not None:  # of a fleet, whatever it has recommended so far
+        return None if job.progress.namespace is None else (job.progress.namespace,)
+    return job_namespaces(job)
 
 
 async def of_recommendation(request: Request[Any, Any, Any]) -> Collection[str] | None:
@@ -89,6 +103,12 @@ def scope_namespaces(scope: Any) -> Collection[str] | None:
     parts = scope.split("/")
     namespace = workload_parts(scope)[1]
     return (namespace or parts[-1],) if len(parts) <= 2 or namespace else None
+
+
+def _selected(body: Any) -> Collection[str] | None:
+    selector = body.get("selector") if isinstance(body, dict) else None
+    namespace = selector.get("namespace") if isinstance(selector, dict) else None
+    return (namespace,) if isinstance(namespace, str) else None
 
 
 def _named(name: Any) -> Collection[str] | None:
@@ -129,6 +149,10 @@ RULES: dict[str, Rule] = {
     "GET /problems/{code}": _DOCS,
     "GET /api/v1/events/schema.json": _DOCS,
     f"POST {PREFIX}/analyze": Rule(Right.ANALYZE, of_service),
+    f"POST {PREFIX}/analyze/fleet": Rule(Right.ANALYZE, of_selector),
+    f"POST {PREFIX}/schedules": Rule(Right.ANALYZE, of_schedule),
+    f"GET {PREFIX}/schedules": Rule(_READ, everywhere),
+    f"DELETE {PREFIX}/schedules/{{name}}": Rule(Right.ANALYZE, everywhere),
     f"GET {PREFIX}/jobs": Rule(_READ, listed),
     f"GET {PREFIX}/jobs/{{job_id}}": Rule(_READ, of_job),
     f"GET {PREFIX}/jobs/{{job_id}}/timeline": Rule(_READ, of_job),

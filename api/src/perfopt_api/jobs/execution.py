@@ -11,18 +11,21 @@ import msgspec
 import structlog
 
 from perfopt.domain.enums import OptimizationStatus
-from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, OptimizationRecommendation
-from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.errors import NotFoundError, PerfoptError, SourceUnavailableError, UnavailableError
+from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
+from perfopt.errors import PerfoptError, SourceUnavailableError, UnavailableError
 from perfopt_api.jobs.autoapply import AutoApplier
+from perfopt_api.jobs.endings import CRASHED, explained, job_error, nothing_ran, unreadable
+from perfopt_api.jobs.fleet import FleetRunner
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.store.port import (
     ALL_CLASSES,
-    DID_NOT_RUN,
     FinishResult,
+    FleetBatch,
     JobClaim,
     JobClass,
     JobError,
+    JobKind,
     WorkStore,
     why_not_again,
 )
@@ -58,6 +61,7 @@ class JobRunner:
         finished: called with the id of each job that ended here, after the commit.
         policy: leases and attempts.
         auto: applies what policy allows of analyses with `auto_apply`; None where no executor is configured.
+        fleets: does the work of fleets; None where no job is of one.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class JobRunner:
         finished: Callable[[str], Awaitable[None]],
         policy: WorkerPolicy,
         auto: AutoApplier | None = None,
+        fleets: FleetRunner | None = None,
     ) -> None:
         self._store = store
         self._analyse = analyse
         self._auto = auto
+        self._fleets = fleets
         self._finished = finished
         self._policy = policy
         self._lease = timedelta(seconds=policy.lease_seconds)
@@ -95,7 +101,8 @@ class JobRunner:
             JOB_WAIT.labels(claim.job_class.name.lower()).observe(claim.waited_seconds)
         outcome = await self._held(claim, working)
         ended = outcome.again_after is None
-        if ended and self._auto is not None and claim.body.get("auto_apply"):
+        single = claim.kind is JobKind.SINGLE
+        if ended and single and self._auto is not None and claim.body.get("auto_apply"):
             with contextlib.suppress(UnavailableError):  # asked for again with the next analysis
                 await self._auto.apply(claim.job_id)
         return outcome
@@ -149,11 +156,14 @@ class JobRunner:
         except msgspec.ValidationError as error:
             # A newer version may have written it, whose workers take the tries that are left.
             log.warning("request_unreadable", reason=str(error))
-            return await self._retry(claim, _unreadable(error))
+            return await self._retry(claim, unreadable(error))
         try:
+            if not isinstance(request, PerformanceAnalysisRequest):
+                await self._run_fleet(claim, request)
+                return JobOutcome()
             result = await self._analyse(request)
             if request.auto_apply:
-                result = not_applied(result) if self._auto is None else await self._auto.explained(result)
+                result = await explained(result, self._auto)
         except _RETRIED as error:
             log.warning("analysis_failed", reason=str(error))
             return await self._retry(claim, job_error(error))
@@ -162,13 +172,20 @@ class JobRunner:
             return await self._end(claim, None, job_error(error))
         except Exception:
             log.exception("analysis_crashed")
-            return await self._retry(claim, _CRASHED)
-        outcome = await self._end(claim, result, _nothing_ran(result))
+            return await self._retry(claim, CRASHED)
+        outcome = await self._end(claim, result, nothing_ran(result))
         STAGE.labels("total").observe(time.monotonic() - started)
         log.info(
             "job_finished", seconds=round(time.monotonic() - started, 3), made=len(result.recommendations)
         )
         return outcome
+
+    async def _run_fleet(self, claim: JobClaim, request: FleetAnalysisRequest | FleetBatch) -> None:
+        assert self._fleets is not None, "workers that take jobs of fleets know how"
+        if isinstance(request, FleetBatch):
+            await self._fleets.run_batch(claim, request)
+        else:
+            await self._fleets.divide(claim, request)
 
     async def _retry(self, claim: JobClaim, error: JobError) -> JobOutcome:
         if claim.attempt >= self._policy.max_attempts:
@@ -216,63 +233,3 @@ def _count(claim: JobClaim, result: AnalysisResult | None, error: JobError | Non
     JOBS_FINISHED.labels(claim.job_class.name.lower(), status.value).inc()
     if result is not None:
         count_result(result)
-
-
-_CRASHED = JobError(
-    code="internal_error",
-    message="The analysis stopped on an error that perfopt did not expect.",
-    remedy="The worker's log has the details under this job_id.",
-)
-
-
-def job_error(error: PerfoptError) -> JobError:
-    """Returns what REST shows of an error."""
-    candidates = error.candidates if isinstance(error, NotFoundError) else ()
-    return JobError(
-        code=error.code, message=error.message, field=error.field, remedy=error.remedy, candidates=candidates
-    )
-
-
-def not_applied(result: AnalysisResult) -> AnalysisResult:
-    """Returns the result with warnings that say why `auto_apply` applied nothing."""
-    changes = [made for made in result.recommendations if not made.no_change_needed]
-    found = [
-        AnalysisWarning(
-            code="executor_not_configured",
-            message="Nothing was applied: no executor is configured. Use apply with mode export.",
-        ),
-        *(
-            AnalysisWarning(
-                code="approval_required",
-                message=f"{made.optimization_type.value} needs approval by {_rules_of(made)}.",
-            )
-            for made in changes
-            if made.requires_approval
-        ),
-    ]
-    return msgspec.structs.replace(result, warnings=(*result.warnings, *(found if changes else ())))
-
-
-def _rules_of(recommendation: OptimizationRecommendation) -> str:
-    return ", ".join(f"the rule {name}" for name in recommendation.rules_fired) or "a rule"
-
-
-def _unreadable(error: msgspec.ValidationError) -> JobError:
-    return JobError(
-        code="unreadable_request",
-        message=f"No worker can read the stored request: {error}.",
-        remedy="Run workers of the version of the API, then ask again.",
-    )
-
-
-def _nothing_ran(result: AnalysisResult) -> JobError | None:
-    """A job FAILED only when no strategy could run ."""
-    if result.recommendations or not result.declined:
-        return None
-    if any(declined.code not in DID_NOT_RUN for declined in result.declined):
-        return None
-    return JobError(
-        code="no_strategy",
-        message="No strategy could run: " + " ".join(declined.reason for declined in result.declined),
-        remedy="`perfopt plugin list` shows which types are installed and why one failed to load.",
-    )

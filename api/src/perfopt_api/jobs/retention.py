@@ -8,6 +8,8 @@ import structlog
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.supervision import BackgroundTask
 
+FLEET_JOBS = timedelta(days=30)
+"""How long jobs of fleets stay that stored no recommendation: batches, failures, and what was unchanged."""
 _BATCH = 500
 _log = structlog.get_logger(__name__)
 
@@ -17,7 +19,8 @@ class RetentionTask(BackgroundTask):
 
     Args:
         store: deletes.
-        keep: how long.
+        keep: how long finished analyses and published events stay; None is for ever.
+        days: how long series of days stay.
         now: the clock.
     """
 
@@ -27,29 +30,36 @@ class RetentionTask(BackgroundTask):
     def __init__(
         self,
         store: PostgresRetention,
-        keep: timedelta,
+        keep: timedelta | None,
+        days: timedelta = timedelta(0),
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._keep = keep
+        self._days = days
         self._now = now
 
     async def round(self) -> None:
         """Forgets once."""
         await self.forget()
 
-    async def forget(self) -> tuple[int, int]:
-        """Deletes all that is old enough; returns how many jobs and events.
+    async def forget(self) -> dict[str, int]:
+        """Deletes all that is old enough; returns how many rows by kind.
 
         Raises:
             UnavailableError: PostgreSQL is not reachable; what was deleted stays so.
         """
-        before = self._now() - self._keep
-        gone = [0, 0]
-        for place, forget in enumerate((self._store.forget_jobs, self._store.forget_events)):
-            while count := await forget(before, limit=_BATCH):
-                gone[place] += count
-        if any(gone):
-            _log.info("expired_jobs_deleted", jobs=gone[0], events=gone[1], before=before.isoformat())
-        return gone[0], gone[1]
+        periods = {
+            "jobs": (self._store.forget_jobs, self._keep),
+            "events": (self._store.forget_events, self._keep),
+            "fleet_jobs": (self._store.forget_fleet_jobs, FLEET_JOBS),
+            "days": (self._store.forget_days, self._days),
+        }
+        gone = dict.fromkeys(periods, 0)
+        for kind, (forget, keep) in periods.items():
+            while keep is not None and (count := await forget(self._now() - keep, limit=_BATCH)):
+                gone[kind] += count
+        if any(gone.values()):
+            _log.info("expired_rows_deleted", **gone)
+        return gone

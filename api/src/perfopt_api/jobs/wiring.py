@@ -21,12 +21,14 @@ from perfopt_api.jobs.backlog import BacklogTask
 from perfopt_api.jobs.backtests import BacktestRunner
 from perfopt_api.jobs.drift import REQUESTER, DriftWatch
 from perfopt_api.jobs.execution import Analyse, JobRunner
+from perfopt_api.jobs.fleet import FleetAnalyzer, FleetLimits, FleetRunner
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamDeliveries, JetStreamJobQueue
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.outcomes import OpenSource, OutcomeScorer
 from perfopt_api.jobs.policy import WorkerPolicy
 from perfopt_api.jobs.reserved import ReservedDeliveries
 from perfopt_api.jobs.retention import RetentionTask
+from perfopt_api.jobs.schedules import ScheduleTask
 from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.sweeper import JobSweeper
 from perfopt_api.jobs.worker import WakeUpQueue, Worker
@@ -34,6 +36,8 @@ from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.backlog import PostgresBacklog
 from perfopt_api.store.backtests import PostgresBacktests
+from perfopt_api.store.days import PostgresDays
+from perfopt_api.store.fleet_work import PostgresFleetStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.outbox import PostgresOutbox
 from perfopt_api.store.outcomes import PostgresOutcomes
@@ -41,6 +45,7 @@ from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.port import ALL_CLASSES, JobClass
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.retention import PostgresRetention
+from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.supervision import BackgroundTask, TaskSupervisor
 
@@ -78,6 +83,7 @@ async def run_worker(config: Config, stop: asyncio.Event, serve_health: ServeHea
                     engine_tasks(settings, config, engine, analyzer.source),
                     serve_health,
                     applying,
+                    analyzer,
                 )
         finally:
             await analyzer.close()
@@ -120,10 +126,10 @@ def engine_tasks(
                 PostgresBacktests(backends.database), config, lease_seconds=settings.lease_seconds
             )
             always = (*always, runner)
-        if settings.retention_days is None:
-            return always
-        keep = timedelta(days=settings.retention_days)
-        return (*always, RetentionTask(PostgresRetention(backends.database), keep))
+        days = settings.retention_days
+        keep = None if days is None else timedelta(days=days)
+        retention = PostgresRetention(backends.database)
+        return (*always, RetentionTask(retention, keep, timedelta(days=settings.fleet_days)))
 
     return of
 
@@ -148,6 +154,15 @@ def policy_of(settings: ServiceSettings) -> WorkerPolicy:
     return WorkerPolicy(lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
 
 
+def fleet_limits(settings: ServiceSettings) -> FleetLimits:
+    """Returns the limits of fleets that the settings name."""
+    return FleetLimits(
+        workloads=settings.fleet_max_workloads,
+        batch=settings.fleet_batch_workloads,
+        samples=settings.fleet_max_samples,
+    )
+
+
 async def serve_jobs(
     settings: ServiceSettings,
     analyse: Analyse,
@@ -156,6 +171,7 @@ async def serve_jobs(
     tasks: BackgroundTasks = lambda _: (),
     serve_health: ServeHealth = lambda *_: contextlib.nullcontext(),
     applying: Applying | None = None,
+    fleet: FleetAnalyzer | None = None,
 ) -> None:
     """Answers jobs, relays events and sweeps until the stop.
 
@@ -167,13 +183,14 @@ async def serve_jobs(
         serve_health: shows while the worker runs whether it can work.
         tasks: what else runs beside the jobs, on the same backends.
         applying: makes changes in a cluster; None makes none.
+        fleet: analyses fleets; None takes no job of one.
 
     Raises:
         UnavailableError: PostgreSQL or NATS was not reachable at start.
     """
     pool = settings.worker_concurrency + 4  # one for each slot; background tasks and a heartbeat
     async with open_backends(settings, name="perfopt-worker", pool_size=pool) as backends:
-        worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying)
+        worker, relay, sweeper = build_worker(backends, settings, analyse, policy, applying, fleet)
         makes_changes = settings.worker_class in (None, "apply")
         runner = applying.runner(backends, settings, relay.wake) if applying and makes_changes else None
         runners: tuple[BackgroundTask, ...] = ()
@@ -187,7 +204,9 @@ async def serve_jobs(
                 applying.demotion(backends, settings),
             )
         backlog = BacklogTask(PostgresBacklog(backends.database))
-        supervisor = TaskSupervisor((relay, sweeper, backlog, *runners, *tasks(backends)))
+        queue = JetStreamJobQueue(backends.nats, settings.job_stream)
+        schedules = ScheduleTask(PostgresSchedules(backends.database), queue)
+        supervisor = TaskSupervisor((relay, sweeper, backlog, schedules, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):
             _log.info("worker_ready", concurrency=settings.worker_concurrency)
@@ -205,6 +224,7 @@ def build_worker(
     analyse: Analyse,
     policy: WorkerPolicy,
     applying: Applying | None = None,
+    fleet: FleetAnalyzer | None = None,
 ) -> tuple[Worker, Relay, JobSweeper]:
     """Wires the worker, the relay and the sweeper of one process."""
     store = PostgresWorkStore(backends.database, base_url=settings.base_url)
@@ -217,9 +237,15 @@ def build_worker(
         await announcements.announce(job_id)
 
     auto = None if applying is None else applying.auto(backends, settings)
-    execution = JobRunner(store, analyse, finished, policy, auto)
     slots = _slots(backends.nats, settings, policy)
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
+    fleets = None
+    if fleet is not None:
+        if settings.fleet_days:
+            fleet.days = PostgresDays(backends.database)
+        fleet_store = PostgresFleetStore(backends.database, store)
+        fleets = FleetRunner(fleet_store, fleet, queue, finished, fleet_limits(settings), auto)
+    execution = JobRunner(store, analyse, finished, policy, auto, fleets)
     return Worker(slots, execution, policy.grace_seconds), relay, JobSweeper(store, queue, policy)
 
 

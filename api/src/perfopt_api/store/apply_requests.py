@@ -28,7 +28,7 @@ from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_
 from perfopt_api.store.database import Database
 from perfopt_api.store.idempotency import earlier_job, remember_job
 from perfopt_api.store.mapping import job_of
-from perfopt_api.store.port import CreatedJob, JobClass
+from perfopt_api.store.port import CreatedJob, JobClass, JobKind
 from perfopt_api.store.tables import applies, apply_approvals, apply_timeline, audit, freezes, jobs
 
 _APPLYING = OptimizationStatus.APPLYING.value
@@ -85,6 +85,7 @@ class PostgresApplyRequests:
         query = select(jobs.c.job_id).where(
             jobs.c.status == OptimizationStatus.RECOMMENDATIONS_READY.value,
             jobs.c.created_at > func.now() - _LATE,
+            jobs.c.kind == JobKind.SINGLE.value,
             jobs.c.request["auto_apply"].as_boolean(),
             ~noted,
         )

@@ -238,6 +238,7 @@ class PageStore:
             "parent_job_id",
         )
         query = select(*(jobs.c[name] for name in shown), jobs.c.error["message"].as_string().label("error"))
+        query = query.where(jobs.c.fleet_id.is_(None))
         if status:
             query = query.where(jobs.c.status == status)
         if namespaces is not None:

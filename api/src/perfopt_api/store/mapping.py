@@ -1,14 +1,20 @@
 """Rows to domain structs and back. Nothing outside the store sees a row."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from sqlalchemy import RowMapping
 
-from perfopt.domain.job import OptimizationJob
+from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.job import FleetProgress, OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest, requested_types
 from perfopt.errors import InvalidInputError
+from perfopt_api.store.port import JobClass, JobKind
+from perfopt_api.tracing import traceparent
 
 MAX_SERVICE_NAME = 100
 _KINDS = frozenset(
@@ -43,6 +49,8 @@ _JOB_FIELDS = (
     "completed_at",
     "parent_job_id",
     "plan",
+    "fleet_id",
+    "unchanged",
 )
 
 
@@ -70,6 +78,36 @@ def job_namespaces(job: OptimizationJob) -> frozenset[str]:
     """Returns the namespaces that a job is about; "" where it names none and found none."""
     found = {workload_parts(made.workload)[1] for made in job.recommendations}
     return frozenset(found or {namespace_of(job.service_name)})
+
+
+def new_job_row(
+    request: PerformanceAnalysisRequest | FleetAnalysisRequest, requester: str | None
+) -> dict[str, Any]:
+    """Returns the columns of a job that was just asked for."""
+    types = requested_types(request)
+    body = msgspec.to_builtins(request)
+    if isinstance(request, FleetAnalysisRequest):
+        kind, priority = JobKind.FLEET, JobClass.FLEET
+        name, namespace = str(request.selector)[:MAX_SERVICE_NAME], request.selector.namespace or ""
+    else:
+        del body["priority"]  # has a column, and workers of the version before do not know it
+        kind, priority = JobKind.SINGLE, JobClass[request.priority.upper()]
+        name, namespace = request.service_name, namespace_of(request.service_name)
+    return {
+        "job_id": str(uuid4()),
+        "service_name": name,
+        "optimization_type": types[0].value,
+        "optimization_types": [each.value for each in types],
+        "status": OptimizationStatus.ANALYZING.value,
+        "analysis_period": request.analysis_period,
+        "request": body,
+        "priority": int(priority),
+        "namespace": namespace,
+        "fingerprint": hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest(),
+        "requester": requester,
+        "kind": kind.value,
+        "traceparent": traceparent(),
+    }
 
 
 def recommendation_row(recommendation: OptimizationRecommendation) -> dict[str, Any]:
@@ -111,9 +149,13 @@ def recommendation_of(row: RowMapping) -> OptimizationRecommendation:
     return msgspec.convert(row["body"] | fields, OptimizationRecommendation)
 
 
-def job_of(row: RowMapping, recommendations: Iterable[OptimizationRecommendation] = ()) -> OptimizationJob:
+def job_of(
+    row: RowMapping,
+    recommendations: Iterable[OptimizationRecommendation] = (),
+    progress: FleetProgress | None = None,
+) -> OptimizationJob:
     """Builds a job from its row and its recommendations by rank."""
     fields = {name: row[name] for name in _JOB_FIELDS}
     fields |= {"analysis_period": row["analysis_period"] or "14d"}
     job = msgspec.convert(fields, OptimizationJob)
-    return msgspec.structs.replace(job, recommendations=tuple(recommendations))
+    return msgspec.structs.replace(job, recommendations=tuple(recommendations), progress=progress)

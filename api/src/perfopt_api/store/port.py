@@ -1,17 +1,18 @@
 """The ports of the store: what the API and the worker need of it, without any SQL."""
 
-from collections.abc import Collection
-from datetime import timedelta
-from enum import Enum, IntEnum
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from enum import Enum, IntEnum, StrEnum
+from typing import Annotated, Any, Protocol, cast
 
 import msgspec
+from msgspec import Meta
 
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
-from perfopt.domain.job import OptimizationJob
+from perfopt.domain.job import OptimizationJob, SourceUsage
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, Plan
-from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -28,6 +29,14 @@ class JobClass(IntEnum):
 
 
 ALL_CLASSES = frozenset(JobClass)
+
+
+class JobKind(StrEnum):
+    """What a worker does with a job: analyse one workload, divide a fleet, or analyse a batch of it."""
+
+    SINGLE = "single"
+    FLEET = "fleet"
+    BATCH = "batch"
 
 
 class CreatedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +68,7 @@ class JobStore(Protocol):
 
     async def create_job(
         self,
-        request: PerformanceAnalysisRequest,
+        request: PerformanceAnalysisRequest | FleetAnalysisRequest,
         *,
         idempotency_key: str | None = None,
         body_hash: str | None = None,
@@ -81,7 +90,17 @@ class JobStore(Protocol):
         """
 
     async def get_job(self, job_id: str) -> OptimizationJob | None:
-        """Returns the job with its recommendations by rank, or None."""
+        """Returns the job with its recommendations by rank, or None.
+
+        That of a fleet has its progress and its newest recommendations, DEFAULT_LIMIT at most.
+        """
+
+    async def cancel_analysis(self, job_id: str) -> bool:
+        """Ends an unfinished analysis as FAILED, with all batches of a fleet; False where it has ended.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
 
     async def list_jobs(
         self,
@@ -89,12 +108,14 @@ class JobStore(Protocol):
         service_name: str | None = None,
         status: OptimizationStatus | None = None,
         namespaces: Collection[str] | None = None,
+        fleet_id: str | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationJob]:
         """Lists jobs, newest first, without predictions; `_` and `-` are alike in service_name.
 
         With namespaces only those of workloads in them.
+        Analyses of a fleet's workloads are listed by `fleet_id` or `service_name` only.
 
         Raises:
             InvalidInputError: malformed cursor, or a limit outside 1 to MAX_LIMIT.
@@ -110,6 +131,7 @@ class JobStore(Protocol):
         *,
         service_name: str | None = None,
         optimization_type: OptimizationType | None = None,
+        job_id: str | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
         namespaces: Collection[str] | None = None,
@@ -121,6 +143,7 @@ class JobStore(Protocol):
         Args:
             service_name: only of this service; `_` and `-` are alike.
             optimization_type: only of this type.
+            job_id: only of this job, or of this fleet.
             include_superseded: superseded, withdrawn and expired ones too.
             include_expired: those too that would be in force but for their validity.
             namespaces: only of workloads in these.
@@ -146,6 +169,28 @@ class JobStore(Protocol):
         """Adds up the evidence of the current recommendations, one summary a type that has any."""
 
 
+class FleetBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch of a fleet analyses, as its row holds it.
+
+    Attributes:
+        request: the fleet's.
+        end: of the period, the same for all batches.
+        workloads: full names, in the order of the inventory.
+    """
+
+    request: FleetAnalysisRequest
+    end: datetime
+    workloads: tuple[str, ...]
+
+
+type JobRequest = PerformanceAnalysisRequest | FleetAnalysisRequest | FleetBatch
+_REQUESTS: dict[JobKind, type[msgspec.Struct]] = {
+    JobKind.SINGLE: PerformanceAnalysisRequest,
+    JobKind.FLEET: FleetAnalysisRequest,
+    JobKind.BATCH: FleetBatch,
+}
+
+
 class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that this owner may work on until the lease runs out.
 
@@ -157,6 +202,8 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
         job_class: by what it was claimed.
         waited_seconds: since it was asked for.
         traceparent: of the request's trace.
+        kind: what is done with it.
+        fleet_id: of a batch, the fleet's job.
     """
 
     job_id: str
@@ -167,11 +214,13 @@ class JobClaim(msgspec.Struct, frozen=True, kw_only=True):
     job_class: JobClass = JobClass.INTERACTIVE
     waited_seconds: float = 0.0
     traceparent: str | None = None
+    kind: JobKind = JobKind.SINGLE
+    fleet_id: str | None = None
 
     @property
-    def request(self) -> PerformanceAnalysisRequest:
-        """The request; raises msgspec.ValidationError where this version cannot read it."""
-        return msgspec.convert(self.body, PerformanceAnalysisRequest)
+    def request(self) -> JobRequest:
+        """The request, by kind; raises msgspec.ValidationError where this version cannot read it."""
+        return cast("JobRequest", msgspec.convert(self.body, _REQUESTS[self.kind]))
 
 
 class FinishResult(Enum):
@@ -257,3 +306,102 @@ class WorkStore(Protocol):
 
     async def forget_expired(self) -> int:
         """Deletes idempotency keys past their time; returns how many."""
+
+
+class FleetStore(Protocol):
+    """What the worker needs for fleets. Every method raises UnavailableError while PostgreSQL is away."""
+
+    async def divide(self, claim: JobClaim, batches: Sequence[FleetBatch]) -> tuple[str, ...]:
+        """Replaces the work of a claimed fleet, or batch of one, by batches.
+
+        Returns:
+            Their ids; none where the claim no longer holds.
+        """
+
+    async def samples_read(self, fleet_id: str) -> int:
+        """Returns how many samples the finished batches of a fleet read."""
+
+    async def stored_analyses(self, job_ids: Collection[str]) -> frozenset[str]:
+        """Returns which of these jobs there are."""
+
+    async def finish_workload(
+        self, claim: JobClaim, job_id: str, name: str, result: AnalysisResult | None, error: JobError | None
+    ) -> bool:
+        """Stores the analysis of one workload of a claimed batch as a job of its own. Idempotent by job id.
+
+        What is in force stays so where the result changes nothing worth a change.
+
+        Args:
+            claim: of the batch.
+            job_id: of the workload's job.
+            name: of the workload.
+            result: of the analysis; None where there is none.
+            error: why it failed; None where it did not.
+
+        Returns:
+            False where there is such a job, or the claim no longer holds.
+        """
+
+    async def finish_batch(self, claim: JobClaim, usage: SourceUsage) -> bool:
+        """Ends a claimed batch; returns whether its fleet has ended with it."""
+
+
+class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When to analyse which workloads again.
+
+    Attributes:
+        name: of the schedule.
+        cron: minute, hour, day of month, month, day of week, such as `0 2 * * *`.
+        time_zone: IANA name, such as `Europe/Berlin`, in which `cron` counts.
+        analysis: what is asked for each time.
+    """
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
+    cron: Annotated[str, Meta(max_length=100)]
+    time_zone: Annotated[str, Meta(max_length=100)] = "UTC"
+    analysis: FleetAnalysisRequest
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule as it is stored.
+
+    Attributes:
+        name, cron, time_zone, analysis: as asked for.
+        requester: who made it; its jobs are theirs.
+        next_at: when it fires next.
+        last_at, last_job_id: of its last firing.
+    """
+
+    name: str
+    cron: str
+    time_zone: str
+    analysis: FleetAnalysisRequest
+    requester: str | None = None
+    next_at: datetime
+    last_at: datetime | None = None
+    last_job_id: str | None = None
+
+
+class ScheduleStore(Protocol):
+    """Schedules. Every method raises UnavailableError while PostgreSQL is not reachable."""
+
+    async def create_schedule(
+        self, asked: ScheduleRequest, *, now: datetime, requester: str | None = None
+    ) -> Schedule:
+        """Stores a schedule.
+
+        Raises:
+            ConflictError: there is one of that name.
+            InvalidInputError: the expression or the time zone is wrong.
+            QuotaExceededError: there are too many.
+        """
+
+    async def list_schedules(self) -> tuple[Schedule, ...]:
+        """Returns all schedules by name."""
+
+    async def delete_schedule(self, name: str, *, requester: str | None = None) -> Schedule:
+        """Deletes a schedule and returns it; jobs that it started go on.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """

@@ -1,10 +1,8 @@
 """The store of the API on PostgreSQL."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from sqlalchemy import (
@@ -30,18 +28,18 @@ from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation, Plan
-from perfopt.domain.request import PerformanceAnalysisRequest, requested_types
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.domain.resolve import full_name_pattern
 from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import cursor as cursors
 from perfopt_api.store.accuracy import replayed_accuracy
 from perfopt_api.store.database import Database
+from perfopt_api.store.fleets import cancel_analysis, fleet_progress, in_job
 from perfopt_api.store.idempotency import earlier_job, remember_job
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.mapping import job_of, namespace_of, recommendation_of
-from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobClass, JobPage
+from perfopt_api.store.mapping import job_of, new_job_row, recommendation_of
+from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobKind, JobPage
 from perfopt_api.store.tables import jobs, recommendations
-from perfopt_api.tracing import traceparent
 
 # What a listing shows: predictions are for who asks for the job or the recommendation itself.
 _LISTED = tuple(column for column in recommendations.c if column.name != "predictions")
@@ -56,20 +54,20 @@ class PostgresStore:
 
     async def create_job(
         self,
-        request: PerformanceAnalysisRequest,
+        request: PerformanceAnalysisRequest | FleetAnalysisRequest,
         *,
         idempotency_key: str | None = None,
         body_hash: str | None = None,
         requester: str | None = None,
     ) -> CreatedJob:
         """See Store.create_job."""
-        row = _new_job(request, requester)
+        row = new_job_row(request, requester)
         async with self._database.transaction() as connection:
             if idempotency_key is not None:
                 earlier = await earlier_job(connection, requester or "", idempotency_key, body_hash or "")
                 if earlier is not None:
                     return CreatedJob(job=await _job(connection, earlier), replayed=True)
-            stored = await _open_equal(connection, row)
+            stored = await open_equal(connection, row)
             if stored is None:
                 await self._check_quota(connection, requester)
                 inserted = await connection.execute(insert(jobs).values(row).returning(jobs))
@@ -99,9 +97,21 @@ class PostgresStore:
             )
             if row is None:
                 return None
+            if row["kind"] == JobKind.FLEET:
+                newest = select(*_LISTED).where(in_job(job_id)).order_by(recommendations.c.created_at.desc())
+                rows = (await connection.execute(newest.limit(DEFAULT_LIMIT))).mappings()
+                shown = [recommendation_of(each) for each in rows]
+                progress = await fleet_progress(connection, job_id)
+                within = msgspec.structs.replace(progress, namespace=row["namespace"] or None)
+                return job_of(row, shown, within)
             if row["status"] == OptimizationStatus.ANALYZING:
                 return job_of(row)
             return job_of(row, await _shown(connection, row))
+
+    async def cancel_analysis(self, job_id: str) -> bool:
+        """See Store.cancel_analysis."""
+        async with self._database.transaction() as connection:
+            return await cancel_analysis(connection, job_id)
 
     async def list_jobs(
         self,
@@ -109,6 +119,7 @@ class PostgresStore:
         service_name: str | None = None,
         status: OptimizationStatus | None = None,
         namespaces: Collection[str] | None = None,
+        fleet_id: str | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> JobPage[OptimizationJob]:
@@ -116,6 +127,10 @@ class PostgresStore:
         query = select(jobs)
         if namespaces is not None:
             query = query.where(jobs.c.namespace.in_(namespaces))
+        if fleet_id is not None:
+            query = query.where(jobs.c.fleet_id == fleet_id, jobs.c.kind == JobKind.SINGLE.value)
+        elif service_name is None:
+            query = query.where(jobs.c.fleet_id.is_(None))
         if service_name is not None:
             query = query.where(_named(jobs.c.service_name, service_name))
         if status is not None:
@@ -144,6 +159,7 @@ class PostgresStore:
         *,
         service_name: str | None = None,
         optimization_type: OptimizationType | None = None,
+        job_id: str | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
         namespaces: Collection[str] | None = None,
@@ -162,6 +178,8 @@ class PostgresStore:
         if namespaces is not None:
             # `[cluster/]namespace/kind/name`: the third part from the end
             query = query.where(func.split_part(table.c.workload, "/", -3).in_(namespaces))
+        if job_id is not None:
+            query = query.where(in_job(job_id))
         async with self._database.reading() as connection:
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
             total = await _count(connection, query)
@@ -200,7 +218,7 @@ class PostgresStore:
         return await replayed_accuracy(self._database, service_name, optimization_type)
 
 
-async def _open_equal(connection: AsyncConnection, row: Mapping[str, Any]) -> RowMapping | None:
+async def open_equal(connection: AsyncConnection, row: Mapping[str, Any]) -> RowMapping | None:
     """Returns the unfinished job of an equal request, in the higher of both classes; None without one."""
     lock = func.pg_advisory_xact_lock(func.hashtextextended(row["fingerprint"], 1))
     await connection.execute(select(lock))  # two equal requests at once are one job as well
@@ -212,39 +230,24 @@ async def _open_equal(connection: AsyncConnection, row: Mapping[str, Any]) -> Ro
     return found
 
 
-def _new_job(request: PerformanceAnalysisRequest, requester: str | None) -> dict[str, Any]:
-    types = requested_types(request)
-    body = msgspec.to_builtins(request)
-    del body["priority"]  # has a column, and workers of the version before do not know it
-    return {
-        "job_id": str(uuid4()),
-        "service_name": request.service_name,
-        "optimization_type": types[0].value,
-        "optimization_types": [kind.value for kind in types],
-        "status": OptimizationStatus.ANALYZING.value,
-        "analysis_period": request.analysis_period,
-        "request": body,
-        "priority": int(JobClass[request.priority.upper()]),
-        "namespace": namespace_of(request.service_name),
-        "fingerprint": hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest(),
-        "requester": requester,
-        "traceparent": traceparent(),
-    }
-
-
 async def _job(connection: AsyncConnection, job_id: str) -> OptimizationJob:
     row = (await connection.execute(select(jobs).where(jobs.c.job_id == job_id))).mappings().one()
     return job_of(row, await _shown(connection, row))
 
 
 async def _shown(connection: AsyncConnection, row: RowMapping) -> list[OptimizationRecommendation]:
-    """Returns the recommendations that a job made, or applies."""
+    """Returns the recommendations that a job made, applies, or left in force."""
+    if row["unchanged"]:
+        return await _by_id(connection, row["unchanged"])
     if row["parent_job_id"] is None:
         return (await _recommendations_of(connection, [row["job_id"]]))[row["job_id"]]
+    return await _by_id(connection, row["request"]["recommendation_ids"])
+
+
+async def _by_id(connection: AsyncConnection, ids: Sequence[str]) -> list[OptimizationRecommendation]:
     table = recommendations
-    query = select(table).where(table.c.recommendation_id.in_(row["request"]["recommendation_ids"]))
-    found = (await connection.execute(query.order_by(table.c.rank))).mappings().all()
-    return [recommendation_of(each) for each in found]
+    query = select(table).where(table.c.recommendation_id.in_(ids)).order_by(table.c.rank)
+    return [recommendation_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def _recommendations_of(

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, select, tuple_
 from sqlalchemy.orm import aliased
 
 from perfopt_api.store.database import Database
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations
+from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations, workload_days
 
 
 class PostgresRetention:
@@ -63,3 +63,28 @@ class PostgresRetention:
         old = select(outbox.c.id).where(outbox.c.published_at < before).order_by(outbox.c.id).limit(limit)
         async with self._database.transaction() as connection:
             return (await connection.execute(delete(outbox).where(outbox.c.id.in_(old)))).rowcount
+
+    async def forget_fleet_jobs(self, before: datetime, *, limit: int) -> int:
+        """Deletes jobs of fleets' parts that stored no recommendation; returns how many."""
+        stored = exists().where(recommendations.c.job_id == jobs.c.job_id)
+        old = (
+            select(jobs.c.job_id)
+            .where(jobs.c.fleet_id.is_not(None), jobs.c.completed_at < before, ~stored)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(delete(jobs).where(jobs.c.job_id.in_(old)))).rowcount
+
+    async def forget_days(self, before: datetime, *, limit: int) -> int:
+        """Deletes series of days before that of an instant; returns how many rows."""
+        table = workload_days
+        old = (
+            select(table.c.source, table.c.workload, table.c.day)
+            .where(table.c.day < before.date())
+            .order_by(table.c.day)
+            .limit(limit)
+        )
+        keys = tuple_(table.c.source, table.c.workload, table.c.day)
+        async with self._database.transaction() as connection:
+            return (await connection.execute(delete(table).where(keys.in_(old)))).rowcount

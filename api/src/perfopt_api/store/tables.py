@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_REVISION = "0015"
+SCHEMA_REVISION = "0018"
 
 metadata = MetaData(
     naming_convention={
@@ -86,15 +86,40 @@ jobs = Table(
     Column("traceparent", String(55)),
     # What its recommendations make together.
     Column("plan", JSON(none_as_null=True)),
+    # See JobKind. A fleet's job is the parent of its batches and of the analyses of its workloads.
+    Column("kind", String(10), nullable=False, server_default=text("'single'")),
+    Column("fleet_id", String(100)),
+    # What a batch asked the metric source for.
+    Column("usage", JSONB(none_as_null=True)),
+    # Recommendations that stay in force, since the analysis changes nothing worth a change.
+    Column("unchanged", JSONB, nullable=False, server_default=text("'[]'")),
     UniqueConstraint("job_id"),
-    Index("ix_optimization_jobs_created_at", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_optimization_jobs_fleet",
+        "fleet_id",
+        "kind",
+        "status",
+        postgresql_where=text("fleet_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_optimization_jobs_listed",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NULL"),
+    ),
     Index(
         "ix_optimization_jobs_service",
         text("replace(service_name, '_', '-')"),
         text("created_at DESC"),
         text("id DESC"),
     ),
-    Index("ix_optimization_jobs_status", "status", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_optimization_jobs_status",
+        "status",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NULL"),
+    ),
     Index("ix_optimization_jobs_fingerprint", "fingerprint", postgresql_where=text("status = 'ANALYZING'")),
     Index("ix_optimization_jobs_requester", "requester", postgresql_where=text("status = 'ANALYZING'")),
     Index("ix_optimization_jobs_open", "queued_at", postgresql_where=text("status = 'ANALYZING'")),
@@ -182,6 +207,33 @@ workloads = Table(
     Column("job_id", String(100), nullable=False),
     Column("analysed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     _instant("valid_until"),
+)
+
+# When fleets are analysed again. One worker fires each that is due; what was missed is one firing.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("cron", String(100), nullable=False),
+    Column("time_zone", String(100), nullable=False),
+    Column("request", JSONB, nullable=False),
+    Column("requester", String(100)),
+    _created_at(),
+    _instant("next_at", required=True),
+    _instant("last_at"),
+    Column("last_job_id", String(100)),
+    Index("ix_schedules_next_at", "next_at"),
+)
+
+# Series of whole days that a metric source gave, so that later passes over a fleet need not read them again.
+workload_days = Table(
+    "workload_days",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("workload", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Index("ix_workload_days_day", "day"),
 )
 
 outbox = Table(

@@ -17,8 +17,10 @@ from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommenda
 from perfopt_api.events.material import AnnouncedState, differs_materially
 from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
 from perfopt_api.store.database import Database
+from perfopt_api.store.endings import KnownRecommendation, complete, lock_claimed, touched, unchanged_by
+from perfopt_api.store.fleets import settle_fleet
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.mapping import outcome_row, recommendation_row, workload_parts
+from perfopt_api.store.mapping import outcome_row, recommendation_row
 from perfopt_api.store.port import (
     ALL_CLASSES,
     DID_NOT_RUN,
@@ -26,6 +28,7 @@ from perfopt_api.store.port import (
     JobClaim,
     JobClass,
     JobError,
+    JobKind,
     why_not_again,
 )
 from perfopt_api.store.summaries import write_summary
@@ -74,6 +77,8 @@ class PostgresWorkStore:
                 jobs.c.lost_leases,
                 jobs.c.priority,
                 jobs.c.traceparent,
+                jobs.c.kind,
+                jobs.c.fleet_id,
                 func.extract("epoch", func.now() - jobs.c.created_at).label("waited"),
             )
         )
@@ -90,6 +95,8 @@ class PostgresWorkStore:
             job_class=JobClass(row.priority),
             waited_seconds=float(row.waited),
             traceparent=row.traceparent,
+            kind=JobKind(row.kind),
+            fleet_id=row.fleet_id,
         )
 
     async def extend(self, claim: JobClaim, lease: timedelta) -> bool:
@@ -117,23 +124,45 @@ class PostgresWorkStore:
     async def finish_job(self, claim: JobClaim, result: AnalysisResult) -> FinishResult:
         """See WorkStore.finish_job."""
         async with self._database.transaction() as connection:
-            state = await _lock(connection, claim)
+            state = await lock_claimed(connection, claim)
             if state is FinishResult.DONE:
-                known = await _current(connection, result)
-                result = await self._store_recommendations(connection, claim.job_id, result, known)
-                await self._withdraw(connection, claim.job_id, result, known)
-                await _complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
-                await write_summary(connection, claim.job_id, result)
+                await self.store_result(connection, claim.job_id, result)
             return state
+
+    async def store_result(
+        self, connection: AsyncConnection, job_id: str, result: AnalysisResult, *, keep: bool = False
+    ) -> None:
+        """Ends a job with what its analysis gave, in the transaction of the connection.
+
+        Args:
+            connection: holds the job.
+            job_id: of the analysis of one workload.
+            result: of it.
+            keep: leave what is in force as it is, where the result changes nothing worth a change.
+        """
+        known = await _current(connection, result)
+        unchanged = unchanged_by(result, known, datetime.now(UTC)) if keep else ()
+        if unchanged:
+            result = msgspec.structs.replace(result, recommendations=(), plan=None)
+            await connection.execute(touched(result.workload))
+        else:
+            result = await self._store_recommendations(connection, job_id, result, known)
+            await self._withdraw(connection, job_id, result, known)
+            await write_summary(connection, job_id, result)
+        await complete(
+            connection, job_id, OptimizationStatus.RECOMMENDATIONS_READY, result, unchanged=unchanged
+        )
 
     async def fail_job(
         self, claim: JobClaim, error: JobError, result: AnalysisResult | None = None
     ) -> FinishResult:
         """See WorkStore.fail_job."""
         async with self._database.transaction() as connection:
-            state = await _lock(connection, claim)
+            state = await lock_claimed(connection, claim)
             if state is FinishResult.DONE:
-                await _complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
+                await complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
+                if claim.fleet_id is not None:
+                    await settle_fleet(connection, claim.fleet_id)
                 if result is not None:
                     await write_summary(connection, claim.job_id, result, failed=True)
             return state
@@ -145,7 +174,7 @@ class PostgresWorkStore:
         # A lease that ran out is stranded at once; a job never claimed only after its message had time.
         due = or_(jobs.c.lease_owner.is_not(None), jobs.c.queued_at < func.now() - older_than)
         stranded = (
-            select(jobs.c.job_id, jobs.c.attempts, _lost().label("lost"))
+            select(jobs.c.job_id, jobs.c.fleet_id, jobs.c.attempts, _lost().label("lost"))
             .where(jobs.c.status == _ANALYZING, _unleased(), due)
             .order_by(jobs.c.queued_at)
             .limit(limit)
@@ -159,7 +188,9 @@ class PostgresWorkStore:
                 if error is None:
                     again.append(row.job_id)
                 else:
-                    await _complete(connection, row.job_id, OptimizationStatus.FAILED, None, error)
+                    await complete(connection, row.job_id, OptimizationStatus.FAILED, None, error)
+            for fleet_id in {row.fleet_id for row in rows if row.fleet_id is not None}:
+                await settle_fleet(connection, fleet_id)
             if again:
                 freed = {
                     "queued_at": func.now(),
@@ -181,7 +212,7 @@ class PostgresWorkStore:
         connection: AsyncConnection,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_KnownRecommendation"],
+        known: Mapping[str, KnownRecommendation],
     ) -> AnalysisResult:
         """Stores them under ids of their own and returns the result with these."""
         if not result.recommendations:
@@ -206,7 +237,7 @@ class PostgresWorkStore:
         self,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_KnownRecommendation"],
+        known: Mapping[str, KnownRecommendation],
         now: datetime,
     ) -> tuple[list[dict[str, Any]], list[EventMessage]]:
         rows: list[dict[str, Any]] = []
@@ -252,7 +283,7 @@ class PostgresWorkStore:
         connection: AsyncConnection,
         job_id: str,
         result: AnalysisResult,
-        known: Mapping[str, "_KnownRecommendation"],
+        known: Mapping[str, KnownRecommendation],
     ) -> None:
         """Withdraws what is in force of types of which the analysis recommends nothing any more."""
         made = {each.optimization_type for each in result.recommendations}
@@ -279,15 +310,6 @@ class PostgresWorkStore:
             )
             event = withdrawal_message(body, self._base_url)
             await connection.execute(insert(outbox).values(msgspec.structs.asdict(event)))
-
-
-class _KnownRecommendation(msgspec.Struct, frozen=True):
-    """The last recommendation of a workload and type, and what was last announced of it."""
-
-    recommendation_id: str
-    service_name: str
-    in_force: bool
-    announced: AnnouncedState
 
 
 def _is_planned(recommendation: OptimizationRecommendation, result: AnalysisResult) -> bool:
@@ -331,39 +353,7 @@ def _next_job(classes: Collection[JobClass]) -> ScalarSelect[str]:
     )
 
 
-async def _lock(connection: AsyncConnection, claim: JobClaim) -> FinishResult:
-    query = select(jobs.c.status, jobs.c.lease_owner).where(jobs.c.job_id == claim.job_id).with_for_update()
-    row = (await connection.execute(query)).one_or_none()
-    if row is None or row.status != _ANALYZING:
-        return FinishResult.ALREADY
-    return FinishResult.DONE if row.lease_owner == claim.owner else FinishResult.LEASE_LOST
-
-
-async def _complete(
-    connection: AsyncConnection,
-    job_id: str,
-    status: OptimizationStatus,
-    result: AnalysisResult | None,
-    error: JobError | None = None,
-) -> None:
-    values = {
-        "status": status.value,
-        "completed_at": func.now(),
-        "declined": msgspec.to_builtins(result.declined) if result else [],
-        "warnings": msgspec.to_builtins(result.warnings) if result else [],
-        "plan": msgspec.to_builtins(result.plan) if result else None,
-        "lease_owner": None,
-        "lease_expires_at": None,
-    }
-    if error is not None:
-        values["error"] = msgspec.to_builtins(error)
-    namespace = workload_parts(result.workload)[1] if result else ""
-    if namespace:  # where the name of the request resolved to: who may see the job depends on it
-        values["namespace"] = namespace[:100]
-    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(values))
-
-
-async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, _KnownRecommendation]:
+async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, KnownRecommendation]:
     """Returns the last recommendation of each type, holding the lock of the workload.
 
     Two jobs of one workload finish one after the other: each sees what the other made current.
@@ -376,15 +366,22 @@ async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[
         table.c.recommendation_id,
         table.c.service_name,
         table.c.announced,
+        table.c.made_at,
+        table.c.valid_until,
+        table.c.created_at,
+        table.c.body["rules_fired"].label("rules"),
         in_force().label("in_force"),
     ).where(table.c.workload == result.workload, table.c.superseded_by.is_(None))
     rows = (await connection.execute(query)).all()
     return {
-        row.optimization_type: _KnownRecommendation(
+        row.optimization_type: KnownRecommendation(
             row.recommendation_id,
             row.service_name,
             row.in_force,
             msgspec.convert(row.announced, AnnouncedState),
+            row.valid_until - row.made_at,
+            max(row.valid_until, row.created_at + (row.valid_until - row.made_at)),
+            frozenset(row.rules),
         )
         for row in rows
     }
@@ -401,7 +398,7 @@ async def _next_ids(connection: AsyncConnection, day: date, count: int) -> list[
 
 
 async def _supersede(
-    connection: AsyncConnection, known: Mapping[str, _KnownRecommendation], rows: Sequence[Mapping[str, Any]]
+    connection: AsyncConnection, known: Mapping[str, KnownRecommendation], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     for row in rows:
         old = known.get(row["optimization_type"])

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 
+from perfopt.domain.request import WorkloadSelector
 from perfopt.domain.workload import Workload
 from perfopt.errors import AmbiguousError, NotFoundError
 
@@ -41,6 +42,37 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
         if matches:
             raise _ambiguous(name, matches)
     raise _not_found(name, workloads)
+
+
+def selected_workloads(selector: WorkloadSelector, workloads: Sequence[Workload]) -> tuple[Workload, ...]:
+    """Returns the workloads that a selector means, in the order of the inventory.
+
+    Raises:
+        NotFoundError, AmbiguousError: a name matches nothing, or several workloads, among those that the
+            other fields select; or nothing is selected.
+    """
+    kind = None if selector.kind is None else selector.kind.lower()
+    among = [
+        workload
+        for workload in workloads
+        if selector.cluster in (None, workload.id.cluster)
+        and selector.namespace in (None, workload.id.namespace)
+        and kind in (None, workload.id.kind.lower())
+        and selector.labels.items() <= workload.labels.items()
+    ]
+    if selector.names and among:
+        named = {resolve_workload(name, among).id for name in selector.names}
+        among = [workload for workload in among if workload.id in named]
+    if not among:
+        spaces = sorted({workload.id.namespace for workload in workloads if workload.id.namespace})
+        raise NotFoundError(
+            f"No workload of the source matches: {selector}.",
+            field="selector",
+            remedy=f"Namespaces: {', '.join(spaces[:MAX_CANDIDATES])}."
+            if spaces
+            else "Give fewer conditions.",
+        )
+    return tuple(among)
 
 
 def full_name_pattern(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +13,9 @@ from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError
 from perfopt.sources.base import MetricSource
 from perfopt.sources.files.services import ServicesFile, read_services
+
+if TYPE_CHECKING:
+    from perfopt.sources.prometheus.days import DayStore
 
 
 def source_config(spec: str | None, config: Config, services: Path | None = None) -> tuple[str, SourceConfig]:
@@ -40,7 +44,12 @@ def source_config(spec: str | None, config: Config, services: Path | None = None
 
 
 def open_source(
-    spec: str | None, config: Config, services: Path | None = None, *, step_seconds: int | None = None
+    spec: str | None,
+    config: Config,
+    services: Path | None = None,
+    *,
+    step_seconds: int | None = None,
+    days: "DayStore | None" = None,
 ) -> MetricSource:
     """Opens a metric source; see `source_config` for the other arguments and errors.
 
@@ -49,6 +58,7 @@ def open_source(
         config: as for `source_config`.
         services: as for `source_config`.
         step_seconds: of the time grid, in place of the configured one.
+        days: where a Prometheus' days that were read are kept, for later passes; None reads all anew.
 
     Raises:
         InvalidInputError: a services file that is wrong.
@@ -60,7 +70,7 @@ def open_source(
     if isinstance(found, PrometheusConfig):
         from perfopt.sources.prometheus.source import PrometheusSource  # httpx is not needed for files
 
-        return PrometheusSource(name, found)
+        return PrometheusSource(name, found, days=days)
     from perfopt.sources.files.source import FileSource  # pyarrow is not needed for Prometheus
 
     read = _services(found)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import httpx
 
 from perfopt.config.prometheus import PrometheusConfig, resolve_secret
+from perfopt.domain.job import SourceUsage
 from perfopt.errors import InvalidInputError, QueryTooLargeError, SourceError, SourceUnavailableError
 from perfopt.sources.prometheus.answer import (
     DecodedAnswer,
@@ -21,6 +23,7 @@ from perfopt.sources.prometheus.answer import (
 )
 from perfopt.sources.prometheus.errors import is_timed_out, refusal
 from perfopt.sources.retry import RetryPolicy
+from perfopt.sources.usage import count_usage
 
 MAX_POINTS = 11_000
 """Prometheus answers no range query with more points a series."""
@@ -147,12 +150,16 @@ class PrometheusClient:
         method: Method = "POST",
     ) -> Data:
         self.queries += 1
+        began = time.monotonic()
         body = await self._send(method, endpoint, form, asked)
+        seconds = time.monotonic() - began
         if len(body) > _LARGE:
             answer = await asyncio.to_thread(decode, body, self._base)
         else:
             answer = decode(body, self._base)
         self.notes.update(dict.fromkeys(answer.notes))
+        samples = _samples(answer.data)
+        count_usage(SourceUsage(queries=1, samples=samples, bytes=len(body), seconds=seconds))
         return answer.data
 
     async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
@@ -278,6 +285,15 @@ def _transport_failure(error: httpx.TransportError, timeout_seconds: float) -> s
     if isinstance(error, httpx.TimeoutException):
         return f"no answer within {timeout_seconds:g} s"
     return str(error) or type(error).__name__
+
+
+def _samples(answer: object) -> int:
+    """Returns how many values an answer holds; names of labels and series are none."""
+    if not isinstance(answer, list):
+        return 0
+    return sum(
+        len(one.values) if isinstance(one, RangeSeries) else isinstance(one, InstantSample) for one in answer
+    )
 
 
 def _seconds(instant: datetime) -> str:

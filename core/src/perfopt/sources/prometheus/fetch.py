@@ -1,8 +1,10 @@
 """One batch of workloads: each metric by the first alternative of the catalogue that has data of it."""
 
 import asyncio
+import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from perfopt.config.prometheus import PrometheusConfig
@@ -23,6 +25,7 @@ from perfopt.sources.prometheus.batch import (
 from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.combine import added, divided, grouped, varies
+from perfopt.sources.prometheus.days import DayStore, StoredDays, read_by_days
 from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
 from perfopt.sources.prometheus.kube_state import PodKey, image_name
@@ -52,7 +55,10 @@ class RangeFetcher:
         state: StateReader,
         config: PrometheusConfig,
         catalogue: QueryCatalogue,
+        days: DayStore | None = None,
     ) -> None:
+        self._days = days
+        self._origin = f"{config.address} {config.cluster_label}"
         self._client = client
         self._state = state
         self._cluster_label = config.cluster_label
@@ -82,13 +88,18 @@ class RangeFetcher:
             self._state.copies(grid),
         )
         fetched = FetchedRows(largest=largest)
+        stored = await self._stored(workloads, grid)
         wanted = [workload.id for workload in workloads]
         known = [metric for metric in metrics if metric in self._catalogue.metrics]
         try:
             async with asyncio.TaskGroup() as group:
-                fine = self._reader(grid, self._limits, copies, group)
+                fine = self._reader(grid, self._limits, copies, group, stored)
                 longer = coarser(grid, _COARSE)
-                coarse = None if longer is None else self._reader(longer, self._coarse_limits, copies, group)
+                coarse = (
+                    None
+                    if longer is None
+                    else self._reader(longer, self._coarse_limits, copies, group, stored)
+                )
                 batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse, copies.foreign_jobs)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
@@ -101,14 +112,27 @@ class RangeFetcher:
             if known_error is None:
                 raise
             raise known_error from known_error.__cause__
+        if stored is not None:
+            await stored.save()
         return fetched
 
+    async def _stored(self, workloads: Sequence[Workload], grid: TimeGrid) -> StoredDays | None:
+        if self._days is None:
+            return None
+        return await StoredDays.load(self._days, self._origin, [one.id for one in workloads], grid)
+
     def _reader(
-        self, grid: TimeGrid, limits: QueryLimits, copies: CopyLabels, group: asyncio.TaskGroup
+        self,
+        grid: TimeGrid,
+        limits: QueryLimits,
+        copies: CopyLabels,
+        group: asyncio.TaskGroup,
+        stored: StoredDays | None,
     ) -> RangeReader:
         window = int(max(grid.step, self._scrapes).total_seconds())
         values = {"step": f"{grid.step_seconds}s", "window": f"{window}s", "wide": f"{2 * window}s"}
-        return RangeReader(self._client, grid, limits, group, values | copy_placeholders(copies))
+        known = values | copy_placeholders(copies)
+        return RangeReader(self._client, grid, limits, group, known, days=stored)
 
     async def _metric_names(self, grid: TimeGrid) -> frozenset[str] | None:
         return await self._client.metric_names(grid.start, grid.end)
@@ -241,29 +265,51 @@ class RangeFetcher:
         self, metric: str, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
     ) -> list[tuple[WorkloadId, SeriesRow]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
-        groups_of = groups(wanted, batch.pods, by_pod=alternative.match == "pod")
-        answers = await asyncio.gather(
-            *(self._of_workloads(alternative, group, batch) for group in groups_of)
-        )
-        label = alternative.label if alternative.match == "workload" else "workload"
         combine = added if METRICS[metric].unit in _ADD_UP else grouped
         found = []
-        for group, answer in zip(groups_of, answers, strict=True):
-            named = {(i.cluster, i.namespace, i.name): i for i in group}
+        for group in groups(wanted, batch.pods, by_pod=alternative.match == "pod"):
 
-            def key(
-                series: RangeSeries,
-                named: dict[tuple[str, str, str], WorkloadId] = named,
-                group: Sequence[WorkloadId] = group,
-            ) -> WorkloadId | None:
-                labels = series.labels
-                place = labels.get(self._cluster_label, ""), labels.get(alternative.namespace_label, "")
-                alone = group[0] if len(group) == 1 and alternative.match == "pod" else None
-                return alone or named.get((*place, labels.get(label, "")))
+            async def ask(
+                some: Sequence[WorkloadId], first: int, last: int, kind: str = group[0].kind
+            ) -> list[tuple[WorkloadId, RangeSeries]]:
+                part = replace(batch, fine=batch.fine.within(first, last))
+                return await self._combined(alternative, some, part, combine)
 
-            for identity, series in combine(answer, key).items():
+            stored, key = batch.fine.days, self._key(alternative, alternative.query, batch.fine)
+            if stored is None:
+                answer = await ask(group, 0, batch.grid.size)
+            else:
+                items = {identity: identity for identity in group}
+                answer = await read_by_days(stored, batch.grid, key, items, ask)
+            for identity, series in answer:
                 found.append((identity, SeriesRow(metric, "", "", alternative.counter, series)))
         return found
+
+    async def _combined(
+        self,
+        alternative: QueryAlternative,
+        group: Sequence[WorkloadId],
+        batch: WorkloadBatch,
+        combine: Callable[..., dict[WorkloadId, RangeSeries]],
+    ) -> list[tuple[WorkloadId, RangeSeries]]:
+        """Returns one series for each of some workloads of a kind that has any."""
+        named = {(i.cluster, i.namespace, i.name): i for i in group}
+        label = alternative.label if alternative.match == "workload" else "workload"
+        alone = group[0] if len(group) == 1 and alternative.match == "pod" else None
+
+        def key(series: RangeSeries) -> WorkloadId | None:
+            labels = series.labels
+            place = labels.get(self._cluster_label, ""), labels.get(alternative.namespace_label, "")
+            return alone or named.get((*place, labels.get(label, "")))
+
+        return list(combine(await self._of_workloads(alternative, group, batch), key).items())
+
+    def _key(self, alternative: QueryAlternative, query: str, reader: RangeReader) -> str:
+        """Returns what tells the answers of a query from those of others, whatever is selected."""
+        phase = int(reader.grid.start.timestamp()) % reader.grid.step_seconds
+        text = self._promql(alternative, query, "", reader)
+        asked = f"{reader.grid.step_seconds} {phase} {alternative.match} {alternative.label} {text}"
+        return hashlib.blake2b(asked.encode(), digest_size=9).hexdigest()
 
     async def _of_pods(
         self,
@@ -272,11 +318,20 @@ class RangeFetcher:
         pods: Mapping[PodKey, WorkloadId],
         reader: RangeReader,
     ) -> list[RangeSeries]:
-        answers = await reader.read(
-            sorted(pods),
-            lambda some: self._promql(alternative, query, self._selector(alternative, some), reader),
-        )
-        return [series for answer in answers for series in answer]
+        async def ask(some: Iterable[PodKey], first: int, last: int) -> list[tuple[PodKey, RangeSeries]]:
+            part = reader.within(first, last)
+            answers = await part.read(
+                sorted(some),
+                lambda few: self._promql(alternative, query, self._selector(alternative, few), part),
+            )
+            return [(self._pod(one.labels, alternative), one) for answer in answers for one in answer]
+
+        if reader.days is None:
+            found = await ask(pods, 0, reader.grid.size)
+        else:
+            key = self._key(alternative, query, reader)
+            found = await read_by_days(reader.days, reader.grid, key, pods, ask)
+        return [series for _, series in found]
 
     async def _of_workloads(
         self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch

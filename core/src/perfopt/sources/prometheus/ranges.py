@@ -9,6 +9,7 @@ from perfopt.errors import QueryTooLargeError
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.client import PrometheusClient
+from perfopt.sources.prometheus.days import StoredDays
 
 _MAX_HALVINGS = 5  # of the period: a query of a thirty-second of it that is still refused fails
 
@@ -24,6 +25,10 @@ class QueryLimits:
 
     query_bytes: int
     items: int
+
+    def for_part(self, share: float) -> "QueryLimits":
+        """Returns the limits of queries for a share of the period: as much more items fit one."""
+        return QueryLimits(self.query_bytes, max(int(self.items / share), 1))
 
     def lower(self, size: int, items: int) -> None:
         """Remembers that a query of a size, for so many pods or workloads, was refused."""
@@ -75,6 +80,8 @@ class RangeReader:
         values: for the placeholders of the catalogue that follow from the step.
         asked: PromQL to the task of its answer; a task gives the refusal rather than raise it, which would
             stop the others of its group.
+        parts: readers of parts of the period.
+        days: what is stored of it; None reads all of it.
     """
 
     client: PrometheusClient
@@ -83,6 +90,20 @@ class RangeReader:
     group: asyncio.TaskGroup
     values: Mapping[str, str]
     asked: dict[str, asyncio.Task[list[RangeSeries] | QueryTooLargeError]] = field(default_factory=dict)
+    parts: dict[tuple[int, int], "RangeReader"] = field(default_factory=dict)
+    days: StoredDays | None = None
+
+    def within(self, first: int, last: int) -> "RangeReader":
+        """Returns a reader of the steps from one to before another."""
+        if (first, last) == (0, self.grid.size):
+            return self
+        part = self.parts.get((first, last))
+        if part is None:
+            grid = TimeGrid(self.grid.start + first * self.grid.step, self.grid.step, last - first)
+            limits = self.limits.for_part(grid.size / self.grid.size)
+            part = RangeReader(self.client, grid, limits, self.group, self.values)
+            self.parts[first, last] = part
+        return part
 
     async def read[Item](
         self, items: Sequence[Item], query: Callable[[Sequence[Item]], str]

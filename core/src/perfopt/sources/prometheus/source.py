@@ -35,6 +35,7 @@ from perfopt.sources.pod_starts import known_starts
 from perfopt.sources.prometheus.asleep import with_last_state
 from perfopt.sources.prometheus.assembly import SnapshotInputs, assemble, has_usage
 from perfopt.sources.prometheus.client import PrometheusClient
+from perfopt.sources.prometheus.days import DayStore
 from perfopt.sources.prometheus.fetch import RangeFetcher
 from perfopt.sources.prometheus.pod_history import PodHistoryReader
 from perfopt.sources.prometheus.promql import load_catalogue
@@ -61,6 +62,7 @@ class PrometheusSource:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        days: DayStore | None = None,
     ) -> None:
         """Prepares the source; asks nothing yet.
 
@@ -69,6 +71,7 @@ class PrometheusSource:
             config: where it is and what to ask it.
             transport: carries the requests; None for the network.
             sleep: waits between attempts.
+            days: where days that were read are kept, for later passes; None reads all anew.
 
         Raises:
             InvalidInputError: a setting, a secret, or the catalogue is wrong.
@@ -78,7 +81,7 @@ class PrometheusSource:
         catalogue = load_catalogue(config.catalogue)
         self._client = PrometheusClient(config, transport=transport, sleep=sleep)
         self._state = StateReader(self._client, config, catalogue)
-        self._fetcher = RangeFetcher(self._client, self._state, config, catalogue)
+        self._fetcher = RangeFetcher(self._client, self._state, config, catalogue, days)
         self._pods = PodHistoryReader(self._client, self._state, config, catalogue)
 
     @property

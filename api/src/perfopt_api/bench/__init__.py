@@ -1,0 +1,1 @@
+"""Measurements of the service on one machine: `perfopt bench`."""
