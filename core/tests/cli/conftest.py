@@ -6,9 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from perfopt.cli.main import cli
+from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import (
     AnalysisResult,
+    AnalysisWarning,
     ConfidenceDetail,
+    Declined,
     Evidence,
     ReplayWindow,
 )
@@ -119,3 +122,20 @@ def answers(monkeypatch):
         return asked
 
     return put
+
+
+DECLINED = Declined(
+    optimization_type=OptimizationType.COST_OPTIMIZATION,
+    code=DeclineCode.NO_STRATEGY,
+    reason="No installed plugin makes COST_OPTIMIZATION.",
+)
+
+
+@pytest.fixture
+def fleet(answers, recommendation, result):
+    """Answers of three services: a change, no change, and an abstention with a warning."""
+    return answers(
+        result("web", [recommendation("web")], [DECLINED]),
+        result("db", [recommendation("db", no_change_needed=True)], [DECLINED]),
+        result("api", [], [DECLINED], [AnalysisWarning(code="short_history", message="2d of history.")]),
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perfopt.cli.output.progress import ProgressReporter
     from perfopt.config import Config
     from perfopt.datasets import Split
-    from perfopt.plugin import ModelKind, TrainedModel, Trainer, WorkloadSnapshot
+    from perfopt.plugin import ModelKind, TrainedModel, Trainer, TrainingRequest, WorkloadSnapshot
 
 # What differs from machine to machine, or stands in the model's card beside the command.
 _NOT_IN_COMMAND = ("out", "config_file", "data", "source", "services")
@@ -56,6 +56,11 @@ class FetchedExamples:
     examples: Sequence[Any]
     until: datetime | None
     data: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        """Version of a model that has none of its own: the day until which was learnt, or 1."""
+        return f"{self.until:%Y%m%d}" if self.until else "1"
 
 
 @click.command()
@@ -109,9 +114,8 @@ def train(
     """Train a model on your services and write it to a file.
 
     Prints how the model does on what it was not trained on, and the file's SHA-256: the same samples give
-    the same bytes. Needs the extra perfopt[train]; using the model does not.
+    the same bytes. Needs the extra perfopt[train].
     """
-    from perfopt.cli.output.progress import progress_reporter
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt.engine.allowlist import left_out
     from perfopt.engine.training import load_kind, require_modules, training_options
@@ -133,23 +137,37 @@ def train(
         until=None if until is None else parse_instant(until, field="until"),
         history=parse_duration(history, field="history"),
     )
-    with progress_reporter() as progress:
-        fetched = _fetched(trainer, wanted, config, progress)
-        trained = trainer.train(
-            fetched.examples,
-            TrainingRequest(
-                name=name,
-                version=model_version or (f"{fetched.until:%Y%m%d}" if fetched.until else "1"),
-                data=data or fetched.data,
-                command=_command(),
-                trained_until=fetched.until,
-                validity=parse_duration(validity, field="validity"),
-                options=options,
-                progress=progress,
-            ),
-        )
+    request = TrainingRequest(
+        name=name,
+        version=model_version or "",
+        data=data,
+        command=_command(),
+        validity=parse_duration(validity, field="validity"),
+        options=options,
+    )
+    fetched, trained = _trained(trainer, wanted, config, request)
     _write(out, trained)
     click.echo(_shown(kind, trained, fetched, out), nl=False)
+
+
+def _trained(
+    trainer: "Trainer", wanted: TrainingData, config: "Config", request: "TrainingRequest"
+) -> "tuple[FetchedExamples, TrainedModel]":
+    """Reads what there is to learn from and trains; shows the progress of both."""
+    from msgspec.structs import replace
+
+    from perfopt.cli.output.progress import progress_reporter
+
+    with progress_reporter() as progress:
+        fetched = _fetched(trainer, wanted, config, progress)
+        request = replace(
+            request,
+            version=request.version or fetched.version,
+            data=request.data or fetched.data,
+            trained_until=fetched.until,
+            progress=progress,
+        )
+        return fetched, trainer.train(fetched.examples, request)
 
 
 def _selected(trainer: "Trainer", names: tuple[str, ...], everything: bool) -> tuple[str, ...] | None:
