@@ -7,7 +7,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from perfopt.config.documents import suggestion
+from perfopt.config.paths import suggestion
 from perfopt.config.prices import EXAMPLE, example_book
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError

@@ -134,7 +134,7 @@ async def _states(
 
 async def _book(name: str | None, config: "Config", source: "MetricSource", at: datetime) -> "PriceBook":
     """Returns the book named, the one configured, or OpenCost's where only that has node types."""
-    from perfopt.config.documents import suggestion
+    from perfopt.config.paths import suggestion
     from perfopt.config.prices import EXAMPLE, example_book
     from perfopt.domain.price import DEFAULT_PRICE_BOOK
     from perfopt.errors import InvalidInputError

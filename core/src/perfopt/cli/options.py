@@ -148,7 +148,7 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
     Raises:
         InvalidInputError: a name is not a type.
     """
-    from perfopt.config.documents import suggestion
+    from perfopt.config.paths import suggestion
     from perfopt.domain.enums import OptimizationType
 
     names = {kind.value: kind for kind in OptimizationType}

@@ -1,6 +1,5 @@
 """YAML documents with positions, converted to structs; an error names file, line, path and remedy."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 import yaml
 
+from perfopt.config.paths import KeyPath, dotted
 from perfopt.errors import InvalidInputError, PerfoptError
 
 T = TypeVar("T")
-KeyPath = tuple[str | int, ...]
 MAX_BYTES = 16 * 2**20
 
 
@@ -159,22 +158,6 @@ def _lines(node: Any, path: KeyPath) -> dict[KeyPath, int]:
             lines[(*path, number)] = value.start_mark.line + 1
             lines |= _lines(value, (*path, number))
     return lines
-
-
-def dotted(path: KeyPath) -> str:
-    """Prints a path as a user writes it: services.web.requests.cpu, headers[0]."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def suggestion(name: str, known: tuple[str, ...]) -> str:
-    """Returns a remedy for an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"Did you mean {near[0]!r}?"
-    return f"Known: {', '.join(known)}." if known else "Remove it."
 
 
 def reraise_at(document: YamlDocument, path: KeyPath, error: PerfoptError) -> NoReturn:

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from perfopt.config.documents import YamlDocument, read_yaml, suggestion
+from perfopt.config.documents import YamlDocument, read_yaml
 from perfopt.config.overrides import PLUGINS, SCALARS, with_environment, with_options
+from perfopt.config.paths import suggestion
 from perfopt.config.prices import PriceBookConfig, price_book
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.enums import ServiceClass

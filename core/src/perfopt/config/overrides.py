@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from perfopt.config.documents import KeyPath, YamlDocument
+from perfopt.config.documents import YamlDocument
+from perfopt.config.paths import KeyPath
 from perfopt.errors import InvalidInputError
 
 PREFIX = "PERFOPT_"

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from perfopt.config.documents import KeyPath, YamlDocument, read_yaml, reraise_at, suggestion
+from perfopt.config.documents import YamlDocument, read_yaml, reraise_at
+from perfopt.config.paths import KeyPath, suggestion
 from perfopt.domain.price import NodeType, PriceBook
 from perfopt.domain.quantity import parse_memory
 from perfopt.errors import InvalidInputError

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import yaml
 
-from perfopt.config.documents import KeyPath, YamlDocument, dotted
+from perfopt.config.documents import YamlDocument
 from perfopt.config.loading import SECTION_GROUP, Config, written
 from perfopt.config.overrides import PLUGINS
+from perfopt.config.paths import KeyPath, dotted
 
 DEFAULT = "default"
 REDACTED = "***"

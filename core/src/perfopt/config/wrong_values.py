@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from perfopt.config.describe import type_name
-from perfopt.config.documents import KeyPath, suggestion
+from perfopt.config.paths import KeyPath, suggestion
 
 _AT = re.compile(r" - at (?:`(?P<key>key)` in )?`\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<name>[\w-]+)|\[(?P<number>\d+)\]|\[\.\.\.\]")

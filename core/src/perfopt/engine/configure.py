@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from perfopt.config.describe import SettingField, SettingsFile, plain
-from perfopt.config.documents import KeyPath, YamlDocument, dotted, suggestion
+from perfopt.config.documents import YamlDocument
 from perfopt.config.loading import Config, EngineConfig
 from perfopt.config.overrides import PLUGINS, spelled
+from perfopt.config.paths import KeyPath, dotted, suggestion
 from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.engine import messages
 from perfopt.engine.allowlist import left_out

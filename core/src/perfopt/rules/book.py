@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from perfopt.config.documents import suggestion
 from perfopt.config.loading import NamespaceRules, RulesConfig
+from perfopt.config.paths import suggestion
 from perfopt.domain.recommendation import AnalysisWarning
 from perfopt.domain.workload import Workload
 from perfopt.errors import InvalidInputError

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.config.documents import KeyPath
+from perfopt.config.paths import KeyPath
 from perfopt.errors import InvalidInputError
 from perfopt.rules.errors import RulePackError
 from perfopt.rules.fields import canonical, unit

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from perfopt.config.documents import suggestion
+from perfopt.config.paths import suggestion
 from perfopt.domain import fields
 from perfopt.domain.fields import KNOBS, QUANTITY_OF_NAME, Path
 from perfopt.domain.workload import WorkloadState

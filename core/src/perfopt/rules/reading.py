@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from perfopt.config.documents import KeyPath, YamlDocument, read_yaml
+from perfopt.config.documents import YamlDocument, read_yaml
+from perfopt.config.paths import KeyPath
 from perfopt.errors import InvalidInputError
 from perfopt.rules.compiled import RuleCompiler, RuleProblemError, check_parameter
 from perfopt.rules.errors import RulePackError

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perfopt.config.documents import suggestion
 from perfopt.config.loading import Config, FilesConfig, SourceConfig
+from perfopt.config.paths import suggestion
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
 from perfopt.errors import InvalidInputError, NotFoundError

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from perfopt.autoscaling import VIOLATION_PENALTIES
 from perfopt.backtest.controllers import BASELINE_CONTROLLERS
-from perfopt.config.documents import suggestion
+from perfopt.config.paths import suggestion
 from perfopt.errors import NotFoundError
 
 OURS = "perfopt"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from perfopt.config.documents import suggestion
+from perfopt.config.paths import suggestion
 from perfopt.errors import SourceError
 from perfopt.sources.files.blocks import (
     NO_SAMPLES,

@@ -36,7 +36,8 @@ import msgspec
 from msgspec import Meta
 
 from perfopt.autoscaling.behavior import Behavior
-from perfopt.config.documents import YamlDocument, read_yaml, reraise_at, suggestion
+from perfopt.config.documents import YamlDocument, read_yaml, reraise_at
+from perfopt.config.paths import suggestion
 from perfopt.config.prices import price_book
 from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import PriceBook

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from perfopt.config.documents import suggestion
 from perfopt.config.loading import FilesConfig
+from perfopt.config.paths import suggestion
 from perfopt.domain.enums import Basis
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import Coverage
