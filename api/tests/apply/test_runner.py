@@ -12,7 +12,7 @@ from memory_cluster import MemoryCluster
 from sqlalchemy import select
 
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
-from perfopt_api.apply import judging, runner
+from perfopt_api.apply import runner
 from perfopt_api.apply.context import ApplyTools
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.machine import ApplyMachine
@@ -56,7 +56,6 @@ class RealTimeCluster(MemoryCluster):
 @pytest.fixture
 def quick(monkeypatch):
     """Has jobs look and wait for hundredths of a second."""
-    monkeypatch.setattr(judging, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(history, "_SOON", history._SOON / 6)
     monkeypatch.setattr(runner, "_SOON", runner._SOON / 6)
     held = runner._HeldJob.wait
@@ -80,7 +79,7 @@ def requests(database):
 def new_runner(database, cluster, verifier, settings=OPEN, lease_seconds=5.0):
     store = PostgresApplies(database)
     gates = Gates(cluster, verifier, settings, store.facts, lambda now: PolicyClock(now=now))
-    machine = ApplyMachine(ApplyTools(cluster, verifier, gates, settings))
+    machine = ApplyMachine(ApplyTools(cluster, verifier, gates, settings, look_seconds=0.1))
 
     async def finished(_):
         pass

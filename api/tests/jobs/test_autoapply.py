@@ -7,7 +7,7 @@ from memory_cluster import MemoryCluster
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt_api.apply import judging, runner
+from perfopt_api.apply import runner
 from perfopt_api.jobs.applying import Applying
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_requests import PostgresApplyRequests
@@ -29,7 +29,6 @@ class WallClockCluster(MemoryCluster):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    monkeypatch.setattr(judging, "LOOK_SECONDS", 0.1)
     held = runner._HeldJob.wait
 
     async def wait(job, seconds):
