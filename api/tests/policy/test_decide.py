@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from perfopt.config.loading import load_config
 from perfopt.domain.enums import OptimizationStatus, OptimizationType, ServiceClass
 from perfopt.domain.rules import TimeWindow
+from perfopt.errors import InvalidInputError
 from perfopt_api.policy.decide import decide
 from perfopt_api.policy.facts import PolicyClock, ProposedChange
-from perfopt_api.policy.settings import PolicySettings, SizeRange
+from perfopt_api.policy.settings import PolicySettings, SizeRange, policy_settings
 from perfopt_api.store.apply_port import ApplyFacts, Freeze, PastApply
 
 NOW = datetime(2026, 11, 30, 12, 30, tzinfo=UTC)  # a Monday
@@ -228,3 +230,12 @@ def test_a_denial_goes_before_an_approval_and_that_before_a_deferral():
     waits = {"windows": ("sat 10:00-11:00",)}
     assert said(asks, settings=waits)[0] == "approval"
     assert said(asks | {"confidence": 0.1}, settings=waits)[0] == "denied"
+
+
+def test_off_is_off_also_as_yaml_reads_it(tmp_path):
+    file = tmp_path / "perfopt.yaml"
+    file.write_text("policy: {apply: off}\n")
+    assert policy_settings(load_config(file, {})).apply == "off"
+    file.write_text("policy: {apply: on}\n")
+    with pytest.raises(InvalidInputError, match="apply"):
+        load_config(file, {}).section("policy", PolicySettings)

@@ -174,6 +174,7 @@ class FileApplies:
             requester=job.new.requester,
             started=job.started_at is not None,
             wish=job.wish,
+            wished_by=job.new.requester,
         )
 
     def _note(self, entries: Sequence[TimelineEntry]) -> None:

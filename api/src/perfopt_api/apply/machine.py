@@ -93,4 +93,5 @@ def _by_wish(context: StepContext) -> Progress | None:
         again = replace(state, failure=asked, manual=False, left_alone=(), restored=False)
         return go(again, "rollback", now, note(now, "rollback", asked.code, asked.message))
     code = "cancelled" if claim.wish == "cancel" else "rollback_requested"
-    return fail(state, JobError(code=code, message=f"{who} asked to {claim.wish} it{reason}"), now)
+    what = "cancel it" if claim.wish == "cancel" else "roll it back"
+    return fail(state, JobError(code=code, message=f"{who} asked to {what}{reason}"), now)

@@ -137,14 +137,17 @@ def _apply_here(
     from perfopt_api.apply.filestore import FileApplies
     from perfopt_api.apply.request import ApplyRecommendationRequest
     from perfopt_api.jobs.direct import begin_job, work_on
+    from perfopt_api.logs import configure_logging
+    from perfopt_api.settings import service_settings, with_service
 
     screen = TerminalScreen.of_stdout()
+    config, path = load(config_file), state or Path(f"{recommendation_id}.state")
+    configure_logging(service_settings(with_service(config, log_level="error", log_json=False)))
 
     def show(entry: "TimelineEntry") -> None:
         for line in _lines(msgspec.to_builtins(entry), commands=False):
             click.echo(screen.printable(line))
 
-    config, path = load(config_file), state or Path(f"{recommendation_id}.state")
     if path.exists():
         store = FileApplies.read(path, show)
     else:

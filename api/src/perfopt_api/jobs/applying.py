@@ -7,6 +7,7 @@ from datetime import datetime
 from nats.aio.msg import Msg
 
 from perfopt.config import Config
+from perfopt.errors import InvalidInputError
 from perfopt.sources.base import MetricSource
 from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.context import LOOK_SECONDS, ApplyTools
@@ -18,6 +19,7 @@ from perfopt_api.apply.overridden import AppliedWatch
 from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.apply.runner import ApplyRunner, utc_now
 from perfopt_api.apply.upkeep import TransientUpkeep
+from perfopt_api.apply.verification.before_after import MIN_STEPS
 from perfopt_api.apply.verification.settings import SECTION, VerificationSettings
 from perfopt_api.apply.verification.source import SourceVerifier
 from perfopt_api.apply.verifier import Verifier
@@ -202,8 +204,18 @@ def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Apply
         config: the effective configuration.
         cluster: where changes are made.
         source: of the metrics that they are verified by.
+
+    Raises:
+        InvalidInputError: the time to watch is too short for its steps.
     """
     settings, verification = policy_settings(config), config.section(SECTION, VerificationSettings)
+    if settings.verify_minutes * 60 < MIN_STEPS * verification.step_seconds:
+        raise InvalidInputError(
+            f"verify_minutes ({settings.verify_minutes:g}) must be at least {MIN_STEPS} steps of"
+            f" verification.step_seconds ({verification.step_seconds} s): fewer show nothing.",
+            field="policy.verify_minutes",
+            remedy="Watch for longer, or in shorter steps.",
+        )
     verifier = SourceVerifier(
         source,
         verification,

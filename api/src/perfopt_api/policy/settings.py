@@ -158,7 +158,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         strategy_min_scored: after so many scored recommendations at least.
     """
 
-    apply: Literal["off", "manual", "auto"] = "off"
+    apply: Literal["off", "manual", "auto"] | bool = "off"
     cluster: str | None = None
     take_over_from: tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...] = ()
     confidence_floor: Share = 0.8
@@ -198,7 +198,11 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     strategy_min_scored: Annotated[int, Meta(ge=1, le=100_000)] = 20
 
     def __post_init__(self) -> None:
-        """Refuses windows that are none."""
+        """Refuses windows that are none, and reads `off` as YAML does: unquoted, it is false there."""
+        if isinstance(self.apply, bool):
+            if self.apply:
+                raise ValueError("`apply` is `off`, `manual` or `auto`")
+            msgspec.structs.force_setattr(self, "apply", "off")
         for text in self.windows:
             WeeklyWindow.parse(text)
 

@@ -40,7 +40,8 @@ LOOKS = (0.25, 0.5, 1.0)
 
 _BEFORE = 4  # horizons before the change that it is compared with
 _PLACEBOS = 200  # changes that were not made, a quarter of a horizon apart at least
-_FEWEST = 10  # steps with data on either side
+MIN_STEPS = 10
+"""Steps with data on either side of a change, without which nothing is known."""
 
 
 class BeforeAfterTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +188,7 @@ def _effect(response: Array, load: Array, changed: int) -> tuple[float, float]:
 
     after = np.arange(response.size) >= changed
     known = np.isfinite(response) & np.isfinite(load)
-    if min((known & after).sum(), (known & ~after).sum()) < _FEWEST:
+    if min((known & after).sum(), (known & ~after).sum()) < MIN_STEPS:
         return np.nan, np.nan
     columns = [np.ones(response.size), after.astype(float), load, load**2]
     design = np.stack(columns, axis=1)[known]
