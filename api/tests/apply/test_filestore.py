@@ -16,7 +16,9 @@ from perfopt_api.apply.order import new_apply
 from perfopt_api.jobs.applying import Applying
 from perfopt_api.policy.settings import PolicySettings
 
-SETTINGS = PolicySettings(apply="manual", exchanges=(), settle_minutes=0, ramp_minutes=0)
+SETTINGS = PolicySettings(
+    apply="manual", exchanges=(), settle_minutes=0, ramp_minutes=0, take_over_from=("kubectl",)
+)
 
 
 class LiveCluster(MemoryCluster):
@@ -85,7 +87,7 @@ async def test_a_change_is_applied_and_shown_step_by_step(cluster, target, begin
     shown = []
     store = begin(shown.append)
     await work(cluster, store)
-    assert store.job.status is OptimizationStatus.APPLIED
+    assert store.job.status is OptimizationStatus.APPLIED, store.job.error
     assert cpu_of(cluster, target) == "600m"
     assert [entry.code for entry in shown] == [entry.code for entry in store.job.entries]
     assert store.job.started_at is not None
