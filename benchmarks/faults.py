@@ -28,6 +28,7 @@ import httpx
 import nats
 import numpy as np
 from faultworld import WORKLOADS, World, fault_world
+from nats.aio.client import Client
 
 API = "/api/v1/optimization"
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ class Outcome:
     fault: str
     asked: int = 0
     unended: int = 0
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     written: int = 0
     missing: int = 0
@@ -66,11 +67,24 @@ class Outcome:
 
     def row(self) -> str:
         """Returns the row of the table."""
-        refused = ", ".join(f"{count} x {status}" for status, count in sorted(self.refused.items())) or "none"
+        refused, failed = _shown(self.refused), _shown(self.failed)
         return (
-            f"| {self.fault} | {self.asked} | {self.unended} | {self.failed} | {self.written}"
+            f"| {self.fault} | {self.asked} | {self.unended} | {failed} | {self.written}"
             f" | {self.missing} | {self.doubled} | {self.seconds:.0f} s | {refused} | {self.note} |"
         )
+
+
+def _shown(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} x {name}" for name, count in sorted(counts.items())) or "none"
+
+
+async def _connected(world: World) -> Client:
+    """Returns a connection to NATS of our own, quiet where the server was away."""
+
+    async def ignore(_: Exception) -> None:
+        return
+
+    return await nats.connect(world.nats.url, error_cb=ignore)
 
 
 Fault = Callable[[World, "Outcome"], Coroutine[Any, Any, None]]
@@ -144,10 +158,11 @@ async def _ended(world: World, outcome: Outcome, ids: set[str]) -> None:
     while left and time.monotonic() < deadline:
         connection = await asyncpg.connect(world.database)
         rows = await connection.fetch(
-            "SELECT job_id, status FROM optimization_jobs WHERE job_id = ANY($1)", list(left)
+            "SELECT job_id, status, error->>'code' AS code FROM optimization_jobs WHERE job_id = ANY($1)",
+            list(left),
         )
         await connection.close()
-        outcome.failed += sum(row["status"] == "FAILED" for row in rows)
+        outcome.failed.update(row["code"] for row in rows if row["status"] == "FAILED")
         left -= {row["job_id"] for row in rows if row["status"] in ENDED}
         await asyncio.sleep(0.5)
     outcome.unended = len(left)
@@ -162,7 +177,7 @@ async def _count_events(world: World, outcome: Outcome) -> None:
         await asyncio.sleep(0.2)
     written = {str(row[0]) for row in await database.fetch("SELECT event_id FROM outbox")}
     await database.close()
-    client = await nats.connect(world.nats.url)
+    client = await _connected(world)
     stream = "OPTIMIZATION"
     state = (await client.jetstream().stream_info(stream)).state
     numbers = range(state.first_seq, state.last_seq + 1) if state.messages else ()
@@ -260,7 +275,7 @@ async def read_only(world: World, outcome: Outcome) -> None:
 
 async def poison(world: World, outcome: Outcome) -> None:
     """Puts messages and a job into the queue that nobody can read."""
-    client = await nats.connect(world.nats.url)
+    client = await _connected(world)
     for number in range(20):
         await client.publish(f"perfopt.jobs.analyze.poison{number}", os.urandom(50) + b"\xff\x00")
     await client.close()
@@ -351,8 +366,9 @@ async def crowd(world: World, clients: int, seconds: float) -> bool:
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     median, high = 1000 * np.percentile(taken, [50, 99])
-    seen = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    print(f"\n{clients} clients for {seconds:.0f} s: {seen}; median {median:.0f} ms, p99 {high:.0f} ms")
+    print(
+        f"\n{clients} clients for {seconds:.0f} s: {_shown(statuses)}; median {median:.0f}, p99 {high:.0f} ms"
+    )
     return not set(statuses) - {"200", "202", "429"}
 
 

@@ -12,6 +12,7 @@ import install_service
 import pytest
 import release
 
+pytestmark = pytest.mark.timeout(600)  # seven wheels are built
 NAMES = {"perfopt", "perfopt-api"} | {
     f"perfopt-{name}" for name in ("cost", "latency", "resource", "scaling", "tuning")
 }
@@ -31,7 +32,6 @@ def folder(tmp_path_factory, key):
     return made
 
 
-@pytest.mark.timeout(300)
 def test_a_folder_of_wheels_installs_without_a_registry(folder, tmp_path):
     assert len(list(folder.glob("*.whl"))) == len(NAMES)
     target = tmp_path / "installed"

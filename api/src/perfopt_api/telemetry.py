@@ -44,6 +44,11 @@ DENIED_CALLS = Counter(
     " wrong_role, wrong_namespace, no_rule.",
     ("reason",),
 )
+VERIFICATION_LOOKS = Counter(
+    "perfopt_verification_looks",
+    "Looks of the verifier at changes under way, by step and verdict: passed, failed, inconclusive.",
+    ("step", "verdict"),
+)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 JOBS_WAITING = Gauge("perfopt_jobs_waiting", "Jobs that no worker holds, by class.", ("job_class",))
 JOBS_RUNNING = Gauge("perfopt_jobs_running", "Jobs that a worker holds, by class.", ("job_class",))

@@ -263,3 +263,14 @@ def test_examples_of_the_document_are_accepted(client, world, make_recommendatio
     for example in apply.values():
         response = client.post(path.format(recommendation_id="opt_20261123_001"), json=example["value"])
         assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/api/v1/optimization/jobs", "/docs", "/nowhere", "/api/nowhere"]
+)
+def test_every_answer_has_headers_against_misuse(client, path):
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"]
+    assert (headers.get("cache-control") == "no-store") is path.startswith("/api/")

@@ -15,6 +15,7 @@ from perfopt_api.apply.state import ApplyState, Progress
 from perfopt_api.apply.verifier import VerificationLook
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.port import JobError
+from perfopt_api.telemetry import VERIFICATION_LOOKS
 
 Passed = Callable[[ApplyState, VerificationLook], Progress]
 
@@ -72,6 +73,7 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
             lost = f"The pod {name} is gone, and with it what was compared."
             return fail(state, JobError(code="canary_lost", message=lost), now)
     look = await _sight(tools, context, pods)
+    VERIFICATION_LOOKS.labels(state.step, look.verdict).inc()
     if look.killed or look.verdict == "failed":
         code = "oom_killed" if look.killed else "verification_failed"
         return fail(state, JobError(code=code, message=look.reason), now, look=look)

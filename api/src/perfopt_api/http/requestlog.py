@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -16,6 +17,11 @@ HEADER = b"x-request-id"
 HEADER_OF_TRACES = TRACEPARENT.encode()
 ARRIVED = "perfopt_arrived"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 _QUIET = ("/health/", "/metrics")
 _log = structlog.get_logger("perfopt_api.http")
 
@@ -35,14 +41,15 @@ class RequestLog:
         started, status = time.perf_counter(), 0
         scope.setdefault("state", {})[ARRIVED] = started
 
+        method, path = scope["method"], scope["path"]
+
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+                message["headers"] = [*_secured(message["headers"], path), (HEADER, request_id.encode())]
             await send(message)
 
-        method, path = scope["method"], scope["path"]
         parent = _header(scope, HEADER_OF_TRACES) or None
         traced = span(
             method, kind="server", parent=parent, **{"http.request.method": method, "url.path": path}
@@ -71,6 +78,14 @@ def _write(scope: Any, status: int, seconds: float) -> None:
         duration_ms=round(seconds * 1000, 1),
         requester=scope.get("user"),
     )
+
+
+def _secured(headers: Iterable[tuple[bytes, bytes]], path: str) -> list[tuple[bytes, bytes]]:
+    """Returns the headers with those that keep browsers and proxies from misusing an answer."""
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    wanted = [*_SECURITY, *([(b"cache-control", b"no-store")] if path.startswith("/api/") else [])]
+    return [*given, *(header for header in wanted if header[0] not in names)]
 
 
 def _name(current: Any, scope: Any, status: int) -> None:
