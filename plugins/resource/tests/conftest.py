@@ -61,8 +61,8 @@ def bench():
 
 HOUR = 3600
 SAMPLINGS = (
-    OriginSampling(24 * HOUR, 24 * HOUR, 1.0, aligned=True),
-    OriginSampling(6 * HOUR, 24 * HOUR, 0.3, aligned=False),
+    OriginSampling(24 * HOUR, 24 * HOUR, aligned=True),
+    OriginSampling(6 * HOUR, 24 * HOUR, aligned=False),
 )
 
 

@@ -18,7 +18,7 @@ def state(cpu, memory=GIB, replicas=2):
 
 
 def choice(cpu, confidence, memory=float(GIB)):
-    return SizeChoice(cpu_cores=cpu, memory_bytes=memory, confidence=confidence, slack=0.0, cost_change=0.0)
+    return SizeChoice(cpu_cores=cpu, memory_bytes=memory, confidence=confidence, utility=0.0, cost_change=0.0)
 
 
 def trades(*containers, current=None, recommended=None):

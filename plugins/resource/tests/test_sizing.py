@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from perfopt.plugin import Container, HpaState, ImageChange, Proposal, WorkloadState
 from perfopt.testing import make_context, make_snapshot
 from perfopt_resource.observed import observe
-from perfopt_resource.sizing import hold_for_autoscaler, limit_for, size_cpu, size_memory, whole_millicores
+from perfopt_resource.sizing import (
+    hold_for_autoscaler,
+    limit_for,
+    size_cpu,
+    size_memory,
+    staying_failed,
+    whole_millicores,
+)
 from perfopt_resource.strategy import ResourceStrategy
 
 GIB, MIB = 2**30, 2**20
@@ -19,8 +26,8 @@ def test_requests_cover_the_history_and_come_down_to_it(bench):
     history = bench.history()
     sized = bench.size()
     p99 = np.quantile(history["cpu_cores"], 0.99)
-    assert p99 <= sized.cpu_request_cores <= 1.5 * p99
-    assert history["memory_bytes"].max() <= sized.memory_request_bytes <= 1.5 * history["memory_bytes"].max()
+    assert p99 <= sized.cpu_request_cores <= 2 * p99
+    assert history["memory_bytes"].max() <= sized.memory_request_bytes <= 2 * history["memory_bytes"].max()
 
 
 def test_the_proposal_can_be_acted_on_and_checked(bench):
@@ -85,7 +92,7 @@ def test_the_hottest_pod_sizes_memory_and_all_pods_size_cpu(bench):
     cpu = np.stack([bench.cpu()] * 2)
     sized = bench.size(bench.snapshot({"cpu_cores": cpu, "memory_bytes": memory}))
     assert sized.memory_request_bytes >= memory.max()
-    assert sized.cpu_request_cores == bench.size().cpu_request_cores
+    assert np.quantile(cpu, 0.99) <= sized.cpu_request_cores <= 2 * np.quantile(cpu, 0.99)
 
 
 def test_memory_that_leaks_is_sized_for_where_it_will_be(bench):
@@ -124,14 +131,13 @@ def test_an_image_of_yesterday_does_not_hide_the_history(bench):
 
 
 def test_a_move_that_is_small_both_ways_is_no_change_needed(bench):
-    sized = bench.size()
+    no_limits = {"cpu_limit_cores": None, "memory_limit_bytes": None}
+    sized = bench.size(container=no_limits)
     near = {
         "cpu_request_cores": sized.cpu_request_cores + 0.010,
         "memory_request_bytes": sized.memory_request_bytes + 20 * MIB,
-        "cpu_limit_cores": 4.0,
-        "memory_limit_bytes": sized.memory_limit_bytes,
     }
-    snapshot = bench.snapshot(container=near)
+    snapshot = bench.snapshot(container=no_limits | near)
     proposal = bench.ask(snapshot)
     assert proposal.no_change_needed
     assert proposal.target == snapshot.workload.state
@@ -271,14 +277,14 @@ def test_a_small_move_of_memory_is_left_unless_the_peak_or_a_kill_asks_for_it(be
     assert less == 1930  # a fall of 10 MiB is small after a kill as well
 
 
-def sized_cpu(bench, wanted, *, request=1.0, limit=2.0, throttled=None, level=0.5):
+def sized_cpu(bench, wanted, *, request=1.0, limit=2.0, throttled=None, level=0.5, enough=1.0):
     """Sizes cpu of a container that uses half a core, for what a model wants, in cores."""
     history = bench.history(cpu_cores=np.full(4032, level))
     if throttled is not None:
         history["cpu_throttled_fraction"] = np.full(4032, throttled)
     container = msgspec.structs.replace(bench.container, cpu_request_cores=request, cpu_limit_cores=limit)
     context = make_context(bench.snapshot(history, container=msgspec.structs.asdict(container)))
-    sized = size_cpu(context, container, observe(context, container), wanted)
+    sized = size_cpu(context, container, observe(context, container), wanted, enough)
     reasons = {reason.code: reason.text for reason in sized.reasons}
     return sized.container.cpu_request_cores, sized.container.cpu_limit_cores, reasons
 
@@ -287,10 +293,34 @@ def test_a_cpu_limit_stays_and_rises_only_with_the_request(bench):
     request, limit, reasons = sized_cpu(bench, 0.6)
     assert (request, limit) == (0.6, 2.0)
     assert reasons["cpu_limit"].startswith("main: the cpu limit stays at 2: ")
-    request, limit, reasons = sized_cpu(bench, 2.5)
+    request, limit, reasons = sized_cpu(bench, 2.5, request=0.4)
     assert (request, limit) == (2.5, 2.5)
     assert reasons["cpu_limit"] == "main: the cpu limit goes from 2 to 2500m."
     assert sized_cpu(bench, 0.6, limit=None)[1] is None
+
+
+def test_a_request_that_was_always_enough_does_not_rise_for_mere_safety(bench):
+    request, _, reasons = sized_cpu(bench, 1.5, request=0.6)
+    assert request == 0.6
+    assert reasons["no_evidence_for_raise"] == (
+        "main: cpu_request stays at 600m: it was enough throughout the history, and is forecast to be; 1500m"
+        " would only be safer."
+    )
+    assert sized_cpu(bench, 1.5, request=0.6, enough=0.49)[0] == 1.5  # forecast to be too small
+    assert sized_cpu(bench, 1.5, request=0.6, throttled=0.25)[0] == 1.5
+    request, _, reasons = sized_memory(bench, 900.0, request=700)
+    assert (request, "no_evidence_for_raise" in reasons) == (700, True)
+    assert sized_memory(bench, 900.0, request=499)[0] == 900
+
+
+@pytest.mark.parametrize(
+    ("resource", "above", "failed"),
+    [("cpu", 20, False), ("cpu", 21, True), ("memory", 0, False), ("memory", 1, True)],
+)
+def test_a_request_failed_where_a_window_had_more_above_it_than_is_allowed(resource, above, failed):
+    values = np.ones((1, 4032))
+    values[0, 2016 : 2016 + above] = 2.0
+    assert staying_failed(resource, values, 1.5, 2016) is failed
 
 
 def test_a_throttled_limit_rises_by_the_share_of_periods_that_were_throttled(bench):

@@ -9,8 +9,8 @@ UNDER_PROVISIONING_PENALTIES: Mapping[ServiceClass, float] = {
     ServiceClass.STANDARD: 9.5,
     ServiceClass.BATCH: 6.0,
 }
-"""The penalty of a violated recommendation, where a request of twice what is needed costs 1: in learnt sizes
-the unit is the cost of the need, in plans the monthly cost of the workload."""
+"""The penalty of a violated recommendation: in learnt sizes where the typical allocation costs 8.5, in plans
+in units of the monthly cost of the workload."""
 
 
 def under_provisioning_penalty(

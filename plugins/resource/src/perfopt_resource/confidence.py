@@ -87,7 +87,7 @@ def not_confident(
         choice, distribution = one.sizing.recommended, one.sizing.distribution
         for resource, size in (("cpu", choice.cpu_cores), ("memory", choice.memory_bytes)):
             if size is not None:
-                low, high = (_shown(resource, edge) for edge in distribution.interval(resource, model.grid))
+                low, high = (_shown(resource, edge) for edge in distribution.interval(resource))
                 needs.append(f"{one.container.name} {resource} {low} to {high}")
                 sizes.append(f"{one.container.name} {resource} {_shown(resource, size)}")
     return (

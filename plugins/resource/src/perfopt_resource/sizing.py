@@ -10,6 +10,7 @@ from perfopt.plugin import (
     CPU_FLOOR_CORES,
     MEMORY_FLOOR_BYTES,
     AnalysisContext,
+    Array,
     Container,
     Reason,
     utilization_target,
@@ -17,13 +18,16 @@ from perfopt.plugin import (
 )
 from perfopt_resource import text
 from perfopt_resource.leak import find_leak
+from perfopt_resource.model.features import ALLOWED
 from perfopt_resource.observed import ObservedContainer
 
 MEMORY_LIMIT_HEADROOM = 1.25
 MEMORY_PEAK_HEADROOM = 1.2
+LIKELY = 0.5
 SMALL_MOVE = 0.10
 SMALL_CPU_CORES = 0.025
 SMALL_MEMORY_BYTES = 32 * 2**20
+_WINDOWS = 14  # of a history, in which the current request is looked at
 _MIB = 2**20
 
 
@@ -53,7 +57,11 @@ def whole_mebibytes(size: float) -> int:
 
 
 def size_cpu(
-    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+    context: AnalysisContext,
+    container: Container,
+    seen: ObservedContainer,
+    wanted: float,
+    enough: float = 1.0,
 ) -> SizedResource:
     """Sizes cpu: the request covers the P99 of the validity window.
 
@@ -65,6 +73,7 @@ def size_cpu(
         container: as it is.
         seen: of the container, its cpu usable.
         wanted: the model's size in cores.
+        enough: probability, by the model, that the current request is enough.
     """
     throttled, ceiling = seen.throttled, seen.features.ceilings.get("cpu")
     if ceiling is not None and wanted == ceiling.size == CPU_FLOOR_CORES:
@@ -78,19 +87,22 @@ def size_cpu(
     request = whole_millicores(wanted)
     current = container.cpu_request_cores
     if current is not None and not (throttled and request > current):
-        kept = settled(current, request, SMALL_CPU_CORES)
-        reasons += kept_reason(container.name, "cpu_request", kept, current, request)
-        request = kept
-    request, reason = hold_for_autoscaler(context, container.name, "cpu", current, request)
+        request, reason = _moved(context, container.name, "cpu", seen, current, request, enough)
+        reasons += reason
+    request, held = hold_for_autoscaler(context, container.name, "cpu", current, request)
     if limit is not None:
         limit = max(limit, request)
         reasons.append(text.cpu_limit(container.name, container.cpu_limit_cores, limit))
     sized = msgspec.structs.replace(container, cpu_request_cores=request, cpu_limit_cores=limit)
-    return SizedResource(sized, (*reasons, *reason), request)
+    return SizedResource(sized, (*reasons, *held), request)
 
 
 def size_memory(
-    context: AnalysisContext, container: Container, seen: ObservedContainer, wanted: float
+    context: AnalysisContext,
+    container: Container,
+    seen: ObservedContainer,
+    wanted: float,
+    enough: float = 1.0,
 ) -> SizedResource:
     """Sizes memory: the request covers the highest sample of the validity window, and the observed peak.
 
@@ -103,6 +115,7 @@ def size_memory(
         container: as it is.
         seen: of the container, its memory usable.
         wanted: the model's size in bytes.
+        enough: probability, by the model, that the current request is enough.
     """
     hottest = np.fmax.reduce(seen.usable("memory").values, axis=0)[None]
     killed, ceiling = seen.killed, seen.features.ceilings.get("memory")
@@ -127,15 +140,60 @@ def size_memory(
         reasons.append(text.held_after_kill(container.name, current, request))
         request = current
     elif current is not None and not (killed and request > current):
-        kept = settled(current, request, SMALL_MEMORY_BYTES) if current >= peak else request
-        reasons += kept_reason(container.name, "memory_request", kept, current, request)
-        request = kept
-    request, reason = hold_for_autoscaler(context, container.name, "memory", current, request)
+        leaking = leak is not None and leak.peak > current
+        request, reason = _moved(
+            context, container.name, "memory", seen, current, request, 0.0 if leaking else enough
+        )
+        reasons += reason
+    request, held = hold_for_autoscaler(context, container.name, "memory", current, request)
     if limit is not None:
         limit = limit_for(limit, int(request), peak, killed=killed is not None)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
-    return SizedResource(sized, (*reasons, *reason), request)
+    return SizedResource(sized, (*reasons, *held), request)
+
+
+def _moved(
+    context: AnalysisContext,
+    name: str,
+    resource: str,
+    seen: ObservedContainer,
+    current: float,
+    wanted: float,
+    enough: float,
+) -> tuple[float, list[Reason]]:
+    """Returns the request to set: the current one where the move is small, or a raise lacks evidence.
+
+    Evidence is a window of the history in which the current request would have been too small, or a
+    forecast by which it will more likely be too small than enough.
+    """
+    field = f"{resource}_request"
+    if wanted > current:
+        failed = staying_failed(resource, seen.usable(resource).values, current, validity_steps(context))
+        if not failed and enough >= LIKELY:
+            return current, [text.no_evidence(name, field, current, wanted)]
+        if resource == "memory" and failed:
+            return wanted, []
+    kept = settled(current, wanted, SMALL_CPU_CORES if resource == "cpu" else SMALL_MEMORY_BYTES)
+    return kept, kept_reason(name, field, kept, current, wanted)
+
+
+def staying_failed(resource: str, values: Array, request: float, steps: int) -> bool:
+    """Returns whether a request would have been too small in any window of the history.
+
+    Args:
+        resource: "cpu" or "memory".
+        values: shape (pods, n), NaN where missing.
+        request: in cores or bytes.
+        steps: length of a window, the validity; a shorter history is one window.
+    """
+    above, present = (values > request).sum(axis=0), np.isfinite(values).sum(axis=0)
+    last = max(values.shape[1] - steps, 0)
+    for start in np.unique(np.linspace(0, last, _WINDOWS).astype(int)):
+        window = slice(start, start + steps)
+        if above[window].sum() > ALLOWED[resource] * present[window].sum():
+            return True
+    return False
 
 
 def limit_for(current: int, request: int, peak: float, *, killed: bool) -> int:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from perfopt.plugin import (
+    UNDER_PROVISIONING_PENALTIES,
     AnalysisContext,
     Container,
     DeclineCode,
@@ -17,16 +18,17 @@ from perfopt.plugin import (
     Prior,
     Proposal,
     Reason,
+    ServiceClass,
     decline,
     requests_owner,
 )
 from perfopt_resource import text
 from perfopt_resource.confidence import fleet_prior, not_confident, prior
-from perfopt_resource.model.policy import worth
 from perfopt_resource.model.sizing_model import SizingModel, SizingResult, read_model, shipped_model
 from perfopt_resource.observed import METRICS, ObservedContainer, observe
 from perfopt_resource.proposal import SizedContainer, make_proposal
 from perfopt_resource.runs import ENOUGH_RUNS, whole_runs
+from perfopt_resource.settings import ResourceSettings
 from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
@@ -86,16 +88,12 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
             [use for one in seen for use in one.use.values() if isinstance(use, InsufficientHistory)]
         )
     # Each container is sized as if it were alone: a sidecar changes nothing of what the others need.
-    penalty = context.under_provisioning_penalty
+    penalty = _penalty(context, model)
     sized = _size(context, containers, seen, model, penalty)
     confidence = math.prod(one.confidence for one in sized)
-    worths = [
-        worth(one.confidence, one.sizing.recommended.slack, penalty)
-        for one in sized
-        if one.sizing is not None
-    ]
+    utilities = [one.sizing.recommended.utility for one in sized if one.sizing is not None]
     runs = whole_runs(context.snapshot)
-    doubtful = bool(np.mean(worths) < model.card.floor(penalty))
+    doubtful = bool(np.mean(utilities) < model.card.floor(penalty))
     # Where a container was seen to have too little, any more is better than to leave it so.
     if doubtful and not any(one.short for one in seen) and (runs or 0) < ENOUGH_RUNS:
         reason = not_confident(context, model, confidence, sized)
@@ -105,6 +103,15 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     if runs is None or not (doubtful or runs <= ENOUGH_RUNS):
         return proposal
     return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, text.sized_by_runs(runs)))
+
+
+def _penalty(context: AnalysisContext, model: SizingModel) -> float:
+    """Returns the penalty of the service's class, in proportion where a fleet accuracy is set."""
+    asked = context.settings_as(ResourceSettings).fleet_accuracy
+    if asked is None:
+        return context.under_provisioning_penalty
+    standard = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]
+    return model.card.penalty_for(asked) * context.under_provisioning_penalty / standard
 
 
 def _size(
@@ -118,7 +125,9 @@ def _size(
     sized = []
     for container, one in zip(containers, seen, strict=True):
         if one.features.references:
-            sized.append(_apply(context, container, one, model.size(one.features, penalty)))
+            sized.append(
+                _apply(context, container, one, model.size(one.features, penalty, context.price_book))
+            )
         else:
             sized.append(SizedContainer(one, container, (), None, 1.0))
     return sized
@@ -131,11 +140,14 @@ def _apply(
     reasons: tuple[Reason, ...] = ()
     requests: dict[str, float] = {}
     wanted = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
+    current_requests = {"cpu": container.cpu_request_cores, "memory": container.memory_request_bytes}
     for resource, size in (("cpu", size_cpu), ("memory", size_memory)):
         value, used = wanted[resource], seen.use[resource]
         if value is None or isinstance(used, InsufficientHistory):
             continue
-        found = size(context, container, seen, value)
+        current = current_requests[resource]
+        enough = 1.0 if current is None else sizing.distribution.enough(resource, current)
+        found = size(context, container, seen, value, enough)
         container, requests[resource] = found.container, found.request
         reasons += found.reasons
         if used.image_change is not None:

@@ -203,6 +203,17 @@ def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
     )
 
 
+def no_evidence(name: str, field: str, current: float, wanted: float) -> Reason:
+    """States that a request does not rise, because nothing shows that the current one is too small."""
+    return Reason(
+        code="no_evidence_for_raise",
+        text=(
+            f"{name}: {field} stays at {quantity(field, current)}: it was enough throughout the history, and"
+            f" is forecast to be; {quantity(field, wanted)} would only be safer."
+        ),
+    )
+
+
 def held_for_autoscaler(name: str, resource: str, target: int, current: float, wanted: float) -> Reason:
     """States that a request does not fall because an autoscaler measures against it."""
     field = f"{resource}_request"

@@ -12,13 +12,12 @@ def history(cpu, memory=None, validity=WEEK, **limits):
     return ObservedUse(cpu, memory, 300, validity, **limits)
 
 
-def test_ten_times_the_demand_changes_only_the_level():
+def test_ten_times_the_demand_changes_no_feature():
     rng = np.random.default_rng(0)
     cpu, memory = rng.uniform(0.1, 1, (1, 4032)), rng.uniform(1e9, 2e9, (1, 4032))
     small = extract(history(cpu, memory, cpu_limit_cores=2.0, memory_limit_bytes=4e9))
     large = extract(history(cpu * 10, memory * 10, cpu_limit_cores=20.0, memory_limit_bytes=4e10))
-    changed = {n for n, a, b in zip(NAMES, small.values, large.values, strict=True) if not np.isclose(a, b)}
-    assert changed == {"cpu_level", "memory_level"}
+    np.testing.assert_allclose(small.values, large.values, atol=1e-5)
     assert large.references["cpu"] == pytest.approx(10 * small.references["cpu"])
 
 
@@ -31,12 +30,51 @@ def test_reference_is_what_the_history_itself_needed():
     assert references == {"cpu": 0.2, "memory": 3e9}
 
 
-def test_only_the_latest_two_validities_are_read():
+def test_no_feature_knows_a_limit():
+    cpu, memory = np.full((1, 4032), 0.5), np.full((1, 4032), 1e9)
+    bare, limited = extract(history(cpu, memory)), extract(history(cpu, memory, cpu_limit_cores=0.6))
+    np.testing.assert_array_equal(bare.values, limited.values)
+    assert bare.references == limited.references
+
+
+def test_only_the_latest_four_validities_are_read():
     rng = np.random.default_rng(0)
-    cpu = rng.uniform(0.1, 1, (1, 5000))
+    cpu = rng.uniform(0.1, 1, (1, 9000))
     other = cpu.copy()
-    other[0, : 5000 - 4032] = 50.0
+    other[0, : 9000 - 8064] = 50.0
     np.testing.assert_array_equal(extract(history(cpu)).values, extract(history(other)).values)
+
+
+def feature(values, name):
+    return extract(history(values)).values[NAMES.index(f"cpu_{name}")]
+
+
+def daily(levels):
+    """A history in which each day keeps one level."""
+    return np.repeat(np.array(levels, dtype=float), 288)[None]
+
+
+def test_records_are_days_that_beat_all_before_them():
+    levels = [1.0, 2.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0]
+    assert feature(daily(levels), "peaks_records") == pytest.approx(2 / 8)
+    assert feature(daily(levels), "peaks_record_size") == pytest.approx(np.log(3) / 2, abs=1e-5)
+    assert feature(daily(levels), "peaks_record_last") == pytest.approx(np.log(1.5), abs=1e-5)
+    assert feature(daily(levels), "peaks_age") == 4
+    assert feature(daily([2.0] * 8), "peaks_records") == 0
+
+
+def test_a_load_that_repeats_weekly_correlates_with_itself():
+    week = [1.0, 2.0, 3.0, 2.0, 1.0, 0.5, 0.4]
+    assert feature(daily(week * 2), "needs_weekly") == pytest.approx(1.0, abs=1e-5)
+    assert feature(daily([1.0] * 14), "needs_weekly") == 0
+
+
+def test_a_trend_is_a_rise_by_block():
+    assert feature(daily(np.exp(0.1 * np.arange(14))), "needs_trend") == pytest.approx(0.1, abs=1e-5)
+
+
+def test_rises_are_what_a_week_needed_more_than_the_week_before():
+    assert feature(daily([1.0] * 7 + [2.0] * 7), "needs_rise_max") == pytest.approx(np.log(2), abs=1e-5)
 
 
 def test_a_resource_that_was_not_measured_has_no_reference_and_no_features():

@@ -1,60 +1,49 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfopt_resource.model.policy import choose_each, expected_slack, slack_cost, worth
+from perfopt_resource.model.policy import ALLOCATION_COST, expected_utility, relative_cost, weights
 
-AT = np.arange(0, 3, 0.1)
-
-
-def rising(spread):
-    """P(need <= size) of a need that is exponential in the logarithm."""
-    return 1 - np.exp(-AT / spread) * 0.5
+SIZES = np.array([1.0, 2.0, 4.0])
 
 
-def test_twice_the_need_costs_one_and_the_need_nothing():
-    assert slack_cost(np.array([-1.0, 0.0, math.log(2)])) == pytest.approx([0, 0, 1])
+def test_the_typical_allocation_costs_one():
+    cost = relative_cost([SIZES, SIZES], [2.0, 4.0], [3.0, 0.5])
+    assert cost[1, 2] == pytest.approx(1.0)
 
 
-@given(st.floats(0, 5), st.floats(0.01, 5))
-def test_more_is_never_free(excess, more):
-    less, larger = slack_cost(np.array([excess, excess + more]))
-    assert larger > less
+def test_half_of_the_cost_is_money_and_half_each_resource_s_own_share():
+    cost = relative_cost([SIZES, SIZES], [2.0, 4.0], [3.0, 0.5])
+    # one unit of each: (3 + 0.5) of the 8 that the typical allocation costs; 1/2 and 1/4 of it
+    assert cost[0, 0] == pytest.approx(0.5 * 3.5 / 8 + 0.5 * (0.5 + 0.25) / 2)
 
 
-def test_to_be_half_larger_than_needed_costs_little_and_more_jumps():
-    within, beyond = slack_cost(np.log([1.35, 1.75]))
-    assert within < 0.15
-    assert beyond > 0.9
+def test_one_resource_alone_costs_its_share():
+    assert relative_cost([SIZES], [4.0], [7.0]) == pytest.approx(SIZES / 4)
 
 
-def test_a_size_of_twelve_times_the_need_costs_as_much_as_two_of_twice():
-    assert slack_cost(np.log([12.0]))[0] > 1.8
+@given(st.floats(0.01, 100))
+def test_cost_does_not_depend_on_the_scale_of_use(scale):
+    one = relative_cost([SIZES, SIZES], [2.0, 4.0], [3.0, 0.5])
+    other = relative_cost([SIZES * scale, SIZES * scale], [2.0 * scale, 4.0 * scale], [3.0, 0.5])
+    assert other == pytest.approx(one)
 
 
-def test_slack_is_expected_over_what_may_be_needed():
-    at = np.array([0.0, math.log(2)])
-    expected = expected_slack(np.array([0.25, 1.0]), at)
-    assert expected == pytest.approx([0.0, 0.25])
+def test_utility_is_the_penalty_avoided_less_the_cost():
+    assert expected_utility(np.array([0.5]), np.array([0.2]), 10.0) == pytest.approx(
+        5 - 0.2 * ALLOCATION_COST
+    )
 
 
-def test_a_dearer_shortage_is_met_with_larger_sizes():
-    curve = rising(0.5)
-    picks = choose_each([curve], [expected_slack(curve, AT)], [2.0, 8.0, 32.0])
-    assert picks[0] < picks[1] < picks[2]
+def test_the_most_useful_sizes_count_most_and_useless_ones_not_at_all():
+    share = weights(np.array([[1.0, 1.2], [-9.0, 1.0]]))
+    assert share.sum() == pytest.approx(1)
+    assert share.argmax() == 1
+    assert share[1, 0] < 1e-9
 
 
-def test_risk_is_taken_where_it_saves_most():
-    curves = [rising(0.1), rising(1.5)]
-    slacks = [expected_slack(curve, AT) for curve in curves]
-    ((steady, restless),) = choose_each(curves, slacks, [6.0])
-    assert curves[0][steady] > curves[1][restless]
-
-
-def test_waste_takes_from_what_a_recommendation_is_worth_the_less_the_dearer_a_shortage():
-    assert worth(0.9, 0.0, 5.0) == 0.9
-    assert worth(0.9, 1.0, 5.0) == pytest.approx(0.7)
-    assert worth(0.9, 1.0, 5.0) < worth(0.9, 1.0, 10.0)
+def test_a_small_change_of_utility_moves_the_weights_little():
+    utility = np.linspace(0, 1, 50)[None]
+    changed = utility + np.random.default_rng(0).normal(0, 1e-3, utility.shape)
+    assert np.abs(weights(changed) - weights(utility)).sum() < 0.02

@@ -40,15 +40,14 @@ def test_examples_keep_rows_together(examples):
 def test_a_frame_has_what_was_known_and_what_was_needed(examples, fleet):
     pd = pytest.importorskip("pandas")
     frame = examples.to_frame()
-    assert list(frame.columns[:6]) == [
+    assert list(frame.columns[:5]) == [
         "series",
         "at",
         "validity_seconds",
-        "weight",
         "need_cpu",
         "need_memory",
     ]
-    assert len(frame.columns) == 6 + len(NAMES)
+    assert len(frame.columns) == 5 + len(NAMES)
     row = examples.where(examples.series == "s3").to_frame().iloc[0]
     series = next(one for one in fleet if one.name == "s3")
     cutoff = series.grid.index(row["at"].to_pydatetime())

@@ -7,7 +7,7 @@ from perfopt.errors import InvalidInputError
 from perfopt.testing import make_snapshot
 from perfopt_resource.training.examples import OriginSampling, collect, samplings
 from perfopt_resource.training.fleet import containers_of
-from perfopt_resource.training.train import train_trees
+from perfopt_resource.training.train import train_forest
 
 HOUR = 3600
 
@@ -31,12 +31,13 @@ def test_of_several_containers_each_has_its_own_name_and_idle_ones_are_left_out(
 
 def test_a_week_is_learnt_from_every_second_day_and_shorter_times_in_between():
     assert samplings() == (
-        OriginSampling(168 * HOUR, 48 * HOUR, 1.0, aligned=True),
-        OriginSampling(72 * HOUR, 144 * HOUR, 0.3, aligned=False),
-        OriginSampling(24 * HOUR, 144 * HOUR, 0.3, aligned=False),
-        OriginSampling(6 * HOUR, 96 * HOUR, 0.3, aligned=False),
+        OriginSampling(168 * HOUR, 48 * HOUR, aligned=True),
+        OriginSampling(168 * HOUR, 288 * HOUR, aligned=False, history=4.0),
+        OriginSampling(72 * HOUR, 288 * HOUR, aligned=False),
+        OriginSampling(24 * HOUR, 432 * HOUR, aligned=False),
+        OriginSampling(6 * HOUR, 432 * HOUR, aligned=False),
         *(
-            OriginSampling(168 * HOUR, 144 * HOUR, 0.3, aligned=False, history=days / 7)
+            OriginSampling(168 * HOUR, 480 * HOUR, aligned=False, history=days / 7)
             for days in (3, 4, 5, 7, 10)
         ),
     )
@@ -48,8 +49,9 @@ def test_a_fleet_without_limits_is_learnt_from_too(fleet):
 
     bare = [replace(one, cpu_limit_cores=None, memory_limit_bytes=None) for one in fleet]
     examples = collect(bare, samplings(timedelta(days=1)))
-    curve = train_trees(examples)["cpu"].probabilities(examples.features[0], np.array([0.0, 1.0]))
-    assert 0 < curve[0] < curve[1] < 1
+    forest = train_forest(examples, 3)
+    assert np.isnan(forest.given).all()
+    assert forest.cells(forest.leaves(examples.features[0])).sum() == pytest.approx(1)
 
 
 def test_a_fleet_that_measures_no_memory_is_refused_in_plain_words(fleet):
@@ -58,4 +60,4 @@ def test_a_fleet_that_measures_no_memory_is_refused_in_plain_words(fleet):
 
     examples = collect([replace(one, memory_bytes=None) for one in fleet], samplings(timedelta(days=1)))
     with pytest.raises(InvalidInputError, match="not enough memory to learn from"):
-        train_trees(examples)
+        train_forest(examples)

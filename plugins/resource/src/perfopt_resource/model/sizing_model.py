@@ -3,9 +3,8 @@
 import hashlib
 import io
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,17 +14,26 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
+from perfopt.plugin import (
+    DEFAULT_PRICE_BOOK,
+    UNDER_PROVISIONING_PENALTIES,
+    Array,
+    InvalidInputError,
+    PriceBook,
+    ServiceClass,
+)
 from perfopt_resource.model.calibrate import ConfidenceCalibration
-from perfopt_resource.model.candidates import SizeCandidates, candidates, probability
-from perfopt_resource.model.curves import TREE_ARRAYS, BoostedTrees, SafetyCurve, TreeColumns
-from perfopt_resource.model.features import FLOORS, NAMES, RESOURCES, UseFeatures
-from perfopt_resource.model.policy import choose_each
+from perfopt_resource.model.distribution import NeedDistribution
+from perfopt_resource.model.features import NAMES, RESOURCES, UseFeatures
+from perfopt_resource.model.forest import NeedForest
+from perfopt_resource.model.policy import expected_utility, relative_cost, weights
 
-FORMAT = 3
-SHIPPED = "sizing-3.npz"
-FRONTIER_COSTS = (3.0, 4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0)
+_GIB = 2.0**30
+FORMAT = 4
+SHIPPED = "sizing-4.npz"
+FRONTIER_PENALTIES = (4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0, 30.0, 50.0)
 """Penalties that the frontier is shown at, beside the one requested."""
+_FOREST = tuple(one.name for one in fields(NeedForest))
 
 
 class ModelError(InvalidInputError):
@@ -43,7 +51,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         series, examples: how many were trained on.
         split: how the figures were come by.
         figures: of out-of-fold replay.
-        floors: (penalty, worth below which a recommendation is better not made), penalties rising.
+        floors: (penalty, expected utility below which none is recommended), penalties rising.
+        accuracies: (penalty, share of accurate recommendations), penalties rising.
         seen: hashes of the names of the series trained on, see `hashed`.
         command: that rebuilds the file.
     """
@@ -57,13 +66,20 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     figures: dict[str, float]
     floors: tuple[tuple[float, float], ...]
+    accuracies: tuple[tuple[float, float], ...]
     seen: tuple[str, ...]
     command: str
 
     def floor(self, penalty: float) -> float:
-        """Returns the minimum worth at a penalty, between those known by straight lines."""
-        costs, worths = zip(*self.floors, strict=True)
-        return float(np.interp(penalty, costs, worths))
+        """Returns the least expected utility at a penalty, between those known by straight lines."""
+        penalties, utilities = zip(*self.floors, strict=True)
+        return float(np.interp(penalty, penalties, utilities))
+
+    def penalty_for(self, accuracy: float) -> float:
+        """Returns the lowest penalty at which a fleet reaches an accuracy; the highest known if none."""
+        penalties, reached = zip(*self.accuracies, strict=True)
+        rising = np.maximum.accumulate(reached)
+        return float(np.interp(accuracy, rising, penalties))
 
     def saw(self, name: str) -> bool:
         """Returns whether a series of this name was trained on."""
@@ -82,14 +98,14 @@ class SizeChoice:
     Attributes:
         cpu_cores, memory_bytes: whole millicores and bytes; None where not measured.
         confidence: calibrated probability of being accurate: safe in CPU and in memory.
-        slack: expected cost of what will go unused, see policy.py.
+        utility: expected utility, see policy.py.
         cost_change: relative to the recommended size, both resources weighing the same.
     """
 
     cpu_cores: float | None
     memory_bytes: float | None
     confidence: float
-    slack: float
+    utility: float
     cost_change: float
 
 
@@ -99,73 +115,82 @@ class SizingResult:
 
     Attributes:
         recommended: the choice.
-        frontier: the choice at each of FRONTIER_COSTS and the recommended one, from cheap to sure.
+        frontier: the choice at each of FRONTIER_PENALTIES and the recommended one, from cheap to safe.
         distribution: what it was chosen from.
     """
 
     recommended: SizeChoice
     frontier: tuple[SizeChoice, ...]
-    distribution: "NeedDistribution" = field(compare=False, repr=False)
+    distribution: NeedDistribution = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class NeedDistribution:
-    """What a model expects of one container.
+def choose(
+    distribution: NeedDistribution, penalties: Sequence[float], book: PriceBook = DEFAULT_PRICE_BOOK
+) -> dict[float, SizeChoice]:
+    """Returns the sizes of highest expected utility (policy.py) at each penalty.
 
-    Attributes:
-        curves: resource to P(need <= e^x * reference).
-        seen: the features.
-        calibration: of the product of the probabilities, by how long the history is.
+    Args:
+        distribution: of the needs.
+        penalties: of under-provisioning, rising.
+        book: prices of cpu and memory.
     """
-
-    curves: Mapping[str, SafetyCurve]
-    seen: UseFeatures
-    calibration: ConfidenceCalibration
-
-    def confidence(self, sizes: Mapping[str, float]) -> float:
-        """Returns the calibrated probability that sizes are accurate.
-
-        Args:
-            sizes: resource to cores or bytes, of all resources measured.
-        """
-        joint = math.prod(
-            probability(name, self.curves[name], reference, sizes[name], self.seen.ceilings.get(name))
-            for name, reference in self.seen.references.items()
+    seen = distribution.seen
+    resources = [resource for resource in RESOURCES if resource in seen.references]
+    typical = [distribution.typical(resource) for resource in resources]
+    prices = [_price(resource, book) for resource in resources]
+    sizes = {resource: distribution.sizes(resource) for resource in resources}
+    probability = distribution.probabilities(sizes)
+    cost = relative_cost(list(sizes.values()), typical, prices)
+    choices = {}
+    for penalty in penalties:
+        share = weights(expected_utility(probability, cost, penalty))
+        chosen = {
+            resource: distribution.allowed(resource, _mean(sizes[resource], share, axis))
+            for axis, resource in enumerate(resources)
+        }
+        stated = distribution.calibration(distribution.probabilities(chosen).reshape(1), seen.known)
+        at = relative_cost(list(chosen.values()), typical, prices).reshape(1)
+        choices[penalty] = SizeChoice(
+            cpu_cores=float(chosen["cpu"][0]) if "cpu" in chosen else None,
+            memory_bytes=float(chosen["memory"][0]) if "memory" in chosen else None,
+            confidence=float(stated[0]),
+            utility=float(expected_utility(stated, at, penalty)[0]),
+            cost_change=0.0,
         )
-        return float(self.calibration(np.array([joint]), self.seen.known)[0])
+    return choices
 
-    def interval(self, resource: str, grid: Array, level: float = 0.8) -> tuple[float, float]:
-        """Returns between what the need of a resource will lie, in cores or bytes.
 
-        Args:
-            resource: that was measured.
-            grid: logarithms of the factors of the reference that are considered, rising.
-            level: probability that it lies there.
-        """
-        curve = self.curves[resource].probabilities(grid)
-        edges = np.interp([(1 - level) / 2, (1 + level) / 2], curve, grid, left=-np.inf)
-        sizes = self.seen.references[resource] * np.exp(edges)
-        ceiling = self.seen.ceilings.get(resource)
-        most = math.inf if ceiling is None else ceiling.size
-        low, high = np.minimum(np.maximum(sizes, FLOORS[resource]), most)
-        return float(low), float(high)
+def _mean(sizes: Array, share: Array, axis: int) -> Array:
+    """Returns the geometric mean of the sizes of a resource, shape (1,).
+
+    Args:
+        sizes: of the resource.
+        share: how much each counts, one dimension for each resource.
+        axis: of the resource.
+    """
+    own = share.sum(axis=tuple(other for other in range(share.ndim) if other != axis))
+    mean: Array = np.exp(np.log(sizes) @ own)[None]
+    return mean
+
+
+def _price(resource: str, book: PriceBook) -> float:
+    """Returns the price of a core or of a byte for an hour."""
+    return book.cpu_core_hour if resource == "cpu" else book.memory_gib_hour / _GIB
 
 
 @dataclass(frozen=True, slots=True)
 class SizingModel:
-    """P(need <= size | history) of cpu and of memory, and the calibration of both together.
+    """The joint distribution of the cpu and memory that a history leads to, and its calibration.
 
     Attributes:
         card: what the model is.
-        trees: by resource.
-        grid: logarithms of the factors of the reference that are considered, rising.
-        calibration: of the product of the two probabilities.
+        forest: whose leaves hold what was needed.
+        calibration: of the joint probability.
         sha256: of the file it was read from; None where it was not.
     """
 
     card: ModelCard
-    trees: Mapping[str, BoostedTrees]
-    grid: Array
+    forest: NeedForest
     calibration: ConfidenceCalibration
     sha256: str | None = None
 
@@ -173,33 +198,32 @@ class SizingModel:
         self,
         features: UseFeatures,
         penalty: float = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD],
+        book: PriceBook = DEFAULT_PRICE_BOOK,
     ) -> SizingResult:
-        """Returns the sizes that are worth most (policy.py), both resources at once.
+        """Returns the sizes of highest expected utility (policy.py), both resources at once.
 
-        So risk goes where it is cheapest to take: a flat memory is sized surely, a restless CPU less so.
+        So risk goes where it saves most: a flat memory is sized surely, a restless CPU less so.
 
         Args:
             features: with at least one reference.
             penalty: by the service's class, UNDER_PROVISIONING_PENALTIES.
+            book: prices of cpu and memory.
         """
         distribution = self.distribution(features)
-        found = {
-            resource: candidates(
-                resource, distribution.curves[resource], reference, self.grid, features.ceilings.get(resource)
-            )
-            for resource, reference in features.references.items()
-        }
-        parts = tuple(found.values())
-        costs = sorted({penalty, *FRONTIER_COSTS})
-        picks = choose_each([part.probabilities for part in parts], [part.slacks for part in parts], costs)
-        chosen = picks[costs.index(penalty)]
-        choices = {pick: self._choice(found, pick, chosen, features.known) for pick in picks}
-        return SizingResult(choices[chosen], tuple(choices[pick] for pick in picks), distribution)
+        choices = choose(distribution, sorted({penalty, *FRONTIER_PENALTIES}), book)
+        recommended = choices[penalty]
+        return SizingResult(
+            recommended,
+            tuple(_relative_to(recommended, choice) for choice in choices.values()),
+            distribution,
+        )
 
     def distribution(self, features: UseFeatures) -> NeedDistribution:
         """Returns what the model expects of a container."""
-        curves = {resource: self.trees[resource].curve(features.values) for resource in features.references}
-        return NeedDistribution(curves, features, self.calibration)
+        leaves = self.forest.leaves(features.values)
+        return NeedDistribution(
+            self.forest.cells(leaves), self.forest.typically_given(leaves), features, self.calibration
+        )
 
     def confidence(self, features: UseFeatures, sizes: Mapping[str, float]) -> float:
         """Returns the calibrated probability that given sizes are accurate.
@@ -209,27 +233,6 @@ class SizingModel:
             sizes: resource to cores or bytes; those not measured are not asked.
         """
         return self.distribution(features).confidence(sizes)
-
-    def _choice(
-        self,
-        found: Mapping[str, SizeCandidates],
-        pick: tuple[int, ...],
-        chosen: tuple[int, ...],
-        known: float,
-    ) -> SizeChoice:
-        parts = tuple(found.values())
-        sizes = {name: float(part.sizes[i]) for (name, part), i in zip(found.items(), pick, strict=True)}
-        changes = [
-            float(part.sizes[i] / part.sizes[j]) - 1 for part, i, j in zip(parts, pick, chosen, strict=True)
-        ]
-        joint = math.prod(float(part.probabilities[i]) for part, i in zip(parts, pick, strict=True))
-        return SizeChoice(
-            cpu_cores=sizes.get("cpu"),
-            memory_bytes=sizes.get("memory"),
-            confidence=float(self.calibration(np.array([joint]), known)[0]),
-            slack=sum(float(part.slacks[i]) for part, i in zip(parts, pick, strict=True)),
-            cost_change=sum(changes) / len(changes),
-        )
 
     def save(self, path: Path) -> str:
         """Writes the file and returns its SHA-256. The same model gives the same bytes."""
@@ -244,16 +247,11 @@ class SizingModel:
             "features": NAMES,
             "card": msgspec.to_builtins(self.card),
             "calibration": msgspec.to_builtins(self.calibration),
-            "columns": {
-                resource: msgspec.to_builtins(trees.columns) for resource, trees in self.trees.items()
-            },
         }
         arrays: dict[str, Any] = {
             "header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8),
-            "grid": self.grid,
+            **{name: getattr(self.forest, name) for name in _FOREST},
         }
-        for resource, trees in self.trees.items():
-            arrays |= {f"{resource}_{name}": values for name, values in trees.arrays().items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # members carry a fixed date: 1980
         return buffer.getvalue()
@@ -305,16 +303,19 @@ class SizingModel:
             raise _OtherVersionError(f"format {header['format']}, other features")
         return cls(
             card=msgspec.convert(header["card"], ModelCard),
-            trees={
-                resource: BoostedTrees(
-                    columns=msgspec.convert(header["columns"][resource], TreeColumns),
-                    **{name: arrays[f"{resource}_{name}"] for name in TREE_ARRAYS},
-                )
-                for resource in RESOURCES
-            },
-            grid=arrays["grid"],
+            forest=NeedForest(**{name: arrays[name] for name in _FOREST}),
             calibration=msgspec.convert(header["calibration"], ConfidenceCalibration),
         )
+
+
+def _relative_to(recommended: SizeChoice, choice: SizeChoice) -> SizeChoice:
+    """Returns a choice with its cost relative to the recommended one."""
+    pairs = (
+        (choice.cpu_cores, recommended.cpu_cores),
+        (choice.memory_bytes, recommended.memory_bytes),
+    )
+    changes = [one / other - 1 for one, other in pairs if one is not None and other is not None]
+    return replace(choice, cost_change=sum(changes) / len(changes))
 
 
 class _OtherVersionError(ValueError):

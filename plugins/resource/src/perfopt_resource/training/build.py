@@ -1,24 +1,29 @@
-"""From examples to a finished model: out-of-fold replay, calibration, figures, and trees on everything."""
+"""From examples to a finished model: out-of-fold replay, calibration, figures, and a forest on everything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfopt.plugin import UNDER_PROVISIONING_PENALTIES, Array, InvalidInputError, ServiceClass
+from perfopt.plugin import (
+    DEFAULT_PRICE_BOOK,
+    UNDER_PROVISIONING_PENALTIES,
+    Array,
+    InvalidInputError,
+    ServiceClass,
+)
 from perfopt_resource.model.calibrate import ConfidenceCalibration, fit, fit_lack, reliability
-from perfopt_resource.model.candidates import SizeCandidates
+from perfopt_resource.model.distribution import NeedDistribution
 from perfopt_resource.model.features import RESOURCES
-from perfopt_resource.model.policy import choose_each, worth
-from perfopt_resource.model.sizing_model import FRONTIER_COSTS, ModelCard, SizingModel, hashed
+from perfopt_resource.model.sizing_model import FRONTIER_PENALTIES, ModelCard, SizingModel, choose, hashed
 from perfopt_resource.training.examples import TrainingExamples
-from perfopt_resource.training.train import FOLDS, GRID, out_of_fold, train_trees
+from perfopt_resource.training.train import FOLDS, out_of_fold, train_forest
 
-ABSTENTION = 0.055  # share of the fleet's own out-of-fold recommendations that fall below the floor
+ABSTENTION = 0.07  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MAX_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
-_STAGE = "training trees"
+_STAGE = "training forests"
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
 
@@ -54,9 +59,9 @@ def build(
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
     replayed = examples.where(thin(evaluated, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
-    candidates = out_of_fold(examples, replayed, lambda done: progress(_STAGE, done, FOLDS + 1))
+    expected = out_of_fold(examples, replayed, lambda done: progress(_STAGE, done, FOLDS + 1))
     progress("replaying choices", 0, None)
-    judged = evaluate_policy(candidates, replayed)
+    judged = evaluate_policy(expected, replayed)
     card = ModelCard(
         name=name,
         version=version,
@@ -67,22 +72,24 @@ def build(
         split=_SPLIT,
         figures=judged.figures,
         floors=judged.floors,
+        accuracies=judged.accuracies,
         seen=tuple(sorted({hashed(str(one)) for one in np.unique(examples.series)})),
         command=command,
     )
     progress(_STAGE, FOLDS, FOLDS + 1)
-    return SizingModel(card, train_trees(examples), GRID, judged.calibration)
+    return SizingModel(card, train_forest(examples), judged.calibration)
 
 
 def whole_histories(examples: TrainingExamples) -> NDArray[np.bool_]:
-    """Returns which rows know all that is looked at, of the longest validity."""
-    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight == 1)
+    """Returns which rows know 10/7 of the validity or more, of the longest validity."""
+    known = np.array([seen.known for seen in examples.seen])
+    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (known == 1)
     return rows
 
 
 def short_histories(examples: TrainingExamples) -> NDArray[np.bool_]:
-    """Returns which rows are of short histories, of the longest validity."""
-    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & (examples.weight < 1)
+    """Returns which rows are of shorter histories, of the longest validity."""
+    rows: NDArray[np.bool_] = (examples.validity == examples.validity.max()) & ~whole_histories(examples)
     return rows
 
 
@@ -95,128 +102,135 @@ def thin(rows: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """What out-of-fold replay says of trees.
+    """What out-of-fold replay says of a forest.
 
     Attributes:
-        calibration: of the joint probability, at the choices that all costs lead to.
-        floors: (penalty, worth below which a recommendation is better not made).
+        calibration: of the joint probability, at the choices that all penalties lead to.
+        floors: (penalty, expected utility below which none is recommended).
+        accuracies: (penalty, share of accurate recommendations of those above the floor).
         figures: of what is recommended above the floor, class standard.
     """
 
     calibration: ConfidenceCalibration
     floors: tuple[tuple[float, float], ...]
+    accuracies: tuple[tuple[float, float], ...]
     figures: dict[str, float]
 
 
-def evaluate_policy(
-    candidates: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples
-) -> PolicyEvaluation:
+def evaluate_policy(expected: Sequence[NeedDistribution], evaluated: TrainingExamples) -> PolicyEvaluation:
     """Replays the policy.
 
     The floors are those of whole histories: what a short one lacks is not to lower what is asked of it.
 
     Args:
-        candidates: of each row of `evaluated`, the candidates by trees that did not see its series.
+        expected: of each row of `evaluated`, by a forest that did not see its series.
         evaluated: with outcomes; whole histories and short ones.
     """
     short = short_histories(evaluated)
-    some, few = ([candidates[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
+    some, few = ([expected[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
     lacking, evaluated = evaluated.where(short), evaluated.where(~short)
-    replayed = {cost: replay(some, evaluated, cost) for cost in FRONTIER_COSTS}
+    replayed = replay(some, evaluated)
     calibration = fit(
         np.concatenate([one.stated for one in replayed.values()]),
-        np.concatenate([one.kept for one in replayed.values()]),
+        np.concatenate([one.safe.all(axis=1) for one in replayed.values()]),
     )
+    if few:
+        calibration = _lacking(calibration, replay(few, lacking), lacking)
     return PolicyEvaluation(
-        _lacking(calibration, few, lacking) if few else calibration,
-        tuple((cost, round(one.floor(calibration), 4)) for cost, one in replayed.items()),
-        figures_of(replay(some, evaluated, UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]), calibration),
+        calibration,
+        tuple((penalty, round(one.floor(calibration), 4)) for penalty, one in replayed.items()),
+        tuple((penalty, round(one.accuracy(calibration), 4)) for penalty, one in replayed.items()),
+        figures_of(replayed[UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]], calibration),
     )
 
 
 def _lacking(
-    calibration: ConfidenceCalibration,
-    candidates: Sequence[dict[str, SizeCandidates]],
-    evaluated: TrainingExamples,
+    calibration: ConfidenceCalibration, replayed: Mapping[float, "SizeOutcomes"], evaluated: TrainingExamples
 ) -> ConfidenceCalibration:
-    """Returns the calibration with what short histories lack, at the choices that all costs lead to."""
-    replayed = [replay(candidates, evaluated, cost) for cost in FRONTIER_COSTS]
+    """Returns the calibration with what short histories lack, at the choices that all penalties lead to."""
     known = np.array([seen.known for seen in evaluated.seen])
     return fit_lack(
         calibration,
-        np.concatenate([one.stated for one in replayed]),
+        np.concatenate([one.stated for one in replayed.values()]),
         np.tile(known, len(replayed)),
-        np.concatenate([one.kept for one in replayed]),
+        np.concatenate([one.safe.all(axis=1) for one in replayed.values()]),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class SizeOutcomes:
-    """What one penalty led to, out of fold; all of shape (n,) or (n, resources).
+    """What one penalty led to, out of fold.
 
     Attributes:
-        cost: the penalty.
-        stated: probability of both resources, before calibration.
-        slack: its expected cost.
-        chosen, needed: log of sizes in cores or bytes; NaN where not measured.
+        penalty: of under-provisioning.
+        stated: probability of both resources, before calibration, shape (n,).
+        cost: in the unit of penalties, shape (n,).
+        chosen, needed, current: logarithms of sizes in cores or bytes, shape (n, resources); NaN where not
+            measured, or where no limit is known.
     """
 
-    cost: float
+    penalty: float
     stated: Array
-    slack: Array
+    cost: Array
     chosen: Array
     needed: Array
+    current: Array
 
     @property
     def safe(self) -> NDArray[np.bool_]:
         """By resource; what was not measured is safe."""
-        kept: NDArray[np.bool_] = np.isnan(self.needed) | (self.needed <= self.chosen + 1e-9)
-        return kept
+        enough: NDArray[np.bool_] = np.isnan(self.needed) | (self.needed <= self.chosen + 1e-9)
+        return enough
 
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Whether all was safe."""
-        return self.safe.all(axis=1)
-
-    def worth(self, calibration: ConfidenceCalibration) -> Array:
-        """Returns what each recommendation is worth, policy.py."""
-        sure = calibration(self.stated)
-        return np.array([worth(p, s, self.cost) for p, s in zip(sure, self.slack, strict=True)])
+    def utility(self, calibration: ConfidenceCalibration) -> Array:
+        """Returns the expected utility of each recommendation, policy.py."""
+        utility: Array = self.penalty * calibration(self.stated) - self.cost
+        return utility
 
     def floor(self, calibration: ConfidenceCalibration) -> float:
-        """Returns the worth that all but the least worthy share exceed."""
-        return float(np.quantile(self.worth(calibration), ABSTENTION))
+        """Returns the utility that all but the least useful share exceed."""
+        return float(np.quantile(self.utility(calibration), ABSTENTION))
+
+    def made(self, calibration: ConfidenceCalibration) -> NDArray[np.bool_]:
+        """Returns which are above the floor."""
+        above: NDArray[np.bool_] = self.utility(calibration) >= self.floor(calibration)
+        return above
+
+    def accuracy(self, calibration: ConfidenceCalibration) -> float:
+        """Returns the share of accurate ones of those above the floor."""
+        return float(self.safe.all(axis=1)[self.made(calibration)].mean())
 
 
-def replay(
-    candidates: Sequence[dict[str, SizeCandidates]], evaluated: TrainingExamples, cost: float
-) -> SizeOutcomes:
-    """Returns what the policy chooses of the candidates, and what was needed.
+def replay(expected: Sequence[NeedDistribution], evaluated: TrainingExamples) -> dict[float, SizeOutcomes]:
+    """Returns what the policy chooses at each penalty of the frontier, and what was needed.
 
     Args:
-        candidates: candidates of each row of `evaluated`.
+        expected: of each row of `evaluated`, not calibrated.
         evaluated: with outcomes.
-        cost: the penalty.
     """
-    stated, slack = np.ones(len(candidates)), np.zeros(len(candidates))
-    chosen, needed = (np.full((len(candidates), len(RESOURCES)), np.nan) for _ in range(2))
-    for row, offered in enumerate(candidates):
-        parts = list(offered.values())
-        (pick,) = choose_each([p.probabilities for p in parts], [p.slacks for p in parts], [cost])
-        for (resource, part), index in zip(offered.items(), pick, strict=True):
-            column = RESOURCES.index(resource)
-            stated[row] *= part.probabilities[index]
-            slack[row] += part.slacks[index]
-            chosen[row, column] = np.log(part.sizes[index])
-            reference = evaluated.seen[row].references[resource]
-            needed[row, column] = evaluated.needs[resource][row] + np.log(reference)
-    return SizeOutcomes(cost, stated, slack, chosen, needed)
+    choices = [choose(one, FRONTIER_PENALTIES) for one in expected]
+    references = np.array(
+        [[seen.references.get(name, np.nan) for name in RESOURCES] for seen in evaluated.seen]
+    )
+    needs = np.stack([evaluated.needs[name] for name in RESOURCES], axis=1)
+    logs = np.log(references)
+    outcomes = {}
+    for penalty in FRONTIER_PENALTIES:
+        picked = [one[penalty] for one in choices]
+        sizes = [[one.cpu_cores or np.nan, one.memory_bytes or np.nan] for one in picked]
+        stated = np.array([one.confidence for one in picked])
+        cost = penalty * stated - np.array([one.utility for one in picked])
+        outcomes[penalty] = SizeOutcomes(
+            penalty, stated, cost, np.log(np.array(sizes)), needs + logs, evaluated.given + logs
+        )
+    return outcomes
 
 
 def figures_of(outcomes: SizeOutcomes, calibration: ConfidenceCalibration) -> dict[str, float]:
-    """Returns the figures of what is recommended above the floor of its own cost, by name."""
-    made = outcomes.worth(calibration) >= outcomes.floor(calibration)
-    record = reliability(calibration(outcomes.stated)[made], outcomes.kept[made])
+    """Returns the figures of what is recommended above the floor of its own penalty, by name."""
+    made = outcomes.made(calibration)
+    safe = outcomes.safe
+    record = reliability(calibration(outcomes.stated)[made], safe.all(axis=1)[made])
     figures = {
         "recommendations": float(record.count),
         "abstention": float(1 - made.mean()),
@@ -224,12 +238,34 @@ def figures_of(outcomes: SizeOutcomes, calibration: ConfidenceCalibration) -> di
         "expected_calibration_error": record.expected_error,
         "brier_skill": record.brier_skill or 0.0,
         "auc": record.auc or 0.0,
+        **_savings(outcomes, made),
     }
     for column, resource in enumerate(RESOURCES):
-        known = made & np.isfinite(outcomes.needed[:, column])
-        safe = outcomes.safe[:, column]
-        figures |= _waste(resource, (outcomes.chosen - outcomes.needed)[known & safe, column], safe[known])
+        measured = made & np.isfinite(outcomes.needed[:, column])
+        excess = (outcomes.chosen - outcomes.needed)[measured & safe[:, column], column]
+        figures |= _waste(resource, excess, safe[measured, column])
     return {key: round(value, 4) for key, value in figures.items()}
+
+
+def _savings(outcomes: SizeOutcomes, made: NDArray[np.bool_]) -> dict[str, float]:
+    """Returns realised savings against the limits, as shares of the possible; an inaccurate one saves 0."""
+    rows = made & np.isfinite(outcomes.current).all(axis=1) & np.isfinite(outcomes.needed).all(axis=1)
+    if not rows.any():
+        return {}
+    safe = outcomes.safe.all(axis=1)[rows]
+    prices = np.array([DEFAULT_PRICE_BOOK.cpu_core_hour, DEFAULT_PRICE_BOOK.memory_gib_hour / 2**30])
+    chosen, needed, current = (
+        np.exp(logs[rows]) for logs in (outcomes.chosen, outcomes.needed, outcomes.current)
+    )
+    money, least, paid = chosen @ prices, needed @ prices, current @ prices
+    memory = RESOURCES.index("memory")
+    return {
+        "saving_money": float((safe * (paid - money)).sum() / (paid - least).sum()),
+        "saving_per_service": float((safe * (1 - money / paid)).mean() / (1 - least / paid).mean()),
+        "saving_memory": float(
+            (safe * (1 - chosen / current)[:, memory]).mean() / (1 - needed / current)[:, memory].mean()
+        ),
+    }
 
 
 def _waste(resource: str, excess: Array, safe: NDArray[np.bool_]) -> dict[str, float]:

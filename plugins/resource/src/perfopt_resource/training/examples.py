@@ -57,14 +57,12 @@ class OriginSampling:
     Attributes:
         validity_seconds: how long a size must hold.
         spacing_seconds: between instants.
-        weight: of an example, 1 for the longest validity with all the history that is looked at.
         aligned: instants at whole days since the epoch; else from an offset drawn for each series.
-        history: how much is known, in validities: two at most, as nothing older is looked at.
+        history: how much is known, in validities: four at most, as nothing older is looked at.
     """
 
     validity_seconds: int
     spacing_seconds: int
-    weight: float
     aligned: bool
     history: float = 2.0
 
@@ -72,20 +70,19 @@ class OriginSampling:
 def samplings(validity: timedelta = timedelta(days=7)) -> tuple[OriginSampling, ...]:
     """Returns which instants to learn from, for a validity that is asked most.
 
-    Shorter validities show the same laws sooner. For a week: every second day, and in between examples
-    of three days, one day and six hours, and some that know no more than three to ten days: of little history
-    less can be said, and a model must have seen how much less.
+    Shorter validities show the same laws sooner. For a week: every second day with two weeks of history, and
+    in between examples with four weeks, of three days, one day and six hours, and some that know no more than
+    three to ten days: of little history less can be stated, and a model must have seen how much less.
     """
     whole = int(validity.total_seconds())
+    day = whole // 7
     return (
-        OriginSampling(whole, whole * 2 // 7, 1.0, aligned=whole * 2 // 7 >= 24 * _HOUR),
-        OriginSampling(whole * 3 // 7, whole * 6 // 7, 0.3, aligned=False),
-        OriginSampling(whole // 7, whole * 6 // 7, 0.3, aligned=False),
-        OriginSampling(whole // 28, whole * 4 // 7, 0.3, aligned=False),
-        *(
-            OriginSampling(whole, whole * 6 // 7, 0.3, aligned=False, history=days / 7)
-            for days in (3, 4, 5, 7, 10)
-        ),
+        OriginSampling(whole, 2 * day, aligned=2 * day >= 24 * _HOUR),
+        OriginSampling(whole, 12 * day, aligned=False, history=4.0),
+        OriginSampling(3 * day, 12 * day, aligned=False),
+        OriginSampling(day, 18 * day, aligned=False),
+        OriginSampling(day // 4, 18 * day, aligned=False),
+        *(OriginSampling(whole, 20 * day, aligned=False, history=days / 7) for days in (3, 4, 5, 7, 10)),
     )
 
 
@@ -99,7 +96,7 @@ class TrainingExamples:
         series: names, shape (n,).
         at: instants in seconds since the epoch, shape (n,).
         validity: in seconds, shape (n,).
-        weight: shape (n,), see Sampling.
+        given: logarithm of the limit over the reference, by resource, NaN where unknown, shape (n, 2).
         seen: references and ceilings of each.
     """
 
@@ -108,7 +105,7 @@ class TrainingExamples:
     series: np.typing.NDArray[np.str_]
     at: Array
     validity: Array
-    weight: Array
+    given: Array
     seen: tuple[UseFeatures, ...]
 
     def where(self, kept: np.typing.NDArray[np.bool_]) -> "TrainingExamples":
@@ -119,14 +116,14 @@ class TrainingExamples:
             self.series[kept],
             self.at[kept],
             self.validity[kept],
-            self.weight[kept],
+            self.given[kept],
             tuple(self.seen[row] for row in np.flatnonzero(kept)),
         )
 
     def to_frame(self) -> "pd.DataFrame":
         """Returns one row an example as a pandas DataFrame, to look at what a model learns from.
 
-        Columns: series, at (instant), validity_seconds, weight, need_RESOURCE (cores or bytes, the smallest
+        Columns: series, at (instant), validity_seconds, need_RESOURCE (cores or bytes, the smallest
         accurate size; NaN where not measured) and each feature by its name.
 
         Raises:
@@ -144,7 +141,6 @@ class TrainingExamples:
                 "series": self.series,
                 "at": pd.to_datetime(self.at, unit="s", utc=True),
                 "validity_seconds": self.validity,
-                "weight": self.weight,
                 **needs,
             }
         )
@@ -159,7 +155,7 @@ class TrainingExamples:
             series=np.array([row.series for row in rows], dtype=np.str_),
             at=np.array([row.at for row in rows]),
             validity=np.array([row.validity for row in rows]),
-            weight=np.array([row.weight for row in rows]),
+            given=np.array([[_log_given(row, r) for r in RESOURCES] for row in rows]).reshape(len(rows), -1),
             seen=tuple(row.seen for row in rows),
         )
 
@@ -171,15 +167,22 @@ class TrainingExample:
     series: str
     at: float
     validity: float
-    weight: float
     seen: UseFeatures
     needs: dict[str, float]
+    limits: dict[str, float | None]
 
 
 def _log_need(row: TrainingExample, resource: str) -> float:
     if resource not in row.needs:
         return math.nan
     return math.log(row.needs[resource] / row.seen.references[resource])
+
+
+def _log_given(row: TrainingExample, resource: str) -> float:
+    limit = row.limits[resource]
+    if not limit or resource not in row.seen.references:
+        return math.nan
+    return math.log(limit / row.seen.references[resource])
 
 
 def collect(
@@ -213,15 +216,13 @@ def _series_examples(
     else:
         first += int(rng.integers(spacing))
     for index in range(first, series.grid.size - horizon + 1, spacing):
-        training_example = example(
-            series, index, sampling.validity_seconds, sampling.weight, sampling.history
-        )
+        training_example = example(series, index, sampling.validity_seconds, sampling.history)
         if training_example is not None:
             yield training_example
 
 
 def example(
-    series: ContainerSeries, index: int, validity_seconds: int, weight: float = 1.0, history: float = 2.0
+    series: ContainerSeries, index: int, validity_seconds: int, history: float = 2.0
 ) -> TrainingExample | None:
     """Returns the example of the instant before a step; None with too few samples on either side.
 
@@ -229,7 +230,6 @@ def example(
         series: of which only what the arguments name is read.
         index: the step.
         validity_seconds: how long the size must hold.
-        weight: of the example.
         history: how much is known, in validities.
     """
     horizon = validity_seconds // series.grid.step_seconds
@@ -247,18 +247,24 @@ def example(
         needs[resource] = _need(resource, after, series.grid)
     if not needs:
         return None
+    limits = {
+        "cpu": _latest(series.cpu_limit_cores, index),
+        "memory": _latest(series.memory_limit_bytes, index),
+    }
     features = extract(
         ObservedUse(
             past["cpu"],
             past["memory"],
             series.grid.step_seconds,
             validity_seconds,
-            _latest(series.cpu_limit_cores, index),
-            _latest(series.memory_limit_bytes, index),
+            limits["cpu"],
+            limits["memory"],
         )
     )
+    if not needs.keys() <= features.references.keys():
+        return None
     at = series.grid.start.timestamp() + index * series.grid.step_seconds
-    return TrainingExample(series.name, at, validity_seconds, weight, features, needs)
+    return TrainingExample(series.name, at, validity_seconds, features, needs, limits)
 
 
 def _min_history_steps(horizon: int) -> int:

@@ -1,0 +1,136 @@
+"""What a container will need over the validity, of cpu and memory together, and the sizes it may be given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from perfopt.plugin import Array
+from perfopt_resource.model.calibrate import ConfidenceCalibration
+from perfopt_resource.model.features import FLOORS, RESOURCES, SizeCeiling, UseFeatures
+from perfopt_resource.model.forest import CELLS, GRID
+
+_UNITS = {"cpu": 1e-3, "memory": 1.0}
+_TYPICAL_RANGE = (1.5, 20.0)
+_TYPICAL_UNKNOWN = 4.0  # a fleet that states no limits teaches nothing of what is given
+
+
+@dataclass(frozen=True)
+class NeedDistribution:
+    """What a model expects of one container.
+
+    Attributes:
+        cells: probability of each cell of the grid, shape (CELLS, CELLS): cpu by memory.
+        given: what containers of such use were given, over their reference, by resource; NaN unknown.
+        seen: the features.
+        calibration: of the joint probability, by how long the history is.
+    """
+
+    cells: Array
+    given: Array
+    seen: UseFeatures
+    calibration: ConfidenceCalibration
+
+    @cached_property
+    def cumulated(self) -> Array:
+        """P(cpu <= e^x * reference, memory <= e^y * reference), shape (CELLS, CELLS); last: no bound."""
+        joint = self.cells.cumsum(axis=0).cumsum(axis=1)
+        whole: Array = joint / joint[-1, -1]
+        return whole
+
+    def typical(self, resource: str) -> float:
+        """Returns what is typically given to a container of such use, in cores or bytes."""
+        factor = float(self.given[RESOURCES.index(resource)])
+        factor = _TYPICAL_UNKNOWN if np.isnan(factor) else factor
+        return self.seen.references[resource] * float(np.clip(factor, *_TYPICAL_RANGE))
+
+    def sizes(self, resource: str) -> Array:
+        """Returns the sizes of a resource that are considered, rising: from its floor to its ceiling.
+
+        Args:
+            resource: that was measured.
+
+        Returns:
+            Whole millicores, in cores, or whole bytes.
+        """
+        return np.unique(self.allowed(resource, self.seen.references[resource] * np.exp(GRID)))
+
+    def allowed(self, resource: str, sizes: Array) -> Array:
+        """Returns sizes within the ceiling and the floor of a resource, rounded up to whole units."""
+        unit, ceiling = _UNITS[resource], self.seen.ceilings.get(resource)
+        if ceiling is not None:
+            sizes = np.minimum(sizes, ceiling.size)
+        rounded: Array = np.maximum(np.ceil(np.round(sizes / unit, 6)) * unit, FLOORS[resource])
+        return rounded
+
+    def probabilities(self, sizes: Mapping[str, Array]) -> Array:
+        """Returns the probability that sizes are enough, before calibration.
+
+        Args:
+            sizes: resource to sizes, of all resources measured.
+
+        Returns:
+            One dimension for each resource, cpu before memory.
+        """
+        cpu, memory = (self._weights(resource, sizes.get(resource)) for resource in RESOURCES)
+        joint: Array = cpu @ self.cumulated @ memory.T
+        return joint.reshape([len(sizes[resource]) for resource in RESOURCES if resource in sizes])
+
+    def _weights(self, resource: str, sizes: Array | None) -> Array:
+        """Returns how sizes lie between points of the grid: shape (sizes, CELLS), or (1, CELLS) of none."""
+        if sizes is None:
+            return np.eye(CELLS)[-1:]
+        at = np.log(sizes / self.seen.references[resource]) + 1e-9
+        index = np.interp(at, GRID, np.arange(len(GRID)))
+        low = np.minimum(index.astype(int), len(GRID) - 2)
+        weights = np.zeros((len(sizes), CELLS))
+        rows = np.arange(len(sizes))
+        weights[rows, low], weights[rows, low + 1] = 1 - (index - low), index - low
+        ceiling = self.seen.ceilings.get(resource)
+        if ceiling is not None:
+            _hold(weights, sizes >= ceiling.size, ceiling)
+        return weights
+
+    def confidence(self, sizes: Mapping[str, float]) -> float:
+        """Returns the calibrated probability that sizes are accurate.
+
+        Args:
+            sizes: resource to cores or bytes, of all resources measured.
+        """
+        asked = {
+            resource: np.array([max(sizes[resource], FLOORS[resource])]) for resource in self.seen.references
+        }
+        joint = self.probabilities(asked).reshape(1)
+        return float(self.calibration(joint, self.seen.known)[0])
+
+    def enough(self, resource: str, size: float) -> float:
+        """Returns the probability that a size of one resource is enough, before calibration.
+
+        Args:
+            resource: that was measured.
+            size: in cores or bytes.
+        """
+        asked = {resource: np.array([max(size, FLOORS[resource])])}
+        return float(self.probabilities(asked)[0])
+
+    def interval(self, resource: str, level: float = 0.8) -> tuple[float, float]:
+        """Returns between what the need of a resource will lie, in cores or bytes.
+
+        Args:
+            resource: that was measured.
+            level: probability that it lies there.
+        """
+        curve = self.cumulated[:-1, -1] if resource == "cpu" else self.cumulated[-1, :-1]
+        edges = np.interp([(1 - level) / 2, (1 + level) / 2], curve, GRID, left=-np.inf)
+        sizes = self.seen.references[resource] * np.exp(edges)
+        ceiling = self.seen.ceilings.get(resource)
+        highest = np.inf if ceiling is None else ceiling.size
+        low, high = np.minimum(np.maximum(sizes, FLOORS[resource]), highest)
+        return float(low), float(high)
+
+
+def _hold(weights: Array, at_ceiling: np.typing.NDArray[np.bool_], ceiling: SizeCeiling) -> None:
+    """Gives sizes at the ceiling the share of cases in which such a ceiling was enough."""
+    weights[at_ceiling] = 0.0
+    weights[at_ceiling, -1] = ceiling.held
