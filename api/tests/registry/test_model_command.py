@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from perfopt.cli.main import cli
 from perfopt_api.store.database import Database
 from perfopt_api.store.models import PostgresModels
+from perfopt_resource.model.forest import CELLS, GRID
 from perfopt_resource.model.sizing_model import shipped_model
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -51,13 +52,15 @@ def samples(tmp_path_factory):
 
 @pytest.fixture
 def model_file(tmp_path):
-    """Writes a model: the shipped one, or one that never grants less than some multiple of the past."""
+    """Writes a model: the shipped one, or one by which needs are never below some multiple of the past."""
 
-    def write(name, least=0.0, **card):
+    def write(name, least=-np.inf, **card):
         shipped = shipped_model()
+        cells, low = np.divmod(shipped.forest.member, CELLS), np.searchsorted(GRID, least)
+        cpu, memory = (np.maximum(cell, low) for cell in cells)
         changed = dataclasses.replace(
             shipped,
-            grid=shipped.grid[shipped.grid >= least],
+            forest=dataclasses.replace(shipped.forest, member=(cpu * CELLS + memory).astype(np.uint16)),
             card=msgspec.structs.replace(shipped.card, name=name, trained_until=None, **card),
         )
         changed.save(tmp_path / f"{name}.npz")
