@@ -131,8 +131,8 @@ def test_a_higher_fleet_accuracy_takes_a_higher_penalty():
     penalties = [card.penalty_for(accuracy) for accuracy in (0.85, 0.92, 0.95, 0.9999)]
     assert penalties == sorted(penalties)
     assert penalties[0] < penalties[-1] == card.accuracies[-1][0]
-    reached = np.interp(penalties[2], *zip(*card.accuracies, strict=True))
-    assert reached == pytest.approx(0.95, abs=0.002)
+    known, reached = zip(*card.accuracies, strict=True)
+    assert np.interp(penalties[2], known, reached) == pytest.approx(0.95, abs=0.002)
 
 
 def test_every_class_has_a_cost_of_shortage():
