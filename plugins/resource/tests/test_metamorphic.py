@@ -73,6 +73,14 @@ def test_the_order_of_pods_does_not_matter(histories):
     assert sizes(cpu, memory) == pytest.approx(sizes(cpu[::-1], memory[::-1]))
 
 
+def test_a_load_that_repeats_weekly_is_sized_alike_on_each_weekday():
+    rng = np.random.default_rng(0)
+    week = np.repeat([1.0, 1.1, 1.2, 1.1, 1.0, 0.5, 0.4], DAY) * (1 + 0.1 * rng.random(7 * DAY))
+    cpu, memory = np.tile(0.5 * week, 3), np.tile(2e9 * week, 3)
+    each = np.array([sizes(cpu[d * DAY :][: 14 * DAY], memory[d * DAY :][: 14 * DAY]) for d in range(7)])
+    assert (each.max(axis=0) / each.min(axis=0)).max() <= 1.02
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.floats(0.2, 4), st.floats(0.02, 0.4), st.sampled_from([0.5, 2.0, 8.0]))
 def test_a_made_load_scales_with_its_use_and_not_with_its_limit(seed, level, spread, scale):

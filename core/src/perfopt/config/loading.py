@@ -62,7 +62,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         allowed_plugins: the only plugins that are imported: name to `sha256:...` of the distribution, as
             `perfopt plugin pin` prints it, or to `any`; unset allows all.
         under_provisioning_penalties: penalty of a violation by service class, where the typical allocation
-            costs 8.5; critical 15, standard 9.5, batch 6 unless set.
+            costs 8; critical 15, standard 9.5, batch 6 unless set.
         shortage_costs: deprecated name of under_provisioning_penalties.
         forecasters: names in order of preference (`perfopt plugin list` shows them); unset leaves the choice
             to each strategy.

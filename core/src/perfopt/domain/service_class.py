@@ -9,7 +9,7 @@ UNDER_PROVISIONING_PENALTIES: Mapping[ServiceClass, float] = {
     ServiceClass.STANDARD: 9.5,
     ServiceClass.BATCH: 6.0,
 }
-"""The penalty of a violated recommendation: in learnt sizes where the typical allocation costs 8.5, in plans
+"""The penalty of a violated recommendation: in learnt sizes where the typical allocation costs 8, in plans
 in units of the monthly cost of the workload."""
 
 

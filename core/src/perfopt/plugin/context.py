@@ -34,7 +34,7 @@ class AnalysisContext:
             the one that the workload follows (`snapshot.workload.exchange`), which
             `perfopt.forecast.calendar_of` makes a calendar of.
         under_provisioning_penalties: configured penalties of a violated recommendation by class of service,
-            in learnt sizes where the typical allocation costs 8.5; `under_provisioning_penalty` is the one
+            in learnt sizes where the typical allocation costs 8; `under_provisioning_penalty` is the one
             to use.
         settings: of the strategy's plugin, as plain data; `settings_as` gives them typed.
     """

@@ -12,7 +12,7 @@ from perfopt_resource.text import duration, mebibytes, quantity
 # How many validity windows of a service's own record weigh as much as the model's probability: of greatest
 # likelihood over recommendations whose VMs the models had not seen, to which the record adds next to nothing.
 # docs/research/sizing-model.md
-RECORD_STRENGTH = 63.0
+RECORD_STRENGTH = 40.0
 
 
 class HasSizing(Protocol):

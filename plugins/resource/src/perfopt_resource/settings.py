@@ -14,11 +14,10 @@ class ResourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     Attributes:
         model: the sizing model that `perfopt train` wrote; the shipped one sizes where none is set.
         fleet_accuracy: share of recommendations of the standard class that should be accurate; the penalties
-            of under-provisioning, of other classes in proportion, follow from what the model reached out of
-            fold.
+            of under-provisioning are scaled to what reached it out of fold, those of all classes alike.
     """
 
     model: Annotated[
         SettingsFile | None, Meta(extra={"model": "sizing", "deprecated": "engine.sizing_model"})
     ] = None
-    fleet_accuracy: Annotated[float, Meta(ge=0.5, lt=1)] | None = None
+    fleet_accuracy: Annotated[float, Meta(ge=0.5, lt=1)] = 0.92

@@ -106,10 +106,8 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
 
 
 def _penalty(context: AnalysisContext, model: SizingModel) -> float:
-    """Returns the penalty of the service's class, in proportion where a fleet accuracy is set."""
+    """Returns the penalty of the service's class, scaled so that the standard reaches the fleet accuracy."""
     asked = context.settings_as(ResourceSettings).fleet_accuracy
-    if asked is None:
-        return context.under_provisioning_penalty
     standard = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]
     return model.card.penalty_for(asked) * context.under_provisioning_penalty / standard
 

@@ -71,7 +71,7 @@ def test_a_size_at_the_ceiling_is_as_probable_as_the_ceiling_whatever_the_need()
 
 def test_what_is_typically_given_stays_within_bounds_and_is_four_times_the_use_if_unknown():
     typical = [distribution([(0, 0)], (given, np.nan)).typical("cpu") for given in (1.0, 5.0, 99.0)]
-    assert typical == [1.5, 5.0, 20.0]
+    assert typical == [1.5, 5.0, 12.0]
     assert distribution([(0, 0)], (1.0, np.nan)).typical("memory") == 4 * GIB
 
 

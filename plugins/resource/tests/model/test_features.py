@@ -54,13 +54,13 @@ def daily(levels):
     return np.repeat(np.array(levels, dtype=float), 288)[None]
 
 
-def test_records_are_days_that_beat_all_before_them():
-    levels = [1.0, 2.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0]
-    assert feature(daily(levels), "peaks_records") == pytest.approx(2 / 8)
+def test_records_are_days_that_beat_the_week_before_them():
+    levels = [1.0] * 7 + [2.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0]
+    assert feature(daily(levels), "peaks_records") == pytest.approx(2 / 7)
     assert feature(daily(levels), "peaks_record_size") == pytest.approx(np.log(3) / 2, abs=1e-5)
-    assert feature(daily(levels), "peaks_record_last") == pytest.approx(np.log(1.5), abs=1e-5)
-    assert feature(daily(levels), "peaks_age") == 4
-    assert feature(daily([2.0] * 8), "peaks_records") == 0
+    assert feature(daily(levels), "peaks_age") == 0
+    assert feature(daily(levels[::-1]), "peaks_age") == 1
+    assert feature(daily([2.0] * 14), "peaks_records") == 0
 
 
 def test_a_load_that_repeats_weekly_correlates_with_itself():
@@ -69,8 +69,17 @@ def test_a_load_that_repeats_weekly_correlates_with_itself():
     assert feature(daily([1.0] * 14), "needs_weekly") == 0
 
 
-def test_a_trend_is_a_rise_by_block():
-    assert feature(daily(np.exp(0.1 * np.arange(14))), "needs_trend") == pytest.approx(0.1, abs=1e-5)
+def test_a_change_is_what_a_week_needed_more_on_average():
+    assert feature(daily([1.0] * 7 + [2.0] * 7), "needs_change") == pytest.approx(np.log(2), abs=1e-5)
+    spike = daily([1.0] * 6 + [4.0] + [1.0] * 7)
+    assert feature(spike, "needs_change") == pytest.approx(-np.log(4) / 7, abs=1e-5)
+
+
+def test_a_load_that_repeats_weekly_has_the_same_features_on_each_weekday():
+    noise = np.random.default_rng(0).uniform(1, 1.1, 2016)
+    week = np.repeat([1.0, 1.1, 1.2, 1.1, 1.0, 0.5, 0.4], 288) * noise
+    seen = [extract(history(np.tile(week, 3)[None, day * 288 :][:, :4032])).values for day in range(7)]
+    np.testing.assert_allclose(seen, [seen[0]] * 7, atol=0.01)
 
 
 def test_rises_are_what_a_week_needed_more_than_the_week_before():

@@ -12,7 +12,7 @@ from perfopt_resource.model.features import FLOORS, RESOURCES, SizeCeiling, UseF
 from perfopt_resource.model.forest import CELLS, GRID
 
 _UNITS = {"cpu": 1e-3, "memory": 1.0}
-_TYPICAL_RANGE = (1.5, 20.0)
+_TYPICAL_RANGE = (1.5, 12.0)
 _TYPICAL_UNKNOWN = 4.0  # a fleet that states no limits teaches nothing of what is given
 
 

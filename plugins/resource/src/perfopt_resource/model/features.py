@@ -32,26 +32,15 @@ _REFERENCE_BLOCKS = REFERENCE_VALIDITIES * _BLOCKS_PER_VALIDITY
 _ENOUGH_BLOCKS = 10
 _TINY = 1e-3  # values below this share of the reference count as this share: logarithms need a floor
 _CONSTANT = 1e-9  # variance, in logarithms, below which a series is constant
-_RECORD = 0.02  # a block beats all before it by more than this, in logarithms
+_RECORD = 0.02  # a block beats the validity before it by more than this, in logarithms
 _WINDOWS = {1: (0.5, 0.99, 1.0), 3: (0.5, 0.99, 1.0), 7: (0.5, 0.9, 0.98, 0.99, 1.0)}
 _WINDOWS |= {14: _WINDOWS[7], 28: (0.99, 1.0)}
 _BEFORE = (0.99, 1.0)  # quantiles of the validity before the latest
 _SPREAD = ("hill0.9", "hill0.98", "roughness", "near0.1", "near0.4", "mean", "std")
 _SERIES = ("needs", "peaks", "middles")
 _OF_SERIES = (
-    *("top1", "top2", "top3", "mid", "std", "low", "step", "shift", "trend"),
-    *(
-        "records",
-        "record_size",
-        "record_last",
-        "age",
-        "gap",
-        "count",
-        "latest",
-        "weekly",
-        "rise_max",
-        "rise_mean",
-    ),
+    *("top1", "top2", "top3", "mid", "std", "low", "step", "shift", "change"),
+    *("records", "record_size", "age", "gap", "count", "weekly", "rise_max", "rise_mean"),
 )
 _PER_RESOURCE = (
     *(f"v{window}_q{level}" for window, levels in _WINDOWS.items() for level in levels),
@@ -191,11 +180,20 @@ def _quantile(ordered: Array, level: float) -> float:
 
 
 def _windows(logs: Array, block: int) -> dict[str, float]:
+    """Returns quantiles of the latest blocks; of less than a validity against the same blocks one before.
+
+    So a load that repeats each validity, as one with quiet weekends does, is the same on every day of it.
+    """
     row: dict[str, float] = {}
+    validity = _BLOCKS_PER_VALIDITY * block
     for window, levels in _WINDOWS.items():
         ordered = _ordered(logs[:, -window * block :])
         row |= {f"v{window}_q{level}": _quantile(ordered, level) for level in levels}
-    validity = _BLOCKS_PER_VALIDITY * block
+        if window < _BLOCKS_PER_VALIDITY:
+            same = _ordered(logs[:, -validity - window * block : -validity])
+            row |= {
+                f"v{window}_q{level}": row[f"v{window}_q{level}"] - _quantile(same, level) for level in levels
+            }
     before = _ordered(logs[:, -2 * validity : -validity])
     return row | {f"before_q{level}": _quantile(before, level) for level in _BEFORE}
 
@@ -249,10 +247,11 @@ def _of_series(values: Array) -> dict[str, float]:
     row = {"count": float(count)}
     if count < 2:
         return row
-    top, half = np.sort(finite)[::-1], count // 2
+    length, half, top = _BLOCKS_PER_VALIDITY, count // 2, np.sort(finite)[::-1]
     steps = np.abs(values[1:] - values[:-1])
     steps = steps[np.isfinite(steps)]
-    ages = np.arange(count) - (count - 1) / 2
+    steps = steps[: len(steps) // length * length or None]  # of whole validities
+    latest, before = finite[:length], finite[length : 2 * length]
     return row | {
         "top1": float(top[0]),
         "top2": float(top[1]),
@@ -262,13 +261,11 @@ def _of_series(values: Array) -> dict[str, float]:
         "low": float(top[-1]),
         "step": float(steps.sum()) / len(steps) if len(steps) else math.nan,
         "shift": _middle(np.sort(finite[:half])) - _middle(np.sort(finite[half:])),
-        "trend": -float(ages @ finite) / float(ages @ ages),
-        "age": float(np.argmax(finite)),
+        "change": float(latest.mean() - before.mean()) if len(before) else math.nan,
+        "age": float(np.argmax(finite) // length),
         "gap": float(top[0] - top[1]),
-        "latest": float(finite[0]),
         "weekly": _weekly(finite),
-        **_records(finite[::-1]),
-        **_rises(values[::-1]),
+        **_rises(finite[::-1]),
     }
 
 
@@ -291,28 +288,20 @@ def _weekly(values: Array) -> float:
     return _covariance(one, other) / spread if spread > _CONSTANT else 0.0
 
 
-def _records(values: Array) -> dict[str, float]:
-    """Returns how often a block beat all before it, by how much, and by how much the last time."""
-    highest = np.maximum.accumulate(values)
-    beats = highest[1:] - highest[:-1]
-    beats = beats[beats > _RECORD]
-    mean, last = (float(beats.sum()) / len(beats), float(beats[-1])) if len(beats) else (0.0, 0.0)
-    return {"records": len(beats) / len(values), "record_size": mean, "record_last": last}
-
-
 def _rises(values: Array) -> dict[str, float]:
-    """Returns by how much a validity needed more than the one before it: the most and the mean.
+    """Returns how often a block beat the validity before it and by how much, and by how much a validity did.
 
     Args:
-        values: of blocks, oldest first.
+        values: of blocks that are known, oldest first.
     """
     length = _BLOCKS_PER_VALIDITY
-    filled = np.where(np.isfinite(values), values, -np.inf).tolist()
-    rises = []
-    for at in range(1, len(filled) - 3):
-        before, after = max(filled[max(at - length, 0) : at]), max(filled[at : at + length])
-        if before > -math.inf and after > -math.inf:
-            rises.append(after - before)
-    if len(rises) < length:
+    if len(values) <= length:
         return {}
-    return {"rise_max": max(rises), "rise_mean": sum(rises) / len(rises)}
+    highest = np.lib.stride_tricks.sliding_window_view(values, length).max(axis=1)
+    beats = values[length:] - highest[:-1]
+    count, beats = len(beats), beats[beats > _RECORD]
+    row = {"records": len(beats) / count, "record_size": float(beats.sum()) / max(len(beats), 1)}
+    rises = highest[length:] - highest[:-length]
+    if len(rises):
+        row |= {"rise_max": float(rises.max()), "rise_mean": float(rises.sum()) / len(rises)}
+    return row

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfopt.plugin import Array
 
-ALLOCATION_COST = 8.5
+ALLOCATION_COST = 8.0
 """What the typical allocation costs, in the unit of under-provisioning penalties."""
 _TOLERANCE = 0.25  # of utility, over which sizes count as nearly as good
 _EACH = 0.5  # weight of each resource's share of its allocation beside the share of the money

@@ -21,7 +21,7 @@ from perfopt_resource.training.examples import TrainingExamples
 from perfopt_resource.training.train import FOLDS, out_of_fold, train_forest
 
 ABSTENTION = 0.07  # share of the fleet's own out-of-fold recommendations that fall below the floor
-_MAX_ASKED = 4000  # rows of out-of-fold replay: more narrow no figure and take their time
+_MAX_ASKED = 3000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
 _STAGE = "training forests"
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"

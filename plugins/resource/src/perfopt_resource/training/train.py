@@ -13,7 +13,7 @@ from perfopt_resource.model.features import NAMES, RESOURCES
 from perfopt_resource.model.forest import CELLS, NeedForest, TreeNodes, cell_of, flatten, known
 from perfopt_resource.training.examples import TrainingExamples
 
-TREES = 60
+TREES = 50
 _LEAF = 8
 _SHARE = 0.63  # of the examples that a tree is grown on; all of them then fill its leaves
 _HIDDEN = 0.05  # share of a tree's examples from which a resource is hidden, so that one alone is no surprise
