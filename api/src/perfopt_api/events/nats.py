@@ -23,6 +23,7 @@ _RECONNECT_SECONDS = 0.5
 _WAKE_UP_SECONDS = 3600.0
 # A relay that comes back within a day may publish what it had published: JetStream still knows the ids.
 _DUPLICATE_WINDOW = 24 * 3600.0
+_EVENTS_KEPT_SECONDS = 90 * 86_400.0
 # Not below quantivista.optimization: who subscribes to all of that hears events, and nothing else.
 JOB_SUBJECT = "perfopt.jobs.analyze"
 FINISHED_SUBJECT = "perfopt.jobs.finished"
@@ -193,7 +194,7 @@ def _readable(path: str, field: str) -> str:
 
 
 def event_stream(name: str, replicas: int) -> StreamConfig:
-    """The stream of events."""
+    """The stream of events. Older ones are still in the outbox: `perfopt events republish`."""
     return StreamConfig(
         name=name,
         description="Recommendations of perfopt, and what became of them",
@@ -202,6 +203,7 @@ def event_stream(name: str, replicas: int) -> StreamConfig:
         storage=StorageType.FILE,
         num_replicas=replicas,
         duplicate_window=_DUPLICATE_WINDOW,
+        max_age=_EVENTS_KEPT_SECONDS,
     )
 
 
