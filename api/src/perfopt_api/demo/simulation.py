@@ -45,6 +45,7 @@ _STEP = 300
 _PAST_SECONDS = 900
 _PODS = 6
 _TOTAL = 12_000.0  # requests a second of a Deployment at its busiest hour
+_PAST_CPU_SECONDS = 0.00025
 _MIB = 2.0**20
 _SIZES = {"requests": {"cpu": "1500m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
 _SEED = 7
@@ -57,10 +58,12 @@ class SimulatedService:
     Attributes:
         name: of the Deployment.
         contended: other pods on its nodes take all the CPU that is not requested.
+        cpu_seconds: of a request now; in its history it was _PAST_CPU_SECONDS.
     """
 
     name: str
     contended: bool
+    cpu_seconds: float
 
     @property
     def service_name(self) -> str:
@@ -77,7 +80,7 @@ class SimulatedService:
         """Returns how its pods behave; the load is highest at an instant, and at that hour of every day."""
         return Profile(
             requests_per_second=lambda now: float(_load(now - busiest)),
-            cpu_seconds=0.0004,
+            cpu_seconds=self.cpu_seconds,
             idle_cores=0.05,
             memory_bytes=700 * _MIB,
             memory_per_request=_MIB / 4,
@@ -87,8 +90,9 @@ class SimulatedService:
         )
 
 
-GOOD = SimulatedService("order-router", contended=False)
-BAD = SimulatedService("market-data", contended=True)
+GOOD = SimulatedService("order-router", contended=False, cpu_seconds=_PAST_CPU_SECONDS)
+# A release of today made its requests dearer, which no history tells.
+BAD = SimulatedService("market-data", contended=True, cpu_seconds=1.6 * _PAST_CPU_SECONDS)
 
 
 class Simulation:
@@ -220,7 +224,7 @@ def _write_history(directory: Path, busiest: float) -> None:
         profile = service.profile(busiest)
         requests = _load(times - busiest) / _PODS * (1 + 0.05 * rng.standard_normal(times.size))
         used = {
-            "cpu_cores": profile.idle_cores + requests * profile.cpu_seconds,
+            "cpu_cores": profile.idle_cores + requests * _PAST_CPU_SECONDS,
             "memory_bytes": profile.memory_bytes + requests * profile.memory_per_request,
         }
         columns += [(service.service_name, metric, values) for metric, values in used.items()]

@@ -1,5 +1,7 @@
 """What a change is judged by: failed and slow requests, throttling; and the harm that is accepted. Pure."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,9 +12,10 @@ from msgspec import Meta
 from perfopt.metrics.pods import PodHistory
 from perfopt.metrics.snapshot import Array
 from perfopt_api.apply.verification.latency import slow, slow_bounds
-from perfopt_api.apply.verification.verdict import MetricCheck, Verdict
+from perfopt_api.apply.verification.verdict import MetricCheck, ToleratedHarm, Verdict
 
 _FAILED, _SLOW = "failed_requests", "slow_requests"
+SHARE = "_share"
 
 
 class HarmMargins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +82,7 @@ class MetricBounds(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the metric, with the latency from which on a request counts as slow.
         estimate, lower, upper: of the harm; None where nothing is known. Ratios of rates (1 is no harm) for
-            counts, differences for levels.
+            counts, differences for levels and for shares of requests.
         margin: the harm that is accepted, in the same unit.
     """
 
@@ -168,21 +171,28 @@ def series_of(metric: ComparedMetric, history: PodHistory) -> MetricSeries:
 
 
 def shown(metric: ComparedMetric, check: MetricCheck) -> MetricBounds:
-    """Returns what a check knows at its last look."""
-    bounds = check.harm.bounds
+    """Returns what a check knows at its last look.
+
+    Where not the ratio but the share of requests ruled harm out, it is the share, named so.
+    """
+    way = next((one for one in check.otherwise if one.ruled_out_at() is not None), None)
+    if way is not None and check.harm.ruled_out_at() is None:
+        return _shown(f"{metric.label}{SHARE}", way, lambda value: value)
+    return _shown(metric.label, check.harm, math.exp if metric.counted else lambda value: value)
+
+
+def _shown(name: str, harm: ToleratedHarm, unit: Callable[[float], float]) -> MetricBounds:
+    bounds = harm.bounds
     last = bounds.estimate.size - 1
 
     def at(values: Array) -> float | None:
-        if last < 0 or not np.isfinite(values[last]):
-            return None
-        return float(np.exp(values[last])) if metric.counted else float(values[last])
+        return None if last < 0 or not np.isfinite(values[last]) else float(unit(float(values[last])))
 
-    margin = float(np.exp(metric.margin)) if metric.counted else metric.margin
     tightest = bounds.running()
     return MetricBounds(
-        name=metric.label,
+        name=name,
         estimate=at(bounds.estimate),
         lower=at(tightest.lower),
         upper=at(tightest.upper),
-        margin=margin,
+        margin=float(unit(harm.margin)),
     )

@@ -19,7 +19,7 @@ from perfopt_api.apply.verification.before_after import (
 )
 from perfopt_api.apply.verification.budget import error_budget
 from perfopt_api.apply.verification.canary import CanaryTest, look, prepare
-from perfopt_api.apply.verification.harm import HarmVerdict, MetricBounds, compared_metrics
+from perfopt_api.apply.verification.harm import SHARE, HarmVerdict, MetricBounds, compared_metrics
 from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.apply.verifier import ErrorBudget, HarmBounds, VerificationLook
 
@@ -27,6 +27,7 @@ _KEPT_TESTS = 256
 _READY = timedelta(minutes=10)
 _PEAKS = timedelta(days=1)
 _BUDGET_STEP = timedelta(hours=1)
+_SMALL = 0.1  # shares of requests, which two decimals would not show
 _NEEDED = (
     "requests by pod with their status or a latency histogram",
     "CPU throttling by pod (container_cpu_cfs_periods_total)",
@@ -236,7 +237,11 @@ def _reason(verdict: HarmVerdict, killed: int, alpha: float) -> str:
     known = [one for one in verdict.bounds if one.estimate is not None]
     if not known:
         return "There are no data of the changed pods yet."
-    shown = [one for one in known if verdict.metric in (None, one.name) or verdict.verdict == "passed"]
+    shown = [
+        one
+        for one in known
+        if verdict.metric in (None, one.name.removesuffix(SHARE)) or verdict.verdict == "passed"
+    ]
     figures = "; ".join(_figures(one) for one in shown)
     what = {
         "failed": "Harm is shown",
@@ -248,8 +253,10 @@ def _reason(verdict: HarmVerdict, killed: int, alpha: float) -> str:
 
 def _figures(bounds: MetricBounds) -> str:
     range_ = f"{_number(bounds.lower)} to {_number(bounds.upper)}"
-    return f"{bounds.name} {_number(bounds.estimate)} ({range_}, accepted {bounds.margin:.2f})"
+    return f"{bounds.name} {_number(bounds.estimate)} ({range_}, accepted {_number(bounds.margin)})"
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+    if value is None:
+        return "unknown"
+    return f"{value:.4f}" if abs(value) < _SMALL else f"{value:.2f}"
