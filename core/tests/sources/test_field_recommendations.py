@@ -7,11 +7,13 @@ from click.testing import CliRunner
 from field_cases import LONG
 
 from perfopt.cli.main import cli
-from perfopt.domain.quantity import parse_memory
+from perfopt.domain.quantity import parse_memory, parse_quantity
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
 UNTIL = "2026-11-23T00:00:00Z"
 RESOURCE, SCALING = "RESOURCE_OPTIMIZATION", "SCALING_OPTIMIZATION"
+PLAIN = ("308m", "585Mi")
+"""What the worlds' container gets where nothing is amiss: flat use of 200m and 300 MiB."""
 
 
 @pytest.fixture
@@ -46,6 +48,11 @@ def sizes(state):
     return state["cpu_request"], state["memory_request"]
 
 
+def is_plain(size, plain):
+    """Returns whether a size is that of the plain world, up to what a few dropped samples make of it."""
+    return float(parse_quantity(size)) == pytest.approx(float(parse_quantity(plain)), rel=0.1)
+
+
 def test_kind_a_nothing_is_sized_by_the_scrape_target_s_own_use(field_url, analyze):
     refused = analyze(field_url, "exported")
     assert refused.exit_code == 1
@@ -57,9 +64,7 @@ def test_kind_a_nothing_is_sized_by_the_scrape_target_s_own_use(field_url, analy
 
 
 def test_kind_b_copies_are_no_second_load_and_clusters_are_not_merged(field_url, analyze):
-    assert {sizes(state) for state in states(analyze(field_url, "two-servers")).values()} == {
-        ("255m", "430Mi")
-    }
+    assert {sizes(state) for state in states(analyze(field_url, "two-servers")).values()} == {PLAIN}
     refused = analyze(field_url, "two-clusters")
     assert refused.exit_code == 1
     assert "k8s_cluster = 'dev', 'prod'" in refused.stderr
@@ -71,7 +76,7 @@ def test_kind_a_requests_that_another_exporter_shows_are_not_the_workload_s(fiel
     (recommendation,) = result["recommendations"]
     assert sizes(recommendation["current_state"]) == ("1", "1Gi")
     assert "memory_limit" not in recommendation["current_state"]
-    assert sizes(recommendation["recommended_state"]) == ("255m", "430Mi")
+    assert sizes(recommendation["recommended_state"]) == PLAIN
     (warning,) = [w for w in result["warnings"] if w["code"] == "foreign_series"]
     assert "job = 'opencost'" in json.dumps(warning)
 
@@ -83,8 +88,8 @@ def test_kind_c_samples_that_cannot_be_set_no_size(field_url, analyze, world):
     for name, one in found.items():
         (recommendation,) = one["recommendations"]
         app = recommendation["recommended_state"]["containers"]["app"]
-        assert app["cpu_request"] == "255m", name
-        assert app["memory_request"] in ("430Mi", "1Gi"), name
+        assert is_plain(app["cpu_request"], PLAIN[0]), name
+        assert app["memory_request"] == "1Gi" or is_plain(app["memory_request"], PLAIN[1]), name
     if world == "memory":
         assert "implausible" in json.dumps(found["petabyte"])
 
@@ -94,21 +99,22 @@ def test_kind_d_oom_kills_of_every_source_raise_memory(field_url, analyze):
     memory = {name: state["memory_request"] for name, state in found.items()}
     raised = dict.fromkeys(("by-oom", "child", "at-birth", "batch"), "1229Mi")
     assert memory == raised | {"by-error": memory["by-error"]}
-    assert memory["by-error"] in ("430Mi", "1Gi")
+    assert memory["by-error"] == "1Gi" or is_plain(memory["by-error"], PLAIN[1])
 
 
 def test_kind_d_memory_never_falls_after_an_oom_kill_of_which_a_part_is_shown(field_url, analyze):
     found = states(analyze(field_url, "oom-in-part"))
     assert found["unlimited"]["memory_request"] == "1Gi"
     assert found["by-reason"]["memory_request"] == "1229Mi"
-    assert found["before"]["memory_request"] in ("430Mi", "1Gi")  # it was killed before the period
+    before = found["before"]["memory_request"]  # it was killed before the period
+    assert before == "1Gi" or is_plain(before, PLAIN[1])
 
 
 def test_kind_e_jobs_and_sleepers_are_sized_by_when_they_ran(field_url, analyze):
     found = states(analyze(field_url, "jobs", "--validity", "1d"))
-    assert float(found["nightly"]["cpu_request"].removesuffix("m")) == pytest.approx(1900, rel=0.2)
-    assert float(found["nightly"]["memory_request"].removesuffix("Mi")) == pytest.approx(2800, rel=0.2)
-    assert float(found["office"]["cpu_request"].removesuffix("m")) == pytest.approx(640, rel=0.2)
+    assert float(found["nightly"]["cpu_request"].removesuffix("m")) == pytest.approx(2400, rel=0.2)
+    assert float(found["nightly"]["memory_request"].removesuffix("Mi")) == pytest.approx(4050, rel=0.2)
+    assert float(found["office"]["cpu_request"].removesuffix("m")) == pytest.approx(800, rel=0.2)
 
 
 @pytest.mark.parametrize("validity", ["1d", "7d"])
@@ -116,8 +122,8 @@ def test_kind_e_a_weekly_job_is_sized_from_two_whole_runs(field_url, analyze, va
     (weekly,) = results(analyze(field_url, "weekly-job", "--validity", validity, period="14d")).values()
     (recommendation,) = weekly["recommendations"]
     cpu, memory = sizes(recommendation["recommended_state"])
-    assert float(cpu.removesuffix("m")) == pytest.approx(1900, rel=0.2)
-    assert float(memory.removesuffix("Mi")) == pytest.approx(2800, rel=0.2)
+    assert float(cpu.removesuffix("m")) == pytest.approx(2400, rel=0.2)
+    assert float(memory.removesuffix("Mi")) == pytest.approx(4050, rel=0.2)
     assert recommendation["expected_improvement"]["confidence"] < 0.85
     assert "2 whole runs" in json.dumps(recommendation)
 
@@ -125,7 +131,7 @@ def test_kind_e_a_weekly_job_is_sized_from_two_whole_runs(field_url, analyze, va
 def test_kind_f_dead_pods_cost_nothing(field_url, analyze):
     (kafka,) = results(analyze(field_url, "dead-pods"))["kafka"]["recommendations"]
     assert kafka["current_state"]["replicas"] == 3
-    assert kafka["expected_improvement"]["cost_reduction_percent"] == pytest.approx(72.5, abs=5)
+    assert kafka["expected_improvement"]["cost_reduction_percent"] == pytest.approx(66.0, abs=5)
 
 
 def test_kind_k_a_ratio_and_a_quota_of_the_namespace_are_kept(field_url, analyze):
@@ -158,7 +164,7 @@ def test_kind_f_pods_that_no_node_took_are_no_replicas(field_url, analyze):
         assert by_type[SCALING]["no_change_needed"], (
             name
         )  # an autoscaler would save nothing, and hold requests
-        assert sizes(by_type[RESOURCE]["recommended_state"]) == ("255m", "430Mi"), name
+        assert sizes(by_type[RESOURCE]["recommended_state"]) == PLAIN, name
     (warning,) = [one for one in found["wanted"]["warnings"] if one["code"] == "pending_pods"]
     assert "(6 in all)" in json.dumps(warning)
 
@@ -179,7 +185,7 @@ def test_kind_g_a_flat_container_is_sized_the_same_beside_a_sidecar(field_url, a
     assert migrates["expected_improvement"]["cost_reduction_percent"] == 0.0  # 2 CPU stay reserved
     assert "save nothing" in json.dumps(migrates["reasons"])
     assert {str(state["containers"]["app"]) for state in found.values()} == {
-        str({"cpu_request": "255m", "memory_request": "430Mi"})
+        str(dict(zip(("cpu_request", "memory_request"), PLAIN, strict=True)))
     }
 
 
@@ -203,7 +209,7 @@ def test_kind_i_pods_are_of_their_owners_whatever_their_names(field_url, analyze
     assert set(found) == {LONG, "short", "app"}
     for one in found.values():
         (recommendation,) = one["recommendations"]
-        assert sizes(recommendation["recommended_state"])[0] == "255m"
+        assert sizes(recommendation["recommended_state"])[0] == PLAIN[0]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +236,7 @@ def test_kind_k_no_size_is_above_what_nodes_and_the_namespace_take(field_url, an
 def test_kind_l_a_server_that_takes_short_queries_gives_the_same(victoria_url, analyze):
     found = states(analyze(victoria_url, "names"))
     assert set(found) == {LONG, "short", "app"}
-    assert {sizes(state)[0] for state in found.values()} == {"255m"}
+    assert {sizes(state)[0] for state in found.values()} == {PLAIN[0]}
 
 
 def test_kind_m_the_plan_is_the_same_whatever_the_day_of_analysis(field_url, analyze):

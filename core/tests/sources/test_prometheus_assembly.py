@@ -74,9 +74,19 @@ def test_an_hour_that_begins_before_the_grid_is_cut():
 
 
 def test_an_hourly_value_of_a_pod_without_use_counts_for_one_step():
-    found = snapshot(row("cpu_cores", range(100)), hourly("cpu_limit_cores", [24], [2], pod="idle"))
+    killed = row("oom_kills", [30], "idle")  # without it no node took the pod
+    limit = hourly("cpu_limit_cores", [24], [2], pod="idle")
+    found = snapshot(row("cpu_cores", range(100)), killed, limit)
     series = found.series("main", "cpu_limit_cores")
     assert np.flatnonzero(np.isfinite(series.values[series.pods.index("idle")]))[0] in range(24, 36)
+    assert np.nansum(found.series("main", "oom_kills").values) == 1
+
+
+def test_a_pod_of_which_only_declarations_are_known_is_no_pod_of_the_workload():
+    used, never = row("cpu_cores", range(100)), row("oom_kills", range(100), "waits", values=[0] * 100)
+    found = snapshot(used, never, hourly("cpu_limit_cores", [24], [2], pod="waits"))
+    assert found.series("main", "cpu_limit_cores") is None
+    assert found.coverage["main/cpu_cores"].expected == 100
 
 
 def test_pods_side_by_side_are_each_expected():

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import PodSeries
+from perfopt.plugin import HpaState, PodSeries
 
 GIB = 2**30
 
@@ -55,7 +55,15 @@ def test_replicas_are_not_lowered_where_the_memory_of_a_pod_would_pass_its_size(
 
 
 def test_memory_above_its_size_today_lowers_nothing(bench):
-    made = bench.ask(with_memory(bench, growing(bench, 0.5 * GIB, 1.5 * GIB), replicas=20))
+    used = growing(bench, 0.5 * GIB, 1.5 * GIB)
+    fixed = with_memory(bench, used, replicas=20)
+    assert bench.ask(replicas=20).target.replicas < 20
+    made = bench.ask(fixed)
+    assert made.target == fixed.workload.state  # an autoscaler would save nothing
+    assert made.no_change_needed
+    now = HpaState(min_replicas=20, max_replicas=40, target_cpu_utilization_percent=60)
+    assert bench.ask(replicas=20, hpa=now).target.hpa.min_replicas < 20
+    made = bench.ask(with_memory(bench, used, replicas=20, hpa=now))
     assert made.target.hpa.min_replicas == made.target.replicas == 20
 
 

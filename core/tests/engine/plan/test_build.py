@@ -97,7 +97,7 @@ def test_a_plan_is_not_held_to_what_was_promised_of_changes_it_does_not_make():
     snapshot = steady(cpu=0.1, replicas=4.0)
     fewer = Wanting(
         COST,
-        quantities={"cpu_request_cores": 0.9},
+        quantities={"cpu_request_cores": 0.85},
         state={"replicas": 2},
         claim=Claim(saving_percent=50.0),
         prior=Prior(mean=0.2, strength=50),

@@ -207,7 +207,7 @@ def test_kedas_object_says_what_the_autoscalers_settings_say():
     triggers = [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}]
     spec = {"minReplicaCount": 3, "maxReplicaCount": 10, "triggers": triggers}
     scaler = Wanting(SCALING, state={"hpa": plan, "extra": {"keda_scaled_object": {"spec": spec}}})
-    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.2, "memory_request_bytes": 1000 * MIB})
+    larger = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.2, "memory_request_bytes": 900 * MIB})
     state = analysed(scaler, larger, snapshot=steady(state=SCALED)).plan.recommended_state
     assert state["hpa"]["target_cpu_utilization_percent"] == 50
     assert state["keda_scaled_object"]["spec"]["triggers"][0]["metadata"]["value"] == "50"

@@ -90,7 +90,7 @@ def budgeted(over, *strategies):
     return merged(*outcomes, rules=rules)
 
 
-LARGER = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25, "memory_request_bytes": 1000 * MIB})
+LARGER = Wanting(RESOURCE, quantities={"cpu_request_cores": 1.25, "memory_request_bytes": 900 * MIB})
 
 
 MORE = Wanting(SCALING, state={"replicas": 5})

@@ -101,8 +101,11 @@ def _of_template(rows: Sequence[SeriesRow], containers: Collection[str]) -> Sequ
 
 
 def _of_pods_that_ran(rows: Sequence[SeriesRow]) -> Sequence[SeriesRow]:
-    """Returns the rows without those of pods of which nothing is measured: no node took them."""
-    ran = {row.pod for row in rows if row.container and _is_measured(row)}
+    """Returns the rows without those of pods of which only declarations are known: no node took them.
+
+    A pod that is killed before its first sample ran: its kills count.
+    """
+    ran = {row.pod for row in rows if row.container and (_is_measured(row) or _has_events(row))}
     return [row for row in rows if not row.container or row.pod in ran] if ran else rows
 
 
@@ -160,6 +163,10 @@ def _among(times: Times, sampled: Times, step: int) -> Flags:
 
 def _is_measured(row: SeriesRow) -> bool:
     return METRICS[row.metric].aggregation in ("mean", "max", "min")
+
+
+def _has_events(row: SeriesRow) -> bool:
+    return METRICS[row.metric].aggregation == "sum" and bool(np.any(row.series.values > 0))
 
 
 def _on_grid(
