@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs/images/recommendation.svg"
 SOURCE = "api/src/perfopt_api/demo/data/bitbrains.parquet"
 ANALYZE = (
-    "analyze", "--service", "bitbrains-rnd/vm328", "--types", "resource", "--until", "2013-08-22T00:00:00Z",
+    "analyze", "--service", "bitbrains-rnd/vm328", "--types", "resource", "--until", "2013-08-23T00:00:00Z",
     "--format", "json",
 )  # fmt: skip
 LABEL = re.compile(r"<text[^>]*>([^<]*)</text>")
@@ -27,7 +27,7 @@ def drawn() -> str:
     with TemporaryDirectory() as folder:
         results, page = f"{folder}/results.json", Path(folder, "page.html")
         perfopt(*ANALYZE, "-o", results)
-        perfopt("explain", "opt_20130822_001", "--input", results, "--html", str(page))
+        perfopt("explain", "opt_20130823_001", "--input", results, "--html", str(page))
         chart = re.search(r"<svg (.*?</svg>)", page.read_text(encoding="utf-8"), re.DOTALL)
     assert chart is not None
     style = files("perfopt.charts").joinpath("page.css").read_text(encoding="utf-8")

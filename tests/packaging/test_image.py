@@ -147,10 +147,12 @@ class Pods:
 
     def __init__(self, installed, folder, addresses):
         self.port, self.worker_port = free_port(), free_port()
+        # what the image holds: a clone below /tmp is not seen in there
+        sample = next((installed / "perfopt").rglob("perfopt_api/demo/data/bitbrains.parquet"))
         sources = {
             "samples": {
                 "type": "files",
-                "paths": str(ROOT / "api/src/perfopt_api/demo/data/bitbrains.parquet"),
+                "paths": f"/srv/perfopt/{sample.relative_to(installed / 'perfopt')}",
             }
         }
         values = {"config": {"sources": sources}, "trial": {"enabled": True}}
