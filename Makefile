@@ -44,7 +44,7 @@ bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> ad
 soak: .venv/.installed ## the service under idle connections, load and faults, for two minutes
 	@$(BIN)/python benchmarks/soak.py
 
-faults: .venv/.installed debian ## everything that may fail, failing: what is lost or doubled; SHORT=1 takes a minute
+faults: .venv/.installed debian ## everything that may fail, failing: what is lost or doubled; SHORT=1 takes some minutes
 	@$(BIN)/python benchmarks/faults.py $(if $(SHORT),--short)
 
 release: .venv/.installed ## wheels, chart, SBOM, licences and checksums into dist/; SIGN=<SSH key> signs them
