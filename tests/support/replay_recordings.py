@@ -12,7 +12,6 @@ recording_differences.py; any other difference is a fault, and the exit code is 
 """
 
 import argparse
-import gzip
 import json
 import re
 import sys
@@ -520,8 +519,7 @@ def _subset(ours: Any, theirs: Any) -> Iterator[str]:
 
 def load(path: Path) -> dict[str, Any]:
     """Reads one recording."""
-    raw = path.read_bytes()
-    return dict(json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw))
+    return dict(json.loads(path.read_bytes()))
 
 
 def replay(recording: dict[str, Any]) -> Flow:

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from field_cases import LONG
 
 from perfopt.cli.main import cli
-from perfopt.domain.quantity import parse_memory, parse_quantity
+from perfopt.domain.quantity import parse_memory
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
 UNTIL = "2026-11-23T00:00:00Z"
@@ -48,11 +48,6 @@ def sizes(state):
     return state["cpu_request"], state["memory_request"]
 
 
-def is_plain(size, plain):
-    """Returns whether a size is that of the plain world, up to what a few dropped samples make of it."""
-    return float(parse_quantity(size)) == pytest.approx(float(parse_quantity(plain)), rel=0.1)
-
-
 def test_kind_a_nothing_is_sized_by_the_scrape_target_s_own_use(field_url, analyze):
     refused = analyze(field_url, "exported")
     assert refused.exit_code == 1
@@ -88,8 +83,9 @@ def test_kind_c_samples_that_cannot_be_set_no_size(field_url, analyze, world):
     for name, one in found.items():
         (recommendation,) = one["recommendations"]
         app = recommendation["recommended_state"]["containers"]["app"]
-        assert is_plain(app["cpu_request"], PLAIN[0]), name
-        assert app["memory_request"] == "1Gi" or is_plain(app["memory_request"], PLAIN[1]), name
+        # A few samples fewer, or a larger one, is all that may differ from the plain world.
+        assert app["cpu_request"] in (PLAIN[0], "310m"), name
+        assert app["memory_request"] in (PLAIN[1], "583Mi", "569Mi", "1Gi"), name
     if world == "memory":
         assert "implausible" in json.dumps(found["petabyte"])
 
@@ -99,15 +95,14 @@ def test_kind_d_oom_kills_of_every_source_raise_memory(field_url, analyze):
     memory = {name: state["memory_request"] for name, state in found.items()}
     raised = dict.fromkeys(("by-oom", "child", "at-birth", "batch"), "1229Mi")
     assert memory == raised | {"by-error": memory["by-error"]}
-    assert memory["by-error"] == "1Gi" or is_plain(memory["by-error"], PLAIN[1])
+    assert memory["by-error"] in ("554Mi", "1Gi")
 
 
 def test_kind_d_memory_never_falls_after_an_oom_kill_of_which_a_part_is_shown(field_url, analyze):
     found = states(analyze(field_url, "oom-in-part"))
     assert found["unlimited"]["memory_request"] == "1Gi"
     assert found["by-reason"]["memory_request"] == "1229Mi"
-    before = found["before"]["memory_request"]  # it was killed before the period
-    assert before == "1Gi" or is_plain(before, PLAIN[1])
+    assert found["before"]["memory_request"] in ("569Mi", "1Gi")  # it was killed before the period
 
 
 def test_kind_e_jobs_and_sleepers_are_sized_by_when_they_ran(field_url, analyze):
