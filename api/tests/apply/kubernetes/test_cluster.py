@@ -161,12 +161,23 @@ async def test_change_that_the_autoscaler_refuses_leaves_the_template_alone(shop
     assert (await shop.cluster.read(TARGET)).generation == 1
 
 
-async def test_eviction_dry_run_follows_the_budget(shop):
+SELECTORS = [
+    {"matchLabels": {"app": "checkout"}},
+    {"matchExpressions": [{"key": "app", "operator": "In", "values": ["checkout", "cart"]}]},
+    {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["batch"]}]},
+    {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+    {"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]},
+    {},
+]
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=str)
+async def test_eviction_dry_run_follows_the_budget(shop, selector):
     budget = {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": {"name": "checkout"},
-        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "checkout"}}},
+        "spec": {"minAvailable": 2, "selector": selector},
     }
     pod = (await shop.cluster.read(TARGET)).pods[0].name
     assert await shop.cluster.evict_dry_run(TARGET, pod)

@@ -23,10 +23,11 @@ from perfopt_api.apply.cluster import (
 from perfopt_api.apply.kubernetes import access, changes
 from perfopt_api.apply.kubernetes.access import WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
-from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, dig, fields_of
+from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, dig, fields_of, template_path
 from perfopt_api.apply.kubernetes.preflight import Preflight
 from perfopt_api.apply.kubernetes.refusals import refusals, refuse_foreign, refused, resize_refused
 from perfopt_api.apply.kubernetes.restore import Restore
+from perfopt_api.apply.kubernetes.selectors import print_selector, selects
 from perfopt_api.apply.kubernetes.views import Surroundings, view_of
 from perfopt_api.apply.kubernetes.watch import changed
 
@@ -91,8 +92,9 @@ class KubernetesCluster:
             self.requests.items(access.LIST_BUDGETS, space),
         )
         uid = obj["metadata"]["uid"]
+        labelled = [_labels(pod) for pod in pods] or [_template_labels(obj)]
         selected = [
-            each for each in budgets if _selects(each, dig(obj, ("spec", "template", "metadata", "labels")))
+            each for each in budgets if any(selects(dig(each, ("spec", "selector")), pod) for pod in labelled)
         ]
         owned = [each for each in made if _owned(each, uid)]
         return Surroundings(obj, pods, hpas, keda, vertical, selected, owned)
@@ -359,23 +361,14 @@ def own_namespace(file: Path = _OWN_NAMESPACE) -> str:
         return "perfopt"
 
 
-# -- selectors --------------------------------------------------------------------------------------------
+def _labels(obj: Json) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
 
 
-def print_selector(selector: Json) -> str:
-    """A label selector as a query."""
-    terms = [f"{name}={value}" for name, value in selector.get("matchLabels", {}).items()]
-    for each in selector.get("matchExpressions", ()):
-        values = f"({','.join(each.get('values', ()))})"
-        words = {"In": f"{each['key']} in {values}", "NotIn": f"{each['key']} notin {values}"}
-        words |= {"Exists": each["key"], "DoesNotExist": f"!{each['key']}"}
-        terms.append(words[each["operator"]])
-    return ",".join(terms)
-
-
-def _selects(budget: Json, labels: Mapping[str, str] | None) -> bool:
-    wanted = dig(budget, ("spec", "selector", "matchLabels"))
-    return bool(wanted) and all((labels or {}).get(name) == value for name, value in wanted.items())
+def _template_labels(obj: Json) -> dict[str, str]:
+    """The labels that a workload's pods will have."""
+    path = template_path(obj["kind"])[:-1]
+    return dig(obj, (*path, "metadata", "labels")) or {}
 
 
 def _owned(obj: Json, uid: str) -> bool:

@@ -82,8 +82,8 @@ def _field(obj: Json, name: str) -> str:
 
 
 def matches(selector: Json | None, labels: Labels) -> bool:
-    """Whether an object's `spec.selector` selects these labels; none selects nothing."""
-    if not selector:
+    """Whether an object's `spec.selector` selects these labels: none nothing, an empty one everything."""
+    if selector is None:
         return False
     wanted = selector.get("matchLabels", {})
     return all(labels.get(name) == value for name, value in wanted.items()) and all(
@@ -108,6 +108,12 @@ def print_selector(selector: Json | None) -> str:
     """As `Scale.status.selector` prints it."""
     terms = [f"{name}={value}" for name, value in sorted((selector or {}).get("matchLabels", {}).items())]
     for term in (selector or {}).get("matchExpressions", ()):
-        values = f" ({','.join(term.get('values', ()))})" if term.get("values") else ""
-        terms.append(f"{term['key']} {term['operator'].lower()}{values}")
+        values = ",".join(sorted(term.get("values", ())))
+        match term["operator"]:
+            case "Exists":
+                terms.append(term["key"])
+            case "DoesNotExist":
+                terms.append(f"!{term['key']}")
+            case operator:
+                terms.append(f"{term['key']} {operator.lower()} ({values})")
     return ",".join(terms)
