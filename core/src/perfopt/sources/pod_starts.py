@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from perfopt.metrics.snapshot import PodStart
 from perfopt.sources.prometheus.answer import InstantSample
-from perfopt.sources.prometheus.kube_state import PodKey
+from perfopt.sources.prometheus.owners import PodKey
 
 LONGEST = timedelta(hours=1)
 """What took longer is no start-up: readiness that came back, or a pod that waited for something else."""

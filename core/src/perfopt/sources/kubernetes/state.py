@@ -23,7 +23,7 @@ from perfopt.sources.kubernetes.secrecy import kept_annotations
 from perfopt.sources.objectives import annotated_objective
 from perfopt.sources.pod_starts import pod_start
 from perfopt.sources.prometheus.autoscalers import KEDA_PREFIX
-from perfopt.sources.prometheus.kube_state import workload_state
+from perfopt.sources.prometheus.declared import workload_state
 
 _OWN = "perfopt.io/"
 _HASH_LABEL = "pod-template-hash"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from perfopt.domain.workload import Container, Workload
-from perfopt.sources.prometheus.kube_state import workload_state
+from perfopt.sources.prometheus.declared import workload_state
 from perfopt.sources.prometheus.numbers import amount, whole
 from perfopt.sources.prometheus.rows import SeriesRow
 

@@ -10,7 +10,7 @@ from perfopt.metrics.grid import Times
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.identity import CopyLabels
-from perfopt.sources.prometheus.kube_state import PodKey
+from perfopt.sources.prometheus.owners import PodKey
 from perfopt.sources.prometheus.promql import QueryAlternative, names_in
 from perfopt.sources.prometheus.ranges import RangeReader
 from perfopt.sources.prometheus.rows import FetchedRows

@@ -1,7 +1,6 @@
 """One batch of workloads: each metric by the first alternative of the catalogue that has data of it."""
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from perfopt.errors import PerfoptError
 from perfopt.metrics.catalogue import METRICS, STARTUP
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.pod_starts import starts_of_pods
-from perfopt.sources.prometheus.answer import InstantSample, RangeSeries
+from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.batch import (
     WorkloadBatch,
     appears_in,
@@ -28,9 +27,11 @@ from perfopt.sources.prometheus.combine import added, divided, grouped, varies
 from perfopt.sources.prometheus.days import DayStore, StoredDays, read_by_days
 from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
-from perfopt.sources.prometheus.kube_state import PodKey, image_name
-from perfopt.sources.prometheus.naming import ANY_POD, groups, pod_pattern
-from perfopt.sources.prometheus.promql import QueryAlternative, QueryCatalogue, quote, render
+from perfopt.sources.prometheus.kube_state import image_name
+from perfopt.sources.prometheus.naming import groups
+from perfopt.sources.prometheus.owners import PodKey
+from perfopt.sources.prometheus.promql import QueryAlternative, QueryCatalogue
+from perfopt.sources.prometheus.queries import BatchQueries
 from perfopt.sources.prometheus.ranges import QueryLimits, RangeReader, coarser, pieces
 from perfopt.sources.prometheus.rows import FetchedRows, SeriesRow
 from perfopt.sources.prometheus.state import StateReader
@@ -42,8 +43,6 @@ _COARSE = timedelta(hours=1)  # what rarely changes is read at steps as long fir
 _SCRAPES_IN_WINDOW = 3
 _KEPT = 4  # names of metrics of as many periods
 _ADD_UP = ("requests/s", "bytes/s", "events/s", "units/s")
-_NOT_EXPORTED = ('exported_namespace=""', 'exported_pod=""')
-_NOT_RELAYED = 'exported_job=""'  # a collector's or gateway's series of other targets
 
 
 class RangeFetcher:
@@ -68,6 +67,7 @@ class RangeFetcher:
         self._largest = AnswerCache(state.largest_nodes, _KEPT)
         self._scrapes = _SCRAPES_IN_WINDOW * timedelta(seconds=config.scrape_interval_seconds)
         self._limits = QueryLimits(config.max_query_bytes, _PODS_PER_QUERY)
+        self._queries = BatchQueries(client, state, config.cluster_label, self._limits)
         self._coarse_limits = QueryLimits(
             config.max_query_bytes, _PODS_PER_QUERY * max(_COARSE // self._step, 1)
         )
@@ -164,7 +164,7 @@ class RangeFetcher:
         mine = pods_of(wanted, batch.pods)
 
         def key(series: RangeSeries) -> tuple[PodKey, str] | None:
-            pod, container = self._pod(series.labels, alternative), series.labels.get("container")
+            pod, container = self._queries.pod_of(series.labels, alternative), series.labels.get("container")
             return (pod, container) if pod in mine and container else None
 
         results, settled = await self._fine_where_needed(alternative, mine, batch)
@@ -174,14 +174,16 @@ class RangeFetcher:
         judged = {place: WithoutJumps(series) for place, series in rows.items()}
         if alternative.resets is not None:
             odd = {pod: mine[pod] for (pod, _), series in rows.items() if spikes(series).any()}
-            fell = grouped(await self._of_pods(alternative, alternative.resets, odd, batch.fine), key)
+            fell = grouped(await self._queries.of_pods(alternative, alternative.resets, odd, batch.fine), key)
             step = batch.grid.step_seconds * 1000
             judged = {place: without_jumps(one, fell.get(place), step) for place, one in rows.items()}
         counts: dict[tuple[PodKey, str], RangeSeries] | None = None
         born = await self._born(alternative, rows, batch) if alternative.counter else frozenset()
         if alternative.where is not None:
             grew = {pod: mine[pod] for (pod, _), series in rows.items() if varies(series) or pod in born}
-            counts = grouped(await self._of_pods(alternative, alternative.where, grew, batch.fine), key)
+            counts = grouped(
+                await self._queries.of_pods(alternative, alternative.where, grew, batch.fine), key
+            )
         found = []
         for (pod, container), one in judged.items():
             row = SeriesRow(
@@ -208,7 +210,9 @@ class RangeFetcher:
             return await self._series(alternative, mine, batch.fine, batch.foreign_jobs), []
         of: dict[tuple[PodKey, str], list[RangeSeries]] = defaultdict(list)
         for series in await self._series(alternative, mine, batch.coarse, batch.foreign_jobs):
-            of[self._pod(series.labels, alternative), series.labels.get("container", "")].append(series)
+            of[self._queries.pod_of(series.labels, alternative), series.labels.get("container", "")].append(
+                series
+            )
         changing = {pod for (pod, _), parts in of.items() if not is_settled(parts, alternative)}
         settled = [one for (pod, _), parts in of.items() if pod not in changing for one in parts]
         some = {pod: identity for pod, identity in mine.items() if pod in changing}
@@ -221,7 +225,7 @@ class RangeFetcher:
         reader: RangeReader,
         foreign_jobs: Collection[str],
     ) -> list[RangeSeries]:
-        answer = await self._of_pods(alternative, alternative.query, mine, reader)
+        answer = await self._queries.of_pods(alternative, alternative.query, mine, reader)
         return [
             series
             for series in answer
@@ -245,8 +249,8 @@ class RangeFetcher:
         plain = QueryAlternative(name="pods_born", query=self._catalogue.state["pods_born"])
         start = batch.grid.start.timestamp()
         return frozenset(
-            self._pod(sample.labels, plain)
-            for sample in await self._at_end(plain, pods, batch)
+            self._queries.pod_of(sample.labels, plain)
+            for sample in await self._queries.at_end(plain, pods, batch)
             if sample.value >= start
         )
 
@@ -257,9 +261,11 @@ class RangeFetcher:
         zero = [series for series in results if not series.values.any()]
         others = [series for series in results if series.values.any()]
         pods = {
-            pod: batch.pods[pod] for s in others if (pod := self._pod(s.labels, alternative)) in batch.pods
+            pod: batch.pods[pod]
+            for s in others
+            if (pod := self._queries.pod_of(s.labels, alternative)) in batch.pods
         }
-        return [*zero, *divided(others, await self._of_pods(alternative, per, pods, batch.fine))]
+        return [*zero, *divided(others, await self._queries.of_pods(alternative, per, pods, batch.fine))]
 
     async def _by_workload(
         self, metric: str, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
@@ -275,7 +281,7 @@ class RangeFetcher:
                 part = replace(batch, fine=batch.fine.within(first, last))
                 return await self._combined(alternative, some, part, combine)
 
-            stored, key = batch.fine.days, self._key(alternative, alternative.query, batch.fine)
+            stored, key = batch.fine.days, self._queries.day_key(alternative, alternative.query, batch.fine)
             if stored is None:
                 answer = await ask(group, 0, batch.grid.size)
             else:
@@ -302,108 +308,17 @@ class RangeFetcher:
             place = labels.get(self._cluster_label, ""), labels.get(alternative.namespace_label, "")
             return alone or named.get((*place, labels.get(label, "")))
 
-        return list(combine(await self._of_workloads(alternative, group, batch), key).items())
-
-    def _key(self, alternative: QueryAlternative, query: str, reader: RangeReader) -> str:
-        """Returns what tells the answers of a query from those of others, whatever is selected."""
-        phase = int(reader.grid.start.timestamp()) % reader.grid.step_seconds
-        text = self._promql(alternative, query, "", reader)
-        asked = f"{reader.grid.step_seconds} {phase} {alternative.match} {alternative.label} {text}"
-        return hashlib.blake2b(asked.encode(), digest_size=9).hexdigest()
-
-    async def _of_pods(
-        self,
-        alternative: QueryAlternative,
-        query: str,
-        pods: Mapping[PodKey, WorkloadId],
-        reader: RangeReader,
-    ) -> list[RangeSeries]:
-        async def ask(some: Iterable[PodKey], first: int, last: int) -> list[tuple[PodKey, RangeSeries]]:
-            part = reader.within(first, last)
-            answers = await part.read(
-                sorted(some),
-                lambda few: self._promql(alternative, query, self._selector(alternative, few), part),
-            )
-            return [(self._pod(one.labels, alternative), one) for answer in answers for one in answer]
-
-        if reader.days is None:
-            found = await ask(pods, 0, reader.grid.size)
-        else:
-            key = self._key(alternative, query, reader)
-            found = await read_by_days(reader.days, reader.grid, key, pods, ask)
-        return [series for _, series in found]
-
-    async def _of_workloads(
-        self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch
-    ) -> list[RangeSeries]:
-        """Returns the series of workloads of one kind; parts of one workload where its pods fill a query."""
-        if alternative.match == "workload":
-
-            def named(some: Sequence[WorkloadId]) -> str:
-                place = alternative.namespace_label, alternative.label
-                selector = self._state.selector(some, *place, [identity.name for identity in some])
-                return self._promql(alternative, alternative.query, selector, batch.fine)
-
-            answers = await batch.fine.read(wanted, named)
-            return [series for answer in answers for series in answer]
-        mine = pods_of(wanted, batch.pods)
-
-        def of_pods(some: Sequence[PodKey]) -> str:
-            selector = self._selector(alternative, some, _NOT_RELAYED)
-            pattern = ANY_POD if len(wanted) == 1 else pod_pattern(wanted)
-            return self._promql(
-                alternative, alternative.query, selector, batch.fine, pattern=quote(pattern)[1:-1]
-            )
-
-        if len(wanted) > 1 and len(of_pods(sorted(mine)).encode()) > batch.fine.limits.query_bytes:
-            middle = len(wanted) // 2
-            halves = (wanted[:middle], wanted[middle:])
-            answers = await asyncio.gather(*(self._of_workloads(alternative, h, batch) for h in halves))
-            return [series for answer in answers for series in answer]
-        if len(wanted) == 1:
-            answers = await batch.fine.read(sorted(mine), of_pods)
-            return [series for answer in answers for series in answer]
-        return await self._together(alternative, wanted, of_pods(sorted(mine)), batch)
-
-    async def _together(
-        self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], promql: str, batch: WorkloadBatch
-    ) -> list[RangeSeries]:
-        answers = await batch.fine.read([tuple(wanted)], lambda _: promql)
-        return [series for answer in answers for series in answer]
-
-    def _selector(self, alternative: QueryAlternative, pods: Sequence[PodKey], *more: str) -> str:
-        """Returns the matchers for pods; series of which the scrape target's labels name the pod are none."""
-        places = [WorkloadId(cluster=pod.cluster, namespace=pod.namespace, name="") for pod in pods]
-        names = [pod.name for pod in pods]
-        own = (alternative.namespace_label, alternative.label) == ("namespace", "pod")
-        matchers = self._state.selector(places, alternative.namespace_label, alternative.label, names)
-        return ",".join([matchers, *(_NOT_EXPORTED if own else ()), *(more if own else ())])
-
-    def _promql(
-        self,
-        alternative: QueryAlternative,
-        query: str,
-        selector: str,
-        reader: RangeReader,
-        *,
-        pattern: str = "",
-    ) -> str:
-        values = {
-            **reader.values,
-            "selector": selector,
-            "by": f"{self._cluster_label}, {alternative.namespace_label}",
-            "pattern": pattern,
-            "quantile": str(alternative.quantile),
-        }
-        return render(query, values)
+        return list(combine(await self._queries.of_workloads(alternative, group, batch), key).items())
 
     async def _images(self, batch: WorkloadBatch) -> None:
         """Reads which containers templates had, and when images ran where the index knows several."""
         plain = QueryAlternative(name="images", query=self._catalogue.state["images"])
         seen: dict[tuple[WorkloadId, str], set[str]] = defaultdict(set)
-        for chunk in pieces(sorted(batch.pods), lambda some: len(self._selector(plain, some)), self._limits):
-            for labels in await self._state.images(self._selector(plain, chunk), batch.grid):
-                pod, container = self._pod(labels, plain), labels.get("container", "")
+        for chunk in pieces(
+            sorted(batch.pods), lambda some: len(self._queries.selector(plain, some)), self._limits
+        ):
+            for labels in await self._state.images(self._queries.selector(plain, chunk), batch.grid):
+                pod, container = self._queries.pod_of(labels, plain), labels.get("container", "")
                 init = labels.get("__name__") == "kube_pod_init_container_info"
                 if pod not in batch.pods or (init and labels.get("restart_policy") != "Always"):
                     continue
@@ -414,45 +329,25 @@ class RangeFetcher:
         mine = pods_of(released, batch.pods)
 
         def key(series: RangeSeries) -> tuple[PodKey, str, str] | None:
-            pod, labels = self._pod(series.labels, plain), series.labels
+            pod, labels = self._queries.pod_of(series.labels, plain), series.labels
             return (pod, labels.get("container", ""), image_name(labels)) if pod in mine else None
 
-        answer = await self._of_pods(plain, plain.query, mine, batch.fine)
+        answer = await self._queries.of_pods(plain, plain.query, mine, batch.fine)
         for (pod, _, _), series in grouped(answer, key).items():
             batch.fetched.images[mine[pod]].append(series)
 
     async def _ended(self, batch: WorkloadBatch) -> None:
         """Reads which pods failed or succeeded, and when; they stay in kube-state-metrics."""
         plain = QueryAlternative(name="pods_ended", query=self._catalogue.state["pods_ended"])
-        for sample in await self._at_end(plain, sorted(batch.pods), batch):
-            pod = self._pod(sample.labels, plain)
+        for sample in await self._queries.at_end(plain, sorted(batch.pods), batch):
+            pod = self._queries.pod_of(sample.labels, plain)
             if pod in batch.pods:
                 batch.fetched.ended[batch.pods[pod]][pod.name] = int(sample.value * 1000)
 
     async def _starts(self, batch: WorkloadBatch) -> None:
         """Reads how long the pods of the period took to be ready."""
         plain = QueryAlternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
-        samples = await self._at_end(plain, sorted(batch.pods), batch)
+        samples = await self._queries.at_end(plain, sorted(batch.pods), batch)
         for pod, start in starts_of_pods(samples, self._cluster_label):
             if pod in batch.pods:
                 batch.fetched.starts[batch.pods[pod]].append(start)
-
-    async def _at_end(
-        self, plain: QueryAlternative, pods: Sequence[PodKey], batch: WorkloadBatch
-    ) -> list[InstantSample]:
-        """Evaluates a state query over the period for some pods, at its end."""
-        if not pods or not batch.may_answer(plain.query):
-            return []
-        values = {"cluster": self._cluster_label, "step": batch.fine.values["step"]}
-        values["period"] = f"{batch.grid.size * batch.grid.step_seconds}s"
-
-        def promql(some: Sequence[PodKey]) -> str:
-            return render(plain.query, values | {"selector": self._selector(plain, some)})
-
-        chunks = pieces(pods, lambda some: len(promql(some).encode()), self._limits)
-        answers = await asyncio.gather(*(self._client.query(promql(c), batch.grid.end) for c in chunks))
-        return [sample for answer in answers for sample in answer]
-
-    def _pod(self, labels: Mapping[str, str], alternative: QueryAlternative) -> PodKey:
-        cluster = labels.get(self._cluster_label, "")
-        return PodKey(cluster, labels.get(alternative.namespace_label, ""), labels.get(alternative.label, ""))

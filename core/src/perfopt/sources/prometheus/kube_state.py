@@ -1,21 +1,20 @@
 """Workloads and what they have, put together from kube-state-metrics series. Pure: no queries here."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from perfopt.domain.enums import Basis
 from perfopt.domain.limits import ClusterLimits
-from perfopt.domain.workload import Container, InitRequest, Slo, Workload, WorkloadId, WorkloadState
+from perfopt.domain.workload import Container, InitRequest, Slo, Workload, WorkloadId
 from perfopt.errors import InvalidInputError
 from perfopt.sources.objectives import annotated_objective, normalised
 from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.autoscalers import AutoscalerSamples, WorkloadScaling
+from perfopt.sources.prometheus.declared import declared_container, with_runtimes, workload_state
 from perfopt.sources.prometheus.limits import cluster_limits
 from perfopt.sources.prometheus.numbers import amount, replica_count
+from perfopt.sources.prometheus.owners import NO_OWNER, PodKey, PodOwners
 
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
@@ -28,18 +27,7 @@ _KIND_LABELS = {
     "daemonset": "DaemonSet",
     "cronjob": "CronJob",
 }
-
-TEMPLATE_HASH = "[bcdfghjklmnpqrstvwxz2456789]{1,10}"
-"""The hash that a Deployment adds to its name for a ReplicaSet's (apimachinery's SafeEncodeString)."""
-
-_REPLICASET = re.compile(rf"(.+)-{TEMPLATE_HASH}")
 _MAX_CORES = 1e6  # a request or limit above it is no declaration that any node could take
-_NOBODY = ("", "<none>")  # kube-state-metrics' owner of what has none
-_BETWEEN = {
-    "replicaset": "ReplicaSet",
-    "replicationcontroller": "ReplicationController",
-    "job_name": "Job",
-}
 # Of a workload's replicas: what runs, before what was asked for.
 _REPLICAS = (
     "kube_deployment_status_replicas",
@@ -51,57 +39,6 @@ _REPLICAS = (
     "kube_deployment_status_replicas_available",
 )
 _RUNTIMES = {"go_info": "go", "jvm_info": "jvm", "jvm_runtime_info": "jvm", "nodejs_version_info": "node"}
-
-
-class PodKey(NamedTuple):
-    """A pod's identity."""
-
-    cluster: str
-    namespace: str
-    name: str
-
-
-class PodOwners:
-    """Which workload a pod belongs to: by way of its ReplicaSet or Job where there is one in between."""
-
-    def __init__(
-        self,
-        between: Iterable[Mapping[str, str]],
-        cluster_label: str,
-        deployments: Collection[WorkloadId] = (),
-    ) -> None:
-        """Reads the owners of ReplicaSets, ReplicationControllers and Jobs.
-
-        Args:
-            between: label sets of kube_replicaset_owner, kube_replicationcontroller_owner and kube_job_owner.
-            cluster_label: the label that names the cluster.
-            deployments: those there are: where a ReplicaSet's owner is not shown, it is the one whose name
-                with a hash is the ReplicaSet's.
-        """
-        self._cluster_label = cluster_label
-        self._deployments = frozenset(deployments)
-        self._between: dict[WorkloadId, WorkloadId] = {}
-        for labels in between:
-            name = next((label for label in _BETWEEN if labels.get(label)), "job_name")
-            child = self._id(labels, _BETWEEN[name], labels.get(name, ""))
-            if labels.get("owner_kind", "") not in _NOBODY:
-                self._between[child] = self._id(labels, labels["owner_kind"], labels["owner_name"])
-
-    def workload_of(self, labels: Mapping[str, str]) -> WorkloadId:
-        """Returns the workload of a pod, given the labels of its kube_pod_owner series."""
-        owner = self._id(labels, labels["owner_kind"], labels["owner_name"])
-        return self._between.get(owner) or self._deployment(owner) or owner
-
-    def _deployment(self, owner: WorkloadId) -> WorkloadId | None:
-        match = _REPLICASET.fullmatch(owner.name) if owner.kind == "ReplicaSet" else None
-        if match is None:
-            return None
-        named = msgspec.structs.replace(owner, kind="Deployment", name=match[1])
-        return named if named in self._deployments else None
-
-    def _id(self, labels: Mapping[str, str], kind: str, name: str) -> WorkloadId:
-        cluster = labels.get(self._cluster_label, "")
-        return WorkloadId(cluster=cluster, namespace=labels.get("namespace", ""), kind=kind, name=name)
 
 
 class KubeState(msgspec.Struct, kw_only=True):
@@ -249,7 +186,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         owners = PodOwners(between, self.cluster_label, self._deployments())
         found: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
         for sample in self.samples.get("pod_owners", ()):
-            if sample.labels.get("owner_kind", "") not in ("Node", *_NOBODY):
+            if sample.labels.get("owner_kind", "") not in ("Node", *NO_OWNER):
                 found[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
         return {identity: list(pods) for identity, pods in found.items()}
 
@@ -275,9 +212,11 @@ class KubeState(msgspec.Struct, kw_only=True):
         found: dict[PodKey, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
-            found[pod].append(_container(container, images.get(key), amounts[key], sidecar=key in sidecars))
+            found[pod].append(
+                declared_container(container, images.get(key), amounts[key], sidecar=key in sidecars)
+            )
         runtimes = self._runtimes()
-        return {pod: _with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
+        return {pod: with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
 
     def _init_requests(self) -> dict[PodKey, InitRequest]:
         """Returns the largest request of each pod's init containers, without native sidecars."""
@@ -356,19 +295,6 @@ class KubeState(msgspec.Struct, kw_only=True):
         return found
 
 
-def _with_runtimes(containers: list[Container], named: Mapping[str, Mapping[str, str]]) -> list[Container]:
-    """Adds the runtimes; those of a scrape that names no container only where there is but one."""
-    alone = sum(not container.sidecar for container in containers) == 1
-    return [
-        msgspec.structs.replace(
-            one, runtimes={**(named.get("", {}) if alone else {}), **named.get(one.name, {})}
-        )
-        if named and not one.sidecar
-        else one
-        for one in containers
-    ]
-
-
 def image_name(labels: Mapping[str, str]) -> str:
     """Returns what tells images apart: nodes call one by tag or by digest, its manifest always the same."""
     return labels.get("image_spec") or labels.get("image_id") or labels.get("image", "")
@@ -390,42 +316,6 @@ _AMOUNTS = (
     ("sidecar_requests", "request"),
     ("sidecar_limits", "limit"),
 )
-
-
-def workload_state(containers: Sequence[Container]) -> WorkloadState:
-    """Returns the state of containers, with requests taken from limits where only those are known.
-
-    The basis shows that; it is UNKNOWN where nothing is known of any container.
-    """
-    filled = tuple(
-        msgspec.structs.replace(
-            container,
-            cpu_request_cores=_first(container.cpu_request_cores, container.cpu_limit_cores),
-            memory_request_bytes=_first(container.memory_request_bytes, container.memory_limit_bytes),
-        )
-        for container in containers
-    )
-    if filled != tuple(containers):
-        return WorkloadState(containers=filled, basis=Basis.ASSUMED_FROM_LIMIT)
-    known = any(c.cpu_request_cores is not None or c.memory_request_bytes is not None for c in filled)
-    return WorkloadState(containers=filled, basis=Basis.DECLARED if known else Basis.UNKNOWN)
-
-
-def _first[T](value: T | None, otherwise: T | None) -> T | None:
-    return otherwise if value is None else value
-
-
-def _container(name: str, image: str | None, amounts: Mapping[str, float], *, sidecar: bool) -> Container:
-    request, limit = amounts.get("memory_request"), amounts.get("memory_limit") or None
-    return Container(
-        name=name,
-        image=image or None,
-        sidecar=sidecar,
-        cpu_request_cores=amounts.get("cpu_request"),
-        cpu_limit_cores=amounts.get("cpu_limit") or None,
-        memory_request_bytes=None if request is None else int(request),
-        memory_limit_bytes=None if limit is None else int(limit),
-    )
 
 
 def _kubernetes_name(exposed: str) -> str:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from perfopt.domain.workload import WorkloadId
-from perfopt.sources.prometheus.kube_state import PodKey
+from perfopt.sources.prometheus.owners import PodKey
 from perfopt.sources.prometheus.promql import escape_regex
 
 ANY_POD = "()(?:.*)"

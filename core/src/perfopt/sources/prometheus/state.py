@@ -27,8 +27,9 @@ from perfopt.sources.prometheus.identity import (
     require_one_cluster,
     require_own_labels,
 )
-from perfopt.sources.prometheus.kube_state import TEMPLATE_HASH, KubeState, PodKey, PodOwners
+from perfopt.sources.prometheus.kube_state import KubeState
 from perfopt.sources.prometheus.opencost import price_books
+from perfopt.sources.prometheus.owners import TEMPLATE_HASH, PodKey, PodOwners
 from perfopt.sources.prometheus.promql import QueryCatalogue, escape_regex, one_of, quote, render
 from perfopt.sources.prometheus.seen import SEEN_BEFORE, nothing_to_analyse
 
