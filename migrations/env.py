@@ -2,8 +2,10 @@
 
 from alembic import context
 
-from perfopt_api.store.tables import metadata
+from perfopt_api.store import apply_tables
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=apply_tables.applies.metadata
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -18,6 +18,8 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
 
 MAX_STEPS = 2000
+OLD = {"containers.app.cpu_request": "1", "containers.app.memory_request": "1Gi"}
+NEW = {"containers.app.cpu_request": "600m", "containers.app.memory_request": "700Mi"}
 
 
 class ScriptedVerifier:
@@ -153,3 +155,15 @@ def change_of(target, *, durability="template", **sizes):
 def order_of(*stages, **fields):
     """Returns an order of the stages."""
     return ApplyOrder(stages=stages, strategy="resource", strategy_version="1", **fields)
+
+
+def sizes(cluster, target):
+    """Returns what the template of a workload has in the place of OLD."""
+    fields = cluster.workloads[target.key].fields
+    return {path: fields.get(path) for path in OLD}
+
+
+def pod_sizes(cluster, target):
+    """Returns the CPU requests that the pods of a workload are to have, and have."""
+    pods = cluster.workloads[target.key].pods
+    return {(pod.wanted["app"].cpu_request, pod.actuated["app"].cpu_request) for pod in pods}

@@ -8,20 +8,22 @@ from typing import Any
 from perfopt.domain.quantity import parse_quantity
 from perfopt_api.apply.cluster import (
     FIELD_MANAGER,
-    ChangeRefusedError,
-    ClusterUnavailableError,
     ContainerSize,
-    FieldConflictError,
     Finding,
     PodView,
-    ResizeRefusedError,
     ResizeState,
     RolloutStatus,
     Snapshot,
-    WorkloadGoneError,
     WorkloadOwners,
     WorkloadTarget,
     WorkloadView,
+)
+from perfopt_api.apply.refusals import (
+    ChangeRefusedError,
+    ClusterUnavailableError,
+    FieldConflictError,
+    ResizeRefusedError,
+    WorkloadGoneError,
 )
 
 START = datetime(2026, 11, 28, 3, tzinfo=UTC)  # a Saturday night

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from memory_cluster import MemoryCluster
 
 from perfopt.domain.recommendation import (
     OptimizationRecommendation,
@@ -71,3 +72,13 @@ def make():
 def states():
     """Its current and its recommended state."""
     return copy.deepcopy(CURRENT), copy.deepcopy(WANTED)
+
+
+@pytest.fixture
+def cluster():
+    return MemoryCluster()
+
+
+@pytest.fixture
+def target(cluster):
+    return cluster.add()

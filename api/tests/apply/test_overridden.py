@@ -7,8 +7,8 @@ import pytest
 from apply_driver import change_of, order_of
 from memory_cluster import MemoryCluster, unavailable
 
-from perfopt_api.apply.cluster import ClusterUnavailableError
 from perfopt_api.apply.overridden import AppliedWatch
+from perfopt_api.apply.refusals import ClusterUnavailableError
 from perfopt_api.store.apply_port import AppliedWorkload
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

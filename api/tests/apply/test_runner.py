@@ -24,8 +24,9 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.apply_port import NewApply
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.apply_tables import applies
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import applies, jobs
+from perfopt_api.store.tables import jobs
 from perfopt_api.supervision import TaskSupervisor
 
 OPEN = PolicySettings(

@@ -31,7 +31,8 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import ApplyFacts, AuditEntry, Freeze, NewApply, TimelineEntry
-from perfopt_api.store.port import CreatedJob, Schedule
+from perfopt_api.store.port import CreatedJob
+from perfopt_api.store.schedule_port import Schedule
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -7,8 +7,9 @@ from sqlalchemy import inspect, text
 
 from perfopt.errors import InvalidInputError
 from perfopt_api.store import schema
+from perfopt_api.store.columns import metadata
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import SCHEMA_REVISION, metadata
+from perfopt_api.store.tables import SCHEMA_REVISION
 
 SEED = {
     "optimization_jobs": {

@@ -20,8 +20,9 @@ from perfopt_api.store.apply_port import (
     TimelineEntry,
 )
 from perfopt_api.store.apply_requests import PostgresApplyRequests
+from perfopt_api.store.apply_tables import applies, workload_locks
 from perfopt_api.store.port import JobError
-from perfopt_api.store.tables import applies, jobs, outbox, workload_locks
+from perfopt_api.store.tables import jobs, outbox
 
 LEASE = timedelta(seconds=30)
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

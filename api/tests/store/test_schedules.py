@@ -8,7 +8,7 @@ from perfopt.domain.request import FleetAnalysisRequest, WorkloadSelector
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
 from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import schedules as module
-from perfopt_api.store.port import ScheduleRequest
+from perfopt_api.store.schedule_port import ScheduleRequest
 from perfopt_api.store.schedules import PostgresSchedules, next_firing
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

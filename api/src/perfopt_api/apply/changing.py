@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from perfopt_api.apply.canary import has_size, next_batch, resize_problem, restarts
-from perfopt_api.apply.cluster import PodView, ResizeRefusedError, WorkloadView
+from perfopt_api.apply.cluster import PodView, WorkloadView
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at_pods, takes_over
 from perfopt_api.apply.danger import baseline_of, rollout_danger
 from perfopt_api.apply.fields import applied_fields, differing, has_sizes
 from perfopt_api.apply.moves import fail, go, note, stay
+from perfopt_api.apply.refusals import ResizeRefusedError
 from perfopt_api.apply.state import ApplyState, Progress
 from perfopt_api.store.port import JobError
 

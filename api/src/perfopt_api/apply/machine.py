@@ -11,16 +11,16 @@ from msgspec.structs import replace
 from perfopt.errors import NoDataError, PerfoptError, SourceError
 from perfopt_api.apply.before import dry_run, next_stage, pass_gates, preflight, snapshot
 from perfopt_api.apply.changing import canary, rest
-from perfopt_api.apply.cluster import (
+from perfopt_api.apply.context import ApplyTools, StepContext, error_of
+from perfopt_api.apply.judging import observe, verify
+from perfopt_api.apply.moves import fail, go, note, stay
+from perfopt_api.apply.publish import publish
+from perfopt_api.apply.refusals import (
     ChangeRefusedError,
     ClusterUnavailableError,
     FieldConflictError,
     WorkloadGoneError,
 )
-from perfopt_api.apply.context import ApplyTools, StepContext, error_of
-from perfopt_api.apply.judging import observe, verify
-from perfopt_api.apply.moves import fail, go, note, stay
-from perfopt_api.apply.publish import publish
 from perfopt_api.apply.rollback import backoff_seconds, roll_back
 from perfopt_api.apply.state import Progress, Step
 from perfopt_api.policy.facts import ProposedChange

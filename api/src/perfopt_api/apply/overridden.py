@@ -7,9 +7,10 @@ import msgspec
 import structlog
 
 from perfopt.errors import PerfoptError
-from perfopt_api.apply.cluster import Cluster, ClusterUnavailableError, WorkloadGoneError
+from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.fields import applied_fields, differing
 from perfopt_api.apply.moves import note
+from perfopt_api.apply.refusals import ClusterUnavailableError, WorkloadGoneError
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyWork, TimelineEntry
 from perfopt_api.supervision import BackgroundTask

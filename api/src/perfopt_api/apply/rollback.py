@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import PerfoptError
-from perfopt_api.apply.cluster import Cluster, ResizeRefusedError, WorkloadGoneError, WorkloadView
+from perfopt_api.apply.cluster import Cluster, WorkloadView
 from perfopt_api.apply.fields import foreign, original_sizes, ours, pods_taken_over, pods_to_take_back
 from perfopt_api.apply.moves import end, note, stay
+from perfopt_api.apply.refusals import ResizeRefusedError, WorkloadGoneError
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.port import JobError

@@ -5,8 +5,9 @@ import structlog
 
 from perfopt.errors import PerfoptError
 from perfopt_api.apply.canary import has_size, restarts
-from perfopt_api.apply.cluster import Cluster, ClusterUnavailableError, PodView, WorkloadChange, WorkloadView
+from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, WorkloadView
 from perfopt_api.apply.fields import has_sizes, template_size
+from perfopt_api.apply.refusals import ClusterUnavailableError
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyWork
 from perfopt_api.supervision import BackgroundTask

@@ -40,7 +40,7 @@ from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.http.requestlog import RequestLog
-from perfopt_api.store.port import ScheduleRequest
+from perfopt_api.store.schedule_port import ScheduleRequest
 
 # Parameters of handlers that are not of the address.
 _INJECTED = frozenset({"request", "ports", "analysis", "fleet", "schedule", "wish", "why", "part"})

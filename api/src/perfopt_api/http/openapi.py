@@ -25,7 +25,7 @@ from perfopt_api.http.policy import EffectivePolicy, RestoredJobs, ScopeRequest
 from perfopt_api.http.problems import KINDS, MEDIA_TYPE, Problem, ProblemKind
 from perfopt_api.store.apply_port import AuditEntry, Freeze, TimelineEntry
 from perfopt_api.store.models import RegisteredModel
-from perfopt_api.store.port import Schedule, ScheduleRequest
+from perfopt_api.store.schedule_port import Schedule, ScheduleRequest
 
 _ATTRIBUTE = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*): (.*(?:\n      .*)*)", re.M)
 _REF = "#/components/schemas/{name}"

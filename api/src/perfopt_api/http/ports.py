@@ -18,7 +18,8 @@ from perfopt_api.scaling.live import LiveDemand
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import ApplyRequests
 from perfopt_api.store.models import RegisteredModel
-from perfopt_api.store.port import MAX_LIMIT, JobStore, ScheduleStore
+from perfopt_api.store.port import MAX_LIMIT, JobStore
+from perfopt_api.store.schedule_port import ScheduleStore
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 """What must answer before a process counts as ready, by name; each raises UnavailableError."""

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import check_analysis
 from perfopt_api.http.ports import ApiPorts
-from perfopt_api.store.port import Schedule, ScheduleRequest
+from perfopt_api.store.schedule_port import Schedule, ScheduleRequest
 
 
 @post(

@@ -21,14 +21,9 @@ from perfopt_api.store.apply_port import (
     TimelineEntry,
 )
 from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_audit, write_timeline
+from perfopt_api.store.apply_tables import applies, apply_approvals, workload_locks
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import (
-    applies,
-    apply_approvals,
-    jobs,
-    recommendations,
-    workload_locks,
-)
+from perfopt_api.store.tables import jobs, recommendations
 
 _APPLYING = OptimizationStatus.APPLYING.value
 _APPLIED = OptimizationStatus.APPLIED.value

@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt_api.store.apply_port import ApplyFacts, Freeze, PastApply
 from perfopt_api.store.apply_rows import plain_row
-from perfopt_api.store.tables import applies, demotions, freezes, jobs
+from perfopt_api.store.apply_tables import applies, demotions, freezes
+from perfopt_api.store.tables import jobs
 
 _REMEMBERED = timedelta(days=14)
 

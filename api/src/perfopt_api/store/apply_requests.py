@@ -25,11 +25,12 @@ from perfopt_api.store.apply_port import (
     Wish,
 )
 from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_audit
+from perfopt_api.store.apply_tables import applies, apply_approvals, apply_timeline, audit, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.idempotency import earlier_job, remember_job
 from perfopt_api.store.mapping import job_of
 from perfopt_api.store.port import CreatedJob, JobClass, JobKind
-from perfopt_api.store.tables import applies, apply_approvals, apply_timeline, audit, freezes, jobs
+from perfopt_api.store.tables import jobs
 
 _APPLYING = OptimizationStatus.APPLYING.value
 _APPLIED = OptimizationStatus.APPLIED.value

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt_api.store.apply_port import AuditEntry, TimelineEntry
-from perfopt_api.store.tables import apply_timeline, audit
+from perfopt_api.store.apply_tables import apply_timeline, audit
 
 
 async def write_timeline(connection: AsyncConnection, job_id: str, entries: Sequence[TimelineEntry]) -> None:

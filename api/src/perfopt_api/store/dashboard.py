@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
 
+from perfopt_api.store.apply_tables import applies, audit, demotions, freezes
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import applies, audit, demotions, freezes, jobs, recommendations, workloads
+from perfopt_api.store.tables import jobs, recommendations, workloads
 
 PAGE = 50
 KEPT_SECONDS = 60.0

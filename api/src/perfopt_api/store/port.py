@@ -3,10 +3,9 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
-from typing import Annotated, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
-from msgspec import Meta
 
 from perfopt.domain.accuracy import ReplayedAccuracy
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
@@ -344,64 +343,3 @@ class FleetStore(Protocol):
 
     async def finish_batch(self, claim: JobClaim, usage: SourceUsage) -> bool:
         """Ends a claimed batch; returns whether its fleet has ended with it."""
-
-
-class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When to analyse which workloads again.
-
-    Attributes:
-        name: of the schedule.
-        cron: minute, hour, day of month, month, day of week, such as `0 2 * * *`.
-        time_zone: IANA name, such as `Europe/Berlin`, in which `cron` counts.
-        analysis: what is asked for each time.
-    """
-
-    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")]
-    cron: Annotated[str, Meta(max_length=100)]
-    time_zone: Annotated[str, Meta(max_length=100)] = "UTC"
-    analysis: FleetAnalysisRequest
-
-
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule as it is stored.
-
-    Attributes:
-        name, cron, time_zone, analysis: as asked for.
-        requester: who made it; its jobs are theirs.
-        next_at: when it fires next.
-        last_at, last_job_id: of its last firing.
-    """
-
-    name: str
-    cron: str
-    time_zone: str
-    analysis: FleetAnalysisRequest
-    requester: str | None = None
-    next_at: datetime
-    last_at: datetime | None = None
-    last_job_id: str | None = None
-
-
-class ScheduleStore(Protocol):
-    """Schedules. Every method raises UnavailableError while PostgreSQL is not reachable."""
-
-    async def create_schedule(
-        self, asked: ScheduleRequest, *, now: datetime, requester: str | None = None
-    ) -> Schedule:
-        """Stores a schedule.
-
-        Raises:
-            ConflictError: there is one of that name.
-            InvalidInputError: the expression or the time zone is wrong.
-            QuotaExceededError: there are too many.
-        """
-
-    async def list_schedules(self) -> tuple[Schedule, ...]:
-        """Returns all schedules by name."""
-
-    async def delete_schedule(self, name: str, *, requester: str | None = None) -> Schedule:
-        """Deletes a schedule and returns it; jobs that it started go on.
-
-        Raises:
-            NotFoundError: there is none of that name.
-        """

@@ -14,8 +14,9 @@ from perfopt.domain.period import format_instant
 from perfopt_api.events.message import demotion_message
 from perfopt_api.store.apply_port import AuditEntry
 from perfopt_api.store.apply_rows import write_audit
+from perfopt_api.store.apply_tables import demotions
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import demotions, outbox
+from perfopt_api.store.tables import outbox
 
 _DIGITS = 4
 _QUERY = text("""

@@ -15,8 +15,8 @@ from perfopt_api.store.apply_port import AuditEntry
 from perfopt_api.store.apply_rows import plain_row, write_audit
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import new_job_row
-from perfopt_api.store.port import Schedule, ScheduleRequest
 from perfopt_api.store.postgres import open_equal
+from perfopt_api.store.schedule_port import Schedule, ScheduleRequest
 from perfopt_api.store.tables import jobs, schedules
 
 MAX_SCHEDULES = 1000
@@ -52,7 +52,7 @@ def next_firing(cron: str, time_zone: str, after: datetime) -> datetime:
 
 
 class PostgresSchedules:
-    """Implements perfopt_api.store.port.ScheduleStore."""
+    """Implements perfopt_api.store.schedule_port.ScheduleStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

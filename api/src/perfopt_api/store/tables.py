@@ -16,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Table,
@@ -28,41 +27,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
+
 SCHEMA_REVISION = "0018"
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-def _instant(name: str, *, required: bool = False) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=not required)
-
-
-def _created_at() -> Column[object]:
-    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _id() -> Column[object]:
-    return Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid())
 
 
 jobs = Table(
     "optimization_jobs",
     metadata,
-    _id(),
+    uuid_key(),
     Column("job_id", String(100), nullable=False),
     Column("service_name", String(100), nullable=False),
     Column("optimization_type", String(50), nullable=False),
     Column("status", String(32), nullable=False),
     Column("analysis_period", String(50)),
-    _created_at(),
-    _instant("completed_at"),
+    created_at(),
+    instant("completed_at"),
     Column("optimization_types", JSONB, nullable=False, server_default=text("'[]'")),
     Column("request", JSONB, nullable=False),
     Column("declined", JSONB, nullable=False, server_default=text("'[]'")),
@@ -72,7 +52,7 @@ jobs = Table(
     Column("parent_job_id", String(100)),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("lease_owner", String(100)),
-    _instant("lease_expires_at"),
+    instant("lease_expires_at"),
     # How often its lease ran out under a worker, which may have been killed for what the job takes.
     Column("lost_leases", Integer, nullable=False, server_default=text("0")),
     # When its message was last put on the queue, or is due there again after a failed attempt.
@@ -128,7 +108,7 @@ jobs = Table(
 recommendations = Table(
     "optimization_recommendations",
     metadata,
-    _id(),
+    uuid_key(),
     Column("recommendation_id", String(100), nullable=False),
     Column("job_id", String(100), nullable=False),
     Column("service_name", String(100), nullable=False),
@@ -138,20 +118,20 @@ recommendations = Table(
     Column("recommended_state", JSON, nullable=False),
     Column("expected_improvement", JSON),
     Column("applied", Boolean, nullable=False, server_default=text("false")),
-    _created_at(),
+    created_at(),
     Column("rank", Integer, nullable=False),
     Column("workload", Text, nullable=False),
-    _instant("made_at", required=True),
-    _instant("valid_until", required=True),
+    instant("made_at", required=True),
+    instant("valid_until", required=True),
     Column("body", JSON, nullable=False),
     # Apart from the body, since a page of them would be megabytes: listings leave it unread.
     Column("predictions", JSON(none_as_null=True)),
     # What was last announced for this workload and type; differences are measured from there.
     Column("announced", JSON, nullable=False),
     Column("superseded_by", String(100)),
-    _instant("superseded_at"),
+    instant("superseded_at"),
     # A later analysis recommends nothing of its type.
-    _instant("withdrawn_at"),
+    instant("withdrawn_at"),
     # The job that applied another in its place; where that is rolled back, this one is applied again.
     Column("replaced_by_apply", String(100)),
     UniqueConstraint("recommendation_id"),
@@ -206,7 +186,7 @@ workloads = Table(
     Column("recommendation_id", String(100)),
     Column("job_id", String(100), nullable=False),
     Column("analysed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    _instant("valid_until"),
+    instant("valid_until"),
 )
 
 # When fleets are analysed again. One worker fires each that is due; what was missed is one firing.
@@ -218,9 +198,9 @@ schedules = Table(
     Column("time_zone", String(100), nullable=False),
     Column("request", JSONB, nullable=False),
     Column("requester", String(100)),
-    _created_at(),
-    _instant("next_at", required=True),
-    _instant("last_at"),
+    created_at(),
+    instant("next_at", required=True),
+    instant("last_at"),
     Column("last_job_id", String(100)),
     Index("ix_schedules_next_at", "next_at"),
 )
@@ -244,12 +224,12 @@ outbox = Table(
     Column("subject", Text, nullable=False),
     Column("headers", JSON, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    _created_at(),
-    _instant("published_at"),
+    created_at(),
+    instant("published_at"),
     # How often NATS refused it for what it is.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Refused too often, so not tried again.
-    _instant("set_aside_at"),
+    instant("set_aside_at"),
     UniqueConstraint("event_id"),
     Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),
 )
@@ -268,8 +248,8 @@ idempotency_keys = Table(
     Column("key", String(255), primary_key=True),
     Column("body_hash", String(128), nullable=False),
     Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), nullable=False),
-    _created_at(),
-    _instant("expires_at", required=True),
+    created_at(),
+    instant("expires_at", required=True),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
     Index("ix_idempotency_keys_job_id", "job_id"),
 )
@@ -285,8 +265,8 @@ def _outcome(name: str, key: Column[str]) -> Table:
         Column("due_at", DateTime(timezone=True), nullable=False),
         Column("attempts", Integer, nullable=False, server_default=text("0")),
         Column("lease_owner", String(100)),
-        _instant("lease_expires_at"),
-        _instant("scored_at"),
+        instant("lease_expires_at"),
+        instant("scored_at"),
         Column("applied", Boolean),
         Column("accurate", Boolean),
         Column("cpu_safe", Boolean),
@@ -301,12 +281,10 @@ def _outcome(name: str, key: Column[str]) -> Table:
     )
 
 
-def _key(name: str, of: Column[str]) -> Column[str]:
-    return Column(name, String(100), ForeignKey(of, ondelete="CASCADE"), primary_key=True)
-
-
 # What each recommendation came to, and each plan of several.
-outcomes = _outcome("recommendation_outcomes", _key("recommendation_id", recommendations.c.recommendation_id))
+outcomes = _outcome(
+    "recommendation_outcomes", key_of("recommendation_id", recommendations.c.recommendation_id)
+)
 # What was stated, beside what came of it: sums over many rows need not read the wide recommendations.
 for _column in (
     Column("optimization_type", String(50)),
@@ -317,12 +295,12 @@ for _column in (
     Column("currency", String(10)),
 ):
     outcomes.append_column(_column)
-plan_outcomes = _outcome("plan_outcomes", _key("job_id", jobs.c.job_id))
+plan_outcomes = _outcome("plan_outcomes", key_of("job_id", jobs.c.job_id))
 
 models = Table(
     "models",
     metadata,
-    _id(),
+    uuid_key(),
     Column("kind", String(50), nullable=False),
     Column("version", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -332,9 +310,9 @@ models = Table(
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("created_by", String(100), nullable=False),
-    _created_at(),
+    created_at(),
     Column("promoted_by", String(100)),
-    _instant("promoted_at"),
+    instant("promoted_at"),
     UniqueConstraint("kind", "version"),
     UniqueConstraint("kind", "sha256"),
     # One active model of a kind: PostgreSQL itself refuses a second.
@@ -353,101 +331,11 @@ model_activations = Table(
     Column("action", String(20), nullable=False),
     Column("replay", JSON(none_as_null=True)),
     Column("created_by", String(100), nullable=False),
-    _created_at(),
-    _instant("undone_at"),
+    created_at(),
+    instant("undone_at"),
     Index("ix_model_activations_kind", "kind", text("id DESC")),
 )
 
-# Where each job that applies something stands. The job's own lease is held while one worker works on it.
-applies = Table(
-    "applies",
-    metadata,
-    _key("job_id", jobs.c.job_id),
-    Column("workload", Text, nullable=False),
-    Column("cluster", String(100), nullable=False, server_default=text("''")),
-    Column("namespace", String(100), nullable=False),
-    # The state machine's step and whole state; of the latter others read only what it waits for.
-    Column("step", String(32), nullable=False),
-    Column("state", JSON, nullable=False),
-    # What a person asked for while it runs: cancel or rollback.
-    Column("wish", String(20)),
-    Column("wished_by", String(100)),
-    Column("wish_reason", Text),
-    # Not worked on before.
-    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    # What blast radius, cool-down and breakers are counted by; set when its first change is about to be made.
-    _instant("started_at"),
-    _instant("ended_at"),
-    Column("strategy", String(100), nullable=False, server_default=text("''")),
-    Column("strategy_version", String(100), nullable=False, server_default=text("''")),
-    Column("automatic", Boolean, nullable=False),
-    # Of before the first change: what going back restores.
-    Column("snapshot", JSON(none_as_null=True)),
-    Column("durability", String(20), nullable=False, server_default=text("'template'")),
-    Index("ix_applies_workload", "workload", text("started_at DESC")),
-    Index("ix_applies_started_at", "started_at"),
-    Index("ix_applies_due_at", "due_at", postgresql_where=text("ended_at IS NULL")),
-)
-
-# Taken with the first claim of an apply job and held until it ends or waits with nothing changed.
-workload_locks = Table(
-    "workload_locks",
-    metadata,
-    Column("workload", Text, primary_key=True),
-    Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), nullable=False),
-    Column("taken_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    UniqueConstraint("job_id"),
-)
-
-apply_timeline = Table(
-    "apply_timeline",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=True),
-    Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
-    Column("step", String(32), nullable=False),
-    Column("code", String(50), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("data", JSON, nullable=False),
-    # The same by hand.
-    Column("commands", JSON, nullable=False),
-    Index("ix_apply_timeline_job_id", "job_id", "id"),
-)
-
-apply_approvals = Table(
-    "apply_approvals",
-    metadata,
-    Column("job_id", String(100), ForeignKey(jobs.c.job_id, ondelete="CASCADE"), primary_key=True),
-    Column("principal", String(100), primary_key=True),
-    Column("reason", Text),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
-
-freezes = Table(
-    "freezes",
-    metadata,
-    # `*`, `[cluster/]namespace`, or a workload's key.
-    Column("scope", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
-    Column("principal", String(100)),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
-
-# Who did what, when, why, before and after. A trigger refuses UPDATE and DELETE; no job takes it along.
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=True),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("principal", String(100)),
-    Column("action", String(50), nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("job_id", String(100)),
-    Column("reason", Text),
-    Column("before", JSON(none_as_null=True)),
-    Column("after", JSON(none_as_null=True)),
-    Index("ix_audit_subject", "subject", text("id DESC")),
-)
 
 # Tokens of the API. What lets somebody in is not here: only its hash.
 api_tokens = Table(
@@ -459,23 +347,12 @@ api_tokens = Table(
     Column("namespaces", JSONB, nullable=False),
     Column("secret_hash", String(64), nullable=False),
     Column("created_by", String(100), nullable=False),
-    _created_at(),
-    _instant("expires_at", required=True),
-    _instant("revoked_at"),
-    _instant("last_used_at"),
+    created_at(),
+    instant("expires_at", required=True),
+    instant("revoked_at"),
+    instant("last_used_at"),
 )
 
-# Strategies whose realised accuracy fell below the floor: only advice until somebody restores them.
-demotions = Table(
-    "strategy_demotions",
-    metadata,
-    Column("strategy", String(100), primary_key=True),
-    Column("version", String(100), primary_key=True),
-    Column("service_class", String(20), primary_key=True),
-    Column("accuracy", Float, nullable=False),
-    Column("scored", Integer, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
 
 # Backtests that somebody started, the latest of them with their reports.
 backtest_runs = Table(
@@ -492,8 +369,8 @@ backtest_runs = Table(
     Column("report", LargeBinary),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("lease_owner", String(100)),
-    _instant("lease_expires_at"),
-    _created_at(),
-    _instant("completed_at"),
+    instant("lease_expires_at"),
+    created_at(),
+    instant("completed_at"),
     Index("ix_backtest_runs_created_at", "created_at", "run_id"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, ScalarSelect, and_, case, func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,7 @@ from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation, renumbered
 from perfopt_api.events.material import AnnouncedState, differs_materially
 from perfopt_api.events.message import EventMessage, event_message, withdrawal_message
+from perfopt_api.store.claims import lost_leases, next_job, unleased
 from perfopt_api.store.database import Database
 from perfopt_api.store.endings import KnownRecommendation, complete, lock_claimed, touched, unchanged_by
 from perfopt_api.store.fleets import settle_fleet
@@ -63,12 +64,12 @@ class PostgresWorkStore:
         """See WorkStore.claim."""
         statement = (
             update(jobs)
-            .where(jobs.c.job_id == _next_job(classes))
+            .where(jobs.c.job_id == next_job(classes))
             .values(
                 lease_owner=owner,
                 lease_expires_at=func.now() + lease,
                 attempts=jobs.c.attempts + 1,
-                lost_leases=_lost(),
+                lost_leases=lost_leases(),
             )
             .returning(
                 jobs.c.job_id,
@@ -174,8 +175,8 @@ class PostgresWorkStore:
         # A lease that ran out is stranded at once; a job never claimed only after its message had time.
         due = or_(jobs.c.lease_owner.is_not(None), jobs.c.queued_at < func.now() - older_than)
         stranded = (
-            select(jobs.c.job_id, jobs.c.fleet_id, jobs.c.attempts, _lost().label("lost"))
-            .where(jobs.c.status == _ANALYZING, _unleased(), due)
+            select(jobs.c.job_id, jobs.c.fleet_id, jobs.c.attempts, lost_leases().label("lost"))
+            .where(jobs.c.status == _ANALYZING, unleased(), due)
             .order_by(jobs.c.queued_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -196,7 +197,7 @@ class PostgresWorkStore:
                     "queued_at": func.now(),
                     "lease_owner": None,
                     "lease_expires_at": None,
-                    "lost_leases": _lost(),
+                    "lost_leases": lost_leases(),
                 }
                 await connection.execute(update(jobs).where(jobs.c.job_id.in_(again)).values(freed))
         return tuple(again)
@@ -317,40 +318,6 @@ def _is_planned(recommendation: OptimizationRecommendation, result: AnalysisResu
     if result.plan is None or recommendation.no_change_needed:
         return True
     return any(step.recommendation_id == recommendation.recommendation_id for step in result.plan.steps)
-
-
-def _unleased() -> ColumnElement[bool]:
-    return or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < func.now())
-
-
-def _lost() -> ColumnElement[int]:
-    """How many workers were lost with the job, the one whose lease ran out just now included."""
-    return jobs.c.lost_leases + case((jobs.c.lease_owner.is_not(None), 1), else_=0)
-
-
-def _next_job(classes: Collection[JobClass]) -> ScalarSelect[str]:
-    """The job to claim next; one that another worker is claiming just now is passed over."""
-    held = and_(jobs.c.status == _ANALYZING, jobs.c.lease_expires_at >= func.now())
-    running = (
-        select(jobs.c.namespace, func.count().label("count"))
-        .where(held)
-        .group_by(jobs.c.namespace)
-        .subquery("running")
-    )
-    return (
-        select(jobs.c.job_id)
-        .outerjoin(running, running.c.namespace == jobs.c.namespace)
-        .where(
-            jobs.c.status == _ANALYZING,
-            _unleased(),
-            jobs.c.queued_at <= func.now(),
-            jobs.c.priority.in_([int(each) for each in classes]),
-        )
-        .order_by(jobs.c.priority, func.coalesce(running.c.count, 0), jobs.c.created_at, jobs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=jobs)
-        .scalar_subquery()
-    )
 
 
 async def _current(connection: AsyncConnection, result: AnalysisResult) -> dict[str, KnownRecommendation]:

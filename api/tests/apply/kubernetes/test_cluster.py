@@ -4,18 +4,15 @@ import time
 import msgspec
 import pytest
 
-from perfopt_api.apply.cluster import (
-    AutoscalerChange,
+from perfopt_api.apply.cluster import AutoscalerChange, ContainerSize, WorkloadChange, WorkloadTarget
+from perfopt_api.apply.kubernetes.cluster import own_namespace
+from perfopt_api.apply.refusals import (
     ChangeRefusedError,
     ClusterUnavailableError,
-    ContainerSize,
     FieldConflictError,
     ResizeRefusedError,
-    WorkloadChange,
     WorkloadGoneError,
-    WorkloadTarget,
 )
-from perfopt_api.apply.kubernetes.cluster import own_namespace
 from perfopt_api.simulated.kubernetes.faults import Fault
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")

@@ -5,13 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from memory_cluster import MemoryCluster
 
-from perfopt_api.apply.cluster import (
-    ContainerSize,
-    FieldConflictError,
-    WorkloadChange,
-    WorkloadGoneError,
-    WorkloadTarget,
-)
+from perfopt_api.apply.cluster import ContainerSize, WorkloadChange, WorkloadTarget
+from perfopt_api.apply.refusals import FieldConflictError, WorkloadGoneError
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
 SIZE = {

@@ -3,14 +3,8 @@
 import pytest
 from simulated_objects import DEPLOYMENTS
 
-from perfopt_api.apply.cluster import (
-    AutoscalerChange,
-    ChangeRefusedError,
-    ContainerSize,
-    FieldConflictError,
-    WorkloadChange,
-    WorkloadTarget,
-)
+from perfopt_api.apply.cluster import AutoscalerChange, ContainerSize, WorkloadChange, WorkloadTarget
+from perfopt_api.apply.refusals import ChangeRefusedError, FieldConflictError
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
 SMALLER = ContainerSize(cpu_request="50m")

@@ -6,16 +6,11 @@ import pytest
 from simulated_objects import DEPLOYMENTS, deployment
 
 from perfopt.config.kubernetes import KubernetesConfig
-from perfopt_api.apply.cluster import (
-    ChangeRefusedError,
-    ClusterUnavailableError,
-    ContainerSize,
-    WorkloadChange,
-    WorkloadTarget,
-)
+from perfopt_api.apply.cluster import ContainerSize, WorkloadChange, WorkloadTarget
 from perfopt_api.apply.kubernetes import access
 from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
 from perfopt_api.apply.kubernetes.views import Surroundings, resize_state, rollout_of
+from perfopt_api.apply.refusals import ChangeRefusedError, ClusterUnavailableError
 from perfopt_api.simulated.kubernetes.faults import Fault
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")

@@ -12,8 +12,9 @@ from kubernetes import client as kubernetes_client
 from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.sources.kubernetes.client import api_settings
 from perfopt.sources.retry import RetryPolicy
-from perfopt_api.apply.cluster import FIELD_MANAGER, ClusterUnavailableError, WorkloadGoneError
+from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.kubernetes.access import Call
+from perfopt_api.apply.refusals import ClusterUnavailableError, WorkloadGoneError
 
 Json = dict[str, Any]
 

@@ -10,13 +10,10 @@ from perfopt.config.kubernetes import KubernetesConfig
 from perfopt_api.apply.cluster import (
     FREEZE_ANNOTATION,
     FREEZE_CONFIG_MAP,
-    ChangeRefusedError,
     ContainerSize,
     Finding,
-    ResizeRefusedError,
     Snapshot,
     WorkloadChange,
-    WorkloadGoneError,
     WorkloadTarget,
     WorkloadView,
 )
@@ -30,6 +27,7 @@ from perfopt_api.apply.kubernetes.restore import Restore
 from perfopt_api.apply.kubernetes.selectors import print_selector, selects
 from perfopt_api.apply.kubernetes.views import Surroundings, view_of
 from perfopt_api.apply.kubernetes.watch import changed
+from perfopt_api.apply.refusals import ChangeRefusedError, ResizeRefusedError, WorkloadGoneError
 
 _ATTEMPTS = 3
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

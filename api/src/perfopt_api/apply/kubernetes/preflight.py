@@ -3,20 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perfopt_api.apply.cluster import (
-    ChangeRefusedError,
-    FieldConflictError,
-    Finding,
-    ResizeRefusedError,
-    WorkloadChange,
-    WorkloadGoneError,
-)
+from perfopt_api.apply.cluster import Finding, WorkloadChange
 from perfopt_api.apply.kubernetes import access, capacity, changes
 from perfopt_api.apply.kubernetes.access import Call, WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError
 from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, dig, pod_spec
 from perfopt_api.apply.kubernetes.refusals import refused, resize_refused
 from perfopt_api.apply.kubernetes.views import Surroundings, owners_of
+from perfopt_api.apply.refusals import (
+    ChangeRefusedError,
+    FieldConflictError,
+    ResizeRefusedError,
+    WorkloadGoneError,
+)
 
 if TYPE_CHECKING:
     from perfopt_api.apply.kubernetes.cluster import KubernetesCluster

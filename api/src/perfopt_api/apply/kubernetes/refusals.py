@@ -4,13 +4,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from perfopt_api.apply.cluster import (
-    FIELD_MANAGER,
-    ChangeRefusedError,
-    FieldConflictError,
-    ResizeRefusedError,
-)
+from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.kubernetes.client import ApiError
+from perfopt_api.apply.refusals import ChangeRefusedError, FieldConflictError, ResizeRefusedError
 
 _NEVER_FITS = ("enough allocatable resources", "exceeded quota", "per Container is")
 
