@@ -8,6 +8,7 @@ import pytest
 from perfopt.backtest import ScheduleRequest, make_schedule
 from perfopt.backtest.evaluate import origin_cases
 from perfopt.backtest.fitting import FittedPolicy, examples_of, fit_policies
+from perfopt.batch import open_executor
 from perfopt.config import Config
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
 from perfopt.domain.recommendation import Declined
@@ -88,9 +89,8 @@ def test_a_fleet_is_read_over_all_its_history(pytestconfig):
         inventory = await source.inventory(datetime(2014, 1, 1, tzinfo=UTC))
         asked = [msgspec.structs.replace(inventory[0], service_name=names_of(half)) for half in HALVES]
         request = ScheduleRequest(history=timedelta(days=7), validity=timedelta(days=1), origins="1")
-        return await fit_policies(
-            ["constants-tuned"], source, inventory, asked, request, Config(), processes=1
-        )
+        with open_executor("processes", 1) as batch:
+            return await fit_policies(["constants-tuned"], source, inventory, asked, request, Config(), batch)
 
     (policy,) = asyncio.run(read())
     assert len({one.ended for one in policy.examples}) >= 7

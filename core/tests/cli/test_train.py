@@ -38,6 +38,18 @@ def train(run, fleet, out, *more):
 
 
 @pytest.mark.timeout(400)  # it trains models
+def test_training_by_dask_writes_the_bytes_of_the_process_pool(run, fleet, tmp_path):
+    pytest.importorskip("sklearn")
+    written = []
+    for where in ("processes", "dask://local"):
+        out = tmp_path / "model.npz"
+        done = train(run, fleet, out, "--executor", where)
+        assert done.exit_code == 0, done.output
+        written.append(out.read_bytes())
+    assert written[0] == written[1]
+
+
+@pytest.mark.timeout(400)  # it trains models
 def test_a_model_of_the_own_fleet_is_trained_and_used(run, fleet, tmp_path):
     pytest.importorskip("sklearn")
     out = tmp_path / "fleet.npz"

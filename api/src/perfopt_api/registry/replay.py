@@ -18,6 +18,7 @@ from perfopt.backtest import (
     make_schedule,
     open_engine,
 )
+from perfopt.batch import open_executor
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.period import format_duration, format_instant, parse_instant
@@ -126,14 +127,12 @@ async def replay(
     workloads = _workloads(question, await source.inventory(plan.end), source)
     walks = []
     async with _engines(config, incumbent, candidate) as engines:
-        processes = config.engine.processes or cores()
-        backtests = backtest_pair(
-            source, workloads, plan, config, *engines, types=REPLAYED, processes=processes
-        )
-        async for walk in backtests:
-            if walk.error is not None:
-                say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
-            walks.append(walk)
+        with open_executor(config.engine.executor, config.engine.processes or cores()) as batch:
+            backtests = backtest_pair(source, workloads, plan, config, *engines, batch=batch, types=REPLAYED)
+            async for walk in backtests:
+                if walk.error is not None:
+                    say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
+                walks.append(walk)
     return ReplayResult(
         at=at,
         source=source.name,

@@ -4,7 +4,7 @@ A service is sized by what is fitted to the other half of the services, on outco
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -17,12 +17,15 @@ import numpy as np
 from perfopt.backtest.evaluate import origin_cases
 from perfopt.backtest.evaluated import OriginCase, PolicyDecision
 from perfopt.backtest.orderly import in_order
+from perfopt.backtest.policies import Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
+from perfopt.batch import BatchExecutor
 from perfopt.config import Config
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.domain.price import HOURS_PER_MONTH
+from perfopt.domain.price import HOURS_PER_MONTH, PriceBook
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import Workload
+from perfopt.engine.engine import cores
 from perfopt.errors import InvalidInputError, PerfoptError
 from perfopt.evaluation.baselines import BASELINE_METRICS, FITTED
 from perfopt.evaluation.baselines.base import container_histories, with_requests
@@ -180,8 +183,7 @@ async def fit_policies(
     workloads: Sequence[Workload],
     request: ScheduleRequest,
     config: Config,
-    *,
-    processes: int,
+    batch: BatchExecutor,
 ) -> tuple[FittedPolicy, ...]:
     """Reads what fitted policies learn from and returns the policies; each fits when it is first asked.
 
@@ -192,7 +194,7 @@ async def fit_policies(
         workloads: to be sized.
         request: when recommendations are made.
         config: price books.
-        processes: that a fit may use, and services read at once.
+        batch: prepares the services; what is fitted does not depend on it.
     """
     needed = {split_of(one.service_name) for one in workloads}
     teachers = [one for one in inventory if {"tune", "report"} - {split_of(one.service_name)} & needed]
@@ -203,23 +205,35 @@ async def fit_policies(
             continue
         members = [workload for workload, _ in group]
         found = source.snapshots(members, schedule.start, schedule.end, BASELINE_METRICS | _STATE)
-        async for part in in_order(found, _reader(schedule, config), at_once=processes):
+        async for part in in_order(found, _reader(schedule, config, batch), at_once=batch.at_once):
             examples += part
-    return tuple(FittedPolicy(name, examples, processes) for name in names)
+    return tuple(FittedPolicy(name, examples, config.engine.processes or cores()) for name in names)
 
 
 _STATE = frozenset({"cpu_request_cores", "memory_request_bytes", "cpu_limit_cores", "memory_limit_bytes"})
 
 
-def _reader(schedule: OriginSchedule, config: Config) -> Callable[[Any], list[FleetExample]]:
-    def read(snapshot: WorkloadSnapshot | FailedSnapshot) -> list[FleetExample]:
+def _reader(
+    schedule: OriginSchedule, config: Config, batch: BatchExecutor
+) -> Callable[[Any], Coroutine[Any, Any, list[FleetExample]]]:
+    async def read(snapshot: WorkloadSnapshot | FailedSnapshot) -> list[FleetExample]:
         if isinstance(snapshot, FailedSnapshot):
             return []
         book = config.book_for(snapshot.workload.price_book, snapshot.price_book)
-        cases = origin_cases(snapshot, schedule, book)
-        return [one for case in cases for one in examples_of(case).values()]
+        return await batch.run(_examples, snapshot, schedule, book)
 
     return read
+
+
+def _examples(snapshot: WorkloadSnapshot, schedule: OriginSchedule, book: PriceBook) -> list[FleetExample]:
+    cases = origin_cases(snapshot, schedule, book)
+    return [one for case in cases for one in examples_of(case).values()]
+
+
+def by_place[P](policies: Sequence[P], policy_of: Callable[[P], Policy]) -> tuple[list[P], list[P]]:
+    """Returns those that any process can run, and those that need what this one has fitted."""
+    here = [one for one in policies if isinstance(policy_of(one), FittedPolicy)]
+    return [one for one in policies if one not in here], here
 
 
 async def _schedule(

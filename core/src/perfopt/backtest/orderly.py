@@ -2,23 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 
 async def in_order[T, R](
-    given: AsyncIterator[T], work: Callable[[T], R], *, at_once: int
+    given: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, R]], *, at_once: int
 ) -> AsyncIterator[R]:
     """Yields what a function makes of each item, in the order of the items.
 
     Args:
         given: the items; no more is taken than is worked on.
-        work: runs in a thread.
+        work: of one item.
         at_once: how many are worked on at the same time; the results do not depend on it.
     """
     pending: deque[asyncio.Task[R]] = deque()
     try:
         async for item in given:
-            pending.append(asyncio.create_task(asyncio.to_thread(work, item)))
+            pending.append(asyncio.create_task(work(item)))
             if len(pending) >= at_once:
                 yield await pending.popleft()
         while pending:

@@ -8,6 +8,7 @@ from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import StrategyPolicy
 from perfopt.backtest.schedule import OriginSchedule
+from perfopt.batch import BatchExecutor
 from perfopt.config import Config
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.workload import Workload
@@ -42,8 +43,8 @@ async def backtest_pair(
     incumbent: Engine,
     candidate: Engine,
     *,
+    batch: BatchExecutor,
     types: Sequence[OptimizationType],
-    processes: int,
 ) -> AsyncIterator[PairedBacktest]:
     """Evaluates every strategy of some types on the history of services, with two engines.
 
@@ -54,8 +55,8 @@ async def backtest_pair(
         config: price books.
         incumbent: one engine.
         candidate: the other; the two differ in their models.
+        batch: evaluates services; the results do not depend on it.
         types: of the strategies that are compared.
-        processes: services evaluated at once; the results do not depend on it.
 
     Yields:
         One result a service, in their order.
@@ -65,22 +66,22 @@ async def backtest_pair(
     """
     metrics = incumbent.metrics(types) | candidate.metrics(types)
 
-    def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
+    async def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> PairedBacktest:
         if isinstance(snapshot, FailedSnapshot):
             return PairedBacktest(snapshot.workload, error=snapshot.error)
         known = config.book_for(snapshot.workload.price_book, snapshot.price_book)
         book = book_of_hours(known, snapshot)
         try:
-            first, second = (
-                evaluate_policies(snapshot, schedule, _strategies(engine, types), book)
+            first, second = [
+                await batch.run(evaluate_policies, snapshot, schedule, _strategies(engine, types), book)
                 for engine in (incumbent, candidate)
-            )
+            ]
         except PerfoptError as error:
             return PairedBacktest(snapshot.workload, error=error)
         return PairedBacktest(snapshot.workload, tuple(first), tuple(second))
 
     found = source.snapshots(workloads, schedule.start, schedule.end, metrics)
-    async for result in in_order(found, evaluate, at_once=processes):
+    async for result in in_order(found, evaluate, at_once=batch.at_once):
         yield result
 
 

@@ -145,6 +145,10 @@ class BaselinePolicy:
     about: str
     decide: Callable[[OriginCase], PolicyDecision | Declined]
 
+    def __reduce__(self) -> "tuple[Callable[..., BaselinePolicy], tuple[OptimizationType, str]]":
+        """Pickles as its type and name."""
+        return baseline_policy, (self.optimization_type, self.name)
+
     def recommend(self, case: OriginCase) -> PolicyDecision | Declined:
         """Applies the rule."""
         return self.decide(case)

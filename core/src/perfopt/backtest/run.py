@@ -1,17 +1,19 @@
 """Runs a backtest: reads each service once, evaluates all policies on it, in the order of the services."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from perfopt.backtest.evaluate import evaluate_policies
 from perfopt.backtest.evaluated import EvaluatedRecommendation
+from perfopt.backtest.fitting import by_place
 from perfopt.backtest.orderly import in_order
-from perfopt.backtest.policies import BaselinePolicy, Policy
+from perfopt.backtest.policies import Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
 from perfopt.backtest.tiers import DailyPeaks, daily_peaks
-from perfopt.backtest.worker import BaselineTask, decode_rows
-from perfopt.backtest.worker_pool import BaselinePool
+from perfopt.batch import BatchExecutor
 from perfopt.config import Config
 from perfopt.domain.workload import Workload
 from perfopt.engine.hours import book_of_hours
@@ -50,8 +52,7 @@ async def backtest_services(
     policies: Sequence[Policy],
     config: Config,
     metrics: frozenset[str],
-    *,
-    processes: int,
+    batch: BatchExecutor,
 ) -> AsyncIterator[ServiceBacktest]:
     """Evaluates policies on the history of services.
 
@@ -62,7 +63,7 @@ async def backtest_services(
         policies: what is evaluated.
         config: price books.
         metrics: names to read.
-        processes: services evaluated at once; the results do not depend on it.
+        batch: evaluates services; the results do not depend on it.
 
     Yields:
         One result a service, in their order.
@@ -71,12 +72,11 @@ async def backtest_services(
         SourceUnavailableError: the source stopped answering.
         InvalidInputError: the request is malformed, or fits no service of a source without extents.
     """
-    with BaselinePool() as pool:
-        evaluator = _ServiceEvaluator(tuple(policies), config, pool)
-        async for result in over_services(
-            source, workloads, request, metrics, evaluator.on, _failed, processes=processes
-        ):
-            yield result
+    evaluator = _ServiceEvaluator(tuple(policies), config, batch)
+    async for result in over_services(
+        source, workloads, request, metrics, evaluator.on, _failed, at_once=batch.at_once
+    ):
+        yield result
 
 
 def _failed(workload: Workload, error: PerfoptError) -> ServiceBacktest:
@@ -88,10 +88,12 @@ async def over_services[R](
     workloads: Sequence[Workload],
     request: ScheduleRequest,
     metrics: frozenset[str],
-    evaluator: Callable[[OriginSchedule], Callable[[WorkloadSnapshot | FailedSnapshot], R]],
+    evaluator: Callable[
+        [OriginSchedule], Callable[[WorkloadSnapshot | FailedSnapshot], Coroutine[Any, Any, R]]
+    ],
     failed: Callable[[Workload, PerfoptError], R],
     *,
-    processes: int,
+    at_once: int,
 ) -> AsyncIterator[R]:
     """Reads each service once, over its whole schedule, and yields what is made of it, in their order.
 
@@ -100,9 +102,9 @@ async def over_services[R](
         workloads: the services.
         request: when to recommend.
         metrics: names to read.
-        evaluator: from a schedule to what evaluates a service on it, which may block.
+        evaluator: from a schedule to what evaluates a service on it.
         failed: the result of a service that no schedule fits.
-        processes: services evaluated at once.
+        at_once: services evaluated at once.
 
     Raises:
         SourceUnavailableError: the source stopped answering.
@@ -116,7 +118,7 @@ async def over_services[R](
                 yield failed(workload, schedule)
             continue
         found = source.snapshots(members, schedule.start, schedule.end, metrics)
-        async for result in in_order(found, evaluator(schedule), at_once=processes):
+        async for result in in_order(found, evaluator(schedule), at_once=at_once):
             yield result
 
 
@@ -139,29 +141,33 @@ async def _schedule(
 class _ServiceEvaluator:
     policies: tuple[Policy, ...]
     config: Config
-    pool: BaselinePool
+    batch: BatchExecutor
 
-    def on(self, schedule: OriginSchedule) -> Callable[[WorkloadSnapshot | FailedSnapshot], ServiceBacktest]:
-        """Returns what evaluates one service at the origins of a schedule; it blocks."""
+    def on(
+        self, schedule: OriginSchedule
+    ) -> Callable[[WorkloadSnapshot | FailedSnapshot], Coroutine[Any, Any, ServiceBacktest]]:
+        """Returns what evaluates one service at the origins of a schedule."""
 
-        def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> ServiceBacktest:
+        async def evaluate(snapshot: WorkloadSnapshot | FailedSnapshot) -> ServiceBacktest:
             if isinstance(snapshot, FailedSnapshot):
                 return ServiceBacktest(snapshot.workload, schedule, error=snapshot.error)
             try:
-                rows = self._rows(snapshot, schedule)
+                rows = await self._rows(snapshot, schedule)
             except PerfoptError as error:
                 return ServiceBacktest(snapshot.workload, schedule, error=error)
             return ServiceBacktest(snapshot.workload, schedule, tuple(rows), peaks=daily_peaks(snapshot))
 
         return evaluate
 
-    def _rows(self, snapshot: WorkloadSnapshot, schedule: OriginSchedule) -> list[EvaluatedRecommendation]:
+    async def _rows(
+        self, snapshot: WorkloadSnapshot, schedule: OriginSchedule
+    ) -> list[EvaluatedRecommendation]:
         known = self.config.book_for(snapshot.workload.price_book, snapshot.price_book)
         book = book_of_hours(known, snapshot)
-        baselines = [one for one in self.policies if isinstance(one, BaselinePolicy)]
-        ours = [one for one in self.policies if not isinstance(one, BaselinePolicy)]
-        rows = evaluate_policies(snapshot, schedule, ours, book)
-        if baselines:
-            names = tuple((one.optimization_type, one.name) for one in baselines)
-            rows += decode_rows(self.pool.evaluate(BaselineTask(snapshot, schedule, names, book)))
+        elsewhere, here = by_place(self.policies, lambda one: one)
+        rows: list[EvaluatedRecommendation] = []
+        if elsewhere:
+            rows += await self.batch.run(evaluate_policies, snapshot, schedule, elsewhere, book)
+        if here:
+            rows += await asyncio.to_thread(evaluate_policies, snapshot, schedule, here, book)
         return rows

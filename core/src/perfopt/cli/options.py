@@ -10,6 +10,9 @@ import click
 from perfopt.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from perfopt.batch import BatchExecutor
     from perfopt.config import Config
     from perfopt.domain.enums import OptimizationType
 
@@ -108,19 +111,41 @@ def writable(path: Path, option: str) -> IO[str]:
         ) from error
 
 
+executor_option = click.option(
+    "--executor",
+    metavar="WHERE",
+    help="processes (default), dask://host:port of a Dask scheduler, or dask://local; same output.",
+)
+
+
+def open_batch(config: "Config") -> "AbstractContextManager[BatchExecutor]":
+    """Opens what the configuration says batch work runs on."""
+    from perfopt.batch import open_executor
+    from perfopt.engine.engine import cores
+
+    return open_executor(config.engine.executor, config.engine.processes or cores())
+
+
 model_option = click.option(
     "--model", type=click.Path(path_type=Path), help="A model that `perfopt train` wrote, of any kind."
 )
 
 
 def with_engine(
-    config: "Config", *, processes: int | None, model: Path | None, minimum_confidence: float | None = None
+    config: "Config",
+    *,
+    processes: int | None,
+    model: Path | None,
+    minimum_confidence: float | None = None,
+    executor: str | None = None,
 ) -> "Config":
     """Returns the configuration with the engine options of the command line, if any."""
     from msgspec.structs import replace
 
     if processes is not None:
         config = replace(config, engine=replace(config.engine, processes=processes))
+    if executor is not None:
+        config = replace(config, engine=replace(config.engine, executor=executor))
     if minimum_confidence is not None:
         config = replace(config, engine=replace(config.engine, minimum_confidence=minimum_confidence))
     return config if model is None else replace(config, model=str(model))

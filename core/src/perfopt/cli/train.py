@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perfopt.cli.options import config_option, load, source_options
+from perfopt.cli.options import config_option, executor_option, load, open_batch, source_options, with_engine
 
 if TYPE_CHECKING:
+    from perfopt.batch import BatchExecutor
     from perfopt.cli.output.progress import ProgressReporter
     from perfopt.config import Config
     from perfopt.datasets import Split
     from perfopt.plugin import ModelKind, TrainedModel, Trainer, TrainingRequest, WorkloadSnapshot
 
 # What differs from machine to machine, or stands in the model's card beside the command.
-_NOT_IN_COMMAND = ("out", "config_file", "data", "source", "services")
+_NOT_IN_COMMAND = ("out", "config_file", "data", "source", "services", "executor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class FetchedExamples:
 @click.option("--model-version", help="Version of the model; the day until which it learnt otherwise.")
 @click.option("--data", multiple=True, help="Source, licence and citation of the data, for the model's card.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Model file.")
+@executor_option
 @config_option
 def train(
     what: str,
@@ -109,6 +111,7 @@ def train(
     model_version: str | None,
     data: tuple[str, ...],
     out: Path,
+    executor: str | None,
     config_file: Path | None,
 ) -> None:
     """Train a model on your services and write it to a file.
@@ -121,7 +124,7 @@ def train(
     from perfopt.engine.training import load_kind, require_modules, training_options
     from perfopt.plugin.models import TrainingRequest
 
-    config = load(config_file)
+    config = with_engine(load(config_file), processes=None, model=None, executor=executor)
     kind, trainer = load_kind(what, left_out(config.engine))
     require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
     _require_usable(source, datasets, out)
@@ -158,14 +161,15 @@ def _trained(
 
     from perfopt.cli.output.progress import progress_reporter
 
-    with progress_reporter() as progress:
-        fetched = _fetched(trainer, wanted, config, progress)
+    with progress_reporter() as progress, open_batch(config) as batch:
+        fetched = _fetched(trainer, wanted, config, progress, batch)
         request = replace(
             request,
             version=request.version or fetched.version,
             data=request.data or fetched.data,
             trained_until=fetched.until,
             progress=progress,
+            executor=batch.executor,
         )
         return fetched, trainer.train(fetched.examples, request)
 
@@ -195,7 +199,11 @@ def _command() -> str:
 
 
 def _fetched(
-    trainer: "Trainer", wanted: TrainingData, config: "Config", progress: "ProgressReporter"
+    trainer: "Trainer",
+    wanted: TrainingData,
+    config: "Config",
+    progress: "ProgressReporter",
+    batch: "BatchExecutor",
 ) -> FetchedExamples:
     if not trainer.metrics:
         return FetchedExamples((), wanted.until, ())
@@ -207,9 +215,9 @@ def _fetched(
     snapshots.sort(key=lambda one: str(one.workload.id))
     end = end or max((one.grid.end for one in snapshots), default=None)
     examples: list[Any] = []
-    for number, snapshot in enumerate(snapshots):
+    for number, found in enumerate(batch.map(trainer.examples, snapshots)):
         progress("preparing services", number, len(snapshots))
-        examples += trainer.examples(snapshot)
+        examples += found
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 

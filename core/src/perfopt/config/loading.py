@@ -67,6 +67,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         forecasters: names in order of preference (`perfopt plugin list` shows them); unset leaves the choice
             to each strategy.
         forecast_weighting: "first" that can forecast a series, or all weighted by their loss on its past.
+        executor: where backtests, training and replays run: "processes" of this machine,
+            "dask://host:port" of a Dask scheduler, or "dask://local".
     """
 
     deadline_seconds: Seconds = 10.0
@@ -79,6 +81,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     shortage_costs: dict[ServiceClass, Annotated[float, Meta(gt=0)]] = {}
     forecasters: str | tuple[str, ...] = ()
     forecast_weighting: Literal["first", "rolling_origins"] = "first"
+    executor: Annotated[str, Meta(pattern="^(processes|dask://.+)$")] = "processes"
 
     @property
     def penalties(self) -> dict[ServiceClass, float]:

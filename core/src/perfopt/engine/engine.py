@@ -25,6 +25,7 @@ from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
 from perfopt.engine.notices import config_warnings, not_loaded, snapshot_warnings
+from perfopt.engine.pickled import decode_engine, encode_engine
 from perfopt.engine.probe import probe_with_worker
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
@@ -94,7 +95,8 @@ class Engine:
             first=worker,
         )
         self._configured = self._checked_models()
-        self._pool.use(self._configured)
+        self._models = self._configured
+        self._pool.use(self._models)
 
     @classmethod
     def open(cls, config: Config | None = None) -> "Engine":
@@ -136,7 +138,8 @@ class Engine:
         """
         for kind, content in models.items():
             self.check_model(content, kind)
-        self._pool.use({**self._configured, **models})
+        self._models = {**self._configured, **models}
+        self._pool.use(self._models)
 
     def check_model(self, content: bytes, kind: str | None = None) -> CheckedModel:
         """Returns the kind and the card of a model's content, which may be anything; blocks.
@@ -348,6 +351,10 @@ class Engine:
         ]
         hint = "Install one that does with pip; `perfopt plugin list` shows what is there."
         return f"{hint} Not taking part: {', '.join(absent)}." if absent else hint
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "Engine"], tuple[bytes]]:
+        """Pickles as what another process opens an engine of its own from."""
+        return decode_engine, (encode_engine(self.registry, self._config, self._models, self._records),)
 
     def close(self) -> None:
         """Ends the worker processes."""

@@ -5,6 +5,7 @@ registry of a service); only the kind interprets them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         validity: how long recommendations or forecasts made with the model must hold.
         options: an instance of the trainer's `options`.
         progress: shows how far training is: what is being done, how much of it is done, and of how much.
+        executor: runs pure functions of arguments that can be pickled, perhaps elsewhere; None is here.
     """
 
     name: str
@@ -38,6 +40,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     validity: timedelta = timedelta(days=7)
     options: Any = None
     progress: Callable[[str, int, int | None], object] = no_progress
+    executor: Executor | None = None
 
     def each[T](self, items: Sequence[T], stage: str) -> Iterator[T]:
         """Yields items one after the other and shows how many are done.

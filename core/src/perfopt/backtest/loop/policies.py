@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perfopt.backtest.policies import BaselinePolicy, Policy, StrategyPolicy
+from perfopt.backtest.policies import Policy, StrategyPolicy
 from perfopt.engine.loop import CONTROLLED, PLAIN, LoopSettings
 
 LOOP = "+loop"
@@ -52,9 +52,3 @@ def loop_policies(names: Sequence[str], policies: Sequence[Policy], ours: str) -
         found += [LoopPolicy(policy, CONTROLLED, baseline=not own)] if controlled else []
         found += [LoopPolicy(policy, PLAIN, baseline=not own)] if plain else []
     return tuple(found)
-
-
-def by_process(policies: Sequence[LoopPolicy]) -> tuple[list[LoopPolicy], list[LoopPolicy]]:
-    """Returns those that a worker process can run by their names, and the others."""
-    elsewhere = [one for one in policies if isinstance(one.policy, BaselinePolicy)]
-    return elsewhere, [one for one in policies if one not in elsewhere]

@@ -1,31 +1,28 @@
 """Runs closed loops: each service once, all policies on it, in the order of the services."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
+from typing import Any
 
 from perfopt.backtest.evaluate import origin_cases
 from perfopt.backtest.evaluated import OriginCase, PolicyDecision
+from perfopt.backtest.fitting import by_place
 from perfopt.backtest.loop.day import ForceTimeline, ServiceDay, raises_of, score_day
-from perfopt.backtest.loop.policies import LoopPolicy, by_process
-from perfopt.backtest.policies import baseline_policy
+from perfopt.backtest.loop.policies import LoopPolicy
 from perfopt.backtest.run import over_services
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
 from perfopt.backtest.tiers import DailyPeaks, daily_peaks
-from perfopt.backtest.worker_pool import BaselinePool
+from perfopt.batch import BatchExecutor
 from perfopt.config import Config
-from perfopt.domain.enums import OptimizationType
 from perfopt.domain.price import PriceBook
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import Workload, WorkloadState
-from perfopt.engine.loop import LoopSettings, worth_changing
+from perfopt.engine.loop import worth_changing
 from perfopt.errors import PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[ServiceDay])
 Recommended = PolicyDecision | None
 
 
@@ -53,8 +50,7 @@ async def run_loops(
     policies: Sequence[LoopPolicy],
     config: Config,
     metrics: frozenset[str],
-    *,
-    processes: int,
+    batch: BatchExecutor,
 ) -> AsyncIterator[ServiceLoop]:
     """Runs the closed loop of each policy on the history of services.
 
@@ -65,7 +61,7 @@ async def run_loops(
         policies: what is in the loop.
         config: price books.
         metrics: names to read.
-        processes: services run at once; the results do not depend on it.
+        batch: runs services; the results do not depend on it.
 
     Yields:
         One result a service, in their order.
@@ -74,12 +70,11 @@ async def run_loops(
         SourceUnavailableError: the source stopped answering.
         InvalidInputError: the request is malformed, or fits no service of a source without extents.
     """
-    with BaselinePool() as pool:
-        runner = _LoopRunner(tuple(policies), config, pool)
-        async for result in over_services(
-            source, workloads, request, metrics, runner.on, _failed, processes=processes
-        ):
-            yield result
+    runner = _LoopRunner(tuple(policies), config, batch)
+    async for result in over_services(
+        source, workloads, request, metrics, runner.on, _failed, at_once=batch.at_once
+    ):
+        yield result
 
 
 def _failed(workload: Workload, error: PerfoptError) -> ServiceLoop:
@@ -90,57 +85,33 @@ def _failed(workload: Workload, error: PerfoptError) -> ServiceLoop:
 class _LoopRunner:
     policies: tuple[LoopPolicy, ...]
     config: Config
-    pool: BaselinePool
+    batch: BatchExecutor
 
-    def on(self, schedule: OriginSchedule) -> Callable[[WorkloadSnapshot | FailedSnapshot], ServiceLoop]:
-        """Returns what runs the loops of one service on a schedule; it blocks."""
+    def on(
+        self, schedule: OriginSchedule
+    ) -> Callable[[WorkloadSnapshot | FailedSnapshot], Coroutine[Any, Any, ServiceLoop]]:
+        """Returns what runs the loops of one service on a schedule."""
 
-        def run(snapshot: WorkloadSnapshot | FailedSnapshot) -> ServiceLoop:
+        async def run(snapshot: WorkloadSnapshot | FailedSnapshot) -> ServiceLoop:
             if isinstance(snapshot, FailedSnapshot):
                 return ServiceLoop(snapshot.workload, error=snapshot.error)
             try:
-                days = self._days(snapshot, schedule)
+                days = await self._days(snapshot, schedule)
             except PerfoptError as error:
                 return ServiceLoop(snapshot.workload, error=error)
             return ServiceLoop(snapshot.workload, tuple(days), peaks=daily_peaks(snapshot))
 
         return run
 
-    def _days(self, snapshot: WorkloadSnapshot, schedule: OriginSchedule) -> list[ServiceDay]:
+    async def _days(self, snapshot: WorkloadSnapshot, schedule: OriginSchedule) -> list[ServiceDay]:
         book = self.config.book_for(snapshot.workload.price_book, snapshot.price_book)
-        elsewhere, here = by_process(self.policies)
-        days = loops_of(snapshot, schedule, here, book)
+        elsewhere, here = by_place(self.policies, lambda one: one.policy)
+        days: list[ServiceDay] = []
+        if here:
+            days += await asyncio.to_thread(loops_of, snapshot, schedule, here, book)
         if elsewhere:
-            named = tuple((one.policy.name, one.settings) for one in elsewhere)
-            days += _decoder.decode(self.pool.evaluate(LoopTask(snapshot, schedule, named, book)))
+            days += await self.batch.run(loops_of, snapshot, schedule, elsewhere, book)
         return days
-
-
-@dataclass(frozen=True, slots=True)
-class LoopTask:
-    """One service to run the loops of baselines on; see loops_of.
-
-    Attributes:
-        policies: name of each baseline, and the rule of its loop.
-    """
-
-    snapshot: WorkloadSnapshot
-    schedule: OriginSchedule
-    policies: tuple[tuple[str, LoopSettings], ...]
-    book: PriceBook
-
-    @property
-    def service(self) -> str:
-        """Name of the service."""
-        return self.snapshot.workload.service_name
-
-    def answer(self) -> bytes:
-        """Returns the encoded days."""
-        policies = [
-            LoopPolicy(baseline_policy(OptimizationType.RESOURCE_OPTIMIZATION, name), settings, baseline=True)
-            for name, settings in self.policies
-        ]
-        return _encoder.encode(loops_of(self.snapshot, self.schedule, policies, self.book))
 
 
 def loops_of(

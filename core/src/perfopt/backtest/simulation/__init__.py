@@ -2,12 +2,12 @@
 
 from perfopt.backtest.simulation.autoscalers import choose_autoscalers
 from perfopt.backtest.simulation.report import SimulationResult, summarise_simulation
-from perfopt.backtest.simulation.run import ServiceSimulation, run_services
+from perfopt.backtest.simulation.run import ServiceSimulation, run_service
 
 __all__ = [
     "ServiceSimulation",
     "SimulationResult",
     "choose_autoscalers",
-    "run_services",
+    "run_service",
     "summarise_simulation",
 ]

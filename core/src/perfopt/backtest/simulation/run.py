@@ -1,8 +1,6 @@
 """Runs the policies on the demand of services."""
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -66,16 +64,6 @@ class SimulationTask(msgspec.Struct, frozen=True):
     demand: ServiceDemand
     policies: tuple[str, ...]
     loop: bool
-
-
-def run_services(tasks: Sequence[SimulationTask], processes: int) -> Iterator[ServiceSimulation]:
-    """Yields the runs of services in their order; what is found does not depend on the processes."""
-    workers = min(processes, len(tasks))
-    if workers <= 1:
-        yield from map(run_service, tasks)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(run_service, tasks)
 
 
 def run_service(task: SimulationTask) -> ServiceSimulation:

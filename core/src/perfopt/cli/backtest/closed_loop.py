@@ -110,26 +110,25 @@ async def _run(
     from perfopt.backtest.fitting import fit_policies
     from perfopt.backtest.loop import loop_policies, run_loops
     from perfopt.backtest.policies import OURS, StrategyPolicy
+    from perfopt.cli.options import open_batch
     from perfopt.cli.output.progress import progress_bar
-    from perfopt.engine.engine import BASE_METRICS, cores
+    from perfopt.engine.engine import BASE_METRICS
     from perfopt.evaluation.baselines import BASELINE_METRICS
 
     at = request.until if request.until is not None else await source.latest()
     inventory = await source.inventory(at)
     workloads = options.workloads(inventory)
-    processes = config.engine.processes or cores()
-    fitted = await fit_policies(
-        options.fitted(), source, inventory, workloads, request, config, processes=processes
-    )
     # A backtest within each of so many analyses would tell only how sure each is, at ten times the time.
     quick = [replace(one, backtested=False) if isinstance(one, StrategyPolicy) else one for one in policies]
-    run = loop_policies(names, (*quick, *fitted), OURS)
     metrics = BASELINE_METRICS | BASE_METRICS
     if engine is not None:
         metrics |= engine.metrics(options.types)
     results = []
-    with progress_bar(len(workloads), label="running") as progress:
-        async for result in run_loops(source, workloads, request, run, config, metrics, processes=processes):
-            results.append(result)
-            progress.advance()
+    with open_batch(config) as batch:
+        fitted = await fit_policies(options.fitted(), source, inventory, workloads, request, config, batch)
+        run = loop_policies(names, (*quick, *fitted), OURS)
+        with progress_bar(len(workloads), label="running") as progress:
+            async for result in run_loops(source, workloads, request, run, config, metrics, batch):
+                results.append(result)
+                progress.advance()
     return run, results

@@ -10,6 +10,7 @@ import click
 from perfopt.cli.backtest.selection import BacktestOptions, check_writable, write_text
 from perfopt.cli.options import (
     config_option,
+    executor_option,
     format_option,
     load,
     model_option,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     help="Also write each evaluated recommendation to this .csv or .parquet file.",
 )
 @click.option("--processes", type=click.IntRange(1, 1024), help="Worker processes; default: one a core.")
+@executor_option
 @click.option(
     "--simulate",
     type=click.Choice(("minutes", "loop")),
@@ -123,6 +125,7 @@ def backtest(
     html: Path | None,
     rows_file: Path | None,
     processes: int | None,
+    executor: str | None,
     simulate: str | None,
     closed_loop: bool,
     every: str,
@@ -147,7 +150,7 @@ def backtest(
     options = BacktestOptions(
         names, match, exclude, split, begin, until, history, validity, origins, kinds, policies, plugins
     )
-    config = with_engine(load(config_file), processes=processes, model=model)
+    config = with_engine(load(config_file), processes=processes, model=model, executor=executor)
     _check_mode(context, closed_loop=closed_loop, simulated=simulate is not None)
     if simulate is not None:
         from perfopt.cli.backtest.simulation import run_simulation
@@ -290,34 +293,32 @@ async def _evaluate(
     from perfopt.backtest import backtest_services
     from perfopt.backtest.fitting import fit_policies
     from perfopt.backtest.run import AbsentServiceError
+    from perfopt.cli.options import open_batch
     from perfopt.cli.output.progress import progress_bar
-    from perfopt.engine.engine import BASE_METRICS, cores
+    from perfopt.engine.engine import BASE_METRICS
     from perfopt.evaluation.baselines import BASELINE_METRICS
 
     request = options.schedule()
     at = request.until if request.until is not None else await source.latest()
     inventory = await source.inventory(at)
     workloads = options.workloads(inventory)
-    processes = config.engine.processes or cores()
-    if options.fitted():
-        policies = (
-            *policies,
-            *await fit_policies(
-                options.fitted(), source, inventory, workloads, request, config, processes=processes
-            ),
-        )
     metrics = BASELINE_METRICS | BASE_METRICS
     if engine is not None:
         metrics |= engine.metrics(options.types)
     results = []
-    with progress_bar(len(workloads), label="evaluating") as progress:
-        async for result in backtest_services(
-            source, workloads, request, policies, config, metrics, processes=processes
-        ):
-            if result.error is not None and not isinstance(result.error, AbsentServiceError):
-                click.echo(f"Error: {result.workload.service_name}: {result.error.explained}", err=True)
-            results.append(result)
-            progress.advance()
+    with open_batch(config) as batch:
+        if options.fitted():
+            fitted = options.fitted()
+            learnt = await fit_policies(fitted, source, inventory, workloads, request, config, batch)
+            policies = (*policies, *learnt)
+        with progress_bar(len(workloads), label="evaluating") as progress:
+            async for result in backtest_services(
+                source, workloads, request, policies, config, metrics, batch
+            ):
+                if result.error is not None and not isinstance(result.error, AbsentServiceError):
+                    click.echo(f"Error: {result.workload.service_name}: {result.error.explained}", err=True)
+                results.append(result)
+                progress.advance()
     return results
 
 

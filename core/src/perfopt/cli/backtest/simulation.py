@@ -40,7 +40,6 @@ async def run_simulation(
     from perfopt.backtest.simulation import summarise_simulation
     from perfopt.cli.output.render import to_json
     from perfopt.cli.output.simulation import to_simulation_table
-    from perfopt.engine.engine import cores
     from perfopt.errors import NoDataError
 
     name, tasks, failed = await _read(options, spec, services, config, loop=loop)
@@ -48,7 +47,7 @@ async def run_simulation(
         click.echo(f"Error: {one.service}: {one.message}", err=True)
     if not tasks:
         raise NoDataError("No service has a demand to scale for.", remedy="See the errors above.")
-    runs = await asyncio.to_thread(_run, tasks, config.engine.processes or cores())
+    runs = await asyncio.to_thread(_run, tasks, config)
     result = summarise_simulation(name, runs, failed)
     if html is not None:
         from perfopt.backtest.simulation.page import render_simulation_page
@@ -85,13 +84,14 @@ async def _read(
     return source.name, tasks, failed
 
 
-def _run(tasks: "Sequence[SimulationTask]", processes: int) -> "list[ServiceSimulation]":
-    from perfopt.backtest.simulation import run_services
+def _run(tasks: "Sequence[SimulationTask]", config: "Config") -> "list[ServiceSimulation]":
+    from perfopt.backtest.simulation import run_service
+    from perfopt.cli.options import open_batch
     from perfopt.cli.output.progress import progress_bar
 
     runs = []
-    with progress_bar(len(tasks), label="simulating") as progress:
-        for run in run_services(tasks, processes):
+    with open_batch(config) as batch, progress_bar(len(tasks), label="simulating") as progress:
+        for run in batch.map(run_service, tasks):
             runs.append(run)
             progress.advance()
     return runs

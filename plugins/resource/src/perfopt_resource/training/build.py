@@ -1,6 +1,7 @@
 """From examples to a finished model: out-of-fold replay, calibration, figures, and a forest on everything."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ def build(
     command: str,
     trained_until: str | None = None,
     progress: Callable[[str, int, int | None], object] = lambda *_: None,
+    executor: Executor | None = None,
 ) -> SizingModel:
     """Returns a model trained on all the examples, calibrated on series out of fold.
 
@@ -47,6 +49,7 @@ def build(
         command: that rebuilds the file.
         trained_until: end of the latest outcome, ISO 8601; None for undated data.
         progress: shows how far it is, see `TrainingRequest`.
+        executor: trains the folds; the model does not depend on it.
 
     Raises:
         InvalidInputError: too few series, or no example of cpu or of memory.
@@ -59,7 +62,7 @@ def build(
             remedy="Name more services or a longer history: a series needs 10/7 of the validity.",
         )
     replayed = examples.where(thin(evaluated, _MAX_ASKED) | thin(short_histories(examples), _MAX_ASKED))
-    expected = out_of_fold(examples, replayed, lambda done: progress(_STAGE, done, FOLDS + 1))
+    expected = out_of_fold(examples, replayed, lambda done: progress(_STAGE, done, FOLDS + 1), executor)
     progress("replaying choices", 0, None)
     judged = evaluate_policy(expected, replayed)
     card = ModelCard(

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,7 @@ def out_of_fold(
     examples: TrainingExamples,
     evaluated: TrainingExamples,
     begun: Callable[[int], object] = lambda _: None,
+    executor: Executor | None = None,
 ) -> list[NeedDistribution]:
     """Returns what is expected of each example, by forests that did not see its series.
 
@@ -109,15 +111,18 @@ def out_of_fold(
         examples: to train on.
         evaluated: to predict, of the same series.
         begun: takes how many folds are done, before each.
+        executor: trains the folds; None trains them here.
     """
     fold, trained_fold = fold_of(evaluated.series, FOLDS), fold_of(examples.series, FOLDS)
+    held = [number for number in range(FOLDS) if (fold == number).any()]
+    parts = [examples.where(trained_fold != number) for number in held]
+    trained = map(train_forest, parts) if executor is None else executor.map(train_forest, parts)
     expected: dict[int, NeedDistribution] = {}
-    for held in range(FOLDS):
-        begun(held)
-        if not (fold == held).any():
-            continue
-        forest = train_forest(examples.where(trained_fold != held))
-        expected |= {int(row): _expected(forest, evaluated, int(row)) for row in np.flatnonzero(fold == held)}
+    begun(0)
+    for number, forest in zip(held, trained, strict=True):
+        rows = np.flatnonzero(fold == number)
+        expected |= {int(row): _expected(forest, evaluated, int(row)) for row in rows}
+        begun(number + 1)
     return [expected[row] for row in range(len(fold))]
 
 

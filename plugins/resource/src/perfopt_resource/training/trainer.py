@@ -47,6 +47,7 @@ class SizingTrainer:
             command=request.command,
             trained_until=until,
             progress=request.progress,
+            executor=request.executor,
         )
         card = model.card
         floors = {f"minimum worth at penalty {penalty:g}": worth for penalty, worth in card.floors}
