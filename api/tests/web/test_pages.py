@@ -329,3 +329,16 @@ async def test_another_trade_shows_its_sizes_changes_and_patch(client, database)
     assert "<ins>400m</ins>" in chosen
     assert "cpu: 400m" in chosen
     assert "At confidence" not in await shown(client, f"{path}?point=7")
+
+
+async def test_the_distribution_of_need_is_drawn_with_both_sizes_on_it(client, database):
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    data = {"container": "app", "levels": levels, "cpu": [0.1, 0.15, 0.2, 0.25, 0.4]}
+    need = Reason(code="need", text="app: the need is expected.", data=data)
+    await analyse(database, made_for(WORKLOAD, reasons=(need,)))
+    text = await shown(client, "/ui/recommendations/opt_20261130_001")
+    assert "Distribution of the cpu that app will need" in text
+    assert "current 500m: enough at over 95%" in text
+    assert "recommended 300m: enough at 82%" in text
+    assert "<title>25% between 150m and 200m</title>" in text
+    assert "of the memory that app" not in text

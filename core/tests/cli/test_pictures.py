@@ -5,7 +5,14 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
+
+from perfopt.cli.output.lanes import TimelineMark
+from perfopt.cli.output.pictures import pictures
+from perfopt.domain.recommendation import AnalysisResult, PredictionSeries
+from perfopt.testing import make_recommendation, make_snapshot
 
 START, STEPS = datetime(2026, 11, 1, tzinfo=UTC), 5 * 288
 KILLED = (100, 400, 401)
@@ -53,3 +60,32 @@ def test_backtest_and_unchanged_requests_are_judged_on_the_same_windows(page):
 def test_replicas_are_drawn_with_the_bounds_of_the_autoscaler(page):
     assert "current maximum 6" in page
     assert "current minimum 2" in page
+
+
+def test_a_forecast_and_changes_stand_on_the_time_axis_of_use():
+    cpu = 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(14 * 288) / 288)
+    snapshot = make_snapshot({"main": {"cpu_cores": cpu}})
+    end = snapshot.grid.end
+    made = make_recommendation(workload="w", made_at=end, valid_until=end + timedelta(days=7))
+    result = AnalysisResult(
+        service_name="svc", workload="w", recommendations=(made,), declined=(), warnings=()
+    )
+    forecast = PredictionSeries(
+        unit="cores",
+        start=end,
+        step_seconds=3600,
+        quantiles={"0.05": [0.4] * 168, "0.5": [0.6] * 168, "0.95": [0.9] * 168},
+    )
+    at = end.timestamp() - 86400
+    mark = TimelineMark(at, at + 600, "ok", "APPLIED")
+    late = TimelineMark(at + 30 * 86400, at + 30 * 86400, "ok", "too late to be shown")
+    plain = pictures(result, snapshot)
+    assert 'class="band forecast"' not in plain
+    assert ">changes</text>" not in plain
+    drawn = pictures(result, snapshot, {"main/cpu_cores": forecast}, [mark, late])
+    assert drawn.count('class="band forecast"') == drawn.count('class="use forecast"') == 1
+    assert "<title>APPLIED</title>" in drawn
+    assert "1 made" in drawn
+    assert "too late" not in drawn
+    stored = replace(made, predictions={"main/cpu_cores": forecast})
+    assert 'class="band forecast"' in pictures(replace(result, recommendations=(stored,)), snapshot)

@@ -79,3 +79,9 @@ def test_each_trade_names_the_sizes_of_every_container():
         "main": {"cpu_request": "1", "memory_request": "1Gi"},
         "proxy": {"cpu_request": "250m", "memory_request": "2Gi"},
     }
+
+
+def test_memory_of_a_trade_is_whole_mebibytes_as_kubernetes_writes_them():
+    reason = trades([choice(1.0, 0.9, memory=1776408498.0)])
+    (point,) = reason.data["points"]
+    assert point["containers"]["main"]["memory_request"] == "1695Mi"

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from datetime import timedelta
 
 import msgspec
@@ -158,3 +159,16 @@ def test_of_a_short_history_less_is_stated(bench, days, less):
         card = msgspec.structs.replace(shipped.card, floors=((1.0, -99.0), (20.0, -99.0)))
         said.append(recommend(asked, dataclasses.replace(shipped, card=card, calibration=changed)).prior.mean)
     assert (said[1] < said[0]) is less
+
+
+def test_the_distribution_of_the_need_is_kept_in_rising_quantiles(bench):
+    need = reason(bench.ask(), "need")
+    levels, cpu, memory = (need.data[name] for name in ("levels", "cpu", "memory"))
+    assert need.data["container"] == "main"
+    assert (levels[0], levels[10], levels[-1], len(levels)) == (0.01, 0.5, 0.99, 21)
+    assert len(cpu) == len(memory) == len(levels)
+    assert cpu == sorted(cpu)
+    assert memory == sorted(memory)
+    stated = [float(text) / 1000 for text in re.findall(r"(\d+)m\b", need.text)]
+    assert stated == pytest.approx([cpu[levels.index(level)] for level in (0.1, 0.9)], abs=0.0011)
+    assert need.text.endswith(" MiB of memory (80 % interval).")

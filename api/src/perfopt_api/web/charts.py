@@ -1,12 +1,19 @@
 """Small charts as SVG, with the parts and classes of all our pictures."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+import numpy as np
 from markupsafe import Markup
 
 from perfopt.charts import svg
+from perfopt.charts.units import amount
 
+_SHOWN_LEVELS = (0.05, 0.95)
 _TICKS = [(value / 4, f"{25 * value} %") for value in range(5)]
 
 
@@ -55,7 +62,9 @@ def frontier(points: Sequence[Mapping[str, Any]], relative_to: str) -> Markup:
         return Markup("")
     costs = [one["cost_change_percent"] for one in points]
     sure = [one["confidence"] for one in points]
-    frame = svg.PlotFrame.of(420, 260, (min(costs), max(costs) + 1e-9), (min(0.5, *sure), 1.0))
+    frame = svg.PlotFrame.of(
+        420, 260, (min(costs), max(costs) + 1e-9), (math.floor(20 * min(sure)) / 20, 1.0)
+    )
     x_ticks = [(value, f"{value:+g} %") for value in svg.nice_ticks(min(costs), max(costs))]
     y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(frame.y.low, 1.0)]
     parts = frame.axes(x_ticks, y_ticks, f"cost against the {relative_to} one", "confidence")
@@ -64,6 +73,65 @@ def frontier(points: Sequence[Mapping[str, Any]], relative_to: str) -> Markup:
     for (x, y), cost, confidence in zip(at, costs, sure, strict=True):
         parts.append(svg.circle(x, y, 4, "ours", f"{cost:+.1f} % cost at {confidence:.2f} confidence"))
     return _picture(420, 260, "Other trades of cost against confidence", parts)
+
+
+class NeedChart(msgspec.Struct, frozen=True, kw_only=True):
+    """The distribution of what a pod of one container will need of one resource, in cores or bytes.
+
+    Attributes:
+        levels: of the quantiles, rising.
+        quantiles: at these levels.
+        sizes: "current" and "recommended" request, as far as they are set.
+    """
+
+    container: str
+    resource: str
+    levels: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    sizes: dict[str, float]
+
+
+def need(chart: NeedChart) -> Markup:
+    """Draws how probable each need is, with the sizes on it; what is beyond 5 and 95 % is left out."""
+    bins = _bins(chart)
+    if not bins:
+        return Markup("")
+    known = [*(low for low, _, _ in bins), *(high for _, high, _ in bins), *chart.sizes.values()]
+    low, high = 0.95 * min(known), 1.05 * max(known)
+    top = max(mass / math.log(right / left) for left, right, mass in bins)
+    frame = svg.PlotFrame.of(420, 220, (low, high), (0.0, top), math.log)
+    frame = replace(frame, y=replace(frame.y, end=frame.y.end + 30))
+    steps = (low * (high / low) ** share for share in (0.05, 0.35, 0.65, 0.95))
+    ticks = [(size, amount(size, chart.resource)) for size in steps]
+    parts = frame.axes(ticks, (), f"{chart.resource} needed per pod", f"{chart.container}: {chart.resource}")
+    for left, right, mass in bins:
+        x, y = _at(frame, left, mass / math.log(right / left))
+        tip = f"{mass:.0%} between {amount(left, chart.resource)} and {amount(right, chart.resource)}"
+        parts.append(svg.rectangle(x, y, frame.x.at(right) - x, frame.y.begin - y, "mass", tip))
+    for row, (name, size) in enumerate(chart.sizes.items()):
+        parts += _size_mark(frame, chart, 30.0 + 14 * row, name, size)
+    label = f"Distribution of the {chart.resource} that {chart.container} will need, with the sizes on it"
+    return _picture(420, 220, label, parts)
+
+
+def _bins(chart: NeedChart) -> list[tuple[float, float, float]]:
+    """Returns from, to and probability of each bar; of quantiles that are alike there is none."""
+    points = [
+        (level, size)
+        for level, size in zip(chart.levels, chart.quantiles, strict=True)
+        if _SHOWN_LEVELS[0] <= level <= _SHOWN_LEVELS[1]
+    ]
+    return [(a, b, above - below) for (below, a), (above, b) in pairwise(points) if b > 1.0005 * a]
+
+
+def _size_mark(frame: svg.PlotFrame, chart: NeedChart, top: float, name: str, size: float) -> Iterator[str]:
+    x, end = frame.x.at(size), frame.x.at(size) > (frame.x.begin + frame.x.end) / 2
+    enough = float(np.interp(size, chart.quantiles, chart.levels))
+    share = f"{'over ' if enough >= chart.levels[-1] else ''}{enough:.0%}"
+    text = f"{name} {amount(size, chart.resource)}: enough at {share}"
+    yield svg.line(x, top - 8, x, frame.y.begin, name)
+    kind = "level new" if name == "recommended" else "level"
+    yield svg.text(x + (-5 if end else 5), top, text, f"{kind} end" if end else kind)
 
 
 def _picture(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:

@@ -1,24 +1,30 @@
 """Reads what a workload used, for its pictures: apart from its page, kept for minutes, under a deadline."""
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from perfopt.cli.output.lanes import TimelineMark
 from perfopt.cli.output.series import drawn_history
 from perfopt.config import Config
 from perfopt.domain import fields
-from perfopt.domain.recommendation import AnalysisResult
+from perfopt.domain.recommendation import AnalysisResult, PredictionSeries
 from perfopt.errors import UnavailableError
+from perfopt.forecast import forecast_series
+from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.forecasting import Forecast
 from perfopt.sources.base import MetricSource
 from perfopt.sources.factory import open_source
 
 PERIOD = timedelta(days=14)
+AHEAD, MAX_AHEAD = timedelta(days=7), timedelta(days=28)
 READ_SECONDS = 30.0
 KEPT_SECONDS = 300.0
 MAX_KEPT = 16
@@ -100,13 +106,66 @@ def sources_of(config: Config) -> OpenSource:
     return opened
 
 
-def plots_of(found: AnalysisResult, snapshot: WorkloadSnapshot) -> list[dict[str, Any]]:
-    """Returns one plot for each container and resource: seconds, median and highest use, and levels.
+def forecasts_of(found: AnalysisResult, snapshot: WorkloadSnapshot) -> dict[str, PredictionSeries]:
+    """Returns what each container was expected to use when the analysis was made, its hottest pod.
 
-    Use is per pod, in cores or bytes; None is a gap. A level is a request or limit, current or recommended.
+    The analysis' own forecasts where it was asked for them; else they are made anew of the history it had.
+    """
+    stored = next((made.predictions for made in found.recommendations if made.predictions), None)
+    if stored is not None:
+        return stored
+    made_at = min((one.made_at for one in found.recommendations), default=snapshot.grid.end)
+    ends = max((one.valid_until for one in found.recommendations), default=made_at + AHEAD)
+    history = snapshot.slice(0, snapshot.grid.index(made_at))
+    made = {
+        f"{name}/{metric}": forecast_series(
+            series.hottest(), history.grid, min(ends - made_at, MAX_AHEAD), METRICS[metric].unit
+        )
+        for name in history.containers
+        for metric, _ in _LEVELS
+        if (series := history.series(name, metric)) is not None
+    }
+    return {name: _shown(one) for name, one in made.items() if one is not None}
+
+
+def _shown(forecast: Forecast) -> PredictionSeries:
+    return PredictionSeries(
+        unit=forecast.unit,
+        start=forecast.grid.start,
+        step_seconds=forecast.grid.step_seconds,
+        quantiles={
+            f"{level:g}": values.tolist()
+            for level, values in zip(forecast.levels, forecast.values, strict=True)
+        },
+    )
+
+
+def change_marks(changes: Iterable[Mapping[str, Any]]) -> list[TimelineMark]:
+    """Returns the changes of a workload as marks on the time axis of its pictures."""
+    kinds = {"APPLIED": "ok", "ROLLED_BACK": "not", "FAILED": "not"}
+    return [
+        TimelineMark(
+            one["started_at"].timestamp(),
+            (one["ended_at"] or one["started_at"]).timestamp(),
+            kinds.get(one["status"], "info"),
+            f"{one['status']}, started {one['started_at']:%Y-%m-%d %H:%M}Z",
+        )
+        for one in changes
+        if one["started_at"] is not None
+    ]
+
+
+def plots_of(
+    found: AnalysisResult, snapshot: WorkloadSnapshot, forecasts: Mapping[str, PredictionSeries]
+) -> list[dict[str, Any]]:
+    """Returns one plot for each container and resource: seconds, use, forecast, and levels.
+
+    Use is the median and the highest of the pods, the forecast is of the highest: its low quantile, median
+    and high quantile. Both are in cores or bytes; None is a gap. A level is a request or limit, current or
+    recommended.
     """
     return [
-        _plot(found, snapshot, name, metric, resource)
+        _plot(found, snapshot, forecasts.get(f"{name}/{metric}"), name, metric, resource)
         for name in sorted(snapshot.containers)
         for metric, resource in _LEVELS
         if (series := snapshot.series(name, metric)) is not None and np.isfinite(series.values).any()
@@ -114,11 +173,18 @@ def plots_of(found: AnalysisResult, snapshot: WorkloadSnapshot) -> list[dict[str
 
 
 def _plot(
-    found: AnalysisResult, snapshot: WorkloadSnapshot, name: str, metric: str, resource: str
+    found: AnalysisResult,
+    snapshot: WorkloadSnapshot,
+    forecast: PredictionSeries | None,
+    name: str,
+    metric: str,
+    resource: str,
 ) -> dict[str, Any]:
     series = snapshot.series(name, metric)
     assert series is not None
-    seconds, middles, highs = [], [], []
+    seconds: list[float] = []
+    middles: list[float | None] = []
+    highs: list[float | None] = []
     steps = np.arange(snapshot.grid.epoch_seconds().size)
     for column in np.array_split(steps, min(MAX_POINTS, steps.size)):
         known = series.values[:, column]
@@ -126,12 +192,33 @@ def _plot(
         seconds.append(float(snapshot.grid.epoch_seconds()[column[0]]))
         middles.append(float(np.median(known)) if known.size else None)
         highs.append(float(known.max()) if known.size else None)
+    after, quantiles = _ahead(forecast, seconds[-1] if seconds else -math.inf)
+    gap: list[float | None] = [None]
     return {
         "title": f"{name}: {resource} used per pod",
         "resource": resource,
-        "data": [seconds, middles, highs],
+        "data": [
+            [*seconds, *after],
+            *([*used, *(gap * len(after))] for used in (middles, highs)),
+            *([*(gap * len(seconds)), *ahead] for ahead in quantiles),
+        ],
         "levels": list(_levels(found, snapshot, name, resource)),
     }
+
+
+def _ahead(forecast: PredictionSeries | None, since: float) -> tuple[list[float], list[list[float]]]:
+    """Returns the instants of a forecast after one, and its low quantile, median and high quantile there."""
+    if forecast is None:
+        return [], [[], [], []]
+    levels = sorted(forecast.quantiles, key=float)
+    chosen = [forecast.quantiles[level] for level in (levels[0], levels[len(levels) // 2], levels[-1])]
+    every = max(1, len(chosen[0]) // MAX_POINTS)
+    at = {
+        step: forecast.start.timestamp() + step * forecast.step_seconds
+        for step in range(0, len(chosen[0]), every)
+    }
+    after = [step for step, seconds in at.items() if seconds > since]
+    return [at[step] for step in after], [[values[step] for step in after] for values in chosen]
 
 
 def _levels(

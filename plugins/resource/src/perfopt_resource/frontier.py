@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from perfopt.plugin import Container, PriceBook, Reason, WorkloadState
 from perfopt_resource.model.sizing_model import SizeChoice, SizingResult
+from perfopt_resource.sizing import whole_mebibytes
 
 _SENTENCE_POINTS = 3
 
@@ -62,7 +63,9 @@ def _pod(choices: Mapping[str, SizeChoice], state: WorkloadState) -> WorkloadSta
         Container(
             name=name,
             cpu_request_cores=choice.cpu_cores,
-            memory_request_bytes=None if choice.memory_bytes is None else int(choice.memory_bytes),
+            memory_request_bytes=None
+            if choice.memory_bytes is None
+            else whole_mebibytes(choice.memory_bytes),
         )
         for name, choice in choices.items()
     )

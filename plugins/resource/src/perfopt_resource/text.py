@@ -6,10 +6,14 @@ import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, Container, InsufficientHistory, Reason
 from perfopt_resource.leak import SHOWN_LEVEL, MemoryLeak
+from perfopt_resource.model.distribution import NeedDistribution
 from perfopt_resource.model.features import SizeCeiling
 from perfopt_resource.observed import ObservedContainer
 from perfopt_resource.runs import ENOUGH_RUNS
 from perfopt_resource.usage import HiddenDemand, OomKills
+
+NEED_LEVELS = (0.01, *(round(0.05 * step, 2) for step in range(1, 20)), 0.99)
+"""Quantile levels at which a recommendation keeps the distribution of the need."""
 
 
 def quantity(field: str, value: float | None) -> str:
@@ -72,6 +76,25 @@ def memory_bound(
         ),
         data={"peak_bytes": round(peak), "bound_bytes": round(wanted), "samples": samples},
     )
+
+
+def need(name: str, distribution: NeedDistribution) -> Reason:
+    """States what a container will need by the model; its data hold the distribution in quantiles."""
+    shown, data = [], {}
+    for resource in distribution.seen.references:
+        low, high = (_size(resource, size) for size in distribution.interval(resource))
+        shown.append(f"{low} to {high} of {resource}")
+        sizes = distribution.quantiles(resource, NEED_LEVELS)
+        data[resource] = [float(f"{size:.5g}") for size in sizes]
+    return Reason(
+        code="need",
+        text=f"{name}: the need is expected to be {' and '.join(shown)} (80 % interval).",
+        data={"container": name, "levels": list(NEED_LEVELS), **data},
+    )
+
+
+def _size(resource: str, value: float) -> str:
+    return quantity(resource, value) if resource == "cpu" else mebibytes(value)
 
 
 def _samples(values: Array) -> int:

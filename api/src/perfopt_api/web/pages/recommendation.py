@@ -1,6 +1,6 @@
 """A recommendation with all its evidence, and what applying it would change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -21,7 +21,7 @@ from perfopt_api.apply.preview import changes_of, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_change
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.recommendations import start_change
-from perfopt_api.web.charts import frontier
+from perfopt_api.web.charts import NeedChart, frontier, need
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
@@ -59,6 +59,7 @@ async def recommendation(
         accurate=accurate,
         scored=scored,
         declined=() if job is None else job.declined,
+        needs=[need(chart) for chart in _needs(made)],
         trades=_trades(made),
         points=_points(made),
         chosen=_chosen(made, point),
@@ -116,6 +117,26 @@ async def apply(
         raise NotFoundError("The job of the recommendation is gone.", remedy="Analyse again.")
     created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"))
     return Redirect(f"/ui/jobs/{created.job.job_id}", status_code=303)
+
+
+def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:
+    """Returns what is known of the need of each container and resource; nothing of older recommendations."""
+    states = {"current": made.current_state, "recommended": made.recommended_state}
+    for data in (one.data for one in made.reasons if one.code == "need"):
+        for resource, parse in (("cpu", parse_cpu), ("memory", parse_memory)):
+            if resource not in data:
+                continue
+            requests = {
+                name: state.get("containers", {}).get(data["container"], {}).get(f"{resource}_request")
+                for name, state in states.items()
+            }
+            yield NeedChart(
+                container=data["container"],
+                resource=resource,
+                levels=tuple(data["levels"]),
+                quantiles=tuple(data[resource]),
+                sizes={name: float(parse(text)) for name, text in requests.items() if text is not None},
+            )
 
 
 def _trades(made: OptimizationRecommendation) -> Markup:

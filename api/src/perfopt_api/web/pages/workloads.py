@@ -1,6 +1,7 @@
 """Workloads: the list with its filters, and one workload with its series and past."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,18 +11,20 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Redirect
 from markupsafe import Markup
 
+from perfopt.cli.output.lanes import TimelineMark
 from perfopt.cli.output.pictures import pictures
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
+from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.report.changes import service_changes
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import start_analysis
 from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.series import plots_of
+from perfopt_api.web.series import change_marks, forecasts_of, plots_of
 from perfopt_api.web.view import HEADERS, STATUS_TEXTS, csv_answer, page
 
 MAX_SELECTED = 50
@@ -125,7 +128,8 @@ async def series(
     row = await _row(web, name)
     try:
         found, snapshot = await _snapshot(web, row)
-        drawn = Markup(await asyncio.to_thread(pictures, found, snapshot))  # noqa: S704  all text in it is escaped
+        changes = change_marks(await web.pages.changes(row["workload"]))
+        drawn = Markup(await asyncio.to_thread(_drawn, found, snapshot, changes))  # noqa: S704  all text in it is escaped
         error = None
     except PerfoptError as problem:
         drawn, error = Markup(), problem
@@ -136,8 +140,12 @@ async def series(
 async def series_json(web: NamedDependency[WebPorts], name: _Text) -> Response[Any]:
     """Returns the series for the plots that a script draws."""
     found, snapshot = await _snapshot(web, await _row(web, name))
-    plots = await asyncio.to_thread(plots_of, found, snapshot)
+    plots = await asyncio.to_thread(lambda: plots_of(found, snapshot, forecasts_of(found, snapshot)))
     return Response(plots, headers=HEADERS, media_type="application/json")
+
+
+def _drawn(found: AnalysisResult, snapshot: WorkloadSnapshot, changes: Sequence[TimelineMark]) -> str:
+    return pictures(found, snapshot, forecasts_of(found, snapshot), changes)
 
 
 def result_of(job: OptimizationJob, workload: str) -> AnalysisResult:
@@ -162,7 +170,7 @@ async def _row(web: WebPorts, name: str) -> dict[str, Any]:
     return dict(row)
 
 
-async def _snapshot(web: WebPorts, row: dict[str, Any]) -> tuple[AnalysisResult, Any]:
+async def _snapshot(web: WebPorts, row: dict[str, Any]) -> tuple[AnalysisResult, WorkloadSnapshot]:
     job = await web.api.store.get_job(row["job_id"])
     if job is None:
         raise NotFoundError("The analysis is gone.", remedy="Analyse the workload again.")

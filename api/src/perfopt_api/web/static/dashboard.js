@@ -43,17 +43,20 @@
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
     const print = (_, value) => amount(plot.resource, value);
-    const [seconds, middle, high] = plot.data;
+    const [seconds] = plot.data;
+    const ours = colour("--ours");
     const series = [
       {},
       { label: "median", stroke: colour("--ink"), width: 1, value: print },
       { label: "highest", stroke: colour("--baseline"), width: 1, value: print },
+      { label: "forecast, low", stroke: ours, width: 0.5, value: print },
+      { label: "forecast", stroke: ours, width: 1.2, dash: [3, 3], value: print },
+      { label: "forecast, high", stroke: ours, width: 0.5, value: print },
     ];
-    const data = [seconds, middle, high];
+    const data = [...plot.data];
     for (const level of plot.levels) {
-      const ours = level.label.startsWith("recommended");
       series.push({
-        label: level.label, stroke: colour(ours ? "--ours" : "--soft"), width: 1.5,
+        label: level.label, stroke: level.label.startsWith("recommended") ? ours : colour("--soft"), width: 1.5,
         dash: level.label.endsWith("limit") ? [6, 4] : [], points: { show: false }, value: print,
       });
       data.push(seconds.map(() => level.value));
@@ -63,6 +66,7 @@
     place.append(figure);
     new uPlot({
       title: plot.title, width: Math.max(figure.clientWidth - 30, 280), height: 260, series,
+      bands: [{ series: [5, 3], fill: `${ours}33` }],
       cursor: { sync: { key: "workload" } },
       axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => amount(plot.resource, tick)) }],
     }, data, figure);
@@ -76,7 +80,9 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     prepare(document);
-    for (const place of document.querySelectorAll("[data-plots]")) plots(place);
+    for (const place of document.querySelectorAll("[data-plots]")) {
+      place.closest("details").addEventListener("toggle", () => plots(place), { once: true });
+    }
   });
   document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 })();

@@ -1,6 +1,6 @@
 """Pictures of a workload on one time axis: what it used, has and should have, and what happened to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -9,9 +9,9 @@ import numpy as np
 
 from perfopt.charts import svg
 from perfopt.charts.units import amount, unit
-from perfopt.cli.output.lanes import TimelineLane, event_lanes, window_lanes
+from perfopt.cli.output.lanes import TimelineLane, TimelineMark, event_lanes, window_lanes
 from perfopt.domain import fields
-from perfopt.domain.recommendation import AnalysisResult, Evidence
+from perfopt.domain.recommendation import AnalysisResult, Evidence, PredictionSeries
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.metrics.snapshot import PodSeries, WorkloadSnapshot
 
@@ -34,17 +34,37 @@ class _WorkloadView:
     evidence: Evidence
     x: svg.PlotAxis
     made_at: float
+    forecasts: Mapping[str, PredictionSeries]
+    changes: tuple[TimelineMark, ...]
 
 
-def pictures(result: AnalysisResult, snapshot: WorkloadSnapshot) -> str:
-    """Returns a section of HTML with one picture a container, and one of the workload's replicas if known."""
-    view = _view(result, snapshot)
+def pictures(
+    result: AnalysisResult,
+    snapshot: WorkloadSnapshot,
+    forecasts: Mapping[str, PredictionSeries] | None = None,
+    changes: Sequence[TimelineMark] = (),
+) -> str:
+    """Returns a section of HTML with one picture a container, and one of the workload's replicas if known.
+
+    Args:
+        result: of the analysis.
+        snapshot: what the workload used.
+        forecasts: of its use, "container/metric" to quantiles; None takes those of the recommendations.
+        changes: what was changed of it, and when.
+    """
+    stored = next((made.predictions for made in result.recommendations if made.predictions), {})
+    view = _view(result, snapshot, stored if forecasts is None else forecasts, changes)
     drawn = [_container(view, name) for name in sorted(snapshot.containers)]
     drawn.append(_replicas(view))
     return f"<section><h2>{escape(result.service_name)}</h2>{_head(result)}{''.join(drawn)}</section>"
 
 
-def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _WorkloadView:
+def _view(
+    result: AnalysisResult,
+    snapshot: WorkloadSnapshot,
+    forecasts: Mapping[str, PredictionSeries],
+    changes: Sequence[TimelineMark],
+) -> _WorkloadView:
     whole = result.plan or next(iter(result.recommendations), None)
     recommended = None if whole is None else fields.parse_state(whole.recommended_state)
     ends = [recommendation.valid_until for recommendation in result.recommendations]
@@ -55,7 +75,10 @@ def _view(result: AnalysisResult, snapshot: WorkloadSnapshot) -> _WorkloadView:
     axis = svg.PlotAxis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
     current = snapshot.workload.state if whole is None else fields.parse_state(whole.current_state)
-    return _WorkloadView(snapshot, current, recommended, evidence, axis, made_at.timestamp())
+    inside = tuple(mark for mark in changes if axis.low <= mark.end and mark.begin <= axis.high)
+    return _WorkloadView(
+        snapshot, current, recommended, evidence, axis, made_at.timestamp(), forecasts, inside
+    )
 
 
 def _first_step(snapshot: WorkloadSnapshot) -> int:
@@ -85,9 +108,11 @@ def _container(view: _WorkloadView, name: str) -> str:
         series = view.snapshot.series(name, metric)
         if series is None or not np.isfinite(series.values).any():
             continue
-        parts += _panel(view, name, resource, series, top)
+        parts += _panel(view, name, resource, metric, series, top)
         top += PANEL + GAP
     lanes = [*event_lanes(view.snapshot, name), *window_lanes(view.snapshot, view.current, view.evidence)]
+    if view.changes:
+        lanes.insert(0, TimelineLane("changes", view.changes, f"{len(view.changes)} made"))
     for lane in lanes:
         parts += _lane(view, lane, top)
         top += lane.height(LANE)
@@ -129,11 +154,15 @@ def _quantity(container: Container, resource: str, part: str) -> float | None:
     return value
 
 
-def _panel(view: _WorkloadView, name: str, resource: str, series: PodSeries, top: float) -> list[str]:
+def _panel(
+    view: _WorkloadView, name: str, resource: str, metric: str, series: PodSeries, top: float
+) -> list[str]:
     known = series.values[np.isfinite(series.values)]
     p50, p99, most = float(np.median(known)), float(np.percentile(known, 99)), float(known.max())
     levels = _levels(view, name, resource)
-    highest = _highest(most, levels)
+    forecast = view.forecasts.get(f"{name}/{metric}")
+    ahead = 0.0 if forecast is None else max(forecast.quantiles[max(forecast.quantiles, key=float)])
+    highest = _highest(max(most, ahead), levels)
     y = svg.PlotAxis(0.0, highest, top + PANEL, top + 22)
     size = unit(highest, resource)
     parts = [
@@ -149,6 +178,8 @@ def _panel(view: _WorkloadView, name: str, resource: str, series: PodSeries, top
     )
     parts.append(svg.text(view.x.begin, top + 14, f"{resource} used per pod: {figures}", "title"))
     parts += _use(view, series, y)
+    if forecast is not None:
+        parts += _forecast(view, forecast, y)
     parts.append(svg.line(view.x.begin, y.at(p99), view.x.at(view.made_at), y.at(p99), "p99"))
     return [*parts, *_level_lines(view, levels, y)]
 
@@ -177,7 +208,25 @@ def _use(view: _WorkloadView, series: PodSeries, y: svg.PlotAxis) -> list[str]:
     return [_band(lows, highs), svg.path(middles, "use")]
 
 
-def _band(lows: Sequence[_Point], highs: Sequence[_Point]) -> str:
+def _forecast(view: _WorkloadView, forecast: PredictionSeries, y: svg.PlotAxis) -> list[str]:
+    """Draws the median of the hottest pod's forecast in a band from its lowest to its highest quantile."""
+    levels = sorted(forecast.quantiles, key=float)
+    low, middle, high = (
+        forecast.quantiles[level] for level in (levels[0], levels[len(levels) // 2], levels[-1])
+    )
+    seconds = forecast.start.timestamp() + forecast.step_seconds * np.arange(len(middle))
+    seconds = seconds[seconds <= view.x.high]
+    width = view.x.end - view.x.at(forecast.start.timestamp())
+    columns = np.array_split(np.arange(seconds.size), max(min(int(width / 2), seconds.size), 1))
+    at = [(view.x.at(float(seconds[column].mean())), column) for column in columns if column.size]
+    lows, middles, highs = (
+        [(x, y.at(float(of(np.asarray(values)[column])))) for x, column in at]
+        for values, of in ((low, np.min), (middle, np.median), (high, np.max))
+    )
+    return [_band(lows, highs, "band forecast"), svg.path(middles, "use forecast")]
+
+
+def _band(lows: Sequence[_Point], highs: Sequence[_Point], kind: str = "band") -> str:
     """Fills between two lines, in a piece for each stretch without gaps."""
     pieces: list[list[tuple[tuple[float, float], tuple[float, float]]]] = [[]]
     for low, high in zip(lows, highs, strict=True):
@@ -191,7 +240,7 @@ def _band(lows: Sequence[_Point], highs: Sequence[_Point]) -> str:
     steps = "".join(
         "M" + "L".join(f"{svg.number(x)} {svg.number(y)}" for x, y in outline) + "Z" for outline in outlines
     )
-    return f'<path d="{steps}" class="band"/>'
+    return f'<path d="{steps}" class="{kind}"/>'
 
 
 def _level_lines(view: _WorkloadView, levels: Sequence[_LabelledLevel], y: svg.PlotAxis) -> Iterator[str]:
@@ -260,8 +309,16 @@ def _replicas(view: _WorkloadView) -> str:
     steps = [(view.x.at(at), y.at(count)) for begin, end, count in planned for at in (begin, end)]
     parts += [svg.path(steps, "scheduled"), *_level_lines(view, levels, y), *_time_axis(view, PANEL)]
     return _figure(
-        "replicas" + (" (blue steps: the schedule's minimum)" if planned else ""), PANEL + 24, parts
+        f"replicas{_scaler(view)}{' (blue steps: the schedule minimum)' if planned else ''}",
+        PANEL + 24,
+        parts,
     )
+
+
+def _scaler(view: _WorkloadView) -> str:
+    """Names what sets the replicas."""
+    state = view.current
+    return ", set by KEDA" if state.keda is not None else ", set by an HPA" if state.hpa is not None else ""
 
 
 def _replica_levels(view: _WorkloadView) -> list[_LabelledLevel]:

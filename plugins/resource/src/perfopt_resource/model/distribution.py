@@ -1,6 +1,6 @@
 """What a container will need over the validity, of cpu and memory together, and the sizes it may be given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -121,13 +121,23 @@ class NeedDistribution:
             resource: that was measured.
             level: probability that it lies there.
         """
+        low, high = self.quantiles(resource, ((1 - level) / 2, (1 + level) / 2))
+        return float(low), float(high)
+
+    def quantiles(self, resource: str, levels: Sequence[float]) -> Array:
+        """Returns sizes that the need of a resource stays within, in cores or bytes, shape (levels,).
+
+        Args:
+            resource: that was measured.
+            levels: probability of staying within, rising.
+        """
         curve = self.cumulated[:-1, -1] if resource == "cpu" else self.cumulated[-1, :-1]
-        edges = np.interp([(1 - level) / 2, (1 + level) / 2], curve, GRID, left=-np.inf)
+        edges = np.interp(levels, curve, GRID, left=-np.inf)
         sizes = self.seen.references[resource] * np.exp(edges)
         ceiling = self.seen.ceilings.get(resource)
         highest = np.inf if ceiling is None else ceiling.size
-        low, high = np.minimum(np.maximum(sizes, FLOORS[resource]), highest)
-        return float(low), float(high)
+        within: Array = np.minimum(np.maximum(sizes, FLOORS[resource]), highest)
+        return within
 
 
 def _hold(weights: Array, at_ceiling: np.typing.NDArray[np.bool_], ceiling: SizeCeiling) -> None:
