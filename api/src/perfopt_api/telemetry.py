@@ -50,6 +50,12 @@ VERIFICATION_LOOKS = Counter(
     ("step", "verdict"),
 )
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+REFUSED_REQUESTS = Counter(
+    "perfopt_refused_requests", "Requests refused with 429 at their arrival: too many were at work."
+)
+REQUESTS_AT_WORK = Gauge(
+    "perfopt_requests_at_work", "Requests that the API works on, without those that wait for a body or a job."
+)
 JOBS_WAITING = Gauge("perfopt_jobs_waiting", "Jobs that no worker holds, by class.", ("job_class",))
 JOBS_RUNNING = Gauge("perfopt_jobs_running", "Jobs that a worker holds, by class.", ("job_class",))
 OLDEST_JOB = Gauge(

@@ -31,6 +31,7 @@ from perfopt_api.http import (
     scaling,
     schedules,
 )
+from perfopt_api.http.admission import Admission
 from perfopt_api.http.auth import require_right
 from perfopt_api.http.body import body_of
 from perfopt_api.http.bodytime import BodyTimeout
@@ -98,7 +99,7 @@ def create_app(
         debug=False,
     )
     # Around everything, unknown paths included; middleware of the framework runs for known ones only.
-    app.asgi_handler = RequestLog(BodyTimeout(app.asgi_handler, ports.settings.body_seconds))
+    app.asgi_handler = RequestLog(Admission(BodyTimeout(app.asgi_handler, ports.settings.body_seconds)))
     return app
 
 

@@ -20,6 +20,7 @@ from perfopt.domain.period import AnalysisPeriod, parse_validity
 from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError, NotFoundError, UnavailableError
 from perfopt.metrics.snapshot import check_steps
+from perfopt_api.http.admission import not_at_work
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.idempotency import check_key, idempotency_conflicts
@@ -60,7 +61,8 @@ async def new_job(
     wait = preferred_wait(prefer, timedelta(seconds=ports.settings.max_wait_seconds))
     if wait is not None and job.status is OptimizationStatus.ANALYZING:
         left = wait - timedelta(seconds=seconds_since_arrival(request.scope))
-        with contextlib.suppress(UnavailableError):  # the job is stored, so the answer is 202
+        # The job is stored, so whatever fails now the answer is 202.
+        with contextlib.suppress(UnavailableError), not_at_work(request.scope):
             job = await ports.waiter.wait_for_job(job.job_id, left)
     if wait is not None and job.status is not OptimizationStatus.ANALYZING:
         headers["Preference-Applied"] = f"wait={int(wait.total_seconds())}"

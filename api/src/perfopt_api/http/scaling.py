@@ -12,6 +12,7 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.domain.scaling import ScalingDemand
 from perfopt.errors import AmbiguousError, InvalidInputError, NotFoundError
+from perfopt_api.http.admission import not_at_work
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.ports import ApiPorts, all_recommendations
@@ -73,7 +74,9 @@ async def _demand(
     recommendation, now = await _in_force(request, ports, service, workload), ports.now()
     plan = demand_at(recommendation, now, ahead)
     source = await ports.store.source_of(recommendation.recommendation_id)
-    return with_live(plan, await ports.live.of(recommendation, source, now))
+    with not_at_work(request.scope):
+        live = await ports.live.of(recommendation, source, now)
+    return with_live(plan, live)
 
 
 async def _in_force(
