@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from apply_driver import NEW, OLD, ApplyRun, ScriptedVerifier, change_of, order_of, pod_sizes, sizes
 from memory_cluster import not_in_place, refused, unavailable
@@ -9,6 +10,7 @@ from memory_cluster import not_in_place, refused, unavailable
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import SourceUnavailableError
 from perfopt_api.apply.refusals import FieldConflictError
+from perfopt_api.apply.verifier import HarmBounds
 from perfopt_api.policy.settings import PolicySettings
 
 APPLIED, FAILED, ROLLED_BACK = (
@@ -60,6 +62,31 @@ async def test_no_data_is_no_pass(cluster, target):
     assert run.now_at.failure.code == "inconclusive"
     assert "extended" in run.codes
     assert cluster.now - begun >= timedelta(minutes=60)  # 30 and 30 more
+
+
+class MeasuringVerifier(ScriptedVerifier):
+    async def look(self, change, canary_pods, since, until):
+        seen = await super().look(change, canary_pods, since, until)
+        bounds = {"slow_requests": HarmBounds(estimate=1.1, lower=0.9, upper=1.3, margin=1.24)}
+        return msgspec.structs.replace(seen, bounds=bounds)
+
+
+async def test_looks_are_kept_from_the_first_to_the_last_and_are_bounded(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)), MeasuringVerifier(after=3600.0))
+    await run.finish()
+    looks, last = run.now_at.looks, run.now_at.look
+    assert run.verifier.looks > 60
+    assert 30 <= len(looks) <= 60
+    assert [look.at for look in looks] == sorted(look.at for look in looks)
+    assert looks[-1].at == last.at
+    assert looks[-1].bounds == last.bounds
+    assert {look.reason for look in looks} == {""}
+
+
+async def test_looks_without_data_are_not_kept(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target)))
+    await run.finish()
+    assert run.now_at.looks == ()
 
 
 async def test_a_metric_source_that_is_away_is_no_pass_and_no_crash(cluster, target):

@@ -2,14 +2,19 @@
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
+from sqlalchemy import update
 
+from perfopt_api.apply.moves import note
 from perfopt_api.serving import http_server
 from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.apply_rows import write_timeline
+from perfopt_api.store.tables import jobs
 
 from .conftest import HOSTILE, OTHER, TOKEN, WORKLOAD
 
@@ -199,3 +204,21 @@ async def test_a_backtest_is_started_and_cancelled(serve, browser, world):
     await page.get_by_text("CANCELLED").wait_for()
     (run,) = await world.web.backtests.list(page=1, limit=10)
     assert run.request.policies == ("perfopt", "constants")
+
+
+async def test_a_job_is_followed_without_reloading(serve, browser, world, waiting):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(f"{address}/ui/jobs/{waiting}")
+    await page.get_by_label("Reason").fill("typed while it goes on")
+    entry = note(datetime.now(UTC), "dry_run", "passed", "The server accepts the change.")
+    async with world.database.transaction() as connection:
+        await write_timeline(connection, waiting, (entry,))
+    await page.get_by_text("The server accepts the change.").wait_for()
+    assert await page.get_by_label("Reason").input_value() == "typed while it goes on"
+    async with world.database.transaction() as connection:
+        done = update(jobs).where(jobs.c.job_id == waiting)
+        await connection.execute(done.values(status="APPLIED"))
+    await page.locator("#timeline .status", has_text="APPLIED").wait_for()
+    assert await page.get_by_role("button", name="Abort").count() == 0
+    assert await page.get_by_role("button", name="Roll back").count() == 1

@@ -17,6 +17,8 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.port import JobError
 from perfopt_api.telemetry import VERIFICATION_LOOKS
 
+_MAX_LOOKS = 60
+
 Passed = Callable[[ApplyState, VerificationLook], Progress]
 
 
@@ -73,6 +75,7 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
             lost = f"The pod {name} is gone, and with it what was compared."
             return fail(state, JobError(code="canary_lost", message=lost), now)
     look = await _sight(tools, context, pods)
+    state = replace(state, looks=_kept(state.looks, look))
     VERIFICATION_LOOKS.labels(state.step, look.verdict).inc()
     if look.killed or look.verdict == "failed":
         code = "oom_killed" if look.killed else "verification_failed"
@@ -83,6 +86,14 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     if state.step == "held" or state.deadline is None or now < state.deadline:
         return stay(state, tools.look_seconds, look=look)
     return _inconclusive(tools, context, state, look)
+
+
+def _kept(looks: Sequence[VerificationLook], look: VerificationLook) -> tuple[VerificationLook, ...]:
+    """Returns the looks with one more; every second goes where they would be too many to store."""
+    if not look.bounds:
+        return tuple(looks)
+    kept = looks[len(looks) % 2 :: 2] if len(looks) >= _MAX_LOOKS else looks
+    return (*kept, replace(look, reason=""))
 
 
 async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:

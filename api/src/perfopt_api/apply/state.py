@@ -110,6 +110,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
         deadline: of the observation.
         extensions: how often the deadline was put off.
         look: the last look of the verifier.
+        looks: the looks so far without their sentences, oldest first; of many, evenly spread ones.
         failure: why it goes back; once set, nothing unsets it.
         manual: the failure is a change by somebody else: theirs is left.
         left_alone: paths and pods that somebody else changed.
@@ -134,6 +135,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
     deadline: datetime | None = None
     extensions: int = 0
     look: VerificationLook | None = None
+    looks: tuple[VerificationLook, ...] = ()
     failure: JobError | None = None
     manual: bool = False
     left_alone: tuple[str, ...] = ()

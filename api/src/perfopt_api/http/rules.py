@@ -197,6 +197,7 @@ RULES: dict[str, Rule] = {
     "GET /ui/jobs": Rule(_READ, listed),
     "GET /ui/jobs/{job_id}": Rule(_READ, of_job),
     "GET /ui/jobs/{job_id}/timeline": Rule(_READ, of_job),
+    "GET /ui/jobs/{job_id}/events": Rule(_READ, of_job),
     "POST /ui/jobs/{job_id}/approve": Rule(Right.APPROVE, of_job),
     "POST /ui/jobs/{job_id}/{wish}": Rule(Right.CHANGE, of_job),
     "GET /ui/approvals": Rule(_READ, everywhere),

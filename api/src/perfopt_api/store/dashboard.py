@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
 
-from perfopt_api.store.apply_tables import applies, audit, demotions, freezes
+from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.tables import jobs, recommendations, workloads
 
@@ -219,6 +219,21 @@ class PageStore:
             .limit(PAGE)
         )
         return await self._rows(query)
+
+    async def looks(self, job_id: str) -> tuple[Mapping[str, Any], ...]:
+        """Returns what the verification of a change showed at each look, oldest first."""
+        query = select(applies.c.state["looks"].label("looks")).where(applies.c.job_id == job_id)
+        found = next(iter(await self._rows(query)), None)
+        return () if found is None else tuple(found["looks"] or ())
+
+    async def progress(self, job_id: str) -> Mapping[str, Any] | None:
+        """Returns what differs whenever a job's page has something new; None where there is no job."""
+        entry = (
+            select(func.max(apply_timeline.c.id)).where(apply_timeline.c.job_id == job_id).scalar_subquery()
+        )
+        seen = select(applies.c.state["look"]["at"].as_string()).where(applies.c.job_id == job_id)
+        query = select(jobs.c.status, entry.label("entry"), seen.scalar_subquery().label("look"))
+        return next(iter(await self._rows(query.where(jobs.c.job_id == job_id))), None)
 
     async def jobs(
         self,

@@ -76,6 +76,7 @@ def dashboard(web: WebPorts) -> Router:
             jobs.jobs,
             jobs.job,
             jobs.timeline,
+            jobs.events,
             jobs.approve,
             jobs.act,
             records.accuracy,

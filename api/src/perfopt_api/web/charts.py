@@ -1,8 +1,9 @@
 """Small charts as SVG, with the parts and classes of all our pictures."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,10 @@ from markupsafe import Markup
 
 from perfopt.charts import svg
 from perfopt.charts.units import amount
+from perfopt.domain.quantity import parse_cpu, parse_memory
 
+_PARSERS: dict[str, Callable[[str], float]] = {"cpu": parse_cpu, "memory": parse_memory}
+_RATIOS = ("failed_requests", "slow_requests")
 _SHOWN_LEVELS = (0.05, 0.95)
 _TICKS = [(value / 4, f"{25 * value} %") for value in range(5)]
 
@@ -81,14 +85,14 @@ class NeedChart(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         levels: of the quantiles, rising.
         quantiles: at these levels.
-        sizes: "current" and "recommended" request, as far as they are set.
+        sizes: "current" and "recommended" request as Kubernetes writes them, as far as they are set.
     """
 
     container: str
     resource: str
     levels: tuple[float, ...]
     quantiles: tuple[float, ...]
-    sizes: dict[str, float]
+    sizes: dict[str, str]
 
 
 def need(chart: NeedChart) -> Markup:
@@ -96,7 +100,8 @@ def need(chart: NeedChart) -> Markup:
     bins = _bins(chart)
     if not bins:
         return Markup("")
-    known = [*(low for low, _, _ in bins), *(high for _, high, _ in bins), *chart.sizes.values()]
+    sizes = {name: _PARSERS[chart.resource](text) for name, text in chart.sizes.items()}
+    known = [*(low for low, _, _ in bins), *(high for _, high, _ in bins), *sizes.values()]
     low, high = 0.95 * min(known), 1.05 * max(known)
     top = max(mass / math.log(right / left) for left, right, mass in bins)
     frame = svg.PlotFrame.of(420, 220, (low, high), (0.0, top), math.log)
@@ -108,7 +113,7 @@ def need(chart: NeedChart) -> Markup:
         x, y = _at(frame, left, mass / math.log(right / left))
         tip = f"{mass:.0%} between {amount(left, chart.resource)} and {amount(right, chart.resource)}"
         parts.append(svg.rectangle(x, y, frame.x.at(right) - x, frame.y.begin - y, "mass", tip))
-    for row, (name, size) in enumerate(chart.sizes.items()):
+    for row, (name, size) in enumerate(sizes.items()):
         parts += _size_mark(frame, chart, 30.0 + 14 * row, name, size)
     label = f"Distribution of the {chart.resource} that {chart.container} will need, with the sizes on it"
     return _picture(420, 220, label, parts)
@@ -128,10 +133,66 @@ def _size_mark(frame: svg.PlotFrame, chart: NeedChart, top: float, name: str, si
     x, end = frame.x.at(size), frame.x.at(size) > (frame.x.begin + frame.x.end) / 2
     enough = float(np.interp(size, chart.quantiles, chart.levels))
     share = f"{'over ' if enough >= chart.levels[-1] else ''}{enough:.0%}"
-    text = f"{name} {amount(size, chart.resource)}: enough at {share}"
+    text = f"{name} {chart.sizes[name]}: enough at {share}"
     yield svg.line(x, top - 8, x, frame.y.begin, name)
     kind = "level new" if name == "recommended" else "level"
     yield svg.text(x + (-5 if end else 5), top, text, f"{kind} end" if end else kind)
+
+
+def harm(name: str, looks: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draws what each look of a verification showed of one metric: the bounds, and the harm accepted.
+
+    Args:
+        name: of the metric.
+        looks: oldest first, as the verification stores them.
+    """
+    seen = [(_seconds(one["at"]), one["bounds"][name]) for one in looks if name in one["bounds"]]
+    known = [(at, bounds) for at, bounds in seen if bounds["estimate"] is not None]
+    if not known:
+        return Markup("")
+    margin, neutral = known[-1][1]["margin"], harm_neutral(name)
+    values = [
+        margin,
+        neutral,
+        *(bounds[part] for _, bounds in known for part in ("estimate", "lower", "upper")),
+    ]
+    finite = [value for value in values if value is not None]
+    most = max(abs(bounds["estimate"] - neutral) for _, bounds in known) + abs(margin - neutral)
+    low, high = (max(min(finite), neutral - 3 * most), min(max(finite), neutral + 3 * most))
+    room = 0.08 * (high - low)
+    begin, end = known[0][0], known[-1][0]
+    frame = svg.PlotFrame.of(420, 240, (begin - 1, end + 1), (low - room, high + room))
+    y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(low - room, high + room)]
+    x_ticks = [(at, f"+{at - begin:.0f} s") for at in dict.fromkeys((begin, (begin + end) / 2, end))]
+    parts = frame.axes(x_ticks, y_ticks, "since the first look", name.replace("_", " "))
+    parts += _bounds(frame, known)
+    for value, kind, label in ((neutral, "grid", "as the control"), (margin, "needed", "accepted")):
+        parts.append(svg.line(frame.x.begin, frame.y.at(value), frame.x.end, frame.y.at(value), kind))
+        parts.append(svg.text(frame.x.end, frame.y.at(value) - 3, label, "tick end"))
+    return _picture(420, 240, f"{name}: changed pods against the control at each look", parts)
+
+
+def harm_neutral(name: str) -> float:
+    """Returns the value at which changed pods are as the control: 1 of a ratio, 0 of a difference."""
+    return 1.0 if name.startswith(_RATIOS) and not name.endswith("_share") else 0.0
+
+
+def _bounds(frame: svg.PlotFrame, known: Sequence[tuple[float, Mapping[str, Any]]]) -> Iterator[str]:
+    for at, bounds in known:
+        x, lower, upper = frame.x.at(at), bounds["lower"], bounds["upper"]
+        top = frame.y.end if upper is None else frame.y.at(upper)
+        bottom = frame.y.begin if lower is None else frame.y.at(lower)
+        yield svg.rectangle(x - 3, top, 6, max(bottom - top, 1.0), "mass")
+    yield svg.path([_at(frame, at, bounds["estimate"]) for at, bounds in known], "reliability")
+    for at, bounds in known:
+        ends = " to ".join(
+            "unknown" if bounds[part] is None else f"{bounds[part]:.3g}" for part in ("lower", "upper")
+        )
+        yield svg.circle(*_at(frame, at, bounds["estimate"]), 3, "ours", f"{bounds['estimate']:.3g} ({ends})")
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def _picture(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:

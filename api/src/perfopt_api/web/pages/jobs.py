@@ -1,11 +1,14 @@
 """Jobs: the list, and one job with its timeline and what a person may do to it."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import Redirect
+from litestar.response import Redirect, ServerSentEvent, ServerSentEventMessage
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
@@ -15,6 +18,7 @@ from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.store.mapping import job_namespaces
+from perfopt_api.web.charts import harm
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
@@ -23,6 +27,9 @@ _COLUMNS = (
 )  # fmt: skip
 _CSV_ROWS = 10_000
 _MAX_REASON = 1000
+# A stream ends in time, and the browser opens it anew: what it holds is given back.
+_STREAM_SECONDS = 600.0
+_LOOK_SECONDS = 1.0
 _OPEN = (OptimizationStatus.ANALYZING, OptimizationStatus.APPLYING)
 
 
@@ -67,6 +74,27 @@ async def timeline(
 ) -> Response[Any]:
     """Returns the part of the page that changes while the job runs."""
     return page(request, "timeline.html", **await _context(web, await _job(web, job_id)))
+
+
+@get("/jobs/{job_id:str}/events", include_in_schema=False)
+async def events(web: NamedDependency[WebPorts], job_id: FromPath[str]) -> ServerSentEvent:
+    """Says whenever the page of a job has something new to show, until the job has ended."""
+    await _job(web, job_id)
+    return ServerSentEvent(_changes(web, job_id))
+
+
+async def _changes(web: WebPorts, job_id: str) -> AsyncIterator[ServerSentEventMessage]:
+    shown: Mapping[str, Any] | None = None
+    until = time.monotonic() + _STREAM_SECONDS
+    while time.monotonic() < until:
+        found = await web.pages.progress(job_id)
+        if found is None or found["status"] not in _OPEN:
+            yield ServerSentEventMessage(data="ended", event="ended")
+            return
+        if found != shown:
+            yield ServerSentEventMessage(data="changed", event="changed")
+        shown = found
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 @post("/jobs/{job_id:str}/approve", status_code=303, include_in_schema=False)
@@ -117,7 +145,20 @@ async def _done(web: WebPorts, job_id: str) -> Redirect:
 async def _context(web: WebPorts, found: OptimizationJob) -> dict[str, Any]:
     entries = await web.api.applies.timeline(found.job_id) if found.parent_job_id is not None else None
     namespaces = job_namespaces(found)
-    return {"job": found, "entries": entries, "running": found.status in _OPEN, "namespaces": namespaces}
+    looks = await web.pages.looks(found.job_id) if found.parent_job_id is not None else ()
+    return {
+        "job": found,
+        "entries": entries,
+        "running": found.status in _OPEN,
+        "namespaces": namespaces,
+        "looks": looks,
+        "harms": [drawn for name in _compared(looks) if (drawn := harm(name, looks))],
+    }
+
+
+def _compared(looks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the metrics that are drawn; a share beside its ratio is left out."""
+    return [] if not looks else [name for name in looks[-1]["bounds"] if not name.endswith("_share")]
 
 
 async def _job(web: WebPorts, job_id: str) -> OptimizationJob:

@@ -26,6 +26,7 @@ from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
 _MAX_REASON = 1000
+_WHY = ("expected", "reason", "apply")
 _WINDOWS = (
     "made_at", "scored_until", "outcome", "accurate", "cpu_safe", "memory_safe", "cpu_waste", "memory_waste",
     "claim_kept", "reason",
@@ -54,7 +55,7 @@ async def recommendation(
         request,
         "recommendation.html",
         made=made,
-        lines=tuple(recommendation_lines(made))[1:],
+        lines=[line for line in recommendation_lines(made) if line[0] in _WHY],
         found=service_changes([alone]),
         accurate=accurate,
         scored=scored,
@@ -123,7 +124,7 @@ def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:
     """Returns what is known of the need of each container and resource; nothing of older recommendations."""
     states = {"current": made.current_state, "recommended": made.recommended_state}
     for data in (one.data for one in made.reasons if one.code == "need"):
-        for resource, parse in (("cpu", parse_cpu), ("memory", parse_memory)):
+        for resource in ("cpu", "memory"):
             if resource not in data:
                 continue
             requests = {
@@ -135,7 +136,7 @@ def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:
                 resource=resource,
                 levels=tuple(data["levels"]),
                 quantiles=tuple(data[resource]),
-                sizes={name: float(parse(text)) for name, text in requests.items() if text is not None},
+                sizes={name: text for name, text in requests.items() if text is not None},
             )
 
 

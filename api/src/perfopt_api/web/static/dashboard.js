@@ -78,8 +78,17 @@
     for (const plot of await answer.json()) draw(place, plot);
   }
 
+  // A job tells when it has something new; its part of the page is then read anew.
+  function follow(place) {
+    const source = new EventSource(place.dataset.events);
+    const renew = () => htmx.ajax("GET", place.dataset.part, { target: `#${place.id}`, swap: "outerHTML" });
+    source.addEventListener("changed", renew);
+    source.addEventListener("ended", () => { source.close(); renew(); });
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     prepare(document);
+    for (const place of document.querySelectorAll("[data-events]")) follow(place);
     for (const place of document.querySelectorAll("[data-plots]")) {
       place.closest("details").addEventListener("toggle", () => plots(place), { once: true });
     }
