@@ -4,8 +4,9 @@
 
 Real processes, PostgreSQL, NATS and Prometheus on loopback. While each fault lasts, jobs are asked for; a
 client asks again with the same Idempotency-Key until it gets its 202. Then every job has to end, and every
-event of the outbox has to be in the stream, once. Prints a table, and ends with status 1 where something was
-lost or doubled. `--short` takes 12 jobs each and four of the faults.
+event of the outbox has to be in the stream, once. Workers that change a simulated cluster are killed before
+and after every step of a change, which has to end with the cluster in the matching state. Prints a table, and
+ends with status 1 where something was lost or doubled. `--short` takes 12 jobs each and four of the faults.
 """
 
 import argparse
@@ -22,6 +23,14 @@ import httpx
 import numpy as np
 from faultkinds import FAULTS, Fault, Outcome, connected, shown
 from faultworld import WORKLOADS, World, fault_world
+
+from perfopt_api.embedded import NatsServer
+from perfopt_api.settings import ServiceSettings
+from perfopt_api.store.schema import migrate_now
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
+
+from apply_kills import NAMES, survive_kills
 
 API = "/api/v1/optimization"
 ROOT = Path(__file__).parent.parent
@@ -130,6 +139,7 @@ async def _count_events(world: World, outcome: Outcome) -> None:
     outcome.doubled = sum(count - 1 for count in found.values())
 
 
+CHANGES = "changes killed at every step"
 SHORT = ("everything killed", "NATS killed, store lost", "read-only database", "poison messages")
 
 
@@ -170,8 +180,30 @@ def fuzz(world: World, examples: int) -> bool:
     return done.returncode == 0
 
 
+async def change_kills(world: World) -> Outcome:
+    """Kills workers before and after every step of a change; returns what came of it."""
+    world.postgres.create_database("changes")
+    url, root = world.postgres.url("changes"), world.root / "changes"
+    await asyncio.to_thread(migrate_now, url)
+    root.mkdir()
+    with NatsServer(root / "nats") as server:
+        settings = ServiceSettings(database_url=url, nats_url=server.url, lease_seconds=2.0)
+        came = await survive_kills(settings, root, DRAIN_SECONDS)
+    outcome = Outcome(CHANGES, asked=len(NAMES), missing=came.missing, doubled=came.doubled)
+    outcome.unended = sum(not came.is_right(name) for name in NAMES)
+    outcome.written = sum(sum(counts.values()) for counts in came.written.values())
+    outcome.seconds = came.seconds
+    outcome.note = f"{len(came.killed)} kills, before and after each step"
+    return outcome
+
+
 async def run(world: World, given: argparse.Namespace) -> bool:
     """Runs the faults in turn."""
+    if given.only == CHANGES:
+        print(HEADER)
+        outcome = await change_kills(world)
+        print(outcome.row(), flush=True)
+        return outcome.is_fine
     names = [given.only] if given.only else list(SHORT) if given.short else list(FAULTS)
     fine = True
     print(HEADER)
@@ -179,7 +211,12 @@ async def run(world: World, given: argparse.Namespace) -> bool:
         outcome = await survive(world, name, FAULTS[name], given.jobs)
         print(outcome.row(), flush=True)
         fine = fine and outcome.is_fine
-    if given.only or given.short:
+    if given.only:
+        return fine
+    outcome = await change_kills(world)
+    print(outcome.row(), flush=True)
+    fine = fine and outcome.is_fine
+    if given.short:
         return fine
     fine = await crowd(world, given.clients, given.seconds) and fine
     return await asyncio.to_thread(fuzz, world, given.examples) and fine
@@ -192,7 +229,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--examples", type=int, default=20)
-    parser.add_argument("--only", choices=FAULTS)
+    parser.add_argument("--only", choices=(*FAULTS, CHANGES))
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args()
     if given.short:

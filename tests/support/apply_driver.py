@@ -1,11 +1,12 @@
 """Takes an apply job through the state machine as the runner does, in the time of a cluster in memory."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 from memory_cluster import Killed
 
-from perfopt_api.apply.cluster import ContainerSize, WorkloadChange
+from perfopt_api.apply.cluster import ContainerSize, Durability, WorkloadChange, WorkloadTarget
 from perfopt_api.apply.context import ApplyTools, StepContext
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.http_gates import NO_GATES
@@ -146,13 +147,15 @@ class ApplyRun:
         raise AssertionError(f"not ended after {max_steps} steps: {self.now_at.step}, {self.codes[-5:]}")
 
 
-def change_of(target, *, durability="template", **sizes):
+def change_of(
+    target: WorkloadTarget, *, durability: Durability = "template", **sizes: str | None
+) -> WorkloadChange:
     """Returns a change of the container `app`."""
     size = ContainerSize(**({"cpu_request": "600m", "memory_request": "700Mi"} | sizes))
     return WorkloadChange(target=target, containers={"app": size}, durability=durability)
 
 
-def order_of(*stages, **fields):
+def order_of(*stages: WorkloadChange, **fields: Any) -> ApplyOrder:
     """Returns an order of the stages."""
     return ApplyOrder(stages=stages, strategy="resource", strategy_version="1", **fields)
 

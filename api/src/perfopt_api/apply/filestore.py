@@ -129,10 +129,16 @@ class FileApplies:
         self._held, self._due = False, due_at if self.job.wish is None else self._due
 
     async def finish_apply(
-        self, claim: ApplyClaim, end: ApplyEnd, entries: Sequence[TimelineEntry] = ()
+        self,
+        claim: ApplyClaim,
+        end: ApplyEnd,
+        entries: Sequence[TimelineEntry] = (),
+        *,
+        state: dict[str, Any] | None = None,
     ) -> bool:
         """See ApplyWork.finish_apply."""
         self.job.status, self.job.error, self.job.step = end.status, end.error, "ended"
+        self.job.state = self.job.state if state is None else state
         self.job.ended_at, self.job.wish, self._held = datetime.now(UTC), None, False
         self._note(entries)
         return True

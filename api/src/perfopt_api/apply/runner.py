@@ -191,6 +191,8 @@ class ApplyRunner(BackgroundTask):
     ) -> bool:
         """Stores what a step gave, before anything else is done; False where the lease is lost."""
         state = progress.state
+        if progress.status is not None:
+            return await self._finish(claim, order, progress)
         if state is not before or progress.entries:
             snapshot = None if state.snapshot is None else msgspec.to_builtins(state.snapshot)
             saved = await self._store.save_apply(
@@ -202,8 +204,6 @@ class ApplyRunner(BackgroundTask):
             )
             if not saved:
                 return False
-        if progress.status is not None:
-            return await self._finish(claim, order, progress)
         if progress.release_until is not None:
             await self._store.release_apply(claim, due_at=progress.release_until, unlock=True)
         return True
@@ -221,7 +221,8 @@ class ApplyRunner(BackgroundTask):
             before=before if state.written else {},
             left_alone=state.left_alone,
         )
-        if not await self._store.finish_apply(claim, end):
+        ended = msgspec.to_builtins(state)
+        if not await self._store.finish_apply(claim, end, progress.entries, state=ended):
             return False
         APPLIES_FINISHED.labels(status.value).inc()
         _log.info("apply_ended", job_id=claim.job_id, workload=claim.workload, status=status.value)

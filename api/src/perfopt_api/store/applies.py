@@ -123,7 +123,12 @@ class PostgresApplies:
                 await _unlock(connection, claim.job_id)
 
     async def finish_apply(
-        self, claim: ApplyClaim, end: ApplyEnd, entries: Sequence[TimelineEntry] = ()
+        self,
+        claim: ApplyClaim,
+        end: ApplyEnd,
+        entries: Sequence[TimelineEntry] = (),
+        *,
+        state: dict[str, Any] | None = None,
     ) -> bool:
         """See ApplyWork.finish_apply."""
         async with self._database.transaction() as connection:
@@ -132,9 +137,9 @@ class PostgresApplies:
             mine = applies.c.job_id == claim.job_id
             row = (await connection.execute(select(applies).where(mine))).mappings().one()
             job = await _ended(connection, claim.job_id, end)
-            await connection.execute(
-                update(applies).where(mine).values(step="ended", wish=None, ended_at=func.now())
-            )
+            ended: dict[str, Any] = {"step": "ended", "wish": None, "ended_at": func.now()}
+            ended |= {} if state is None else {"state": state}
+            await connection.execute(update(applies).where(mine).values(ended))
             await _unlock(connection, claim.job_id)
             await _make_next_due(connection, namespace=row["namespace"])
             await write_timeline(connection, claim.job_id, entries)

@@ -294,9 +294,16 @@ class ApplyWork(Protocol):
         """Gives the lease back until an instant; `unlock` lets other jobs have the workload meanwhile."""
 
     async def finish_apply(
-        self, claim: ApplyClaim, end: ApplyEnd, entries: Sequence[TimelineEntry] = ()
+        self,
+        claim: ApplyClaim,
+        end: ApplyEnd,
+        entries: Sequence[TimelineEntry] = (),
+        *,
+        state: dict[str, Any] | None = None,
     ) -> bool:
         """Ends a job with its events, audit entry and lock in one transaction; False where the lease is lost.
+
+        A state of None leaves the stored one.
 
         APPLIED makes its recommendations applied, and earlier ones of the same workload and types no longer;
         anything else makes its recommendations not applied, and those again whose place they had taken.

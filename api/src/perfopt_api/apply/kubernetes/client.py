@@ -21,6 +21,7 @@ Json = dict[str, Any]
 _BUSY = (429, 503)  # the server says that it did nothing
 _READ_AGAIN = (500, 502, 504)
 _LISTS_AGAIN = 3
+_CONNECTIONS = 64  # that are kept open: each change holds one for its watch
 _TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
@@ -64,6 +65,7 @@ class KubernetesRequests:
         """
         settings = api_settings(config)
         settings.retries = False
+        settings.connection_pool_maxsize = _CONNECTIONS
         self._api = kubernetes_client.ApiClient(settings)
         self._config = config
         self.address: str = settings.host
