@@ -21,7 +21,7 @@ Json = dict[str, Any]
 _BUSY = (429, 503)  # the server says that it did nothing
 _READ_AGAIN = (500, 502, 504)
 _LISTS_AGAIN = 3
-_CONNECTIONS = 64  # that are kept open: each change holds one for its watch
+_CONNECTIONS = 64  # that are kept open: each change holds two for its watches
 _TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",

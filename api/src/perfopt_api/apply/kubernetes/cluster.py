@@ -79,7 +79,7 @@ class KubernetesCluster:
         """Reads a workload and everything beside it."""
         kind, space = await self.kind(target), target.namespace
         obj = await self.requests.get(kind.call("get"), space, target.name)
-        labels = await self._selector(kind, obj)
+        labels = await self.selector(kind, obj)
         revisions = access.LIST_REPLICA_SETS if target.kind == "Deployment" else access.LIST_REVISIONS
         pods, made, hpas, keda, vertical, budgets = await asyncio.gather(
             self._pods(space, labels),
@@ -97,7 +97,8 @@ class KubernetesCluster:
         owned = [each for each in made if _owned(each, uid)]
         return Surroundings(obj, pods, hpas, keda, vertical, selected, owned)
 
-    async def _selector(self, kind: WorkloadKind, obj: Json) -> str:
+    async def selector(self, kind: WorkloadKind, obj: Json) -> str:
+        """Returns the label selector of a workload's pods as a query; empty where it has none."""
         if kind.kind == "CronJob":
             return ""
         selector = dig(obj, ("spec", "selector"))

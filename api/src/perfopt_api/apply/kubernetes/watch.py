@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perfopt_api.apply.cluster import WorkloadTarget, WorkloadView
 from perfopt_api.apply.kubernetes import access
 from perfopt_api.apply.kubernetes.client import EventStream
+from perfopt_api.apply.kubernetes.refusals import refusals
 
 if TYPE_CHECKING:
     from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
@@ -68,13 +69,15 @@ async def changed(cluster: "KubernetesCluster", target: WorkloadTarget) -> Async
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(event.set)
 
-    kind = await cluster.kind(target)
     space = target.namespace
     one = {"fieldSelector": f"metadata.name={target.name}"}
-    bells = [
-        _Bell(cluster, kind.call("watch").path(space), one, ring),
-        _Bell(cluster, access.WATCH_PODS.path(space), {}, ring),
-    ]
+    with refusals():
+        kind = await cluster.kind(target)
+        obj = await cluster.requests.get(kind.call("get"), space, target.name)
+        labels = await cluster.selector(kind, obj)
+    bells = [_Bell(cluster, kind.call("watch").path(space), one, ring)]
+    if labels:
+        bells.append(_Bell(cluster, access.WATCH_PODS.path(space), {"labelSelector": labels}, ring))
     last: WorkloadView | None = None
     try:
         for bell in bells:
