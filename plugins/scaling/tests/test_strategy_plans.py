@@ -163,19 +163,34 @@ def test_short_histories_still_give_a_plan(bench, days):
 
 
 @pytest.mark.parametrize("keda", [None, "consumer"])
-def test_replicas_that_another_metric_may_hold_are_not_lowered(bench, keda):
+@pytest.mark.parametrize("least", [0, 1])
+def test_an_autoscaler_that_goes_by_other_metrics_only_is_left_as_it_is(bench, keda, least):
     snapshot = bench.snapshot(bench.wave())
-    free = bench.ask(snapshot)
-    hpa = HpaState(min_replicas=1, max_replicas=8, other_metrics=("s0-kafka-orders",))
+    hpa = HpaState(min_replicas=least, max_replicas=8, other_metrics=("s0-kafka-orders",))
     state = msgspec.structs.replace(snapshot.workload.state, hpa=hpa, keda=keda)
-    held = bench.ask(replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state)))
-    assert held.target.replicas >= state.replicas
+    kept = bench.ask(replace(snapshot, workload=msgspec.structs.replace(snapshot.workload, state=state)))
+    assert kept.target == state
+    assert kept.no_change_needed
+    assert kept.claim.saving_percent is None
+    (reason,) = kept.reasons
+    assert reason.code == "held_by_other_metrics"
+    assert "s0-kafka-orders" in reason.text
+    assert "s0-kafka-orders" in kept.description
+
+
+def test_replicas_that_another_metric_may_hold_are_not_lowered(bench):
+    snapshot = bench.snapshot(bench.wave())
+    mixed = {"min_replicas": 1, "max_replicas": 8, "target_cpu_utilization_percent": 60}
+    free = bench.ask(with_hpa(bench, snapshot, **mixed))
+    held = bench.ask(with_hpa(bench, snapshot, **mixed, other_metrics=("s0-kafka-orders",)))
+    assert held.target.replicas >= snapshot.workload.state.replicas
     assert held.claim.saving_percent is None or held.claim.saving_percent <= max(
         free.claim.saving_percent or 0.0, 0.0
     )
     reason = next(one for one in held.reasons if one.code == "held_by_other_metrics")
     assert "s0-kafka-orders" in reason.text
-    assert ("keda_scaled_object" in held.target.extra) == (keda is None)
+    assert "keda_scaled_object" in free.target.extra
+    assert "keda_scaled_object" not in held.target.extra  # it would be without the other trigger
 
 
 def with_hpa(bench, snapshot, *, unknown=(), **hpa):
@@ -187,7 +202,8 @@ def with_hpa(bench, snapshot, *, unknown=(), **hpa):
 def test_the_minimum_is_not_lowered_where_another_metric_may_hold_it(bench):
     quiet = bench.snapshot(bench.wave(low=0.2, high=0.8))
     free = bench.ask(with_hpa(bench, quiet, min_replicas=5))
-    held = bench.ask(with_hpa(bench, quiet, min_replicas=5, other_metrics=("lag",)))
+    cpu = {"min_replicas": 5, "target_cpu_utilization_percent": 60}
+    held = bench.ask(with_hpa(bench, quiet, **cpu, other_metrics=("lag",)))
     assert free.target.hpa.min_replicas < 5 == held.target.hpa.min_replicas
 
 
@@ -220,7 +236,8 @@ def test_a_service_scaled_to_zero_is_planned_by_the_hours_in_which_it_runs(bench
         at = now + timedelta(days=day, hours=12)
         assert minimum_at(proposal, at) == (2 if day < 5 else 0)
         assert minimum_at(proposal, at + timedelta(hours=8)) == 0
-    assert proposal.target.hpa.min_replicas == 1
+    assert proposal.target.hpa == hpa
+    assert proposal.description.startswith("Keep the autoscaler")
     reason = next(one for one in proposal.reasons if one.code == "scaled_to_zero")
     assert reason.data == {"stopped_share": 0.6951, "planned_share": 0.7024}
     assert proposal.claim.saving_percent is None

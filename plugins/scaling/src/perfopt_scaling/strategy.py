@@ -20,6 +20,7 @@ from perfopt.plugin import (
     Prior,
     Proposal,
     ServiceClass,
+    Workload,
     WorkloadState,
     decline,
     replicas_within_quota,
@@ -134,6 +135,8 @@ class ScalingStrategy:
         learnt = capacity(context, demand, risk.growth_quantile, held)
         plan = _with_memory(context, demand, _plan(context, demand, learnt, need))
         plan = _within_quota(context, plan)
+        if _follows_others(workload) and not plan.stopped.any():
+            return _keep(workload)
         if plan.expected.mean() >= demand.replicas.max() and staying_is_enough(context, demand, need):
             return _stay(context, demand, plan)
         return self._proposal(context, demand, learnt, need, plan)
@@ -149,19 +152,22 @@ class ScalingStrategy:
         workload, now = context.snapshot.workload, context.now
         risk, state = RISK_BY_CLASS[workload.service_class], workload.state
         stops, held = bool(plan.stopped.any()), unseen_triggers(workload)
-        settings = hpa(
-            _minimum(state, plan, held=bool(held)),
-            int(plan.floors.max()),
-            plan.joint,
-            state.hpa,
-            window_seconds=risk.window_seconds,
-            most=plan.by_quota,
-        )
+        settings = state.hpa if state.hpa is not None and _follows_others(workload) else None
+        if settings is None:
+            settings = hpa(
+                _minimum(state, plan, held=bool(held)),
+                int(plan.floors.max()),
+                plan.joint,
+                state.hpa,
+                window_seconds=risk.window_seconds,
+                most=plan.by_quota,
+            )
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
         if plan.trusted or stops:
             end = now + context.validity
             extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup.time)
-        if state.keda is None:  # KEDA takes one ScaledObject for a workload, and that has triggers of its own
+        # KEDA takes one ScaledObject for a workload: a second one is refused, and ours lacks other triggers.
+        if state.keda is None and not held:
             extra["keda_scaled_object"] = scaled_object(workload, settings)
         running = float(demand.replicas[-_recent(context) :].mean())
         expected = max(float(plan.expected.mean()), running) if held else float(plan.expected.mean())
@@ -218,6 +224,30 @@ def _within_quota(context: AnalysisContext, plan: ReplicaPlan) -> ReplicaPlan:
         return plan
     floors, expected = (np.minimum(counts, most) for counts in (plan.floors, plan.expected))
     return replace(plan, floors=floors, expected=expected, by_quota=most)
+
+
+def _follows_others(workload: Workload) -> bool:
+    """Tells whether an autoscaler goes by other metrics only, such as the length of a queue.
+
+    A target of CPU utilisation beside them would add replicas that nobody asked for, and a higher minimum
+    would hold what the other metric lets go.
+    """
+    current = workload.state.hpa
+    return (
+        current is not None and current.target_cpu_utilization_percent is None and bool(current.other_metrics)
+    )
+
+
+def _keep(workload: Workload) -> Proposal:
+    """Recommends the autoscaler as it is."""
+    held = unseen_triggers(workload)
+    return Proposal(
+        optimization_type=_TYPE,
+        target=workload.state,
+        description=text.keep(held),
+        reasons=(text.kept(held),),
+        no_change_needed=True,
+    )
 
 
 def _stay(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> Proposal:

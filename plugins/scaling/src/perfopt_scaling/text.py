@@ -18,6 +18,8 @@ def description(
     service: str, settings: HpaState, trusted: bool, entries: Sequence[dict[str, Any]] | None
 ) -> str:
     """Returns one sentence an operator can act on."""
+    if settings.target_cpu_utilization_percent is None:
+        return f"Keep the autoscaler of {service}, which goes by other metrics, and plan with its schedule."
     aim = (
         f"Scale {service} with an HPA from {settings.min_replicas} to {settings.max_replicas} replicas at"
         f" {settings.target_cpu_utilization_percent} % of the CPU request"
@@ -33,6 +35,21 @@ def description(
 def stay(replicas: int) -> str:
     """Returns that nothing is to be changed."""
     return f"No change needed: {replicas} replica{'s were' if replicas > 1 else ' was'} enough."
+
+
+def keep(triggers: Sequence[str]) -> str:
+    """Returns that an autoscaler stays as it is."""
+    return f"No change: replicas follow {', '.join(triggers)}, and the autoscaler is left as it is."
+
+
+def kept(triggers: Sequence[str]) -> Reason:
+    """Returns why an autoscaler is left as it is."""
+    return Reason(
+        code="held_by_other_metrics",
+        text=f"The autoscaler scales by {', '.join(triggers)}, not by CPU utilization: CPU does not tell how"
+        " many replicas that needs, so no target, minimum or schedule is set beside it.",
+        data={"metrics": list(triggers)},
+    )
 
 
 def staying(demand: TotalDemand, replicas: int, planned: float) -> Reason:
@@ -88,9 +105,8 @@ def reasons(
 def _capacity(learnt: ReplicaCapacity, joint: RequestTarget, settings: HpaState) -> Reason:
     return Reason(
         code="target_utilization",
-        text=f"Demand grew by up to {learnt.growth - 1:.0%} during the start of a replica, so the target is"
-        f" {settings.target_cpu_utilization_percent} % of the request, {format_cpu(joint.load_cores)} a"
-        f" replica.{_served(learnt)}",
+        text=f"Demand grew by up to {learnt.growth - 1:.0%} during the start of a replica, so the plan takes"
+        f" {format_cpu(joint.load_cores)} a replica{_target(settings)}.{_served(learnt)}",
         data={
             "growth": round(learnt.growth, 4),
             "slo_busy": learnt.slo_busy,
@@ -101,6 +117,11 @@ def _capacity(learnt: ReplicaCapacity, joint: RequestTarget, settings: HpaState)
             "requests_per_core": learnt.serves.requests_per_core,
         },
     )
+
+
+def _target(settings: HpaState) -> str:
+    percent = settings.target_cpu_utilization_percent
+    return "" if percent is None else f", a target of {percent} % of its request"
 
 
 def _served(learnt: ReplicaCapacity) -> str:
