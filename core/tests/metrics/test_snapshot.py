@@ -32,12 +32,29 @@ def test_without_knowing_when_it_ran_every_step_counts():
     assert snapshot().covered(np.array([True, False, True, False]), 4) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("present", "share"), [([1, 1, 0, 0], 1.0), ([1, 0, 0, 0], 0.5), ([1, 0, 1, 0], 2 / 3)]
-)
+@pytest.mark.parametrize(("present", "share"), [([1, 1, 0, 0], 1.0), ([1, 0, 1, 0], 2 / 3)])
 def test_steps_in_which_it_did_not_run_are_not_missing(present, share):
     ran = snapshot([0, 0, 0, 0, 1, 1, 0, 0])
     assert ran.covered(np.array(present, dtype=bool), 4) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("present", "share"),
+    [
+        ([1, 0, 0, 0, 1, 1], 1.0),
+        ([0, 0, 0, 0, 1, 0], 1 / 3),  # the end of the history ends no run
+        ([1, 1, 0, 0, 1, 1], 1.0),
+        ([1, 1, 0, 0, 0, 1], 1.0),
+        ([0] * 6, 0.0),
+    ],
+)
+def test_the_first_and_the_last_step_of_a_run_may_have_no_rate(present, share):
+    ran = snapshot([0, 0, 1, 1, 0, 0, 1, 1])
+    assert ran.covered(np.array(present, dtype=bool), 2) == pytest.approx(share)
+
+
+def test_runs_of_one_step_are_expected_to_have_a_sample():
+    assert snapshot([1, 0, 1, 0, 1, 0, 1, 0]).covered(np.zeros(8, dtype=bool), 0) == 0.0
 
 
 def test_what_never_ran_covers_nothing():

@@ -61,6 +61,13 @@ def test_an_hourly_value_holds_from_the_pod_s_first_step_to_its_last():
     assert found.coverage["main/cpu_cores"].expected == snapshot(used).coverage["main/cpu_cores"].expected
 
 
+@pytest.mark.parametrize(("samples", "fewer"), [((20, 21), 1), ((21, 22), 1), ((20, 22), 0), ((21,), 2)])
+def test_a_rate_that_lacks_in_the_first_or_last_step_of_a_run_is_not_missing(samples, fewer):
+    found = snapshot(row("memory_bytes", range(20, 23)), row("cpu_cores", samples))
+    expected = [found.coverage[f"main/{metric}"].expected for metric in ("memory_bytes", "cpu_cores")]
+    assert expected[0] - expected[1] == fewer
+
+
 def test_an_hourly_value_outlives_a_pod_s_use():
     found = snapshot(row("cpu_cores", range(20)), hourly("cpu_limit_cores", [0, 12, 24, 36], [2] * 4))
     assert found.coverage["main/cpu_cores"].expected == 100  # the last hour counts as one step

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perfopt_resource.leak import find_leak
+from perfopt_resource.leak import end_of_leak, find_leak
 
 WEEK, DAY = 2016, 288
 spec = spec_from_file_location("leak_report", Path(__file__).with_name("leak_report.py"))
@@ -87,3 +87,49 @@ def test_memory_that_only_scatters_does_not_import_statsmodels(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsmodels", None)
     rng = np.random.default_rng(2)
     assert find_leak(100 + rng.normal(0, 10, (1, 14 * DAY)), WEEK) is None
+
+
+def began_at(*steps, size):
+    began = np.zeros(size, dtype=bool)
+    began[list(steps)] = True
+    return began
+
+
+RISE = np.linspace(300.0, 1020.0, 500)
+
+
+def ended(*parts, at=500):
+    values = np.concatenate([np.full(part, 300.0) if isinstance(part, int) else part for part in parts])
+    return end_of_leak(values[None], began_at(*([] if at is None else [at]), size=values.size))
+
+
+def test_a_leak_has_ended_where_its_successor_lived_as_long_and_stayed_low():
+    assert ended(RISE, 500) == 500
+    assert ended(RISE, 550, at=501) == 500
+    assert ended(RISE, RISE, 500, at=1000) == 1000
+
+
+@pytest.mark.parametrize(
+    ("parts", "at"),
+    [
+        ((RISE, 300), 500),  # younger than the leak was: it may come back
+        ((RISE, 500), None),  # nothing began anew: use fell
+        ((RISE, 500), 510),
+        ((RISE[250:], 500), 250),  # a rise older than the history
+        ((RISE, RISE), 500),  # it leaks on
+        ((RISE,), 499),
+        ((np.full(500, 1020.0), 500), 500),  # no leak, only less
+        ((np.r_[np.full(250, 300.0), np.full(250, 1020.0)], 500), 500),  # a step, as load makes one
+        ((np.linspace(300.0, 1020.0, 40), 500), 40),  # a warm-up
+        ((np.linspace(300.0, 430.0, 500), 500), 500),  # little
+    ],
+)
+def test_what_may_come_back_or_was_no_leak_has_not_ended(parts, at):
+    assert ended(*parts, at=at) is None
+
+
+def test_gaps_do_not_hide_the_end_of_a_leak():
+    values = np.r_[RISE, np.full(520, 300.0)]
+    values[100:110] = values[600:700] = np.nan
+    assert end_of_leak(values[None], began_at(500, size=values.size)) == 500
+    assert end_of_leak(np.full((2, 50), np.nan), began_at(size=50)) is None

@@ -118,6 +118,19 @@ def test_only_what_the_present_image_did_counts_where_that_is_enough(bench):
     assert any(reason.code == "image_change" for reason in proposal.reasons)
 
 
+def test_a_leak_that_was_replaced_sets_no_size_where_what_followed_is_enough(bench):
+    memory = np.r_[np.linspace(0.3, 2.0, 6 * 288), np.full(8 * 288, 0.3)] * GIB
+    kept = bench.ask(bench.snapshot(bench.history(memory_bytes=memory)))
+    restarts = np.zeros(memory.size)
+    restarts[6 * 288] = 1.0
+    replaced = bench.ask(bench.snapshot(bench.history(memory_bytes=memory, restarts=restarts)))
+    assert replaced.target.containers[0].memory_request_bytes < 1 * GIB
+    assert kept.target.containers[0].memory_request_bytes >= 2 * GIB
+    (reason,) = [reason for reason in replaced.reasons if reason.code == "leak_ended"]
+    assert "memory_bytes before it was left out" in reason.text
+    assert not [reason for reason in kept.reasons if reason.code == "leak_ended"]
+
+
 def test_an_image_of_yesterday_does_not_hide_the_history(bench):
     cpu = np.r_[np.full(13 * 288, 1.5), np.full(288, 0.2)]
     snapshot = bench.snapshot(bench.history(cpu_cores=cpu))

@@ -96,6 +96,24 @@ def to_grid(
     return result, GridReport(expected=last - first, present=present, filled=filled, dropped=dropped)
 
 
+def edges_without_rate(values: Array, first: int, last: int) -> int:
+    """Returns how many of a pod's first and last steps have no value though the step beside them has one.
+
+    A rate needs two scrapes, which a step in which a pod came or went may not have.
+
+    Args:
+        values: of one pod, one a step.
+        first: step in which it came; the grid's first is none.
+        last: step after the one in which it went; the grid's end is none.
+    """
+    known = np.isfinite(values[first:last])
+    if known.size < 2:
+        return 0
+    begins = first > 0 and known[1] and not known[0]
+    ends = last < values.size and known[-2] and not known[-1]
+    return int(begins) + int(ends)
+
+
 def step_aligned(instant: datetime, step: timedelta) -> datetime:
     """Returns the last step boundary at or before an instant."""
     return instant - (instant - _EPOCH) % step

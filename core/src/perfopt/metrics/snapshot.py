@@ -166,9 +166,14 @@ class WorkloadSnapshot:
             begin: the first step that counts.
 
         Returns:
-            0 where it did not run.
+            0 where it did not run. A run's first and last step count only with a sample: a rate needs two
+            scrapes, and of the few steps of an hourly job these would be half.
         """
         ran = ~self.stopped()[begin : begin + present.size] | present
+        if self.running is not None:
+            change = np.diff(ran.astype(np.int8), prepend=ran[:1], append=ran[-1:])
+            certain = ran & (present | ((change[:-1] != 1) & (change[1:] != -1)))
+            ran = certain if certain.any() else ran
         return float(present[ran].mean()) if ran.any() else 0.0
 
     def stopped(self) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfopt.plugin import Array
 
@@ -24,6 +25,11 @@ _MIN_FIT = 0.95  # share of the peaks' variance that the trend explains
 _MIN_RISE = 0.1  # of the highest peak, over the history
 _MIN_ORDER = 0.7  # Kendall's tau of peaks and time: below it no trend explains so much
 _LAGS_SHARE = 0.25  # of the blocks: how long errors go on
+_ENDED_FALL = 1.5  # by which memory fell when a leak ended
+_SAME_LEVEL = 1.25  # of the level after it: where the rise began
+_LEVEL_STEPS = 12  # that tell this level
+_MIN_RISE_STEPS = 48  # four hours of five minutes: what rises faster is a warm-up or load
+_STEADY_SHARE = 0.05  # of the whole rise, in each fifth of it
 _EXACT = 1e-9  # share of the variance that is left by rounding
 
 
@@ -79,6 +85,46 @@ def find_leak(values: Array, validity_steps: int) -> MemoryLeak | None:
         low=(trend.slope - margin) / block,
         high=(trend.slope + margin) / block,
     )
+
+
+def end_of_leak(values: Array, began: NDArray[np.bool_]) -> int | None:
+    """Returns the step from which pods that no longer leak took the place of those that did, or None.
+
+    Memory rose steadily by half and more, fell back when its containers began anew, and stayed below since,
+    for longer than it rose before: at the same age the new ones use less, so the leak is gone. One whose
+    rise is older than the history may only be younger, and is not taken to be gone.
+
+    Args:
+        values: bytes, shape (pods, n), NaN where missing.
+        began: steps in which a container began anew, shape (n,).
+    """
+    hottest = np.fmax.reduce(values, axis=0)
+    known = np.isfinite(hottest)
+    if not known.any():
+        return None
+    highest = float(np.nanmax(hottest))
+    above = np.flatnonzero(known & (hottest > highest / _ENDED_FALL))
+    end = int(above[-1]) + 1
+    if end >= hottest.size or not began[max(end - 2, 0) : end + 3].any():
+        return None
+    low = float(np.nanmedian(hottest[end : end + _LEVEL_STEPS]))
+    before = np.flatnonzero(known[:end] & (hottest[:end] <= _SAME_LEVEL * low))
+    if not before.size:
+        return None
+    rise = end - int(before[-1])
+    return (
+        end
+        if _MIN_RISE_STEPS <= rise <= hottest.size - end and _is_steady(hottest[end - rise : end])
+        else None
+    )
+
+
+def _is_steady(rise: Array) -> bool:
+    """Tells whether memory rose through all of a stretch, not at once nor up and down with load."""
+    peaks = np.array(
+        [np.nanmax(part) for part in np.array_split(rise, _MIN_BLOCKS) if np.isfinite(part).any()]
+    )
+    return peaks.size == _MIN_BLOCKS and bool((np.diff(peaks) > _STEADY_SHARE * (peaks[-1] - peaks[0])).all())
 
 
 def _may_be_leak(peaks: Array) -> bool:

@@ -150,6 +150,8 @@ def _apply(
         reasons += found.reasons
         if used.image_change is not None:
             reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
+        if used.leak_ended is not None:
+            reasons += (text.leak_ended(container.name, used.leak_ended),)
     reasons += (text.need(container.name, sizing.distribution),)
     return SizedContainer(seen, container, reasons, sizing, sizing.distribution.confidence(requests))
 

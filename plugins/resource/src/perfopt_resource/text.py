@@ -270,6 +270,17 @@ def image_changed(name: str, metric: str, at: datetime) -> Reason:
     )
 
 
+def leak_ended(name: str, at: datetime) -> Reason:
+    """States that a leak that ended was left out."""
+    return Reason(
+        code="leak_ended",
+        text=(
+            f"{name}: memory rose steadily until it began anew on {at:%Y-%m-%d %H:%M} UTC, and stayed lower"
+            " for as long since; memory_bytes before it was left out."
+        ),
+    )
+
+
 def keda(scaled_object: str) -> Reason:
     """States that something else scales the replicas."""
     return Reason(

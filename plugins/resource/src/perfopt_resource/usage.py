@@ -1,7 +1,7 @@
 """What a container's history says: what counts of it, whether it is enough, and signs of shortage."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from perfopt.plugin import (
     steps_with_samples,
     throttling,
 )
+from perfopt_resource.leak import end_of_leak
 
 Flags = NDArray[np.bool_]
 
@@ -31,11 +32,14 @@ class ResourceUsage:
         values: shape (pods, n), NaN where missing.
         begin: step of the snapshot's grid at which the values begin.
         image_change: when the image changed, where only the history since then is used.
+        leak_ended: when pods that leaked were replaced by some that don't, where only the history since then
+            is used.
     """
 
     values: Array
     begin: int
     image_change: datetime | None
+    leak_ended: datetime | None = None
 
 
 def usage(context: AnalysisContext, container: str, metric: str) -> ResourceUsage | InsufficientHistory:
@@ -47,11 +51,32 @@ def usage(context: AnalysisContext, container: str, metric: str) -> ResourceUsag
     begin = check_history(context, present, container, metric)
     if isinstance(begin, InsufficientHistory):
         return begin
-    changed = _image_change(context, container, present, begin)
-    if changed is None:
-        return ResourceUsage(values[:, begin:], begin, None)
-    begin, at = changed
+    at = None
+    if (changed := _image_change(context, container, present, begin)) is not None:
+        begin, at = changed
+    if metric == "memory_bytes":
+        ended = end_of_leak(values[:, begin:], _restarts(context, container)[begin:])
+        if ended is not None and enough_since(context, present, begin + ended):
+            begin += ended
+            return ResourceUsage(
+                values[:, begin:], begin, at, snapshot.grid.start + begin * snapshot.grid.step
+            )
     return ResourceUsage(values[:, begin:], begin, at)
+
+
+def _restarts(context: AnalysisContext, container: str) -> Flags:
+    """Returns the steps around which the container began anew: restarts, OOM kills, new pods."""
+    snapshot = context.snapshot
+    began: Flags = np.zeros(snapshot.grid.size, dtype=bool)
+    for metric in ("restarts", "oom_kills"):
+        series = snapshot.series(container, metric)
+        if series is not None and series.values.size:
+            began |= (series.values > 0).any(axis=0)
+    for start in snapshot.starts:
+        born = (start.ready - timedelta(seconds=start.seconds) - snapshot.grid.start) // snapshot.grid.step
+        if 0 <= born < began.size:
+            began[born] = True
+    return began
 
 
 def _image_change(

@@ -13,7 +13,7 @@ from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Workload
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.counters import counter_increase
-from perfopt.metrics.grid import GridReport, Times, merge_reports, to_grid
+from perfopt.metrics.grid import GridReport, Times, edges_without_rate, merge_reports, to_grid
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
@@ -169,12 +169,18 @@ def _has_events(row: SeriesRow) -> bool:
     return METRICS[row.metric].aggregation == "sum" and bool(np.any(row.series.values > 0))
 
 
+_RATES = ("cpu_cores", "cpu_throttled_fraction")
+"""Metrics of which a pod's first and last step may have no value: a rate needs two scrapes."""
+
+
 def _on_grid(
     row: SeriesRow, grid: TimeGrid, metric: Metric, alive: Lifetime | None = None
 ) -> tuple[Array, GridReport]:
     """Puts a row on the grid; the server already made one value of each step, and rows have no history."""
     if not row.counter:
         values, report = to_grid(row.series.times, row.series.values, grid, metric, alive=alive)
+        if metric.name in _RATES and alive is not None:
+            report = replace(report, expected=report.expected - edges_without_rate(values, *alive))
         return values, counted(replace(report, present=report.present + row.implausible), row.implausible)
     last = msgspec.structs.replace(metric, aggregation="last", carry_forward=False)
     cumulative, report = to_grid(row.series.times, row.series.values, grid, last, alive=alive)
