@@ -5,7 +5,9 @@ from alembic import context
 from perfopt_api.store import apply_tables
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=apply_tables.applies.metadata
+    connection=context.config.attributes["connection"],
+    target_metadata=apply_tables.applies.metadata,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

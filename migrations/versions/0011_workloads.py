@@ -19,21 +19,32 @@ _STATED = (
     ("currency", sa.String(10)),
 )
 _FILL_OUTCOMES = """
-UPDATE recommendation_outcomes AS outcome SET
+WITH filled AS (UPDATE recommendation_outcomes AS outcome SET
   optimization_type = made.optimization_type,
   strategy = left(made.body->>'plugin', 100),
   service_class = made.body->>'service_class',
   stated = (made.expected_improvement->>'confidence')::float,
   saving = (made.body->>'monthly_cost_current')::float - (made.body->>'monthly_cost_recommended')::float,
   currency = left(made.body->>'currency', 10)
-FROM optimization_recommendations AS made WHERE made.recommendation_id = outcome.recommendation_id
+FROM optimization_recommendations AS made
+WHERE made.recommendation_id = outcome.recommendation_id AND outcome.recommendation_id IN (
+  SELECT recommendation_id FROM recommendation_outcomes WHERE recommendation_id > :after
+  ORDER BY recommendation_id LIMIT 10000)
+RETURNING outcome.recommendation_id)
+SELECT max(recommendation_id) FROM filled
 """
+
+
+def _fill_outcomes() -> None:
+    """Fills the new columns in batches, each a transaction of its own, so that no row is locked for long."""
+    connection, after = op.get_bind(), ""
+    while after is not None:
+        after = connection.scalar(sa.text(_FILL_OUTCOMES), {"after": after})
 
 
 def upgrade() -> None:
     for name, kind in _STATED:
         op.add_column("recommendation_outcomes", sa.Column(name, kind))
-    op.execute(_FILL_OUTCOMES)
     op.create_table(
         "workloads",
         sa.Column("workload", sa.Text(), nullable=False),
@@ -60,6 +71,8 @@ def upgrade() -> None:
         sa.Column("valid_until", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("workload", name="pk_workloads"),
     )
+    with op.get_context().autocommit_block():
+        _fill_outcomes()
 
 
 def downgrade() -> None:

@@ -344,6 +344,11 @@ async def test_a_character_that_cannot_be_stored_is_a_clear_error(store):
             lambda store: store.list_recommendations(service_name="a_b", include_superseded=True),
             "ix_optimization_recommendations_service",
         ),
+        (
+            lambda store: store.list_recommendations(namespaces=["team"], include_superseded=True),
+            "ix_optimization_recommendations_namespace",
+        ),
+        (lambda store: store.list_jobs(namespaces=["team"]), "ix_optimization_jobs_namespace"),
     ],
 )
 async def test_listings_read_an_index_and_not_the_table(store, database, ask, index):
@@ -351,7 +356,7 @@ async def test_listings_read_an_index_and_not_the_table(store, database, ask, in
 
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
     def explain(connection, cursor, statement, parameters, context, executemany):
-        if "FROM optimization_" in statement and "IN (" not in statement and not plans:
+        if "FROM optimization_" in statement and "job_id IN (" not in statement and not plans:
             cursor.execute("SET enable_seqscan = off", ())
             cursor.execute("SET enable_sort = off", ())
             cursor.execute(f"EXPLAIN {statement}", parameters)

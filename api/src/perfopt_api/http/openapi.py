@@ -166,7 +166,10 @@ _TEXT = {"schema": {"type": "string"}}
 _ID_HEADER = {"X-Request-ID": {"description": "Finds the request in the log.", **_TEXT}}
 _LINK = {
     "Link": {"description": 'The next page, `<...>; rel="next"`; absent on the last one.', **_TEXT},
-    "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
+    "X-Total-Count": {
+        "description": "How many there are on all pages; 1000 stands for 1000 or more.",
+        "schema": {"type": "integer"},
+    },
 }
 _CREATED = {
     "Location": {"description": "Address of the job.", **_TEXT},

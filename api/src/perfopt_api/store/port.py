@@ -15,6 +15,8 @@ from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequ
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_COUNTED = 1000
+"""Rows up to which a listing is counted: a count of a million takes seconds."""
 DID_NOT_RUN = frozenset({DeclineCode.NO_STRATEGY, DeclineCode.STRATEGY_FAILED})
 """Declined because no strategy ran: nothing is known that speaks against an older recommendation."""
 
@@ -54,7 +56,7 @@ class JobPage[Item](msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         next_cursor: opaque; give it back to get the next page. None on the last one.
-        total: how many there are on all pages.
+        total: how many there are on all pages, up to MAX_COUNTED.
     """
 
     items: tuple[Item, ...]

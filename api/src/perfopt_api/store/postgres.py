@@ -38,7 +38,7 @@ from perfopt_api.store.fleets import cancel_analysis, fleet_progress, in_job
 from perfopt_api.store.idempotency import earlier_job, remember_job
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.mapping import job_of, new_job_row, recommendation_of
-from perfopt_api.store.port import DEFAULT_LIMIT, CreatedJob, JobKind, JobPage
+from perfopt_api.store.port import DEFAULT_LIMIT, MAX_COUNTED, CreatedJob, JobKind, JobPage
 from perfopt_api.store.tables import jobs, recommendations
 
 # What a listing shows: predictions are for who asks for the job or the recommendation itself.
@@ -177,7 +177,8 @@ class PostgresStore:
             query = query.where(table.c.optimization_type == optimization_type.value)
         if namespaces is not None:
             # `[cluster/]namespace/kind/name`: the third part from the end
-            query = query.where(func.split_part(table.c.workload, "/", -3).in_(namespaces))
+            part = func.split_part(table.c.workload, text("'/'"), text("-3"), type_=String)  # as in the index
+            query = query.where(part.in_(namespaces))
         if job_id is not None:
             query = query.where(in_job(job_id))
         async with self._database.reading() as connection:
@@ -262,9 +263,9 @@ async def _recommendations_of(
 
 
 async def _count(connection: AsyncConnection, query: Select[Any]) -> int:
-    """Returns how many rows a listing has on all its pages."""
-    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
-    return int(await connection.scalar(counted) or 0)
+    """Returns how many rows a listing has on all its pages, counted up to MAX_COUNTED."""
+    rows = query.with_only_columns(literal(1), maintain_column_froms=True).limit(MAX_COUNTED).subquery()
+    return int(await connection.scalar(select(func.count()).select_from(rows)) or 0)
 
 
 async def _page(

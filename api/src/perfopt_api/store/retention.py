@@ -1,11 +1,12 @@
 """Deletes what is old and has done its work; what is in force, due or part of a change is never touched."""
 
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import delete, exists, select, tuple_
+from sqlalchemy import delete, exists, select, text, tuple_
 from sqlalchemy.orm import aliased
 
 from perfopt_api.store.database import Database
+from perfopt_api.store.days import partition_of
 from perfopt_api.store.in_force import in_force
 from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations, workload_days
 
@@ -77,7 +78,13 @@ class PostgresRetention:
             return (await connection.execute(delete(jobs).where(jobs.c.job_id.in_(old)))).rowcount
 
     async def forget_days(self, before: datetime, *, limit: int) -> int:
-        """Deletes series of days before that of an instant; returns how many rows."""
+        """Deletes series of days before that of an instant; returns how many rows.
+
+        Whole days are dropped with their partition, one a call; rows of the default partition are deleted.
+        """
+        oldest = await self._oldest_partition(before.date())
+        if oldest is not None:
+            return await self._drop_day(oldest)
         table = workload_days
         old = (
             select(table.c.source, table.c.workload, table.c.day)
@@ -88,3 +95,22 @@ class PostgresRetention:
         keys = tuple_(table.c.source, table.c.workload, table.c.day)
         async with self._database.transaction() as connection:
             return (await connection.execute(delete(table).where(keys.in_(old)))).rowcount
+
+    async def _oldest_partition(self, before: date) -> str | None:
+        """Returns the name of the oldest partition of a day before one; None without one."""
+        query = text(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = 'workload_days'::regclass AND relname <> 'workload_days_default'"
+            " AND relname < :name ORDER BY relname LIMIT 1"
+        )
+        async with self._database.reading() as connection:
+            name: str | None = await connection.scalar(query, {"name": partition_of(before)})
+        return name
+
+    async def _drop_day(self, partition: str) -> int:
+        """Drops a day's partition; returns how many rows it had, at least 1."""
+        async with self._database.transaction() as connection:
+            await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            rows = await connection.scalar(text(f"SELECT count(*) FROM {partition}"))  # noqa: S608  partition_of
+            await connection.execute(text(f"DROP TABLE {partition}"))
+        return max(rows or 0, 1)

@@ -52,16 +52,26 @@ async def migrate(database: Database, revision: str = "head", *, down: bool = Fa
         InvalidInputError: there is no such revision.
         UnavailableError: PostgreSQL is not reachable.
     """
-    async with database.transaction() as connection:
-        return await connection.run_sync(_migrate, revision, down)
+    with database.translated():
+        async with database.engine.connect() as connection:
+            await connection.execute(select(func.pg_advisory_lock(_LOCK)))
+            await (
+                connection.commit()
+            )  # each revision is a transaction of its own, under the lock of the session
+            try:
+                return await connection.run_sync(_migrate, revision, down)
+            finally:
+                await connection.rollback()
+                await connection.execute(select(func.pg_advisory_unlock(_LOCK)))
+                await connection.commit()
 
 
 def _migrate(connection: Connection, revision: str, down: bool) -> tuple[str, str]:
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     before = _current(connection)
     config = Config()
     config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
     config.attributes["connection"] = connection
+    connection.rollback()  # reading the revision began a transaction
     try:
         (command.downgrade if down else command.upgrade)(config, revision)
     except CommandError as error:

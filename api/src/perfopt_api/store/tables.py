@@ -5,6 +5,7 @@ operator may query are JSONB.
 """
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    event,
     func,
     text,
 )
@@ -29,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
 
-SCHEMA_REVISION = "0018"
+SCHEMA_REVISION = "0019"
 
 
 jobs = Table(
@@ -100,6 +102,13 @@ jobs = Table(
         text("id DESC"),
         postgresql_where=text("fleet_id IS NULL"),
     ),
+    Index(
+        "ix_optimization_jobs_namespace",
+        "namespace",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NULL"),
+    ),
     Index("ix_optimization_jobs_fingerprint", "fingerprint", postgresql_where=text("status = 'ANALYZING'")),
     Index("ix_optimization_jobs_requester", "requester", postgresql_where=text("status = 'ANALYZING'")),
     Index("ix_optimization_jobs_open", "queued_at", postgresql_where=text("status = 'ANALYZING'")),
@@ -140,6 +149,12 @@ recommendations = Table(
     Index(
         "ix_optimization_recommendations_service",
         text("replace(service_name, '_', '-')"),
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
+    Index(
+        "ix_optimization_recommendations_namespace",
+        text("split_part(workload, '/', -3)"),
         text("created_at DESC"),
         text("id DESC"),
     ),
@@ -214,6 +229,15 @@ workload_days = Table(
     Column("day", Date, primary_key=True),
     Column("content", LargeBinary, nullable=False),
     Index("ix_workload_days_day", "day"),
+    # One partition a day, dropped as a whole when it is old; the default one has days without their own.
+    postgresql_partition_by="RANGE (day)",
+)
+event.listen(
+    workload_days,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]  # its constructor has no types
+        "CREATE TABLE workload_days_default PARTITION OF workload_days DEFAULT"
+    ),
 )
 
 outbox = Table(

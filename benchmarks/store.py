@@ -1,0 +1,123 @@
+"""Lists and retention on a store with 1,000,000 recommendations; an argument is another number.
+
+    python benchmarks/store.py [COUNT]
+
+Starts a PostgreSQL of its own, copies one stored analysis by INSERT .. SELECT, and prints the server time of
+each list of the API, how fast retention deletes, and the slowest list meanwhile.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import httpx
+import structlog
+from dashboard import application, fill
+from sqlalchemy import text
+
+from perfopt_api.embedded import PostgresServer, temporary_root
+from perfopt_api.store.database import Database
+from perfopt_api.store.days import PostgresDays
+from perfopt_api.store.retention import PostgresRetention
+from perfopt_api.store.schema import migrate_now
+
+RUNS = 200
+BATCH = 500
+_ROOT = "/api/v1/optimization"
+LISTS = (
+    f"{_ROOT}/recommendations",
+    f"{_ROOT}/recommendations?service_name=service-99",
+    f"{_ROOT}/recommendations?optimization_type=RESOURCE_OPTIMIZATION",
+    f"{_ROOT}/recommendations?service_name=service-99&include=superseded",
+    f"{_ROOT}/recommendations?include=superseded",
+    f"{_ROOT}/jobs",
+    f"{_ROOT}/jobs?service_name=service-99",
+    f"{_ROOT}/jobs?status=FAILED",
+)
+_DAYS, _OF_DAYS = 15, 2000
+
+
+async def _once(client: httpx.AsyncClient, path: str) -> float:
+    started = time.perf_counter()
+    answer = await client.get(path)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return 1000 * (time.perf_counter() - started)
+
+
+def _shown(name: str, times: list[float]) -> None:
+    times.sort()
+    at = {share: times[min(int(len(times) * share), len(times) - 1)] for share in (0.5, 0.99)}
+    print(f"{name:<70} p50 {at[0.5]:6.1f} ms  p99 {at[0.99]:6.1f} ms", flush=True)
+
+
+async def lists(client: httpx.AsyncClient) -> None:
+    """Prints the server time of each list, one request at a time, without network."""
+    for path in LISTS:
+        await _once(client, path)  # statements are prepared once a connection
+        _shown(path.removeprefix(_ROOT), [await _once(client, path) for _ in range(RUNS)])
+
+
+async def retention(client: httpx.AsyncClient, database: Database) -> None:
+    """Prints how fast old jobs are deleted in batches, and lists meanwhile."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE optimization_jobs SET completed_at = created_at WHERE job_id LIKE 'job-%'")
+        )
+    async with database.reading() as connection:
+        await connection.execute(text("ANALYZE optimization_jobs"))
+    store, slowest, gone = PostgresRetention(database), [0.0], 0
+    started, before = time.perf_counter(), datetime.now(UTC) - timedelta(days=30)
+    while time.perf_counter() - started < 30 and (count := await store.forget_jobs(before, limit=BATCH)):
+        gone += count
+        slowest.append(await _once(client, LISTS[0]))
+    seconds = time.perf_counter() - started
+    print(f"{'retention of jobs, batches of ' + str(BATCH):<70} {gone / seconds:6.0f} jobs a second")
+    _shown("lists meanwhile", slowest[1:])
+
+
+async def days(database: Database) -> None:
+    """Prints how fast stored days of series go."""
+    store, today, content = PostgresDays(database), date(2026, 1, 31), b"x" * 4000
+    for back in range(_DAYS):
+        day = today - timedelta(days=back)
+        await store.save("source", {(f"service-{n}", day): content for n in range(_OF_DAYS)})
+    started = time.perf_counter()
+    before = datetime(2026, 1, 31, tzinfo=UTC) - timedelta(days=4)
+    gone = await PostgresRetention(database).forget_days(before, limit=BATCH)
+    while count := await PostgresRetention(database).forget_days(before, limit=BATCH):
+        gone += count
+    seconds = time.perf_counter() - started
+    print(f"{'retention of stored days':<70} {gone} rows in {1000 * seconds:.0f} ms", flush=True)
+
+
+async def measure(url: str, count: int) -> None:
+    """Fills the store and prints all figures."""
+    started = time.perf_counter()
+    patient = Database(url, command_seconds=900)
+    await fill(patient, count)
+    await patient.close()
+    database = Database(url)
+    print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
+    transport = httpx.ASGITransport(app=application(database))
+    async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
+        await lists(client)
+        await days(database)
+        await retention(client, database)
+    await database.close()
+
+
+def main() -> None:
+    """Starts a PostgreSQL of its own, fills it and measures."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    print(f"{count} recommendations, {RUNS} requests a list, one at a time")
+    with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
+        server.create_database("benchmark")
+        migrate_now(server.url("benchmark"))
+        asyncio.run(measure(server.url("benchmark"), count))
+
+
+if __name__ == "__main__":
+    main()
