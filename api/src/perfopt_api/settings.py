@@ -154,6 +154,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             _check("nats_url", url.strip(), ("nats://", "tls://"))
         if self.base_url is not None:
             _check("base_url", self.base_url, ("http://", "https://"))
+        if self.oidc is not None and self.oidc.client_id is not None and self.base_url is None:
+            raise ValueError("oidc.client_id needs base_url, which the issuer leads browsers back to")
         secret = self.session_secret
         if secret is not None and len(secret) < _MIN_TOKEN and not secret.startswith(REFERENCES):
             raise ValueError(f"session_secret must have length >= {_MIN_TOKEN}")
@@ -182,12 +184,16 @@ def _resolved(settings: ServiceSettings) -> ServiceSettings:
         for field in ("database_url", "nats_url", "session_secret")
         if getattr(settings, field) is not None
     }
+    oidc = settings.oidc
+    if oidc is not None and oidc.client_secret is not None:
+        secret = resolve_secret(oidc.client_secret, f"{SECTION}.oidc.client_secret")
+        oidc = msgspec.structs.replace(oidc, client_secret=secret)
     try:
         tokens = {
             name: msgspec.structs.replace(settings.api_keys[name], token=token)
             for name, token in keys.items()
         }
-        return msgspec.structs.replace(settings, api_keys=tokens, **urls)
+        return msgspec.structs.replace(settings, api_keys=tokens, oidc=oidc, **urls)
     except ValueError as error:
         raise InvalidInputError(
             f"what `env:` or `file:` names is wrong: {error}.", field=SECTION, remedy="Correct it there."

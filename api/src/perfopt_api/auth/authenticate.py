@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from perfopt_api.auth.oidc import OidcVerifier
+from perfopt_api.auth.oidc_login import OidcLogin
 from perfopt_api.auth.roles import OPEN, Grant, Principal
 from perfopt_api.auth.tokens import TokenReader, TokenRecord, hash_of, matches, parse_token
 from perfopt_api.errors import UnauthorizedError
@@ -58,6 +59,9 @@ class Authenticator:
         self._settings = settings
         self._tokens = tokens
         self._oidc = oidc
+        self.browser_login: OidcLogin | None = None
+        if oidc is not None and settings.oidc is not None and settings.oidc.client_id is not None:
+            self.browser_login = OidcLogin(settings.oidc, oidc, settings.base_url or "")
         self._now = now
         self._monotonic = monotonic
         self._kept: OrderedDict[str, tuple[float, TokenRecord | None]] = OrderedDict()

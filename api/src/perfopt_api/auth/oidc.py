@@ -1,6 +1,7 @@
 """Tokens of an OpenID Connect issuer (JWT): signature, issuer, audience and times, and the grants in them."""
 
 import asyncio
+import hmac
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -46,17 +47,32 @@ class OidcVerifier:
         self._transport = transport
         self._monotonic = monotonic
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._discovered: dict[str, Any] = {}
         self._read_at = self._tried_at = -math.inf
         self._reading = asyncio.Lock()
 
     async def principal(self, token: str) -> Principal:
-        """Returns who a token names.
+        """Returns who an access token names.
 
         Raises:
             UnauthorizedError: its signature, issuer, audience, times or algorithm are wrong, or nothing is
                 granted to it.
             UnavailableError: the issuer's keys could not be read.
         """
+        return self._named(await self._claims(token, self._settings.audience))
+
+    async def signed_in(self, token: str, client_id: str, nonce: str) -> Principal:
+        """Returns who an ID token names that was issued to a client for one sign-in.
+
+        Raises:
+            UnauthorizedError, UnavailableError: as `principal`; or it is of another sign-in.
+        """
+        claims = await self._claims(token, client_id)
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise _refused("it is of another sign-in")
+        return self._named(claims)
+
+    async def _claims(self, token: str, audience: str) -> dict[str, Any]:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as error:
@@ -65,18 +81,18 @@ class OidcVerifier:
             raise _refused(f"its algorithm {str(header.get('alg'))[:20]!r} is not allowed")
         key = await self._key(str(header.get("kid", "")))
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=list(self._settings.algorithms),
                 issuer=self._settings.issuer,
-                audience=self._settings.audience,
+                audience=audience,
                 leeway=self._settings.leeway_seconds,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
         except jwt.PyJWTError as error:
             raise _refused(str(error).rstrip(".")) from error
-        return self._named(claims)
+        return claims
 
     def _named(self, claims: dict[str, Any]) -> Principal:
         name = str(claims.get(self._settings.name_claim) or claims["sub"])
@@ -122,30 +138,67 @@ class OidcVerifier:
             ) from error
         self._read_at = now
 
-    async def _fetch(self) -> dict[str, Any]:
+    async def endpoint(self, name: str) -> str:
+        """Returns an address from the issuer's discovery document, which is read once.
+
+        Raises:
+            UnavailableError: it can't be read, or has no such address.
+        """
+        try:
+            if not self._discovered:
+                async with self._client() as client:
+                    self._discovered = await self._discovery(client)
+            return str(self._discovered[name])
+        except (httpx.HTTPError, msgspec.MsgspecError, ValueError, KeyError) as error:
+            raise UnavailableError(
+                f"The issuer {self._settings.issuer} has no readable {name} ({type(error).__name__}).",
+                remedy="Check service.oidc.issuer and that this host reaches it.",
+            ) from error
+
+    async def post(self, url: str, form: dict[str, str]) -> dict[str, Any]:
+        """Sends a form to the issuer and returns its answer, also where it refuses (RFC 6749 5.2).
+
+        Raises:
+            httpx.HTTPError: it did not answer.
+            ValueError: its answer is no JSON object, or too large.
+        """
+        async with self._client() as client, client.stream("POST", url, data=form) as answer:
+            if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+                answer.raise_for_status()
+            return await _document(answer)
+
+    def _client(self) -> httpx.AsyncClient:
         options: dict[str, Any] = {"transport": self._transport, "timeout": _FETCH_SECONDS}
         if self._transport is None and self._settings.ca_file is not None:
             options["verify"] = self._settings.ca_file
-        async with httpx.AsyncClient(**options) as client:
+        return httpx.AsyncClient(**options)
+
+    async def _discovery(self, client: httpx.AsyncClient) -> dict[str, Any]:
+        known = await _json(client, f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if known.get("issuer") != self._settings.issuer:
+            raise ValueError(f"the issuer names itself {str(known.get('issuer'))[:200]!r}")
+        return known
+
+    async def _fetch(self) -> dict[str, Any]:
+        async with self._client() as client:
             url = self._settings.jwks_url
             if url is None:
-                known = await _json(
-                    client, f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-                )
-                if known.get("issuer") != self._settings.issuer:
-                    raise ValueError(f"the issuer names itself {str(known.get('issuer'))[:200]!r}")
-                url = str(known["jwks_uri"])
+                url = str((await self._discovery(client))["jwks_uri"])
             return await _json(client, url)
 
 
 async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     async with client.stream("GET", url) as answer:
         answer.raise_for_status()
-        body = b""
-        async for part in answer.aiter_bytes():
-            body += part
-            if len(body) > _MAX_BYTES:
-                raise ValueError(f"the answer of {url} is over {_MAX_BYTES} bytes")
+        return await _document(answer)
+
+
+async def _document(answer: httpx.Response) -> dict[str, Any]:
+    body = b""
+    async for part in answer.aiter_bytes():
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise ValueError(f"the answer of {answer.url} is over {_MAX_BYTES} bytes")
     return msgspec.json.decode(body, type=dict[str, Any])
 
 

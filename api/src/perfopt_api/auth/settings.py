@@ -25,6 +25,12 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         grants: by group, the roles and namespaces it has.
         default_grants: what every token of the issuer has besides.
         ca_file: PEM file of the authority that signed the issuer's certificate.
+        client_id: of the dashboard at the issuer; unset, browsers sign in with tokens only. Needs base_url,
+            and the redirect address `<base_url>/ui/login/oidc/callback` at the issuer.
+        client_secret: of the client, if it has one. Also `env:NAME` or `file:PATH`.
+        scopes: that the dashboard asks for.
+        session_seconds: how long a session of the dashboard lasts, 12 hours at most.
+        login_seconds: how long signing in at the issuer may take.
     """
 
     issuer: Annotated[str, Meta(pattern="^https?://[^ ]+$", max_length=500)]
@@ -37,3 +43,12 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     grants: dict[str, tuple[Grant, ...]] = {}
     default_grants: tuple[Grant, ...] = ()
     ca_file: str | None = None
+    client_id: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    client_secret: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    scopes: Annotated[tuple[Annotated[str, Meta(pattern="^[!#-\\[\\]-~]+$")], ...], Meta(min_length=1)] = (
+        "openid",
+        "profile",
+        "email",
+    )
+    session_seconds: Annotated[int, Meta(ge=60, le=43_200)] = 28_800
+    login_seconds: Annotated[int, Meta(ge=30, le=3600)] = 600

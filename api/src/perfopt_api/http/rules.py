@@ -12,6 +12,7 @@ from perfopt_api.http.ports import ApiPorts
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import EVERYTHING
 from perfopt_api.store.mapping import job_namespaces, namespace_of, workload_parts
+from perfopt_api.store.schedule_port import Schedule
 
 Namespaces = Callable[[Request[Any, Any, Any]], Awaitable[Collection[str] | None]]
 """Which namespaces a call is about: None is all; none where the answer holds only what the caller may see."""
@@ -60,6 +61,13 @@ async def of_schedule(request: Request[Any, Any, Any]) -> Collection[str] | None
     return _selected((await _body(request)).get("analysis"))
 
 
+async def of_stored_schedule(request: Request[Any, Any, Any]) -> Collection[str] | None:
+    """The namespace of the schedule in the path; none where there is no such schedule."""
+    name = str(request.path_params["name"])
+    found = [one for one in await _ports(request).schedules.list_schedules() if one.name == name]
+    return schedule_namespaces(found[0]) if found else ()
+
+
 async def of_scope(request: Request[Any, Any, Any]) -> Collection[str] | None:
     """The namespace of the scope that the body names; without one it is everything."""
     return scope_namespaces((await _body(request)).get("scope", EVERYTHING))
@@ -103,6 +111,12 @@ def scope_namespaces(scope: Any) -> Collection[str] | None:
     parts = scope.split("/")
     namespace = workload_parts(scope)[1]
     return (namespace or parts[-1],) if len(parts) <= 2 or namespace else None
+
+
+def schedule_namespaces(schedule: Schedule) -> Collection[str] | None:
+    """Returns the namespaces that a schedule analyses; None is all."""
+    namespace = schedule.analysis.selector.namespace
+    return None if namespace is None else (namespace,)
 
 
 def _selected(body: Any) -> Collection[str] | None:
@@ -151,8 +165,8 @@ RULES: dict[str, Rule] = {
     f"POST {PREFIX}/analyze": Rule(Right.ANALYZE, of_service),
     f"POST {PREFIX}/analyze/fleet": Rule(Right.ANALYZE, of_selector),
     f"POST {PREFIX}/schedules": Rule(Right.ANALYZE, of_schedule),
-    f"GET {PREFIX}/schedules": Rule(_READ, everywhere),
-    f"DELETE {PREFIX}/schedules/{{name}}": Rule(Right.ANALYZE, everywhere),
+    f"GET {PREFIX}/schedules": Rule(_READ, listed),
+    f"DELETE {PREFIX}/schedules/{{name}}": Rule(Right.ANALYZE, of_stored_schedule),
     f"GET {PREFIX}/jobs": Rule(_READ, listed),
     f"GET {PREFIX}/jobs/{{job_id}}": Rule(_READ, of_job),
     f"GET {PREFIX}/jobs/{{job_id}}/timeline": Rule(_READ, of_job),
@@ -176,13 +190,15 @@ RULES: dict[str, Rule] = {
     f"GET {PREFIX}/plugins": Rule(_READ, listed),
     "GET /ui/login": _PUBLIC,
     "POST /ui/login": _PUBLIC,
+    "GET /ui/login/oidc": _PUBLIC,
+    "GET /ui/login/oidc/callback": _PUBLIC,
     "GET /ui/static/dashboard.css": _PUBLIC,
     "GET /ui/static/dashboard.js": _PUBLIC,
     "GET /ui/static/htmx.min.js": _PUBLIC,
     "GET /ui/static/uplot.min.js": _PUBLIC,
     "GET /ui/static/uplot.css": _PUBLIC,
     "POST /ui/logout": Rule(_READ, listed),
-    "GET /ui": Rule(_READ, everywhere),
+    "GET /ui": Rule(_READ, listed),
     "POST /ui/freeze": Rule(Right.FREEZE, of_scope_form),
     "POST /ui/unfreeze": Rule(Right.FREEZE, of_scope_form),
     "GET /ui/workloads": Rule(_READ, listed),
@@ -200,7 +216,7 @@ RULES: dict[str, Rule] = {
     "GET /ui/jobs/{job_id}/events": Rule(_READ, of_job),
     "POST /ui/jobs/{job_id}/approve": Rule(Right.APPROVE, of_job),
     "POST /ui/jobs/{job_id}/{wish}": Rule(Right.CHANGE, of_job),
-    "GET /ui/approvals": Rule(_READ, everywhere),
+    "GET /ui/approvals": Rule(_READ, listed),
     "GET /ui/backtests": Rule(_READ, everywhere),
     "POST /ui/backtests": Rule(Right.ANALYZE, everywhere),
     "GET /ui/backtests/{run_id}": Rule(_READ, everywhere),

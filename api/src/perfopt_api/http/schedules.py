@@ -6,9 +6,11 @@ from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import check_analysis
 from perfopt_api.http.ports import ApiPorts
+from perfopt_api.http.rules import schedule_namespaces
 from perfopt_api.store.schedule_port import Schedule, ScheduleRequest
 
 
@@ -31,9 +33,10 @@ async def create_schedule(
 
 
 @get("/schedules", operation_id="listSchedules", summary="List schedules", tags=["Jobs"])
-async def list_schedules(ports: NamedDependency[ApiPorts]) -> list[Schedule]:
-    """Lists all schedules by name, with their next and last firing."""
-    return list(await ports.schedules.list_schedules())
+async def list_schedules(request: Request[Any, Any, Any], ports: NamedDependency[ApiPorts]) -> list[Schedule]:
+    """Lists schedules by name, with their next and last firing; those of the caller's namespaces."""
+    visible, found = visible_namespaces(request), await ports.schedules.list_schedules()
+    return [one for one in found if visible is None or visible.issuperset(schedule_namespaces(one) or ("",))]
 
 
 @delete(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text, true
 
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
@@ -26,6 +26,7 @@ SELECT currency, assumed, count(*) AS workloads,
 FROM workloads
 WHERE status IN ('change', 'approval') AND valid_until > now()
   AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
+  AND (:everything OR namespace = ANY(:visible))
 GROUP BY currency, assumed ORDER BY assumed, currency
 """)
 _HARM = text("""
@@ -90,6 +91,7 @@ LEFT JOIN optimization_recommendations made
        ON made.recommendation_id = jobs.request->'recommendation_ids'->>0
 LEFT JOIN workloads ON workloads.workload = applies.workload
 WHERE applies.ended_at IS NULL AND last.code IN ('approval', 'held')
+  AND (:everything OR applies.namespace = ANY(:visible))
 ORDER BY last.at, applies.job_id LIMIT :limit OFFSET :offset
 """)
 
@@ -147,14 +149,19 @@ class PageStore:
             found = (await connection.execute(query, values)).mappings().all()
         return tuple(dict(row) for row in found)
 
-    async def totals(self) -> tuple[Mapping[str, Any], ...]:
-        """Returns what all changes in force come to a month, by currency and whether it is assumed."""
-        return await self._rows(_TOTALS)
+    async def totals(self, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
+        """Returns what all changes in force come to a month, by currency and whether it is assumed.
 
-    async def statuses(self) -> dict[str, int]:
-        """Returns how many workloads have each status."""
+        Args:
+            visible: only of these namespaces; None is all.
+        """
+        return await self._rows(_TOTALS, **_within(visible))
+
+    async def statuses(self, visible: Collection[str] | None = None) -> dict[str, int]:
+        """Returns how many workloads have each status; only of visible namespaces, where these are given."""
         state = _status().label("state")
-        rows = await self._rows(select(state, func.count().label("count")).group_by(state))
+        where = _matching(WorkloadFilter(visible=None if visible is None else frozenset(visible)))
+        rows = await self._rows(select(state, func.count().label("count")).where(*where).group_by(state))
         return {row["state"]: row["count"] for row in rows}
 
     async def harm(self) -> Mapping[str, Any]:
@@ -262,23 +269,28 @@ class PageStore:
         newest = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
         return await self._rows(newest.limit(limit + 1).offset((page - 1) * limit))
 
-    async def waiting(self) -> tuple[Mapping[str, Any], ...]:
-        """Returns the apply jobs that run or wait."""
+    async def waiting(self, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
+        """Returns the apply jobs that run or wait; only of visible namespaces, where these are given."""
         query = (
             select(applies.c.job_id, applies.c.workload, applies.c.step, jobs.c.requester, jobs.c.created_at)
             .join(jobs, jobs.c.job_id == applies.c.job_id)
-            .where(applies.c.ended_at.is_(None))
+            .where(
+                applies.c.ended_at.is_(None),
+                true() if visible is None else applies.c.namespace.in_(visible),
+            )
             .order_by(jobs.c.created_at)
             .limit(PAGE)
         )
         return await self._rows(query)
 
-    async def approvals(self, *, page: int = 1) -> tuple[Mapping[str, Any], ...]:
+    async def approvals(
+        self, *, page: int = 1, visible: Collection[str] | None = None
+    ) -> tuple[Mapping[str, Any], ...]:
         """Returns a page of the changes that wait for an approval, longest first, with the plan's cost.
 
         One more where others follow.
         """
-        return await self._rows(_APPROVALS, limit=PAGE + 1, offset=(page - 1) * PAGE)
+        return await self._rows(_APPROVALS, limit=PAGE + 1, offset=(page - 1) * PAGE, **_within(visible))
 
     async def freezes(self) -> tuple[Mapping[str, Any], ...]:
         """Returns the scopes in which nothing new is changed."""
@@ -311,6 +323,10 @@ class PageStore:
         """Returns the metric source that an analysis read; None is the default one."""
         query = select(jobs.c.request["source"].as_string().label("source")).where(jobs.c.job_id == job_id)
         return next((row["source"] for row in await self._rows(query)), None)
+
+
+def _within(visible: Collection[str] | None) -> dict[str, Any]:
+    return {"everything": visible is None, "visible": [] if visible is None else sorted(visible)}
 
 
 def _status() -> ColumnElement[str]:

@@ -89,7 +89,14 @@ def dashboard(web: WebPorts) -> Router:
     )
     return Router(
         "/ui",
-        route_handlers=[inside, login.login_form, login.login, *(_asset(name) for name in _ASSETS)],
+        route_handlers=[
+            inside,
+            login.login_form,
+            login.login,
+            login.provider_login,
+            login.provider_answer,
+            *(_asset(name) for name in _ASSETS),
+        ],
         opt={IDENTIFY: identify_visitor},
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         exception_handlers={

@@ -19,12 +19,14 @@ from litestar.datastructures import Cookie
 
 from perfopt.errors import PerfoptError
 from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.auth.oidc_login import PendingLogin
 from perfopt_api.auth.roles import OIDC, OPEN, Grant, Principal
 from perfopt_api.errors import UnauthorizedError
 from perfopt_api.http.auth import SIGN_IN, Connection, identify_bearer
 from perfopt_api.settings import ServiceSettings
 
 COOKIE = "perfopt_session"
+PENDING_COOKIE = "perfopt_login"
 LIFETIME = timedelta(hours=12)
 _SAFE = frozenset({"GET", "HEAD"})
 
@@ -79,14 +81,8 @@ async def read_session(
     auth: Authenticator, settings: ServiceSettings, cookie: str | None, now: datetime
 ) -> tuple[Session, Principal] | None:
     """Returns the session of a cookie and whose it is; None where it is forged or over."""
-    try:
-        body, given = (
-            base64.b64decode(part, altchars=b"-_", validate=True) for part in (cookie or "").split(".")
-        )
-        session = msgspec.json.decode(body, type=Session)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        return None
-    if session.until <= now.timestamp() or not hmac.compare_digest(_mac(settings, b"session", body), given):
+    session = _signed(settings, b"session", cookie, Session)
+    if session is None or session.until <= now.timestamp():
         return None
     who = await _holder(auth, session)
     return None if who is None else (session, who)
@@ -107,6 +103,36 @@ async def _holder(auth: Authenticator, session: Session) -> Principal | None:
         return None if record is None else auth.token_holder(record)
     except UnauthorizedError:  # expired or revoked meanwhile
         return None
+
+
+def pending_cookie(settings: ServiceSettings, pending: PendingLogin | None, *, secure: bool) -> Cookie:
+    """Returns the cookie of a sign-in at the issuer, which its answer brings back; None ends it."""
+    body = b"" if pending is None else msgspec.json.encode(pending)
+    return Cookie(
+        key=PENDING_COOKIE,
+        value=f"{_text(body)}.{_text(_mac(settings, b'login', body))}" if body else "",
+        path="/ui/login/oidc",
+        httponly=True,
+        samesite="lax",  # the issuer's page leads back here
+        secure=secure,
+        max_age=settings.oidc.login_seconds if body and settings.oidc is not None else 0,
+    )
+
+
+def read_pending(settings: ServiceSettings, cookie: str | None) -> PendingLogin | None:
+    """Returns the sign-in of a cookie; None where it is forged or there is none."""
+    return _signed(settings, b"login", cookie, PendingLogin)
+
+
+def _signed[T](settings: ServiceSettings, purpose: bytes, cookie: str | None, into: type[T]) -> T | None:
+    try:
+        body, given = (
+            base64.b64decode(part, altchars=b"-_", validate=True) for part in (cookie or "").split(".")
+        )
+        value = msgspec.json.decode(body, type=into)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        return None
+    return value if hmac.compare_digest(_mac(settings, purpose, body), given) else None
 
 
 def form_token(settings: ServiceSettings, session: Session) -> str:

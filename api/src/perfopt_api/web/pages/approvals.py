@@ -6,6 +6,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import page
@@ -18,7 +19,8 @@ async def approvals(
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
 ) -> Response[Any]:
     """Lists what waits for an approval, longest first."""
-    rows = await web.pages.approvals(page=number)
+    visible = visible_namespaces(request)
+    rows = await web.pages.approvals(page=number, visible=visible)
     return page(
         request,
         "approvals.html",
@@ -26,5 +28,5 @@ async def approvals(
         more=len(rows) > PAGE,
         number=number,
         needed=web.api.policy.approvals,
-        unasked=(await web.pages.statuses()).get("approval", 0),
+        unasked=(await web.pages.statuses(visible)).get("approval", 0),
     )

@@ -1,5 +1,6 @@
 """Overview: savings, harm, what waits, what is broken, freezes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +9,9 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from perfopt.errors import InvalidInputError
+from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.policy import Scope
+from perfopt_api.http.rules import scope_namespaces
 from perfopt_api.store.apply_port import EVERYTHING, Freeze
 from perfopt_api.store.dashboard import WorkloadFilter
 from perfopt_api.web.pages.health import failing
@@ -22,23 +25,33 @@ _MAX_TEXT = 1000
 @get("", include_in_schema=False)
 async def overview(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Response[Any]:
     """Shows what all workloads come to, and what to look at first."""
-    pages = web.pages
-    statuses = await pages.statuses()
+    pages, visible = web.pages, visible_namespaces(request)
+    statuses = await pages.statuses(visible)
     if not statuses:
         return page(request, "empty.html", sources=tuple(web.api.config.sources))
-    top = await pages.workloads(WorkloadFilter(status="change"), limit=_TOP)
+    top = await pages.workloads(WorkloadFilter(status="change", visible=visible), limit=_TOP)
+    bound = visible is not None  # what adds up all namespaces is left out then
     return page(
         request,
         "overview.html",
         statuses=statuses,
-        totals=await pages.totals(),
-        weeks=await pages.recorded("week"),
-        harm=await pages.harm(),
-        broken=await pages.broken(),
-        failing=await failing(web.api.checks),
-        waiting=await pages.waiting(),
-        freezes=await pages.freezes(),
+        totals=await pages.totals(visible),
+        weeks=() if bound else await pages.recorded("week"),
+        harm=None if bound else await pages.harm(),
+        broken=None if bound else await pages.broken(),
+        failing=() if bound else await failing(web.api.checks),
+        waiting=await pages.waiting(visible),
+        freezes=_seen(await pages.freezes(), visible),
         top=top.rows,
+    )
+
+
+def _seen(
+    freezes: tuple[Mapping[str, Any], ...], visible: frozenset[str] | None
+) -> tuple[Mapping[str, Any], ...]:
+    """Returns the freezes of everything, and those of visible namespaces."""
+    return tuple(
+        one for one in freezes if visible is None or set(scope_namespaces(one["scope"]) or ()) <= visible
     )
 
 
