@@ -1,5 +1,6 @@
 """Each route has a rule, and the rule holds: roles, namespaces, and what is left out of lists."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import msgspec
@@ -9,10 +10,12 @@ from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
 from perfopt.domain.job import FleetProgress
+from perfopt.domain.request import FleetAnalysisRequest, WorkloadSelector
 from perfopt_api.auth.roles import Right, Role
 from perfopt_api.http.app import create_app
 from perfopt_api.http.rules import RULES, everywhere, listed, scope_namespaces
 from perfopt_api.settings import ApiKey
+from perfopt_api.store.schedule_port import Schedule
 from perfopt_api.web.app import dashboard
 from perfopt_api.web.view import template_config
 
@@ -94,6 +97,26 @@ def test_no_answer_without_a_token_unless_public(world, client, call, rule):
     assert (answer.status_code == 401) is not open_to_all
 
 
+def nightly(namespace):
+    analysis = FleetAnalysisRequest(selector=WorkloadSelector(namespace=namespace))
+    return Schedule(
+        name="nightly", cron="0 2 * * *", time_zone="UTC", analysis=analysis, next_at=datetime.now(UTC)
+    )
+
+
+def test_schedules_are_listed_and_deleted_in_the_callers_namespaces_only(world, client):
+    world.schedules.known = {"nightly": nightly("shop")}
+    world.schedules.known |= {"all": msgspec.structs.replace(nightly(None), name="all")}
+    world.schedules.known |= {"other": msgspec.structs.replace(nightly("trading"), name="other")}
+    listed_names = [one["name"] for one in client.get(f"{API}/schedules", headers=bearer(SHOP)).json()]
+    assert listed_names == ["nightly"]
+    statuses = {
+        name: client.delete(f"{API}/schedules/{name}", headers=bearer(SHOP)).status_code
+        for name in ("nightly", "all", "other", "absent")
+    }
+    assert statuses == {"nightly": 200, "all": 403, "other": 403, "absent": 404}
+
+
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
@@ -105,6 +128,7 @@ def test_no_answer_without_a_token_unless_public(world, client, call, rule):
 def test_nobody_reaches_another_namespace(world, client, call, rule):
     """The world's only recommendation and job are of `trading`; the caller is an admin of `shop`."""
     world.store.add(recommendation())
+    world.schedules.known["nightly"] = nightly("trading")
     method, _, path = call.partition(" ")
     path = path.replace("{job_id}", "job_done").replace("{recommendation_id}", RECOMMENDATION)
     path = path.replace("schedules/{name}", "schedules/nightly")
