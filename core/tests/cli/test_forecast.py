@@ -70,14 +70,15 @@ def test_blocks_are_forecast_by_their_highest_value(trace):
 
 
 def test_a_model_takes_the_place_of_the_shipped_network(trace, tmp_path):
-    from perfopt.forecast.model_file import fleet_network, write_network
+    from perfopt.forecast.model_file import fleet_network
+    from perfopt.plugin.array_file import write_arrays
 
     network = fleet_network()
     arrays = {"mean": network.mean, "deviation": network.deviation, "theta": 0.5 + 0.1 * network.theta}
     for number, (weights, bias) in enumerate(network.layers):
         arrays |= {f"weights_{number}": weights, f"bias_{number}": bias}
     model = tmp_path / "narrow.npz"
-    model.write_bytes(write_network(arrays, {}))
+    model.write_bytes(write_arrays(arrays, {}))
     asked = ("--horizons", "1h", "--forecasters", "fleet", "--format", "json")
     assert compared(trace, *asked, "--model", str(model))[0]["loss"] > compared(trace, *asked)[0]["loss"]
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -143,3 +144,32 @@ def test_a_model_that_can_not_be_used_is_said_in_one_line(run, traces, tmp_path,
     assert done.exit_code == 2
     assert said in done.stderr
     assert "pickle" not in done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_rebuild_is_compared_with_a_file(run, tmp_path):
+    pytest.importorskip("sklearn")
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    command = ("train", "--what", "latency", "--option", "services=1500")
+    out, other = tmp_path / "surrogate.npz", tmp_path / "other.npz"
+    assert run(*command, "--out", out).exit_code == 0
+    same = run(*command, "--check", out)
+    assert (same.exit_code, same.stdout.splitlines()[-1]) == (0, f"{out} has the same bytes.")
+    other.write_bytes(out.read_bytes()[:-1] + b"x")
+    differs = run(*command, "--check", other)
+    assert differs.exit_code == 1
+    assert "differs from what was trained" in differs.stderr
+    assert json.loads(card_of(out))["command"] == "perfopt train --what latency --option services=1500"
+
+
+def card_of(path):
+    with np.load(path) as arrays:
+        return arrays["card"].tobytes()
+
+
+@pytest.mark.parametrize("given", [(), ("--out", "a.npz", "--check", __file__)])
+def test_a_file_is_either_written_or_compared_with(run, given):
+    done = run("train", "--what", "latency", *given)
+    assert done.exit_code == 2
+    assert "--out FILE to write a model, or --check FILE" in done.stderr

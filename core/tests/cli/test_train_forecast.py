@@ -54,6 +54,8 @@ def test_a_network_of_the_own_fleet_is_trained_and_forecasts_in_an_analysis(run,
     with np.load(out) as arrays:
         card = json.loads(arrays["card"].tobytes())
     assert card["measured_series"] == {"cpu_cores": 10, "requests_per_second": 10}
+    again = run("train", "--what", "forecast", "--source", fleet, "--all", *OPTIONS, "--check", out)
+    assert again.stdout.endswith("has the same bytes.\n"), again.output
     assert predictions(run, fleet) != predictions(run, fleet, "--set", f"perfopt.forecast_model={out}")
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from perfopt.errors import InvalidInputError
 from perfopt.forecast.kind import ForecastKind
-from perfopt.forecast.model_file import fleet_network, read_card, read_network, write_network
+from perfopt.forecast.model_file import fleet_network, read_network
+from perfopt.plugin.array_file import read_card, write_arrays
 
 
 def arrays_of(network):
@@ -16,8 +17,8 @@ def arrays_of(network):
 
 
 def test_a_file_gives_back_the_network_and_its_card():
-    content = write_network(arrays_of(fleet_network()), {"name": "own"})
-    assert content == write_network(arrays_of(fleet_network()), {"name": "own"})
+    content = write_arrays(arrays_of(fleet_network()), {"name": "own"})
+    assert content == write_arrays(arrays_of(fleet_network()), {"name": "own"})
     assert ForecastKind().check(content) == {"name": "own"}
     assert np.array_equal(read_network(content).theta, fleet_network().theta)
 
@@ -57,6 +58,6 @@ def test_what_is_no_model_is_refused_with_a_remedy(content):
 )
 def test_a_network_of_another_shape_is_refused(name, change):
     arrays = arrays_of(fleet_network())
-    content = write_network(arrays | {name: change(arrays[name])}, {})
+    content = write_arrays(arrays | {name: change(arrays[name])}, {})
     with pytest.raises(InvalidInputError, match="other inputs or outputs"):
         read_network(content)

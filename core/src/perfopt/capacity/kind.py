@@ -8,6 +8,7 @@ from perfopt.capacity.law import INPUTS, LEVELS
 from perfopt.capacity.surrogate import LatencySurrogate, read_surrogate
 from perfopt.capacity.training.trainer import LatencyTrainer
 from perfopt.errors import InvalidInputError
+from perfopt.plugin.array_file import read_card
 from perfopt.plugin.models import Trainer
 
 
@@ -44,7 +45,7 @@ class LatencyKind:
         """
         surrogate = self.load(content)
         weights = sum(w.size + b.size for w, b in (*surrogate.layers, *surrogate.spread_layers))
-        return {"weights": weights}
+        return {"weights": weights, **read_card(content)}
 
 
 def _connected(layers: Any) -> bool:

@@ -5,7 +5,6 @@ what came out: log(quantile / (CPU + wait per request)) and the share of throttl
 forms of law.py. A second network gives how far one window strays from that. No measured service is in them.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from perfopt.capacity.law import ReplicaLoad, ServiceParameters, closed_forms
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.array_file import read_arrays
 
 _Floats = NDArray[np.float32]
 _Layers = Sequence[tuple[_Floats, _Floats]]
@@ -80,8 +80,7 @@ def read_surrogate(content: bytes) -> LatencySurrogate:
     Raises:
         ValueError, KeyError, OSError, EOFError, BadZipFile: the content is none.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return LatencySurrogate.from_arrays({name: arrays[name] for name in arrays.files})
+    return LatencySurrogate.from_arrays(read_arrays(content))
 
 
 def _layers(arrays: Mapping[str, NDArray[Any]], name: str) -> _Layers:

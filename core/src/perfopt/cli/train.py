@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perfopt.plugin import ModelKind, TrainedModel, Trainer, TrainingRequest, WorkloadSnapshot
 
 # What differs from machine to machine, or stands in the model's card beside the command.
-_NOT_IN_COMMAND = ("out", "config_file", "data", "source", "services", "executor")
+_NOT_IN_COMMAND = ("out", "check", "config_file", "data", "source", "services", "executor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,12 @@ class FetchedExamples:
 @click.option("--name", default="fleet", show_default=True, help="Name of the model.")
 @click.option("--model-version", help="Version of the model; the day until which it learnt otherwise.")
 @click.option("--data", multiple=True, help="Source, licence and citation of the data, for the model's card.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Model file.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Model file.")
+@click.option(
+    "--check",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Write nothing: compare with this model file; exit code 1 where the bytes differ.",
+)
 @executor_option
 @config_option
 def train(
@@ -110,7 +115,8 @@ def train(
     name: str,
     model_version: str | None,
     data: tuple[str, ...],
-    out: Path,
+    out: Path | None,
+    check: Path | None,
     executor: str | None,
     config_file: Path | None,
 ) -> None:
@@ -127,7 +133,7 @@ def train(
     config = with_engine(load(config_file), processes=None, model=None, executor=executor)
     kind, trainer = load_kind(what, left_out(config.engine))
     require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
-    _require_usable(source, datasets, out)
+    _require_usable(source, datasets, out, check)
     options = training_options(trainer, given)
     wanted = TrainingData(
         source=source,
@@ -149,8 +155,11 @@ def train(
         options=options,
     )
     fetched, trained = _trained(trainer, wanted, config, request)
-    _write(out, trained)
+    if out is not None:
+        _write(out, trained)
     click.echo(_shown(kind, trained, fetched, out), nl=False)
+    if check is not None:
+        _compare(check, trained)
 
 
 def _trained(
@@ -276,15 +285,19 @@ async def _snapshots(
     return snapshots
 
 
-def _require_usable(source: str | None, datasets: tuple[Path, ...], out: Path) -> None:
+def _require_usable(
+    source: str | None, datasets: tuple[Path, ...], out: Path | None, check: Path | None
+) -> None:
     """Refuses two sources, and a path that can't be written to, before hours of training are spent."""
     from perfopt.errors import InvalidInputError
 
+    if (out is None) == (check is None):
+        raise click.UsageError("Give --out FILE to write a model, or --check FILE to compare with one.")
     if datasets and source is not None:
         raise InvalidInputError(
             "Both a source and a dataset are given.", field="--dataset", remedy="Give one."
         )
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+    if out is not None and (not out.parent.is_dir() or not os.access(out.parent, os.W_OK)):
         raise InvalidInputError(
             f"{out} can't be written: there is no folder {out.parent} to write to.",
             field="--out",
@@ -303,7 +316,27 @@ def _write(out: Path, trained: "TrainedModel") -> None:
         ) from error
 
 
-def _shown(kind: "ModelKind", trained: "TrainedModel", fetched: FetchedExamples, out: Path) -> str:
+def _compare(known: Path, trained: "TrainedModel") -> None:
+    """Reports whether a file has the same bytes as what was trained.
+
+    Raises:
+        PerfoptError: it does not.
+        InvalidInputError: it can't be read.
+    """
+    from perfopt.engine.models import read_model_file, sha256
+    from perfopt.errors import PerfoptError
+
+    content = read_model_file(known)
+    if content != trained.content:
+        raise PerfoptError(
+            f"{known} (SHA-256 {sha256(content)}) differs from what was trained.",
+            remedy="Compare the command, the data and the versions of numpy, TensorFlow and scikit-learn with"
+            " those of the model's card; other processors may round differently.",
+        )
+    click.echo(f"{known} has the same bytes.")
+
+
+def _shown(kind: "ModelKind", trained: "TrainedModel", fetched: FetchedExamples, out: Path | None) -> str:
     from perfopt.domain.period import format_instant
     from perfopt.engine.models import sha256
 
@@ -314,7 +347,7 @@ def _shown(kind: "ModelKind", trained: "TrainedModel", fetched: FetchedExamples,
         ("figures measured on", trained.measured),
         *((name, f"{value:g}") for name, value in trained.figures.items()),
         ("sha256", sha256(trained.content)),
-        ("written to", str(out)),
+        *([] if out is None else [("written to", str(out))]),
     ]
     width = max(len(name) for name, _ in rows) + 2
     return "".join(f"{name:<{width}}{value}\n" for name, value in rows)

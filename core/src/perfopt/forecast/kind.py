@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from perfopt.forecast.model_file import read_card, read_network
+from perfopt.forecast.model_file import read_network
 from perfopt.forecast.network import FleetNetwork
 from perfopt.forecast.training.trainer import ForecastTrainer
+from perfopt.plugin.array_file import read_card
 from perfopt.plugin.models import Trainer
 
 

@@ -1,8 +1,5 @@
 """The file of a fleet network: its arrays and its card, without code in it."""
 
-import io
-import json
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -16,18 +13,10 @@ from perfopt.errors import InvalidInputError
 from perfopt.forecast.experts import COUNT, LEVELS
 from perfopt.forecast.features import FEATURES
 from perfopt.forecast.network import GROUPS, FleetNetwork
+from perfopt.plugin.array_file import read_arrays
 
 SHIPPED = "fleet.npz"
-_CARD = "card"
 _OUTPUTS = len(LEVELS) * (COUNT + 2)
-
-
-def write_network(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -> bytes:
-    """Returns the content of a file with these arrays and this card; the same for the same arguments."""
-    buffer = io.BytesIO()
-    text = np.frombuffer(json.dumps(card, indent=1).encode(), dtype=np.uint8)
-    np.savez(buffer, **{**arrays, _CARD: text})  # type: ignore[arg-type]  # its own keywords are none of them
-    return buffer.getvalue()
 
 
 @lru_cache(maxsize=4)
@@ -38,7 +27,7 @@ def read_network(content: bytes) -> FleetNetwork:
         InvalidInputError: the content is no network, or one of other inputs.
     """
     try:
-        network = FleetNetwork.from_arrays(_arrays(content))
+        network = FleetNetwork.from_arrays(read_arrays(content))
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise _refused("The file is no forecast model.") from error
     if not _fits(network):
@@ -46,24 +35,10 @@ def read_network(content: bytes) -> FleetNetwork:
     return network
 
 
-def read_card(content: bytes) -> dict[str, Any]:
-    """Returns the card of a file that `read_network` reads; empty where it has none that can be read."""
-    try:
-        card = json.loads(_arrays(content)[_CARD].tobytes())
-    except (KeyError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
-
-
 @cache
 def fleet_network() -> FleetNetwork:
     """Returns the network of the package."""
     return read_network((resources.files(__package__) / SHIPPED).read_bytes())
-
-
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(content)) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _fits(network: FleetNetwork) -> bool:

@@ -1,5 +1,6 @@
 """Fits the networks of the latency surrogate to simulated services. Needs scikit-learn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from perfopt.metrics.snapshot import Array
 MIN_REQUESTS, LONGEST_SECONDS, BUSIEST = 15, 8.0, 0.995
 # The mean of log|error| is that much below the logarithm of the standard deviation, for normal errors.
 _LOG_ABSOLUTE = 0.635
+_QUANTILE_ROUNDS, _SPREAD_ROUNDS = 60, 12
+_SLOW = 5  # one round at a low rate of learning for as many at a high one
+ROUNDS = sum(rounds + rounds // _SLOW for rounds in (_QUANTILE_ROUNDS, _SPREAD_ROUNDS))
 _OUTPUTS = ("p50", "p90", "p95", "p99", "throttled share")
 
 
@@ -43,21 +47,26 @@ def examples(inputs: Array, outputs: Array) -> tuple[Array, Array]:
     return closed_forms(service, load), np.c_[np.log(out[:, 3:7] / base[:, None]), 2 * out[:, 2]]
 
 
-def fit(given: Array, wanted: Array) -> FittedSurrogate:
+def fit(given: Array, wanted: Array, after_round: Callable[[], object] = lambda: None) -> FittedSurrogate:
     """Fits both networks to nine services in ten.
 
     Args:
         given: the surrogate's inputs.
         wanted: its targets.
+        after_round: called after each of ROUNDS.
     """
     kept_out = np.arange(len(given)) % 10 == 0
     mean, deviation = given.mean(axis=0), given.std(axis=0)
     scaled, centre = (given - mean) / deviation, wanted.mean(axis=0)
-    quantiles = _network((64, 48), scaled[~kept_out], wanted[~kept_out] - centre, 60)
+    quantiles = _network(
+        (64, 48), scaled[~kept_out], wanted[~kept_out] - centre, _QUANTILE_ROUNDS, after_round
+    )
     misses = quantiles.predict(scaled) + centre - wanted
     logs = np.log(np.abs(misses) + 0.002)
     typical = logs[kept_out].mean(axis=0)
-    spread = _network((24,), scaled[~kept_out], logs[~kept_out] - logs[~kept_out].mean(axis=0), 12)
+    spread = _network(
+        (24,), scaled[~kept_out], logs[~kept_out] - logs[~kept_out].mean(axis=0), _SPREAD_ROUNDS, after_round
+    )
     arrays: dict[str, Array] = {
         "mean": mean.astype(np.float32),
         "deviation": deviation.astype(np.float32),
@@ -69,15 +78,22 @@ def fit(given: Array, wanted: Array) -> FittedSurrogate:
     return FittedSurrogate(arrays, errors)
 
 
-def _network(sizes: tuple[int, ...], given: Array, wanted: Array, rounds: int) -> MLPRegressor:
+def _network(
+    sizes: tuple[int, ...], given: Array, wanted: Array, rounds: int, after_round: Callable[[], object]
+) -> MLPRegressor:
     """Fits a network: most rounds at a high rate of learning, a fifth more at a tenth of it."""
     network = MLPRegressor(
-        hidden_layer_sizes=sizes, alpha=1e-5, batch_size=1024, learning_rate_init=2e-3, max_iter=rounds,
-        random_state=0, tol=0, n_iter_no_change=999,
+        hidden_layer_sizes=sizes, alpha=1e-5, batch_size=1024, learning_rate_init=2e-3,
+        random_state=np.random.RandomState(0), tol=0, n_iter_no_change=999,
     )  # fmt: skip
+    for _ in range(rounds):
+        network.partial_fit(given, wanted)
+        after_round()
+    network.set_params(learning_rate_init=2e-4, warm_start=True, max_iter=rounds // _SLOW)
     network.fit(given, wanted)
-    network.set_params(learning_rate_init=2e-4, warm_start=True, max_iter=rounds // 5)
-    return network.fit(given, wanted)
+    for _ in range(rounds // _SLOW):
+        after_round()
+    return network
 
 
 def _arrays(name: str, network: MLPRegressor, offset: Array) -> dict[str, Array]:

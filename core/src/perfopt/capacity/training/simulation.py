@@ -3,7 +3,9 @@
 import ctypes
 import subprocess
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from perfopt.errors import PerfoptError
 from perfopt.metrics.snapshot import Array
 
 INPUTS, OUTPUTS = 11, 7
-_FIRST_SEED = 21
-_PARTS = 2  # each of its own seed, so the number decides what is simulated; C runs outside the lock of Python
+FIRST_SEED = 21
+_THREADS = 2  # C runs outside the lock of Python
+PART = 5000  # services simulated with one seed, whatever the number of threads
 
 
 def draw(count: int, rng: np.random.Generator) -> Array:
@@ -43,8 +46,12 @@ def draw(count: int, rng: np.random.Generator) -> Array:
     return drawn
 
 
-def simulate(services: int) -> tuple[Array, Array]:
-    """Simulates services drawn at random, half of them with each of two seeds.
+def simulate(services: int, progress: Callable[[int], object] = lambda _: None) -> tuple[Array, Array]:
+    """Simulates services drawn at random, each PART of them with a seed of its own.
+
+    Args:
+        services: how many.
+        progress: takes how many are done, after each part.
 
     Returns:
         What went in, shape (services, INPUTS), and what came out, shape (services, OUTPUTS): requests
@@ -53,11 +60,15 @@ def simulate(services: int) -> tuple[Array, Array]:
     Raises:
         PerfoptError: there is no C compiler.
     """
+    counts = [min(PART, services - first) for first in range(0, services, PART)]
+    parts: list[tuple[Array, Array]] = []
     with tempfile.TemporaryDirectory() as folder:
         library = ctypes.CDLL(_compiled(Path(folder)))
-        each = services // _PARTS
-        with ThreadPoolExecutor(_PARTS) as pool:
-            parts = list(pool.map(lambda part: _part(library, each, _FIRST_SEED + part), range(_PARTS)))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            seeds = range(FIRST_SEED, FIRST_SEED + len(counts))
+            for part in pool.map(partial(_part, library), counts, seeds):
+                parts.append(part)
+                progress(sum(len(given) for given, _ in parts))
     return np.concatenate([given for given, _ in parts]), np.concatenate([out for _, out in parts])
 
 

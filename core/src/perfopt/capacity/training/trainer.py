@@ -1,15 +1,16 @@
 """Training of the latency surrogate, as `perfopt train --what latency` runs it."""
 
-import io
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.array_file import write_arrays
 from perfopt.plugin.models import TrainedModel, TrainingRequest
 
 
@@ -42,18 +43,33 @@ class LatencyTrainer:
             PerfoptError: there is no C compiler.
         """
         from perfopt.capacity.training import fit
-        from perfopt.capacity.training.simulation import simulate
+        from perfopt.capacity.training.simulation import FIRST_SEED, simulate
 
-        request.progress(f"simulating {request.options.services} services", 0, None)
-        given, wanted = fit.examples(*simulate(request.options.services))
-        request.progress("fitting networks", 0, None)
+        count, done = request.options.services, itertools.count(1)
+        request.progress("simulating services", 0, count)
+        simulated = simulate(count, lambda some: request.progress("simulating services", some, count))
+        given, wanted = fit.examples(*simulated)
+        rounds = partial(request.progress, "fitting networks, rounds")
+        rounds(0, fit.ROUNDS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, that a round more would lower the loss
-            fitted = fit.fit(given, wanted)
-        buffer = io.BytesIO()
-        np.savez(buffer, **fitted.arrays)  # type: ignore[arg-type]  # its own keywords are none of the names
+            fitted = fit.fit(
+                given, wanted, lambda: request.progress("fitting networks, rounds", next(done), fit.ROUNDS)
+            )
         return TrainedModel(
-            content=buffer.getvalue(),
+            content=write_arrays(fitted.arrays, _card(request, len(given), FIRST_SEED, fitted.errors)),
             figures={"services": float(len(given)), **fitted.errors},
             measured="simulated services that were kept out, one in ten",
         )
+
+
+def _card(request: TrainingRequest, services: int, seed: int, errors: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "name": request.name,
+        "version": request.version,
+        "data": ["simulated services (queue.c)", *request.data],
+        "services": services,
+        "first_seed": seed,
+        "figures": {name: round(error, 4) for name, error in errors.items()},
+        "command": request.command,
+    }

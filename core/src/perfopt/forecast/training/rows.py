@@ -1,6 +1,6 @@
 """What the fleet network is trained on: single steps ahead of random origins of series."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,18 +73,23 @@ class _OriginRows:
     days: int
 
 
-def collect(series: Iterable[TrainingSeries], origins: int) -> TrainingRows:
+def collect(
+    series: Iterable[TrainingSeries],
+    origins: int,
+    each: Callable[[Sequence[TrainingSeries]], Iterable[TrainingSeries]] = iter,
+) -> TrainingRows:
     """Returns the rows of random origins of all series; always the same for the same series.
 
     Args:
         series: measured, then generated.
         origins: of all series of a load together, spread evenly; of other metrics a quarter as many.
+        each: goes through the series, to show how far it is.
     """
     series = list(series)
     rng = np.random.default_rng(SEED)
     counts = _counts(series, origins)
     made: list[tuple[int, _OriginRows]] = []
-    for number, one in enumerate(series):
+    for number, one in enumerate(each(series)):
         day = (one.start + np.arange(one.values.size) * one.step) // DAY
         rest = (day + 3) % 7 >= 5
         drawn = (_origin(one, rest, rng) for _ in range(counts[one.metric]))

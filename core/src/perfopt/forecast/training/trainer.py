@@ -9,9 +9,9 @@ import numpy as np
 
 from perfopt.errors import InvalidInputError
 from perfopt.forecast.experts import COUNT, LEVELS
-from perfopt.forecast.model_file import write_network
 from perfopt.forecast.training.series import LOADS, OTHERS, TrainingSeries, series_of
 from perfopt.metrics.snapshot import WorkloadSnapshot
+from perfopt.plugin.array_file import write_arrays
 from perfopt.plugin.models import TrainedModel, TrainingRequest
 
 MIN_SERIES = 8
@@ -63,7 +63,8 @@ class ForecastTrainer:
                 f"{len(measured)} series have enough history to learn from, {MIN_SERIES} are needed.",
                 remedy="Add services, or history: four days or more of each.",
             )
-        rows = collect([*measured, *generated_series(options.generated)], options.origins)
+        series = [*measured, *generated_series(options.generated)]
+        rows = collect(series, options.origins, lambda some: request.each(some, "collecting examples"))
         weights = row_weights(rows)
         every = np.arange(rows.series.size)
         epochs = iter(request.each(range(options.networks * options.epochs * (FOLDS + 1)), "training epochs"))
@@ -74,7 +75,7 @@ class ForecastTrainer:
         losses = {f"loss {name}": loss for name, loss in held_out.losses.items()}
         shipped = {f"loss {name}, shipped network": loss for name, loss in held_out.losses_of_shipped.items()}
         card = _card(request, counts, losses)
-        content = write_network(arrays | {"theta": held_out.theta}, card)
+        content = write_arrays(arrays | {"theta": held_out.theta}, card)
         return TrainedModel(
             content=content,
             figures={"series": float(sum(counts.values())), "rows": float(every.size), **losses, **shipped},
