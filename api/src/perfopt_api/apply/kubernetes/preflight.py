@@ -1,24 +1,23 @@
 """What stands against a change, found without changing anything."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfopt_api.apply.cluster import Finding, WorkloadChange
 from perfopt_api.apply.kubernetes import access, capacity, changes
 from perfopt_api.apply.kubernetes.access import Call, WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError
 from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json, dig, pod_spec
+from perfopt_api.apply.kubernetes.reader import KubernetesReader
 from perfopt_api.apply.kubernetes.refusals import refused, resize_refused
 from perfopt_api.apply.kubernetes.views import Surroundings, owners_of
+from perfopt_api.apply.kubernetes.writer import KubernetesWriter
 from perfopt_api.apply.refusals import (
     ChangeRefusedError,
     FieldConflictError,
     ResizeRefusedError,
     WorkloadGoneError,
 )
-
-if TYPE_CHECKING:
-    from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
 
 _OUT = (
     "Export the change and commit it there, or make it `transient`: pods are resized, and the template is "
@@ -32,7 +31,8 @@ class Preflight:
 
     def __init__(
         self,
-        cluster: "KubernetesCluster",
+        reader: KubernetesReader,
+        writer: KubernetesWriter,
         kind: WorkloadKind,
         found: Surroundings,
         change: WorkloadChange,
@@ -40,7 +40,8 @@ class Preflight:
         force: bool = False,
     ) -> None:
         self._force = force
-        self._cluster, self._kind, self._found, self._change = cluster, kind, found, change
+        self._reader, self._writer, self._kind = reader, writer, kind
+        self._found, self._change = found, change
         self._transient = change.durability == "transient"
 
     async def findings(self) -> Sequence[Finding]:
@@ -137,7 +138,7 @@ class Preflight:
         }
         head = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         body = head | {"spec": {"resourceAttributes": asked}}
-        answer = await self._cluster.requests.create(_REVIEW, body)
+        answer = await self._reader.requests.create(_REVIEW, body)
         return bool(answer["status"]["allowed"])
 
     # -- room -----------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ class Preflight:
         if not change.containers and not change.removed:
             return []
         before, after = pod_spec(obj), capacity.changed_spec(obj, change)
-        requests, space = self._cluster.requests, change.target.namespace
+        requests, space = self._reader.requests, change.target.namespace
         nodes = await self._nodes()
         quotas = await requests.items(access.LIST_QUOTAS, space)
         ranges = await requests.items(access.LIST_LIMITS, space)
@@ -162,7 +163,7 @@ class Preflight:
 
     async def _nodes(self) -> list[Json] | None:
         try:
-            return await self._cluster.requests.items(access.LIST_NODES)
+            return await self._reader.requests.items(access.LIST_NODES)
         except ApiError:
             return None
 
@@ -203,7 +204,7 @@ class Preflight:
         )
 
     async def _resizing(self) -> list[Finding]:
-        if not self._change.containers or await self._cluster.resizes_pods():
+        if not self._change.containers or await self._reader.resizes_pods():
             return []
         return [
             Finding(
@@ -220,7 +221,7 @@ class Preflight:
     async def _dry_run(self) -> list[Finding]:
         found = []
         try:
-            await self._cluster.write(self._kind, self._found, self._change, force=self._force, dry_run=True)
+            await self._writer.write(self._kind, self._found, self._change, force=self._force, dry_run=True)
         except (ApiError, FieldConflictError, ChangeRefusedError) as error:
             found.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
         if self._transient and self._change.containers:
@@ -235,7 +236,7 @@ class Preflight:
             body = changes.resize_body(pod["spec"], self._change.containers)
             where = (access.RESIZE_POD, space, name)
             try:
-                await self._cluster.requests.patch(*where, "strategic", body, dry_run=True)
+                await self._reader.requests.patch(*where, "strategic", body, dry_run=True)
             except WorkloadGoneError:
                 continue
             except ApiError as error:

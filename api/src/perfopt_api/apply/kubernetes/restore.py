@@ -1,16 +1,14 @@
 """The way back: the values of a snapshot, written so that their owners get them back."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfopt_api.apply.cluster import FIELD_MANAGER, Snapshot
 from perfopt_api.apply.kubernetes import access, changes
 from perfopt_api.apply.kubernetes.access import WorkloadKind
+from perfopt_api.apply.kubernetes.client import KubernetesRequests
 from perfopt_api.apply.kubernetes.objects import HPA_FIELDS, Json
 from perfopt_api.apply.kubernetes.views import Surroundings, condition, revision_of
-
-if TYPE_CHECKING:
-    from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
 
 
 class Restore:
@@ -22,13 +20,13 @@ class Restore:
 
     def __init__(
         self,
-        cluster: "KubernetesCluster",
+        requests: KubernetesRequests,
         kind: WorkloadKind,
         surroundings: Surroundings,
         snapshot: Snapshot,
         only: Collection[str] | None,
     ) -> None:
-        self._cluster, self._kind, self._found, self._snapshot = cluster, kind, surroundings, snapshot
+        self._requests, self._kind, self._found, self._snapshot = requests, kind, surroundings, snapshot
         self._fields = {p: v for p, v in snapshot.fields.items() if only is None or p in only}
 
     async def run(self) -> None:
@@ -44,7 +42,7 @@ class Restore:
             await self._replace_broken()
 
     async def _built_in(self, fields: dict[str, Any]) -> None:
-        target, requests = self._snapshot.target, self._cluster.requests
+        target, requests = self._snapshot.target, self._requests
         where = (self._kind.call("patch"), target.namespace, target.name)
         for manager, owned in self._by_manager(fields).items():
             body = changes.merge_body(self._found.obj, owned)
@@ -66,11 +64,11 @@ class Restore:
         where = (self._kind.call("patch"), target.namespace, target.name)
         operations = changes.json_patch(self._found.obj, fields)
         if operations:
-            await self._cluster.requests.patch(*where, "json", operations)
+            await self._requests.patch(*where, "json", operations)
         if fields.get("replicas") is not None:
             body = {"spec": {"replicas": fields["replicas"]}}
             call = self._kind.call("patch", "scale")
-            await self._cluster.requests.patch(call, target.namespace, target.name, "merge", body)
+            await self._requests.patch(call, target.namespace, target.name, "merge", body)
 
     async def _autoscaler(self) -> None:
         fields = {path: value for path, value in self._fields.items() if path in HPA_FIELDS}
@@ -82,18 +80,18 @@ class Restore:
             where = (access.PATCH_AUTOSCALER, self._snapshot.target.namespace, name)
             body = {"spec": changes.autoscaler_spec(fields)}
             manager = owners[0] if owners else FIELD_MANAGER
-            await self._cluster.requests.patch(*where, "merge", body, manager=manager)
+            await self._requests.patch(*where, "merge", body, manager=manager)
 
     async def _scaled_object(self) -> None:
         spec, name = self._fields.get("keda"), self._snapshot.extra.get("keda")
         if spec is not None and name is not None:
             where = (access.PATCH_SCALED_OBJECT, self._snapshot.target.namespace, name)
             operations = [{"op": "replace", "path": "/spec", "value": spec}]
-            await self._cluster.requests.patch(*where, "json", operations)
+            await self._requests.patch(*where, "json", operations)
 
     async def _replace_broken(self) -> None:
         """Deletes the last pod that is not ready and not of the newest revision: going back leaves it."""
-        target, requests = self._snapshot.target, self._cluster.requests
+        target, requests = self._snapshot.target, self._requests
         obj = await requests.get(self._kind.call("get"), target.namespace, target.name)
         newest = obj.get("status", {}).get("updateRevision")
         broken = [pod for pod in self._found.pods if _broken(pod)]

@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfopt_api.apply.cluster import WorkloadTarget, WorkloadView
 from perfopt_api.apply.kubernetes import access
-from perfopt_api.apply.kubernetes.client import EventStream
+from perfopt_api.apply.kubernetes.client import EventStream, KubernetesRequests
+from perfopt_api.apply.kubernetes.reader import KubernetesReader
 from perfopt_api.apply.kubernetes.refusals import refusals
-
-if TYPE_CHECKING:
-    from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
 
 _SECONDS = 240  # after which a watch is opened anew, as clients of Kubernetes do
 _TOGETHER_SECONDS = 0.05  # changes that come within this are read as one
@@ -22,8 +20,8 @@ _AGAIN_SECONDS = 1.0
 class _Bell:
     """Watches one collection in a thread and rings on every event, and on every loss of the connection."""
 
-    def __init__(self, cluster: "KubernetesCluster", path: str, query: dict[str, str], ring: Any) -> None:
-        self._cluster, self._path, self._query, self._ring = cluster, path, query, ring
+    def __init__(self, requests: KubernetesRequests, path: str, query: dict[str, str], ring: Any) -> None:
+        self._requests, self._path, self._query, self._ring = requests, path, query, ring
         self._stop = threading.Event()
         self._stream: EventStream | None = None
         self._thread = threading.Thread(target=self._run, name="perfopt-watch", daemon=True)
@@ -42,7 +40,7 @@ class _Bell:
         while not self._stop.is_set():
             # Whatever ended it, it is opened again and everything read anew.
             with contextlib.suppress(Exception):
-                self._stream = self._cluster.requests.watch(self._path, self._query, _SECONDS)
+                self._stream = self._requests.watch(self._path, self._query, _SECONDS)
                 with contextlib.closing(self._stream):
                     self._listen(self._stream)
             if not self._stop.wait(_AGAIN_SECONDS):
@@ -57,7 +55,7 @@ class _Bell:
             self._ring()
 
 
-async def changed(cluster: "KubernetesCluster", target: WorkloadTarget) -> AsyncIterator[WorkloadView]:
+async def changed(reader: KubernetesReader, target: WorkloadTarget) -> AsyncIterator[WorkloadView]:
     """Gives the workload now and after each change, until the caller stops.
 
     A watch begins without a version: it tells what is there first, so an expired version cannot happen, and
@@ -72,19 +70,19 @@ async def changed(cluster: "KubernetesCluster", target: WorkloadTarget) -> Async
     space = target.namespace
     one = {"fieldSelector": f"metadata.name={target.name}"}
     with refusals():
-        kind = await cluster.kind(target)
-        obj = await cluster.requests.get(kind.call("get"), space, target.name)
-        labels = await cluster.selector(kind, obj)
-    bells = [_Bell(cluster, kind.call("watch").path(space), one, ring)]
+        kind = await reader.kind(target)
+        obj = await reader.requests.get(kind.call("get"), space, target.name)
+        labels = await reader.selector(kind, obj)
+    bells = [_Bell(reader.requests, kind.call("watch").path(space), one, ring)]
     if labels:
-        bells.append(_Bell(cluster, access.WATCH_PODS.path(space), {"labelSelector": labels}, ring))
+        bells.append(_Bell(reader.requests, access.WATCH_PODS.path(space), {"labelSelector": labels}, ring))
     last: WorkloadView | None = None
     try:
         for bell in bells:
             bell.start()
         while True:
             event.clear()
-            view = await cluster.read(target)
+            view = await reader.read(target)
             if last is None or _differs(view, last):
                 last = view
                 yield view

@@ -1,0 +1,133 @@
+"""Reads a workload and everything beside it, past any cache."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+
+from perfopt_api.apply.cluster import (
+    WorkloadTarget,
+    WorkloadView,
+)
+from perfopt_api.apply.kubernetes import access
+from perfopt_api.apply.kubernetes.access import WorkloadKind
+from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
+from perfopt_api.apply.kubernetes.objects import Json, dig, template_path
+from perfopt_api.apply.kubernetes.refusals import refusals
+from perfopt_api.apply.kubernetes.selectors import print_selector, selects
+from perfopt_api.apply.kubernetes.views import Surroundings, view_of
+from perfopt_api.apply.refusals import WorkloadGoneError
+
+
+class KubernetesReader:
+    """Reads workloads, their pods and what owns them.
+
+    Args:
+        requests: reach the API.
+    """
+
+    def __init__(self, requests: KubernetesRequests) -> None:
+        self.requests = requests
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in access.KINDS}
+
+    def is_built_in(self, target: WorkloadTarget) -> bool:
+        """Whether a kind is one of Kubernetes' own, as far as is known without asking."""
+        known = self._kinds.get((target.api_version, target.kind))
+        return known is not None and known.built_in
+
+    async def kind(self, target: WorkloadTarget) -> WorkloadKind:
+        """How a kind is reached; a custom one is looked up in the API's discovery.
+
+        Raises:
+            WorkloadGoneError: the server has no such kind, or it has no scale subresource.
+        """
+        known = self._kinds.get((target.api_version, target.kind))
+        if known is not None:
+            return known
+        group, _, version = target.api_version.rpartition("/")
+        found = await self.requests.send("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
+        names = {each["name"]: each for each in found.get("resources", ())}
+        plural = next((n for n, each in names.items() if each["kind"] == target.kind and "/" not in n), None)
+        if plural is None or f"{plural}/scale" not in names:
+            raise WorkloadGoneError(
+                f"{target.api_version} has no workload {target.kind} with a scale subresource.",
+                remedy="Name a workload that can be scaled.",
+            )
+        kind = WorkloadKind(group, version, plural, target.kind, built_in=False)
+        self._kinds[target.api_version, target.kind] = kind
+        return kind
+
+    async def surroundings(self, target: WorkloadTarget) -> Surroundings:
+        """Reads a workload and everything beside it."""
+        kind, space = await self.kind(target), target.namespace
+        obj = await self.requests.get(kind.call("get"), space, target.name)
+        labels = await self.selector(kind, obj)
+        revisions = access.LIST_REPLICA_SETS if target.kind == "Deployment" else access.LIST_REVISIONS
+        pods, made, hpas, keda, vertical, budgets = await asyncio.gather(
+            self._pods(space, labels),
+            self._revisions(revisions, target, labels),
+            self.requests.items(access.LIST_AUTOSCALERS, space),
+            self._optional(self.requests.items(access.LIST_SCALED_OBJECTS, space, optional=True)),
+            self._optional(self.requests.items(access.LIST_VERTICAL, space, optional=True)),
+            self.requests.items(access.LIST_BUDGETS, space),
+        )
+        uid = obj["metadata"]["uid"]
+        labelled = [_labels(pod) for pod in pods] or [_template_labels(obj)]
+        selected = [
+            each for each in budgets if any(selects(dig(each, ("spec", "selector")), pod) for pod in labelled)
+        ]
+        owned = [each for each in made if _owned(each, uid)]
+        return Surroundings(obj, pods, hpas, keda, vertical, selected, owned)
+
+    async def selector(self, kind: WorkloadKind, obj: Json) -> str:
+        """Returns the label selector of a workload's pods as a query; empty where it has none."""
+        if kind.kind == "CronJob":
+            return ""
+        selector = dig(obj, ("spec", "selector"))
+        if selector is None and not kind.built_in:
+            metadata = obj["metadata"]
+            scale = await self.requests.get(
+                kind.call("get", "scale"), metadata["namespace"], metadata["name"]
+            )
+            return str(dig(scale, ("status", "selector")) or "")
+        return print_selector(selector or {})
+
+    async def _pods(self, namespace: str, labels: str) -> list[Json]:
+        return await self.requests.items(access.LIST_PODS, namespace, labels=labels) if labels else []
+
+    async def _revisions(self, call: access.Call, target: WorkloadTarget, labels: str) -> list[Json]:
+        if target.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
+            return []
+        return await self.requests.items(call, target.namespace, labels=labels)
+
+    async def _optional(self, listing: Awaitable[list[Json]]) -> list[Json]:
+        """What the service account may not read, or the cluster does not have, is none."""
+        try:
+            return await listing
+        except ApiError as error:
+            if error.code == 403:
+                return []
+            raise
+
+    async def read(self, target: WorkloadTarget) -> WorkloadView:
+        """Reads the workload, what owns it, and its pods, past any cache."""
+        with refusals():
+            return view_of(target, await self.surroundings(target), datetime.now(UTC))
+
+    async def resizes_pods(self) -> bool:
+        """Returns whether the server has the subresource `pods/resize`, by its discovery."""
+        found = await self.requests.send("GET", "/api/v1")
+        return any(each["name"] == "pods/resize" for each in found.get("resources", ()))
+
+
+def _labels(obj: Json) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _template_labels(obj: Json) -> dict[str, str]:
+    """The labels that a workload's pods will have."""
+    path = template_path(obj["kind"])[:-1]
+    return dig(obj, (*path, "metadata", "labels")) or {}
+
+
+def _owned(obj: Json, uid: str) -> bool:
+    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences", ()))
