@@ -4,7 +4,8 @@ What is submitted is a function that can be imported, with arguments and a resul
 be pure: where the process that runs it ends, it is run again by another.
 """
 
-from perfopt.batch.executors import BatchExecutor, ExecutorUnavailableError, open_executor
+from perfopt.batch.errors import ExecutorUnavailableError
+from perfopt.batch.executors import BatchExecutor, open_executor
 from perfopt.batch.process_executor import BatchProcessError, ProcessExecutor
 
 __all__ = [

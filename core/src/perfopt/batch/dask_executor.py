@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from distributed import Client, LocalCluster
 
-from perfopt.batch.executors import ExecutorUnavailableError
+from perfopt.batch.errors import ExecutorUnavailableError
 
 ANSWER_SECONDS = 15.0
 RETRIES = 3  # of a task; one whose worker ends is run again by another without counting

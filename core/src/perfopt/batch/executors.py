@@ -7,18 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from perfopt.batch.errors import ExecutorUnavailableError
 from perfopt.batch.process_executor import ProcessExecutor
-from perfopt.errors import InvalidInputError, PerfoptError
+from perfopt.errors import InvalidInputError
 
 PROCESSES = "processes"
 DASK = "dask://"
 LOCAL_CLUSTER = "dask://local"
-
-
-class ExecutorUnavailableError(PerfoptError):
-    """The executor that was named can't be used now: it is not installed, or nothing answers there."""
-
-    code = "executor_unavailable"
 
 
 @dataclass(frozen=True)
