@@ -152,9 +152,12 @@ def test_a_rebuild_is_compared_with_a_file(run, tmp_path):
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     command = ("train", "--what", "latency", "--option", "services=1500")
-    out, other = tmp_path / "surrogate.npz", tmp_path / "other.npz"
-    assert run(*command, "--out", out).exit_code == 0
-    same = run(*command, "--check", out)
+    out, other, parts = tmp_path / "surrogate.npz", tmp_path / "other.npz", tmp_path / "parts"
+    assert run(*command, "--resume", parts, "--out", out).exit_code == 0
+    (part,) = parts.rglob("simulated-*")
+    stored = part.stat().st_mtime_ns
+    same = run(*command, "--resume", parts, "--check", out)
+    assert part.stat().st_mtime_ns == stored
     assert (same.exit_code, same.stdout.splitlines()[-1]) == (0, f"{out} has the same bytes.")
     other.write_bytes(out.read_bytes()[:-1] + b"x")
     differs = run(*command, "--check", other)

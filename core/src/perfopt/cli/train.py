@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perfopt.plugin import ModelKind, TrainedModel, Trainer, TrainingRequest, WorkloadSnapshot
 
 # What differs from machine to machine, or stands in the model's card beside the command.
-_NOT_IN_COMMAND = ("out", "check", "config_file", "data", "source", "services", "executor")
+_NOT_IN_COMMAND = ("out", "check", "resume", "config_file", "data", "source", "services", "executor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,11 @@ class FetchedExamples:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Write nothing: compare with this model file; exit code 1 where the bytes differ.",
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for finished parts: after an interruption the same command goes on from them.",
+)
 @executor_option
 @config_option
 def train(
@@ -117,6 +122,7 @@ def train(
     data: tuple[str, ...],
     out: Path | None,
     check: Path | None,
+    resume: Path | None,
     executor: str | None,
     config_file: Path | None,
 ) -> None:
@@ -154,7 +160,7 @@ def train(
         validity=parse_duration(validity, field="validity"),
         options=options,
     )
-    fetched, trained = _trained(trainer, wanted, config, request)
+    fetched, trained = _trained(trainer, wanted, config, request, resume)
     if out is not None:
         _write(out, trained)
     click.echo(_shown(kind, trained, fetched, out), nl=False)
@@ -163,12 +169,17 @@ def train(
 
 
 def _trained(
-    trainer: "Trainer", wanted: TrainingData, config: "Config", request: "TrainingRequest"
+    trainer: "Trainer",
+    wanted: TrainingData,
+    config: "Config",
+    request: "TrainingRequest",
+    resume: Path | None,
 ) -> "tuple[FetchedExamples, TrainedModel]":
     """Reads what there is to learn from and trains; shows the progress of both."""
     from msgspec.structs import replace
 
     from perfopt.cli.output.progress import progress_reporter
+    from perfopt.cli.resume import stored_in
 
     with progress_reporter() as progress, open_batch(config) as batch:
         fetched = _fetched(trainer, wanted, config, progress, batch)
@@ -179,6 +190,7 @@ def _trained(
             trained_until=fetched.until,
             progress=progress,
             executor=batch.executor,
+            once=request.once if resume is None else stored_in(resume, request.command, fetched.examples),
         )
         return fetched, trainer.train(fetched.examples, request)
 

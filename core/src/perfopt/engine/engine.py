@@ -25,7 +25,7 @@ from perfopt.engine.isolation import StrategyPool
 from perfopt.engine.messages import CheckedModel, MergeRequest, StrategyAnswers, StrategyOutcome
 from perfopt.engine.models import read_model_file, wanted_kinds
 from perfopt.engine.notices import config_warnings, not_loaded, snapshot_warnings
-from perfopt.engine.pickled import decode_engine, encode_engine
+from perfopt.engine.pickled import OpenedEngine, OpenEngine, decode_engine, encode_engine
 from perfopt.engine.probe import probe_with_worker
 from perfopt.engine.records import PLAN
 from perfopt.engine.registry import PluginRegistry, PluginStatus, StrategyInfo
@@ -352,9 +352,10 @@ class Engine:
         hint = "Install one that does with pip; `perfopt plugin list` shows what is there."
         return f"{hint} Not taking part: {', '.join(absent)}." if absent else hint
 
-    def __reduce__(self) -> tuple[Callable[[bytes], "Engine"], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Callable[[OpenEngine, bytes], OpenedEngine], tuple[OpenEngine, bytes]]:
         """Pickles as what another process opens an engine of its own from."""
-        return decode_engine, (encode_engine(self.registry, self._config, self._models, self._records),)
+        encoded = encode_engine(self.registry, self._config, self._models, self._records)
+        return decode_engine, (Engine, encoded)
 
     def close(self) -> None:
         """Ends the worker processes."""

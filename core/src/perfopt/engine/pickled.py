@@ -4,8 +4,8 @@ import hashlib
 import pickle
 import sys
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -14,12 +14,25 @@ from perfopt.domain.record import StrategyRecord
 from perfopt.engine.breaker import PluginCircuitBreaker
 from perfopt.engine.registry import PluginRegistry
 
-if TYPE_CHECKING:
-    from perfopt.engine.engine import Engine
-
 MAX_ENGINES = 2
 """Engines that a process keeps: a comparison of models uses two."""
-_engines: "dict[bytes, Engine]" = {}
+
+
+class OpenedEngine(Protocol):
+    """What is done with an engine here."""
+
+    def use_models(self, models: Mapping[str, bytes]) -> object:
+        """Has strategies read these models."""
+
+    def use_records(self, records: Mapping[str, StrategyRecord]) -> object:
+        """Has confidence rest on these records."""
+
+    def close(self) -> None:
+        """Ends its processes."""
+
+
+OpenEngine = Callable[[PluginRegistry, Config, PluginCircuitBreaker], OpenedEngine]
+_engines: dict[bytes, OpenedEngine] = {}
 _lock = threading.Lock()
 
 
@@ -41,18 +54,16 @@ def encode_engine(
     return pickle.dumps((registry, config, dict(models), dict(records)), pickle.HIGHEST_PROTOCOL)
 
 
-def decode_engine(encoded: bytes) -> "Engine":
+def decode_engine(open_engine: OpenEngine, encoded: bytes) -> OpenedEngine:
     """Returns this process's engine of an encoded one: opened once, for one analysis at a time.
 
     It sets no strategy aside after failures in a row: what a row is would depend on who runs what.
     """
-    from perfopt.engine.engine import Engine
-
     key = hashlib.sha256(encoded).digest()
     with _lock:
         if key not in _engines:
             registry, config, models, records = pickle.loads(encoded)  # noqa: S301  from who gave the work
-            engine = Engine(registry, config, PluginCircuitBreaker(failures=sys.maxsize))
+            engine = open_engine(registry, config, PluginCircuitBreaker(failures=sys.maxsize))
             engine.use_models(models)
             engine.use_records(records)
             while len(_engines) >= MAX_ENGINES:

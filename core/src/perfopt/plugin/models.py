@@ -18,6 +18,11 @@ def no_progress(stage: str, done: int, total: int | None) -> None:
     """Shows no progress."""
 
 
+def compute(name: str, part: Callable[[], bytes]) -> bytes:
+    """Returns the result of a part of a training, which is stored nowhere."""
+    return part()
+
+
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is trained, beside what it is trained on.
 
@@ -29,6 +34,8 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         validity: how long recommendations or forecasts made with the model must hold.
         options: an instance of the trainer's `options`.
         progress: shows how far training is: what is being done, how much of it is done, and of how much.
+        once: gives the result of a named part of the training: from where an interrupted training of the same
+            stored it, or by computing it.
         executor: runs pure functions of arguments that can be pickled, perhaps elsewhere; None is here.
     """
 
@@ -41,6 +48,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     options: Any = None
     progress: Callable[[str, int, int | None], object] = no_progress
     executor: Executor | None = None
+    once: Callable[[str, Callable[[], bytes]], bytes] = compute
 
     def each[T](self, items: Sequence[T], stage: str) -> Iterator[T]:
         """Yields items one after the other and shows how many are done.

@@ -57,7 +57,7 @@ def fit(given: Array, wanted: Array, after_round: Callable[[], object] = lambda:
     """
     kept_out = np.arange(len(given)) % 10 == 0
     mean, deviation = given.mean(axis=0), given.std(axis=0)
-    scaled, centre = (given - mean) / deviation, wanted.mean(axis=0)
+    scaled, centre = ((given - mean) / deviation).astype(np.float32), wanted.mean(axis=0)
     quantiles = _network(
         (64, 48), scaled[~kept_out], wanted[~kept_out] - centre, _QUANTILE_ROUNDS, after_round
     )
@@ -86,6 +86,7 @@ def _network(
         hidden_layer_sizes=sizes, alpha=1e-5, batch_size=1024, learning_rate_init=2e-3,
         random_state=np.random.RandomState(0), tol=0, n_iter_no_change=999,
     )  # fmt: skip
+    wanted = wanted.astype(np.float32)  # as the inputs are: half the time, and the file has no more digits
     for _ in range(rounds):
         network.partial_fit(given, wanted)
         after_round()

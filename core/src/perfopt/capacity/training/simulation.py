@@ -13,6 +13,8 @@ import numpy as np
 
 from perfopt.errors import PerfoptError
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.array_file import read_arrays, write_arrays
+from perfopt.plugin.models import compute
 
 INPUTS, OUTPUTS = 11, 7
 FIRST_SEED = 21
@@ -46,12 +48,17 @@ def draw(count: int, rng: np.random.Generator) -> Array:
     return drawn
 
 
-def simulate(services: int, progress: Callable[[int], object] = lambda _: None) -> tuple[Array, Array]:
+def simulate(
+    services: int,
+    progress: Callable[[int], object] = lambda _: None,
+    once: Callable[[str, Callable[[], bytes]], bytes] = compute,
+) -> tuple[Array, Array]:
     """Simulates services drawn at random, each PART of them with a seed of its own.
 
     Args:
         services: how many.
         progress: takes how many are done, after each part.
+        once: see TrainingRequest.
 
     Returns:
         What went in, shape (services, INPUTS), and what came out, shape (services, OUTPUTS): requests
@@ -66,8 +73,9 @@ def simulate(services: int, progress: Callable[[int], object] = lambda _: None) 
         library = ctypes.CDLL(_compiled(Path(folder)))
         with ThreadPoolExecutor(_THREADS) as pool:
             seeds = range(FIRST_SEED, FIRST_SEED + len(counts))
-            for part in pool.map(partial(_part, library), counts, seeds):
-                parts.append(part)
+            for content in pool.map(partial(_part, library, once), counts, seeds):
+                arrays = read_arrays(content)
+                parts.append((arrays["inputs"], arrays["outputs"]))
                 progress(sum(len(given) for given, _ in parts))
     return np.concatenate([given for given, _ in parts]), np.concatenate([out for _, out in parts])
 
@@ -85,11 +93,18 @@ def _compiled(folder: Path) -> str:
     return library
 
 
-def _part(library: ctypes.CDLL, count: int, seed: int) -> tuple[Array, Array]:
-    inputs = np.ascontiguousarray(draw(count, np.random.default_rng(seed)))
-    outputs = np.zeros((count, OUTPUTS))
-    pointer = ctypes.POINTER(ctypes.c_double)
-    library.simulate(
-        count, inputs.ctypes.data_as(pointer), outputs.ctypes.data_as(pointer), ctypes.c_uint64(seed)
-    )
-    return inputs, outputs
+def _part(
+    library: ctypes.CDLL, once: Callable[[str, Callable[[], bytes]], bytes], count: int, seed: int
+) -> bytes:
+    """Returns what went in and came out of some services, as a file of arrays."""
+
+    def simulated() -> bytes:
+        inputs = np.ascontiguousarray(draw(count, np.random.default_rng(seed)))
+        outputs = np.zeros((count, OUTPUTS))
+        pointer = ctypes.POINTER(ctypes.c_double)
+        library.simulate(
+            count, inputs.ctypes.data_as(pointer), outputs.ctypes.data_as(pointer), ctypes.c_uint64(seed)
+        )
+        return write_arrays({"inputs": inputs, "outputs": outputs}, {"seed": seed})
+
+    return once(f"simulated-{seed}-{count}", simulated)

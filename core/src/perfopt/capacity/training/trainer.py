@@ -47,7 +47,9 @@ class LatencyTrainer:
 
         count, done = request.options.services, itertools.count(1)
         request.progress("simulating services", 0, count)
-        simulated = simulate(count, lambda some: request.progress("simulating services", some, count))
+        simulated = simulate(
+            count, lambda some: request.progress("simulating services", some, count), request.once
+        )
         given, wanted = fit.examples(*simulated)
         rounds = partial(request.progress, "fitting networks, rounds")
         rounds(0, fit.ROUNDS)

@@ -12,6 +12,8 @@ from perfopt.forecast.experts import COUNT, LEVELS
 from perfopt.forecast.network import GROUPS
 from perfopt.forecast.training.rows import TrainingRows
 from perfopt.metrics.snapshot import Array
+from perfopt.plugin.array_file import read_arrays, write_arrays
+from perfopt.plugin.models import compute
 
 WIDTH = 64
 LAYERS = 2
@@ -31,12 +33,14 @@ class EnsembleFit:
     Attributes:
         networks: how many.
         epochs: how often each sees each row.
-        after_epoch: called after each epoch of each network.
+        after_epoch: called after each epoch of each network that is trained.
+        once: see TrainingRequest.
     """
 
     networks: int
     epochs: int
     after_epoch: Callable[[], object] = lambda: None
+    once: Callable[[str, Callable[[], bytes]], bytes] = compute
 
 
 def tensorflow() -> Any:
@@ -84,7 +88,14 @@ def ensemble(
     rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], fit: EnsembleFit, seed: int
 ) -> Arrays:
     """Returns the arrays of networks trained on the chosen rows, not yet calibrated."""
-    trained = [_train(rows, weights, chosen, fit, seed + number) for number in range(fit.networks)]
+
+    def trained_with(one: int) -> Arrays:
+        def network() -> bytes:
+            return write_arrays(_train(rows, weights, chosen, fit, one), {"seed": one})
+
+        return read_arrays(fit.once(f"network-{one}", network))
+
+    trained = [trained_with(seed + number) for number in range(fit.networks)]
     arrays: Arrays = {
         name: np.stack([member[name] for member in trained]) for name in trained[0] if "_" in name
     }

@@ -1,0 +1,34 @@
+"""Parts of a training that are stored, so that an interrupted one goes on."""
+
+import hashlib
+import pickle
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def stored_in(
+    folder: Path, command: str, examples: Sequence[Any]
+) -> Callable[[str, Callable[[], bytes]], bytes]:
+    """Returns what computes a part once and stores its result.
+
+    Args:
+        folder: is made where there is none; parts of other commands, data and versions may be there too.
+        command: that trains.
+        examples: learnt from; the results depend on them, the command and the version of perfopt.
+    """
+    digest = hashlib.sha256(f"{version('perfopt')} {command}".encode())
+    for example in examples:
+        digest.update(pickle.dumps(example, protocol=5))
+    own = folder / digest.hexdigest()[:16]
+    own.mkdir(parents=True, exist_ok=True)
+
+    def once(name: str, part: Callable[[], bytes]) -> bytes:
+        file, unfinished = own / name, own / f"{name}.unfinished"
+        if not file.exists():
+            unfinished.write_bytes(part())
+            unfinished.replace(file)
+        return file.read_bytes()
+
+    return once
