@@ -1,10 +1,17 @@
-"""Server time of the dashboard with 10,000 workloads; an argument is the number of recommendations."""
+"""The dashboard with 10,000 workloads: server time and memory of each page, and the bytes of a first load.
+
+An argument is the number of recommendations, a million else.
+"""
 
 import asyncio
+import gzip
 import logging
+import re
+import resource
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -37,6 +44,7 @@ from perfopt_api.web.view import template_config
 
 WORKLOADS = 10_000
 RUNS = 100
+_SLICE = 50_000
 _FIRST = "team-0/deployment/service-0"
 
 _JOBS = """
@@ -44,7 +52,7 @@ INSERT INTO optimization_jobs (job_id, service_name, optimization_type, status, 
   request)
 SELECT 'job-' || n, 'service-' || n % 10000, optimization_type, status,
        now() - n * interval '1 minute', now(), request
-FROM optimization_jobs, generate_series(1, :count) AS n WHERE job_id = :job_id
+FROM optimization_jobs, generate_series(CAST(:first AS int), :last) AS n WHERE job_id = :job_id
 """
 _RECOMMENDATIONS = """
 INSERT INTO optimization_recommendations (recommendation_id, job_id, service_name, optimization_type,
@@ -54,7 +62,7 @@ SELECT 'opt-' || n, 'job-' || n, 'service-' || n % 10000, optimization_type, des
   recommended_state, expected_improvement, now() - n * interval '1 minute', 1,
   'team-' || n % 40 || '/deployment/service-' || n % 10000, made_at, valid_until, body, announced,
   CASE WHEN n > 9999 THEN 'opt-' || n - 10000 END
-FROM optimization_recommendations, generate_series(1, :count) AS n WHERE job_id = :job_id
+FROM optimization_recommendations, generate_series(CAST(:first AS int), :last) AS n WHERE job_id = :job_id
 """
 _OUTCOMES = """
 INSERT INTO recommendation_outcomes (recommendation_id, status, due_at, scored_at, applied, accurate,
@@ -62,7 +70,7 @@ INSERT INTO recommendation_outcomes (recommendation_id, status, due_at, scored_a
 SELECT 'opt-' || n, 'scored', now(), now() - (n % 129600) * interval '1 minute', n % 3 = 0, random() < 0.9,
   true, true, 'RESOURCE_OPTIMIZATION', 'resource/resource', 'standard', 0.8 + random() / 5,
   10 * random(), 'USD'
-FROM generate_series(1, :count) AS n
+FROM generate_series(CAST(:first AS int), :last) AS n
 """
 _WORKLOADS = """
 INSERT INTO workloads (workload, service_name, namespace, kind, status, changes, cost_current,
@@ -90,20 +98,27 @@ async def fill(database: Database, count: int) -> str:
         service_name="service-0", workload=_FIRST, recommendations=(made,), declined=(), warnings=()
     )
     await work.finish_job(claim, result)
-    async with database.transaction() as connection:
-        for statement in (_JOBS, _RECOMMENDATIONS, _OUTCOMES, _WORKLOADS):
-            named = {"count": count, "job_id": job.job_id}
-            used = {name: value for name, value in named.items() if f":{name}" in statement}
-            await connection.execute(text(statement), used)
-    async with database.reading() as connection:
-        await connection.execute(text("ANALYZE"))
+    await _copies(database, job.job_id, count)
     stored = await store.get_job(job.job_id)
     assert stored is not None
     return stored.recommendations[0].recommendation_id
 
 
-def application(database: Database) -> Any:
-    """Returns the application; no metric source and no queue stands behind it."""
+async def _copies(database: Database, job_id: str, count: int) -> None:
+    """Stores copies of the job and its recommendation, each with an outcome, and the list of workloads."""
+    for first in range(1, count + 1, _SLICE):
+        span = {"first": first, "last": min(first + _SLICE - 1, count)}
+        async with database.transaction() as connection:
+            await connection.execute(text(_JOBS), span | {"job_id": job_id})
+            await connection.execute(text(_RECOMMENDATIONS), span | {"job_id": job_id})
+            await connection.execute(text(_OUTCOMES), span)
+    async with database.transaction() as connection:
+        await connection.execute(text(_WORKLOADS))
+        await connection.execute(text("ANALYZE"))
+
+
+async def application(database: Database) -> Any:
+    """Returns the application, warm as the service makes it; no metric source and no queue is behind it."""
     api = ApiPorts(
         checks={},
         store=PostgresStore(database),
@@ -124,14 +139,19 @@ def application(database: Database) -> Any:
         series=SeriesReader(sources_of(Config())),
         backtests=PostgresBacktests(database),
     )
+    await web.warm_up()
     return create_app(api, pages=dashboard(web), templates=template_config())
 
 
 async def measure(url: str, count: int) -> None:
     """Prints the median and the 99th percentile of each page, without network."""
+    started = time.perf_counter()
+    patient = Database(url, command_seconds=900)
+    made = await fill(patient, count)
+    await patient.close()
     database = Database(url)
-    made = await fill(database, count)
-    transport = httpx.ASGITransport(app=application(database))
+    print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
+    transport = httpx.ASGITransport(app=await application(database))
     async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
         for path in (
             "/ui",
@@ -150,9 +170,30 @@ async def measure(url: str, count: int) -> None:
             "/ui/audit",
             "/ui/doctor",
         ):
+            first = await _once(client, path)
             times = sorted([await _once(client, path) for _ in range(RUNS)])
-            print(f"{path:<44} p50 {times[RUNS // 2]:6.1f} ms  p99 {times[RUNS * 99 // 100]:6.1f} ms")
+            print(
+                f"{path:<44} first {first:6.1f} ms  p50 {times[RUNS // 2]:6.1f} ms"
+                f"  p99 {times[RUNS * 99 // 100]:6.1f} ms  {_resident():.0f} MiB",
+                flush=True,
+            )
+        await _first_load(client, f"/ui/workload?name={_FIRST}")
     await database.close()
+
+
+async def _first_load(client: httpx.AsyncClient, path: str) -> None:
+    """Prints what a browser with an empty cache fetches, compressed as proxies do."""
+    page = await client.get(path)
+    assets = re.findall(r'(?:href|src)="(/ui/static/[^"]+)"', page.text)
+    parts = [page.content, *[(await client.get(asset)).content for asset in assets]]
+    size = sum(len(gzip.compress(part)) for part in parts)
+    print(f"first load {size / 1000:.0f} kB gzipped: the page and {len(assets)} files")
+
+
+def _resident() -> float:
+    """Returns the memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 async def _once(client: httpx.AsyncClient, path: str) -> float:
@@ -165,7 +206,7 @@ async def _once(client: httpx.AsyncClient, path: str) -> float:
 def main() -> None:
     """Starts a PostgreSQL of its own, fills it and measures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     print(f"{WORKLOADS} workloads, {count} recommendations, {RUNS} requests a page, one at a time")
     with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
         server.create_database("benchmark")

@@ -97,7 +97,7 @@ async def measure(url: str, count: int) -> None:
     await patient.close()
     database = Database(url)
     print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
-    transport = httpx.ASGITransport(app=application(database))
+    transport = httpx.ASGITransport(app=await application(database))
     async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
         await lists(client)
         await days(database)

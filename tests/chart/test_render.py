@@ -4,6 +4,7 @@ Run this file to write the golden files anew, then look at the difference.
 """
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -222,6 +223,20 @@ def test_the_dashboard_and_the_scalers_read_metrics_that_the_service_emits():
     assert len(shown) > 12
     assert scaled == {"perfopt_jobs_waiting", "perfopt_jobs_running"}
     assert shown | scaled <= emitted()
+
+
+def test_grafana_and_alerts_link_to_the_pages_where_their_address_is_known():
+    values = values_of(CHART / "ci/production-values.yaml")
+    made = objects(render(values))
+    (board,) = [one for name, one in of_kind(made, "ConfigMap").items() if "dashboard" in name]
+    (link,) = json.loads(board["data"]["perfopt.json"])["links"]
+    assert link["url"] == "https://perfopt.example/ui"
+    (rules,) = of_kind(made, "PrometheusRule").values()
+    notes = [rule["annotations"] for rule in rules["spec"]["groups"][0]["rules"]]
+    assert {note["details_url"] for note in notes} == {"https://perfopt.example/ui/doctor"}
+    without = objects(render(values | {"ui": {"enabled": False}}))
+    (board,) = [one for name, one in of_kind(without, "ConfigMap").items() if "dashboard" in name]
+    assert "links" not in json.loads(board["data"]["perfopt.json"])
 
 
 def test_the_values_of_the_documentation_are_taken():

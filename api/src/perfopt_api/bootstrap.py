@@ -1,9 +1,10 @@
 """Puts the API together: settings, backends, ports, application. The worker's wiring is jobs/wiring.py."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 
-from litestar import Litestar, Router
+from litestar import Litestar
 
 from perfopt.config import Config
 from perfopt.engine.allowlist import left_out
@@ -28,6 +29,7 @@ from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.tokens import PostgresTokens
 from perfopt_api.web.app import dashboard
+from perfopt_api.web.permalinks import BrowserLinks
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import SeriesReader, sources_of
 from perfopt_api.web.view import template_config
@@ -56,20 +58,32 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
         series = SeriesReader(sources_of(config))
         try:
             ports = await _ports(config, backends, live)
-            if settings.ui:
-                yield create_app(ports, pages=_pages(ports, backends, series), templates=template_config())
-            else:
+            if not settings.ui:
                 yield create_app(ports)
+                return
+            web = _pages(ports, backends, series)
+            warming = asyncio.create_task(web.warm_up())
+            warming.add_done_callback(_unread)
+            try:
+                yield create_app(ports, pages=dashboard(web), templates=template_config(), links=BrowserLinks)
+            finally:
+                warming.cancel()
         finally:
             await series.close()
             await live.close()
 
 
-def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> Router:
+def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> WebPorts:
     database = backends.database
-    return dashboard(
-        WebPorts(api=ports, pages=PageStore(database), series=series, backtests=PostgresBacktests(database))
+    return WebPorts(
+        api=ports, pages=PageStore(database), series=series, backtests=PostgresBacktests(database)
     )
+
+
+def _unread(warming: "asyncio.Task[None]") -> None:
+    """Takes the error of what was read ahead: the page that needs it reads it again, and shows its own."""
+    if not warming.cancelled():
+        warming.exception()
 
 
 async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:

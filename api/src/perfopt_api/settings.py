@@ -58,6 +58,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         host, port: where the API listens.
         base_url: public address of the API, for links in events and for KEDA.
         ui: serve the dashboard at `/ui`.
+        grafana_url: of the Grafana dashboard of this installation; pages link to it.
         max_connections: clients connected at once; further ones wait to be accepted.
         header_seconds: a connection without complete headers for so long is closed, as is an idle one.
         body_seconds: a request whose body takes longer is refused with 408.
@@ -111,6 +112,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     base_url: str | None = None
     ui: bool = True
+    grafana_url: Annotated[str, Meta(pattern="^https?://[^ ]+$")] | None = None
     max_connections: Annotated[int, Meta(ge=16, le=65536)] = 4096
     header_seconds: Annotated[float, Meta(ge=1, le=600)] = 75.0
     body_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0

@@ -64,6 +64,13 @@ async def test_an_export_is_a_commit_on_a_branch_with_the_evidence(origin, made)
     assert git("show", f"{commit.branch}:README", cwd=origin) == "deployments"
 
 
+def test_the_message_links_to_the_evidence_where_the_address_is_known(origin, made):
+    settings, artifacts = repositories(origin), export(made)
+    link = "https://perfopt.example/api/v1/optimization/recommendations/opt_1"
+    assert git_order(made, artifacts, settings, link).body.endswith(f"\n\nDetails: {link}")
+    assert "Details:" not in git_order(made, artifacts, settings).body
+
+
 async def test_only_the_files_and_the_directory_that_are_configured_are_written(origin, made):
     settings = repositories(origin, files=("helm_values",), directory="charts/{namespace}/{kind}-{name}")
     commit = await commit_manifests(*reversed(ordered(made, settings)))

@@ -30,6 +30,7 @@ from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.web.app import dashboard
+from perfopt_api.web.permalinks import BrowserLinks
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import SeriesReader
 from perfopt_api.web.view import template_config
@@ -127,7 +128,7 @@ def build(database, settings):
         series=SeriesReader(opened),
         backtests=PostgresBacktests(database),
     )
-    app = create_app(api, pages=dashboard(web), templates=template_config())
+    app = create_app(api, pages=dashboard(web), templates=template_config(), links=BrowserLinks)
     return SimpleNamespace(app=app, queue=queue, web=web, database=database)
 
 

@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import func, update
 
 from perfopt.domain.recommendation import Reason
+from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
 from perfopt_api.store.apply_tables import applies
 from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
 from perfopt_api.store.tables import jobs, outcomes
 
-from .conftest import HOSTILE, WORKLOAD, analyse, made_for
+from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for
 
 BACKTEST = {
     "source": "traces",
@@ -394,3 +395,11 @@ async def test_a_job_tells_when_it_has_something_new_until_it_has_ended(client, 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert re.findall(r"event: (\w+)", answer.text) == ["changed", "ended"]
     assert (await client.get("/ui/jobs/absent/events")).status_code == 404
+
+
+async def test_pages_link_to_grafana_where_its_address_is_set(client, database):
+    assert "Grafana" not in await shown(client, "/ui/doctor")
+    address = "https://grafana.example/d/perfopt"
+    settings = ServiceSettings(requests_per_second=100_000, grafana_url=address)
+    async with browser(build(database, settings).app) as own:
+        assert f'<a href="{address}" rel="noreferrer">Grafana</a>' in await shown(own, "/ui/doctor")

@@ -318,3 +318,9 @@ namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "perfopt.labels" .root | nindent 2 }}
 {{- end -}}
+
+{{- /* Address of the pages as browsers reach it; empty where it is not known, or no page is served. */}}
+{{- define "perfopt.pages" -}}
+{{- $base := dig "service" "base_url" "" .Values.config -}}
+{{- if and $base .Values.ui.enabled -}}{{ printf "%s/ui" (trimSuffix "/" $base) }}{{- end -}}
+{{- end }}

@@ -74,7 +74,10 @@ class GitCommit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def git_order(
-    made: OptimizationRecommendation, artifacts: Sequence[Mapping[str, Any]], settings: GitSettings
+    made: OptimizationRecommendation,
+    artifacts: Sequence[Mapping[str, Any]],
+    settings: GitSettings,
+    details_url: str | None = None,
 ) -> GitOrder:
     """Returns what is committed of an export.
 
@@ -82,6 +85,7 @@ def git_order(
         made: the recommendation.
         artifacts: of its export.
         settings: the repositories.
+        details_url: where the evidence is shown, for the message.
 
     Raises:
         InvalidInputError: no repository is configured for its namespace.
@@ -108,6 +112,8 @@ def git_order(
     }
     directory = PurePosixPath(_filled(repository.directory, values))
     title, body = _message(made)
+    if details_url is not None:
+        body += f"\n\nDetails: {details_url}"
     return GitOrder(
         repository=name,
         branch=f"perfopt/{_UNSAFE.sub('-', made.workload)}-{made.recommendation_id}",

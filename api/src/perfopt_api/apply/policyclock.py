@@ -25,12 +25,14 @@ class PolicyTime:
         self._started = started
         self._sessions: dict[str, Spans | None] = {}
         self._read_until: datetime | None = None
+        self._reading = asyncio.Lock()
 
     async def refresh(self, now: datetime) -> None:
         """Reads the calendars anew where they end within a week."""
-        if self._read_until is None or now + _READ / 2 > self._read_until:
-            self._sessions = await asyncio.to_thread(self._read, now)
-            self._read_until = now + _READ
+        async with self._reading:
+            if self._read_until is None or now + _READ / 2 > self._read_until:
+                self._sessions = await asyncio.to_thread(self._read, now)
+                self._read_until = now + _READ
 
     def _read(self, now: datetime) -> dict[str, Spans | None]:
         found, _ = sessions_of(self._exchanges, now - _BACK, now + _READ)

@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.template import TemplateConfig
+from litestar.types import ASGIApp
 
 from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError
@@ -53,6 +54,7 @@ def create_app(
     lifespan: Sequence[Lifespan] = (),
     pages: Router | None = None,
     templates: TemplateConfig[JinjaTemplateEngine] | None = None,
+    links: Callable[[ASGIApp], ASGIApp] | None = None,
 ) -> Litestar:
     """Returns the application.
 
@@ -61,6 +63,7 @@ def create_app(
         lifespan: entered before the first request and left after the last.
         pages: of the dashboard; None leaves it out.
         templates: that the pages are rendered from.
+        links: leads browsers from resources to pages.
     """
     rate = ports.settings.requests_per_second
     app = Litestar(
@@ -99,7 +102,8 @@ def create_app(
         debug=False,
     )
     # Around everything, unknown paths included; middleware of the framework runs for known ones only.
-    app.asgi_handler = RequestLog(Admission(BodyTimeout(app.asgi_handler, ports.settings.body_seconds)))
+    inner = app.asgi_handler if links is None else links(app.asgi_handler)
+    app.asgi_handler = RequestLog(Admission(BodyTimeout(inner, ports.settings.body_seconds)))
     return app
 
 

@@ -149,6 +149,11 @@ async def apply_plan(
     return Response(msgspec.structs.replace(shown, recommendations=job.recommendations), status_code=200)
 
 
+def _details_url(ports: ApiPorts, made: OptimizationRecommendation) -> str | None:
+    base = ports.settings.base_url
+    return None if base is None else f"{base.rstrip('/')}{PREFIX}/recommendations/{made.recommendation_id}"
+
+
 async def _committed(
     request: Request[Any, Any, Any],
     ports: ApiPorts,
@@ -159,7 +164,7 @@ async def _committed(
     """Commits an export that is to go to Git, and shows the commit beside its files."""
     if wish.mode != "export" or wish.durability != "git":
         return shown
-    order = git_order(made, shown.artifacts, ports.git)
+    order = git_order(made, shown.artifacts, ports.git, _details_url(ports, made))
     commit = await commit_manifests(ports.git.repositories[order.repository], order, wish.reason or "")
     entry = AuditEntry(
         action="commit",
@@ -219,7 +224,8 @@ async def start_change(
     )
     if wish.durability == "git":
         manifests = export(made, ports.settings.base_url)
-        order = msgspec.structs.replace(order, git=git_order(made, manifests, ports.git))
+        committed = git_order(made, manifests, ports.git, _details_url(ports, made))
+        order = msgspec.structs.replace(order, git=committed)
     new = new_apply(order, made, parent_job_id, requester=requester, reason=wish.reason)
     digest = hashlib.sha256(msgspec.json.encode((order.recommendation_ids, wish))).hexdigest()
     with idempotency_conflicts(key):

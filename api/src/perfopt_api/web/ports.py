@@ -1,5 +1,6 @@
 """What the pages work with, put together in bootstrap.py."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +30,11 @@ class WebPorts:
     pages: PageStore
     series: SeriesReader
     backtests: PostgresBacktests
+
+    async def warm_up(self) -> None:
+        """Reads what takes a second at first: the sessions of exchanges, and the rule packs."""
+        await self.time.refresh(self.api.now())
+        await asyncio.to_thread(lambda: self.rules)
 
     @cached_property
     def time(self) -> PolicyTime:

@@ -96,6 +96,7 @@ def page(
         "signed_in": session is not None and session.name is not None,
         "form_token": form_token(settings, session) if session is not None else "",
         "may": partial(_may, who or OPEN),
+        "grafana_url": settings.grafana_url,
     }
     return Template(
         template, context=frame | context, status_code=http_status or 500, headers=HEADERS, cookies=cookies
