@@ -21,6 +21,8 @@ from perfopt_api.settings import service_settings
 
 helm_python = pytest.importorskip("helm_python", reason="Helm in a wheel is for Linux on x86-64")
 GOLDEN = CHART.parents[1] / "tests/chart/golden"
+IMMUTABLE = GOLDEN / "immutable.json"
+"""Written anew only with a release whose upgrade notes say what to delete first."""
 VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
 CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "ExternalSecret"}
 ALERTS = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
@@ -169,6 +171,48 @@ def test_the_migration_is_a_plain_job_at_first_and_a_hook_before_an_upgrade():
     assert not any("configMap" in volume for volume in mounted)  # it is the old one before an upgrade
 
 
+def immutable_fields(case):
+    """What Kubernetes lets no upgrade change, by kind and name."""
+    kept = {}
+    for each in objects(render(values_of(case))):
+        spec = each.get("spec") or {}
+        fields = {}
+        if each["kind"] in ("Deployment", "StatefulSet"):
+            fields["selector"] = spec["selector"]
+        if each["kind"] == "StatefulSet":
+            fields |= {name: spec.get(name) for name in ("serviceName", "volumeClaimTemplates")}
+        if each["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+            fields["roleRef"] = each["roleRef"]
+        if fields:
+            kept[f"{each['kind']}/{each['metadata']['name']}"] = fields
+    return kept
+
+
+def test_an_upgrade_changes_no_field_that_cannot_be_changed(case):
+    before = json.loads(IMMUTABLE.read_text())[names(case)]
+    now = immutable_fields(case)
+    assert {name: now[name] for name in before if name in now} == {
+        name: fields for name, fields in before.items() if name in now
+    }
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+def test_the_heavy_pool_runs_backtests_where_values_say(revision):
+    values = values_of(CHART / "ci/trial-values.yaml") | {"batch": {"executor": "dask://dask:8786"}}
+    deployments = of_kind(objects(render(values, upgrade=revision > 1, revision=revision)), "Deployment")
+    env = {
+        name: {
+            one["name"]: one.get("value") for one in made["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        for name, made in deployments.items()
+        if "worker" in name
+    }
+    executors = {name: one.get("PERFOPT_ENGINE__EXECUTOR") for name, one in env.items()}
+    assert {name for name, where in executors.items() if where} == {"perfopt-worker-heavy"}
+    assert executors["perfopt-worker-heavy"] == "dask://dask:8786"
+    assert env["perfopt-worker-heavy"]["PERFOPT_SERVICE__WORKER_CLASS"] == "heavy"
+
+
 def test_a_changed_configuration_starts_new_pods():
     values = values_of(CASES[-1])
     other = copy.deepcopy(values) | {"config": {"service": {"retention_days": 90}}}
@@ -188,12 +232,17 @@ def test_a_changed_configuration_starts_new_pods():
 def test_replicas_are_left_to_an_autoscaler():
     made = objects(render(values_of(CHART / "ci/production-values.yaml")))
     deployments = of_kind(made, "Deployment")
-    assert set(deployments) == {"perfopt-api", "perfopt-worker-interactive", "perfopt-worker-fleet"}
+    assert set(deployments) == {
+        "perfopt-api",
+        "perfopt-worker-interactive",
+        "perfopt-worker-fleet",
+        "perfopt-worker-heavy",
+    }
     assert not any("replicas" in each["spec"] for each in deployments.values())
 
 
 @pytest.mark.parametrize(
-    ("size", "replicas"), [("small", [1, 1, 1]), ("medium", [2, 2, 2]), ("large", [3, 4, 3])]
+    ("size", "replicas"), [("small", [1, 1, 1, 1]), ("medium", [2, 2, 1, 2]), ("large", [3, 4, 1, 3])]
 )
 def test_the_size_of_the_cluster_sets_what_values_leave_open(size, replicas):
     values = {**values_of(CHART / "ci/trial-values.yaml"), "clusterSize": size}

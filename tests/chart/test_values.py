@@ -36,7 +36,7 @@ def test_every_value_has_a_meaning():
     [
         {"replicaCount": 2},
         {"api": {"replica": 2}},
-        {"workers": {"heavy": {}}},
+        {"workers": {"huge": {}}},
         {"workers": {"fleet": {"autoscaling": {"max": 3}}}},
         {"clusterSize": "huge"},
         {"api": {"replicas": "two"}},

@@ -135,7 +135,7 @@ def _rows(value: Any, path: tuple[str, ...], known: Mapping[tuple[str, ...], Any
     if path and (leaf or text):
         shown = f"`{json.dumps(value)}`" if leaf else ""
         yield f"| `{'.'.join(path)}` | {shown} | {text} |"
-    if leaf or path in (("workers", "fleet"), ("workers", "apply")):
+    if leaf or path in (("workers", "fleet"), ("workers", "heavy"), ("workers", "apply")):
         return
     for key, each in value.items():
         yield from _rows(each, (*path, key), known)

@@ -123,7 +123,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_wait_seconds: Annotated[int, Meta(ge=0, le=600)] = 60
     startup_seconds: Seconds = 30.0
     worker_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
-    worker_class: Literal["apply", "interactive", "fleet"] | None = None
+    worker_class: Literal["apply", "interactive", "fleet", "heavy"] | None = None
     worker_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5

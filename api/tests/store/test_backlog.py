@@ -6,6 +6,7 @@ from sqlalchemy import func, update
 
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.store.backlog import ClassBacklog, PostgresBacklog
+from perfopt_api.store.backtests import BacktestRequest, PostgresBacktests
 from perfopt_api.store.port import JobClass
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import jobs, outbox
@@ -56,3 +57,13 @@ async def test_a_job_whose_lease_ran_out_waits_and_a_finished_one_does_not(datab
     assert found.jobs[JobClass.INTERACTIVE] == ClassBacklog()
     assert found.events == 1
     assert 60 <= found.lag_seconds < 70
+
+
+async def test_backtests_are_counted_as_heavy_work(database):
+    backtests = PostgresBacktests(database)
+    for _ in range(2):
+        await backtests.start(BacktestRequest(), None)
+    await backtests.claim("w", LEASE)
+    heavy = (await PostgresBacklog(database).read()).heavy
+    assert (heavy.waiting, heavy.running) == (1, 1)
+    assert 0 <= heavy.oldest_seconds < 60

@@ -1,6 +1,6 @@
 """Shows what waits as metrics. Every worker does, so that each scrape has them: take the maximum of them."""
 
-from perfopt_api.store.backlog import PostgresBacklog
+from perfopt_api.store.backlog import HEAVY, PostgresBacklog
 from perfopt_api.supervision import BackgroundTask
 from perfopt_api.telemetry import JOBS_RUNNING, JOBS_WAITING, OLDEST_JOB, OUTBOX_EVENTS, OUTBOX_LAG
 
@@ -26,5 +26,8 @@ class BacklogTask(BackgroundTask):
             JOBS_WAITING.labels(label).set(backlog.waiting)
             JOBS_RUNNING.labels(label).set(backlog.running)
             OLDEST_JOB.labels(label).set(backlog.oldest_seconds)
+        JOBS_WAITING.labels(HEAVY).set(found.heavy.waiting)
+        JOBS_RUNNING.labels(HEAVY).set(found.heavy.running)
+        OLDEST_JOB.labels(HEAVY).set(found.heavy.oldest_seconds)
         OUTBOX_EVENTS.set(found.events)
         OUTBOX_LAG.set(found.lag_seconds)

@@ -34,7 +34,7 @@ from perfopt_api.jobs.sweeper import JobSweeper
 from perfopt_api.jobs.worker import WakeUpQueue, Worker
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.applies import PostgresApplies
-from perfopt_api.store.backlog import PostgresBacklog
+from perfopt_api.store.backlog import HEAVY, PostgresBacklog
 from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.days import PostgresDays
 from perfopt_api.store.fleet_work import PostgresFleetStore
@@ -121,7 +121,7 @@ def engine_tasks(
                 pause_seconds=settings.drift_poll_seconds,
             ),
         )
-        if settings.worker_class in (None, "fleet"):
+        if settings.worker_class in (None, HEAVY):
             runner = BacktestRunner(
                 PostgresBacktests(backends.database), config, lease_seconds=settings.lease_seconds
             )
@@ -252,10 +252,11 @@ def build_worker(
 def _slots(nats: NatsConnection, settings: ServiceSettings, policy: WorkerPolicy) -> list[WakeUpQueue]:
     """Returns one end of the queue for each job that runs at once.
 
-    A worker of one class listens beside the queue, which is shared by all; one for changes analyses nothing.
+    A worker of one class listens beside the queue, which is shared by all; those for changes and for heavy
+    work analyse nothing.
     Of several slots of any other worker one takes no fleet job, so that nobody waits behind long ones.
     """
-    count = 0 if settings.worker_class == "apply" else settings.worker_concurrency
+    count = 0 if settings.worker_class in ("apply", HEAVY) else settings.worker_concurrency
     if settings.worker_class is not None:
         own = frozenset({JobClass[settings.worker_class.upper()]})
         return [ReservedDeliveries(nats, own) for _ in range(count)]

@@ -6,9 +6,19 @@ from sqlalchemy import and_, func, or_, select
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.store.database import Database
 from perfopt_api.store.port import JobClass
-from perfopt_api.store.tables import jobs, outbox
+from perfopt_api.store.tables import backtest_runs, jobs, outbox
 
 _OPEN = (OptimizationStatus.ANALYZING.value, OptimizationStatus.APPLYING.value)
+
+_free = or_(backtest_runs.c.lease_expires_at.is_(None), backtest_runs.c.lease_expires_at < func.now())
+_age = func.extract("epoch", func.now() - func.min(backtest_runs.c.created_at).filter(_free))
+_HEAVY = select(
+    func.count().filter(_free).label("waiting"),
+    func.count().label("all"),
+    func.coalesce(_age, 0).label("oldest"),
+).where(backtest_runs.c.status.in_(("QUEUED", "RUNNING")))
+HEAVY = "heavy"
+"""Name of the class of workers that run backtests."""
 
 
 class ClassBacklog(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +40,13 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         jobs: of every class.
+        heavy: backtests that were started from the dashboard.
         events: committed and not yet published.
         lag_seconds: age of the oldest of them; 0 where there is none.
     """
 
     jobs: dict[JobClass, ClassBacklog]
+    heavy: ClassBacklog
     events: int
     lag_seconds: float
 
@@ -69,6 +81,7 @@ class PostgresBacklog:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(by_class)).all()
             waiting = (await connection.execute(events)).one()
+            heavy = (await connection.execute(_HEAVY)).one()
         backlogs = {
             JobClass(row.priority): ClassBacklog(
                 waiting=row.waiting, running=row.all - row.waiting, oldest_seconds=float(row.oldest)
@@ -77,6 +90,9 @@ class PostgresBacklog:
         }
         return Backlog(
             jobs={each: backlogs.get(each, ClassBacklog()) for each in JobClass},
+            heavy=ClassBacklog(
+                waiting=heavy.waiting, running=heavy.all - heavy.waiting, oldest_seconds=float(heavy.oldest)
+            ),
             events=waiting.events,
             lag_seconds=float(waiting.lag),
         )
