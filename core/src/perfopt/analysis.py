@@ -68,11 +68,11 @@ async def analyze_request(
     types = requested_types(request)
     window = AnalysisWindow(end - period.length, end, validity, types, request.include_predictions)
     with timed("fetch"):
-        found = await _first(source, workload, window, engine.metrics(types))
-    if isinstance(found, FailedSnapshot):
-        raise found.error
+        answer = await _first(source, workload, window, engine.metrics(types))
+    if isinstance(answer, FailedSnapshot):
+        raise answer.error
     with timed("engine"):
-        return await asyncio.to_thread(_analyze, found, window, engine)
+        return await asyncio.to_thread(_analyze, answer, window, engine)
 
 
 async def _first(
@@ -149,8 +149,8 @@ async def analyze_workloads(
     pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
     metrics = engine.metrics(window.types)
     try:
-        async for found in source.snapshots(workloads, window.start, window.end, metrics):
-            pending.append(asyncio.create_task(_settle(found, window, engine)))
+        async for answer in source.snapshots(workloads, window.start, window.end, metrics):
+            pending.append(asyncio.create_task(_settle(answer, window, engine)))
             if len(pending) >= max(concurrency, 1):
                 yield await pending.popleft()
         while pending:
@@ -212,8 +212,8 @@ def _first_sample(snapshot: WorkloadSnapshot) -> datetime | None:
     ]
     measured += [values for name, values in snapshot.service.items() if not METRICS[name].carry_forward]
     steps = [_first_step(values) for values in measured]
-    found = [step for step in steps if step is not None]
-    return _at(snapshot.grid, min(found)) if found else None
+    instants = [step for step in steps if step is not None]
+    return _at(snapshot.grid, min(instants)) if instants else None
 
 
 def _first_step(values: Array) -> int | None:

@@ -114,15 +114,15 @@ def _lines(counts: Replicas, ahead: int) -> Replicas:
 def _holt_winters(counts: Sequence[int]) -> Replicas:
     level, trend = float(counts[0]), 0.0
     season = [0.0] * DAY_MINUTES
-    found: list[float] = []
+    levels: list[float] = []
     for minute, count in enumerate(counts):
         phase = minute % DAY_MINUTES
         before = level
         level = _SMOOTHING * (count - season[phase]) + (1 - _SMOOTHING) * (level + trend)
         trend = _SMOOTHING * (level - before) + (1 - _SMOOTHING) * trend
         season[phase] = _SMOOTHING * (count - level) + (1 - _SMOOTHING) * season[phase]
-        found.append(level + trend + season[(minute + 1) % DAY_MINUTES])
-    return _ceiling(np.array(found))
+        levels.append(level + trend + season[(minute + 1) % DAY_MINUTES])
+    return _ceiling(np.array(levels))
 
 
 def _ceiling(values: Array) -> Replicas:

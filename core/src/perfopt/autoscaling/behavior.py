@@ -124,14 +124,14 @@ def _rules(given: Any, default: ScalingRules, name: str) -> ScalingRules:
 def _policies(given: Any, name: str) -> tuple[ScalingPolicy, ...]:
     if not isinstance(given, Sequence) or not all(isinstance(one, Mapping) for one in given):
         raise _wrong(name, "is not a list of mappings")
-    found = []
+    policies = []
     for number, one in enumerate(given):
         where = f"{name}[{number}]"
         if one.get("type") not in POLICY_TYPES:
             raise _wrong(f"{where}.type", "is not Pods or Percent")
         value = _whole(one, "value", None, 1, 2**31 - 1, where)
-        found.append(ScalingPolicy(one["type"], value, _whole(one, "periodSeconds", None, 1, 1800, where)))
-    return tuple(found)
+        policies.append(ScalingPolicy(one["type"], value, _whole(one, "periodSeconds", None, 1, 1800, where)))
+    return tuple(policies)
 
 
 def _whole(given: Mapping[str, Any], key: str, default: int | None, low: int, high: int, where: str) -> int:
@@ -143,12 +143,12 @@ def _whole(given: Mapping[str, Any], key: str, default: int | None, low: int, hi
 
 def _tolerance(value: Any, name: str) -> float:
     try:
-        found = float(value)
+        tolerance = float(value)
     except (TypeError, ValueError) as error:
         raise _wrong(f"{name}.tolerance", "is not a number") from error
-    if not 0 <= found < math.inf:
+    if not 0 <= tolerance < math.inf:
         raise _wrong(f"{name}.tolerance", "is negative or not finite")
-    return found
+    return tolerance
 
 
 def _wrong(field: str, problem: str) -> InvalidInputError:

@@ -130,10 +130,10 @@ class Controller:
         if not self.minimum <= current <= self.maximum:
             return self._set(now, current, min(max(current, self.minimum), self.maximum))
         up, down = self.behavior.up, self.behavior.down
-        found = [metric.desired(pods, up.tolerance, down.tolerance) for metric in metrics]
-        asked = [desired for desired in found if desired is not None]
+        counts = [metric.desired(pods, up.tolerance, down.tolerance) for metric in metrics]
+        asked = [desired for desired in counts if desired is not None]
         desired = max(asked, default=current)
-        if len(asked) < len(found):
+        if len(asked) < len(counts):
             desired = max(desired, current)
         return self._set(now, current, self._limited(now, current, self._stabilised(now, current, desired)))
 

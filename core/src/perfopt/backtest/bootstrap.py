@@ -54,8 +54,8 @@ def interval(
     value = statistic(rows)
     if value is None:
         return None
-    found = [one for sample in samples if (one := statistic(sample)) is not None]
-    if not found:
+    statistics = [one for sample in samples if (one := statistic(sample)) is not None]
+    if not statistics:
         return ConfidenceInterval(value=value)
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(statistics, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return ConfidenceInterval(value=value, low=float(low), high=float(high))

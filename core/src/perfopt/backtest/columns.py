@@ -57,8 +57,8 @@ class ResourceColumns:
 
     def _waste(self, rows: Rows, *, safe: bool) -> Array:
         chosen = rows[self.present[rows] & (self.safe[rows] == safe)]
-        found: Array = self.waste[chosen]
-        return found
+        waste: Array = self.waste[chosen]
+        return waste
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ def replicas_of(case: OriginCase, name: str) -> Array | str:
     ready = np.maximum(world.ready(wanted), 1)[world.warmup_minutes :].astype(np.float64)
     seconds = case.window.grid.step_seconds
     at = np.arange(case.window.grid.size) * seconds // 60
-    found: Array = np.minimum.reduceat(ready, at) if seconds >= 60 else ready[at]
-    return found
+    replicas: Array = np.minimum.reduceat(ready, at) if seconds >= 60 else ready[at]
+    return replicas
 
 
 def _world(case: OriginCase) -> SimulatedDemand | str:

@@ -181,10 +181,10 @@ class OriginCase:
         if isinstance(decision, Declined):
             return msgspec.structs.replace(row, code=decision.code.value, reason=decision.reason)
         row = msgspec.structs.replace(row, confidence=decision.confidence, no_change=decision.no_change)
-        found = self._score(optimization_type, decision)
-        if not found.scored:
-            return msgspec.structs.replace(row, outcome="not_scored", reason=found.reason)
-        return self._scored(row, decision, found)
+        scores = self._score(optimization_type, decision)
+        if not scores.scored:
+            return msgspec.structs.replace(row, outcome="not_scored", reason=scores.reason)
+        return self._scored(row, decision, scores)
 
     def _scored(
         self, row: EvaluatedRecommendation, decision: PolicyDecision, window_score: WindowScore
@@ -295,11 +295,11 @@ def _first_use(known: WorkloadSnapshot) -> int | None:
 
 
 def _level(known: WorkloadSnapshot) -> float | None:
-    total, found = 0.0, False
+    total, is_known = 0.0, False
     for metrics in known.containers.values():
         if "cpu_cores" in metrics:
             values = metrics["cpu_cores"].values
             finite = values[np.isfinite(values)]
             if finite.size:
-                total, found = total + float(np.percentile(finite, 99)), True
-    return total if found else None
+                total, is_known = total + float(np.percentile(finite, 99)), True
+    return total if is_known else None

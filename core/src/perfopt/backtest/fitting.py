@@ -158,8 +158,8 @@ def _needs(window: WorkloadSnapshot, name: str) -> "np.ndarray[tuple[int], np.dt
     cpu, memory = window.series(name, "cpu_cores"), window.series(name, "memory_bytes")
     if cpu is None or memory is None:
         return None
-    found = smallest_cpu_request(cpu.values, window.grid), smallest_memory_request(memory.values)
-    return None if found[0] is None or found[1] is None else np.array(found, dtype=np.float64)
+    smallest = smallest_cpu_request(cpu.values, window.grid), smallest_memory_request(memory.values)
+    return None if smallest[0] is None or smallest[1] is None else np.array(smallest, dtype=np.float64)
 
 
 def check_fittable(names: Sequence[str]) -> None:
@@ -204,8 +204,8 @@ async def fit_policies(
         if schedule is None:
             continue
         members = [workload for workload, _ in group]
-        found = source.snapshots(members, schedule.start, schedule.end, BASELINE_METRICS | _STATE)
-        async for part in in_order(found, _reader(schedule, config, batch), at_once=batch.at_once):
+        snapshots = source.snapshots(members, schedule.start, schedule.end, BASELINE_METRICS | _STATE)
+        async for part in in_order(snapshots, _reader(schedule, config, batch), at_once=batch.at_once):
             examples += part
     return tuple(FittedPolicy(name, examples, config.engine.processes or cores()) for name in names)
 

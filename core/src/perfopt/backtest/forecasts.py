@@ -66,18 +66,18 @@ class _Losses:
 
     def coverage(self) -> tuple[float, float, float]:
         """Returns the mean over series of the share of outcomes within each of INTERVALS."""
-        found: dict[str, list[Array]] = {}
+        shares: dict[str, list[Array]] = {}
         for at, share in self.covered.items():
-            found.setdefault(at[0], []).append(share)
-        half, most, nearly = np.mean([np.mean(one, axis=0) for one in found.values()], axis=0)
+            shares.setdefault(at[0], []).append(share)
+        half, most, nearly = np.mean([np.mean(one, axis=0) for one in shares.values()], axis=0)
         return float(half), float(most), float(nearly)
 
     def by_series(self, origins: Collection[tuple[str, int]]) -> Array:
         """Returns the mean loss of each series over some origins, in order of name."""
-        found: dict[str, list[float]] = {}
+        ratios: dict[str, list[float]] = {}
         for at in sorted(origins):
-            found.setdefault(at[0], []).append(self.losses[at])
-        return np.array([np.mean(losses) for losses in found.values()])
+            ratios.setdefault(at[0], []).append(self.losses[at])
+        return np.array([np.mean(losses) for losses in ratios.values()])
 
 
 def compare(
@@ -120,17 +120,19 @@ def _counted(
 def _horizon(
     series: Iterable[MeasuredSeries], horizon: timedelta, forecasters: Sequence[Forecaster], origins: int
 ) -> list[ComparedForecaster]:
-    found: dict[str, _Losses] = {}
+    by_name: dict[str, _Losses] = {}
     for one in series:
         for number, (request, outcome) in enumerate(_cases(one, horizon, origins)):
             for name, quantiles, seconds in _forecasts(request, forecasters):
-                found.setdefault(name, _Losses()).add((one.name, number), outcome, quantiles, seconds)
-    return [_row(name, losses, found, horizon) for name, losses in found.items() if name != NAIVE]
+                by_name.setdefault(name, _Losses()).add((one.name, number), outcome, quantiles, seconds)
+    return [_row(name, losses, by_name, horizon) for name, losses in by_name.items() if name != NAIVE]
 
 
-def _row(name: str, losses: _Losses, found: Mapping[str, _Losses], horizon: timedelta) -> ComparedForecaster:
+def _row(
+    name: str, losses: _Losses, by_name: Mapping[str, _Losses], horizon: timedelta
+) -> ComparedForecaster:
     at = losses.losses.keys()  # others are compared at the origins that this one forecasts
-    own, naive, first = (one.by_series(at) for one in (losses, found[NAIVE], found[FIRST]))
+    own, naive, first = (one.by_series(at) for one in (losses, by_name[NAIVE], by_name[FIRST]))
     used = naive > 0
     return ComparedForecaster(
         horizon_seconds=horizon.total_seconds(),

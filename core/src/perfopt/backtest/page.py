@@ -171,10 +171,10 @@ def _with_interval(
 
 
 def _between(summary: PolicySummary, name: str) -> str:
-    found = summary.intervals.get(name)
-    if found is None or found.low is None or found.high is None:
+    bounds = summary.intervals.get(name)
+    if bounds is None or bounds.low is None or bounds.high is None:
         return ""
-    return f"{100 * found.low:.0f} to {100 * found.high:.0f}, "
+    return f"{100 * bounds.low:.0f} to {100 * bounds.high:.0f}, "
 
 
 def _class_row(summary: PolicySummary, name: str, figures: AccuracyFigures) -> tuple[str, ...]:
@@ -224,16 +224,16 @@ def _replicas(result: BacktestResult) -> str:
 def _confidence(result: BacktestResult) -> str:
     parts = []
     for summary in result.policies:
-        found = summary.calibration
-        if found is None or found.count < MIN_CALIBRATION:
+        calibration = summary.calibration
+        if calibration is None or calibration.count < MIN_CALIBRATION:
             continue
-        skill = "-" if found.brier_skill is None else f"{found.brier_skill:.2f}"
-        area = "-" if found.auc is None else f"{found.auc:.2f}"
+        skill = "-" if calibration.brier_skill is None else f"{calibration.brier_skill:.2f}"
+        area = "-" if calibration.auc is None else f"{calibration.auc:.2f}"
         caption = (
-            f"<b>{escape(summary.policy)}</b>, {found.count} recommendations: ECE {found.ece:.3f},"
-            f" Brier skill {skill}, AUC {area}"
+            f"<b>{escape(summary.policy)}</b>, {calibration.count} recommendations:"
+            f" ECE {calibration.ece:.3f}, Brier skill {skill}, AUC {area}"
         )
-        parts.append(_figure(charts.reliability(found), caption))
+        parts.append(_figure(charts.reliability(calibration), caption))
     if not parts:
         return ""
     return (
@@ -247,15 +247,15 @@ def _misses(misses: Sequence[ViolationSeries]) -> str:
     if not misses:
         return ""
     drawn = []
-    for found in misses:
-        miss = found.miss
+    for example in misses:
+        miss = example.miss
         stated = "" if miss.confidence is None else f", confidence {miss.confidence:.2f}"
         given, needed = (amount(v, miss.resource) for v in (miss.recommended, miss.needed))
         caption = (
             f"<b>{escape(miss.service)}</b>, {escape(miss.policy)}, {miss.resource},"
             f" {miss.made_at:%Y-%m-%d %H:%M}: {given} recommended, {needed} needed{stated}"
         )
-        drawn.append(_figure(charts.miss(found), caption))
+        drawn.append(_figure(charts.miss(example), caption))
     return (
         "<h2>Worst misses</h2><p>"
         '<span class="key" style="color:var(--baseline)"></span>known at the origin'

@@ -80,8 +80,8 @@ async def backtest_pair(
             return PairedBacktest(snapshot.workload, error=error)
         return PairedBacktest(snapshot.workload, tuple(first), tuple(second))
 
-    found = source.snapshots(workloads, schedule.start, schedule.end, metrics)
-    async for result in in_order(found, evaluate, at_once=batch.at_once):
+    snapshots = source.snapshots(workloads, schedule.start, schedule.end, metrics)
+    async for result in in_order(snapshots, evaluate, at_once=batch.at_once):
         yield result
 
 

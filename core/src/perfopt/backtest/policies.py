@@ -208,17 +208,17 @@ def baseline_policy(kind: OptimizationType, name: str) -> BaselinePolicy:
     Raises:
         KeyError: there is none.
     """
-    found = find_baseline(kind, name)
-    if found is None:
+    baseline = find_baseline(kind, name)
+    if baseline is None:
         raise KeyError(name)
-    return found
+    return baseline
 
 
 def find_baseline(kind: OptimizationType, name: str) -> BaselinePolicy | None:
     """Returns the baseline of a type by its name; one of sizes may have a margin or a cap ("vpa+20%+cap")."""
-    found = _BASELINES.get((kind, name))
-    if found is not None or kind is not _SIZES:
-        return found
+    baseline = _BASELINES.get((kind, name))
+    if baseline is not None or kind is not _SIZES:
+        return baseline
     sized = baseline_of(name)
     return None if sized is None else _sized(sized)
 
@@ -290,5 +290,5 @@ def about(kind: OptimizationType | None, name: str) -> str:
         return ABOUT_PLAN
     if kind is _SIZES and name in FITTED:
         return FITTED[name]
-    found = find_baseline(kind, name)
-    return found.about if found is not None else f"The strategy {name} with the engine's safety rules"
+    baseline = find_baseline(kind, name)
+    return baseline.about if baseline is not None else f"The strategy {name} with the engine's safety rules"

@@ -227,14 +227,14 @@ def worst_misses(
     if not shown:
         best = max(policies, key=lambda summary: summary.all.accuracy or 0.0)
         shown = {(best.optimization_type, best.policy)}
-    found = [
+    misses = [
         miss
         for row in rows
         if (row.optimization_type, row.policy) in shown and (miss := _miss(row, validities)) is not None
     ]
-    found.sort(key=lambda miss: (-miss.shortage, miss.service, miss.made_at, miss.policy))
+    misses.sort(key=lambda miss: (-miss.shortage, miss.service, miss.made_at, miss.policy))
     first: dict[str, ViolatedRecommendation] = {}
-    for miss in found:
+    for miss in misses:
         first.setdefault(miss.service, miss)
     return tuple(first.values())[:most]
 
@@ -273,15 +273,15 @@ def replica_pictures(
     Of each the window with the widest demand, those with the widest demand of all first.
     """
     shown = {one.policy for one in policies if not one.baseline}
-    found: dict[tuple[str, str], tuple[float, EvaluatedRecommendation]] = {}
+    largest: dict[tuple[str, str], tuple[float, EvaluatedRecommendation]] = {}
     for row in rows:
         if row.trace is None or row.policy not in shown or max(row.trace.demand) <= 1:
             continue  # one replica is enough at any time: there is nothing to see
         key = (row.service, row.policy)
         spread = max(row.trace.demand) - min(row.trace.demand)
-        if key not in found or spread > found[key][0]:
-            found[key] = (spread, row)
-    ordered = sorted(found.values(), key=lambda one: (-one[0], one[1].service, one[1].policy))
+        if key not in largest or spread > largest[key][0]:
+            largest[key] = (spread, row)
+    ordered = sorted(largest.values(), key=lambda one: (-one[0], one[1].service, one[1].policy))
     return tuple(
         ReplicaPicture(
             policy=row.policy, service=row.service, made_at=row.made_at, outcome=row.outcome, trace=row.trace

@@ -117,8 +117,8 @@ async def over_services[R](
             for workload in members:
                 yield failed(workload, schedule)
             continue
-        found = source.snapshots(members, schedule.start, schedule.end, metrics)
-        async for result in in_order(found, evaluator(schedule), at_once=at_once):
+        snapshots = source.snapshots(members, schedule.start, schedule.end, metrics)
+        async for result in in_order(snapshots, evaluator(schedule), at_once=at_once):
             yield result
 
 

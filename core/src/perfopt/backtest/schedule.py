@@ -146,11 +146,11 @@ def make_schedule(
     number, stride = number_and_stride(origins, validity)
     if begin is None:
         count = number or DEFAULT_ORIGINS
-        found = tuple(last - stride * back for back in reversed(range(count)))
+        instants = tuple(last - stride * back for back in reversed(range(count)))
     else:
         _check_fits(begin, until, history, validity)
-        found = _between(begin + history, last, number, stride)
-    return OriginSchedule(found, history, validity)
+        instants = _between(begin + history, last, number, stride)
+    return OriginSchedule(instants, history, validity)
 
 
 def number_and_stride(text: str | None, validity: timedelta) -> tuple[int | None, timedelta]:

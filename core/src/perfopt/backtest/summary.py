@@ -221,8 +221,8 @@ def _intervals(columns: PolicyColumns) -> dict[str, ConfidenceInterval]:
             "brier_skill": lambda chosen: _of_confidence(columns, chosen, brier_skill),
             "auc": lambda chosen: _of_confidence(columns, chosen, auc),
         }
-    found = {name: interval(statistic, rows, samples) for name, statistic in statistics.items()}
-    return {name: one for name, one in found.items() if one is not None}
+    intervals = {name: interval(statistic, rows, samples) for name, statistic in statistics.items()}
+    return {name: one for name, one in intervals.items() if one is not None}
 
 
 def _of_confidence(columns: PolicyColumns, rows: Rows, statistic: ConfidenceStatistic) -> float | None:

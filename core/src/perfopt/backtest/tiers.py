@@ -25,11 +25,11 @@ def daily_peaks(snapshot: WorkloadSnapshot) -> dict[int, float]:
             continue
         total = np.nansum(rows, axis=0)
         known = np.isfinite(rows).any(axis=0)
-        found: dict[int, float] = {}
+        peaks: dict[int, float] = {}
         for day in np.unique(days[known]):
-            found[int(day)] = float(np.log(max(total[known & (days == day)].max(), _FLOOR)))
-        if found:
-            return found
+            peaks[int(day)] = float(np.log(max(total[known & (days == day)].max(), _FLOOR)))
+        if peaks:
+            return peaks
     return {}
 
 

@@ -59,7 +59,7 @@ def _client(address: str) -> Client:
 def _check_workers(client: Client, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=ANSWER_SECONDS)
-        found = client.run(version, "perfopt")
+        versions = client.run(version, "perfopt")
     except TimeoutError as error:
         raise ExecutorUnavailableError(
             f"The Dask scheduler at {address} has no worker.",
@@ -73,7 +73,7 @@ def _check_workers(client: Client, address: str) -> None:
             remedy="Install the same perfopt and plugins for all workers.",
         ) from error
     ours = version("perfopt")
-    for worker, theirs in found.items():
+    for worker, theirs in versions.items():
         if theirs != ours:
             raise ExecutorUnavailableError(
                 f"The Dask worker {worker} runs perfopt {theirs}, and this is {ours}.",

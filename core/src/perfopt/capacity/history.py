@@ -60,8 +60,8 @@ class ReplicaHistory:
         measured = np.isfinite(self.latency_seconds).any(axis=0)
         there = [i for i in range(len(LEVELS)) if measured[i]]
         nearest = min(there, key=lambda i: (round(abs(LEVELS[i] - quantile), 9), -LEVELS[i]))
-        found: Array = 1000 * self.latency_seconds[:, nearest]
-        return found
+        milliseconds: Array = 1000 * self.latency_seconds[:, nearest]
+        return milliseconds
 
 
 def read_history(context: AnalysisContext) -> ReplicaHistory | InsufficientHistory:

@@ -61,9 +61,9 @@ def _non_negative(columns: Array) -> tuple[float, float, float]:
     """Solves columns @ x = 1 with x >= 0, leaving out the terms that come out negative."""
     kept = [0, 1, 2]
     while kept:
-        found = np.linalg.lstsq(columns[:, kept], np.ones(len(columns)), rcond=None)[0]
-        if (found >= 0).all():
-            full = dict(zip(kept, found.tolist(), strict=True))
+        solution = np.linalg.lstsq(columns[:, kept], np.ones(len(columns)), rcond=None)[0]
+        if (solution >= 0).all():
+            full = dict(zip(kept, solution.tolist(), strict=True))
             return full.get(0, 0.0), full.get(1, 0.0), full.get(2, 0.0)
-        kept.remove(kept[int(np.argmin(found))])
+        kept.remove(kept[int(np.argmin(solution))])
     return 0.0, 0.0, 0.0

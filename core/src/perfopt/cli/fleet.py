@@ -109,7 +109,7 @@ async def _states(
         end = until or await source.latest()
         book = await _book(price_book, priced, source, end)
         current = {str(known.id): known.state.to_map() for known in await source.inventory(end)}
-        found = []
+        states = []
         with await asyncio.to_thread(Engine.open, priced) as engine:
             period, validity = lengths
             async for item in analyze_fleet(
@@ -122,12 +122,12 @@ async def _states(
                 concurrency=engine.processes + 1,
             ):
                 if isinstance(item, AnalysisResult):
-                    found.append(states_of_result(current.get(item.workload, {}), item))
+                    states.append(states_of_result(current.get(item.workload, {}), item))
                 else:
                     name = str(item[0].id)
                     same = current.get(name, {})
-                    found.append(WorkloadStates(workload=name, current=same, recommended=same))
-        return found, book
+                    states.append(WorkloadStates(workload=name, current=same, recommended=same))
+        return states, book
     finally:
         await source.close()
 

@@ -139,8 +139,8 @@ def given_plans(text: bytes) -> list[tuple[str, Plan]]:
         for result in value.get("results", ())
         if result.get("plan") is not None
     ]
-    found = [(result["service_name"], msgspec.convert(result["plan"], Plan)) for result in results]
-    return [(service, plan) for service, plan in found if len(plan.steps) > 1]
+    plans = [(result["service_name"], msgspec.convert(result["plan"], Plan)) for result in results]
+    return [(service, plan) for service, plan in plans if len(plan.steps) > 1]
 
 
 def _values(text: bytes) -> list[Any]:

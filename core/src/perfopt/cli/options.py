@@ -181,7 +181,7 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
         names[kind.value.partition("_")[0]] = kind
     names["TUNING"] = names.pop("PERFORMANCE")
     known = tuple(name.lower() for name in names if name not in tuple(OptimizationType))
-    found: dict[OptimizationType, None] = {}
+    types: dict[OptimizationType, None] = {}
     for name in (part.strip() for text in texts for part in text.split(",")):
         if name.upper() not in names:
             raise InvalidInputError(
@@ -189,5 +189,5 @@ def parse_types(texts: Sequence[str]) -> "tuple[OptimizationType, ...]":
                 field="types",
                 remedy=suggestion(name.lower(), known),
             )
-        found[names[name.upper()]] = None
-    return tuple(found) or tuple(OptimizationType)
+        types[names[name.upper()]] = None
+    return tuple(types) or tuple(OptimizationType)

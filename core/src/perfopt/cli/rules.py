@@ -74,11 +74,11 @@ def list_variables(form: str) -> None:
     from perfopt.cli.output.render import table, to_json
     from perfopt.rules.variables import VARIABLES
 
-    found = list(VARIABLES.values())
+    variables = list(VARIABLES.values())
     if form == "json":
-        click.echo(to_json([_variable(variable) for variable in found]), nl=False)
+        click.echo(to_json([_variable(variable) for variable in variables]), nl=False)
         return
-    rows = [tuple(_variable(variable).values()) for variable in found]
+    rows = [tuple(_variable(variable).values()) for variable in variables]
     click.echo(table(("NAME", "TYPE", "UNIT", "IN RULES", "MEANING"), rows), nl=False)
 
 

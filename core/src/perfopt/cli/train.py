@@ -236,9 +236,9 @@ def _fetched(
     snapshots.sort(key=lambda one: str(one.workload.id))
     end = end or max((one.grid.end for one in snapshots), default=None)
     examples: list[Any] = []
-    for number, found in enumerate(batch.map(trainer.examples, snapshots)):
+    for number, prepared in enumerate(batch.map(trainer.examples, snapshots)):
         progress("preparing services", number, len(snapshots))
-        examples += found
+        examples += prepared
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 

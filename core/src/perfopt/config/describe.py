@@ -109,7 +109,7 @@ def settings_problem(struct: object) -> str | None:
 
 def attribute_texts(struct: type) -> dict[str, str]:
     """Returns the text of each attribute in a Google docstring; `a, b: text` holds for both."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     names: list[str] = []
     inside = False
     for line in (inspect.getdoc(struct) or "").splitlines():
@@ -119,10 +119,10 @@ def attribute_texts(struct: type) -> dict[str, str]:
         start = _NAMES.match(line.strip()) if line.startswith("    ") and line[4:5] != " " else None
         if inside and start:
             names = start[1].split(", ")
-            found |= dict.fromkeys(names, start[2])
+            texts |= dict.fromkeys(names, start[2])
         elif inside and line.strip():
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
+    return texts
 
 
 def type_name(kind: types.Type) -> str:

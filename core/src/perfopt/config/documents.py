@@ -36,9 +36,9 @@ class YamlDocument:
         below = (one for one in self.overrides if one[: len(path)] == path and path not in self.lines)
         path = next(below, path)
         for length in range(len(path), 0, -1):
-            found = self.origin(path[:length])
-            if found is not None:
-                return found
+            origin = self.origin(path[:length])
+            if origin is not None:
+                return origin
         return self.name
 
     def origin(self, path: KeyPath) -> str | None:

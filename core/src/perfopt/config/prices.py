@@ -67,8 +67,8 @@ class PriceBookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 def examples() -> tuple[str, ...]:
     """Returns the names of the shipped example price books."""
-    found = (entry.name for entry in _folder().iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+    names = (entry.name for entry in _folder().iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def price_book(

@@ -142,14 +142,14 @@ def resolve_secret(value: str, field: str) -> str:
     """
     kind, _, where = value.partition(":")
     if kind == "env":
-        found = os.environ.get(where)
-        if found is None:
+        secret = os.environ.get(where)
+        if secret is None:
             raise InvalidInputError(
                 f"the environment variable {where} is not set.",
                 field=field,
                 remedy="Set it, or name another.",
             )
-        return found
+        return secret
     if kind == "file":
         try:
             return Path(where).read_text(encoding="utf-8").strip()

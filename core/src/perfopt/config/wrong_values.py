@@ -54,10 +54,10 @@ def wrong_value(value: Any, into: Any, text: str, *, lax: bool) -> WrongValue:
         path, whole = _steps(at["path"], names)
         if whole and not at["key"]:
             return _described(text[: at.start()], path, _kinds(into, path))
-        found = _first_wrong(value, path, into, lax)
-        if found is None:
+        wrong = _first_wrong(value, path, into, lax)
+        if wrong is None:
             return _described(text[: at.start()], path, [])
-        name, value, text = found
+        name, value, text = wrong
         if whole:
             return _described(text[: at.start()], (*path, name), _key_kinds(into, path))
         names.append(name)

@@ -123,8 +123,8 @@ def _recorded_step(samples: pd.DataFrame) -> timedelta:
 
 def _snapshot(name: str, samples: pd.DataFrame, grid: TimeGrid) -> WorkloadSnapshot:
     values = {str(metric): _on_grid(str(metric), rows, grid) for metric, rows in samples.groupby("metric")}
-    service = {metric: found[0] for metric, found in values.items() if METRICS[metric].scope == "workload"}
-    series = {metric: PodSeries(("",), found) for metric, found in values.items() if metric not in service}
+    service = {metric: pods[0] for metric, pods in values.items() if METRICS[metric].scope == "workload"}
+    series = {metric: PodSeries(("",), pods) for metric, pods in values.items() if metric not in service}
     limited = all(metric in series for metric in _LIMITS)
     state = WorkloadState(
         containers=(Container(name="main"),),

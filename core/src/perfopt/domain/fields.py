@@ -92,10 +92,10 @@ def get(state: WorkloadState, path: Path) -> Any:
 
 def knobs(state: WorkloadState) -> dict[str, dict[str, Any]]:
     """Returns the runtime knobs that a state sets, by container and name."""
-    found = state.extra.get(KNOBS)
-    if not isinstance(found, dict):
+    settings = state.extra.get(KNOBS)
+    if not isinstance(settings, dict):
         return {}
-    return {name: own for name, own in found.items() if isinstance(own, dict)}
+    return {name: own for name, own in settings.items() if isinstance(own, dict)}
 
 
 def with_fields(state: WorkloadState, values: Values) -> WorkloadState:

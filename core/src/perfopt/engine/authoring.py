@@ -38,14 +38,16 @@ def find_strategies(text: str) -> dict[str, Strategy]:
     """
     _import_from_here()
     name, _, strategy = text.partition("/")
-    found = _strategies(name)
-    wanted = {key: one for key, one in found.items() if not strategy or one.name == strategy}
+    strategies = _strategies(name)
+    wanted = {key: one for key, one in strategies.items() if not strategy or one.name == strategy}
     if not wanted:
         raise NotFoundError(
             f"{name} has no strategy {strategy or 'at all'}.",
             field="strategy",
-            remedy=f"It has: {', '.join(found)}." if found else "Bring one by the hook perfopt_strategies.",
-            candidates=tuple(found),
+            remedy=f"It has: {', '.join(strategies)}."
+            if strategies
+            else "Bring one by the hook perfopt_strategies.",
+            candidates=tuple(strategies),
         )
     return wanted
 
@@ -59,13 +61,13 @@ def find_forecasters(text: str) -> dict[str, Forecaster]:
     _import_from_here()
     name, _, wanted = text.partition("/")
     points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
-    found = {
+    forecasters = {
         f"{point.name}/{one.name}": one
         for point in points or [EntryPoint(name, name, ENTRY_POINT_GROUP)]
         if points or _single(point) is None
         for one in bring(point).forecasters
     }
-    return {key: one for key, one in found.items() if not wanted or one.name == wanted}
+    return {key: one for key, one in forecasters.items() if not wanted or one.name == wanted}
 
 
 def find_strategy(text: str) -> tuple[str, Strategy]:
@@ -103,8 +105,8 @@ def find_settings(text: str) -> dict[str, type[msgspec.Struct]]:
         point = EntryPoint(name, name, ENTRY_POINT_GROUP)
         alone = _single(point) is not None or not hasattr(point.load(), "perfopt_settings")
         points = [] if alone else [point]
-    found = ((point.name, bring(point).settings) for point in points)
-    return {plugin: settings for plugin, settings in found if settings is not None}
+    structs = ((point.name, bring(point).settings) for point in points)
+    return {plugin: settings for plugin, settings in structs if settings is not None}
 
 
 def run_in_process(
@@ -151,7 +153,7 @@ def _strategies(name: str) -> dict[str, Strategy]:
 def _single(point: EntryPoint) -> Strategy | None:
     """Returns the strategy that an entry point names itself, as a class or an instance."""
     try:
-        found = point.load()
+        loaded = point.load()
     except ModuleNotFoundError as error:
         if error.name is None or not f"{point.module}.".startswith(f"{error.name}."):
             raise  # the module is there, and something that it imports is not
@@ -160,7 +162,7 @@ def _single(point: EntryPoint) -> Strategy | None:
             field="plugin",
             remedy="`perfopt plugin list` shows what is installed.",
         ) from error
-    if not hasattr(found, "propose"):
+    if not hasattr(loaded, "propose"):
         return None
-    strategy: Strategy = found() if isinstance(found, type) else found
+    strategy: Strategy = loaded() if isinstance(loaded, type) else loaded
     return strategy

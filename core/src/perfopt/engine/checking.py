@@ -16,8 +16,8 @@ def check_by_type(struct: type[msgspec.Struct], request: CheckSettings) -> Check
         request: what was written, with the content of files.
     """
     try:
-        found = request.document.convert(request.values, struct, (PLUGINS, request.plugin), lax=True)
-        return CheckedSettings(values=plain(found))
+        settings = request.document.convert(request.values, struct, (PLUGINS, request.plugin), lax=True)
+        return CheckedSettings(values=plain(settings))
     except PerfoptError as error:
         return CheckedSettings(error=error.message, field=error.field, remedy=error.remedy)
     except Exception as error:  # foreign code may raise anything

@@ -218,15 +218,15 @@ def _checked(
     child = ChildProcess(WORKER)
     try:
         set_up(child, messages.SetupRequest(only=only), deadline_seconds)
-        found = {}
+        checked = {}
         for name, values in wanted.items():
             read = _with_files(given.document, name, values, known[name])
             child.send(messages.encode_request(CheckSettings(name, read, _without_secrets(given.document))))
             answer = messages.decode_settings(child.receive(deadline_seconds))
             if answer.error is not None:
                 raise InvalidInputError(answer.error, field=answer.field, remedy=answer.remedy)
-            found[name] = answer.values
-        return found
+            checked[name] = answer.values
+        return checked
     except ChildError as error:
         names = ", ".join(wanted)
         raise InvalidInputError(

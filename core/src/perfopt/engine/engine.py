@@ -304,10 +304,10 @@ class Engine:
         if not others:
             return infos, answers
         given = self._run(context, others, include_predictions=False, backtested=False)
-        found = abstentions(list(zip(others, given.outcomes, strict=True)))
+        abstained = abstentions(list(zip(others, given.outcomes, strict=True)))
         return (
-            [*infos, *(info for info, _ in found)],
-            replace(answers, outcomes=(*answers.outcomes, *(outcome for _, outcome in found))),
+            [*infos, *(info for info, _ in abstained)],
+            replace(answers, outcomes=(*answers.outcomes, *(outcome for _, outcome in abstained))),
         )
 
     def _run(

@@ -52,11 +52,11 @@ class DeclaredForecasts(Mapping[str, Forecast]):
 
     def _forecast(self, spec: ForecastSpec, container: str | None) -> Forecast | None:
         context = self._context
-        found = _series(spec, container, context.snapshot)
-        if found is None:
+        series = _series(spec, container, context.snapshot)
+        if series is None:
             return None
         return forecast_series(
-            *found,
+            *series,
             context.validity,
             METRICS[spec.metric].unit,
             spec.levels,
@@ -93,5 +93,5 @@ def _series(
     if METRICS[spec.metric].scope == "workload":
         values = snapshot.service.get(spec.metric)
         return None if values is None else (values, grid)
-    found = None if container is None else snapshot.series(container, spec.metric)
-    return None if found is None else (found.hottest(), grid)
+    pods = None if container is None else snapshot.series(container, spec.metric)
+    return None if pods is None else (pods.hottest(), grid)

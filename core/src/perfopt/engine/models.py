@@ -92,9 +92,9 @@ class ConsultedModels(Mapping[str, bytes]):
         self.consulted: set[str] = set()
 
     def __getitem__(self, kind: str) -> bytes:
-        found = self._models[kind]
+        content = self._models[kind]
         self.consulted.add(kind)
-        return found
+        return content
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._models)

@@ -58,15 +58,16 @@ def probe_with_worker(
 
 
 def _probe_each(setup: messages.SetupRequest, deadline_seconds: float) -> PluginRegistry:
-    found = candidates()
-    guilty = {c.identity: error for c in found if (error := _verdict(c, setup, deadline_seconds)) is not None}
-    innocent = frozenset(c.identity for c in found) - guilty.keys()
+    plugins = candidates()
+    verdicts = ((plugin.identity, _verdict(plugin, setup, deadline_seconds)) for plugin in plugins)
+    guilty = {identity: error for identity, error in verdicts if error is not None}
+    innocent = frozenset(c.identity for c in plugins) - guilty.keys()
     try:
         registry = _probe(messages.SetupRequest(setup.disabled, innocent), deadline_seconds)
     except ChildError as error:  # each loads alone and they don't together: none can be trusted
         registry = PluginRegistry((), ())
         guilty |= dict.fromkeys(innocent, f"Loading it beside the other plugins {error}.")
-    failed = [c.info(PluginStatus.FAILED, guilty[c.identity]) for c in found if c.identity in guilty]
+    failed = [c.info(PluginStatus.FAILED, guilty[c.identity]) for c in plugins if c.identity in guilty]
     return replace(registry, plugins=tuple(sorted((*registry.plugins, *failed), key=_by_name)))
 
 

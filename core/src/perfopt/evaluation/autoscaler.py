@@ -83,24 +83,22 @@ class SteppedAutoscaler:
         known: dict[float, float] = {}
         lasting = rules.longest_period > self.step_seconds
 
-        def limit(found: Array, step: int, running: float) -> float:
+        def limit(hpa: Array, step: int, running: float) -> float:
             if lasting or running not in known:
-                known[running] = self._limit(rules, found, step, running)
+                known[running] = self._limit(rules, hpa, step, running)
             return known[running]
 
         return limit
 
-    def _limit(self, rules: ScalingRules, found: Array, step: int, running: float) -> float:
+    def _limit(self, rules: ScalingRules, hpa: Array, step: int, running: float) -> float:
         """Returns how far the policies let the replicas move within one step."""
         rising = rules is self.behavior.up
         if rules.select == "Disabled":
             return running
-        reached = [self._reach(policy, found, step, running, rising=rising) for policy in rules.policies]
+        reached = [self._reach(policy, hpa, step, running, rising=rising) for policy in rules.policies]
         return max(reached) if rising == (rules.select == "Max") else min(reached)
 
-    def _reach(
-        self, policy: ScalingPolicy, found: Array, step: int, running: float, *, rising: bool
-    ) -> float:
+    def _reach(self, policy: ScalingPolicy, hpa: Array, step: int, running: float, *, rising: bool) -> float:
         """Returns what one policy allows at the end of the step."""
         times = self.step_seconds // policy.period_seconds
         sign = 1 if rising else -1
@@ -108,7 +106,7 @@ class SteppedAutoscaler:
             start = running
         else:  # the change counts from the start of the period, some steps ago
             back, times = policy.period_seconds // self.step_seconds, 1
-            start = float(found[step - back]) if step >= back else running
+            start = float(hpa[step - back]) if step >= back else running
         if policy.kind == "Pods":
             return start + sign * times * policy.value
         factor = 1 + sign * policy.value / 100
@@ -136,8 +134,8 @@ class _Course:
         changes = self._changes.get(running)
         if changes is None:
             changes = self._changes[running] = self._may_change(running)
-        found = changes.find(1, step)
-        return found if found >= 0 else len(changes)
+        changed = changes.find(1, step)
+        return changed if changed >= 0 else len(changes)
 
     def recommended(self, running: float, step: int) -> float:
         """Returns what is recommended in a step in which so many replicas run."""

@@ -86,16 +86,16 @@ def _allowed(expression: str) -> tuple[frozenset[int], ...]:
 
 
 def _values(field: str, low: int, high: int) -> frozenset[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in field.split(","):
         span, _, step = part.partition("/")
         begin, _, end = span.partition("-")
         first = low if begin == "*" else int(begin)
         last = high if begin == "*" or (step and not end) else int(end or begin)
-        found.update(range(first, last + 1, int(step or 1)))
-    if not found or min(found) < low or max(found) > high:
+        values.update(range(first, last + 1, int(step or 1)))
+    if not values or min(values) < low or max(values) > high:
         raise ValueError(f"{field!r} is out of range")
-    return frozenset(0 if value == 7 and high == 7 else value for value in found)
+    return frozenset(0 if value == 7 and high == 7 else value for value in values)
 
 
 def _last(times: tuple[frozenset[int], ...], first: int, size: int, zone: ZoneInfo) -> NDArray[np.intp]:

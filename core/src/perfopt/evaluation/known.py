@@ -79,12 +79,12 @@ def _last(values: Array) -> float | None:
 
 
 def _coverage(past: WorkloadSnapshot) -> Mapping[str, Coverage]:
-    found = {
+    coverage = {
         f"{container}/{metric}": _counted(np.isfinite(series.values).any(axis=0))
         for container, metrics in past.containers.items()
         for metric, series in metrics.items()
     }
-    return found | {metric: _counted(np.isfinite(values)) for metric, values in past.service.items()}
+    return coverage | {metric: _counted(np.isfinite(values)) for metric, values in past.service.items()}
 
 
 def _counted(present: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Coverage:

@@ -47,11 +47,11 @@ def origins(snapshot: WorkloadSnapshot, validity: timedelta) -> tuple[int, ...]:
     horizon = _steps(snapshot, validity)
     stride = max(_steps(snapshot, max(_DAY, validity / MIN_HISTORY[1])), 1)
     oldest = _begin(snapshot) + -(-horizon * MIN_HISTORY[0] // MIN_HISTORY[1])
-    found = range(snapshot.grid.size - horizon, oldest - 1, -stride)
-    if len(found) > MAX_ORIGINS:
-        kept = np.linspace(0, len(found) - 1, MAX_ORIGINS).round().astype(int)
-        return tuple(found[i] for i in reversed(kept.tolist()))
-    return tuple(reversed(found))
+    steps = range(snapshot.grid.size - horizon, oldest - 1, -stride)
+    if len(steps) > MAX_ORIGINS:
+        kept = np.linspace(0, len(steps) - 1, MAX_ORIGINS).round().astype(int)
+        return tuple(steps[i] for i in reversed(kept.tolist()))
+    return tuple(reversed(steps))
 
 
 def _steps(snapshot: WorkloadSnapshot, length: timedelta) -> int:

@@ -90,8 +90,8 @@ def requested_amounts(
         candidates.append((_mean(fewest, current), current))
     placement = min(book.placement(current), book.placement(target))
     before, after = _amounts(current, mean_ran, book), _amounts(target, mean_planned, book)
-    found = [_amounts(state, count, book, placement) for count, state in candidates]
-    smallest = [one for one in found if one is not None]
+    amounts = [_amounts(state, count, book, placement) for count, state in candidates]
+    smallest = [one for one in amounts if one is not None]
     if before is None or after is None or not smallest:
         return None
     minimum = min(smallest)
@@ -112,13 +112,13 @@ def smallest_state(target: WorkloadState, window: WorkloadSnapshot) -> WorkloadS
 
 
 def _smallest(container: Container, window: WorkloadSnapshot) -> dict[str, float]:
-    found: dict[str, float] = {}
+    smallest: dict[str, float] = {}
     cpu, memory = (_covered(window.series(container.name, name)) for name in ("cpu_cores", "memory_bytes"))
     if cpu is not None:
-        found["cpu_request_cores"] = smallest_cpu_request(cpu.values, window.grid) or CPU_FLOOR_CORES
+        smallest["cpu_request_cores"] = smallest_cpu_request(cpu.values, window.grid) or CPU_FLOOR_CORES
     if memory is not None:
-        found["memory_request_bytes"] = smallest_memory_request(memory.values) or MEMORY_FLOOR_BYTES
-    return found
+        smallest["memory_request_bytes"] = smallest_memory_request(memory.values) or MEMORY_FLOOR_BYTES
+    return smallest
 
 
 def _covered(series: PodSeries | None) -> PodSeries | None:

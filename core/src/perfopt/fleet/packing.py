@@ -85,8 +85,8 @@ def pack(nodes: Sequence[NodeType], groups: Sequence[PodGroup]) -> NodePacking:
     tried += [
         _single(node, groups, order) for node in usable if all(groups[index].fits(node) for index in order)
     ]
-    packed = [[_smallest(full, usable) for full in found] for found in tried]
-    best = min(packed, key=lambda found: sum(full.node.price_hour for full in found))
+    packed = [[_smallest(full, usable) for full in attempt] for attempt in tried]
+    best = min(packed, key=lambda attempt: sum(full.node.price_hour for full in attempt))
     return NodePacking(tuple(best), sum(full.node.price_hour for full in best))
 
 

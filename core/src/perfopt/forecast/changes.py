@@ -156,13 +156,13 @@ def dead_periods(values: Array, grid: TimeGrid) -> tuple[GridSpan, ...]:
     still = bottom | ~known
     edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8)))
     least = _MIN_DEAD // grid.step
-    found = tuple(
+    periods = tuple(
         GridSpan(int(begin), int(end))
         for begin, end in zip(edges[::2], edges[1::2], strict=True)
         if end - begin >= least and bottom[begin:end].mean() >= 0.5
     )
-    elsewhere = np.isfinite(_without(values, found))
-    return found if (bottom & elsewhere).sum() <= _IDLE * elsewhere.sum() else ()
+    elsewhere = np.isfinite(_without(values, periods))
+    return periods if (bottom & elsewhere).sum() <= _IDLE * elsewhere.sum() else ()
 
 
 def _without(values: Array, stretches: tuple[GridSpan, ...]) -> Array:
@@ -249,9 +249,9 @@ def leak(values: Array, grid: TimeGrid) -> MemoryLeak | None:
         return None
     used = blocks
     while used >= 12:
-        found = _leak_of(lows[blocks - used :])
-        if found is not None:
-            return MemoryLeak(*found, since=grid.size - used * size)
+        slope = _leak_of(lows[blocks - used :])
+        if slope is not None:
+            return MemoryLeak(*slope, since=grid.size - used * size)
         if used <= 4 * _LEAK_DAYS:
             return None
         used = max(used * 2 // 3, 4 * _LEAK_DAYS)

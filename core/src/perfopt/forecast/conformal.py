@@ -53,9 +53,9 @@ def transform(quantiles: Array, outcomes: Array, levels: Sequence[float]) -> Arr
     width = high - low
     share = np.where(width > 0, (outcomes - low) / np.where(width > 0, width, 1.0), 0.5)
     share = np.where((width <= 0) & under, -np.inf, np.where((width <= 0) & over, np.inf, share))
-    found = grid[left] + share * (grid[right] - grid[left])
+    interpolated = grid[left] + share * (grid[right] - grid[left])
     exact = (quantiles[:, 0] == outcomes) & (quantiles[:, -1] == outcomes)
-    return np.where(exact, np.nan, np.clip(found, *probits((0.0, 1.0))))
+    return np.where(exact, np.nan, np.clip(interpolated, *probits((0.0, 1.0))))
 
 
 def mixing(levels: Sequence[float], wanted: Array) -> Array:

@@ -230,8 +230,8 @@ def _quiet_parts(table: Array) -> Bools:
             quiet[weekday::7] = alike < QUIET_PEAK * np.fmax.reduce(alike, axis=0)
     busy = table >= QUIET_PEAK * np.fmax.reduce(table, axis=1, keepdims=True)
     lasting = _lasting(quiet, max(per_day // QUIET_PART, 1))
-    found = lasting.any(axis=1)
-    rare = found.any() and found.sum() <= max(days // RARE_DAYS, 1) and busy[found].any(axis=1).all()
+    is_quiet = lasting.any(axis=1)
+    rare = is_quiet.any() and is_quiet.sum() <= max(days // RARE_DAYS, 1) and busy[is_quiet].any(axis=1).all()
     return lasting if rare else np.zeros(table.shape, dtype=bool)
 
 

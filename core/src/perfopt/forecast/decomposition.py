@@ -107,6 +107,6 @@ def _stl(values: Array) -> tuple[Array, Array, Array]:
     if spread <= 1e-12 * float(np.abs(values).max()):
         return values, np.zeros(values.size), np.zeros(values.size)
     low = float(values.min())
-    found = STL((values - low) / spread, period=HOURS_A_DAY, robust=True).fit()
-    trend, season = np.asarray(found.trend) * spread + low, np.asarray(found.seasonal) * spread
+    parts = STL((values - low) / spread, period=HOURS_A_DAY, robust=True).fit()
+    trend, season = np.asarray(parts.trend) * spread + low, np.asarray(parts.seasonal) * spread
     return trend, season, values - trend - season

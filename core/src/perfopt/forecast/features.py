@@ -148,8 +148,8 @@ def _at_phase(folded: FoldedHistory, kind: NDArray[np.int64], column: Steps, bas
     table = np.full((2, len(LEVELS), folded.z.shape[1]), np.nan)
     for number in np.unique(kind):
         table[number] = _phase_quantiles(folded, bool(number))
-    found = table[kind, :, column].T
-    return np.where(np.isfinite(found), found, base)
+    values = table[kind, :, column].T
+    return np.where(np.isfinite(values), values, base)
 
 
 def _phase_quantiles(folded: FoldedHistory, kind: bool) -> Array:

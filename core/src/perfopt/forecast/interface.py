@@ -193,8 +193,8 @@ def forecast_series(
         return None
     ahead = TimeGrid(grid.end, grid.step, steps)
     request = ForecastRequest(values, grid, ahead, tuple(levels), scale, calendar)
-    found = (forecasters or InstalledForecasters()).forecast(request, wanted, past=past)
-    return None if found is None else _finished(found, request, unit)
+    prediction = (forecasters or InstalledForecasters()).forecast(request, wanted, past=past)
+    return None if prediction is None else _finished(prediction, request, unit)
 
 
 def forecast_metric(

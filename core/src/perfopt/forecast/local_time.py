@@ -122,16 +122,16 @@ def clocks(grid: TimeGrid, ahead: TimeGrid, calendar: SessionCalendar | None = N
     """
     if calendar is not None:
         return [_clock(lambda seconds: -calendar.opens_later(seconds, grid.end), grid, ahead)]
-    found = [LocalClock(np.zeros(grid.size, dtype=np.int64), np.zeros(ahead.size, dtype=np.int64))]
+    distinct = [LocalClock(np.zeros(grid.size, dtype=np.int64), np.zeros(ahead.size, dtype=np.int64))]
     start, origin, end = (int(at.timestamp()) for at in (grid.start, grid.end, ahead.end))
     for rule in RULES.values():
         shift = _rule_shift(rule, start, origin, end)
         if shift is None:
             continue
         one = _clock(shift, grid, ahead)
-        if not any(_same(one, other) for other in found):
-            found.append(one)
-    return found
+        if not any(_same(one, other) for other in distinct):
+            distinct.append(one)
+    return distinct
 
 
 def likely_clocks(request: ForecastRequest) -> list[LocalClock]:
@@ -160,17 +160,17 @@ def on_local_time(
         request: the series, on UTC.
         forecast: called with the series on other clocks; where none change, with the request itself.
     """
-    found = []
+    parts = []
     for clock in likely_clocks(request):
         made = forecast(_moved(request, clock) if clock.changes else request)
         if made is not None:
-            found.append(_read(made, clock) if clock.changes else made)
-    if len(found) < 2:
-        return found[0] if found else None
-    levels, table = np.asarray(request.levels)[:, None], np.stack([one.quantiles for one in found])
-    expected = [one.expected for one in found if one.expected is not None]
+            parts.append(_read(made, clock) if clock.changes else made)
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    levels, table = np.asarray(request.levels)[:, None], np.stack([one.quantiles for one in parts])
+    expected = [one.expected for one in parts if one.expected is not None]
     return replace(
-        found[0],
+        parts[0],
         quantiles=np.where(levels >= 0.5, table.max(axis=0), table.min(axis=0)),
         expected=np.max(expected, axis=0) if expected else None,
     )
@@ -216,8 +216,8 @@ def _rule_shift(rule: ClockRule, start: int, origin: int, end: int) -> Callable[
     summers = np.array([not changes[0][1], *(summer for _, summer in changes)], dtype=np.int64)
 
     def offsets(seconds: Ints) -> Ints:
-        found: Ints = _HOUR * summers[np.searchsorted(instants, seconds, side="right")]
-        return found
+        seconds_ahead: Ints = _HOUR * summers[np.searchsorted(instants, seconds, side="right")]
+        return seconds_ahead
 
     return lambda seconds: offsets(seconds) - offsets(np.array([origin], dtype=np.int64))
 
@@ -243,13 +243,13 @@ def _spread(request: ForecastRequest, clock: LocalClock, per_day: int) -> Array:
     size = request.grid.size // per_day * per_day
     values, kinds = (x[-size:].reshape(-1, per_day) for x in (clock.moved(request.values), _kinds(request)))
     logs = np.log(np.maximum(values, 0.0) + max(_SMALL * request.scale, 1e-9))
-    found = []
+    spreads = []
     for kind in np.unique(kinds):
         one = np.where(kinds == kind, logs, np.nan)
         away = np.abs(one - _median(one))
         count = np.isfinite(away).sum(axis=0)
-        found.append(np.nansum(away, axis=0) / np.maximum(count, 1))
-    result: Array = np.concatenate(found)
+        spreads.append(np.nansum(away, axis=0) / np.maximum(count, 1))
+    result: Array = np.concatenate(spreads)
     return result
 
 

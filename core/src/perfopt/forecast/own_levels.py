@@ -51,13 +51,13 @@ def own_levels(forecast: Quantiles, request: ForecastRequest) -> Array | None:
     """
     if request.ahead.size * request.ahead.step > MAX_HORIZON:
         return None
-    found = [
+    errors = [
         levels for levels in (_outcome(forecast, one, came) for one, came in _earlier(request)) if levels.size
     ]
-    if len(found) < MIN_INSTANTS or sum(levels.size for levels in found) < MIN_OUTCOMES:
+    if len(errors) < MIN_INSTANTS or sum(levels.size for levels in errors) < MIN_OUTCOMES:
         return None
-    seen = np.quantile(np.concatenate(found), request.levels)
-    weight = len(found) / (len(found) + PRIOR_INSTANTS)
+    seen = np.quantile(np.concatenate(errors), request.levels)
+    weight = len(errors) / (len(errors) + PRIOR_INSTANTS)
     wanted: Array = weight * seen + (1 - weight) * probits(request.levels)
     return wanted
 
@@ -66,7 +66,7 @@ def _earlier(request: ForecastRequest) -> list[tuple[ForecastRequest, Array]]:
     """Returns what was asked at earlier instants, and what came."""
     step, ahead = request.grid.step, request.ahead.size
     apart = max(APART // step, 1)
-    found = []
+    replays = []
     for number in range(INSTANTS):
         size = request.grid.size - ahead - number * apart
         if size * step < MIN_HISTORY:
@@ -75,8 +75,8 @@ def _earlier(request: ForecastRequest) -> list[tuple[ForecastRequest, Array]]:
         earlier = replace(
             request, values=request.values[:size], grid=grid, ahead=TimeGrid(grid.end, step, ahead)
         )
-        found.append((earlier, request.values[size : size + ahead]))
-    return found
+        replays.append((earlier, request.values[size : size + ahead]))
+    return replays
 
 
 def _outcome(forecast: Quantiles, request: ForecastRequest, came: Array) -> Array:

@@ -137,12 +137,12 @@ def _errors(
     season: Season,
 ) -> Array:
     """Returns value minus quantile at each origin's day, forecast from the days before, (levels, n)."""
-    found = []
+    parts = []
     for day in origins:
         weekday = np.array([(calendar.first_day + day) % 7])
         made = _quantiles(calendar.before(day), weekday, buckets, levels, season)[:, 0]
-        found.append(calendar.folded[day, buckets] - made)
-    errors = np.concatenate(found, axis=1)
+        parts.append(calendar.folded[day, buckets] - made)
+    errors = np.concatenate(parts, axis=1)
     known: Array = errors[:, np.isfinite(errors).all(axis=0)]
     return known
 

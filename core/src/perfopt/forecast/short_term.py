@@ -143,14 +143,14 @@ def _ridge(features: Array, target: Array, weights: Array) -> Array:
 
 def _spread_features(features: Array) -> Array:
     """What the size of an error depends on: levels, how the profile moves, how far levels disagree."""
-    found: Array = np.c_[
+    columns: Array = np.c_[
         features[:, [0, 3, 5, 6, 9, 10]],
         np.abs(features[:, 9]),
         np.abs(features[:, 0] - features[:, 3]),
         np.abs(features[:, 5] - features[:, 6]),
         np.ones(len(features)),
     ]
-    return found
+    return columns
 
 
 def _features(
@@ -166,7 +166,7 @@ def _features(
     )
     levels = [level[known] for level in recent]
     missing = np.isnan(profiles[0])
-    profile = [np.where(missing, levels[3], found) for found in profiles]
+    profile = [np.where(missing, levels[3], profile_values) for profile_values in profiles]
     before = np.where(missing, levels[3], profiles[1][known])
     before = np.where(np.isnan(before), levels[3], before)
     logs = [np.log(level / scale + _OFFSET) for level in (*levels, *profile)]

@@ -125,9 +125,9 @@ def service_changes(results: Iterable[AnalysisResult]) -> list[ServiceChanges]:
     """Returns the services with changes, those worth most first; unknown worth comes last."""
     results = list(results)
     labels = TypeLabels.of_results(results)
-    found = [changes for result in results if (changes := _of_result(result, labels)) is not None]
+    services = [changes for result in results if (changes := _of_result(result, labels)) is not None]
     return sorted(
-        found,
+        services,
         key=lambda one: (one.expected_value is None, -(one.expected_value or 0.0), one.service),
     )
 

@@ -77,8 +77,8 @@ class RuleSources(msgspec.Struct, frozen=True):
 
 def names(given: str | tuple[str, ...]) -> tuple[str, ...]:
     """Returns a list of names that may have been given as text with commas."""
-    found = given.split(",") if isinstance(given, str) else given
-    return tuple(name.strip() for name in found if name.strip())
+    listed = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in listed if name.strip())
 
 
 @dataclass

@@ -50,12 +50,12 @@ def changed_state(
     names = {
         field if container is None else field.replace(".", f".{container}.", 1) for field in change.fields
     }
-    found = {name: values for name in sorted(names) if (values := numbers(state, name))}
-    if not found:
+    changed = {name: values for name in sorted(names) if (values := numbers(state, name))}
+    if not changed:
         return state
     apply = _clamp(change, evaluate) if change.kind == "clamp" else _round(change, evaluate)
-    after = {name: tuple(apply(value) for value in values) for name, values in found.items()}
-    moved = {name: values for name, values in after.items() if values != found[name]}
+    after = {name: tuple(apply(value) for value in values) for name, values in changed.items()}
+    moved = {name: values for name, values in after.items() if values != changed[name]}
     return with_numbers(state, moved) if moved else state
 
 
@@ -63,8 +63,8 @@ def _moved(values: dict[str, Any], change: CompiledChange, evaluate: Evaluate) -
     if all(value is None for value in values.values()):
         return {}
     apply = _clamp(change, evaluate) if change.kind == "clamp" else _round(change, evaluate)
-    found = {name: apply(value) for name, value in values.items() if value is not None}
-    return {name: value for name, value in found.items() if value != values[name]}
+    moved = {name: apply(value) for name, value in values.items() if value is not None}
+    return {name: value for name, value in moved.items() if value != values[name]}
 
 
 def _clamp(change: CompiledChange, evaluate: Evaluate) -> Callable[[float], float]:

@@ -76,8 +76,8 @@ class CompiledPack:
     def metrics(self) -> frozenset[str]:
         """Names of the metrics that its expressions read, beside those read for every analysis."""
         bounds = [b for r in self.rules for c in r.changes for b in (c.at_least, c.at_most, c.to)]
-        found = [*(rule.when for rule in self.rules), *bounds]
-        read = [variable for e in found if isinstance(e, RuleExpression) for variable in e.reads]
+        expressions = [*(rule.when for rule in self.rules), *bounds]
+        read = [variable for e in expressions if isinstance(e, RuleExpression) for variable in e.reads]
         return frozenset(variable.metric for variable in read if variable.metric)
 
 

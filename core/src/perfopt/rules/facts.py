@@ -45,8 +45,8 @@ class HistoryFigures:
     def coverage(self) -> float:
         """Smallest share of samples there, over CPU and memory; 0 where nothing was measured."""
         shares = [
-            found.fraction
-            for name, found in self._snapshot.coverage.items()
+            share.fraction
+            for name, share in self._snapshot.coverage.items()
             if name.rpartition("/")[2] in ("cpu_cores", "memory_bytes")
         ]
         return min(shares, default=0.0)
@@ -83,10 +83,10 @@ class HistoryFigures:
 
     def total(self, metric: str) -> float | None:
         """Sums a metric over pods, containers and time."""
-        found = [
+        amounts = [
             metrics[metric].values for metrics in self._snapshot.containers.values() if metric in metrics
         ]
-        return float(sum(np.nansum(values) for values in found)) if found else None
+        return float(sum(np.nansum(values) for values in amounts)) if amounts else None
 
 
 def _quantile(values: Array, level: float) -> float | None:

@@ -81,9 +81,9 @@ class RuleExpression:
             return _number(self.reads[0].read(facts))
         data = self._given(parameters)
         for variable in self.reads:
-            found = variable.read(facts)
-            if found is not None:
-                data[variable.name] = found
+            read = variable.read(facts)
+            if read is not None:
+                data[variable.name] = read
         return self._value(data)
 
     def fixed_value(self, parameters: Mapping[str, Any]) -> Any:
@@ -95,15 +95,15 @@ class RuleExpression:
 
     def _value(self, data: dict[str, Any]) -> Any:
         try:
-            found = self.compiled.eval(data=data).value()
+            value = self.compiled.eval(data=data).value()
         except RuntimeError:  # the library's only exception
             return UNKNOWN
-        return _number(found)
+        return _number(value)
 
 
-def _number(found: Any) -> Any:
+def _number(value: Any) -> Any:
     """Returns a truth value or number; most errors come as values, whose text stands where one would."""
-    return found if isinstance(found, bool | int | float) else UNKNOWN
+    return value if isinstance(value, bool | int | float) else UNKNOWN
 
 
 class RuleLanguage:
@@ -161,11 +161,13 @@ class RuleLanguage:
         units |= {f"params.{name}": unit_of(self._parameters[name].type) or "" for name in parameters}
         units |= {call["name"] + "()": _UNITS[call["name"]] for call in _QUANTITY_CALL.finditer(text)}
         other = {
-            name: found for name, found in units.items() if found in ("cores", "bytes") and found != unit
+            name: measured_in
+            for name, measured_in in units.items()
+            if measured_in in ("cores", "bytes") and measured_in != unit
         }
         if unit is not None and other and unit not in units.values():
-            name, found = next(iter(other.items()))
-            raise RulePackError(f"{name} is in {found}, and the field in {unit}: wrong units.")
+            name, measured_in = next(iter(other.items()))
+            raise RulePackError(f"{name} is in {measured_in}, and the field in {unit}: wrong units.")
 
     def _explained(self, message: str, text: str) -> RulePackError:
         first = _ERROR.search(message)
@@ -207,11 +209,11 @@ def plain_parameters(values: Mapping[str, ParameterValue]) -> dict[str, Any]:
 
 def _names_in(text: str) -> set[str]:
     """Returns the dotted names in an expression and their beginnings; more than it reads, never less."""
-    found: set[str] = set()
+    names: set[str] = set()
     for name in _NAME.findall(_STRING.sub('""', text)):
         steps = name.split(".")
-        found |= {".".join(steps[:length]) for length in range(1, len(steps) + 1)}
-    return found
+        names |= {".".join(steps[:length]) for length in range(1, len(steps) + 1)}
+    return names
 
 
 def _check_calls(text: str) -> None:

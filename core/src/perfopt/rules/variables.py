@@ -16,8 +16,8 @@ _QUANTITY_UNITS = {"cpu": "cores", "memory": "bytes"}
 def _quantities(prefix: str, scope: str, of: Callable[[RuleFacts], Any], meaning: str) -> list[RuleVariable]:
     def read(field: str) -> Callable[[RuleFacts], Any]:
         def value(facts: RuleFacts) -> float | None:
-            found = of(facts)
-            amount = None if found is None else getattr(found, field)
+            quantity = of(facts)
+            amount = None if quantity is None else getattr(quantity, field)
             return None if amount is None else float(amount)
 
         return value

@@ -96,8 +96,8 @@ def intersection(one: Sequence[TimeWindow], other: Sequence[TimeWindow]) -> tupl
 
 @lru_cache(maxsize=256)  # the strategies of a workload ask for the same, at the same past instants
 def _weekly(windows: tuple[WeeklyWindow, ...], start: datetime, end: datetime) -> tuple[TimeWindow, ...]:
-    found = [span for window in windows for span in _spans(window, start, end)]
-    return _clipped(_merged(found), start, end)
+    spans = [span for window in windows for span in _spans(window, start, end)]
+    return _clipped(_merged(spans), start, end)
 
 
 @lru_cache(maxsize=256)

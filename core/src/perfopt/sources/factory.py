@@ -31,16 +31,16 @@ def source_config(spec: str | None, config: Config, services: Path | None = None
         NotFoundError: it is none of these.
         InvalidInputError: a services file for a source that is not files.
     """
-    name, found = _find(spec if spec is not None else _default(config), config)
+    name, configured = _find(spec if spec is not None else _default(config), config)
     if services is None:
-        return name, found
-    if not isinstance(found, FilesConfig):
+        return name, configured
+    if not isinstance(configured, FilesConfig):
         raise InvalidInputError(
             f"A services file goes with files, and {name!r} is a Prometheus, which knows the state itself.",
             field="services",
             remedy="Leave the services file out.",
         )
-    return name, msgspec.structs.replace(found, services=str(services))
+    return name, msgspec.structs.replace(configured, services=str(services))
 
 
 def open_source(
@@ -64,18 +64,18 @@ def open_source(
         InvalidInputError: a services file that is wrong.
         SourceError: files that are missing or unreadable.
     """
-    name, found = source_config(spec, config, services)
+    name, configured = source_config(spec, config, services)
     if step_seconds is not None:
-        found = msgspec.structs.replace(found, step_seconds=step_seconds)
-    if isinstance(found, PrometheusConfig):
+        configured = msgspec.structs.replace(configured, step_seconds=step_seconds)
+    if isinstance(configured, PrometheusConfig):
         from perfopt.sources.prometheus.source import PrometheusSource  # httpx is not needed for files
 
-        return PrometheusSource(name, found, days=days)
+        return PrometheusSource(name, configured, days=days)
     from perfopt.sources.files.source import FileSource  # pyarrow is not needed for Prometheus
 
-    read = _services(found)
+    read = _services(configured)
     read.check_price_books(config.price_books)
-    return FileSource(name, found, read)
+    return FileSource(name, configured, read)
 
 
 def with_price_books(config: Config, source: SourceConfig) -> Config:

@@ -218,8 +218,8 @@ def _query(metric: _OpenSloMetric | None) -> str:
 
 def _annotations(document: YamlDocument) -> dict[str, str]:
     metadata = document.data.get("metadata")
-    found = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return {key: str(value) for key, value in annotations.items()} if isinstance(annotations, dict) else {}
 
 
 def _unclear(document: YamlDocument, what: str, remedy: str) -> NoReturn:

@@ -29,12 +29,12 @@ def starts_of_pods(samples: Iterable[InstantSample], cluster_label: str) -> list
             back under its name, with another uid.
         cluster_label: the label that names the cluster.
     """
-    found: dict[tuple[PodKey, str], dict[str, float]] = {}
+    conditions: dict[tuple[PodKey, str], dict[str, float]] = {}
     for sample in samples:
         labels = sample.labels
         pod = PodKey(labels.get(cluster_label, ""), labels.get("namespace", ""), labels.get("pod", ""))
-        found.setdefault((pod, labels.get("uid", "")), {})[labels.get("what", "")] = sample.value
-    starts = ((pod, _start(pod.name, times)) for (pod, _), times in sorted(found.items()))
+        conditions.setdefault((pod, labels.get("uid", "")), {})[labels.get("what", "")] = sample.value
+    starts = ((pod, _start(pod.name, times)) for (pod, _), times in sorted(conditions.items()))
     return [(pod, start) for pod, start in starts if start is not None]
 
 

@@ -144,23 +144,23 @@ def _tried(strategy: Strategy, deadline: float, memory: int) -> list[ContractVio
     """Runs all cases twice; the process is given up at the first that it does not survive."""
     child = ChildProcess(_HARNESS)
     answers: dict[str, bytes] = {}
-    found: dict[ContractViolation, None] = {}  # the second round sees most of them again
+    violations: dict[ContractViolation, None] = {}  # the second round sees most of them again
     name = ""
     try:
         for _ in range(2):
             for name, snapshot in cases().items():
                 child.send(pickle.dumps((strategy, make_context(snapshot))))
                 report = msgspec.msgpack.decode(child.receive(deadline, memory), type=CallReport)
-                found |= dict.fromkeys(_seen(report, name))
+                violations |= dict.fromkeys(_seen(report, name))
                 if answers.setdefault(name, report.answer) != report.answer:
-                    found[
+                    violations[
                         ContractViolation("deterministic", "it gave two results for the same input", name)
                     ] = None
     except ChildError as error:
-        found[ContractViolation(_check_of(error), f"it {error}", name)] = None
+        violations[ContractViolation(_check_of(error), f"it {error}", name)] = None
     finally:
         child.kill()
-    return list(found)
+    return list(violations)
 
 
 def _check_of(error: ChildError) -> str:
@@ -222,7 +222,8 @@ class StrategyContract:
         self._holds(strategy, "no_io")
 
     def _holds(self, strategy: Strategy, *checks: str) -> None:
-        broken = [str(found) for found in _checked_once(pickle.dumps(strategy)) if found.check in checks]
+        violations = _checked_once(pickle.dumps(strategy))
+        broken = [str(violation) for violation in violations if violation.check in checks]
         assert not broken, "\n".join(broken)
 
 
@@ -231,5 +232,5 @@ class SettingsContract:
 
     def test_settings_have_defaults_and_descriptions(self, settings: type[msgspec.Struct]) -> None:
         """A user can set and look up every one of them, and need not."""
-        found = [str(violation) for violation in check_settings(settings)]
-        assert not found, "\n".join(found)
+        violations = [str(violation) for violation in check_settings(settings)]
+        assert not violations, "\n".join(violations)

@@ -35,10 +35,10 @@ class PeakStrategy:
     def propose(self, context: AnalysisContext) -> Proposal | Declined:
         """Proposes the peak of each container; declines without a sample."""
         targets = [self._target(context, c) for c in context.snapshot.workload.state.containers]
-        found = [target for target in targets if target is not None]
-        if not found or len(found) < len(targets):
+        proposed = [target for target in targets if target is not None]
+        if not proposed or len(proposed) < len(targets):
             return decline(self.optimization_type, DeclineCode.NO_DATA, "A container has no sample of use.")
-        return self.proposal(context, tuple(found))
+        return self.proposal(context, tuple(proposed))
 
     def proposal(self, context: AnalysisContext, containers: tuple[Container, ...]) -> Proposal:
         """Returns the current state with other containers, as a proposal."""

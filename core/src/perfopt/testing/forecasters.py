@@ -52,8 +52,9 @@ def check_forecaster(forecaster: Any) -> list[ContractViolation]:
     problem = forecaster_problem(forecaster)
     if problem is not None:
         return [ContractViolation("protocol", problem)]
-    found = dict.fromkeys(ContractViolation("public_imports", text) for text in private_imports(forecaster))
-    return list(found | dict.fromkeys(_tried(forecaster)))
+    imports = private_imports(forecaster)
+    violations = dict.fromkeys(ContractViolation("public_imports", text) for text in imports)
+    return list(violations | dict.fromkeys(_tried(forecaster)))
 
 
 def forecaster_results(forecaster: Any) -> tuple[CheckResult, ...]:

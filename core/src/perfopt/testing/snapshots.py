@@ -80,9 +80,9 @@ def make_snapshot(
         containers=series,
         service=shared,
         coverage={
-            f"{container}/{metric}": _coverage(found.values)
+            f"{container}/{metric}": _coverage(pods.values)
             for container, metrics in series.items()
-            for metric, found in metrics.items()
+            for metric, pods in metrics.items()
         },
     )
 

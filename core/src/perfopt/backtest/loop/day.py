@@ -176,7 +176,7 @@ def score_day(
     window, current = case.window, case.known.workload.state
     names = [one.name for one in current.containers]
     safe = {
-        field: [found for name in names if (found := _safe(window, name, field, timeline)) is not None]
+        field: [verdict for name in names if (verdict := _safe(window, name, field, timeline)) is not None]
         for field in METRICS
     }
     if not any(safe.values()):

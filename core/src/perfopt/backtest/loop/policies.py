@@ -43,12 +43,12 @@ def loop_policies(names: Sequence[str], policies: Sequence[Policy], ours: str) -
         policies: of the names without "+loop".
         ours: names every installed strategy, by both rules.
     """
-    found = []
+    loops = []
     for policy in policies:
         own = isinstance(policy, StrategyPolicy)
         both = own and (not names or ours in names)
         controlled = both or policy.name + LOOP in names or (own and ours + LOOP in names)
         plain = both or policy.name in names or (not own and not names)
-        found += [LoopPolicy(policy, CONTROLLED, baseline=not own)] if controlled else []
-        found += [LoopPolicy(policy, PLAIN, baseline=not own)] if plain else []
-    return tuple(found)
+        loops += [LoopPolicy(policy, CONTROLLED, baseline=not own)] if controlled else []
+        loops += [LoopPolicy(policy, PLAIN, baseline=not own)] if plain else []
+    return tuple(loops)

@@ -127,8 +127,8 @@ class DayColumns:
             "changes": lambda chosen: _mean(self.changes[chosen] * week),
             "raises": lambda chosen: _mean(self.raises[chosen] * week),
         }
-        found = {name: interval(statistic, rows, samples) for name, statistic in statistics.items()}
-        return {name: one for name, one in found.items() if one is not None}
+        intervals = {name: interval(statistic, rows, samples) for name, statistic in statistics.items()}
+        return {name: one for name, one in intervals.items() if one is not None}
 
     def _pooled(self, what: str, rows: Rows) -> float | None:
         current, paid, minimum = self._amounts(what, rows)

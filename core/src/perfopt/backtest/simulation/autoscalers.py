@@ -21,7 +21,7 @@ def choose_autoscalers(names: Sequence[str]) -> tuple[str, ...]:
         NotFoundError: there is none of that name; lists them.
     """
     known = (*BASELINE_CONTROLLERS, *CLASSES)
-    found: dict[str, None] = {}
+    autoscalers: dict[str, None] = {}
     for name in names or known:
         chosen = tuple(CLASSES) if name == OURS else (name,)
         for one in chosen:
@@ -32,5 +32,5 @@ def choose_autoscalers(names: Sequence[str]) -> tuple[str, ...]:
                     remedy=suggestion(one, (OURS, *known)),
                     candidates=(OURS, *known),
                 )
-            found[one] = None
-    return tuple(found)
+            autoscalers[one] = None
+    return tuple(autoscalers)

@@ -40,12 +40,12 @@ async def read_demands(
     """
     for workload in workloads:
         start, end = await _period(source, workload, begin, until)
-        async for found in source.snapshots([workload], start, end, DEMAND_METRICS):
-            if isinstance(found, FailedSnapshot):
-                yield UnreadDemand(workload.service_name, found.error)
+        async for answer in source.snapshots([workload], start, end, DEMAND_METRICS):
+            if isinstance(answer, FailedSnapshot):
+                yield UnreadDemand(workload.service_name, answer.error)
                 continue
             try:
-                demand = demand_of(found)
+                demand = demand_of(answer)
             except PerfoptError as error:
                 yield UnreadDemand(workload.service_name, error)
             else:

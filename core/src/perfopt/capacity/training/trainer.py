@@ -56,7 +56,10 @@ class LatencyTrainer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, that a round more would lower the loss
             fitted = fit.fit(
-                given, wanted, lambda: request.progress("fitting networks, rounds", next(done), fit.ROUNDS)
+                given,
+                wanted,
+                lambda: request.progress("fitting networks, rounds", next(done), fit.ROUNDS),
+                request.once,
             )
         return TrainedModel(
             content=write_arrays(fitted.arrays, _card(request, len(given), FIRST_SEED, fitted.errors)),

@@ -74,11 +74,11 @@ async def _read(
     failed: list[UnsimulatedService] = []
     try:
         workloads = options.workloads(await source.inventory(until or await source.latest()))
-        async for found in read_demands(source, workloads, begin, until):
-            if isinstance(found, UnreadDemand):
-                failed.append(UnsimulatedService(service=found.service, message=found.error.explained))
+        async for demand in read_demands(source, workloads, begin, until):
+            if isinstance(demand, UnreadDemand):
+                failed.append(UnsimulatedService(service=demand.service, message=demand.error.explained))
             else:
-                tasks.append(SimulationTask(found[0], found[1], policies, loop))
+                tasks.append(SimulationTask(demand[0], demand[1], policies, loop))
     finally:
         await source.close()
     return source.name, tasks, failed

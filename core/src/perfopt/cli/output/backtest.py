@@ -125,8 +125,8 @@ def _calibrations(result: BacktestResult) -> str:
     """Prints the reliability of a confidence that enough recommendations stated."""
     parts = []
     for summary in result.policies:
-        found = summary.calibration
-        if found is None or found.count < MIN_CALIBRATION:
+        calibration = summary.calibration
+        if calibration is None or calibration.count < MIN_CALIBRATION:
             continue
         rows = [
             (
@@ -135,11 +135,12 @@ def _calibrations(result: BacktestResult) -> str:
                 f"{one.confidence:.2f}",
                 f"{one.accuracy:.2f}",
             )
-            for one in found.bins
+            for one in calibration.bins
         ]
         parts.append(
-            f"Confidence of {summary.policy}: ECE {found.ece:.3f}, Brier skill {number(found.brier_skill)},"
-            f" AUC {number(found.auc)} over {found.count}\n"
+            f"Confidence of {summary.policy}: ECE {calibration.ece:.3f},"
+            f" Brier skill {number(calibration.brier_skill)}, AUC {number(calibration.auc)}"
+            f" over {calibration.count}\n"
             + table(("STATED", "COUNT", "MEAN", "ACCURATE"), rows, right=("COUNT", "MEAN", "ACCURATE"))
         )
     return "\n".join(parts)

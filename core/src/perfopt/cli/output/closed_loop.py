@@ -32,29 +32,29 @@ def to_loop_table(result: LoopResult) -> str:
 
 
 def _row(one: PolicyLoop) -> tuple[str, ...]:
-    found = one.figures
+    figures = one.figures
     return (
         f"{one.policy} IN-SAMPLE" if one.in_sample else one.policy,
         str(one.days),
         str(one.abstained),
-        _share(found.get("unsafe"), 1, interval=True),
-        _share(found.get("unsafe_cpu"), 1),
-        _share(found.get("unsafe_memory"), 1),
-        _share(found.get("saving"), 0, interval=True),
-        _share(found.get("saving_by_service"), 0),
-        _share(found.get("memory_saving"), 0),
-        _number(found.get("changes")),
-        _number(found.get("raises")),
+        _share(figures.get("unsafe"), 1, interval=True),
+        _share(figures.get("unsafe_cpu"), 1),
+        _share(figures.get("unsafe_memory"), 1),
+        _share(figures.get("saving"), 0, interval=True),
+        _share(figures.get("saving_by_service"), 0),
+        _share(figures.get("memory_saving"), 0),
+        _number(figures.get("changes")),
+        _number(figures.get("raises")),
     )
 
 
-def _share(found: ConfidenceInterval | None, digits: int, *, interval: bool = False) -> str:
-    if found is None:
+def _share(figure: ConfidenceInterval | None, digits: int, *, interval: bool = False) -> str:
+    if figure is None:
         return "-"
-    value = f"{found.value:.{digits}%}"
-    if not interval or found.low is None or found.high is None:
+    value = f"{figure.value:.{digits}%}"
+    if not interval or figure.low is None or figure.high is None:
         return value
-    return f"{value} ({100 * found.low:.{digits}f}-{100 * found.high:.{digits}f})"
+    return f"{value} ({100 * figure.low:.{digits}f}-{100 * figure.high:.{digits}f})"
 
 
 def _number(interval: ConfidenceInterval | None) -> str:

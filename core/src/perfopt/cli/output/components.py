@@ -55,16 +55,16 @@ def as_text(components: Sequence[NamedComponents]) -> str:
 def _sentence(one: NamedComponents) -> str:
     parts = one.parts
     sign = "-" if parts.trend_per_day < 0 else "+"
-    found = [f"trend {sign}{amount(abs(parts.trend_per_day), one.resource)} a day"]
+    phrases = [f"trend {sign}{amount(abs(parts.trend_per_day), one.resource)} a day"]
     if parts.season_strength >= _CLEAR:
         high, low = float(parts.day.max()), float(parts.day.min())
-        found.append(
+        phrases.append(
             f"days vary by {amount(high - low, one.resource)},"
             f" highest at {int(parts.day.argmax()):02d}:00 UTC (strength {parts.season_strength:.2f})"
         )
     else:
-        found.append(f"no clear daily season (strength {parts.season_strength:.2f})")
-    return "; ".join([*found, *_changes(one)])
+        phrases.append(f"no clear daily season (strength {parts.season_strength:.2f})")
+    return "; ".join([*phrases, *_changes(one)])
 
 
 def _changes(one: NamedComponents) -> Iterator[str]:

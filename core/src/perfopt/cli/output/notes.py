@@ -61,9 +61,9 @@ def _grouped(label: str, entries: Iterable[_Entry]) -> Iterator[ReportNote]:
     groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for service, kinds, code, text in entries:
         groups.setdefault((kinds, code, "" if code else text), []).append((service, text))
-    for (kinds, code, _), found in groups.items():
-        services = tuple(dict.fromkeys(service for service, _ in found))
-        first, text = found[0]
+    for (kinds, code, _), members in groups.items():
+        services = tuple(dict.fromkeys(service for service, _ in members))
+        first, text = members[0]
         shown = text.replace(f"'{first}'", "of its name").replace(first, "the service")
         shown = shown if len(services) > 1 else text
         yield ReportNote(label, kinds, services, code, shown)

@@ -75,12 +75,12 @@ def _rows(of: ServiceChanges) -> Iterator[str]:
         yield f'<tr class="{row.severity}{" first" if number == 0 else ""}">{inner}</tr>'
 
 
-def _notes(found: Sequence[ReportNote]) -> str:
-    if not found:
+def _notes(notes: Sequence[ReportNote]) -> str:
+    if not notes:
         return ""
     items = "".join(
         f"<tr><td>{escape(one.label)}</td><td>{escape(one.kinds)}</td><td>{escape(one.who)}</td>"
         f"<td>{escape(f'{one.code}: {one.text}' if one.code else one.text)}</td></tr>"
-        for one in found
+        for one in notes
     )
     return f'<h2>Everything else</h2><div class="wide"><table class="notes">{items}</table></div>'

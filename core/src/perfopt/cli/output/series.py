@@ -64,12 +64,12 @@ class SeriesRecorder:
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]
     ) -> AsyncIterator[WorkloadSnapshot | FailedSnapshot]:
         """Reads what is asked for and what is drawn; keeps both, and hands on what was asked for."""
-        async for found in self._source.snapshots(workloads, start, end, {*metrics, *DRAWN}):
-            if isinstance(found, WorkloadSnapshot):
-                self.series[str(found.workload.id)] = found
-                yield _only(found, metrics)
+        async for answer in self._source.snapshots(workloads, start, end, {*metrics, *DRAWN}):
+            if isinstance(answer, WorkloadSnapshot):
+                self.series[str(answer.workload.id)] = answer
+                yield _only(answer, metrics)
             else:
-                yield found
+                yield answer
 
     async def close(self) -> None:
         """Gives back connections and files."""
@@ -86,6 +86,6 @@ def _only(snapshot: WorkloadSnapshot, metrics: Collection[str]) -> WorkloadSnaps
         },
         service={metric: values for metric, values in snapshot.service.items() if metric in metrics},
         coverage={
-            name: found for name, found in snapshot.coverage.items() if name.rpartition("/")[2] in metrics
+            name: share for name, share in snapshot.coverage.items() if name.rpartition("/")[2] in metrics
         },
     )

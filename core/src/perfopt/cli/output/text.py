@@ -36,17 +36,17 @@ def to_text(
         verbose: print each service's recommendations, evidence and reasons in full below the table.
         wide: with the columns of validity and id; lines are as long as they need to be.
     """
-    found, noted = service_changes(report.results), notes(report)
-    if not found and not noted:
+    changes, noted = service_changes(report.results), notes(report)
+    if not changes and not noted:
         return NOTHING
     screen = replace(screen, width=max(screen.width, WIDE)) if wide else screen
     parts: list[RenderableType] = (
-        [*changes_table(found, screen, wide=wide)] if found else [without_changes(report)]
+        [*changes_table(changes, screen, wide=wide)] if changes else [without_changes(report)]
     )
-    parts += [Text(total, style="bold") for total in totals(found)]
-    if found:
+    parts += [Text(total, style="bold") for total in totals(changes)]
+    if changes:
         parts += [Text(line, style="dim") for line in _legend(screen)]
-        parts += _contradictions(found)
+        parts += _contradictions(changes)
     if noted:
         parts += ["", notes_table(noted, screen)]
     shown = printed(parts, screen)

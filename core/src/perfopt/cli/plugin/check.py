@@ -40,7 +40,7 @@ def check_plugin(package: str, deadline: float, memory: int, form: str) -> None:
     else:
         results = {package: (CheckResult("loads", False, (ContractViolation("loads", problem),)),)}
     click.echo(to_json(_plain(results)) if form == "json" else _report(results), nl=False)
-    if any(not result.passed for found in results.values() for result in found):
+    if any(not result.passed for checks in results.values() for result in checks):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -63,8 +63,8 @@ def _checked(parts: _Parts, deadline: float, memory: int) -> "dict[str, tuple[Ch
     }
     results |= {key: forecaster_results(forecaster) for key, forecaster in parts.forecasters.items()}
     for plugin, kind in parts.settings.items():
-        found = tuple(check_settings(kind))
-        results[plugin] = (CheckResult(SETTINGS_CHECK, not found, found),)
+        settings_results = tuple(check_settings(kind))
+        results[plugin] = (CheckResult(SETTINGS_CHECK, not settings_results, settings_results),)
     return results
 
 
@@ -103,8 +103,8 @@ def _plain(results: "dict[str, tuple[CheckResult, ...]]") -> list[dict[str, obje
                 {"message": violation.message, "history": violation.case} for violation in result.violations
             ],
         }
-        for key, found in results.items()
-        for result in found
+        for key, checks in results.items()
+        for result in checks
     ]
 
 
@@ -114,10 +114,10 @@ def _report(results: "dict[str, tuple[CheckResult, ...]]") -> str:
 
     about_settings = {SETTINGS_CHECK: "can be read, and each has a default and a description"}
     lines = []
-    for key, found in results.items():
+    for key, outcomes in results.items():
         lines.append(key)
-        checks = CHECKS if len(found) == len(CHECKS) else FORECASTER_CHECKS | about_settings
-        for result in found:
+        checks = CHECKS if len(outcomes) == len(CHECKS) else FORECASTER_CHECKS | about_settings
+        for result in outcomes:
             meaning = checks.get(result.check, "can be imported and registers strategies")
             lines.append(f"  {_STATES[result.passed]:<5} {result.check:<15} {meaning}")
             lines += [f"        {text}" for text in _reasons(result)]
@@ -135,7 +135,7 @@ def _reasons(result: "CheckResult") -> list[str]:
 
 
 def _summary(results: "dict[str, tuple[CheckResult, ...]]") -> str:
-    passed = [result.passed for found in results.values() for result in found]
+    passed = [result.passed for checks in results.values() for result in checks]
     failed, skipped = passed.count(False), passed.count(None)
     rest = f", {skipped} skipped, since the strategy did not get that far" if skipped else ""
     return f"{passed.count(True)} passed, {failed} failed{rest}."

@@ -20,8 +20,8 @@ def list_plugins(config_file: Path | None, form: str) -> None:
     from perfopt.engine import probe_plugins
     from perfopt.engine.allowlist import left_out
 
-    found = probe_plugins(left_out(load(config_file).engine)).plugins
-    click.echo(to_json(found) if form == "json" else _table(found), nl=False)
+    plugins = probe_plugins(left_out(load(config_file).engine)).plugins
+    click.echo(to_json(plugins) if form == "json" else _table(plugins), nl=False)
 
 
 def _table(plugins: "tuple[PluginInfo, ...]") -> str:

@@ -77,8 +77,8 @@ def run_strategy(
         period=parse_duration(period, field="period"),
         validity=parse_duration(validity, field="validity"),
     )
-    key, found = _loaded(strategy)
-    if not asyncio.run(_run(key, found, request, source, services, load(config_file), form)):
+    key, loaded = _loaded(strategy)
+    if not asyncio.run(_run(key, loaded, request, source, services, load(config_file), form)):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -145,12 +145,12 @@ async def _snapshots(
     end = request.until if request.until is not None else await source.latest()
     inventory = await source.inventory(end)
     workloads = [resolve_workload(name, inventory) for name in request.names] or inventory
-    async for found in source.snapshots(workloads, end - request.period, end, metrics):
-        if isinstance(found, FailedSnapshot):
-            click.echo(f"Error: {found.workload.service_name}: {found.error.explained}", err=True)
+    async for answer in source.snapshots(workloads, end - request.period, end, metrics):
+        if isinstance(answer, FailedSnapshot):
+            click.echo(f"Error: {answer.workload.service_name}: {answer.error.explained}", err=True)
             yield None
         else:
-            yield found
+            yield answer
 
 
 def _result(

@@ -22,12 +22,12 @@ def conflicts(merged: MergedState, context: AnalysisContext) -> tuple[Conflict, 
     A dependent field whose value is the plan's anyway is left out.
     """
     values, slo = all_fields(merged.state), context.snapshot.workload.slo
-    found = [
+    pairs = [
         text.conflict(one, values, slo, context.price_book.currency)
         for one in merged.merged.rejected
         if one.path != BASIS and not (one.code == DEPENDENT_FIELD and values.get(one.path) == one.wanted)
     ]
-    return tuple(sorted(found, key=lambda one: (one.lost_by, one.code != SAME_FIELD, one.field)))
+    return tuple(sorted(pairs, key=lambda one: (one.lost_by, one.code != SAME_FIELD, one.field)))
 
 
 def make_plan(

@@ -175,9 +175,9 @@ def _raised(before: Any, after: Any) -> bool:
 def additions(before: Values, after: Values) -> list[Path]:
     """Returns the fields in which a state gives a workload more: sizes, replicas, room below a threshold."""
     changed = changed_values(before, after)
-    found = [path for path, value in changed.items() if _more(path, before.get(path), value)]
+    raised = [path for path, value in changed.items() if _more(path, before.get(path), value)]
     planned = _scheduled(after) > max(_scheduled(before), after.get(HPA_MIN) or after.get(REPLICAS) or 0)
-    return [*found, SCHEDULE] if planned else found
+    return [*raised, SCHEDULE] if planned else raised
 
 
 def _more(path: Path, before: object, after: object) -> bool:

@@ -61,11 +61,11 @@ def baseline_of(name: str) -> ToolPolicy | None:
     if factors is not None:
         about = f"{factors[0]:g} x the highest cpu, {factors[1]:g} x the highest memory, at most the limits"
         return ToolPolicy(name, about, per_container(constants(*factors)))
-    found = parse_variant(name)
-    base = None if found is None else baseline_of(found[0])
-    if found is None or base is None:
+    parsed = parse_variant(name)
+    base = None if parsed is None else baseline_of(parsed[0])
+    if parsed is None or base is None:
         return None
-    variant = found[1]
+    variant = parsed[1]
     margin = f", {variant.margin:.0%} on top" if variant.margin else ""
     cap = ", at most the current limit" if variant.capped else ""
     return ToolPolicy(name, f"{base.about}{margin}{cap}", variant.apply(base.decide))

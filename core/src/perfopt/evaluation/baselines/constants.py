@@ -38,8 +38,8 @@ def _capped(value: float | None, limit: float | None) -> float | None:
 
 def parse_constants(name: str) -> tuple[float, float] | None:
     """Returns the factors that a name such as "constants:1.3,1.5" gives (cpu, memory), or None."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else (float(found.group(1)), float(found.group(2)))
+    match = _NAME.fullmatch(name)
+    return None if match is None else (float(match.group(1)), float(match.group(2)))
 
 
 def tuned(examples: Sequence[FleetExample]) -> tuple[float, float]:

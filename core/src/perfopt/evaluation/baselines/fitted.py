@@ -99,18 +99,18 @@ def features_of(history: ContainerHistory) -> tuple[Array, Array] | None:
 def _features(values: Array, step_seconds: int) -> Array:
     peak = float(np.nanmax(values))
     a_day = max(_DAY_SECONDS // step_seconds, 1)
-    found: list[float] = [np.log(max(peak, 1e-9))]
+    features: list[float] = [np.log(max(peak, 1e-9))]
     for days in WINDOW_DAYS:
         recent = values[-days * a_day :]
         recent = recent[np.isfinite(recent)]
         if recent.size:
-            found += [*np.percentile(recent, PERCENTS), recent.mean(), recent.max()]
+            features += [*np.percentile(recent, PERCENTS), recent.mean(), recent.max()]
         else:
-            found += [np.nan] * (len(PERCENTS) + 2)
+            features += [np.nan] * (len(PERCENTS) + 2)
     daily = daily_maxima(values, a_day)
     logs = _logs(daily, peak)
-    found[1:] = _logs(np.array(found[1:]), peak).tolist()
-    return np.array([*found, *logs, *_of_days(logs)])
+    features[1:] = _logs(np.array(features[1:]), peak).tolist()
+    return np.array([*features, *logs, *_of_days(logs)])
 
 
 def _logs(values: Array, peak: float) -> Array:

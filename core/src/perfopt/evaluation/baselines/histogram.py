@@ -43,8 +43,8 @@ class ExponentialScale:
 
     def bucket(self, values: Array) -> Buckets:
         """Returns the bucket of each value."""
-        found = np.floor(np.log(values * (self.ratio - 1) / self.first + 1) / math.log(self.ratio))
-        return np.minimum(np.where(values < self.first, 0, found), self._last).astype(np.int64)
+        numbers = np.floor(np.log(values * (self.ratio - 1) / self.first + 1) / math.log(self.ratio))
+        return np.minimum(np.where(values < self.first, 0, numbers), self._last).astype(np.int64)
 
     def end(self, bucket: int) -> float:
         """Returns where a bucket ends."""

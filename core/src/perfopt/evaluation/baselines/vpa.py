@@ -104,8 +104,8 @@ def memory_bounds(history: ContainerHistory) -> VpaBounds | None:
 def _bounds(
     history: ContainerHistory, samples: Array, values: Array, weights: Array, scale: BucketScale, floor: float
 ) -> VpaBounds:
-    found = np.isfinite(samples).any(axis=0)
-    days = (history.grid.size - int(found.argmax())) * history.grid.step_seconds / DAY_SECONDS
+    observed = np.isfinite(samples).any(axis=0)
+    days = (history.grid.size - int(observed.argmax())) * history.grid.step_seconds / DAY_SECONDS
     minutes = np.count_nonzero(np.isfinite(samples)) * history.grid.step_seconds / 60
     confidence = min(days, minutes / _MINUTES_A_DAY)
     lower, middle, upper = (

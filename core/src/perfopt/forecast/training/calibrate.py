@@ -86,12 +86,12 @@ def theta(probits: Array, series: Ints, chosen: NDArray[np.bool_]) -> Array:
     used = chosen & np.isfinite(probits)
     if not used.any():
         return np.array(LEVELS)
-    found, numbers = probits[used], series[used]
-    order = np.argsort(found, kind="stable")
+    known, numbers = probits[used], series[used]
+    order = np.argsort(known, kind="stable")
     share = np.cumsum((1 / np.bincount(numbers)[numbers])[order])
-    at = found[order][np.searchsorted(share / share[-1], LEVELS)]
+    at = known[order][np.searchsorted(share / share[-1], LEVELS)]
     held = np.array([_NORMAL.cdf(value) for value in at])
-    weight = found.size / (found.size + HALF_WEIGHT_ROWS)
+    weight = known.size / (known.size + HALF_WEIGHT_ROWS)
     result: Array = np.maximum.accumulate(weight * held + (1 - weight) * np.array(LEVELS))
     return result
 

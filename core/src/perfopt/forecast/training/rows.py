@@ -53,8 +53,8 @@ class TrainingRows:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The measured metrics that have rows."""
-        found = dict.fromkeys(self.names[number][0] for number in np.unique(self.series).tolist())
-        return tuple(metric for metric in found if metric != GENERATED)
+        present = dict.fromkeys(self.names[number][0] for number in np.unique(self.series).tolist())
+        return tuple(metric for metric in present if metric != GENERATED)
 
     def measured(self) -> Bools:
         """Returns which rows are of measured series, shape (n,)."""

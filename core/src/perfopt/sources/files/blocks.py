@@ -105,9 +105,9 @@ class KeyCodes:
         key, most = self.key(), len(self.series) * len(self.metrics)
         if most > _MAX_TABLE:
             return self.names(np.unique(key))
-        found = np.zeros(most, np.bool_)
-        found[key] = True
-        return self.names(np.flatnonzero(found))
+        present_rows = np.zeros(most, np.bool_)
+        present_rows[key] = True
+        return self.names(np.flatnonzero(present_rows))
 
     def of_metrics(self, metrics: Collection[str]) -> Any:
         """Tells of each row whether it is of one of the metrics."""
@@ -118,10 +118,10 @@ class KeyCodes:
         return _mask(np.array([name == series for name in self.series], np.bool_)[self.series_codes])
 
 
-def _mask(found: NDArray[np.bool_]) -> Any:
+def _mask(present: NDArray[np.bool_]) -> Any:
     """Returns an array for Table.filter; `pyarrow.array` would import pandas, half a second."""
-    packed = pa.py_buffer(np.packbits(found, bitorder="little").tobytes())
-    return pa.BooleanArray.from_buffers(pa.bool_(), found.size, [None, packed])
+    packed = pa.py_buffer(np.packbits(present, bitorder="little").tobytes())
+    return pa.BooleanArray.from_buffers(pa.bool_(), present.size, [None, packed])
 
 
 def to_block(path: Path, table: pa.Table) -> SampleBlock:

@@ -79,13 +79,13 @@ class SampleIndex:
 
         Only blocks are read that may hold one of them.
         """
-        found = {span for metric in self.metrics[series] for span in self._spans[series, metric]}
+        spans = {span for metric in self.metrics[series] for span in self._spans[series, metric]}
         first = last = None
-        for span in sorted(found, key=lambda s: s.first_ms):
+        for span in sorted(spans, key=lambda s: s.first_ms):
             if first is not None and first <= span.first_ms:
                 break
             first = min(x for x in (first, self._ends(span, series)[0]) if x is not None)
-        for span in sorted(found, key=lambda s: -s.last_ms):
+        for span in sorted(spans, key=lambda s: -s.last_ms):
             if last is not None and last >= span.last_ms:
                 break
             last = max(x for x in (last, self._ends(span, series)[1]) if x is not None)

@@ -67,22 +67,22 @@ def list_files(paths: Sequence[str]) -> tuple[Path, ...]:
     Raises:
         SourceError: a path does not exist, or a directory holds no Parquet or CSV file.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.name.lower().endswith((".parquet", *CSV_SUFFIXES)))
             if not inside:
                 raise SourceError(f"The directory {path} holds no .parquet or .csv file.", field="source")
-            found |= dict.fromkeys(inside)
+            files |= dict.fromkeys(inside)
         elif path.exists():
-            found[path] = None
+            files[path] = None
         else:
             raise SourceError(
                 f"The file {path} does not exist.",
                 field="source",
                 remedy="Check the path, and where it starts.",
             )
-    return tuple(found)
+    return tuple(files)
 
 
 def open_samples(path: Path) -> SampleFile:
@@ -146,10 +146,10 @@ class ParquetFile:
                 f"has a row group of {rows:,} rows, which would not fit into memory",
                 "Write it with row groups of about 1,000,000 rows.",
             )
-        found = self._file.iter_batches(
+        batches = self._file.iter_batches(
             _BATCH_ROWS, row_groups=[block], columns=list(columns), use_threads=False
         )
-        while (batch := self._guarded(lambda: next(found, None))) is not None:
+        while (batch := self._guarded(lambda: next(batches, None))) is not None:
             yield pa.Table.from_batches([batch])
 
     def _may_hold(self, block: int, metric: str) -> bool:

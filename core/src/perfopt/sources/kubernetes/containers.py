@@ -75,8 +75,8 @@ def _with_variables(spec: ContainerSpec, sized: dict[str, Container], *, sidecar
         values.pop(variable.name, None)
         if source.resource_field_ref is not None:
             reference = source.resource_field_ref
-            found = _resource(reference, sized.get(reference.container_name or spec.name))
-            values |= {} if found is None else {variable.name: found}
+            value = _resource(reference, sized.get(reference.container_name or spec.name))
+            values |= {} if value is None else {variable.name: value}
     if spec.env_from:
         elsewhere[ANY] = _places(spec.env_from)
     return _replaced(sized[spec.name], kept_env(values), elsewhere, sidecar=sidecar)

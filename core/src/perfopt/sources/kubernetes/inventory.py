@@ -100,11 +100,11 @@ def completed_by(
         InvalidInputError: the source knows several clusters, and none is named, or another one.
     """
     name = _cluster(workloads, cluster)
-    found = []
+    merged = []
     for workload in workloads:
         known = state.workloads.get(_plain(workload.id)) if workload.id.cluster == name else None
-        found.append(workload if known is None else completed(workload, known))
-    return tuple(found)
+        merged.append(workload if known is None else completed(workload, known))
+    return tuple(merged)
 
 
 def starts_by(

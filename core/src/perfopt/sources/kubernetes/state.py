@@ -126,8 +126,8 @@ def completed(workload: Workload, known: KnownWorkload) -> Workload:
 def _with_containers(state: WorkloadState, known: Sequence[Container]) -> WorkloadState:
     """Adds variables and command lines to the containers that run, or takes those of the template."""
     if not state.containers or state.basis is Basis.UNKNOWN:
-        found = workload_state(known)
-        return msgspec.structs.replace(state, containers=found.containers, basis=found.basis)
+        declared = workload_state(known)
+        return msgspec.structs.replace(state, containers=declared.containers, basis=declared.basis)
     by_name = {container.name: container for container in known}
     return msgspec.structs.replace(
         state, containers=tuple(_completed(one, by_name.get(one.name)) for one in state.containers)

@@ -351,24 +351,24 @@ def _of_pod(
     grid: TimeGrid, metrics: Mapping[str, Sequence[SeriesRow]], alive: Lifetime | None, largest: NodeCapacity
 ) -> dict[str, tuple[Array, GridReport]]:
     """Returns the samples of one pod's container by metric, without those that cannot be."""
-    found = {name: _together(grid, same, METRICS[name], alive) for name, same in metrics.items()}
+    series = {name: _together(grid, same, METRICS[name], alive) for name, same in metrics.items()}
     bounds = (
         ("cpu_cores", "cpu_limit_cores", largest.cpu_cores),
         ("memory_bytes", "memory_limit_bytes", largest.memory_bytes),
     )
-    cpu = _single(found, "cpu_cores")
+    cpu = _single(series, "cpu_cores")
     for use, limit, most in bounds:
-        mine = _single(found, use)
+        mine = _single(series, use)
         if mine is not None:
-            bad = above_limit(mine, _single(found, limit), most, grid.step_seconds)
+            bad = above_limit(mine, _single(series, limit), most, grid.step_seconds)
             if use == "memory_bytes":
                 bad |= without_memory(mine, cpu)
-            found[use] = dropped(mine, bad).values[0], counted(found[use][1], int(bad.sum()))
-    return found
+            series[use] = dropped(mine, bad).values[0], counted(series[use][1], int(bad.sum()))
+    return series
 
 
-def _single(found: Mapping[str, tuple[Array, GridReport]], name: str) -> PodSeries | None:
-    return PodSeries(("",), found[name][0][np.newaxis]) if name in found else None
+def _single(series: Mapping[str, tuple[Array, GridReport]], name: str) -> PodSeries | None:
+    return PodSeries(("",), series[name][0][np.newaxis]) if name in series else None
 
 
 def _together(

@@ -41,15 +41,15 @@ def added[Key: Hashable](
 def divided(series: Iterable[RangeSeries], divisors: Iterable[RangeSeries]) -> list[RangeSeries]:
     """Divides each series by the one with the same labels, at the instants that both have."""
     by_labels = {_identity(divisor): divisor for divisor in divisors}
-    found = []
+    quotients = []
     for one in series:
         divisor = by_labels.get(_identity(one))
         if divisor is None:
             continue
         times, mine, other = np.intersect1d(one.times, divisor.times, assume_unique=True, return_indices=True)
         values = one.values[mine] / np.maximum(divisor.values[other], _MIN_DIVISOR)
-        found.append(RangeSeries(one.labels, times, values))
-    return found
+        quotients.append(RangeSeries(one.labels, times, values))
+    return quotients
 
 
 def varies(series: RangeSeries) -> bool:

@@ -83,8 +83,8 @@ class StoredDays:
 
     def get(self, workload: WorkloadId, day: date, query: str, item: str) -> list[RangeSeries] | None:
         """Returns the series of a pod or workload on a day; None where they are not stored."""
-        found = self.known.get((str(workload), day), {}).get(query, {}).get(item)
-        return None if found is None else [_restored(one) for one in found]
+        stored = self.known.get((str(workload), day), {}).get(query, {}).get(item)
+        return None if stored is None else [_restored(one) for one in stored]
 
     def put(
         self, workload: WorkloadId, day: date, query: str, item: str, series: Sequence[RangeSeries]
@@ -118,7 +118,7 @@ def days_of(grid: TimeGrid) -> list[DaySteps]:
     if _DAY % grid.step:
         return []
     length, epoch = _DAY // grid.step, datetime(1970, 1, 1, tzinfo=UTC)
-    found: list[DaySteps] = []
+    days: list[DaySteps] = []
     number = (grid.start - epoch) // _DAY
     while (begin := epoch + number * _DAY) < grid.end:
         first = -(
@@ -127,9 +127,9 @@ def days_of(grid: TimeGrid) -> list[DaySteps]:
         clipped = max(first, 0), min(first + length, grid.size)
         whole = clipped == (first, first + length) and begin + _DAY + SETTLED <= grid.end
         if clipped[0] < clipped[1]:
-            found.append(DaySteps(begin.date(), *clipped, whole))
+            days.append(DaySteps(begin.date(), *clipped, whole))
         number += 1
-    return found
+    return days
 
 
 async def read_by_days[Item](
@@ -185,12 +185,12 @@ def _within(series: Sequence[RangeSeries], grid: TimeGrid, day: DaySteps) -> lis
     """Returns what series hold of a day's steps; those without a sample in it are left out."""
     step, start = grid.step_seconds * 1000, round(grid.start.timestamp() * 1000)
     first, last = start + day.first * step, start + day.last * step
-    found = []
+    parts = []
     for one in series:
         inside = (one.times >= first) & (one.times < last)
         if inside.any():
-            found.append(RangeSeries(one.labels, one.times[inside], one.values[inside]))
-    return found
+            parts.append(RangeSeries(one.labels, one.times[inside], one.values[inside]))
+    return parts
 
 
 def _joined(parts: Sequence[RangeSeries]) -> list[RangeSeries]:

@@ -78,11 +78,11 @@ def _otherwise(status: int) -> tuple[str, str, str]:
 def _reason(body: bytes) -> str:
     """Returns what a server gives as the reason, in the forms of Prometheus, Google and Amazon."""
     try:
-        found = msgspec.json.decode(body, type=_ErrorAnswer)
+        answer = msgspec.json.decode(body, type=_ErrorAnswer)
     except msgspec.DecodeError:
         return "" if body.lstrip()[:1] == b"<" else body[:4000].decode("utf-8", "replace").strip()
-    error = found.error if isinstance(found.error, str) else str(found.error.get("message", ""))
-    return error or found.message
+    error = answer.error if isinstance(answer.error, str) else str(answer.error.get("message", ""))
+    return error or answer.message
 
 
 def _shortened(text: str) -> str:

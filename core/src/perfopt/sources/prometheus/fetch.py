@@ -149,10 +149,10 @@ class RangeFetcher:
             if not wanted or not batch.may_answer(alternative.query):
                 continue
             if METRICS[metric].scope == "container":
-                found = await self._by_container(metric, alternative, wanted, batch)
+                rows = await self._by_container(metric, alternative, wanted, batch)
             else:
-                found = await self._by_workload(metric, alternative, wanted, batch)
-            for identity, row in found:
+                rows = await self._by_workload(metric, alternative, wanted, batch)
+            for identity, row in rows:
                 batch.fetched.rows[identity].append(row)
                 answered[alternative.name].add(identity)
                 if not METRICS[metric].complementary:
@@ -184,7 +184,7 @@ class RangeFetcher:
             counts = grouped(
                 await self._queries.of_pods(alternative, alternative.where, grew, batch.fine), key
             )
-        found = []
+        series_rows = []
         for (pod, container), one in judged.items():
             row = SeriesRow(
                 metric,
@@ -196,11 +196,11 @@ class RangeFetcher:
                 from_zero=pod in born or (alternative.appears and appears_in(one.series, batch.grid)),
                 implausible=one.count,
             )
-            found.append((mine[pod], row))
+            series_rows.append((mine[pod], row))
         for (pod, container), series in grouped(settled, key).items():
             row = SeriesRow(metric, container, pod.name, alternative.counter, series, coarse=_COARSE)
-            found.append((mine[pod], row))
-        return found
+            series_rows.append((mine[pod], row))
+        return series_rows
 
     async def _fine_where_needed(
         self, alternative: QueryAlternative, mine: Mapping[PodKey, WorkloadId], batch: WorkloadBatch
@@ -272,7 +272,7 @@ class RangeFetcher:
     ) -> list[tuple[WorkloadId, SeriesRow]]:
         """Asks by kind: a Deployment and a StatefulSet may have the same name."""
         combine = added if METRICS[metric].unit in _ADD_UP else grouped
-        found = []
+        rows = []
         for group in groups(wanted, batch.pods, by_pod=alternative.match == "pod"):
 
             async def ask(
@@ -288,8 +288,8 @@ class RangeFetcher:
                 items = {identity: identity for identity in group}
                 answer = await read_by_days(stored, batch.grid, key, items, ask)
             for identity, series in answer:
-                found.append((identity, SeriesRow(metric, "", "", alternative.counter, series)))
-        return found
+                rows.append((identity, SeriesRow(metric, "", "", alternative.counter, series)))
+        return rows
 
     async def _combined(
         self,

@@ -68,15 +68,15 @@ def differing_labels(
     copies: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
     for sample in objects:
         copies[_object(sample.labels, cluster_label)].append(sample.labels)
-    found: dict[str, set[str]] = defaultdict(set)
+    seen: dict[str, set[str]] = defaultdict(set)
     own = {cluster_label, "__name__", "namespace", *_OBJECT_LABELS, *replicas}
     for several in copies.values():
         if len(several) > 1:
             for label in {name for labels in several for name in labels} - own:
                 values = {labels.get(label, "") for labels in several}
                 if len(values) > 1:
-                    found[label] |= values
-    return {label: sorted(values) for label, values in sorted(found.items())}
+                    seen[label] |= values
+    return {label: sorted(values) for label, values in sorted(seen.items())}
 
 
 def _object(labels: Mapping[str, str], cluster_label: str) -> tuple[str, ...]:

@@ -24,9 +24,9 @@ class WithoutJumps:
 def spikes(series: RangeSeries) -> Flags:
     """Returns which values are out of all proportion to the median of those around them."""
     values = series.values
-    found: Flags = np.zeros(values.size, dtype=bool)
+    flags: Flags = np.zeros(values.size, dtype=bool)
     if not np.isfinite(values).any():
-        return found
+        return flags
     # A value that is not out of proportion to the smallest one around it is not to their median.
     padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
     size, lowest = values.size, values
@@ -35,8 +35,8 @@ def spikes(series: RangeSeries) -> Flags:
     odd = np.flatnonzero(values > _OUT_OF_PROPORTION * lowest)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)[odd]
     around = np.where(np.isnan(around), values[odd, None], around)
-    found[odd] = values[odd] > _OUT_OF_PROPORTION * np.median(around, axis=1)
-    return found
+    flags[odd] = values[odd] > _OUT_OF_PROPORTION * np.median(around, axis=1)
+    return flags
 
 
 def without_jumps(series: RangeSeries, resets: RangeSeries | None, step_ms: int) -> WithoutJumps:

@@ -66,7 +66,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         ids = sorted({*replicas, *pods, *(self._cronjobs())}, key=_order)
         scaled = AutoscalerSamples(self.samples, self.cluster_label).of(ids)
         shared = Counter(labels.get(i, {}).get(NAME_LABEL) for i in ids)
-        found = []
+        listed = []
         for identity in ids:
             mine = pods.get(identity, ())
             running = [pod for pod in mine if pod not in ended]
@@ -79,7 +79,7 @@ class KubeState(msgspec.Struct, kw_only=True):
             name = labels.get(identity, {}).get(NAME_LABEL)
             service = name if name and shared[name] == 1 else identity.name
             annotated = annotations.get(identity, {})
-            found.append(
+            listed.append(
                 Workload(
                     id=identity,
                     service_name=service,
@@ -99,7 +99,7 @@ class KubeState(msgspec.Struct, kw_only=True):
                     limits=_limits_of(identity, limits),
                 )
             )
-        return tuple(found)
+        return tuple(listed)
 
     def _ended(self) -> set[PodKey]:
         """Returns the pods that failed, succeeded or were evicted and did not come back."""
@@ -184,11 +184,11 @@ class KubeState(msgspec.Struct, kw_only=True):
         names = ("replicaset_owners", "replicationcontroller_owners", "job_owners")
         between = [s.labels for name in names for s in self.samples.get(name, ())]
         owners = PodOwners(between, self.cluster_label, self._deployments())
-        found: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
+        owned: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
         for sample in self.samples.get("pod_owners", ()):
             if sample.labels.get("owner_kind", "") not in ("Node", *NO_OWNER):
-                found[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
-        return {identity: list(pods) for identity, pods in found.items()}
+                owned[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
+        return {identity: list(pods) for identity, pods in owned.items()}
 
     def _containers(self) -> dict[PodKey, list[Container]]:
         images: dict[tuple[PodKey, str], str | None] = {}
@@ -209,14 +209,14 @@ class KubeState(msgspec.Struct, kw_only=True):
                 )
                 if possible and (not name.startswith("sidecar") or key in sidecars):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
-        found: dict[PodKey, list[Container]] = defaultdict(list)
+        by_pod: dict[PodKey, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
-            found[pod].append(
+            by_pod[pod].append(
                 declared_container(container, images.get(key), amounts[key], sidecar=key in sidecars)
             )
         runtimes = self._runtimes()
-        return {pod: with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in found.items()}
+        return {pod: with_runtimes(containers, runtimes.get(pod, {})) for pod, containers in by_pod.items()}
 
     def _init_requests(self) -> dict[PodKey, InitRequest]:
         """Returns the largest request of each pod's init containers, without native sidecars."""
@@ -283,16 +283,16 @@ class KubeState(msgspec.Struct, kw_only=True):
 
     def _metadata(self, prefix: str) -> dict[WorkloadId, dict[str, str]]:
         """Returns labels or annotations, as kube-state-metrics exposes both: with a prefix."""
-        found: dict[WorkloadId, dict[str, str]] = {}
+        metadata: dict[WorkloadId, dict[str, str]] = {}
         for sample in self.samples.get("labels", ()):
             identity = self._kind_id(sample.labels)
             if identity is not None:
-                found.setdefault(identity, {}).update(
+                metadata.setdefault(identity, {}).update(
                     (_kubernetes_name(name.removeprefix(prefix)), value)
                     for name, value in sorted(sample.labels.items())
                     if name.startswith(prefix) and value
                 )
-        return found
+        return metadata
 
 
 def image_name(labels: Mapping[str, str]) -> str:

@@ -78,9 +78,9 @@ def _free(samples: Iterable[InstantSample], cluster_label: str) -> dict[Place, d
         place = labels.get(cluster_label, ""), labels.get("namespace", "")
         if value is not None:
             quotas[place, labels.get("resourcequota", ""), resource][labels.get("type", "")] = value
-    found: dict[Place, dict[str, float]] = defaultdict(dict)
+    free: dict[Place, dict[str, float]] = defaultdict(dict)
     for (place, _, resource), quota in quotas.items():
         if "hard" in quota:
             left = max(quota["hard"] - quota.get("used", 0.0), 0.0)
-            found[place][resource] = min(left, found[place].get(resource, left))
-    return found
+            free[place][resource] = min(left, free[place].get(resource, left))
+    return free

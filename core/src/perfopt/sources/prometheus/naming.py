@@ -33,7 +33,7 @@ def groups(
         kinds[identity.kind].append(identity)
     if not by_pod:
         return list(kinds.values())
-    found = []
+    batches = []
     for same_kind in kinds.values():
         known = re.compile(pod_pattern(same_kind))
         names = {identity: identity.name for identity in same_kind}
@@ -43,9 +43,9 @@ def groups(
             if owner in names and ((match := known.fullmatch(pod.name)) is None or match[1] != names[owner])
         }
         there = set(pods.values())
-        found += [[identity] for identity in same_kind if identity in odd]
-        found.append([i for i in same_kind if i not in odd and i in there])
-    return [group for group in found if group]
+        batches += [[identity] for identity in same_kind if identity in odd]
+        batches.append([i for i in same_kind if i not in odd and i in there])
+    return [group for group in batches if group]
 
 
 def pod_pattern(same_kind: Sequence[WorkloadId]) -> str:

@@ -53,7 +53,7 @@ def price_books(samples: Iterable[InstantSample], cluster_label: str, currency: 
         clusters[labels.get(cluster_label, "")][labels.get("node", "")][key] = sample
     books = {}
     for cluster, nodes in clusters.items():
-        known = [found for found in map(_node, nodes.values()) if found is not None]
+        known = [node for node in map(_node, nodes.values()) if node is not None]
         if known:
             books[cluster] = _book(known, cluster, currency)
     return books

@@ -72,13 +72,13 @@ class PodHistoryReader:
         }
         names = list(self._counters)
         answers = await asyncio.gather(*(self._first(name, values, grid) for name in names))
-        found = dict(zip(names, answers, strict=True))
+        samples = dict(zip(names, answers, strict=True))
         if not any(series for _, series in answers):
             raise NoDataError(
                 f"The server has no sample of {len(pods)} pods of {workload.id} in the period.",
                 remedy="Look whether it scrapes them and cAdvisor, and under which namespace and pod labels.",
             )
-        return _history(grid, tuple(pods), found).between(1, grid.size)
+        return _history(grid, tuple(pods), samples).between(1, grid.size)
 
     def _window(self, step: timedelta) -> int:
         return int(max(step.total_seconds(), _SCRAPES_IN_WINDOW * self._config.scrape_interval_seconds))
@@ -98,9 +98,9 @@ class PodHistoryReader:
 
 
 def _history(
-    grid: TimeGrid, pods: tuple[str, ...], found: Mapping[str, tuple[PodCounter, list[RangeSeries]]]
+    grid: TimeGrid, pods: tuple[str, ...], samples: Mapping[str, tuple[PodCounter, list[RangeSeries]]]
 ) -> PodHistory:
-    grown = {name: _growth(series, grid, pods) for name, (_, series) in found.items() if name != "latency"}
+    grown = {name: _growth(series, grid, pods) for name, (_, series) in samples.items() if name != "latency"}
     periods, throttled = grown["periods"], grown["throttled_periods"]
     levels = {}
     if periods is not None and throttled is not None:
@@ -111,7 +111,7 @@ def _history(
         pods=pods,
         requests=grown["requests"],
         failed=grown["failed"],
-        latency=_histogram(*found["latency"], grid, pods),
+        latency=_histogram(*samples["latency"], grid, pods),
         levels=levels,
         kills=grown["oom_kills"],
         restarts=grown["restarts"],

@@ -58,11 +58,11 @@ class BatchQueries:
             return [(self.pod_of(one.labels, alternative), one) for answer in answers for one in answer]
 
         if reader.days is None:
-            found = await ask(pods, 0, reader.grid.size)
+            answers_by_pod = await ask(pods, 0, reader.grid.size)
         else:
             key = self.day_key(alternative, query, reader)
-            found = await read_by_days(reader.days, reader.grid, key, pods, ask)
-        return [series for _, series in found]
+            answers_by_pod = await read_by_days(reader.days, reader.grid, key, pods, ask)
+        return [series for _, series in answers_by_pod]
 
     async def of_workloads(
         self, alternative: QueryAlternative, wanted: Sequence[WorkloadId], batch: WorkloadBatch

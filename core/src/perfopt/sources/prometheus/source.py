@@ -148,10 +148,10 @@ class PrometheusSource:
                 seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else ()
                 results.append(FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, seen)))
                 continue
-            found = self._snapshot(workload, grid, names, fetched, notes)
+            snapshot = self._snapshot(workload, grid, names, fetched, notes)
             starts = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
             book = books.get(workload.id.cluster)
-            results.append(replace(found, price_book=book, starts=known_starts(starts, grid.end)))
+            results.append(replace(snapshot, price_book=book, starts=known_starts(starts, grid.end)))
         return results
 
     async def pod_history(

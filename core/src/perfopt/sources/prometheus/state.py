@@ -156,13 +156,13 @@ class StateReader:
         owners = PodOwners(between, self._config.cluster_label, wanted)
         names = {_name_between(labels) for labels in between}
         names |= {identity.name for identity in wanted if identity.kind not in _BY_ANOTHER}
-        found = {}
+        workload_of = {}
         for labels in await self._pods_of(wanted, names, _unseen(wanted, between), grid):
             identity = owners.workload_of(labels)
             if identity in wanted:
                 cluster = labels.get(self._config.cluster_label, "")
-                found[PodKey(cluster, labels["namespace"], labels["pod"])] = identity
-        return found
+                workload_of[PodKey(cluster, labels["namespace"], labels["pod"])] = identity
+        return workload_of
 
     async def _pods_of(
         self, wanted: set[WorkloadId], names: set[str], deployments: Sequence[str], grid: TimeGrid
@@ -205,16 +205,16 @@ class StateReader:
     async def largest_nodes(self, grid: TimeGrid) -> dict[str, NodeCapacity]:
         """Returns the most cores and memory that a node had in the period, by cluster."""
         period = {"period": f"{grid.size * grid.step_seconds}s"}
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        capacities: dict[str, dict[str, float]] = defaultdict(dict)
         for sample in await self.asked("largest_nodes", grid.end, period):
             cluster, resource = (
                 sample.labels.get(self._config.cluster_label, ""),
                 sample.labels.get("resource", ""),
             )
-            found[cluster][resource] = sample.value
+            capacities[cluster][resource] = sample.value
         return {
             cluster: NodeCapacity(amounts.get("cpu"), amounts.get("memory"))
-            for cluster, amounts in found.items()
+            for cluster, amounts in capacities.items()
         }
 
     async def images(self, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
