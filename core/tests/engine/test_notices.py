@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from perfopt.domain.recommendation import Coverage
 from perfopt.engine.notices import snapshot_warnings
 from perfopt.testing import make_snapshot
 
@@ -36,3 +37,18 @@ def test_what_did_not_run_has_no_samples_and_is_not_told():
     scaled = replace(snapshot, service={"replicas": running.astype(float)})
     for one in (asleep, scaled):
         assert "samples_end_early" not in {warning.code for warning in snapshot_warnings(one)}
+
+
+@pytest.mark.parametrize(
+    ("dropped", "ending"),
+    [
+        ({}, "main/cpu_cores 2%."),
+        ({"implausible": 49}, "2%."),
+        ({"implausible": 50}, "2% (50 implausible samples dropped)."),
+    ],
+)
+def test_few_samples_are_told_with_why_most_of_them_were_dropped(dropped, ending):
+    coverage = Coverage(expected=100, present=2, fraction=0.02, dropped=dropped)
+    snapshot = replace(ends_before(0), coverage={"main/cpu_cores": coverage})
+    (warning,) = [one for one in snapshot_warnings(snapshot) if one.code == "low_coverage"]
+    assert warning.message.endswith(ending)

@@ -219,3 +219,17 @@ def test_runtimes_are_those_that_containers_say_they_are():
     }
     alone = workloads(**deployment("api", "p"), containers=containers[:1], runtimes=said[2:])
     assert alone["trading/deployment/api"].state.containers[0].runtimes == {"node": "v20.1.0"}
+
+
+def test_a_request_above_its_limit_and_a_limit_that_stands_for_none_are_unknown():
+    found = workloads(
+        **deployment("api", "p"),
+        containers=[gauge(pod="p", container="app", image="app:1")],
+        requests=[amount(2.0, "p", "app", "cpu"), amount(2.0**30, "p", "app", "memory")],
+        limits=[amount(1.0, "p", "app", "cpu"), amount(2.0**63 - 4096, "p", "app", "memory")],
+    )
+    state = found["trading/deployment/api"].state
+    (container,) = state.containers
+    assert (container.cpu_request_cores, container.cpu_limit_cores) == (1.0, 1.0)
+    assert state.basis is Basis.ASSUMED_FROM_LIMIT
+    assert (container.memory_request_bytes, container.memory_limit_bytes) == (2**30, None)

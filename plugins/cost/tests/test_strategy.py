@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perfopt.plugin import DEFAULT_PRICE_BOOK, DeclineCode, Declined, HpaState, ServiceClass
+from perfopt_cost.features import usage_features
 
 GIB = 2**30
 END = datetime(2026, 3, 2, tzinfo=UTC)  # of the histories; a Monday
@@ -343,3 +344,25 @@ def test_what_is_scaled_to_zero_has_no_cost_to_lower(bench):
     answer = bench.ask(replicas=0)
     assert answer.code is DeclineCode.NOT_APPLICABLE
     assert answer.reason == "It is scaled to zero, so there is no cost to lower."
+
+
+@pytest.mark.parametrize("unknown", ["cpu", "memory"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_replicas_stay_where_use_of_what_they_request_is_not_measured(bench, unknown, scaled):
+    hpa = HpaState(min_replicas=6, max_replicas=9, target_cpu_utilization_percent=60) if scaled else None
+    nothing = np.full(14 * DAY, np.nan)
+    made = bench.ask(**{unknown: nothing}, replicas=6, hpa=hpa)
+    if isinstance(made, Declined):
+        return
+    assert made.target.replicas == 6
+    assert made.target.hpa == hpa
+    assert reason(made, "use_not_measured").data == {"requests": [f"main.{unknown}_request"]}
+
+
+def test_a_job_that_did_not_run_lately_is_costed_by_its_runs(bench):
+    cpu = bench.cpu()
+    cpu[:12], cpu[24:] = np.nan, np.nan
+    memory = np.where(np.isfinite(cpu), 0.5 * GIB, np.nan)
+    features = usage_features(cpu[None], 7 * DAY, 0.99, 0.01)
+    assert features.reference == pytest.approx(0.2, rel=0.1)
+    assert usage_features(memory[None], 7 * DAY, 1.0, 1.0).reference == pytest.approx(0.5 * GIB)

@@ -7,7 +7,7 @@ import numpy as np
 from perfopt.config.loading import Config
 from perfopt.domain.period import format_instant
 from perfopt.domain.price import PriceBook
-from perfopt.domain.recommendation import AnalysisWarning
+from perfopt.domain.recommendation import AnalysisWarning, Coverage
 from perfopt.domain.workload import Workload
 from perfopt.engine.registry import PluginRegistry, PluginStatus
 from perfopt.metrics.snapshot import WorkloadSnapshot
@@ -57,7 +57,7 @@ def not_loaded(registry: PluginRegistry) -> list[AnalysisWarning]:
 
 def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
     low = [
-        f"{name} {coverage.fraction:.0%}"
+        f"{name} {coverage.fraction:.0%}{_dropped(coverage)}"
         for name, coverage in sorted(snapshot.coverage.items())
         if coverage.fraction < LOW_COVERAGE and name.rpartition("/")[2] in _USE
     ]
@@ -68,6 +68,16 @@ def _coverage_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:
             code="low_coverage", message=f"Of the expected samples there are only: {', '.join(low)}."
         )
     ]
+
+
+def _dropped(coverage: Coverage) -> str:
+    """Returns how many samples were dropped and why, where that is most of what is missing."""
+    dropped = sum(coverage.dropped.values())
+    if 2 * dropped <= coverage.expected - coverage.present:
+        return ""
+    return (
+        f" ({', '.join(f'{count:,} {reason}' for reason, count in coverage.dropped.items())} samples dropped)"
+    )
 
 
 def _end_warnings(snapshot: WorkloadSnapshot) -> list[AnalysisWarning]:

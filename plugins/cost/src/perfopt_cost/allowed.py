@@ -1,5 +1,6 @@
 """What may be changed of a workload, and how far: owners, availability, load of a pod, latency."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perfopt.plugin import (
@@ -51,11 +52,17 @@ class AllowedChanges:
     reasons: tuple[Reason, ...]
 
 
-def allowed_changes(context: AnalysisContext) -> AllowedChanges:
-    """Returns what may be changed of the workload."""
+def allowed_changes(context: AnalysisContext, needed: Sequence[ContainerDemand]) -> AllowedChanges:
+    """Returns what may be changed of the workload.
+
+    Args:
+        context: tells the workload and its latency.
+        needed: of each container: what is not measured may be what the replicas are for.
+    """
     workload, state = context.snapshot.workload, context.snapshot.workload.state
     running = max(state.replicas or 1, 1)
-    owned = replicas_owner(state) is not None
+    unmeasured = unmeasured_requests(state, needed)
+    owned = replicas_owner(state) is not None or bool(unmeasured)
     scaled = workload.id.kind.lower() in _SCALABLE and state.replicas is not None
     scalable = scaled and not owned
     wanted = availability_of(workload, running)
@@ -75,6 +82,7 @@ def allowed_changes(context: AnalysisContext) -> AllowedChanges:
         availability=wanted,
         reasons=(
             *_owners(state),
+            *_unmeasured(unmeasured),
             *left.reasons,
             *(reasons(workload.service_class, wanted) if scaled else ()),
         ),
@@ -85,6 +93,27 @@ def _free(workload: Workload, resource: str) -> bool:
     """Returns whether a request may change: nothing sets it, and no autoscaler may measure use against it."""
     owned = requests_owner(workload.state) or utilization_target(workload.state, resource)
     return not owned and not workload.unknown_autoscalers
+
+
+def unmeasured_requests(state: WorkloadState, needed: Sequence[ContainerDemand]) -> tuple[str, ...]:
+    """Returns the requests of resources whose use is not measured, as `container.field`."""
+    found = []
+    for container, need in zip(state.containers, needed, strict=True):
+        found += [f"{container.name}.cpu_request"] if container.cpu_request_cores and not need.cpu else []
+        found += (
+            [f"{container.name}.memory_request"] if container.memory_request_bytes and not need.memory else []
+        )
+    return tuple(found)
+
+
+def _unmeasured(names: Sequence[str]) -> list[Reason]:
+    if not names:
+        return []
+    text = (
+        f"Replicas are not changed: use of what {', '.join(names)} is for has no samples, so what fewer would"
+        " carry is unknown."
+    )
+    return [Reason(code="use_not_measured", text=text, data={"requests": list(names)})]
 
 
 def _owners(state: WorkloadState) -> list[Reason]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfopt.plugin import AnalysisContext, Array, HpaState, running_replicas, unseen_triggers
-from perfopt_cost.allowed import AllowedChanges
+from perfopt_cost.allowed import AllowedChanges, unmeasured_requests
 from perfopt_cost.demand import ContainerDemand
 
 MIN_SAVING = 0.05
@@ -55,7 +55,7 @@ def lower_minimum(
         return None
     ran = running_replicas(context.snapshot)
     used = _total(context, ran)
-    if used is None or not all(need.cpu for need in needs):
+    if used is None or unmeasured_requests(state, needs):
         return None
     wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
     before = _planned(wanted, hpa.min_replicas, hpa)

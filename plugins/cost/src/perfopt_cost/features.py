@@ -46,6 +46,9 @@ def usage_features(values: Array, validity_steps: int, level: float, floor: floa
     size = values.shape[1]
     block = min(max(-(-validity_steps // BLOCKS_PER_VALIDITY), -(-size // MAX_BLOCKS), 1), size)
     count = size // block
+    present = np.isfinite(values).any(axis=0)
+    if not present[size - count * block :].any():  # nothing ran lately: of a job, the time in which it ran
+        return usage_features(values[:, present], validity_steps, level, floor)
     with np.errstate(invalid="ignore"):
         logs = np.log(np.maximum(values, floor / 2))
     everything = logs[np.isfinite(logs)]

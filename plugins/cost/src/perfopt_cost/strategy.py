@@ -116,7 +116,7 @@ class CostStrategy:
         needed = needs(context, calibration, cells)
         if isinstance(needed, InsufficientHistory):
             return needed.declined(_TYPE)
-        allowed = allowed_changes(context)
+        allowed = allowed_changes(context, needed)
         plan = self._cheapest(context, needed, allowed, cells)
         answer = _answer(context, needed, allowed, plan, cost)
         if isinstance(answer, Declined):

@@ -24,6 +24,7 @@ _OBJECT_LABELS = ("deployment", "statefulset", "daemonset", "cronjob")
 _CLUSTER_LABEL = re.compile(
     r"cluster|^(?:env|environment|region|datacenter|dc|site|tenant|account|project|stage)$"
 )
+_RENAMED = re.compile(r"(?:^|_)(?:namespace|pod|container)(?:_|$)")
 _PLACE = ("namespace", "pod", "container")
 _SAME = 0.5  # copies of one cluster share nearly all pods, two clusters none; some come and go in between
 _HONOR_LABELS = "Set `honorLabels: true` (honor_labels) for it in the scrape configuration."
@@ -204,6 +205,27 @@ def require_own_labels(foreign: Iterable[InstantSample], server: str, *, others:
     if others:
         return (f"{what}. They are left out. {_HONOR_LABELS}",)
     raise SourceError(f"{what}. Nothing is sized by them.", field="source", remedy=_HONOR_LABELS)
+
+
+def require_namespaces(objects: Iterable[InstantSample], server: str) -> None:
+    """Requires that series of objects carry the label `namespace`.
+
+    Raises:
+        SourceError: none of them does. It names the labels that seem to stand for it.
+    """
+    names: set[str] = set()
+    for sample in objects:
+        if "namespace" in sample.labels:
+            return
+        names |= sample.labels.keys()
+    if not names:
+        return
+    others = sorted(name for name in names if _RENAMED.search(name)) or sorted(names)[:10]
+    raise SourceError(
+        f"The kube-state-metrics series of {server} have no label namespace; they have {', '.join(others)}.",
+        field="source",
+        remedy="Relabel them to namespace, pod and container, as kube-state-metrics and cAdvisor call them.",
+    )
 
 
 def _target(labels: Mapping[str, str]) -> str:

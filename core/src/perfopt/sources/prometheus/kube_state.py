@@ -1,5 +1,6 @@
 """Workloads and what they have, put together from kube-state-metrics series. Pure: no queries here."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +28,8 @@ _KIND_LABELS = {
     "daemonset": "DaemonSet",
     "cronjob": "CronJob",
 }
-_MAX_CORES = 1e6  # a request or limit above it is no declaration that any node could take
+# A request or limit above these is no declaration that any node could take; 2^63 bytes stand for no limit.
+_MOST = {"cpu": 1e6, "memory": 2.0**47}
 # Of a workload's replicas: what runs, before what was asked for.
 _REPLICAS = (
     "kube_deployment_status_replicas",
@@ -204,11 +206,10 @@ class KubeState(msgspec.Struct, kw_only=True):
         for name, what in _AMOUNTS:
             for sample in self.samples.get(name, ()):
                 key = self._pod(sample.labels), sample.labels["container"]
-                possible = amount(sample.value) is not None and (
-                    sample.labels["resource"] != "cpu" or sample.value <= _MAX_CORES
-                )
-                if possible and (not name.startswith("sidecar") or key in sidecars):
+                if _is_possible(sample) and (not name.startswith("sidecar") or key in sidecars):
                     amounts[key][f"{sample.labels['resource']}_{what}"] = sample.value
+        for declared in amounts.values():
+            _without_contradictions(declared)
         by_pod: dict[PodKey, list[Container]] = defaultdict(list)
         for pod, container in sorted({*images, *amounts}):
             key = pod, container
@@ -228,7 +229,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         largest: dict[PodKey, dict[str, float]] = defaultdict(dict)
         for sample in self.samples.get("sidecar_requests", ()):
             pod, resource = self._pod(sample.labels), sample.labels["resource"]
-            possible = amount(sample.value) is not None and (resource != "cpu" or sample.value <= _MAX_CORES)
+            possible = _is_possible(sample)
             if possible and (pod, sample.labels["container"]) not in sidecars:
                 largest[pod][resource] = max(sample.value, largest[pod].get(resource, 0.0))
         return {
@@ -310,6 +311,22 @@ def _newest(pods: Sequence[PodKey], created: Mapping[PodKey, float]) -> PodKey |
 
 
 _SIDECARS = ("sidecars", "unmarked_sidecars")
+
+
+def _is_possible(sample: InstantSample) -> bool:
+    """Tells whether a container can declare so much of a resource."""
+    most = _MOST.get(sample.labels.get("resource", ""), math.inf)
+    return amount(sample.value) is not None and sample.value <= most
+
+
+def _without_contradictions(declared: dict[str, float]) -> None:
+    """Removes requests above their limits, which Kubernetes takes from nobody: they are of two objects."""
+    for resource in _MOST:
+        request, limit = f"{resource}_request", f"{resource}_limit"
+        if declared.get(request, 0.0) > declared.get(limit, math.inf):
+            del declared[request]
+
+
 _AMOUNTS = (
     ("requests", "request"),
     ("limits", "limit"),

@@ -24,6 +24,7 @@ from perfopt.sources.prometheus.identity import (
     differing_labels,
     foreign_jobs,
     foreign_jobs_note,
+    require_namespaces,
     require_one_cluster,
     require_own_labels,
 )
@@ -159,9 +160,9 @@ class StateReader:
         workload_of = {}
         for labels in await self._pods_of(wanted, names, _unseen(wanted, between), grid):
             identity = owners.workload_of(labels)
-            if identity in wanted:
+            if identity in wanted and labels.get("pod"):
                 cluster = labels.get(self._config.cluster_label, "")
-                workload_of[PodKey(cluster, labels["namespace"], labels["pod"])] = identity
+                workload_of[PodKey(cluster, labels.get("namespace", ""), labels["pod"])] = identity
         return workload_of
 
     async def _pods_of(
@@ -245,6 +246,7 @@ class StateReader:
         jobs = foreign_jobs(samples, self._config.address, label)
         samples |= {name: _without_jobs(samples[name], jobs) for name in ("requests", "limits")}
         copies = replace(copies, foreign_jobs=jobs)
+        require_namespaces([*samples["pod_owners"], *samples["replicas"]], self._config.address)
         others = bool(samples["pod_owners"] or samples["replicas"])
         foreign = require_own_labels(samples["foreign"], self._config.address, others=others)
         foreign += foreign_jobs_note(jobs)
