@@ -12,7 +12,7 @@ from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
 from perfopt_api.store.apply_tables import applies
 from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
-from perfopt_api.store.tables import jobs, outcomes
+from perfopt_api.store.tables import jobs, outcomes, recommendations
 
 from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for
 
@@ -403,3 +403,17 @@ async def test_pages_link_to_grafana_where_its_address_is_set(client, database):
     settings = ServiceSettings(requests_per_second=100_000, grafana_url=address)
     async with browser(build(database, settings).app) as own:
         assert f'<a href="{address}" rel="noreferrer">Grafana</a>' in await shown(own, "/ui/doctor")
+
+
+async def test_savings_of_an_applied_change_are_not_available_any_more(client, database, analysed):
+    before = await shown(client, "/ui")
+    assert '<a class="card" href="/ui/workloads?status=change&amp;sort=saving"><b>40.00 USD</b>' in before
+    assert "Expected of applied changes" not in before
+    async with database.transaction() as connection:
+        mine = update(recommendations).where(recommendations.c.workload == WORKLOAD)
+        await connection.execute(mine.values(applied=True))
+    after = await shown(client, "/ui")
+    assert '<a class="card" href="/ui/workloads?status=applied&amp;sort=saving"><b>40.00 USD</b>' in after
+    assert "no change that is not applied yet saves anything" in after
+    assert WORKLOAD in await shown(client, "/ui/workloads?status=applied")
+    assert WORKLOAD not in await shown(client, "/ui/workloads?status=change")

@@ -16,18 +16,23 @@ from perfopt_api.store.tables import jobs, recommendations, workloads
 
 PAGE = 50
 KEPT_SECONDS = 60.0
-EXPIRED = "expired"
-STATUSES = ("change", "approval", "no_change", "abstained", "failed", EXPIRED)
+EXPIRED, APPLIED = "expired", "applied"
+STATUSES = ("change", "approval", APPLIED, "no_change", "abstained", "failed", EXPIRED)
 
 _JOB = ("job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id")
 _TOTALS = text("""
-SELECT currency, assumed, count(*) AS workloads,
+WITH priced AS (
+  SELECT currency, assumed, cost_current, cost_recommended, recommendation_id IN (
+    SELECT recommendation_id FROM optimization_recommendations WHERE applied
+  ) AS applied
+  FROM workloads
+  WHERE status IN ('change', 'approval') AND valid_until > now()
+    AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
+    AND (:everything OR namespace = ANY(:visible))
+)
+SELECT applied, currency, assumed, count(*) AS workloads,
        sum(cost_current) AS before, sum(cost_recommended) AS after
-FROM workloads
-WHERE status IN ('change', 'approval') AND valid_until > now()
-  AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
-  AND (:everything OR namespace = ANY(:visible))
-GROUP BY currency, assumed ORDER BY assumed, currency
+FROM priced GROUP BY applied, currency, assumed ORDER BY applied, assumed, currency
 """)
 _HARM = text("""
 SELECT (SELECT count(*) FROM optimization_jobs
@@ -150,7 +155,7 @@ class PageStore:
         return tuple(dict(row) for row in found)
 
     async def totals(self, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
-        """Returns what all changes in force come to a month, by currency and whether it is assumed.
+        """Returns what changes come to a month, by whether they are applied, currency, and if assumed.
 
         Args:
             visible: only of these namespaces; None is all.
@@ -180,6 +185,13 @@ class PageStore:
             query = query.limit(limit).offset((wanted.page - 1) * limit)
         (count,) = await self._rows(select(func.count().label("total")).select_from(workloads).where(*where))
         return Listing(rows=await self._rows(query), total=count["total"])
+
+    async def top(self, count: int, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
+        """Returns the workloads whose changes save most, of those that are recommended and not applied."""
+        seen = None if visible is None else frozenset(visible)
+        where = _matching(WorkloadFilter(status="change", visible=seen))
+        where.append(workloads.c.cost_recommended < workloads.c.cost_current)
+        return await self._rows(select(*workloads.c).where(*where).order_by(*_order("saving")).limit(count))
 
     async def workload(self, name: str) -> Mapping[str, Any] | None:
         """Returns the row of a workload."""
@@ -333,7 +345,11 @@ def _status() -> ColumnElement[str]:
     over: ColumnElement[bool] = and_(
         workloads.c.status.in_(("change", "approval", "no_change")), workloads.c.valid_until <= func.now()
     )
-    return case((over, EXPIRED), else_=workloads.c.status)
+    in_force = select(recommendations.c.recommendation_id).where(recommendations.c.applied)
+    applied: ColumnElement[bool] = and_(
+        workloads.c.status.in_(("change", "approval")), workloads.c.recommendation_id.in_(in_force)
+    )
+    return case((over, EXPIRED), (applied, APPLIED), else_=workloads.c.status)
 
 
 def _matching(wanted: WorkloadFilter) -> list[ColumnElement[bool]]:

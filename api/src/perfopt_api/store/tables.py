@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
 
-SCHEMA_REVISION = "0019"
+SCHEMA_REVISION = "0020"
 
 
 jobs = Table(
@@ -172,6 +172,7 @@ recommendations = Table(
         text("id DESC"),
         postgresql_where=text("superseded_by IS NULL"),
     ),
+    Index("ix_optimization_recommendations_applied", "recommendation_id", postgresql_where=text("applied")),
 )
 
 # The latest analysis of each workload in one narrow row: pages filter, sort and add these up.

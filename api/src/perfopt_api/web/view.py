@@ -36,6 +36,7 @@ HEADERS = {
 STATUS_TEXTS = {
     "change": "change recommended",
     "approval": "needs approval",
+    "applied": "change applied",
     "no_change": "no change needed",
     "abstained": "abstained",
     "failed": "failed",

@@ -1,5 +1,6 @@
 """Overview: savings, harm, what waits, what is broken, freezes."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.policy import Scope
 from perfopt_api.http.rules import scope_namespaces
 from perfopt_api.store.apply_port import EVERYTHING, Freeze
-from perfopt_api.store.dashboard import WorkloadFilter
+from perfopt_api.store.dashboard import STATUSES
 from perfopt_api.web.pages.health import failing
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import page
@@ -29,21 +30,35 @@ async def overview(request: Request[Any, Any, Any], web: NamedDependency[WebPort
     statuses = await pages.statuses(visible)
     if not statuses:
         return page(request, "empty.html", sources=tuple(web.api.config.sources))
-    top = await pages.workloads(WorkloadFilter(status="change", visible=visible), limit=_TOP)
     bound = visible is not None  # what adds up all namespaces is left out then
+    # In two rounds: one request takes a few connections only.
+    totals, top, waiting, approvals = await asyncio.gather(
+        pages.totals(visible),
+        pages.top(_TOP, visible),
+        pages.waiting(visible),
+        pages.approvals(visible=visible),
+    )
+    whole = None if bound else await _whole(web)
     return page(
         request,
         "overview.html",
-        statuses=statuses,
-        totals=await pages.totals(visible),
-        weeks=() if bound else await pages.recorded("week"),
-        harm=None if bound else await pages.harm(),
-        broken=None if bound else await pages.broken(),
-        failing=() if bound else await failing(web.api.checks),
-        waiting=await pages.waiting(visible),
+        statuses={code: statuses[code] for code in STATUSES if code in statuses},
+        available=[row for row in totals if not row["applied"]],
+        in_force=[row for row in totals if row["applied"]],
+        whole=whole,
+        waiting=waiting,
+        approvals=len(approvals),
         freezes=_seen(await pages.freezes(), visible),
-        top=top.rows,
+        top=top,
     )
+
+
+async def _whole(web: WebPorts) -> dict[str, Any]:
+    """Returns what adds up all namespaces."""
+    weeks, harm, broken, down = await asyncio.gather(
+        web.pages.recorded("week"), web.pages.harm(), web.pages.broken(), failing(web.api.checks)
+    )
+    return {"weeks": weeks, "harm": harm, "broken": broken, "failing": down}
 
 
 def _seen(

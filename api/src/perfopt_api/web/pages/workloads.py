@@ -47,7 +47,9 @@ async def workloads(
     namespace: _Text = "",
     kind: _Text = "",
     owner: _Text = "",
-    status: FromQuery[Literal["", "change", "approval", "no_change", "abstained", "failed", "expired"]] = "",
+    status: FromQuery[
+        Literal["", "change", "approval", "applied", "no_change", "abstained", "failed", "expired"]
+    ] = "",
     sort: FromQuery[Literal["saving", "name", "confidence", "analysed"]] = "saving",
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
     form: Annotated[Literal["html", "csv"], QueryParameter(name="format")] = "html",
