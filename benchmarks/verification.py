@@ -4,8 +4,8 @@
     python benchmarks/verification.py --alone --minutes 60
     python benchmarks/verification.py --traces DIR
 
-Each run simulates a day of ten pods with bursts, drift and stalls of single pods, then changes two of them:
-not at all (an alarm is false), or so that their requests take a quarter longer. Beside ours:
+Each run simulates a day of ten pods with bursts, drift and stalls of single pods, then changes two of them
+(`--canaries`): not at all (an alarm is false), or so that their requests take a quarter longer. Beside ours:
 
 - mann-whitney: a test of the minutes since the change, p99 of canary against control, repeated every minute
   from the fifth on at 2 % (the comparison of Kayenta, looked at as canary analysis does);
@@ -36,7 +36,7 @@ from perfopt_api.apply.verification.before_after import look_before_after, prepa
 from perfopt_api.apply.verification.canary import look, prepare
 from perfopt_api.apply.verification.verdict import Verdict
 
-_DAY, _CANARIES = 1440, 2
+_DAY = 1440
 _DAYS_ALONE = 7
 _FIRST, _LEVEL = 5, 0.02  # of the repeated Mann-Whitney tests
 WORLDS = {"steady": PodWorld().quiet(), "bursty": PodWorld()}
@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--regressions", type=int, default=100, help="runs with one (default: 100)")
     parser.add_argument("--minutes", type=int, default=30, help="of observation (default: 30)")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--canaries", type=int, default=2, help="pods of ten that are changed (default: 2)")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run, to run in parts")
     parser.add_argument("--alpha", type=float, default=0.01, help="false-alarm rate (default: 0.01)")
     parser.add_argument("--world", choices=WORLDS, action="append", help="one of them only (default: all)")
     parser.add_argument("--alone", action="store_true", help="one pod, before and after")
@@ -71,28 +73,31 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         for world in options.world or WORLDS:
             for slower, runs in ((1.0, options.runs), (1.25, options.regressions)):
-                simulated = alone_run if options.alone else one_run
+                simulated = alone_run if options.alone else partial(one_run, options.canaries)
                 run = partial(simulated, world, slower, options.minutes, options.alpha)
-                outcomes = list(pool.map(run, range(runs), chunksize=4))
+                seeds = range(options.first, options.first + runs)
+                outcomes = list(pool.map(run, seeds, chunksize=4))
+                if not outcomes:
+                    continue
                 for line in _lines(world, slower, outcomes):
                     print(line, flush=True)
 
 
-def one_run(world: str, slower: float, minutes: int, alpha: float, seed: int) -> RunOutcome:
+def one_run(canaries: int, world: str, slower: float, minutes: int, alpha: float, seed: int) -> RunOutcome:
     """Simulates one change and asks each test."""
     rng = np.random.default_rng(seed)
     simulated = WORLDS[world]
     factor = np.ones((simulated.pods, _DAY + minutes))
-    factor[:_CANARIES, _DAY:] = slower
+    factor[:canaries, _DAY:] = slower
     history = simulated.history(_DAY + minutes, rng, factor)
     past, since = history.between(0, _DAY), history.between(_DAY, _DAY + minutes)
-    canary = history.pods[:_CANARIES]
+    canary = history.pods[:canaries]
     started = time.process_time()
     test = prepare(past, canary, minutes, alpha=alpha)
     prepared = time.process_time()
     ours = look(test, since)
     looked = time.process_time()
-    alarms = {name: ask(past, since) for name, ask in _OTHERS.items()}
+    alarms = {name: ask(past, since, canaries) for name, ask in _OTHERS.items()}
     alarms["ours"] = ours.step + 1 if ours.verdict is Verdict.FAILED else None
     passed = ours.verdict is Verdict.PASSED
     return RunOutcome(alarms, passed, 1000 * (prepared - started), 1000 * (looked - prepared))
@@ -164,8 +169,8 @@ def _lines(world: str, slower: float, outcomes: list[RunOutcome]) -> Iterator[st
     yield f"{'':14} passed {passed:.0%}; CPU: {costs[0]:.0f} ms before the change, {costs[1]:.1f} ms a look"
 
 
-def _mann_whitney(past: PodHistory, since: PodHistory) -> int | None:
-    canary, control = _p99(since, slice(0, _CANARIES)), _p99(since, slice(_CANARIES, None))
+def _mann_whitney(past: PodHistory, since: PodHistory, canaries: int) -> int | None:
+    canary, control = _p99(since, slice(0, canaries)), _p99(since, slice(canaries, None))
     for minute in range(_FIRST, canary.size + 1):
         if mannwhitneyu(canary[:minute], control[:minute], alternative="greater").pvalue < _LEVEL:
             return minute
@@ -181,8 +186,8 @@ def _differ(before: Array, after: Array) -> int | None:
     return None
 
 
-def _threshold(past: PodHistory, since: PodHistory) -> int | None:
-    return _above(_p99(past, slice(0, _CANARIES)), _p99(since, slice(0, _CANARIES)))
+def _threshold(past: PodHistory, since: PodHistory, canaries: int) -> int | None:
+    return _above(_p99(past, slice(0, canaries)), _p99(since, slice(0, canaries)))
 
 
 def _above(before: Array, after: Array) -> int | None:
@@ -201,7 +206,7 @@ def _p99(history: PodHistory, pods: slice) -> Array:
     return np.array([np.interp(0.99 * served, np.append(0.0, row), bounds) for served, row in steps])
 
 
-_OTHERS: dict[str, Callable[[PodHistory, PodHistory], int | None]] = {
+_OTHERS: dict[str, Callable[[PodHistory, PodHistory, int], int | None]] = {
     "mann-whitney": _mann_whitney,
     "threshold": _threshold,
 }

@@ -85,7 +85,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         drift_poll_seconds: how often the use of workloads with applied sizes is looked at for drift.
         demand_poll_seconds: how often the source is read for services that autoscalers ask for.
         demand_wait_seconds: how long `scaling/{service}/demand` waits for it; then the stored plan is given.
-        retention_days: after which finished analyses and published events go; null keeps everything.
+        retention_days: after which finished analyses, ended changes that are not in force, and published
+            events go; null keeps everything.
         event_stream: JetStream stream of the events.
         job_stream: JetStream stream of the work queue.
         stream_replicas: copies of both streams in a NATS cluster.

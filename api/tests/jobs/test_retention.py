@@ -5,8 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from perfopt.domain.enums import OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.jobs.retention import RetentionTask
+from perfopt_api.store.applies import PostgresApplies
+from perfopt_api.store.apply_port import ApplyEnd, NewApply, TimelineEntry
+from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.days import PostgresDays
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.retention import PostgresRetention
@@ -84,9 +88,69 @@ async def test_what_waits_for_its_outcome_was_applied_or_is_named_by_a_change_st
         of_applied = recommendations.c.job_id == applied
         await connection.execute(update(recommendations).where(of_applied).values(applied=True))
         mine = update(jobs).where(jobs.c.job_id == child.job_id)
-        await connection.execute(mine.values(parent_job_id=parent, completed_at=OLD))
+        await connection.execute(mine.values(parent_job_id=parent, completed_at=NEW))
     assert (await retention.forget())["jobs"] == 0
     assert {waiting, applied, parent, child.job_id} < (await left(database))[0]
+
+
+@pytest.fixture
+def changed(database):
+    """Applies the recommendation of an analysis; returns the job."""
+
+    async def apply(parent, status=OptimizationStatus.APPLIED, at=OLD):
+        requests, applying = PostgresApplyRequests(database), PostgresApplies(database)
+        mine = select(recommendations.c.recommendation_id).where(recommendations.c.job_id == parent)
+        async with database.transaction() as connection:
+            ids = (await connection.execute(mine)).scalars().all()
+        new = NewApply(
+            parent_job_id=parent,
+            service_name="web",
+            optimization_types=(OptimizationType.RESOURCE_OPTIMIZATION,),
+            recommendation_ids=tuple(ids),
+            order={},
+            state={},
+            step="preflight",
+            workload="prod/deployment/web",
+            namespace="prod",
+        )
+        job_id = (await requests.create_apply(new)).job.job_id
+        claim = await applying.claim_apply(owner="w", lease=timedelta(minutes=1))
+        note = TimelineEntry(at=at, step="rest", code="applied", message="The workload was changed.")
+        await applying.save_apply(claim, step="rest", state={}, snapshot={"fields": {}}, entries=[note])
+        await applying.finish_apply(claim, ApplyEnd(status=status))
+        async with database.transaction() as connection:
+            old = update(jobs).where(jobs.c.job_id == job_id).values(completed_at=at)
+            await connection.execute(old)
+        return job_id
+
+    return apply
+
+
+async def test_old_changes_go_with_their_timeline_but_what_is_in_force_and_the_audit_stay(
+    database, retention, finished, changed
+):
+    failed = await changed(await finished(), OptimizationStatus.ROLLED_BACK)
+    fresh = await changed(await finished(cpu="400m"), OptimizationStatus.FAILED, NEW)
+    replaced = await changed(await finished(cpu="500m"))
+    in_force = await changed(await finished(cpu="900m"))
+    assert (await retention.forget())["changes"] == 2
+    ids, _ = await left(database)
+    assert {fresh, in_force} < ids
+    assert not {failed, replaced} & ids
+    requests = PostgresApplyRequests(database)
+    assert await requests.timeline(failed) is None
+    assert [entry.code for entry in await requests.timeline(in_force)] == ["applied"]
+    assert {failed, replaced, fresh, in_force} == {entry.job_id for entry in await requests.audit_log()}
+    assert await requests.restore("prod", principal="ann", reason=None) == (in_force,)
+
+
+async def test_the_change_that_one_in_force_replaced_stays_while_that_is_new(
+    database, retention, finished, changed
+):
+    replaced = await changed(await finished())
+    await changed(await finished(cpu="900m"), at=NEW)
+    assert (await retention.forget())["changes"] == 0
+    assert replaced in (await left(database))[0]
 
 
 async def test_unfinished_jobs_and_unpublished_events_stay(database, retention, finished):

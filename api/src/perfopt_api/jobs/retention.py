@@ -19,7 +19,7 @@ class RetentionTask(BackgroundTask):
 
     Args:
         store: deletes.
-        keep: how long finished analyses and published events stay; None is for ever.
+        keep: how long finished analyses, ended changes and published events stay; None is for ever.
         days: how long series of days stay.
         now: the clock.
     """
@@ -51,6 +51,7 @@ class RetentionTask(BackgroundTask):
             UnavailableError: PostgreSQL is not reachable; what was deleted stays so.
         """
         periods = {
+            "changes": (self._store.forget_changes, self._keep),
             "jobs": (self._store.forget_jobs, self._keep),
             "events": (self._store.forget_events, self._keep),
             "fleet_jobs": (self._store.forget_fleet_jobs, FLEET_JOBS),

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from sqlalchemy import delete, exists, select, text, tuple_
 from sqlalchemy.orm import aliased
 
+from perfopt_api.store.apply_rows import names_recommendation
 from perfopt_api.store.database import Database
 from perfopt_api.store.days import partition_of
 from perfopt_api.store.in_force import in_force
@@ -21,7 +22,7 @@ class PostgresRetention:
         """Deletes finished analyses with their recommendations and outcomes, oldest first.
 
         One stays as long as a recommendation of it is current, applied, or waits for its outcome, as its plan
-        may, or a job that applied one names it; so do jobs that applied something.
+        may, or a job that applied one names it; see `forget_changes`.
 
         Args:
             before: only what was finished before it.
@@ -58,6 +59,38 @@ class PostgresRetention:
             await connection.execute(delete(recommendations).where(recommendations.c.job_id.in_(ids)))
             await connection.execute(delete(jobs).where(jobs.c.job_id.in_(ids)))
         return len(ids)
+
+    async def forget_changes(self, before: datetime, *, limit: int) -> int:
+        """Deletes ended changes with their timelines, snapshots and approvals, oldest first.
+
+        One stays as long as a recommendation of it is applied, or would be again were the change that took
+        its place taken back, and that change is not old itself. The audit is left.
+
+        Args:
+            before: only what ended before it.
+            limit: at most so many changes.
+
+        Returns:
+            How many were deleted.
+        """
+        later = aliased(jobs)
+        replaced = exists().where(
+            later.c.job_id == recommendations.c.replaced_by_apply, later.c.completed_at >= before
+        )
+        kept = exists().where(
+            recommendations.c.job_id == jobs.c.parent_job_id,
+            names_recommendation(jobs.c.request, recommendations.c.recommendation_id),
+            recommendations.c.applied | replaced,
+        )
+        old = (
+            select(jobs.c.job_id)
+            .where(jobs.c.completed_at < before, jobs.c.parent_job_id.is_not(None), ~kept)
+            .order_by(jobs.c.completed_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(delete(jobs).where(jobs.c.job_id.in_(old)))).rowcount
 
     async def forget_events(self, before: datetime, *, limit: int) -> int:
         """Deletes events that were published before an instant; returns how many."""
