@@ -79,3 +79,16 @@ def test_a_metric_without_which_nothing_is_sized_fails_and_others_warn():
     (warning,) = missing_metrics({*NEEDED, *USEFUL[1:]})
     assert (warning.status, USEFUL[0] in warning.message) == ("warning", True)
     assert [each.status for each in missing_metrics(())] == ["failed", "warning"]
+
+
+def test_a_program_that_commits_need_and_that_is_missing_is_a_failure(config_file, monkeypatch, tmp_path):
+    (tmp_path / "git").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    repository = {"url": "https://git.example/deploy.git", "pull_request": ["gh", "pr"]}
+    text = config_file.read_text() + f"git: {{repositories: {{deploy: {json.dumps(repository)}}}}}\n"
+    config_file.write_text(text)
+    (found,) = by_check(examined("--config", str(config_file), "--format", "json"))["git deploy"]
+    assert (found["status"], found["message"]) == ("failed", "gh cannot be run here.")
+    (tmp_path / "gh").touch(0o755)
+    (found,) = by_check(examined("--config", str(config_file), "--format", "json"))["git deploy"]
+    assert (found["status"], found["message"]) == ("ok", "git, gh can be run.")

@@ -128,6 +128,15 @@ def test_the_command_of_the_containerfile_installs_the_service_and_every_plugin(
         assert re.search(rf"\b{name}\b.*loaded", plugins), plugins
 
 
+def test_the_containerfile_installs_every_program_that_the_service_runs():
+    last = (ROOT / "Containerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
+    installed = re.search(r"apt-get install (.*?)&&", last)[1].split()
+    started = {"git"}  # by create_subprocess_exec of the service's own programs
+    code = (ROOT / "api/src/perfopt_api/apply/git.py").read_text()
+    assert set(re.findall(r'_run\(\("([a-z]+)"', code)) == started
+    assert started <= set(installed)
+
+
 @pytest.mark.timeout(600)
 def test_a_plugin_is_added_by_a_folder_on_the_python_path(installed):
     folder = installed / "plugins"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from perfopt_api.apply.kubernetes.access import rules
 from perfopt_api.apply.kubernetes.client import KubernetesRequests
 from perfopt_api.backends import nats_files
 from perfopt_api.events.nats import NatsConnection
+from perfopt_api.policy.git import GitRepository, git_settings
 from perfopt_api.settings import ServiceSettings, service_settings
 from perfopt_api.store.database import Database
 from perfopt_api.store.readiness import DatabaseReadiness
@@ -97,6 +99,8 @@ async def examine(config: Config) -> AsyncIterator[Diagnosis]:
                 checks.append((f"cluster of {name}", partial(_cluster, cluster)))
                 if can_apply(config) and settings.worker_class in (None, "apply"):
                     checks.append((f"rights in {name}", partial(_rights, cluster)))
+    for name, repository in git_settings(config).repositories.items():
+        checks.append((f"git {name}", partial(_programs, repository)))
     for name, check in checks:
         for found in await _run(name, check):
             yield found
@@ -211,6 +215,15 @@ def missing_metrics(there: Collection[str]) -> list[Diagnosis]:
     if useful:
         found.append(_warning(f"It lacks {', '.join(useful)}: recommendations know less.", remedy))
     return found or [_ok("All metrics that are read are there.")]
+
+
+async def _programs(repository: GitRepository) -> list[Diagnosis]:
+    """Looks for what commits and pull requests are made with."""
+    needed = ("git", *repository.pull_request[:1])
+    missing = [name for name in needed if shutil.which(name) is None]
+    if missing:
+        return [_failed(f"{', '.join(missing)} cannot be run here.", "Install it where perfopt runs.")]
+    return [_ok(f"{', '.join(needed)} can be run.")]
 
 
 async def _cluster(config: KubernetesConfig) -> list[Diagnosis]:

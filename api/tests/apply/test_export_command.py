@@ -30,6 +30,16 @@ def test_manifests_are_written_with_the_commands_that_apply_them(run, tmp_path):
     assert "kubectl patch " in done.stdout
 
 
+def test_it_says_where_the_files_do_at_once_what_policy_does_in_steps(run):
+    lower = {"containers": {"app": {"cpu_request": "100m"}}}
+    higher = {"containers": {"app": {"cpu_request": "1"}}}
+    made = make_recommendation(recommendation_id=ID, current_state=higher, recommended_state=lower)
+    assert "at once; by policy (largest_step_down, largest_step_up) it is 4 steps" in run([made]).stdout
+    half = {"containers": {"app": {"cpu_request": "500m"}}}
+    small = make_recommendation(recommendation_id=ID, current_state=higher, recommended_state=half)
+    assert "at once" not in run([small]).stdout
+
+
 def test_only_those_named_are_written(run, tmp_path):
     other = make_recommendation(recommendation_id="opt_20261123_002")
     done = run([make_recommendation(recommendation_id=ID), other], "opt_20261123_002")

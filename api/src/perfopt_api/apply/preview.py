@@ -53,6 +53,15 @@ def first_step_of(
     }
 
 
+def at_once(steps: int) -> AnalysisWarning:
+    """Returns the warning that manifests set at once what policy lets be done in so many steps."""
+    message = (
+        f"The manifests set the whole recommended state at once; by policy (largest_step_down,"
+        f" largest_step_up) it is {steps} steps, each verified before the next."
+    )
+    return AnalysisWarning(code="full_target", message=message)
+
+
 def replicas_change(recommendation: OptimizationRecommendation) -> int | None:
     """Returns the new number of replicas where it changes and no autoscaler owns it, else None."""
     before, after = recommendation.current_state, recommendation.recommended_state

@@ -11,7 +11,7 @@ from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import AnalysisWarning, OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, first_step_of, held_back, outdated, warnings_of
+from perfopt_api.apply.preview import at_once, changes_of, first_step_of, held_back, outdated, warnings_of
 from perfopt_api.policy.settings import PolicySettings
 
 Mode = Literal["direct", "canary", "dry_run", "export"]
@@ -80,6 +80,8 @@ def answer(
     first = first_step_of(recommendation, policy if policy is not None else PolicySettings())
     artifacts += () if first is None else (first,)
     warnings: tuple[AnalysisWarning, ...] = (*job.warnings, *warnings_of(recommendation, now))
+    if wish.mode == "export" and first is not None:
+        warnings += (at_once(first["steps"]),)
     return msgspec.structs.replace(
         job, recommendations=(recommendation,), artifacts=artifacts, warnings=warnings
     )

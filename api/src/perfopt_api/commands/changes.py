@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from perfopt_api.store.apply_port import TimelineEntry
 
 _SEPARATOR = "  "
+_ALONE = (
+    "No service is asked: its freezes, changes under way, caps and cool-downs do not hold here."
+    " Windows, exchanges and the cluster's own freezes do."
+)
 
 
 def reason_option[F: Callable[..., Any]](command: F) -> F:
@@ -81,7 +85,8 @@ def apply(
     """Apply a recommendation: canary, verification, rollback.
 
     By the service; or with --from in this process, on the cluster and by the policy of the configuration.
-    Ctrl-C takes the change back; where this process was killed, the same command goes on.
+    Then freezes, caps and cool-downs that a service holds are not known. Ctrl-C takes the change back;
+    where this process was killed, the same command goes on.
     """
     if output is not None and mode != "export":
         raise click.UsageError("--output goes with --mode export.")
@@ -143,6 +148,8 @@ def _apply_here(
     screen = TerminalScreen.of_stdout()
     config, path = load(config_file), state or Path(f"{recommendation_id}.state")
     configure_logging(service_settings(with_service(config, log_level="error", log_json=False)))
+
+    click.echo(_ALONE, err=True)
 
     def show(entry: "TimelineEntry") -> None:
         for line in _lines(msgspec.to_builtins(entry), commands=False):

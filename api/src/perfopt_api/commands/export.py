@@ -29,6 +29,8 @@ def export_changes(recommendations: tuple[str, ...], server: str | None, source:
     """
     from perfopt.errors import ConflictError
     from perfopt_api.apply.export import export
+    from perfopt_api.apply.preview import at_once, first_step_of
+    from perfopt_api.policy.settings import PolicySettings
 
     written = 0
     for recommendation in _found(recommendations, server, source):
@@ -44,6 +46,9 @@ def export_changes(recommendations: tuple[str, ...], server: str | None, source:
         click.echo(
             f"{recommendation.recommendation_id}  {recommendation.service_name}: {recommendation.description}"
         )
+        first = first_step_of(recommendation, PolicySettings())
+        if first is not None:
+            click.echo(f"  {at_once(first['steps']).message}")
         for artifact in artifacts:
             click.echo(f"  {out / recommendation.recommendation_id / artifact['filename']}")
             if artifact["command"]:
