@@ -123,6 +123,20 @@ async def test_it_is_taken_back_on_request(cluster, target, begin):
     assert cpu_of(cluster, target) == "1"
 
 
+async def test_a_rollback_that_comes_with_the_last_step_is_not_lost(cluster, tmp_path, begin, monkeypatch):
+    store = begin()
+    finish = store.finish_apply
+
+    async def asked_meanwhile(claim, end, *given, **further):
+        if end.status is OptimizationStatus.APPLIED:
+            store.ask("rollback")
+        return await finish(claim, end, *given, **further)
+
+    monkeypatch.setattr(store, "finish_apply", asked_meanwhile)
+    await work(cluster, store, ScriptedVerifier(after=0.0))
+    assert store.job.status is OptimizationStatus.ROLLED_BACK
+
+
 def test_a_file_that_is_none_is_named(tmp_path):
     path = tmp_path / "state"
     for text in (None, "{}", "no json"):

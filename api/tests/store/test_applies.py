@@ -131,6 +131,25 @@ async def test_a_lost_lease_lets_another_worker_go_on_and_stops_the_first(order,
     assert await applying.save_apply(held, step="rest", state={"seen": 2})
 
 
+@pytest.mark.parametrize("wish", ["cancel", "rollback"])
+async def test_what_is_asked_for_just_before_the_end_is_not_lost(order, applying, requests, wish):
+    job = await order()
+    claim = await applying.claim_apply(owner="one", lease=LEASE)
+    await requests.ask(job.job_id, wish, principal="bob", reason="pager")
+    assert not await applying.finish_apply(claim, APPLIED, state={"seen": 2})
+    again = await applying.claim_apply(owner="two", lease=LEASE)
+    assert (again.job_id, again.wish, again.state) == (job.job_id, wish, {"seen": 0})
+    assert not await applying.finish_apply(claim, ROLLED_BACK)
+    assert await applying.finish_apply(again, ROLLED_BACK)
+
+
+async def test_a_change_that_failed_ends_whatever_is_asked_for(order, applying, requests):
+    job = await order()
+    claim = await applying.claim_apply(owner="one", lease=LEASE)
+    await requests.ask(job.job_id, "cancel", principal="bob", reason=None)
+    assert await applying.finish_apply(claim, ROLLED_BACK)
+
+
 async def test_a_job_that_waits_is_claimed_when_due_and_leaves_the_workload_free(order, applying):
     first, second = await order(), await order(made="opt_20250621_002")
     claim = await applying.claim_apply(owner="one", lease=LEASE)

@@ -137,6 +137,9 @@ class FileApplies:
         state: dict[str, Any] | None = None,
     ) -> bool:
         """See ApplyWork.finish_apply."""
+        if end.status is OptimizationStatus.APPLIED and self.job.wish is not None and claim.wish is None:
+            self._held = False
+            return False
         self.job.status, self.job.error, self.job.step = end.status, end.error, "ended"
         self.job.state = self.job.state if state is None else state
         self.job.ended_at, self.job.wish, self._held = datetime.now(UTC), None, False

@@ -181,7 +181,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ranges: dict[str, SizeRange] = {}
     approvals: Annotated[int, Meta(ge=1, le=10)] = 1
     approve_automatic: bool = False
-    canary_share: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    canary_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     observe_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
     verify_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
     settle_minutes: Minutes = 10.0

@@ -136,6 +136,10 @@ class PostgresApplies:
                 return False
             mine = applies.c.job_id == claim.job_id
             row = (await connection.execute(select(applies).where(mine))).mappings().one()
+            if end.status is OptimizationStatus.APPLIED and row["wish"] is not None and claim.wish is None:
+                await _hold(connection, claim, lease_owner=None, lease_expires_at=None)
+                await connection.execute(update(applies).where(mine).values(due_at=func.now()))
+                return False
             job = await _ended(connection, claim.job_id, end)
             ended: dict[str, Any] = {"step": "ended", "wish": None, "ended_at": func.now()}
             ended |= {} if state is None else {"state": state}

@@ -303,7 +303,8 @@ class ApplyWork(Protocol):
     ) -> bool:
         """Ends a job with its events, audit entry and lock in one transaction; False where the lease is lost.
 
-        A state of None leaves the stored one.
+        A state of None leaves the stored one. Where somebody asked for a rollback or a cancel that the claim
+        does not know, nothing ends as APPLIED: it is False, and the job is due at once.
 
         APPLIED makes its recommendations applied, and earlier ones of the same workload and types no longer;
         anything else makes its recommendations not applied, and those again whose place they had taken.
