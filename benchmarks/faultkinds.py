@@ -1,6 +1,7 @@
 """What breaks while jobs are asked for: processes, servers, the network, messages, plugins and clocks."""
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -157,6 +158,22 @@ async def read_only(world: World, outcome: Outcome) -> None:
     outcome.note = "5 s"
 
 
+async def full_disk(world: World, outcome: Outcome) -> None:
+    """Fills the disk of PostgreSQL for some seconds, and starts it again where that ended it."""
+    if not os.path.ismount(world.postgres.root):
+        outcome.note = "left out: mounting a small disk is not allowed"
+        return
+    await asyncio.sleep(1.5)
+    filler = world.postgres.root / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 2**20):
+            pass
+    await asyncio.sleep(6)
+    filler.unlink()
+    ended = await asyncio.to_thread(world.postgres.revive)
+    outcome.note = "6 s" + (", PostgreSQL ended" if ended else "")
+
+
 async def poison(world: World, outcome: Outcome) -> None:
     """Puts messages and a job into the queue that nobody can read."""
     client = await connected(world)
@@ -222,6 +239,7 @@ FAULTS: dict[str, Fault] = {
     "slow network": slow(0.05, 10),
     "half-open network": half_open(8),
     "read-only database": read_only,
+    "full disk of PostgreSQL": full_disk,
     "poison messages": poison,
     "plugin leaks 4 GiB": leak,
     "clock jumps": clock,

@@ -24,6 +24,8 @@ from perfopt_api.embedded import NatsServer, PostgresServer, temporary_root
 PERFOPT = Path(sys.executable).parent / "perfopt"
 WORKLOADS = 6
 
+DISK_BYTES = 600 * 2**20
+
 
 class Proxy:
     """Forwards one port to another; slowly, or not at all while the connections stay open."""
@@ -166,10 +168,24 @@ class World:
 
 
 @contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Gives a folder a disk of its own that can be filled, where mounting one is allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
 def fault_world() -> Iterator[World]:
     """Gives a world with its servers running, migrated, and nothing of the service started."""
     with (
         temporary_root() as root,
+        small_disk(root / "postgres"),
         PostgresServer(root / "postgres") as postgres,
         NatsServer(root / "nats") as nats,
     ):
