@@ -1,6 +1,6 @@
 """Breaks the service in every way that it has to survive, and counts what is lost or doubled.
 
-    python benchmarks/faults.py [--jobs 200] [--seconds 120] [--clients 500] [--only NAME] [--short]
+    python benchmarks/faults.py [--jobs 200] [--seconds 120] [--clients 500] [--only NAME]... [--short]
 
 Real processes, PostgreSQL, NATS and Prometheus on loopback. While each fault lasts, jobs are asked for; a
 client asks again with the same Idempotency-Key until it gets its 202. Then every job has to end, and every
@@ -199,24 +199,15 @@ async def change_kills(world: World) -> Outcome:
 
 async def run(world: World, given: argparse.Namespace) -> bool:
     """Runs the faults in turn."""
-    if given.only == CHANGES:
-        print(HEADER)
-        outcome = await change_kills(world)
-        print(outcome.row(), flush=True)
-        return outcome.is_fine
-    names = [given.only] if given.only else list(SHORT) if given.short else list(FAULTS)
+    names = given.only or [*(SHORT if given.short else FAULTS), CHANGES]
     fine = True
     print(HEADER)
     for name in names:
-        outcome = await survive(world, name, FAULTS[name], given.jobs)
+        changes = name == CHANGES
+        outcome = await (change_kills(world) if changes else survive(world, name, FAULTS[name], given.jobs))
         print(outcome.row(), flush=True)
         fine = fine and outcome.is_fine
-    if given.only:
-        return fine
-    outcome = await change_kills(world)
-    print(outcome.row(), flush=True)
-    fine = fine and outcome.is_fine
-    if given.short:
+    if given.only or given.short:
         return fine
     fine = await crowd(world, given.clients, given.seconds) and fine
     return await asyncio.to_thread(fuzz, world, given.examples) and fine
@@ -229,7 +220,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--examples", type=int, default=20)
-    parser.add_argument("--only", choices=(*FAULTS, CHANGES))
+    parser.add_argument("--only", choices=(*FAULTS, CHANGES), action="append", help="may be given again")
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args()
     if given.short:

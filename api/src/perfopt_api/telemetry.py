@@ -97,12 +97,29 @@ OUTCOMES = Counter(
     "Recommendations whose validity is over: accurate, inaccurate, not_scored.",
     ("result",),
 )
+ACCURACY = Gauge(
+    "perfopt_accuracy_ratio", "Share of accurate recommendations of those scored in 13 weeks.", ("type",)
+)
+STATED_CONFIDENCE = Gauge(
+    "perfopt_stated_confidence_ratio", "Mean confidence that the same recommendations stated.", ("type",)
+)
+SCORED = Gauge("perfopt_scored_recommendations", "How many these are.", ("type",))
 FLEET_WORKLOADS = Counter(
     "perfopt_fleet_workloads", "Workloads of fleets that ended here: analysed or failed.", ("result",)
 )
 SOURCE_QUERIES = Counter("perfopt_source_queries", "Queries that fleets sent to metric sources.")
 SOURCE_SAMPLES = Counter("perfopt_source_samples", "Samples in the answers to these queries.")
 SOURCE_BYTES = Counter("perfopt_source_bytes", "Bytes of these answers.")
+BATCH_QUERIES = Histogram(
+    "perfopt_batch_queries",
+    "Queries of one batch of a fleet, what is within its budget.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+)
+BATCH_SAMPLES = Histogram(
+    "perfopt_batch_samples",
+    "Samples in the answers to one batch of a fleet.",
+    buckets=(1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8),
+)
 
 
 def count_usage(usage: SourceUsage) -> None:
@@ -110,6 +127,8 @@ def count_usage(usage: SourceUsage) -> None:
     SOURCE_QUERIES.inc(usage.queries)
     SOURCE_SAMPLES.inc(usage.samples)
     SOURCE_BYTES.inc(usage.bytes)
+    BATCH_QUERIES.observe(usage.queries)
+    BATCH_SAMPLES.observe(usage.samples)
 
 
 @contextlib.contextmanager

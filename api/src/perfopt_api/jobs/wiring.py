@@ -16,6 +16,7 @@ from perfopt.sources.factory import services_price_books
 from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.events.nats import NatsConnection, event_stream, job_stream
 from perfopt_api.events.relay import Relay
+from perfopt_api.jobs.accuracy import AccuracyTask
 from perfopt_api.jobs.applying import Applying, open_applying
 from perfopt_api.jobs.backlog import BacklogTask
 from perfopt_api.jobs.backtests import BacktestRunner
@@ -44,6 +45,7 @@ from perfopt_api.store.outcomes import PostgresOutcomes
 from perfopt_api.store.plan_outcomes import PostgresPlanOutcomes
 from perfopt_api.store.port import ALL_CLASSES, JobClass
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.recorded import PostgresRecorded
 from perfopt_api.store.retention import PostgresRetention
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.work import PostgresWorkStore
@@ -129,7 +131,8 @@ def engine_tasks(
         days = settings.retention_days
         keep = None if days is None else timedelta(days=days)
         retention = PostgresRetention(backends.database)
-        return (*always, RetentionTask(retention, keep, timedelta(days=settings.fleet_days)))
+        accuracy = AccuracyTask(PostgresRecorded(backends.database))
+        return (*always, accuracy, RetentionTask(retention, keep, timedelta(days=settings.fleet_days)))
 
     return of
 
