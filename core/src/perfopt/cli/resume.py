@@ -7,18 +7,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 
 def stored_in(
-    folder: Path, command: str, examples: Sequence[Any]
+    folder: Path, command: str, options: msgspec.Struct | None, examples: Sequence[Any]
 ) -> Callable[[str, Callable[[], bytes]], bytes]:
     """Returns what computes a part once and stores its result.
 
     Args:
         folder: is made where there is none; parts of other commands, data and versions may be there too.
         command: that trains.
-        examples: learnt from; the results depend on them, the command and the version of perfopt.
+        options: of the training, those left at their defaults too.
+        examples: learnt from; the results depend on all of these and the version of perfopt.
     """
-    digest = hashlib.sha256(f"{version('perfopt')} {command}".encode())
+    digest = hashlib.sha256(f"{version('perfopt')} {command} {options!r}".encode())
     for example in examples:
         digest.update(pickle.dumps(example, protocol=5))
     own = folder / digest.hexdigest()[:16]

@@ -190,7 +190,9 @@ def _trained(
             trained_until=fetched.until,
             progress=progress,
             executor=batch.executor,
-            once=request.once if resume is None else stored_in(resume, request.command, fetched.examples),
+            once=request.once
+            if resume is None
+            else stored_in(resume, request.command, request.options, fetched.examples),
         )
         return fetched, trainer.train(fetched.examples, request)
 

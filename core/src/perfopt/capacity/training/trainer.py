@@ -21,7 +21,7 @@ class LatencyOptions(msgspec.Struct, frozen=True, kw_only=True):
         services: how many are simulated.
     """
 
-    services: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 160_000
+    services: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 320_000
 
 
 @dataclass(frozen=True)
