@@ -1,5 +1,6 @@
 """The pages on a real PostgreSQL, with two analysed workloads, one of them with markup in its names."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -191,3 +192,13 @@ async def viewed(database):
     async with browser(app) as client:
         client.headers["authorization"] = f"Bearer {TOKEN}"
         yield client
+
+
+async def shown(client, path, status=200):
+    answer = await client.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def token_of(html):
+    return re.search(r'name="form_token" value="([^"]+)"', html)[1]

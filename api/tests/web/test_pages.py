@@ -1,6 +1,5 @@
 import asyncio
 import re
-from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
@@ -14,33 +13,7 @@ from perfopt_api.store.apply_tables import applies
 from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 
-from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for
-
-BACKTEST = {
-    "source": "traces",
-    "services": 3,
-    "origins": 6,
-    "first_origin": "2026-11-01T00:00:00Z",
-    "last_origin": "2026-11-15T00:00:00Z",
-    "history": "14d",
-    "validity": "7d",
-    "absent": 0,
-    "policies": [],
-    "misses": [],
-    "replicas": [],
-    "failed": [],
-    "notes": ["Prices are assumed."],
-}
-
-
-async def shown(client, path, status=200):
-    answer = await client.get(path)
-    assert answer.status_code == status, answer.text
-    return answer.text
-
-
-def token_of(html):
-    return re.search(r'name="form_token" value="([^"]+)"', html)[1]
+from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for, shown, token_of
 
 
 async def test_empty_install_says_what_to_do_next(client):
@@ -255,39 +228,6 @@ async def test_approvals_show_the_evidence_and_offer_nothing_to_nobody(client, w
     assert "It waits for 1 approval(s) of another principal." in text
     assert "Nobody is signed in, so nobody can approve" in text
     assert "Approve the change" not in text
-
-
-async def test_backtest_is_started_followed_and_its_report_kept(client, world):
-    token = token_of(await shown(client, "/ui/backtests"))
-    form = {
-        "form_token": token,
-        "source": "traces",
-        "policies": "constants, vpa",
-        "type": "RESOURCE_OPTIMIZATION",
-    }
-    answer = await client.post("/ui/backtests", data=form)
-    assert "QUEUED" in answer.text
-    store = world.web.backtests
-    run = await store.claim("w", timedelta(seconds=60))
-    assert run.request.policies == ("constants", "vpa")
-    await store.renew(run.run_id, "w", timedelta(seconds=60), "evaluating: 1 of <3>")
-    assert "evaluating: 1 of &lt;3&gt;" in await shown(client, f"/ui/backtests/{run.run_id}/progress")
-    await store.finish(run.run_id, "w", BACKTEST, "<p>charts</p>")
-    done = await shown(client, f"/ui/backtests/{run.run_id}")
-    assert "3 services, 6 origins" in done
-    report = await client.get(f"/ui/backtests/{run.run_id}/report")
-    assert (report.text, report.headers["content-security-policy"][:7]) == ("<p>charts</p>", "sandbox")
-    assert (await client.get(f"/ui/backtests/{run.run_id}/result.json")).json()["services"] == 3
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "said"),
-    [("source", "nowhere", "There is no source"), ("type", "SPEED", "The form is wrong")],
-)
-async def test_a_backtest_of_what_is_not_there_is_refused(client, field, value, said):
-    token = token_of(await shown(client, "/ui/backtests"))
-    answer = await client.post("/ui/backtests", data={"form_token": token, field: value})
-    assert (answer.status_code, said in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize(
