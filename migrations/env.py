@@ -2,11 +2,12 @@
 
 from alembic import context
 
-from perfopt_api.store import apply_tables
+from perfopt_api.store import apply_tables, model_tables
 
+TABLES = (apply_tables.applies, model_tables.models)  # of each module: their metadata is one
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=apply_tables.applies.metadata,
+    target_metadata=TABLES[0].metadata,
     transaction_per_migration=True,
 )
 with context.begin_transaction():

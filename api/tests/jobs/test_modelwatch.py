@@ -16,7 +16,7 @@ from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.jobs.modelwatch import ModelWatch
 from perfopt_api.jobs.sources import SourceAnalyzer
 from perfopt_api.jobs.wiring import engine_tasks
-from perfopt_api.store import tables
+from perfopt_api.store import model_tables
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.supervision import TaskSupervisor
 from perfopt_resource.model.sizing_model import shipped_model
@@ -94,7 +94,7 @@ async def test_a_corrupt_model_leaves_in_use_what_was_and_is_told_once(registry,
     await watch.start()
     await promote(registry, b"two", 1)
     async with database.transaction() as connection:
-        table = tables.models
+        table = model_tables.models
         await connection.execute(update(table).where(table.c.version == 2).values(content=b"2"))
     with capture_logs() as logs:
         await watch.look()

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from perfopt.errors import ConflictError, NotFoundError
-from perfopt_api.store import tables
+from perfopt_api.store import model_tables
 from perfopt_api.store.models import CorruptModelError, PostgresModels
 
 FIGURES = {"better": True}
@@ -113,7 +113,7 @@ async def test_content_with_another_hash_is_refused(registry, database, change):
     if change == "rollback":
         await promoted(registry, b"two", 1)
     async with database.transaction() as connection:
-        table = tables.models
+        table = model_tables.models
         await connection.execute(update(table).where(table.c.version == 1).values(content=b"0ne"))
     with pytest.raises(CorruptModelError, match="sizing model 1"):
         await {

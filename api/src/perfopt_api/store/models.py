@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perfopt.engine.models import sha256
 from perfopt.errors import ConflictError, NotFoundError
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import model_activations, models
+from perfopt_api.store.model_tables import model_activations, models
 
 ModelStatus = Literal["candidate", "active", "retired", "rejected"]
 _LISTED = tuple(column for column in models.c if column.name not in ("id", "content"))
