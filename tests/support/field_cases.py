@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from field_lifecycle import (
     dead_pods,
+    hourly_job,
     jobs,
+    leak_replaced,
     moving,
     oom_kills,
     oom_kills_shown_in_part,
@@ -194,6 +196,37 @@ def _partly_seen_autoscalers(world: World) -> None:
         world.add(f"kube_hpa_spec_{bound}_replicas", world.place(hpa="old"), TIMES, value)
 
 
+def _other_triggers(world: World) -> None:
+    """Autoscalers by the length of a queue, that lets it sleep, and by memory a pod; one with CPU beside."""
+    for name, least, metrics in (
+        ("worker", 0, (("s0-rabbitmq-jobs", "average", 20),)),
+        ("cache", 2, (("memory", "average", 500.0 * MI),)),
+        ("mixed", 3, (("s0-cron", "average", 1), ("cpu", "utilization", 60))),
+    ):
+        world.deployment(name, replicas=3)
+        hpa = world.place(horizontalpodautoscaler=f"keda-hpa-{name}" if name == "worker" else name)
+        target = {"scaletargetref_kind": "Deployment", "scaletargetref_name": name}
+        world.add("kube_horizontalpodautoscaler_info", hpa | target, TIMES, 1)
+        world.add("kube_horizontalpodautoscaler_spec_min_replicas", hpa, TIMES, least)
+        world.add("kube_horizontalpodautoscaler_spec_max_replicas", hpa, TIMES, 20)
+        for metric, how, value in metrics:
+            labels = hpa | {"metric_name": metric, "metric_target_type": how}
+            world.add("kube_horizontalpodautoscaler_spec_target_metric", labels, TIMES, value)
+
+
+def _renamed_places(world: World) -> None:
+    """All series have kubernetes_namespace and kubernetes_pod_name, as old configurations made them."""
+    keep = world.edit
+    names = {"namespace": "kubernetes_namespace", "pod": "kubernetes_pod_name"}
+    world.edit = lambda name, labels: keep(name, {names.get(k, k): v for k, v in labels.items()})
+    world.deployment("api")
+
+
+def _unmeasured(world: World) -> None:
+    """CPU counted in nanoseconds, so that none of it can be."""
+    world.deployment("api", replicas=3, cpu=0.2e9)
+
+
 def _asked_for_only(world: World) -> None:
     """A service that runs in office hours, whose replicas are shown as asked for only."""
     for day in range(4):
@@ -328,6 +361,11 @@ CASES = {
     "partly-seen": _partly_seen_autoscalers,
     "asked-for-only": _asked_for_only,
     "old-labels": _old_labels,
+    "hourly-job": hourly_job,
+    "leak-replaced": leak_replaced,
+    "other-triggers": _other_triggers,
+    "renamed-places": _renamed_places,
+    "unmeasured": _unmeasured,
     "no-cadvisor": _without_cadvisor,
     "odd-declarations": _odd_declarations,
 }

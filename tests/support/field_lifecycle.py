@@ -50,7 +50,7 @@ def oom_kills_shown_in_part(world: World) -> None:
 
 
 def dead_pods(world: World) -> None:
-    """Failed and evicted pods stay in kube-state-metrics, #458 and #1051."""
+    """Pods that failed, were evicted or lost with a node stay in kube-state-metrics, #458 and #1051."""
     sizes = {"app": {"cpu_request": 1.0, "memory_request": GI}}
     for i in range(3):
         pod = f"kafka-{i}"
@@ -61,7 +61,7 @@ def dead_pods(world: World) -> None:
         pod, begin = f"kafka-old{i}", 100 * i
         world.use(pod, "app", TIMES[begin : begin + 50], 0.2, 300 * MI)
         world.pod(pod, ("StrimziPodSet", "kafka"), TIMES[begin:], sizes)
-        phase = world.place(pod=pod, phase="Failed")
+        phase = world.place(pod=pod, phase="Unknown" if i == 3 else "Failed")
         world.add("kube_pod_status_phase", phase, TIMES[begin + 50 :], 1)
 
 
@@ -135,3 +135,31 @@ def weekly_job(world: World) -> None:
         owner = {"owner_kind": "CronJob", "owner_name": "weekly", "owner_is_controller": "true"}
         world.add("kube_job_owner", world.place(job_name=job, **owner), kept, 1)
     world.add("kube_cronjob_info", world.place(cronjob="weekly"), times, 1)
+
+
+def hourly_job(world: World) -> None:
+    """A job of eight minutes each hour: two steps a run, in the second of which there is one scrape."""
+    for hour in range(96):
+        part = TIMES[hour * 30 : hour * 30 + 4]
+        job = f"sync-29{hour:03d}"
+        pod = f"{job}-q1xyz"
+        world.use(pod, "app", part, 0.5, 500 * MI)
+        world.pod(pod, ("Job", job), part, {"app": {"cpu_request": 4.0, "memory_request": 2 * GI}})
+        owner = {"owner_kind": "CronJob", "owner_name": "sync", "owner_is_controller": "true"}
+        world.add("kube_job_owner", world.place(job_name=job, **owner), part, 1)
+    world.add("kube_cronjob_info", world.place(cronjob="sync"), TIMES, 1)
+
+
+def leak_replaced(world: World) -> None:
+    """A pod that leaked until it was killed, and one of the same image since that does not."""
+    replicaset, sizes = "api-6c5d8f7b9c", {"cpu_request": 1.0, "memory_request": GI, "memory_limit": GI}
+    for pod, part, memory in (
+        ("bcdfg", TIMES[:1400], np.linspace(300 * MI, 1020 * MI, 1400)),
+        ("hjklm", TIMES[1400:], 300.0 * MI),
+    ):
+        world.use(f"{replicaset}-{pod}", "app", part, 0.2, memory)
+        world.pod(f"{replicaset}-{pod}", ("ReplicaSet", replicaset), part, {"app": sizes})
+    world.owned_by_deployment("api", replicaset, TIMES)
+    world.add("kube_deployment_status_replicas", world.place(deployment="api"), TIMES, 1)
+    killed = world.place(pod=f"{replicaset}-bcdfg", uid="uid-1", container="app", reason="OOMKilled")
+    world.add("kube_pod_container_status_terminated_reason", killed, TIMES[1400:1460], 1)

@@ -5,9 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 from field_cases import LONG
+from field_world import MI
 
 from perfopt.cli.main import cli
-from perfopt.domain.quantity import parse_memory
+from perfopt.domain.quantity import parse_cpu, parse_memory
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
 UNTIL = "2026-11-23T00:00:00Z"
@@ -249,3 +250,51 @@ def test_kind_m_the_plan_is_the_same_whatever_the_day_of_analysis(field_url, ana
 def test_kind_m_one_quiet_week_does_not_flatten_a_plan(field_url, analyze):
     state = states(analyze(field_url, "quiet-week", types=SCALING, period="14d"))["weekdays"]
     assert {entry["min_replicas"] for entry in state["schedule"]} == {2, 5}
+
+
+def test_kind_e_an_hourly_job_is_sized_by_the_minutes_in_which_it_ran(field_url, analyze):
+    (result,) = results(analyze(field_url, "hourly-job")).values()
+    (recommendation,) = result["recommendations"]
+    assert "low_coverage" not in {warning["code"] for warning in result["warnings"]}
+    assert parse_cpu(recommendation["recommended_state"]["cpu_request"]) < 2.0
+    assert parse_memory(recommendation["recommended_state"]["memory_request"]) >= 500 * MI
+
+
+def test_kind_d_a_leak_that_was_replaced_leads_to_no_more_than_its_kill(field_url, analyze):
+    (result,) = results(analyze(field_url, "leak-replaced", "--validity", "4d")).values()
+    (recommendation,) = result["recommendations"]
+    assert recommendation["recommended_state"]["memory_request"] == "1229Mi"
+    assert {"oom_killed", "leak_ended"} <= {reason["code"] for reason in recommendation["reasons"]}
+
+
+def test_kind_h_an_autoscaler_by_other_metrics_stays_and_nothing_is_claimed(field_url, analyze):
+    found = results(analyze(field_url, "other-triggers", types=SCALING))
+    for name in ("worker", "cache", "mixed"):
+        (recommendation,) = found[name]["recommendations"]
+        current, target = recommendation["current_state"], recommendation["recommended_state"]
+        assert "keda_scaled_object" not in target
+        assert target["replicas"] >= current["replicas"]
+        if name == "mixed":
+            assert target["hpa"]["min_replicas"] >= current["hpa"]["min_replicas"]
+            assert target["hpa"]["other_metrics"] == current["hpa"]["other_metrics"]
+        else:
+            assert target == current
+            assert recommendation["no_change_needed"]
+            assert not recommendation["expected_improvement"].get("cost_reduction_percent")
+
+
+def test_kind_a_series_without_namespaces_are_refused(field_url, analyze):
+    refused = analyze(field_url, "renamed-places")
+    assert refused.exit_code == 1
+    assert "kubernetes_namespace" in refused.stderr
+    assert "Internal error" not in refused.stderr
+
+
+def test_kind_c_replicas_stay_where_cpu_cannot_be_and_it_is_told(field_url, analyze):
+    (result,) = results(
+        analyze(field_url, "unmeasured", types="COST_OPTIMIZATION,SCALING_OPTIMIZATION")
+    ).values()
+    for recommendation in result["recommendations"]:
+        assert recommendation["recommended_state"]["replicas"] == 3
+    (warning,) = [one for one in result["warnings"] if one["code"] == "low_coverage"]
+    assert "implausible samples dropped" in warning["message"]
