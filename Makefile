@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format lock bench soak faults release mutate clean debian
+.PHONY: help install demo serve test check format lock bench soak tour faults release mutate clean debian
 
 # TensorFlow and friends import several times slower without their byte code.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,6 +43,9 @@ bench: .venv/.installed debian ## speed and memory; TRACES=<folder of traces> ad
 
 soak: .venv/.installed ## the service under idle connections, load and faults, for two minutes
 	@$(BIN)/python benchmarks/soak.py
+
+tour: .venv/.installed debian ## the pictures of the dashboard in docs, taken of the demonstration in Chromium
+	@$(BIN)/python tests/support/tour.py
 
 faults: .venv/.installed debian ## everything that may fail, failing: what is lost or doubled; SHORT=1 takes some minutes
 	@$(BIN)/python benchmarks/faults.py $(if $(SHORT),--short)

@@ -357,3 +357,17 @@ async def test_savings_of_an_applied_change_are_not_available_any_more(client, d
     assert "no change that is not applied yet saves anything" in after
     assert WORKLOAD in await shown(client, "/ui/workloads?status=applied")
     assert WORKLOAD not in await shown(client, "/ui/workloads?status=change")
+
+
+@pytest.mark.parametrize("remedy", [{}, {"remedy": "Watch for longer."}, {"remedy": None}])
+async def test_a_job_that_failed_says_why_and_what_helps_where_that_is_known(
+    client, database, waiting, remedy
+):
+    error = {"code": "verification_failed", "message": "Harm is shown."} | remedy
+    async with database.transaction() as connection:
+        failed = update(jobs).where(jobs.c.job_id == waiting)
+        await connection.execute(failed.values(status="ROLLED_BACK", error=error))
+    text = await shown(client, f"/ui/jobs/{waiting}")
+    assert "Harm is shown." in text
+    assert "<code>verification_failed</code>" in text
+    assert ("Watch for longer." in text) == (remedy.get("remedy") is not None)
