@@ -137,6 +137,7 @@ def test_every_account_secret_and_configuration_that_a_pod_names_is_made_or_give
 def test_the_service_reads_the_configuration_that_is_mounted(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_TOKEN", "t" * 20)
     monkeypatch.setenv("SESSION_SECRET", "s" * 20)
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "a-secret-of-the-client")
     text = next(each["data"]["perfopt.yaml"] for each in made if each["metadata"]["name"] == "perfopt-config")
     secrets = {"database-url": "postgresql://u:p@host/db", "nats-url": "nats://host:4222"}
     for name, content in secrets.items():

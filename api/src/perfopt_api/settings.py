@@ -13,6 +13,7 @@ from perfopt.config.prometheus import resolve_secret
 from perfopt.errors import InvalidInputError
 from perfopt_api.auth.roles import EVERY_NAMESPACE, Namespace, Role
 from perfopt_api.auth.settings import OidcSettings
+from perfopt_api.store.schedule_port import DeclaredSchedule
 
 SECTION = "service"
 REFERENCES = ("env:", "file:")
@@ -95,6 +96,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             is not loopback, or where `api_keys` or `oidc` are set.
         api_keys: name of the requester to its token, beside those of `perfopt token create`.
         oidc: the OpenID Connect issuer whose tokens are taken.
+        schedules: analyses of fleets that repeat, by name.
         session_secret: signs sessions of the dashboard; `database_url` does otherwise. Also `env:NAME` or
             `file:/path`.
         docs_public, metrics_public: serve `/docs` with `/openapi.json`, and `/metrics`, without a token.
@@ -145,6 +147,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     log_json: bool = True
     auth: Literal["auto", "on", "off"] = "auto"
     oidc: OidcSettings | None = None
+    schedules: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,100}$")], DeclaredSchedule] = {}
     session_secret: Annotated[str, Meta(max_length=512)] | None = None
     docs_public: bool = True
     metrics_public: bool = True

@@ -8,7 +8,7 @@ from perfopt.domain.request import FleetAnalysisRequest, WorkloadSelector
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
 from perfopt_api.errors import QuotaExceededError
 from perfopt_api.store import schedules as module
-from perfopt_api.store.schedule_port import ScheduleRequest
+from perfopt_api.store.schedule_port import DeclaredSchedule, ScheduleRequest
 from perfopt_api.store.schedules import PostgresSchedules, next_firing
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -105,3 +105,31 @@ def test_a_wrong_expression_or_zone_is_refused(cron, zone, field):
 def test_the_hour_that_summer_time_leaves_out_fires_after_it():
     before = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
     assert next_firing("30 2 * * *", "Europe/Berlin", before) == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
+
+
+async def test_schedules_of_the_configuration_are_made_changed_and_deleted_and_others_stay(schedules):
+    await schedules.create_schedule(NIGHTLY, now=NOW, requester="ann")
+    everything = FleetAnalysisRequest(selector=WorkloadSelector())
+    hourly = DeclaredSchedule(cron="0 * * * *", analysis=everything)
+    await schedules.declare({"nightly": hourly, "all": hourly}, now=NOW)
+    found = {one.name: (one.cron, one.requester) for one in await schedules.list_schedules()}
+    assert found == {"nightly": ("0 2 * * *", "ann"), "all": ("0 * * * *", "configuration")}
+    fired = NOW + timedelta(hours=1)
+    await schedules.fire(fired)
+    await schedules.declare({"all": hourly}, now=fired)
+    kept = next(one for one in await schedules.list_schedules() if one.name == "all")
+    assert kept.last_at == fired  # what did not change is not made anew
+    weekly = msgspec.structs.replace(hourly, cron="0 3 * * 1")
+    await asyncio.gather(*(schedules.declare({"all": weekly}, now=fired) for _ in range(2)))
+    assert [one.cron for one in await schedules.list_schedules() if one.name == "all"] == ["0 3 * * 1"]
+    await schedules.declare({}, now=fired)
+    assert [one.name for one in await schedules.list_schedules()] == ["nightly"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"cron": "61 * * * *"}, "cron"), ({"time_zone": "Mars"}, "Mars")]
+)
+def test_a_declared_schedule_that_never_fires_is_refused_where_it_is_read(change, message):
+    right = {"cron": "0 * * * *", "analysis": {"selector": {}}}
+    with pytest.raises(msgspec.ValidationError, match=message):
+        msgspec.convert(right | change, DeclaredSchedule)

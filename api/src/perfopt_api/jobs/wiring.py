@@ -208,7 +208,7 @@ async def serve_jobs(
             )
         backlog = BacklogTask(PostgresBacklog(backends.database))
         queue = JetStreamJobQueue(backends.nats, settings.job_stream)
-        schedules = ScheduleTask(PostgresSchedules(backends.database), queue)
+        schedules = ScheduleTask(PostgresSchedules(backends.database), queue, settings.schedules)
         supervisor = TaskSupervisor((relay, sweeper, backlog, schedules, *runners, *tasks(backends)))
         checks = {"postgresql": backends.readiness.check, "nats": backends.nats.ping}
         async with supervisor.running(), serve_health(checks, supervisor):

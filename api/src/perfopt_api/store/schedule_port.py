@@ -2,8 +2,10 @@
 
 from datetime import datetime
 from typing import Annotated, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
+from cronsim import CronSim, CronSimError
 from msgspec import Meta
 
 from perfopt.domain.request import FleetAnalysisRequest
@@ -23,6 +25,37 @@ class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cron: Annotated[str, Meta(max_length=100)]
     time_zone: Annotated[str, Meta(max_length=100)] = "UTC"
     analysis: FleetAnalysisRequest
+
+
+DECLARED_BY = "configuration"
+"""Requester of schedules that the configuration declares."""
+
+
+class DeclaredSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A schedule of the configuration, which is its home: workers create, change and delete it accordingly.
+
+    Attributes:
+        cron: minute, hour, day of month, month, day of week, such as `0 2 * * *`.
+        time_zone: IANA name in which `cron` counts.
+        analysis: what is asked for each time; `{selector: {}}` is all workloads.
+    """
+
+    cron: Annotated[str, Meta(max_length=100)]
+    time_zone: Annotated[str, Meta(max_length=100)] = "UTC"
+    analysis: FleetAnalysisRequest
+
+    def __post_init__(self) -> None:
+        """Refuses what never fires, where the configuration is read."""
+        try:
+            next(CronSim(self.cron, datetime.now(ZoneInfo(self.time_zone))))
+        except (CronSimError, StopIteration) as error:
+            raise ValueError(f"cron {self.cron!r} is no expression that fires") from error
+        except (KeyError, OSError) as error:
+            raise ValueError(f"there is no time zone {self.time_zone!r}") from error
+
+    def named(self, name: str) -> ScheduleRequest:
+        """Returns what creates it."""
+        return ScheduleRequest(name=name, cron=self.cron, time_zone=self.time_zone, analysis=self.analysis)
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """Schedules on PostgreSQL, and when they fire."""
 
+import contextlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -16,7 +18,7 @@ from perfopt_api.store.apply_rows import plain_row, write_audit
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import new_job_row
 from perfopt_api.store.postgres import open_equal
-from perfopt_api.store.schedule_port import Schedule, ScheduleRequest
+from perfopt_api.store.schedule_port import DECLARED_BY, DeclaredSchedule, Schedule, ScheduleRequest
 from perfopt_api.store.tables import jobs, schedules
 
 MAX_SCHEDULES = 1000
@@ -110,6 +112,27 @@ class PostgresSchedules:
             )
             return _schedule(plain_row(row))
 
+    async def declare(self, declared: Mapping[str, DeclaredSchedule], *, now: datetime) -> None:
+        """Makes the schedules of the configuration those that it declares; others stay.
+
+        A schedule of the same name that somebody made by the API stays as it is.
+
+        Raises:
+            InvalidInputError: an expression or a time zone is wrong.
+        """
+        wanted = {name: one.named(name) for name, one in declared.items()}
+        for name, found in {one.name: one for one in await self.list_schedules()}.items():
+            if found.requester != DECLARED_BY:
+                wanted.pop(name, None)
+            elif name in wanted and _same(wanted[name], found):
+                del wanted[name]
+            else:
+                with contextlib.suppress(NotFoundError):  # another worker did it
+                    await self.delete_schedule(name, requester=DECLARED_BY)
+        for asked in wanted.values():
+            with contextlib.suppress(ConflictError):
+                await self.create_schedule(asked, now=now, requester=DECLARED_BY)
+
     async def fire(self, now: datetime) -> str | None:
         """Starts the job of one schedule that is due; returns its id, None where none is due.
 
@@ -140,6 +163,10 @@ class PostgresSchedules:
             }
             await connection.execute(update(schedules).where(schedules.c.name == row["name"]).values(fired))
             return str(job_id)
+
+
+def _same(asked: ScheduleRequest, found: Schedule) -> bool:
+    return (asked.cron, asked.time_zone, asked.analysis) == (found.cron, found.time_zone, found.analysis)
 
 
 def _schedule(row: dict[str, object]) -> Schedule:
