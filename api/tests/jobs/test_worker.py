@@ -206,6 +206,30 @@ async def test_a_worker_that_lost_its_lease_drops_the_work(
     assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
 
 
+async def test_a_lost_lease_whose_worker_lives_counts_as_no_lost_worker(
+    api, settings, worker, recommendation, result, eventually
+):
+    started = []
+
+    async def analyse(request):
+        started.append(request)
+        if len(started) == 1:
+            await asyncio.Event().wait()
+        return result(recommendation())
+
+    async with worker(settings, analyse):
+        job_id = await ask(api)
+        await eventually(lambda: started)
+        async with api.backends.database.transaction() as connection:
+            soon = func.now() + timedelta(seconds=0.5)
+            values = {"lease_owner": "other", "lease_expires_at": soon, "lost_leases": 1}
+            await connection.execute(jobs.update().values(values))
+        await api.waiter.wait_for_job(job_id, SOON)
+    async with api.backends.database.transaction() as connection:
+        lost = await connection.scalar(select(jobs.c.lost_leases))
+    assert lost == 1  # that of "other", which did not come back; that of this worker is taken back
+
+
 async def test_stopping_gives_running_jobs_back_to_another_worker(
     api, settings, worker, recommendation, result, eventually
 ):

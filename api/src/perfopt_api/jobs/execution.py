@@ -116,6 +116,8 @@ class JobRunner:
             if work.done():
                 return work.result()
             _log.warning("lease_lost", job_id=claim.job_id, attempt=claim.attempt)
+            with contextlib.suppress(UnavailableError):
+                await self._store.survived(claim)
             return JobOutcome(again_after=self._policy.lease_seconds)
         except asyncio.CancelledError:
             work.cancel()

@@ -289,6 +289,9 @@ class WorkStore(Protocol):
     async def release(self, claim: JobClaim, *, retry_in: timedelta, count_attempt: bool) -> None:
         """Gives the lease back, so that the job may be claimed again; no-op when it is no longer held."""
 
+    async def survived(self, claim: JobClaim) -> None:
+        """Notes that the worker of a lost lease is alive: late or cut off, and not ended by the job."""
+
     async def finish_job(self, claim: JobClaim, result: AnalysisResult) -> FinishResult:
         """Stores what an analysis gave, with its events, in one transaction. Idempotent by job id."""
 

@@ -115,6 +115,13 @@ class PostgresWorkStore:
             queued_at=func.now() + retry_in,
         )
 
+    async def survived(self, claim: JobClaim) -> None:
+        """See WorkStore.survived."""
+        open_job = and_(jobs.c.job_id == claim.job_id, jobs.c.status == _ANALYZING)
+        fewer = func.greatest(jobs.c.lost_leases - 1, 0)
+        async with self._database.transaction() as connection:
+            await connection.execute(update(jobs).where(open_job).values(lost_leases=fewer))
+
     async def _update_held(self, claim: JobClaim, **values: Any) -> bool:
         held = and_(
             jobs.c.job_id == claim.job_id, jobs.c.lease_owner == claim.owner, jobs.c.status == _ANALYZING
