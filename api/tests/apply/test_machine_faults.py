@@ -11,6 +11,7 @@ from memory_cluster import Killed, MemoryCluster, not_in_place, refused, unavail
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import FIELD_MANAGER
+from perfopt_api.apply.refusals import FieldConflictError
 from perfopt_api.apply.upkeep import TransientUpkeep
 from perfopt_api.store.apply_port import AppliedWorkload
 
@@ -32,6 +33,7 @@ def fields_of(cluster, target):
 def check_matches(cluster, target, run, edited):
     """Asserts that fields and pods are what the job's status says."""
     cluster.faults, cluster.kill_at, cluster.resizing = {}, set(), "none"
+    recover(cluster, target)
     cluster.advance(600)
     found = fields_of(cluster, target)
     wanted = NEW if run.status is APPLIED and not run.order_is_transient else OLD
@@ -98,6 +100,32 @@ def edit(cluster, target, _, edited):
     edited["containers.app.cpu_request"] = THEIRS
 
 
+def edit_memory(cluster, target, _, edited):
+    cluster.edit(target, "containers.app.memory_request", "1500Mi", manager="helm")
+    edited["containers.app.memory_request"] = "1500Mi"
+
+
+def scale(cluster, target, *_):
+    cluster.edit(target, "replicas", 7, manager="hpa")
+
+
+def run_out_of_memory(cluster, target, *_):
+    cluster.workloads[target.key].usage = {"app": 2 * 2**30}
+
+
+def stick(cluster, target, *_):
+    cluster.workloads[target.key].stuck = True
+
+
+def recover(cluster, target, *_):
+    cluster.workloads[target.key].usage = {}
+    cluster.workloads[target.key].stuck = False
+
+
+def conflicting():
+    return FieldConflictError("Owned by helm.", managers=["helm"], fields=["containers.app.cpu_request"])
+
+
 def edit_pod(cluster, target, _, edited):
     pod = cluster.workloads[target.key].pods[0]
     cluster.edit_pod(target, pod.name, "app", cpu_request=THEIRS, memory_request="1Gi")
@@ -146,6 +174,14 @@ COURSES = {
     "unavailable": fault("any", unavailable),
     "timeout_after_write": fault("any!", unavailable),
     "refused": fault("apply", refused),
+    "conflict": fault("apply", conflicting),
+    "conflict_going_back": fault("restore", conflicting),
+    "rollback_unavailable": fault("restore", unavailable),
+    "out_of_memory": run_out_of_memory,
+    "stuck_rollout": stick,
+    "recover": recover,
+    "edit_memory": edit_memory,
+    "scale": scale,
     "not_in_place": refuse_in_place,
     "edit": edit,
     "edit_pod": edit_pod,
@@ -158,9 +194,9 @@ COURSES = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
-    happened=st.dictionaries(st.integers(0, 40), st.sampled_from(sorted(COURSES)), max_size=6),
+    happened=st.dictionaries(st.integers(0, 60), st.sampled_from(sorted(COURSES)), max_size=8),
     mode=st.sampled_from(["canary", "direct"]),
     durability=st.sampled_from(["template", "transient"]),
     verdict=st.sampled_from(["passed", "failed", "inconclusive"]),

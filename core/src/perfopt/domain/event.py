@@ -120,14 +120,16 @@ class OptimizationRecommendationWithdrawn(msgspec.Struct, frozen=True, kw_only=T
 
 
 class OptimizationJobStatusChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a change of a job's status.
+    """The body of a change of the status of a job that applies something: APPLYING, then how it ended.
+
+    An analysis is announced by its recommendations.
 
     Attributes:
         event_id: of the event.
         timestamp: when it changed, UTC with milliseconds and Z.
         job_id: of the job.
         service_name, optimization_type, status: as the job shows them.
-        parent_job_id: of a job that applies a recommendation, the job that made it.
+        parent_job_id: the analysis that made what is applied.
         error: why it FAILED or was ROLLED_BACK, {code, message}.
         details_url: where the API shows the job.
     """
