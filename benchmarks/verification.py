@@ -14,7 +14,9 @@ Each run simulates a day of ten pods with bursts, drift and stalls of single pod
 With `--alone` there is one pod, at all the load, compared with the week before.
 With `--traces`, measured traces of one replica take the place of simulated pods, compared before and after:
 testbed_nezha.parquet (faults put into running services), testbed_petshop.parquet (days without any) and
-testbed_sweep.parquet (CPU limits changed).
+testbed_sweep.parquet (CPU limits changed). Beside the others stands an oracle: it is told how many steps
+after the change serve best over all cases, and alarms where the mean p99 of these is above that of all but
+1 % of the windows before. What it does not find, no test of that mean can find at that rate.
 """
 
 import argparse
@@ -131,17 +133,55 @@ def measured(folder: Path, processes: int, alpha: float) -> None:
     """Prints what each test says of the changes in measured traces."""
     with ProcessPoolExecutor(processes) as pool:
         found = list(pool.map(partial(one_change, alpha), changes(folder), chunksize=4))
-    heads = f"{'perfopt':>8} {'passed':>7} {'mann-whitney':>13} {'threshold':>10}"
+    heads = f"{'perfopt':>8} {'passed':>7} {'mann-whitney':>13} {'threshold':>10} {'oracle':>7}"
     print(f"{'trace':8} {'change':8} {'of':>5} {heads}")
-    for trace, harmful in dict.fromkeys((trace, harmful) for trace, harmful, _, _ in found):
-        rows = [(verdict, alarms) for *kind, verdict, alarms in found if kind == [trace, harmful]]
-        ours = [sum(verdict is one for verdict, _ in rows) for one in (Verdict.FAILED, Verdict.PASSED)]
-        others = [sum(alarms[name] for _, alarms in rows) for name in _OTHERS]
+    for trace, harmful in dict.fromkeys((one.trace, one.harmful) for one in found):
+        rows = [one for one in found if (one.trace, one.harmful) == (trace, harmful)]
+        told = _best_window([one.oracle for one in found if one.trace == trace and one.harmful])
+        ours = [sum(row.verdict is one for row in rows) for one in (Verdict.FAILED, Verdict.PASSED)]
+        others = [sum(row.alarms[name] for row in rows) for name in _OTHERS]
+        oracle = "-" if told is None else sum(any(row.oracle[told : told + 1]) for row in rows)
         kind = "harmful" if harmful else "none"
-        print(f"{trace:8} {kind:8} {len(rows):5} {ours[0]:8} {ours[1]:7} {others[0]:13} {others[1]:10}")
+        numbers = f"{len(rows):5} {ours[0]:8} {ours[1]:7} {others[0]:13} {others[1]:10} {oracle:>7}"
+        print(f"{trace:8} {kind:8} {numbers}")
 
 
-def one_change(alpha: float, change: TraceChange) -> tuple[str, bool, Verdict, dict[str, bool]]:
+@dataclass(frozen=True, slots=True)
+class TraceOutcome:
+    """What the tests say of a change in a measured trace.
+
+    Attributes:
+        trace, harmful: of the change.
+        verdict: ours.
+        alarms: of the others.
+        oracle: by steps since the change, whether their mean p99 is above that of all but 1 % of the windows
+            of as many steps before.
+    """
+
+    trace: str
+    harmful: bool
+    verdict: Verdict
+    alarms: dict[str, bool]
+    oracle: tuple[bool, ...]
+
+
+def _best_window(cases: list[tuple[bool, ...]]) -> int | None:
+    """Returns the number of steps, less one, over which an oracle finds most; None without a case."""
+    return int(np.sum(cases, axis=0).argmax()) if cases else None
+
+
+def _oracle(before: Array, after: Array, alpha: float) -> tuple[bool, ...]:
+    found = []
+    for steps in range(1, after.size + 1):
+        if steps > before.size:
+            found.append(False)
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(before, steps).mean(axis=1)
+        found.append(bool(after[:steps].mean() > np.nanquantile(windows, 1 - alpha)))
+    return tuple(found)
+
+
+def one_change(alpha: float, change: TraceChange) -> TraceOutcome:
     """Returns what each test says of a measured change."""
     end = change.changed + change.horizon
     history = change.history.between(0, end)
@@ -153,7 +193,8 @@ def one_change(alpha: float, change: TraceChange) -> tuple[str, bool, Verdict, d
         "threshold": _above(before, after) is not None,
     }
     verdict = look_before_after(test, history, change.changed).verdict
-    return change.trace, change.harmful, verdict, alarms
+    oracle = _oracle(before, after, alpha)
+    return TraceOutcome(change.trace, change.harmful, verdict, alarms, oracle)
 
 
 def _lines(world: str, slower: float, outcomes: list[RunOutcome]) -> Iterator[str]:
