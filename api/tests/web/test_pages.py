@@ -1,11 +1,13 @@
 import asyncio
 import re
+import subprocess
 from urllib.parse import quote
 
 import pytest
 from sqlalchemy import func, update
 
 from perfopt.domain.recommendation import Reason
+from perfopt_api.policy.git import GitRepository, GitSettings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
@@ -371,3 +373,36 @@ async def test_a_job_that_failed_says_why_and_what_helps_where_that_is_known(
     assert "Harm is shown." in text
     assert "<code>verification_failed</code>" in text
     assert ("Watch for longer." in text) == (remedy.get("remedy") is not None)
+
+
+PLAN = "/ui/recommendations/opt_20261130_001/plan"
+
+
+async def test_a_plan_states_what_is_checked_changed_first_and_restored(client, analysed):
+    text = await shown(client, PLAN)
+    assert "Changes are switched off" in text
+    assert "3 pods of one workload; “a few pods first” changes 1, and compares it" in text
+    assert re.search(r"It restores <code>[a-z.]*cpu_request</code> 500m", text)
+    assert "Commit to" not in text
+
+
+async def test_manifests_are_committed_from_the_plan_where_a_repository_is_configured(
+    client, world, analysed, tmp_path
+):
+    def git(*arguments):
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    git("init", "-q", "-b", "main")
+    git("commit", "-q", "--allow-empty", "-m", "begin")
+    settings = GitSettings(repositories={"deployments": GitRepository(url=str(tmp_path), branch="main")})
+    object.__setattr__(world.web.api, "git", settings)
+    text = await shown(client, PLAN)
+    assert "Commit to deployments" in text
+    form = {"form_token": token_of(text), "reason": "cheaper"}
+    answer = await client.post(PLAN.replace("plan", "commit"), data=form)
+    assert answer.status_code == 200, answer.text
+    (branch,) = re.findall(r"Committed to branch <code>([^<]+)</code> of deployments", answer.text)
+    assert "cpu: 300m" in git("show", branch)
+    (entry,) = await world.web.pages.audit(subject=WORKLOAD)
+    assert (entry["action"], entry["reason"]) == ("commit", "cheaper")

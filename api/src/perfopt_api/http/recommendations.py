@@ -1,7 +1,7 @@
 """Recommendations: listing, looking at one, and what applying it would change."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import NotFoundError
 from perfopt_api.apply.export import export
-from perfopt_api.apply.git import commit_manifests, git_order
+from perfopt_api.apply.git import GitCommit, commit_manifests, git_order
 from perfopt_api.apply.order import as_one, new_apply, order_of, steps_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
 from perfopt_api.http.applying import wake
@@ -164,17 +164,35 @@ async def _committed(
     """Commits an export that is to go to Git, and shows the commit beside its files."""
     if wish.mode != "export" or wish.durability != "git":
         return shown
-    order = git_order(made, shown.artifacts, ports.git, _details_url(ports, made))
-    commit = await commit_manifests(ports.git.repositories[order.repository], order, wish.reason or "")
+    commit = await commit_export(ports, made, shown.artifacts, request.scope.get("user"), wish.reason)
+    return msgspec.structs.replace(shown, artifacts=(*shown.artifacts, commit.artifact()))
+
+
+async def commit_export(
+    ports: ApiPorts,
+    made: OptimizationRecommendation,
+    artifacts: Sequence[Mapping[str, Any]],
+    principal: str | None,
+    reason: str | None,
+) -> GitCommit:
+    """Commits the manifests of a recommendation to the configured repository, for the record too.
+
+    Raises:
+        InvalidInputError: no repository is configured for its namespace.
+        ConflictError: the export has none of the files to commit.
+        GitError: Git refused.
+    """
+    order = git_order(made, artifacts, ports.git, _details_url(ports, made))
+    commit = await commit_manifests(ports.git.repositories[order.repository], order, reason or "")
     entry = AuditEntry(
         action="commit",
         subject=made.workload,
-        principal=request.scope.get("user"),
-        reason=wish.reason,
+        principal=principal,
+        reason=reason,
         after=commit.artifact() | {"recommendation_id": made.recommendation_id},
     )
     await ports.applies.record(entry)
-    return msgspec.structs.replace(shown, artifacts=(*shown.artifacts, commit.artifact()))
+    return commit
 
 
 async def _apply(

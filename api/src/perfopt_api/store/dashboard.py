@@ -36,7 +36,8 @@ FROM priced GROUP BY applied, currency, assumed ORDER BY applied, assumed, curre
 """)
 _HARM = text("""
 SELECT (SELECT count(*) FROM optimization_jobs
-        WHERE status = 'ROLLED_BACK' AND created_at > now() - interval '30 days') AS rolled_back,
+        WHERE status = 'ROLLED_BACK' AND fleet_id IS NULL
+          AND created_at > now() - interval '30 days') AS rolled_back,
        count(*) AS scored,
        count(*) FILTER (WHERE NOT coalesce(cpu_safe, true) OR NOT coalesce(memory_safe, true)) AS unsafe
 FROM recommendation_outcomes
@@ -47,7 +48,7 @@ SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at 
           AND created_at < now() - interval '1 minute') AS unpublished,
        (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at IS NOT NULL) AS set_aside,
        (SELECT count(*) FROM optimization_jobs WHERE status = 'ANALYZING') AS open,
-       (SELECT count(*) FROM optimization_jobs WHERE status = 'FAILED'
+       (SELECT count(*) FROM optimization_jobs WHERE status = 'FAILED' AND fleet_id IS NULL
           AND created_at > now() - interval '1 day') AS failed
 """)
 _RECORDED = """

@@ -62,6 +62,7 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.windows,
             recommendation.plan,
             recommendation.apply,
+            recommendation.commit,
             approvals.approvals,
             backtests.backtests,
             backtests.start,

@@ -40,7 +40,7 @@ async def policies(
     """Shows the policy in effect; of one workload, what it says of each change that is recommended."""
     require_plain(workload, "workload")
     ports, settings = web.api, web.api.policy
-    facts, clock = await ports.applies.facts(), await _clock(web)
+    facts, clock = await ports.applies.facts(), await policy_clock(web)
     return page(
         request,
         "policies.html",
@@ -81,7 +81,8 @@ async def restore(request: Request[Any, Any, Any], web: NamedDependency[WebPorts
     return Redirect("/ui/jobs?status=APPLYING", status_code=303)
 
 
-async def _clock(web: WebPorts) -> PolicyClock:
+async def policy_clock(web: WebPorts) -> PolicyClock:
+    """Returns what policy knows of this instant."""
     await web.time.refresh(web.api.now())
     return web.time(web.api.now())
 
@@ -143,16 +144,17 @@ async def _answers(
     return tuple(
         {
             "made": one,
-            "by_person": _decisions(web, one, facts, clock, automatic=False),
-            "by_itself": _decisions(web, one, facts, clock, automatic=True),
+            "by_person": decisions(web, one, facts, clock, automatic=False),
+            "by_itself": decisions(web, one, facts, clock, automatic=True),
         }
         for one in made
     )
 
 
-def _decisions(
+def decisions(
     web: WebPorts, made: OptimizationRecommendation, facts: ApplyFacts, clock: PolicyClock, *, automatic: bool
 ) -> tuple[Decision, ...]:
+    """Returns what stands against a change now, by rule; nothing where it is allowed."""
     try:
         order = order_of(made, _CANARY, web.api.policy, automatic=automatic)
     except ConflictError as error:

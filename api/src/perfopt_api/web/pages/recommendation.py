@@ -14,14 +14,16 @@ from perfopt.cli.output.details import recommendation_lines
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
-from perfopt.errors import ConflictError, NotFoundError
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
 from perfopt.report.changes import backtested, service_changes
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_change
 from perfopt_api.http.body import require_plain
-from perfopt_api.http.recommendations import start_change
+from perfopt_api.http.recommendations import commit_export, start_change
+from perfopt_api.store.mapping import workload_parts
 from perfopt_api.web.charts import NeedChart, frontier, need
+from perfopt_api.web.pages.policies import decisions, policy_clock
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
@@ -84,21 +86,55 @@ async def plan(
 ) -> Response[Any]:
     """Shows the exact changes, what stands against them, and the manifests that bring them about."""
     made, job = await _found(web, recommendation_id)
+    return page(request, "plan.html", commit=None, **await _plan(web, made, job))
+
+
+@post("/recommendations/{recommendation_id:str}/commit", status_code=200, include_in_schema=False)
+async def commit(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Response[Any]:
+    """Commits the manifests to the configured repository; done twice it is one commit."""
+    made, job = await _found(web, recommendation_id)
+    form = await request.form()
+    reason = str(form.get("reason", "")).strip()[:_MAX_REASON] or None
+    artifacts = export(made, web.api.settings.base_url)
+    done = await commit_export(web.api, made, artifacts, request.scope.get("user"), reason)
+    return page(request, "plan.html", commit=done, **await _plan(web, made, job))
+
+
+async def _plan(
+    web: WebPorts, made: OptimizationRecommendation, job: OptimizationJob | None
+) -> dict[str, Any]:
+    """Returns what would be changed, by which steps, and what stands against it."""
     artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
-    whole = None if job is None else job.plan
-    return page(
-        request,
-        "plan.html",
-        made=made,
-        diff=changes_of(made)["changes"],
-        warnings=warnings_of(made, web.api.now()),
-        artifacts=artifacts,
-        unpatched=unpatched,
-        executor=web.api.executor,
-        steps=() if whole is None else whole.steps,
-        conflicts=() if whole is None else whole.conflicts,
-        waiting=[row for row in await web.pages.changes(made.workload) if row["ended_at"] is None],
-    )
+    whole, policy = None if job is None else job.plan, web.api.policy
+    facts, clock = await web.api.applies.facts(), await policy_clock(web)
+    replicas = made.current_state.get("replicas")
+    return {
+        "made": made,
+        "diff": changes_of(made)["changes"],
+        "warnings": warnings_of(made, web.api.now()),
+        "artifacts": artifacts,
+        "unpatched": unpatched,
+        "executor": web.api.executor,
+        "steps": () if whole is None else whole.steps,
+        "conflicts": () if whole is None else whole.conflicts,
+        "waiting": [row for row in await web.pages.changes(made.workload) if row["ended_at"] is None],
+        "replicas": replicas,
+        "first": None if replicas is None else max(1, round(policy.canary_share * replicas)),
+        "running": sum(past.ended_at is None for past in facts.past),
+        "policy": policy,
+        "against": decisions(web, made, facts, clock, automatic=False),
+        "repository": _repository(web, made),
+    }
+
+
+def _repository(web: WebPorts, made: OptimizationRecommendation) -> str | None:
+    """Returns the repository that manifests of the workload go to, by name."""
+    try:
+        return web.api.git.of(workload_parts(made.workload)[1])[0]
+    except InvalidInputError:
+        return None
 
 
 @post("/recommendations/{recommendation_id:str}/apply", status_code=303, include_in_schema=False)
