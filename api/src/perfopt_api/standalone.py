@@ -26,7 +26,8 @@ from perfopt_api.shutdown import stop_on_signals
 from perfopt_api.store.schema import migrate_now
 
 _RESTART_SECONDS = 0.5
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 7.0
+"""For the worker after a stop: with the servers that end after it, everything leaves within ten seconds."""
 _PR_SET_PDEATHSIG = 1
 _CHILD = "from perfopt_api.standalone import run_worker_child; run_worker_child()"
 _log = structlog.get_logger("perfopt_api.standalone")
@@ -125,6 +126,7 @@ async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) ->
     try:
         await asyncio.wait_for(asyncio.shield(ended), _STOP_SECONDS)
     except TimeoutError:
+        _log.warning("worker_stopped_with_work_left", seconds=_STOP_SECONDS)  # its jobs are claimed again
         process.kill()
         await ended
 
