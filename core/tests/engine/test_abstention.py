@@ -1,22 +1,24 @@
 """Where one type abstains from a field for lack of evidence, no other type lowers it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from perfopt.domain.enums import DeclineCode, OptimizationType
-from perfopt.domain.recommendation import Evidence
+from perfopt.domain.recommendation import Evidence, ReplayWindow
 from perfopt.domain.workload import Container, WorkloadState
 from perfopt.engine.abstention import (
     abstentions,
     bound_by_abstentions,
     confident_enough,
     lowered_quantities,
+    not_refuted,
 )
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.strategy import Prior, Proposal, decline
+from perfopt.testing import make_context, make_snapshot
 
 RESOURCE, COST = OptimizationType.RESOURCE_OPTIMIZATION, OptimizationType.COST_OPTIMIZATION
 MAIN = Container(name="main", cpu_request_cores=1.0, memory_request_bytes=2**30, cpu_limit_cores=2.0)
@@ -128,3 +130,35 @@ def test_a_change_of_the_minimum_confidence_or_more_passes(mean, minimum):
 
 def test_no_change_needs_no_confidence():
     assert confident(0.1, 0.8, no_change_needed=True).status == "ok"
+
+
+def refuted(accurate, days=(7, 8), kind=RESOURCE, **quantities):
+    """Checks a proposal by past windows of a week that began on given days of January."""
+    begins = [datetime(2026, 1, day, tzinfo=UTC) for day in days]
+    windows = tuple(
+        ReplayWindow(made_at=at, scored_until=at + timedelta(days=7), outcome="inaccurate", accurate=one)
+        for at, one in zip(begins, accurate, strict=True)
+    )
+    who, outcome = proposes(kind, **quantities)
+    outcome = msgspec.structs.replace(outcome, evidence=Evidence(windows=windows))
+    context = make_context(make_snapshot(state=CURRENT), timedelta(days=7))
+    return not_refuted(msgspec.structs.replace(who, holds=HELD), outcome, context)
+
+
+def test_what_lowers_is_declined_where_all_its_own_past_was_inaccurate():
+    declined = refuted((False, False), cpu_request_cores=0.5).declined
+    assert (declined.code, declined.holds) == (DeclineCode.LOW_CONFIDENCE, HELD)
+    assert "It would lower main.cpu_request, and all 2 recommendations" in declined.reason
+
+
+@pytest.mark.parametrize(
+    ("accurate", "days", "changed"),
+    [
+        ((False, True), (7, 8), {"cpu_request_cores": 0.5}),  # one was accurate
+        ((None, None), (7, 8), {"cpu_request_cores": 0.5}),  # none was scored
+        ((), (), {"cpu_request_cores": 0.5}),
+        ((False, False), (7, 8), {"cpu_request_cores": 1.5}),  # more is better than to stay
+    ],
+)
+def test_one_accurate_window_or_a_raise_is_not_refuted(accurate, days, changed):
+    assert refuted(accurate, days, **changed).status == "ok"

@@ -140,7 +140,7 @@ def test_a_cpu_request_that_is_too_small_rises_under_an_hpa_and_says_what_shifts
 
 def test_an_hpa_on_other_metrics_holds_nothing(bench):
     hpa = HpaState(max_replicas=10, other_metrics=("requests_per_second",))
-    assert bench.size(hpa=hpa).cpu_request_cores < 0.55
+    assert bench.size(hpa=hpa).cpu_request_cores < 0.5
 
 
 def test_keda_is_pointed_out(bench):

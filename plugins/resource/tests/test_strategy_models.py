@@ -33,7 +33,7 @@ def test_each_recommendation_says_how_sure_the_model_is_of_it(bench):
     restless = calm * np.repeat(np.random.default_rng(4).lognormal(0, 0.5, 14), 288)
     sure = [bench.ask(bench.snapshot({"cpu_cores": cpu})).prior for cpu in (calm, restless)]
     assert sure[0].mean != sure[1].mean
-    assert "sizing 4 (sha256 " in sure[0].source
+    assert "sizing 5 (sha256 " in sure[0].source
 
 
 def test_a_dearer_shortage_buys_more_room_and_confidence(bench):
@@ -79,6 +79,16 @@ def test_a_container_that_ran_out_of_memory_is_raised_however_unsure(bench):
     snapshot = bench.snapshot(bench.history(oom_kills=kills), container={"memory_limit_bytes": 2 * GIB})
     made = recommend(make_context(snapshot), with_card(floors=DEMANDING))
     assert not isinstance(made, Declined)
+
+
+def test_a_service_that_a_lone_spike_made_unpredictable_is_declined_where_a_calm_one_is_sized(bench):
+    spike = np.r_[np.ones(3992), np.full(40, 20.0)]
+    history = {metric: values * spike for metric, values in bench.history().items()}
+    no_limits = {"cpu_limit_cores": None, "memory_limit_bytes": None}
+    asked = [bench.snapshot(metrics, container=no_limits) for metrics in (history, bench.history())]
+    spiky, calm = (bench.ask(snapshot.slice(11 * 288, 14 * 288)) for snapshot in asked)
+    assert isinstance(spiky, Declined)
+    assert not isinstance(calm, Declined)
 
 
 def test_a_cost_of_shortage_that_is_configured_takes_the_place_of_the_class_s(bench):

@@ -79,6 +79,7 @@ class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
         short_history: less than 95 % of the history asked for lay between its first sample and the origin.
         level: P99 of the history's cpu in cores, summed over containers; None without cpu.
         confidence: where the policy states one.
+        own_hit_rate: share of the service's own past windows that were accurate; None where none was scored.
         no_change: no change was needed: the current state was recommended.
         in_sample: by a model that was trained on this service at that time, and scored.
         claim_met: whether the expected latency or saving was realised; None where none was expected.
@@ -102,6 +103,7 @@ class EvaluatedRecommendation(msgspec.Struct, frozen=True, kw_only=True):
     short_history: bool = False
     level: float | None = None
     confidence: float | None = None
+    own_hit_rate: float | None = None
     no_change: bool = False
     in_sample: bool = False
     claim_met: bool | None = None
@@ -128,13 +130,14 @@ class PolicyDecision:
         target: the complete recommended state.
         proposals: what it is scored by: one proposal, or the parts of a plan.
         confidence: that it is accurate, where the policy states one.
-        no_change, in_sample: see EvaluatedRecommendation.
+        own_hit_rate, no_change, in_sample: see EvaluatedRecommendation.
         replicas: at each step of the window, of a controller that decides as it goes; shape (steps,).
     """
 
     target: WorkloadState
     proposals: tuple[Proposal, ...]
     confidence: float | None = None
+    own_hit_rate: float | None = None
     no_change: bool = False
     in_sample: bool = False
     replicas: Array | None = None
@@ -180,7 +183,12 @@ class OriginCase:
         )
         if isinstance(decision, Declined):
             return msgspec.structs.replace(row, code=decision.code.value, reason=decision.reason)
-        row = msgspec.structs.replace(row, confidence=decision.confidence, no_change=decision.no_change)
+        row = msgspec.structs.replace(
+            row,
+            confidence=decision.confidence,
+            own_hit_rate=decision.own_hit_rate,
+            no_change=decision.no_change,
+        )
         scores = self._score(optimization_type, decision)
         if not scores.scored:
             return msgspec.structs.replace(row, outcome="not_scored", reason=scores.reason)

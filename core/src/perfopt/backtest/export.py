@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _PLAIN = (
     "service", "service_class", "made_at", "policy", "optimization_type", "outcome", "code", "reason",
-    "confidence", "no_change", "in_sample", "claim_met", "expected_saving", "short_history", "assumed",
-    "level",
+    "confidence", "own_hit_rate", "no_change", "in_sample", "claim_met", "expected_saving",
+    "short_history", "assumed", "level",
 )  # fmt: skip
 _USE = ("safe", "recommended", "needed", "used")
 _AMOUNT = ("current", "recommended", "minimum")
@@ -26,7 +26,7 @@ _GROUPS = {
 _TYPES: dict[str, pa.DataType] = {
     "made_at": pa.timestamp("ms", tz="UTC"),
     **dict.fromkeys(("no_change", "in_sample", "claim_met", "short_history", "assumed"), pa.bool_()),
-    **dict.fromkeys(("confidence", "expected_saving", "level"), pa.float64()),
+    **dict.fromkeys(("confidence", "own_hit_rate", "expected_saving", "level"), pa.float64()),
 }
 
 

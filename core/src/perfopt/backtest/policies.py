@@ -87,11 +87,12 @@ class StrategyPolicy:
         recommendation = next((one for one in result.recommendations if one.plugin == self.key), None)
         if recommendation is None:
             return _reason(result, kind, self.key)
-        proposal = proposal_of(recommendation)
+        proposal, detail = proposal_of(recommendation), recommendation.confidence_detail
         return PolicyDecision(
             target=proposal.target,
             proposals=(proposal,),
             confidence=recommendation.expected_improvement.confidence,
+            own_hit_rate=detail.accurate_share,
             no_change=recommendation.no_change_needed,
             in_sample=any(reason.code == "in_sample" for reason in recommendation.reasons),
         )

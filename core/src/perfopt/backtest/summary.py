@@ -17,6 +17,7 @@ from perfopt.backtest.calibration import (
     expected_calibration_error,
 )
 from perfopt.backtest.columns import PolicyColumns, ResourceColumns
+from perfopt.backtest.conditional import ConfidenceGroup, conditional_calibration
 from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.policies import is_baseline
 from perfopt.domain.enums import OptimizationType
@@ -97,6 +98,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
         terciles: by the P99 of the cpu history, "low", "middle", "high".
         classes: by service class.
         calibration: of the stated confidence, or None where the policy states none.
+        conditional: the same within groups, by what they are of; empty where the policy states none.
     """
 
     policy: str
@@ -114,6 +116,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     terciles: dict[str, AccuracyFigures]
     classes: dict[str, AccuracyFigures]
     calibration: CalibrationFigures | None
+    conditional: dict[str, dict[str, ConfidenceGroup]]
 
 
 def summarise(evaluated: Sequence[EvaluatedRecommendation]) -> tuple[PolicySummary, ...]:
@@ -164,6 +167,7 @@ def _summary(
         terciles=_groups(_by_tercile(rows, bounds)),
         classes=_groups(_by_class(rows)),
         calibration=calibrate(columns.confidence[stated], columns.accurate[stated]),
+        conditional=conditional_calibration(rows, lambda one: _tercile(one, bounds)),
     )
     return rounded(summary)
 
@@ -237,9 +241,15 @@ def _by_tercile(
         {name: [] for name in TERCILES} if bounds is not None else {}
     )
     for one in rows:
-        if bounds is not None and one.level is not None:
-            groups[TERCILES[sum(one.level >= bound for bound in bounds)]].append(one)
+        tercile = _tercile(one, bounds)
+        if tercile is not None:
+            groups[tercile].append(one)
     return groups
+
+
+def _tercile(one: EvaluatedRecommendation, bounds: tuple[float, float] | None) -> str | None:
+    level = one.level
+    return None if bounds is None or level is None else TERCILES[sum(level >= bound for bound in bounds)]
 
 
 def _by_class(rows: Sequence[EvaluatedRecommendation]) -> dict[str, list[EvaluatedRecommendation]]:

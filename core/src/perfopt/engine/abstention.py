@@ -12,6 +12,7 @@ from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.messages import StrategyOutcome
 from perfopt.engine.registry import StrategyInfo
+from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal
 
 Results = Sequence[tuple[StrategyInfo, StrategyOutcome]]
@@ -58,6 +59,40 @@ def confident_enough(
         optimization_type=info.optimization_type,
         code=DeclineCode.LOW_CONFIDENCE,
         reason=f"Its confidence is {stated:.2f}; engine.minimum_confidence is {minimum:g}.",
+        plugin=info.key,
+        holds=info.holds,
+    )
+    return StrategyOutcome(status="declined", declined=declined, rules=outcome.rules, models=outcome.models)
+
+
+def not_refuted(info: StrategyInfo, outcome: StrategyOutcome, context: AnalysisContext) -> StrategyOutcome:
+    """Returns an outcome that lowers a quantity declined where all its own past windows were inaccurate.
+
+    Windows that cover less than one validity refute nothing, and what only raises is better than to stay.
+
+    Args:
+        info: of the strategy.
+        outcome: with its evidence.
+        context: of the analysis.
+    """
+    proposal, evidence = outcome.proposal, outcome.evidence
+    if proposal is None or evidence is None or proposal.no_change_needed:
+        return outcome
+    _, detail = confidence(evidence, proposal.prior or info.prior, context.validity)
+    if detail.accurate_share != 0 or detail.n_effective < 1:
+        return outcome
+    lowered = [fields.label(path) for path in _lowered_paths(proposal, context.snapshot.workload.state)]
+    if not lowered:
+        return outcome
+    scored = sum(window.accurate is not None for window in evidence.windows)
+    declined = Declined(
+        optimization_type=info.optimization_type,
+        code=DeclineCode.LOW_CONFIDENCE,
+        reason=(
+            f"It would lower {', '.join(lowered)}, and all {scored} recommendations that it would have made"
+            " in this history were inaccurate: use outgrew each of them. A longer history or a shorter"
+            " validity would show whether it settles."
+        ),
         plugin=info.key,
         holds=info.holds,
     )

@@ -14,7 +14,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning, Declined
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Workload
-from perfopt.engine.abstention import abstentions, confident_enough, lowered_quantities
+from perfopt.engine.abstention import abstentions, confident_enough, lowered_quantities, not_refuted
 from perfopt.engine.afterwards import for_the_plan, with_limits_of, with_stale_knobs
 from perfopt.engine.allowlist import left_out
 from perfopt.engine.breaker import PluginCircuitBreaker
@@ -338,7 +338,7 @@ class Engine:
         recorded = [_with_record(info, one, records) for info, one in zip(infos, ordered, strict=True)]
         minimum = self._config.engine.minimum_confidence if backtested else 0.0
         enough = (
-            confident_enough(info, one, minimum, context.validity)
+            confident_enough(info, not_refuted(info, one, context), minimum, context.validity)
             for info, one in zip(infos, recorded, strict=True)
         )
         return replace(given, outcomes=tuple(enough))

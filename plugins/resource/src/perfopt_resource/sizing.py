@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 import numpy as np
@@ -23,6 +24,8 @@ from perfopt_resource.observed import ObservedContainer
 
 MEMORY_LIMIT_HEADROOM = 1.25
 MEMORY_PEAK_HEADROOM = 1.2
+LIMIT_FALLS_AFTER = timedelta(days=7)
+"""A memory limit falls only with so long a history: what runs weekly is in it."""
 LIKELY = 0.5
 SMALL_MOVE = 0.10
 SMALL_CPU_CORES = 0.025
@@ -108,7 +111,8 @@ def size_memory(
 
     The limit is the request and a quarter (MEMORY_LIMIT_HEADROOM), and at least the observed peak and a
     fifth (MEMORY_PEAK_HEADROOM). Without an OOM kill it rises above what it is only for the peak or for the
-    request, and none is added where there is none. After an OOM kill neither falls.
+    request, and none is added where there is none. It falls only with a week of history
+    (LIMIT_FALLS_AFTER). After an OOM kill neither falls.
 
     Args:
         context: the question.
@@ -147,8 +151,12 @@ def size_memory(
         reasons += reason
     request, held = hold_for_autoscaler(context, container.name, "memory", current, request)
     if limit is not None:
-        limit = limit_for(limit, int(request), peak, killed=killed is not None)
+        wanted_limit = limit_for(limit, int(request), peak, killed=killed is not None)
+        known = hottest.shape[1] * context.snapshot.grid.step
+        limit = wanted_limit if known >= LIMIT_FALLS_AFTER else max(limit, wanted_limit)
         reasons.append(text.memory_limit(container.name, container.memory_limit_bytes, limit))
+        if limit > wanted_limit:
+            reasons.append(text.limit_kept(container.name, limit, wanted_limit, known, LIMIT_FALLS_AFTER))
     sized = msgspec.structs.replace(container, memory_request_bytes=int(request), memory_limit_bytes=limit)
     return SizedResource(sized, (*reasons, *held), request)
 

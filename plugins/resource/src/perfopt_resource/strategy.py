@@ -93,6 +93,8 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     confidence = math.prod(one.confidence for one in sized)
     utilities = [one.sizing.recommended.utility for one in sized if one.sizing is not None]
     runs = whole_runs(context.snapshot)
+    if runs is not None:
+        confidence = min(confidence, (runs + 1) / (runs + 2))  # Laplace: of runs that all were as expected
     doubtful = bool(np.mean(utilities) < model.card.floor(penalty))
     # Where a container was seen to have too little, any more is better than to leave it so.
     if doubtful and not any(one.short for one in seen) and (runs or 0) < ENOUGH_RUNS:

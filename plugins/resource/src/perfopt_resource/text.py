@@ -215,6 +215,18 @@ def memory_limit(name: str, current: int | None, limit: int) -> Reason:
     return Reason(code="memory_limit", text=f"{name}: {stated}")
 
 
+def limit_kept(name: str, limit: int, wanted: int, known: timedelta, enough: timedelta) -> Reason:
+    """States that a memory limit does not fall because the history is too short."""
+    return Reason(
+        code="memory_limit_kept",
+        text=(
+            f"{name}: the memory limit does not fall from {quantity('memory', limit)} to"
+            f" {quantity('memory', wanted)}: of {duration(known)} of history a higher peak may be missing;"
+            f" a limit falls after {duration(enough)}."
+        ),
+    )
+
+
 def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
     """States that a value stays because the move is small."""
     return Reason(

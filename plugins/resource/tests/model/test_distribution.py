@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from perfopt_resource.model.calibrate import ConfidenceCalibration
 from perfopt_resource.model.distribution import NeedDistribution
-from perfopt_resource.model.features import ObservedUse, SizeCeiling, UseFeatures, extract
+from perfopt_resource.model.features import NAMES, ObservedUse, SizeCeiling, UseFeatures, extract
 from perfopt_resource.model.forest import CELLS, GRID
+from perfopt_resource.model.sizing_model import shipped_model
 
 WEEK = 7 * 86400.0
 GIB = 2.0**30
@@ -23,7 +24,10 @@ def distribution(pairs, given=(4.0, 4.0), **changed):
     cells = np.zeros((CELLS, CELLS))
     for cpu, memory in pairs:
         cells[cpu, memory] += 1 / len(pairs)
-    seen = UseFeatures(np.zeros(200), {"cpu": 1.0, "memory": GIB}, **changed)
+    values = np.full(len(NAMES), np.nan)  # of a history of which nothing but its length is known
+    for resource in ("cpu", "memory"):
+        values[NAMES.index(f"{resource}_needs_count")] = 14
+    seen = UseFeatures(values, {"cpu": 1.0, "memory": GIB}, **changed)
     return NeedDistribution(cells, np.array(given), seen, ConfidenceCalibration())
 
 
@@ -85,3 +89,23 @@ def test_an_interval_of_higher_level_is_wider():
 def test_a_larger_size_is_never_less_probable(size, factor):
     needs = distribution([(ZERO + step, ZERO) for step in range(0, 40, 3)])
     assert needs.enough("cpu", size) <= needs.enough("cpu", size * factor) + 1e-12
+
+
+def test_what_lies_unused_is_the_expected_logarithm_of_the_size_over_the_need():
+    needs = distribution([(ZERO, ZERO), (ZERO + 5, ZERO)])
+    size = float(np.exp(GRID[ZERO + 5]))
+    assert needs.unused("cpu", size) == pytest.approx(GRID[ZERO + 5] / 2)
+    assert needs.unused("cpu", 1.0) == pytest.approx(0)  # what is missing is not unused
+    assert needs.unused("memory", 2 * GIB) == pytest.approx(np.log(2))
+
+
+def test_of_a_history_that_moves_all_sizes_are_worth_considering_alike():
+    sizes = np.exp(GRID[ZERO : ZERO + 10])
+    assert distribution([(ZERO, ZERO)]).needed("cpu", sizes) == pytest.approx(np.zeros(10))
+
+
+def test_of_a_flat_history_sizes_that_nobody_needs_are_hardly_considered():
+    flat = extracted(np.full(4032, 0.5), np.full(4032, GIB))
+    needs = shipped_model().distribution(flat)
+    near, far = needs.needed("cpu", np.array([0.5, 0.52, 0.54, 1.5, 1.6]))[[1, 4]]
+    assert near > far + 2

@@ -47,3 +47,11 @@ def test_a_small_change_of_utility_moves_the_weights_little():
     utility = np.linspace(0, 1, 50)[None]
     changed = utility + np.random.default_rng(0).normal(0, 1e-3, utility.shape)
     assert np.abs(weights(changed) - weights(utility)).sum() < 0.02
+
+
+def test_what_counts_beforehand_counts_beside_the_utility():
+    utility = np.zeros((2, 3))
+    share = weights(utility, [np.log([1.0, 3.0]), np.log([1.0, 1.0, 2.0])])
+    assert share.sum(axis=1) == pytest.approx([0.25, 0.75])
+    assert share.sum(axis=0) == pytest.approx([0.25, 0.25, 0.5])
+    assert weights(utility) == pytest.approx(np.full((2, 3), 1 / 6))

@@ -20,7 +20,7 @@ def test_the_same_room_is_less_sure_for_a_restless_service_than_for_a_steady_one
         features = features_of(series)
         return model.confidence(features, {name: 1.2 * size for name, size in features.references.items()})
 
-    assert np.mean([sure(s) for s in fleet[0::2]]) < np.mean([sure(s) for s in fleet[1::2]]) - 0.001
+    assert np.mean([sure(s) for s in fleet[0::2]]) < np.mean([sure(s) for s in fleet[1::2]]) - 0.05
 
 
 def test_the_class_sets_how_sure_a_size_is(model, fleet):

@@ -2,6 +2,7 @@
 
 from perfopt.backtest import BacktestResult, ConfidenceInterval, PolicySummary
 from perfopt.backtest.calibration import MIN_CALIBRATION
+from perfopt.backtest.conditional import MIN_GROUP
 from perfopt.backtest.summary import ResourceFigures
 from perfopt.cli.output.render import paragraph, table
 
@@ -142,5 +143,18 @@ def _calibrations(result: BacktestResult) -> str:
             f" Brier skill {number(calibration.brier_skill)}, AUC {number(calibration.auc)}"
             f" over {calibration.count}\n"
             + table(("STATED", "COUNT", "MEAN", "ACCURATE"), rows, right=("COUNT", "MEAN", "ACCURATE"))
+            + _conditional(summary)
         )
     return "\n".join(parts)
+
+
+def _conditional(summary: PolicySummary) -> str:
+    """Prints confidence beside accuracy within groups that are large enough."""
+    rows = [
+        (way, name, str(one.count), f"{one.confidence:.3f}", f"{one.accuracy:.3f}")
+        for way, groups in summary.conditional.items()
+        for name, one in groups.items()
+        if one.count >= MIN_GROUP
+    ]
+    header = ("BY", "GROUP", "COUNT", "MEAN", "ACCURATE")
+    return "\n" + table(header, rows, right=header[2:], keys=2) if rows else ""

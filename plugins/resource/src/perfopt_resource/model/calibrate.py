@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from perfopt.plugin import Array
 
 _CLIP = 1e-6
+_SLOPE_PRECISION = 25.0  # beforehand, a slope is 1 with a standard deviation of a fifth
 
 
 class ConfidenceCalibration(msgspec.Struct, frozen=True):
@@ -76,9 +77,11 @@ def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None
     theta = np.array([1.0, 0.0])
     for _ in range(50):
         predicted = 1 / (1 + np.exp(-(design @ theta)))
-        gradient = design.T @ (weight * (target - predicted)) - np.array([theta[0] - 1, 0.0])
+        gradient = design.T @ (weight * (target - predicted)) - np.array(
+            [_SLOPE_PRECISION * (theta[0] - 1), 0.0]
+        )
         curvature = (design * (weight * predicted * (1 - predicted))[:, None]).T @ design + np.diag(
-            [1.0, 1e-6]
+            [_SLOPE_PRECISION, 1e-6]
         )
         move = np.linalg.solve(curvature, gradient)
         theta = theta + np.clip(move, -1, 1)

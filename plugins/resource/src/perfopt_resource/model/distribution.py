@@ -10,9 +10,11 @@ from perfopt.plugin import Array
 from perfopt_resource.model.calibrate import ConfidenceCalibration
 from perfopt_resource.model.features import FLOORS, RESOURCES, SizeCeiling, UseFeatures
 from perfopt_resource.model.forest import CELLS, GRID
+from perfopt_resource.model.steadiness import own_evidence, with_own_evidence
 
 _UNITS = {"cpu": 1e-3, "memory": 1.0}
 _TYPICAL_RANGE = (1.5, 12.0)
+_SELDOM = 1e-3  # probability of a need, below which needs count as equally seldom
 _TYPICAL_UNKNOWN = 4.0  # a fleet that states no limits teaches nothing of what is given
 
 
@@ -21,7 +23,7 @@ class NeedDistribution:
     """What a model expects of one container.
 
     Attributes:
-        cells: probability of each cell of the grid, shape (CELLS, CELLS): cpu by memory.
+        cells: probability of each cell of the grid by the forest, shape (CELLS, CELLS): cpu by memory.
         given: what containers of such use were given, over their reference, by resource; NaN unknown.
         seen: the features.
         calibration: of the joint probability, by how long the history is.
@@ -34,8 +36,11 @@ class NeedDistribution:
 
     @cached_property
     def cumulated(self) -> Array:
-        """P(cpu <= e^x * reference, memory <= e^y * reference), shape (CELLS, CELLS); last: no bound."""
-        joint = self.cells.cumsum(axis=0).cumsum(axis=1)
+        """P(cpu <= e^x * reference, memory <= e^y * reference), shape (CELLS, CELLS); last: no bound.
+
+        By the forest and, of what hardly moves, by the history itself (steadiness.py).
+        """
+        joint = with_own_evidence(self.cells, self.seen).cumsum(axis=0).cumsum(axis=1)
         whole: Array = joint / joint[-1, -1]
         return whole
 
@@ -77,19 +82,55 @@ class NeedDistribution:
         joint: Array = cpu @ self.cumulated @ memory.T
         return joint.reshape([len(sizes[resource]) for resource in RESOURCES if resource in sizes])
 
+    def needed(self, resource: str, sizes: Array) -> Array:
+        """Returns how probable it is that sizes are just what is needed, to the power of the own evidence.
+
+        Of a history that hardly moves, sizes above all that may be needed are not worth considering, however
+        little they cost; of one that moves all are, alike.
+
+        Args:
+            resource: that was measured.
+            sizes: rising.
+
+        Returns:
+            Logarithms, shape of the sizes.
+        """
+        curve = self.cumulated[:, -1] if resource == "cpu" else self.cumulated[-1]
+        enough = self._between_cells(resource, sizes) @ curve  # what a limit makes enough, nobody needs
+        share = np.maximum(np.diff(enough, prepend=0.0), 0.0)
+        logs: Array = own_evidence(self.seen, resource).weight * np.log(share / share.sum() + _SELDOM)
+        return logs
+
+    def unused(self, resource: str, size: float) -> float:
+        """Returns the expected logarithm of a size over what is needed of it; what exceeds it counts 0.
+
+        Args:
+            resource: that was measured.
+            size: in cores or bytes.
+        """
+        cumulated = self.cumulated[:, -1] if resource == "cpu" else self.cumulated[-1]
+        lowest = np.append(GRID, np.inf)
+        over = np.log(size / self.seen.references[resource]) - lowest
+        return float(np.diff(cumulated, prepend=0.0) @ np.maximum(over, 0.0))
+
     def _weights(self, resource: str, sizes: Array | None) -> Array:
         """Returns how sizes lie between points of the grid: shape (sizes, CELLS), or (1, CELLS) of none."""
         if sizes is None:
             return np.eye(CELLS)[-1:]
+        weights = self._between_cells(resource, sizes)
+        ceiling = self.seen.ceilings.get(resource)
+        if ceiling is not None:
+            _hold(weights, sizes >= ceiling.size, ceiling)
+        return weights
+
+    def _between_cells(self, resource: str, sizes: Array) -> Array:
+        """Returns how sizes lie between points of the grid, whatever the ceiling: shape (sizes, CELLS)."""
         at = np.log(sizes / self.seen.references[resource]) + 1e-9
         index = np.interp(at, GRID, np.arange(len(GRID)))
         low = np.minimum(index.astype(int), len(GRID) - 2)
         weights = np.zeros((len(sizes), CELLS))
         rows = np.arange(len(sizes))
         weights[rows, low], weights[rows, low + 1] = 1 - (index - low), index - low
-        ceiling = self.seen.ceilings.get(resource)
-        if ceiling is not None:
-            _hold(weights, sizes >= ceiling.size, ceiling)
         return weights
 
     def confidence(self, sizes: Mapping[str, float]) -> float:

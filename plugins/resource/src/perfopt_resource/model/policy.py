@@ -8,6 +8,9 @@ from perfopt.plugin import Array
 
 ALLOCATION_COST = 8.0
 """What the typical allocation costs, in the unit of under-provisioning penalties."""
+UNUSED_COST = 1.0
+"""What a recommendation is worth less for each e-fold of size that is expected to lie unused; the more, the
+shorter the history."""
 _TOLERANCE = 0.25  # of utility, over which sizes count as nearly as good
 _EACH = 0.5  # weight of each resource's share of its allocation beside the share of the money
 
@@ -46,7 +49,7 @@ def expected_utility(probability: Array, cost: Array, penalty: float) -> Array:
     return utility
 
 
-def weights(utility: Array) -> Array:
+def weights(utility: Array, beforehand: Sequence[Array] = ()) -> Array:
     """Returns how much each pair of sizes counts in the recommended one: a Gibbs distribution of the utility.
 
     Sizes that are worth nearly as much are averaged, so that the recommended one moves little where the
@@ -55,10 +58,14 @@ def weights(utility: Array) -> Array:
 
     Args:
         utility: expected, one dimension for each resource.
+        beforehand: logarithm of how much each size of a resource counts before its utility, one a dimension.
 
     Returns:
         Shape of the utility; the sum is 1.
     """
-    exponent = np.exp((utility - utility.max()) / _TOLERANCE)
+    logs = utility / _TOLERANCE
+    for axis, own in enumerate(beforehand):
+        logs = logs + own.reshape([-1 if other == axis else 1 for other in range(utility.ndim)])
+    exponent = np.exp(logs - logs.max())
     share: Array = exponent / exponent.sum()
     return share

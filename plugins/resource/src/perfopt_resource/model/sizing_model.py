@@ -26,11 +26,11 @@ from perfopt_resource.model.calibrate import ConfidenceCalibration
 from perfopt_resource.model.distribution import NeedDistribution
 from perfopt_resource.model.features import NAMES, RESOURCES, UseFeatures
 from perfopt_resource.model.forest import NeedForest
-from perfopt_resource.model.policy import expected_utility, relative_cost, weights
+from perfopt_resource.model.policy import UNUSED_COST, expected_utility, relative_cost, weights
 
 _GIB = 2.0**30
 FORMAT = 4
-SHIPPED = "sizing-4.npz"
+SHIPPED = "sizing-5.npz"
 FRONTIER_PENALTIES = (4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0, 30.0, 50.0)
 """Penalties that the frontier is shown at, beside the one requested."""
 _FOREST = tuple(one.name for one in fields(NeedForest))
@@ -98,7 +98,7 @@ class SizeChoice:
     Attributes:
         cpu_cores, memory_bytes: whole millicores and bytes; None where not measured.
         confidence: calibrated probability of being accurate: safe in CPU and in memory.
-        utility: expected utility, see policy.py.
+        utility: expected utility, see policy.py, less what is expected to lie unused.
         cost_change: relative to the recommended size, both resources weighing the same.
     """
 
@@ -141,9 +141,15 @@ def choose(
     sizes = {resource: distribution.sizes(resource) for resource in resources}
     probability = distribution.probabilities(sizes)
     cost = relative_cost(list(sizes.values()), typical, prices)
+    beforehand = [distribution.needed(resource, sizes[resource]) for resource in resources]
+
+    def unused(chosen: Mapping[str, Array]) -> float:
+        logs = [distribution.unused(name, size.item()) for name, size in chosen.items()]
+        return float(np.mean(logs)) / seen.known
+
     choices = {}
     for penalty in penalties:
-        share = weights(expected_utility(probability, cost, penalty))
+        share = weights(expected_utility(probability, cost, penalty), beforehand)
         chosen = {
             resource: distribution.allowed(resource, _mean(sizes[resource], share, axis))
             for axis, resource in enumerate(resources)
@@ -154,7 +160,7 @@ def choose(
             cpu_cores=float(chosen["cpu"][0]) if "cpu" in chosen else None,
             memory_bytes=float(chosen["memory"][0]) if "memory" in chosen else None,
             confidence=float(stated[0]),
-            utility=float(expected_utility(stated, at, penalty)[0]),
+            utility=float(expected_utility(stated, at, penalty)[0]) - UNUSED_COST * unused(chosen),
             cost_change=0.0,
         )
     return choices

@@ -24,6 +24,8 @@ from perfopt_resource.training.train import FOLDS, out_of_fold, train_forest
 ABSTENTION = 0.07  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MAX_ASKED = 3000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
+_PLAIN = 1.2
+"""Times the size that a history needed: calibrated as well, so that what is stated of other sizes holds."""
 _STAGE = "training forests"
 _SPLIT = "series never trained on (5 folds by hash of the name); weeks not kept apart"
 
@@ -108,7 +110,7 @@ class PolicyEvaluation:
     """What out-of-fold replay says of a forest.
 
     Attributes:
-        calibration: of the joint probability, at the choices that all penalties lead to.
+        calibration: of the joint probability, at the choices of all penalties and at plain sizes.
         floors: (penalty, expected utility below which none is recommended).
         accuracies: (penalty, share of accurate recommendations of those above the floor).
         figures: of what is recommended above the floor, class standard.
@@ -133,9 +135,13 @@ def evaluate_policy(expected: Sequence[NeedDistribution], evaluated: TrainingExa
     some, few = ([expected[int(row)] for row in np.flatnonzero(rows)] for rows in (~short, short))
     lacking, evaluated = evaluated.where(short), evaluated.where(~short)
     replayed = replay(some, evaluated)
+    plain, plainly_safe = _at_plain_sizes(some, evaluated)
+    stated = [*(one.stated for one in replayed.values()), plain]
+    safe = [*(one.safe.all(axis=1) for one in replayed.values()), plainly_safe]
+    # A row counts once for all its choices, which fare much alike, and half for its plain size.
+    weights = [np.full(len(one.stated), 1 / len(replayed)) for one in replayed.values()]
     calibration = fit(
-        np.concatenate([one.stated for one in replayed.values()]),
-        np.concatenate([one.safe.all(axis=1) for one in replayed.values()]),
+        np.concatenate(stated), np.concatenate(safe), np.concatenate([*weights, np.full(len(plain), 0.5)])
     )
     if few:
         calibration = _lacking(calibration, replay(few, lacking), lacking)
@@ -145,6 +151,24 @@ def evaluate_policy(expected: Sequence[NeedDistribution], evaluated: TrainingExa
         tuple((penalty, round(one.accuracy(calibration), 4)) for penalty, one in replayed.items()),
         figures_of(replayed[UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]], calibration),
     )
+
+
+def _at_plain_sizes(
+    expected: Sequence[NeedDistribution], evaluated: TrainingExamples
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Returns the probability of _PLAIN times what histories needed, not calibrated, and whether it was safe.
+
+    Args:
+        expected: of each row of `evaluated`.
+        evaluated: with outcomes.
+    """
+    asked = [
+        {resource: np.array([_PLAIN * size]) for resource, size in one.seen.references.items()}
+        for one in expected
+    ]
+    stated = [one.probabilities(sizes).item() for one, sizes in zip(expected, asked, strict=True)]
+    needs = np.stack([evaluated.needs[name] for name in RESOURCES], axis=1)
+    return np.array(stated), (np.isnan(needs) | (needs <= np.log(_PLAIN))).all(axis=1)
 
 
 def _lacking(
