@@ -56,8 +56,8 @@ async def open_backends(
     database = Database(
         settings.database_url, pool_size=pool_size, command_seconds=_COMMAND_SECONDS, bounded=bounded
     )
-    spare = Database(settings.database_url, pool_size=1, command_seconds=_COMMAND_SECONDS)
-    readiness = DatabaseReadiness(spare)
+    single = Database(settings.database_url, pool_size=1, command_seconds=_COMMAND_SECONDS)
+    readiness = DatabaseReadiness(single)
     try:
         await _reached(readiness, settings.startup_seconds)
         connection = await NatsConnection.connect(
@@ -76,7 +76,7 @@ async def open_backends(
         finally:
             await connection.close()
     finally:
-        await spare.close()
+        await single.close()
         await database.close()
 
 

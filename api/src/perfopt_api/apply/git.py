@@ -255,9 +255,9 @@ class _Clone:
             seconds = self._repository.timeout_seconds
             raise GitError(f"{what} took over {seconds:g} s.", remedy="Look at the Git server.") from error
         if process.returncode:
-            said = self._concealed(" ".join(err.decode(errors="replace").split()))[:_SHOWN]
+            message = self._concealed(" ".join(err.decode(errors="replace").split()))[:_SHOWN]
             raise GitError(
-                f"{what} failed with status {process.returncode}: {said}",
+                f"{what} failed with status {process.returncode}: {message}",
                 remedy="Look at the setting git.repositories.",
             )
         return out.decode(errors="replace")

@@ -92,8 +92,8 @@ class HttpGates:
 def _reason(name: str, answer: httpx.Response) -> str:
     """Returns the gate's own words where its answer has any: {"reason": ...}, or a short text."""
     try:
-        said = answer.json()
-        own = str(said.get("reason", "")) if isinstance(said, dict) else ""
+        body = answer.json()
+        own = str(body.get("reason", "")) if isinstance(body, dict) else ""
     except ValueError:
         own = answer.text if answer.headers.get("content-type", "").startswith("text/plain") else ""
     own = " ".join(own.split())[:_SHOWN]

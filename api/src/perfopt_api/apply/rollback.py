@@ -87,9 +87,9 @@ def _settled(view: WorkloadView, state: ApplyState, settings: PolicySettings, no
         return stay(state, _LOOK_SECONDS)
     changed = state.resized or state.written_paths or state.restored
     status = OptimizationStatus.ROLLED_BACK if changed and not state.manual else OptimizationStatus.FAILED
-    said = "The workload is as it was before."
+    message = "The workload is as it was before."
     if state.left_alone:
-        said = f"What somebody else changed is left alone: {', '.join(state.left_alone)}."
+        message = f"What somebody else changed is left alone: {', '.join(state.left_alone)}."
     if view.rollout.state != "complete":
-        said += f" Its rollout is not complete: {view.rollout.message or view.rollout.state}."
-    return end(state, status, now, note(now, "rollback", "rolled_back", said))
+        message += f" Its rollout is not complete: {view.rollout.message or view.rollout.state}."
+    return end(state, status, now, note(now, "rollback", "rolled_back", message))

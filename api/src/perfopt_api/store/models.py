@@ -194,7 +194,7 @@ class PostgresModels:
             CorruptModelError: the earlier model has not the hash it was registered with.
         """
         table = model_activations
-        standing = (
+        latest = (
             select(table.c.id, table.c.version)
             .where(table.c.kind == kind, table.c.action == "promote", table.c.undone_at.is_(None))
             .order_by(table.c.id.desc())
@@ -202,7 +202,7 @@ class PostgresModels:
         )
         async with self._database.transaction() as connection:
             await _lock(connection, kind)
-            found = (await connection.execute(standing)).all()
+            found = (await connection.execute(latest)).all()
             if not found:
                 raise ConflictError(
                     f"No {kind} model is active, so there is nothing to go back from.",

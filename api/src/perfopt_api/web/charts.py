@@ -65,16 +65,16 @@ def frontier(points: Sequence[Mapping[str, Any]], relative_to: str) -> Markup:
     if len(points) < 2:
         return Markup("")
     costs = [one["cost_change_percent"] for one in points]
-    sure = [one["confidence"] for one in points]
+    confidences = [one["confidence"] for one in points]
     frame = svg.PlotFrame.of(
-        420, 260, (min(costs), max(costs) + 1e-9), (math.floor(20 * min(sure)) / 20, 1.0)
+        420, 260, (min(costs), max(costs) + 1e-9), (math.floor(20 * min(confidences)) / 20, 1.0)
     )
     x_ticks = [(value, f"{value:+g} %") for value in svg.nice_ticks(min(costs), max(costs))]
     y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(frame.y.low, 1.0)]
     parts = frame.axes(x_ticks, y_ticks, f"cost against the {relative_to} one", "confidence")
-    at = [_at(frame, cost, confidence) for cost, confidence in zip(costs, sure, strict=True)]
+    at = [_at(frame, cost, confidence) for cost, confidence in zip(costs, confidences, strict=True)]
     parts.append(svg.path(at, "reliability"))
-    for (x, y), cost, confidence in zip(at, costs, sure, strict=True):
+    for (x, y), cost, confidence in zip(at, costs, confidences, strict=True):
         parts.append(svg.circle(x, y, 4, "ours", f"{cost:+.1f} % cost at {confidence:.2f} confidence"))
     return _picture(420, 260, "Other trades of cost against confidence", parts)
 

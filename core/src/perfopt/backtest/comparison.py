@@ -188,13 +188,13 @@ def _difference(
 
 
 def _side(rows: Sequence[EvaluatedRecommendation]) -> ComparedPolicy:
-    made = [row for row in rows if row.outcome != "declined"]
+    proposed = [row for row in rows if row.outcome != "declined"]
     scored = [row for row in rows if row.scored]
     return ComparedPolicy(
-        made=len(made),
+        made=len(proposed),
         scored=len(scored),
         accuracy=_mean([row.outcome == "accurate" for row in scored]),
-        abstention=(len(rows) - len(made)) / len(rows) if rows else None,
+        abstention=(len(rows) - len(proposed)) / len(rows) if rows else None,
         cpu_waste_median=_median([t.cpu.waste for t in scored if t.cpu is not None and t.cpu.safe]),
         memory_waste_median=_median(
             [t.memory.waste for t in scored if t.memory is not None and t.memory.safe]

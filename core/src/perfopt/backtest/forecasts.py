@@ -247,5 +247,5 @@ def naive_quantiles(request: ForecastRequest) -> Array:
     for back in range(1, values.size // per_day + 1):  # a missing sample is that of the day before it
         earlier = values[values.size - back * per_day + np.arange(size) % per_day]
         point = np.where(np.isfinite(point), point, earlier)
-    made = np.where(np.isfinite(point), point, np.nanmedian(values)) + spread[:, None]
-    return _finished(Prediction(made), request)
+    quantiles = np.where(np.isfinite(point), point, np.nanmedian(values)) + spread[:, None]
+    return _finished(Prediction(quantiles), request)

@@ -118,7 +118,7 @@ class PlanPolicy:
         result = self.engine.analyze(case.known, self.types, case.validity)
         if not result.recommendations:
             return _reason(result, self.types[0])
-        parts = tuple(proposal_of(made, with_claim=not made.conflicts) for made in result.recommendations)
+        parts = tuple(proposal_of(one, with_claim=not one.conflicts) for one in result.recommendations)
         in_sample = any(
             reason.code == "in_sample" for one in result.recommendations for reason in one.reasons
         )

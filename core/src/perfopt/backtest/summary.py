@@ -148,20 +148,22 @@ def _summary(
     rows: Sequence[EvaluatedRecommendation],
     bounds: tuple[float, float] | None,
 ) -> PolicySummary:
-    made = [one for one in rows if one.outcome != "declined"]
+    proposed = [one for one in rows if one.outcome != "declined"]
     columns = PolicyColumns.of(rows)
     stated = columns.stated(columns.rows())
     summary = PolicySummary(
         policy=name,
         optimization_type=kind,
         baseline=kind is not None and is_baseline(kind, name),
-        made=len(made),
-        not_scored=sum(not one.scored for one in made),
-        not_scored_reasons=dict(sorted(Counter(one.reason or "" for one in made if not one.scored).items())),
+        made=len(proposed),
+        not_scored=sum(not one.scored for one in proposed),
+        not_scored_reasons=dict(
+            sorted(Counter(one.reason or "" for one in proposed if not one.scored).items())
+        ),
         declined=dict(sorted(Counter(one.code or "" for one in rows if one.outcome == "declined").items())),
-        abstention=(len(rows) - len(made)) / len(rows) if rows else None,
-        in_sample=sum(one.in_sample for one in made),
-        assumed=sum(one.assumed for one in made if one.scored),
+        abstention=(len(rows) - len(proposed)) / len(rows) if rows else None,
+        in_sample=sum(one.in_sample for one in proposed),
+        assumed=sum(one.assumed for one in proposed if one.scored),
         all=figures(columns),
         intervals=_intervals(columns),
         terciles=_groups(_by_tercile(rows, bounds)),

@@ -128,5 +128,5 @@ def explain(recommendation: str | None, server: str | None, source: BinaryIO, fo
             nl=False,
         )
         return
-    texts = [*(explanation(made) for made in recommendations), *(plan_explanation(*plan) for plan in plans)]
+    texts = [*(explanation(one) for one in recommendations), *(plan_explanation(*plan) for plan in plans)]
     click.echo("\n".join(texts), nl=False)

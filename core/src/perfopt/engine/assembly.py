@@ -129,7 +129,7 @@ def _out_of_plan(part: MergedProposal, rejected: Sequence[Conflict]) -> Declined
     return _decline(kind, code, text.rejection(own), part.scored.key)
 
 
-def _no_plan(merged: MergedPlan | None, made: Collection[str]) -> list[AnalysisWarning]:
+def _no_plan(merged: MergedPlan | None, recommendations: Collection[str]) -> list[AnalysisWarning]:
     """Warns where the recommendations make no plan together."""
     if merged is None:
         return []
@@ -137,7 +137,7 @@ def _no_plan(merged: MergedPlan | None, made: Collection[str]) -> list[AnalysisW
     if vetoed is not None:
         message = f"No plan: rules refuse the merged recommendations. {vetoed.reason}"
         return [AnalysisWarning(code="plan_vetoed", message=message)]
-    if conditions(parts_of(merged, made), merged.state) is not None:
+    if conditions(parts_of(merged, recommendations), merged.state) is not None:
         return []
     message = (
         "No plan: the allowed windows of the recommendations do not overlap. Apply each recommendation within"

@@ -152,14 +152,14 @@ class StrategyPool:
             asked = (RunRequest(key, self._deadline, backtested) for key in keys)
             outcomes = tuple(_outcome(slot.ask(request, subject)) for request in asked)
             answers = StrategyAnswers(outcomes, models=slot.worker_setup.digests)
-            made = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
+            forecasts = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
         if self._closed:
             raise EngineClosedError("The engine was closed during an analysis.")
-        if made is None:
+        if forecasts is None:
             return answers
-        if isinstance(made, ChildError):
-            return replace(answers, predictions_error=str(made))
-        return replace(answers, predictions=messages.decode_predictions(made))
+        if isinstance(forecasts, ChildError):
+            return replace(answers, predictions_error=str(forecasts))
+        return replace(answers, predictions=messages.decode_predictions(forecasts))
 
     def merge(self, context: AnalysisContext, request: MergeRequest) -> MergeAnswer:
         """Merges the proposals on one workload in a worker process; blocks.

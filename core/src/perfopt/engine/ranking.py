@@ -11,14 +11,14 @@ from perfopt.plugin.context import AnalysisContext
 
 
 def ranked(
-    made: Sequence[tuple[MergedProposal, OptimizationRecommendation]], context: AnalysisContext
+    recommendations: Sequence[tuple[MergedProposal, OptimizationRecommendation]], context: AnalysisContext
 ) -> tuple[OptimizationRecommendation, ...]:
     """Returns the recommendations by falling expected value, numbered by rank within this result.
 
     A preference that rules state is a factor on the value of their recommendation. Those of equal value
     follow the expected gain of performance, then type and name.
     """
-    valued = [_valued(part, recommendation, context) for part, recommendation in made]
+    valued = [_valued(part, recommendation, context) for part, recommendation in recommendations]
     return tuple(_numbered(one, rank) for rank, one in enumerate(sorted(valued, key=_order), start=1))
 
 

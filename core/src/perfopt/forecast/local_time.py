@@ -162,9 +162,9 @@ def on_local_time(
     """
     parts = []
     for clock in likely_clocks(request):
-        made = forecast(_moved(request, clock) if clock.changes else request)
-        if made is not None:
-            parts.append(_read(made, clock) if clock.changes else made)
+        prediction = forecast(_moved(request, clock) if clock.changes else request)
+        if prediction is not None:
+            parts.append(_read(prediction, clock) if clock.changes else prediction)
     if len(parts) < 2:
         return parts[0] if parts else None
     levels, table = np.asarray(request.levels)[:, None], np.stack([one.quantiles for one in parts])
@@ -187,13 +187,13 @@ def _moved(request: ForecastRequest, clock: LocalClock) -> ForecastRequest:
     )
 
 
-def _read(made: Prediction, clock: LocalClock) -> Prediction:
+def _read(prediction: Prediction, clock: LocalClock) -> Prediction:
     """Returns a prediction on the clocks of the origin at the steps of UTC."""
     return replace(
-        made,
-        quantiles=clock.read_ahead(made.quantiles),
-        expected=None if made.expected is None else clock.read_ahead(made.expected),
-        past=None if made.past is None else clock.read_past(made.past),
+        prediction,
+        quantiles=clock.read_ahead(prediction.quantiles),
+        expected=None if prediction.expected is None else clock.read_ahead(prediction.expected),
+        past=None if prediction.past is None else clock.read_past(prediction.past),
     )
 
 

@@ -54,10 +54,10 @@ class FleetForecaster:
         wanted = own_levels(self._stated, asked) if self.calibrated else None
         if wanted is None:
             return Prediction(quantiles)
-        made = self._stated(asked)
-        assert made is not None
+        prediction = self._stated(asked)
+        assert prediction is not None
         own = np.interp(probits(request.levels), probits(LEVELS), wanted)
-        return Prediction(at_levels(np.sort(made, axis=0), LEVELS, own))
+        return Prediction(at_levels(np.sort(prediction, axis=0), LEVELS, own))
 
     def _stated(self, request: ForecastRequest) -> Array | None:
         """Returns quantiles as the network states them."""

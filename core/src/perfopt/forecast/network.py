@@ -87,12 +87,12 @@ class FleetNetwork:
         """
         leads = _asked(rest.size, folded.step)
         inputs = features(folded, rest[leads], leads)
-        made = self.z_quantiles(inputs)
+        quantiles = self.z_quantiles(inputs)
         groups = group_of(leads * folded.step, inputs, len(folded.z))
         z = np.empty((len(levels), leads.size))
         for group in np.unique(groups):
             chosen = groups == group
-            z[:, chosen] = (made[chosen] @ self._to_levels(int(group), levels)).T
+            z[:, chosen] = (quantiles[chosen] @ self._to_levels(int(group), levels)).T
         return folded.scaling.to_values(_between(np.sort(z, axis=0), leads, rest.size))
 
     def _to_levels(self, group: int, levels: tuple[float, ...]) -> Array:

@@ -98,14 +98,14 @@ def combined(predictions: Mapping[str, Prediction], weights: Mapping[str, float]
     Returns:
         One prediction; its `past` covers the steps that all of them know, or is None.
     """
-    made = [(weight, predictions[name]) for name, weight in weights.items() if name in predictions]
-    if len(made) == 1:
-        return made[0][1]
-    shares = [weight / sum(weight for weight, _ in made) for weight, _ in made]
-    past = [one.past for _, one in made if one.past is not None]
+    weighted = [(weight, predictions[name]) for name, weight in weights.items() if name in predictions]
+    if len(weighted) == 1:
+        return weighted[0][1]
+    shares = [weight / sum(weight for weight, _ in weighted) for weight, _ in weighted]
+    past = [one.past for _, one in weighted if one.past is not None]
     return Prediction(
-        quantiles=_mean(shares, [np.sort(one.quantiles, axis=0) for _, one in made]),
-        past=_mean(shares, past) if len(past) == len(made) else None,
+        quantiles=_mean(shares, [np.sort(one.quantiles, axis=0) for _, one in weighted]),
+        past=_mean(shares, past) if len(past) == len(weighted) else None,
     )
 
 

@@ -140,8 +140,8 @@ def _errors(
     parts = []
     for day in origins:
         weekday = np.array([(calendar.first_day + day) % 7])
-        made = _quantiles(calendar.before(day), weekday, buckets, levels, season)[:, 0]
-        parts.append(calendar.folded[day, buckets] - made)
+        forecast = _quantiles(calendar.before(day), weekday, buckets, levels, season)[:, 0]
+        parts.append(calendar.folded[day, buckets] - forecast)
     errors = np.concatenate(parts, axis=1)
     known: Array = errors[:, np.isfinite(errors).all(axis=0)]
     return known

@@ -100,8 +100,8 @@ class TypeLabels:
         """Returns the labels of a report."""
         strategies: dict[str, set[str]] = {}
         for result in results:
-            for made in result.recommendations:
-                strategies.setdefault(made.optimization_type, set()).add(made.plugin)
+            for recommendation in result.recommendations:
+                strategies.setdefault(recommendation.optimization_type, set()).add(recommendation.plugin)
             for declined in result.declined:
                 own = strategies.setdefault(declined.optimization_type, set())
                 own |= {declined.plugin} if declined.plugin is not None else set()

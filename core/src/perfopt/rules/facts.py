@@ -212,10 +212,10 @@ class RuleFacts:
         """
         if name not in self._forecasts:
             self._forecasts[name] = self._forecast(name)
-        made = self._forecasts[name]
-        if made is None or level not in made.levels:
+        forecast = self._forecasts[name]
+        if forecast is None or level not in forecast.levels:
             return None
-        return float(made.values[made.levels.index(level)].max())
+        return float(forecast.values[forecast.levels.index(level)].max())
 
     def _forecast(self, name: str) -> Forecast | None:
         declared = self.context.forecasts.get(name)

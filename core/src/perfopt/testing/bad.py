@@ -181,8 +181,12 @@ class UnencodableProposalStrategy(PeakStrategy):
     name = "unencodable"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        made = super().propose(context)
-        return made if isinstance(made, Declined) else msgspec.structs.replace(made, data={"lock": object()})
+        proposal = super().propose(context)
+        return (
+            proposal
+            if isinstance(proposal, Declined)
+            else msgspec.structs.replace(proposal, data={"lock": object()})
+        )
 
 
 class IncompleteTargetStrategy(PeakStrategy):
@@ -232,8 +236,12 @@ class LongDescriptionStrategy(PeakStrategy):
     name = "talks-too-much"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        made = super().propose(context)
-        return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="x" * 2**20)
+        proposal = super().propose(context)
+        return (
+            proposal
+            if isinstance(proposal, Declined)
+            else msgspec.structs.replace(proposal, description="x" * 2**20)
+        )
 
 
 class UnstorableTextStrategy(PeakStrategy):
@@ -242,8 +250,12 @@ class UnstorableTextStrategy(PeakStrategy):
     name = "unstorable"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        made = super().propose(context)
-        return made if isinstance(made, Declined) else msgspec.structs.replace(made, description="a\0b")
+        proposal = super().propose(context)
+        return (
+            proposal
+            if isinstance(proposal, Declined)
+            else msgspec.structs.replace(proposal, description="a\0b")
+        )
 
 
 class UnstorableErrorStrategy(PeakStrategy):

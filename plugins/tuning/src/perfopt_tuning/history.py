@@ -78,8 +78,8 @@ class MetricHistory:
         if rate is None or latency is None or replicas is None:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.asarray(rate * latency / 1000 / replicas)
-        return self._summary("p99", found)
+            in_flight = np.asarray(rate * latency / 1000 / replicas)
+        return self._summary("p99", in_flight)
 
 
 def mean_latency_ms(service: dict[str, Array]) -> Array | None:

@@ -179,7 +179,7 @@ def _templates(state: WorkloadState, changed: ContainerDecisions) -> dict[str, d
             settings.setdefault(name, ManifestChanges(container)).add(
                 decision.knob, f"__{decision.knob.name}__"
             )
-    return {name: made.to_map() for name, made in settings.items()}
+    return {name: setting.to_map() for name, setting in settings.items()}
 
 
 def _target(state: WorkloadState, changed: ContainerDecisions) -> WorkloadState:
@@ -192,9 +192,11 @@ def _target(state: WorkloadState, changed: ContainerDecisions) -> WorkloadState:
         assert decision.value is not None
         knobs.setdefault(name, {})[decision.knob.name] = plain(decision.value)
         settings.setdefault(name, ManifestChanges(container)).add(decision.knob, decision.value)
-    how = {name: made.to_map() for name, made in settings.items()}
+    how = {name: setting.to_map() for name, setting in settings.items()}
     limits = {
-        name: made.cpu_limit_cores for name, made in settings.items() if made.cpu_limit_cores is not None
+        name: setting.cpu_limit_cores
+        for name, setting in settings.items()
+        if setting.cpu_limit_cores is not None
     }
     return msgspec.structs.replace(
         state,

@@ -103,12 +103,12 @@ class Access:
         )
         about = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
         about += f' "{wanted.name}"' if wanted.name else ""
-        told = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
+        named = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
         raise StatusError(
             403,
             "Forbidden",
             f"{about} is forbidden: {why}",
-            {key: value for key, value in told.items() if value},
+            {key: value for key, value in named.items() if value},
             {"X-Content-Type-Options": "nosniff"},
         )
 

@@ -73,13 +73,13 @@ def _tracked(quantities: Json | None) -> dict[str, Decimal]:
 
 def fill_limits(store: Store, pod: Json) -> None:
     """Writes the defaults of LimitRanges into a new pod, and says so in an annotation."""
-    told: list[str] = []
+    messages: list[str] = []
     for limit in _limits(store, pod["metadata"].get("namespace", "")):
         for container in pod["spec"].get("containers", ()):
-            told += _fill(container, limit)
-    if told:
+            messages += _fill(container, limit)
+    if messages:
         annotations = pod["metadata"].setdefault("annotations", {})
-        annotations["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + "; ".join(told)
+        annotations["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + "; ".join(messages)
 
 
 def _fill(container: Json, limit: Json) -> Iterator[str]:

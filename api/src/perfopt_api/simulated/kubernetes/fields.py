@@ -79,8 +79,8 @@ def item_key(item: Json, kind: ListOf) -> str:
 
 def applied(config: Json, kind: Type) -> FieldSet:
     """The paths that an applied configuration owns: leaves, empty objects, and items of keyed lists."""
-    said = {name: part for name, part in tracked(config).items() if name != "metadata" or part}
-    return frozenset(_leaves(said, kind, ()))
+    applied_fields = {name: part for name, part in tracked(config).items() if name != "metadata" or part}
+    return frozenset(_leaves(applied_fields, kind, ()))
 
 
 def _leaves(value: Any, kind: Type, path: Path) -> Iterator[Path]:

@@ -338,10 +338,10 @@ def _runs(container: Json) -> bool:
 def _set(status: Json, kind: str, value: str, now: str, reason: str = "", message: str = "") -> None:
     conditions = status.setdefault("conditions", [])
     known = next((c for c in conditions if c["type"] == kind), None)
-    told = {key: text for key, text in (("reason", reason), ("message", message)) if text}
+    texts = {key: text for key, text in (("reason", reason), ("message", message)) if text}
     turned = known["lastTransitionTime"] if known is not None and known["status"] == value else now
     made: Json = {"type": kind, "observedGeneration": 1, "status": value, "lastProbeTime": None}
-    made |= {"lastTransitionTime": turned} | told
+    made |= {"lastTransitionTime": turned} | texts
     if known is None:
         conditions.append(made)
     else:

@@ -138,11 +138,11 @@ class SimulatedServer:
         stream = answer.stream
         assert stream is not None
         fault = self.faults.next(request, watch=True)
-        cut = None if fault is None else self._loop.time() + fault.seconds
+        ends_at = None if fault is None else self._loop.time() + fault.seconds
         head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         writer.write(head.encode())
         while await self._send_events(writer, stream):
-            if cut is not None and self._loop.time() >= cut:
+            if ends_at is not None and self._loop.time() >= ends_at:
                 writer.transport.abort()
                 return
             self._changed.clear()

@@ -119,16 +119,16 @@ def internal(message: str) -> StatusError:
 def forbidden(plural: str, group: str, name: str, why: str, causes: Sequence[Json] = ()) -> StatusError:
     """403 by admission or authorization."""
     about = f'{qualified(plural, group)} "{name}"' if name else qualified(plural, group)
-    told = details(name, group, plural) | ({"causes": list(causes)} if causes else {})
-    return StatusError(403, "Forbidden", f"{about} is forbidden: {why}", told)
+    described = details(name, group, plural) | ({"causes": list(causes)} if causes else {})
+    return StatusError(403, "Forbidden", f"{about} is forbidden: {why}", described)
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422 with all causes."""
     texts = [f"{cause.field}: {cause.message}" for cause in causes]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    told = details(name, group, kind) | {"causes": [cause.json() for cause in causes]}
-    return StatusError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {text}', told)
+    described = details(name, group, kind) | {"causes": [cause.json() for cause in causes]}
+    return StatusError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {text}', described)
 
 
 def rejected() -> StatusError:

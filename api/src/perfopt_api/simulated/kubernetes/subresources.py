@@ -234,12 +234,12 @@ class Evictions:
         status = budget.get("status", {})
         name = budget["metadata"]["name"]
         if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 1):
-            told = {
+            described = {
                 "causes": [
                     _budget_cause(f"The disruption budget {name} is still being processed by the server.")
                 ]
             }
-            raise StatusError(429, "TooManyRequests", _OVER_BUDGET, told, {"Retry-After": "10"})
+            raise StatusError(429, "TooManyRequests", _OVER_BUDGET, described, {"Retry-After": "10"})
         if status.get("disruptionsAllowed", 0) < 1:
             text = (
                 f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods "

@@ -144,5 +144,5 @@ def _micro_time(value: Any) -> str:
                 f'parsing time "{text}" as "{_MICRO_LAYOUT}": cannot parse "{rest}" as ".000000"'
             )
         raise DecodeError(f'parsing time "{text}" as "{_MICRO_LAYOUT}": cannot parse "{text}" as "2006"')
-    moment = datetime.fromisoformat(text).astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
+    instant = datetime.fromisoformat(text).astimezone(UTC)
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"

@@ -133,8 +133,8 @@ def _version(request: Request, store: Store) -> int:
     if version > store.version:
         message = f"Timeout: Too large resource version: {version}, current: {store.version}"
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-        told = {"causes": [cause], "retryAfterSeconds": 1}
-        raise StatusError(504, "Timeout", message, told, {"Retry-After": "1"})
+        described = {"causes": [cause], "retryAfterSeconds": 1}
+        raise StatusError(504, "Timeout", message, described, {"Retry-After": "1"})
     return version
 
 

@@ -63,12 +63,12 @@ class Writes:
         """
         decoder = Decoder()
         decoded: Json = decoder.decode(obj, resource.schema)
-        told = [f'duplicate field "{path}"' for path in repeated(obj)]
-        told += [f'unknown field "{path}"' for path in decoder.unknown]
-        if told and options.validation == "Strict":
-            raise DecodeError("strict decoding error: " + ", ".join(told))
+        warnings = [f'duplicate field "{path}"' for path in repeated(obj)]
+        warnings += [f'unknown field "{path}"' for path in decoder.unknown]
+        if warnings and options.validation == "Strict":
+            raise DecodeError("strict decoding error: " + ", ".join(warnings))
         if options.validation == "Warn":
-            self.warnings += told
+            self.warnings += warnings
         return decoded
 
     # -- create ------------------------------------------------------------------------------------------

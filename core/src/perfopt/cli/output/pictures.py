@@ -52,7 +52,14 @@ def pictures(
         forecasts: of its use, "container/metric" to quantiles; None takes those of the recommendations.
         changes: what was changed of it, and when.
     """
-    stored = next((made.predictions for made in result.recommendations if made.predictions), {})
+    stored = next(
+        (
+            recommendation.predictions
+            for recommendation in result.recommendations
+            if recommendation.predictions
+        ),
+        {},
+    )
     view = _view(result, snapshot, stored if forecasts is None else forecasts, changes)
     drawn = [_container(view, name) for name in sorted(snapshot.containers)]
     drawn.append(_replicas(view))
@@ -94,7 +101,7 @@ def _first_step(snapshot: WorkloadSnapshot) -> int:
 
 
 def _head(result: AnalysisResult) -> str:
-    texts = [made.description for made in result.recommendations]
+    texts = [recommendation.description for recommendation in result.recommendations]
     if result.plan is not None and len(texts) > 1:
         texts = [result.plan.description]
     return "".join(f"<p>{escape(text)}</p>" for text in texts) or "<p>No recommendation.</p>"

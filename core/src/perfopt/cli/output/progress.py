@@ -85,12 +85,12 @@ class PlainProgress:
 
     def __call__(self, label: str, done: int, total: int | None) -> None:
         """Takes the state of a stage; the first of another stage begins that one."""
-        moment = self._clock()
+        instant = self._clock()
         if label != self._label:
-            self._label, self._began, self._printed = label, moment, moment
-        elif moment - self._printed >= PLAIN_SECONDS:
-            self._printed = moment
-            self._write(progress_line(label, done, total, moment - self._began))
+            self._label, self._began, self._printed = label, instant, instant
+        elif instant - self._printed >= PLAIN_SECONDS:
+            self._printed = instant
+            self._write(progress_line(label, done, total, instant - self._began))
 
 
 def progress_line(label: str, done: int, total: int | None, elapsed: float) -> str:

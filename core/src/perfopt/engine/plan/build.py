@@ -80,10 +80,12 @@ def make_plan(
     )
 
 
-def parts_of(plan: MergedPlan, made: Collection[str]) -> list[MergedProposal]:
+def parts_of(plan: MergedPlan, proposals: Collection[str]) -> list[MergedProposal]:
     """Returns the parts that a value of the plan is from, of the strategies whose recommendation is made."""
     return [
-        part for part in plan.proposals if part.scored.key in made and plan.state.merged.owned_by(part.scored)
+        part
+        for part in plan.proposals
+        if part.scored.key in proposals and plan.state.merged.owned_by(part.scored)
     ]
 
 

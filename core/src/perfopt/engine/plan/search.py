@@ -215,14 +215,14 @@ class PlanSearch:
 
     def _window(self, index: int, keys: Keys) -> ReplayWindow:
         """Returns the score of a state; a single strategy's own window is known already."""
-        origin, made = self.origins[index], self._state_at(index, keys)
-        nothing = unscored_window(origin, made, keys)
+        origin, state = self.origins[index], self._state_at(index, keys)
+        nothing = unscored_window(origin, state, keys)
         if nothing is not None:
             return nothing
         targets = [scored.proposal.target for scored in origin.proposals if scored.key in keys]
-        if len(self.strategies) == 1 and targets == [made.state]:
+        if len(self.strategies) == 1 and targets == [state.state]:
             return self.strategies[0].evidence.windows[index]
-        return self._scored_window(index, made, claiming(origin, made, keys))
+        return self._scored_window(index, state, claiming(origin, state, keys))
 
     def _scored_window(self, index: int, merged: MergedState, claims: Keys) -> ReplayWindow:
         """Scores a state once: subsets often make the same, but for knobs, which the backtest can't see."""

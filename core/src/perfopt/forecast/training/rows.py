@@ -88,13 +88,13 @@ def collect(
     series = list(series)
     rng = np.random.default_rng(SEED)
     counts = _counts(series, origins)
-    made: list[tuple[int, _OriginRows]] = []
+    by_origin: list[tuple[int, _OriginRows]] = []
     for number, one in enumerate(each(series)):
         day = (one.start + np.arange(one.values.size) * one.step) // DAY
         rest = (day + 3) % 7 >= 5
         drawn = (_origin(one, rest, rng) for _ in range(counts[one.metric]))
-        made += [(number, rows) for rows in drawn if rows is not None]
-    return _joined(made, tuple((one.metric, one.name) for one in series))
+        by_origin += [(number, rows) for rows in drawn if rows is not None]
+    return _joined(by_origin, tuple((one.metric, one.name) for one in series))
 
 
 def _counts(series: Sequence[TrainingSeries], origins: int) -> dict[str, int]:
@@ -132,20 +132,20 @@ def _origin(one: TrainingSeries, rest: Bools, rng: np.random.Generator) -> _Orig
     return _OriginRows(inputs, outcome, folded.scaling.scale, leads * one.step, len(folded.z))
 
 
-def _joined(made: Sequence[tuple[int, _OriginRows]], names: tuple[tuple[str, str], ...]) -> TrainingRows:
-    sizes = [rows.outcome.size for _, rows in made]
+def _joined(by_origin: Sequence[tuple[int, _OriginRows]], names: tuple[tuple[str, str], ...]) -> TrainingRows:
+    sizes = [rows.outcome.size for _, rows in by_origin]
     inputs = NetworkInputs(
         *(
-            np.concatenate([getattr(rows.inputs, name) for _, rows in made])
+            np.concatenate([getattr(rows.inputs, name) for _, rows in by_origin])
             for name in ("features", "base", "unit", "experts")
         )
     )
     return TrainingRows(
         inputs,
-        np.concatenate([rows.outcome for _, rows in made]),
-        np.repeat([rows.scale for _, rows in made], sizes),
-        np.repeat([number for number, _ in made], sizes),
-        np.concatenate([rows.seconds for _, rows in made]),
-        np.repeat([rows.days for _, rows in made], sizes),
+        np.concatenate([rows.outcome for _, rows in by_origin]),
+        np.repeat([rows.scale for _, rows in by_origin], sizes),
+        np.repeat([number for number, _ in by_origin], sizes),
+        np.concatenate([rows.seconds for _, rows in by_origin]),
+        np.repeat([rows.days for _, rows in by_origin], sizes),
         names,
     )

@@ -279,8 +279,8 @@ def _is_text(kind: Any) -> bool:
 
 
 def _refuse_missing(path: Path, column: str, present: tuple[str, ...]) -> NoReturn:
-    spare = tuple(name for name in present if name and name not in COLUMNS)
+    unknown = tuple(name for name in present if name and name not in COLUMNS)
     remedy = f"It must hold {', '.join(COLUMNS)}."
-    if spare:
-        remedy += f" It also has {', '.join(spare[:10])}: {suggestion(column, spare)}"
+    if unknown:
+        remedy += f" It also has {', '.join(unknown[:10])}: {suggestion(column, unknown)}"
     refuse(path, f"has no column {column}", remedy, column)

@@ -121,8 +121,8 @@ def _decoded[AnswerT: (_QueryAnswer, _SeriesAnswer, _LabelAnswer)](
         return decoder.decode(body)
     except msgspec.DecodeError as error:
         shown = body[:60].decode("utf-8", "replace").strip()
-        cut = "JSON that is cut off" if "truncated" in str(error) else "no answer of the Prometheus API"
-        raise _nonsense(server, f"{cut} ({len(body)} bytes, beginning {shown!r})") from error
+        problem = "JSON that is cut off" if "truncated" in str(error) else "no answer of the Prometheus API"
+        raise _nonsense(server, f"{problem} ({len(body)} bytes, beginning {shown!r})") from error
 
 
 def _nonsense(server: str, what: str) -> SourceError:

@@ -162,9 +162,9 @@ def _numbers(formula: KnobFormula, known: FactsWith) -> str:
         if (value := known.fact(name)) is not None and not isinstance(value, str)
     ]
     for function, metric in formula.calls:
-        found = known.measured(function, metric)
-        if found is not None:
-            parts.append(f"{function}({metric}) = {found:.6g}")
+        measured = known.measured(function, metric)
+        if measured is not None:
+            parts.append(f"{function}({metric}) = {measured:.6g}")
     return f", with {', '.join(parts)}" if parts else ""
 
 

@@ -131,10 +131,10 @@ class KnobFormula:
             FormulaError: a division by zero, or numbers and text mixed.
         """
         try:
-            found: Value = _value(self._tree, facts)
+            result: Value = _value(self._tree, facts)
         except (ZeroDivisionError, TypeError, OverflowError, ValueError) as error:
             raise FormulaError(f"{self.text} cannot be computed: {error}.") from error
-        return found
+        return result
 
 
 def _check(node: ast.AST) -> None:
@@ -197,10 +197,10 @@ def _value(node: ast.AST, facts: FormulaFacts) -> Any:
 def _fact(name: str, facts: FormulaFacts) -> Value:
     if name in CONSTANTS:
         return CONSTANTS[name]
-    found = facts.fact(name)
-    if found is None:
+    value = facts.fact(name)
+    if value is None:
         raise MissingFactError(name)
-    return found
+    return value
 
 
 def _call(node: ast.Call, facts: FormulaFacts) -> Any:
@@ -208,10 +208,10 @@ def _call(node: ast.Call, facts: FormulaFacts) -> Any:
     if name == "known":
         return facts.fact(_name(node.args[0])) is not None
     if name in OF_METRICS:
-        found = facts.measured(name, _name(node.args[0]))
-        if found is None:
+        measured = facts.measured(name, _name(node.args[0]))
+        if measured is None:
             raise MissingFactError(_name(node.args[0]))
-        return found
+        return measured
     return OF_NUMBERS[name](*(_value(argument, facts) for argument in node.args))
 
 

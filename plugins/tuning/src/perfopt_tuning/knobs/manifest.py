@@ -106,17 +106,17 @@ def _values_with_unit(knob: Knob, value: Value) -> dict[str, str]:
 
 def _options_replaced(args: list[str], removes: re.Pattern[str], option: str) -> list[str] | None:
     """Replaces options that stand alone ("-Xmx1g") or within a shell's line; None where there is none."""
-    changed, found = [], False
+    changed, is_present = [], False
     for argument in args:
         if removes.fullmatch(argument):
-            changed += [] if found else [option]
+            changed += [] if is_present else [option]
         elif " " in argument and removes.search(argument):
-            changed.append(removes.sub("" if found else option.replace("\\", r"\\"), argument, count=1))
+            changed.append(removes.sub("" if is_present else option.replace("\\", r"\\"), argument, count=1))
         else:
             changed.append(argument)
             continue
-        found = True
-    return changed if found else None
+        is_present = True
+    return changed if is_present else None
 
 
 def _flags_replaced(args: list[str], flags: tuple[str, ...], text: str) -> list[str] | None:

@@ -156,20 +156,20 @@ class DeploymentController:
         spec = deployment["spec"]
         least = spec["replicas"] - _unavailable(spec)
         missing = current["spec"]["replicas"] - current["status"].get("availableReplicas", 0)
-        spare = _replicas([current, *old]) - least - missing
-        if spare <= 0:
+        surplus = _replicas([current, *old]) - least - missing
+        if surplus <= 0:
             return False
         by_age = sorted(old, key=lambda rs: (rs["metadata"]["creationTimestamp"], _revision(rs)))
         for rs in by_age:  # unhealthy ones first: they serve nobody
             unhealthy = rs["spec"]["replicas"] - rs["status"].get("availableReplicas", 0)
             if unhealthy > 0:
-                return self._resize(deployment, rs, rs["spec"]["replicas"] - min(unhealthy, spare))
+                return self._resize(deployment, rs, rs["spec"]["replicas"] - min(unhealthy, surplus))
         available = sum(rs["status"].get("availableReplicas", 0) for rs in [current, *old])
-        spare = available - least
+        surplus = available - least
         for rs in by_age:
-            if rs["spec"]["replicas"] and spare > 0:
+            if rs["spec"]["replicas"] and surplus > 0:
                 return self._resize(
-                    deployment, rs, rs["spec"]["replicas"] - min(rs["spec"]["replicas"], spare)
+                    deployment, rs, rs["spec"]["replicas"] - min(rs["spec"]["replicas"], surplus)
                 )
         return False
 

@@ -57,7 +57,7 @@ class Scheduler:
         return best[1] if best else None
 
     def _condition(self, pod: Json, status: str, reason: str = "", message: str = "") -> None:
-        told = {"reason": reason, "message": message} if reason else {}
+        reasons = {"reason": reason, "message": message} if reason else {}
         made: Json = {
             "type": "PodScheduled",
             "status": status,
@@ -67,7 +67,7 @@ class Scheduler:
         known: Json = next(iter(pod["status"].get("conditions", ())), {})
         if known.get("status") == status and known.get("reason", "") == reason:
             return
-        self._hub.store.put(POD.key, pod | {"status": pod["status"] | {"conditions": [made | told]}})
+        self._hub.store.put(POD.key, pod | {"status": pod["status"] | {"conditions": [made | reasons]}})
 
 
 def node_of(pod: Json) -> str:
