@@ -104,6 +104,8 @@ def end_of_leak(values: Array, began: NDArray[np.bool_]) -> int | None:
         return None
     highest = float(np.nanmax(hottest))
     above = np.flatnonzero(known & (hottest > highest / _ENDED_FALL))
+    if not above.size:
+        return None  # no memory was ever used
     end = int(above[-1]) + 1
     if end >= hottest.size or not began[max(end - 2, 0) : end + 3].any():
         return None
