@@ -6,7 +6,7 @@ from apply_driver import change_of, order_of
 from memory_cluster import MemoryCluster, unavailable
 
 from perfopt_api.apply.upkeep import TransientUpkeep
-from perfopt_api.store.apply_port import AppliedWorkload
+from perfopt_api.store.apply_port import AppliedWorkload, ApplyFacts, Freeze
 
 
 class InForce:
@@ -14,6 +14,10 @@ class InForce:
 
     def __init__(self, *changes):
         self.changes = changes
+        self.known = ApplyFacts()
+
+    async def facts(self):
+        return self.known
 
     async def in_force(self, *, durability):
         assert durability == "transient"
@@ -43,6 +47,22 @@ async def test_new_pods_get_the_size_and_those_of_others_stay():
     assert cpu_of(cluster, target) == ["3", "600m", "1"]
     await upkeep.round()
     assert cpu_of(cluster, target) == ["3", "600m", "600m"]
+
+
+async def test_no_pod_is_resized_while_its_namespace_is_frozen():
+    cluster = MemoryCluster()
+    target = cluster.add(replicas=2)
+    store = InForce(change_of(target, durability="transient"))
+    upkeep = TransientUpkeep(store, cluster)
+    store.known = ApplyFacts(freezes=(Freeze(scope="*", reason="incident"),))
+    await upkeep.round()
+    store.known = ApplyFacts()
+    cluster.frozen_namespaces["prod"] = "incident"
+    await upkeep.round()
+    assert cpu_of(cluster, target) == ["1", "1"]
+    cluster.frozen_namespaces.clear()
+    await upkeep.round()
+    assert cpu_of(cluster, target) == ["600m", "600m"]
 
 
 async def test_a_workload_that_is_gone_holds_up_no_other():

@@ -10,6 +10,7 @@ from perfopt_api.apply.cluster import PodView, WorkloadView
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at_pods, takes_over
 from perfopt_api.apply.danger import baseline_of, rollout_danger
 from perfopt_api.apply.fields import applied_fields, differing, has_sizes
+from perfopt_api.apply.holding import held_by_freeze
 from perfopt_api.apply.moves import fail, go, note, stay
 from perfopt_api.apply.refusals import ResizeRefusedError
 from perfopt_api.apply.state import ApplyState, Progress
@@ -54,6 +55,9 @@ async def _resize(
     for pod in pods:
         if has_sizes(pod.wanted, change.containers):
             continue
+        held = await held_by_freeze(tools, context, state)
+        if held is not None:
+            return held
         if restarts(pod, change) and not await tools.cluster.evict_dry_run(change.target, pod.name):
             message = f"No disruption budget lets {pod.name} restart now."
             return _wait(tools, state, now, "disruption_budget", message)
@@ -100,6 +104,9 @@ async def rest(tools: ApplyTools, context: StepContext) -> Progress:
 async def _write(tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView) -> Progress:
     now, change, fields = context.now, context.change, applied_fields(context.change)
     if differing(view, fields):
+        held = await held_by_freeze(tools, context, state)
+        if held is not None:
+            return held
         await tools.cluster.apply(change, force=takes_over(tools, context, view))
     entry = note(now, "rest", "applied", "The workload was changed.", fields, tools.cluster.commands(change))
     paths = tuple(dict.fromkeys((*state.written_paths, *fields)))

@@ -10,7 +10,7 @@ from perfopt_api.apply.fields import same_value
 from perfopt_api.apply.order import proposed_change
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.apply.verifier import Verifier
-from perfopt_api.policy.decide import decide, deferred, denied
+from perfopt_api.policy.decide import decide, deferred, denied, freeze_decision
 from perfopt_api.policy.facts import ALLOWED, Decision, PolicyClock, ProposedChange
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.policy.sizes import directions_of, lowered_memory
@@ -84,6 +84,11 @@ class Gates:
             return deferred("verification.series", reason, now + _LOOK_AGAIN)
         spent = None if proposed.rescue else await self._budget(order.whole.target, now)
         return spent or await self._memory(proposed, order) or ALLOWED
+
+    async def freeze(self, target: WorkloadTarget, workload: str, now: datetime) -> Decision | None:
+        """Returns what holds back the next write of a change that has begun; None where nothing does."""
+        by_cluster = await self._cluster.frozen(target.namespace)
+        return freeze_decision(workload, by_cluster, (await self._facts()).freezes, now)
 
     def permit(self, proposed: ProposedChange, now: datetime) -> Callable[[ApplyFacts], bool]:
         """Returns what decides by the counts, asked while nobody else can begin a change."""

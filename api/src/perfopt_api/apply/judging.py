@@ -77,15 +77,30 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     look = await _sight(tools, context, pods)
     state = replace(state, looks=_kept(state.looks, look))
     VERIFICATION_LOOKS.labels(state.step, look.verdict).inc()
-    if look.killed or look.verdict == "failed":
-        code = "oom_killed" if look.killed else "verification_failed"
-        return fail(state, JobError(code=code, message=look.reason), now, look=look)
+    harm = _harm(look)
+    if harm is not None:
+        return fail(state, harm, now, look=look)
     approved = state.step == "held" and len(context.claim.approvals) > state.approvals_seen
     if look.verdict == "passed" or approved:
         return passed(state, look)
     if state.step == "held" or state.deadline is None or now < state.deadline:
         return stay(state, tools.look_seconds, look=look)
     return _inconclusive(tools, context, state, look)
+
+
+def _harm(look: VerificationLook) -> JobError | None:
+    if not look.killed and look.verdict != "failed":
+        return None
+    return JobError(code="oom_killed" if look.killed else "verification_failed", message=look.reason)
+
+
+async def harmed_meanwhile(tools: ApplyTools, context: StepContext, state: ApplyState) -> Progress | None:
+    """Goes back where a canary that already passed does harm while the rest waits; None where it does not."""
+    if not state.canary or state.observed_since is None:
+        return None
+    look = await _sight(tools, context, state.canary)
+    harm = _harm(look)
+    return None if harm is None else fail(state, harm, context.now, look=look)
 
 
 def _kept(looks: Sequence[VerificationLook], look: VerificationLook) -> tuple[VerificationLook, ...]:

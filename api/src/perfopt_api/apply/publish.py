@@ -4,6 +4,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import ConflictError
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of
 from perfopt_api.apply.git import GitError, commit_manifests
+from perfopt_api.apply.holding import held_by_freeze
 from perfopt_api.apply.moves import end, fail, note, stay
 from perfopt_api.apply.rollback import backoff_seconds
 from perfopt_api.apply.state import Progress
@@ -19,6 +20,9 @@ async def publish(tools: ApplyTools, context: StepContext) -> Progress:
     if repository is None:
         gone = ConflictError(f"The Git repository {order.repository} is no longer configured.")
         return fail(state, error_of(gone), now)
+    held = await held_by_freeze(tools, context, state)
+    if held is not None:
+        return held
     evidence = "" if state.look is None else state.look.reason
     try:
         commit = await commit_manifests(repository, order, evidence)

@@ -116,7 +116,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
         left_alone: paths and pods that somebody else changed.
         attempts: failed tries of the present step in a row; sets the backoff.
         unready_since: by pod, since when it is not ready, where it was before.
-        waiting: the rule that it waits for before anything is changed.
+        waiting: the rule that it waits for: before anything is changed, or a freeze before the next write.
         approvals_seen: approvals there were when it began to wait for one more.
         restored: going back has set fields to what they were.
     """

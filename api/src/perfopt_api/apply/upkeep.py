@@ -9,6 +9,7 @@ from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, Workload
 from perfopt_api.apply.fields import has_sizes, template_size
 from perfopt_api.apply.refusals import ClusterUnavailableError
 from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.policy.decide import frozen_by
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyWork
 from perfopt_api.supervision import BackgroundTask
 from perfopt_api.telemetry import TRANSIENT_PENDING
@@ -33,7 +34,7 @@ class TransientUpkeep(BackgroundTask):
         self.pause_seconds = pause_seconds
 
     async def round(self) -> None:
-        """Resizes the pods that have the template's size, one at a time where that restarts them."""
+        """Resizes the pods that have the template's size, unless frozen; restarts are done one at a time."""
         pending = 0
         for applied in await self._store.in_force(durability="transient"):
             try:
@@ -48,7 +49,8 @@ class TransientUpkeep(BackgroundTask):
     async def _keep(self, applied: AppliedWorkload) -> int:
         change = msgspec.convert(applied.order, ApplyOrder).whole
         view = await self._cluster.read(change.target)
-        new = [pod for pod in view.pods if _of_template(pod, view, change)]
+        frozen = await self._frozen(change, applied.workload)
+        new = [] if frozen else [pod for pod in view.pods if _of_template(pod, view, change)]
         for pod in new:
             if not restarts(pod, change):
                 await self._cluster.resize(change.target, pod.name, change.containers)
@@ -58,6 +60,11 @@ class TransientUpkeep(BackgroundTask):
                 await self._cluster.resize(change.target, pod.name, change.containers)
                 break
         return sum(not has_size(pod, change) for pod in view.pods)
+
+    async def _frozen(self, change: WorkloadChange, workload: str) -> bool:
+        by_cluster = await self._cluster.frozen(change.target.namespace)
+        freezes = (await self._store.facts()).freezes
+        return by_cluster is not None or bool(frozen_by(workload, freezes))
 
 
 def _of_template(pod: PodView, view: WorkloadView, change: WorkloadChange) -> bool:

@@ -203,7 +203,7 @@ def approve(job_id: str, reason: str | None, server: str, token_file: Path | Non
 @reason_option
 @service_options
 def freeze(scope: str, reason: str | None, server: str, token_file: Path | None) -> None:
-    """Hold back new changes; rollbacks go on.
+    """Hold back changes, those under way before their next write; rollbacks go on.
 
     SCOPE is `*` (everything), `[cluster/]namespace`, or `[cluster/]namespace/kind/name`.
     """

@@ -108,7 +108,7 @@ def _is_visible(freeze: Freeze, visible: frozenset[str] | None) -> bool:
 async def freeze(
     request: Request[Any, Any, Any], ports: NamedDependency[ApiPorts], part: NamedDependency[ScopeRequest]
 ) -> Freeze:
-    """No new change begins within the scope; what runs goes on to its end, and rollbacks go on."""
+    """No new change begins within the scope, one that has begun is held, and rollbacks go on."""
     principal = request.scope.get("user")
     frozen = Freeze(
         scope=part.scope, reason=part.reason or "no reason given", principal=principal, at=ports.now()

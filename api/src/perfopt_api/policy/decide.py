@@ -130,10 +130,24 @@ def _approved(
 def _not_frozen(
     change: ProposedChange, facts: ApplyFacts, _: PolicySettings, clock: PolicyClock
 ) -> Decision | None:
-    again = clock.now + _LOOK_AGAIN
-    if change.frozen is not None:
-        return deferred("freeze.cluster", f"The cluster holds changes back: {change.frozen}.", again)
-    for freeze in frozen_by(change.workload, facts.freezes):
+    return freeze_decision(change.workload, change.frozen, facts.freezes, clock.now)
+
+
+def freeze_decision(
+    workload: str, by_cluster: str | None, freezes: Iterable[Freeze], now: datetime
+) -> Decision | None:
+    """Returns what defers every write of a change, its first and any later one; None where nothing does.
+
+    Args:
+        workload: that is changed.
+        by_cluster: why the cluster itself holds changes back (an annotation or a ConfigMap); None where not.
+        freezes: all that were set by the API.
+        now: the present instant.
+    """
+    again = now + _LOOK_AGAIN
+    if by_cluster is not None:
+        return deferred("freeze.cluster", f"The cluster holds changes back: {by_cluster}.", again)
+    for freeze in frozen_by(workload, freezes):
         return deferred(f"freeze[{freeze.scope}]", f"It is frozen: {freeze.reason}.", again)
     return None
 

@@ -99,7 +99,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):
-    """No new change is made within a scope; what runs goes on to its end, and rollbacks go on.
+    """No new change begins within a scope, one that has begun is held, and rollbacks go on.
 
     Attributes:
         scope: `*`, `[cluster/]namespace`, or `[cluster/]namespace/kind/name`.
