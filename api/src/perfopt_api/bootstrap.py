@@ -68,6 +68,7 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
                 yield create_app(ports, pages=dashboard(web), templates=template_config(), links=BrowserLinks)
             finally:
                 warming.cancel()
+                await web.pages.close()
         finally:
             await series.close()
             await live.close()

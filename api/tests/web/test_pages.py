@@ -10,7 +10,7 @@ from perfopt_api.policy.git import GitRepository, GitSettings
 from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
-from perfopt_api.store.dashboard import KEPT_SECONDS, PageStore
+from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 
 from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for, shown, token_of
@@ -173,16 +173,30 @@ async def test_frozen_scope_is_listed_on_the_overview(client, world, analysed):
     assert "Everything" in await shown(client, "/ui")
 
 
-async def test_sums_over_many_outcomes_are_kept_for_a_minute(database, analysed):
-    now = [0.0]
-    pages = PageStore(database, clock=lambda: now[0])
-    assert await pages.recorded("week") == ()
+async def test_outcomes_are_added_up_by_strategy_class_and_week(database, analysed):
+    pages = PageStore(database)
+    assert await PageStore(database).recorded() == {"strategy": (), "service class": (), "week": ()}
     async with database.transaction() as connection:
-        done = {"status": "scored", "accurate": True, "scored_at": func.now()}
+        done = {"status": "scored", "accurate": True, "scored_at": func.now(), "strategy": "resource"}
         await connection.execute(update(outcomes).values(done))
-    assert await pages.recorded("week") == ()
-    now[0] = KEPT_SECONDS + 1
-    assert sum(row["scored"] for row in await pages.recorded("week")) == 2
+    found = await pages.recorded()
+    assert {group: sum(row["scored"] for row in rows) for group, rows in found.items()} == {
+        "strategy": 2,
+        "service class": 2,
+        "week": 2,
+    }
+    assert [row["name"] for row in found["strategy"]] == ["resource"]
+
+
+async def test_pages_do_not_wait_for_sums_of_all_outcomes(client, world, analysed, monkeypatch):
+    async def slow(*_):
+        return None
+
+    monkeypatch.setattr(world.web.pages._sums, "rows", slow)
+    assert "being added up" in await shown(client, "/ui")
+    assert "being added up" in await shown(client, "/ui/accuracy")
+    refused = await shown(client, "/ui/accuracy?format=csv", 503)
+    assert "Try again in a few seconds" in refused
 
 
 async def test_style_rules_stand_outside_of_what_is_for_print(client):

@@ -1,9 +1,7 @@
 """What pages of the dashboard read, added up and paged by PostgreSQL."""
 
 import asyncio
-import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +10,11 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, tex
 
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
+from perfopt_api.store.sums import BINS, HARM, RECORDED, BackgroundSums, Rows
 from perfopt_api.store.tables import jobs, recommendations, workloads
 
 PAGE = 50
-KEPT_SECONDS = 60.0
+GROUPS = ("strategy", "service class", "week")
 EXPIRED, APPLIED = "expired", "applied"
 STATUSES = ("change", "approval", APPLIED, "no_change", "abstained", "failed", EXPIRED)
 
@@ -34,15 +33,6 @@ SELECT applied, currency, assumed, count(*) AS workloads,
        sum(cost_current) AS before, sum(cost_recommended) AS after
 FROM priced GROUP BY applied, currency, assumed ORDER BY applied, assumed, currency
 """)
-_HARM = text("""
-SELECT (SELECT count(*) FROM optimization_jobs
-        WHERE status = 'ROLLED_BACK' AND fleet_id IS NULL
-          AND created_at > now() - interval '30 days') AS rolled_back,
-       count(*) AS scored,
-       count(*) FILTER (WHERE NOT coalesce(cpu_safe, true) OR NOT coalesce(memory_safe, true)) AS unsafe
-FROM recommendation_outcomes
-WHERE status = 'scored' AND applied AND scored_at > now() - interval '30 days'
-""")
 _BROKEN = text("""
 SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at IS NULL
           AND created_at < now() - interval '1 minute') AS unpublished,
@@ -51,33 +41,6 @@ SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at 
        (SELECT count(*) FROM optimization_jobs WHERE status = 'FAILED' AND fleet_id IS NULL
           AND created_at > now() - interval '1 day') AS failed
 """)
-_RECORDED = """
-WITH scored AS (
-  SELECT {group} AS name, currency, stated, accurate, saving, applied
-  FROM recommendation_outcomes
-  WHERE status = 'scored' AND accurate IS NOT NULL AND scored_at > now() - interval '13 weeks'
-)
-SELECT name, currency, count(*) AS scored, count(*) FILTER (WHERE applied) AS applied,
-       avg(accurate::int)::float AS accuracy, avg(stated) AS stated,
-       sum(saving) AS expected, coalesce(sum(saving) FILTER (WHERE accurate), 0) AS realised
-FROM scored GROUP BY name, currency ORDER BY name DESC, currency LIMIT 100
-"""
-_GROUPS = {
-    "strategy": "coalesce(strategy, '')",
-    "service class": "coalesce(service_class, '')",
-    "week": "to_char(date_trunc('week', scored_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')",
-}
-_BINS = text("""
-WITH binned AS (
-  SELECT stated, accurate::int AS hit, ntile(10) OVER (ORDER BY stated) AS bin
-  FROM recommendation_outcomes
-  WHERE status = 'scored' AND accurate IS NOT NULL AND stated IS NOT NULL
-    AND scored_at > now() - interval '13 weeks'
-)
-SELECT count(*) AS scored, avg(stated)::float AS stated, avg(hit)::float AS accuracy
-FROM binned GROUP BY bin ORDER BY bin
-""")
-
 
 # Changes whose last word on the timeline is that they wait for an approval, with what is to be approved.
 _APPROVALS = text("""
@@ -137,18 +100,15 @@ class PageStore:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._clock = clock
-        self._kept: dict[str, tuple[float, tuple[Mapping[str, Any], ...]]] = {}
-        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sums = BackgroundSums(self._rows, clock)
 
-    async def _kept_rows(self, name: str, query: Any) -> tuple[Mapping[str, Any], ...]:
-        """Returns what adds up very many rows, at most KEPT_SECONDS old; one reads for all who ask."""
-        async with self._reading[name]:
-            since, rows = self._kept.get(name, (-math.inf, ()))
-            if self._clock() - since > KEPT_SECONDS:
-                rows = await self._rows(query)
-                self._kept[name] = self._clock(), rows
-            return rows
+    async def warm_up(self) -> None:
+        """Begins to add up what takes long, before somebody asks for it."""
+        await asyncio.gather(self.harm(), self.recorded(), self.reliability())
+
+    async def close(self) -> None:
+        """Ends what is being added up."""
+        await self._sums.close()
 
     async def _rows(self, query: Any, **values: Any) -> tuple[Mapping[str, Any], ...]:
         async with self._database.reading() as connection:
@@ -170,9 +130,13 @@ class PageStore:
         rows = await self._rows(select(state, func.count().label("count")).where(*where).group_by(state))
         return {row["state"]: row["count"] for row in rows}
 
-    async def harm(self) -> Mapping[str, Any]:
-        """Returns rollbacks, and unsafe outcomes of applied recommendations, of 30 days."""
-        return (await self._kept_rows("harm", _HARM))[0]
+    async def harm(self) -> Mapping[str, Any] | None:
+        """Returns rollbacks, and unsafe outcomes of applied recommendations, of 30 days.
+
+        None while they are added up for the first time; as with all sums that are kept.
+        """
+        rows = await self._sums.rows("harm", HARM)
+        return None if rows is None else rows[0]
 
     async def broken(self) -> Mapping[str, Any]:
         """Returns events that wait or were set aside, open jobs, and analyses that failed within a day."""
@@ -204,8 +168,8 @@ class PageStore:
         choices: dict[str, tuple[str, ...]] = {}
         for column in (workloads.c.cluster, workloads.c.namespace, workloads.c.kind, workloads.c.owner):
             values = select(column).where(column != "").distinct().order_by(column).limit(500)
-            rows = await self._kept_rows(column.name, values)
-            choices[column.name] = tuple(row[column.name] for row in rows)
+            rows = await self._sums.rows(column.name, values)
+            choices[column.name] = tuple(row[column.name] for row in rows or ())
         return choices
 
     async def history(self, service: str, workload: str) -> tuple[Mapping[str, Any], ...]:
@@ -320,13 +284,16 @@ class PageStore:
             query = query.where(audit.c.id < before)
         return await self._rows(query)
 
-    async def reliability(self) -> tuple[Mapping[str, Any], ...]:
+    async def reliability(self) -> Rows | None:
         """Returns outcomes of 13 weeks in ten bins of equal size by the confidence stated."""
-        return await self._kept_rows("bins", _BINS)
+        return await self._sums.rows("reliability", BINS)
 
-    async def recorded(self, group: str) -> tuple[Mapping[str, Any], ...]:
-        """Returns outcomes of 13 weeks by "strategy", "service class" or "week"."""
-        return await self._kept_rows(group, text(_RECORDED.format(group=_GROUPS[group])))
+    async def recorded(self) -> dict[str, Rows] | None:
+        """Returns outcomes of 13 weeks by each of GROUPS."""
+        rows = await self._sums.rows("recorded", RECORDED)
+        if rows is None:
+            return None
+        return {group: tuple(row for row in rows if row["grouped"] == group) for group in GROUPS}
 
     async def demoted(self) -> tuple[Mapping[str, Any], ...]:
         """Returns the strategies that are only advice."""

@@ -32,7 +32,8 @@ class WebPorts:
     backtests: PostgresBacktests
 
     async def warm_up(self) -> None:
-        """Reads what takes a second at first: the sessions of exchanges, and the rule packs."""
+        """Reads what takes seconds at first: sums of outcomes, sessions of exchanges, rule packs."""
+        await self.pages.warm_up()
         await self.time.refresh(self.api.now())
         await asyncio.to_thread(lambda: self.rules)
 

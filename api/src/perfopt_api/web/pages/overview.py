@@ -55,9 +55,10 @@ async def overview(request: Request[Any, Any, Any], web: NamedDependency[WebPort
 
 async def _whole(web: WebPorts) -> dict[str, Any]:
     """Returns what adds up all namespaces."""
-    weeks, harm, broken, down = await asyncio.gather(
-        web.pages.recorded("week"), web.pages.harm(), web.pages.broken(), failing(web.api.checks)
+    recorded, harm, broken, down = await asyncio.gather(
+        web.pages.recorded(), web.pages.harm(), web.pages.broken(), failing(web.api.checks)
     )
+    weeks = None if recorded is None else recorded["week"]
     return {"weeks": weeks, "harm": harm, "broken": broken, "failing": down}
 
 

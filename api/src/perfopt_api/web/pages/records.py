@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from perfopt.domain.accuracy import DEFINITION
+from perfopt.errors import UnavailableError
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.charts import bars, reliability
@@ -16,7 +17,6 @@ from perfopt_api.web.view import csv_answer, page
 _RECORDED = ("group", "name", "currency", "scored", "applied", "accuracy", "stated", "expected", "realised")
 _AUDIT = ("id", "at", "principal", "action", "subject", "job_id", "reason", "before", "after")
 _CSV_ROWS = 10_000
-GROUPS = ("strategy", "service class", "week")
 
 _Format = Annotated[Literal["html", "csv"], QueryParameter(name="format")]
 
@@ -26,18 +26,20 @@ async def accuracy(
     request: Request[Any, Any, Any], web: NamedDependency[WebPorts], form: _Format = "html"
 ) -> Response[Any]:
     """Shows what recommendations came to once their validity was over."""
-    groups = {group: await web.pages.recorded(group) for group in GROUPS}
+    groups, bins = await web.pages.recorded(), await web.pages.reliability()
     if form == "csv":
+        if groups is None:
+            raise UnavailableError("The outcomes are being added up.", remedy="Try again in a few seconds.")
         rows = [{"group": group, **row} for group, found in groups.items() for row in found]
         return csv_answer("accuracy", rows, _RECORDED)
-    bins = await web.pages.reliability()
     return page(
         request,
         "accuracy.html",
-        groups=groups,
-        bins=bins,
-        curve=reliability(bins),
-        weeks=bars(groups["week"]),
+        adding_up_now=groups is None or bins is None,
+        groups=groups or {},
+        bins=bins or (),
+        curve=reliability(bins or ()),
+        weeks=bars((groups or {}).get("week", ())),
         demoted=await web.pages.demoted(),
         definition=DEFINITION,
     )
