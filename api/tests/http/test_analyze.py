@@ -111,7 +111,7 @@ REFUSED = {
         {**BODY, "analysis_period": "2026-11-08T00:00:00Z/2026-11-01T00:00:00Z"},
         "ends before it starts",
     ),
-    "too long": ({**BODY, "analysis_period": "9y"}, "'9y' is longer than 400 days. Ask for less."),
+    "too long": ({**BODY, "analysis_period": "9y"}, "'9y' is out of range. Give more than zero"),
     "out of the calendar": (
         {**BODY, "analysis_period": "P14D/9999-12-31T00:00:00Z"},
         "9999-12-31T00:00:00+00:00 is not within 2000 and 2100. Check the year.",
@@ -120,7 +120,7 @@ REFUSED = {
         {**BODY, "analysis_period": "14d", "source": "edge"},
         "14d at a step of 1s are 1,209,600 steps; at most 1,000,000 are analysed. Ask for a shorter period",
     ),
-    "long validity": ({**BODY, "validity": "500d"}, "validity: '500d' is longer than 400 days."),
+    "long validity": ({**BODY, "validity": "500d"}, "validity: '500d' is out of range."),
     "validity": ({**BODY, "validity": "0d"}, "validity: '0d' is out of range"),
     "source": ({**BODY, "source": "prometheus"}, "no metric source 'prometheus'. Configured: traces, edge."),
     "source as URL": ({**BODY, "source": "http://evil.example"}, "no metric source 'http://evil.example'"),

@@ -21,8 +21,12 @@ TYPES = "resource, scaling, cost, latency, tuning"
             " Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end.\n",
         ),
         (
+            ["--all", "--period", "99999d"],
+            "Error: period: '99999d' is out of range. Give more than zero and at most 400 days.\n",
+        ),
+        (
             ["--all", "--validity", "0d"],
-            "Error: validity: '0d' is out of range. Give more than zero and at most ten years.\n",
+            "Error: validity: '0d' is out of range. Give more than zero and at most 400 days.\n",
         ),
         (
             ["--all", "--until", "2013-08-26T00:00:00"],

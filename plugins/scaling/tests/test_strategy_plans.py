@@ -211,10 +211,19 @@ def test_the_request_falls_with_the_target_only_where_all_autoscalers_are_seen(b
     snapshot = bench.snapshot()
     seen = bench.ask(with_hpa(bench, snapshot, target_cpu_utilization_percent=30))
     assert seen.target.containers[0].cpu_request_cores < 0.9
-    unseen = bench.ask(with_hpa(bench, snapshot, target_cpu_utilization_percent=30, unknown=("second",)))
-    assert unseen.target.containers == snapshot.workload.state.containers
-    assert unseen.target.hpa.target_cpu_utilization_percent == 30
-    assert {one.code for one in unseen.reasons} >= {"held_by_other_metrics"}
+    for others in ({"unknown": ("second",)}, {"other_metrics": ("s0-rabbitmq", "s1-cron")}):
+        unseen = bench.ask(with_hpa(bench, snapshot, target_cpu_utilization_percent=30, **others))
+        assert unseen.target.containers == snapshot.workload.state.containers
+        assert unseen.target.hpa.target_cpu_utilization_percent == 30
+        assert {one.code for one in unseen.reasons} >= {"held_by_other_metrics"}
+
+
+def test_a_minimum_beside_other_metrics_rises_by_demand_only(bench):
+    quiet = bench.snapshot(bench.wave(low=0.05, high=0.2))
+    cpu = {"min_replicas": 1, "target_cpu_utilization_percent": 60}
+    free = bench.ask(with_hpa(bench, quiet, **cpu))
+    held = bench.ask(with_hpa(bench, quiet, **cpu, other_metrics=("s0-rabbitmq", "s1-cron", "cpu")))
+    assert (free.target.hpa.min_replicas, held.target.hpa.min_replicas) == (2, 1)
 
 
 def office_hours(bench, *, replicas=2, hpa=None, days=14):

@@ -49,7 +49,7 @@ def explain(
     and memory are shown, and drawn on the page.
     """
     from perfopt.cli.lookup import alone, fetched, given_result, read_input
-    from perfopt.domain.period import parse_duration
+    from perfopt.domain.period import MAX_PERIOD, parse_duration
 
     result = (
         given_result(read_input(source), recommendation)
@@ -59,7 +59,7 @@ def explain(
     (chosen,) = (one for one in result.recommendations if one.recommendation_id == recommendation)
     snapshot, parts = None, None
     if metrics is not None or html is not None:
-        history = parse_duration(period, field="period")
+        history = parse_duration(period, field="period", most=MAX_PERIOD)
         snapshot = asyncio.run(_history(result, metrics, services, load(config_file), history))
         parts = _components(snapshot)
     _print(chosen, parts, form)

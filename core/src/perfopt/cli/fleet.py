@@ -74,11 +74,14 @@ def fleet(
     """
     from perfopt.cli.output.fleet import fleet_text
     from perfopt.cli.output.render import to_json
-    from perfopt.domain.period import parse_duration, parse_instant
+    from perfopt.domain.period import MAX_PERIOD, parse_duration, parse_instant, parse_validity
     from perfopt.fleet import NodeBudget, fleet_view
 
     end = None if until is None else parse_instant(until, field="until")
-    lengths = parse_duration(period, field="period"), parse_duration(validity, field="validity")
+    lengths = (
+        parse_duration(period, field="period", most=MAX_PERIOD),
+        parse_validity(validity),
+    )
     config = with_engine(load(config_file), processes=processes, model=None)
     states, book = asyncio.run(
         _states(source, services, config, end, lengths, parse_types(type_names), price_book)

@@ -27,7 +27,9 @@ _DURATION = "Write 14d, 24h or 1w, or ISO 8601 such as P14D."
 _PERIOD = "Write 14d, 24h or 1w, ISO 8601 such as P14D, or start/end."
 
 
-def parse_duration(text: str, *, field: str | None = None, remedy: str = _DURATION) -> timedelta:
+def parse_duration(
+    text: str, *, field: str | None = None, remedy: str = _DURATION, most: timedelta = MAX_DURATION
+) -> timedelta:
     """Parses a positive duration.
 
     Args:
@@ -35,9 +37,10 @@ def parse_duration(text: str, *, field: str | None = None, remedy: str = _DURATI
             ("P14D", "PT6H"), whose length would depend on the calendar.
         field: the request field to name in an error.
         remedy: what to write instead of what is malformed.
+        most: the longest that is taken.
 
     Raises:
-        InvalidInputError: malformed, zero, or longer than ten years.
+        InvalidInputError: malformed, zero, or longer than `most`.
     """
     stripped = text.strip()
     match = _PROMETHEUS.fullmatch(stripped) or _ISO.fullmatch(stripped)
@@ -45,10 +48,8 @@ def parse_duration(text: str, *, field: str | None = None, remedy: str = _DURATI
     if not parts:
         raise InvalidInputError(f"{text!r} is not a duration.", field=field, remedy=remedy)
     seconds = sum(float(value) * _UNITS[unit] for unit, value in parts.items())
-    if not 0 < seconds <= MAX_DURATION.total_seconds():
-        raise InvalidInputError(
-            f"{text!r} is out of range.", field=field, remedy="Give more than zero and at most ten years."
-        )
+    if not 0 < seconds <= most.total_seconds():
+        raise _out_of_range(text, field, most)
     return timedelta(seconds=seconds)
 
 
@@ -78,7 +79,7 @@ def parse_validity(text: str) -> timedelta:
     Raises:
         InvalidInputError: malformed, or longer than MAX_PERIOD.
     """
-    return _short_enough(parse_duration(text, field="validity"), text, "validity")
+    return parse_duration(text, field="validity", most=MAX_PERIOD)
 
 
 class AnalysisPeriod(msgspec.Struct, frozen=True):
@@ -100,21 +101,22 @@ class AnalysisPeriod(msgspec.Struct, frozen=True):
             InvalidInputError: malformed, longer than MAX_PERIOD, or not within EARLIEST and LATEST.
         """
         period = cls._parse(text, field)
-        _short_enough(period.length, text, field)
+        if period.length > MAX_PERIOD:
+            raise _out_of_range(text, field, MAX_PERIOD)
         return period
 
     @classmethod
     def _parse(cls, text: str, field: str) -> "AnalysisPeriod":
         if "/" not in text:
-            return cls(parse_duration(text, field=field, remedy=_PERIOD))
+            return cls(parse_duration(text, field=field, remedy=_PERIOD, most=MAX_PERIOD))
         first, _, second = text.partition("/")
         if second.strip().startswith("P"):
-            length = parse_duration(second, field=field)
+            length = parse_duration(second, field=field, most=MAX_PERIOD)
             start = _in_range(parse_instant(first, field=field), field)
             return cls(length, _in_range(start + length, field))
         end = _in_range(parse_instant(second, field=field), field)
         if first.strip().startswith("P"):
-            return cls(parse_duration(first, field=field), end)
+            return cls(parse_duration(first, field=field, most=MAX_PERIOD), end)
         start = _in_range(parse_instant(first, field=field), field)
         if start >= end:
             raise InvalidInputError(
@@ -123,12 +125,9 @@ class AnalysisPeriod(msgspec.Struct, frozen=True):
         return cls(end - start, end)
 
 
-def _short_enough(length: timedelta, text: str, field: str) -> timedelta:
-    if length > MAX_PERIOD:
-        raise InvalidInputError(
-            f"{text!r} is longer than {MAX_PERIOD.days} days.", field=field, remedy="Ask for less."
-        )
-    return length
+def _out_of_range(text: str, field: str | None, most: timedelta) -> InvalidInputError:
+    remedy = f"Give more than zero and at most {most.days} days."
+    return InvalidInputError(f"{text!r} is out of range.", field=field, remedy=remedy)
 
 
 def _in_range(instant: datetime, field: str) -> datetime:

@@ -47,7 +47,7 @@ def solve(
         target_now: of the HPA, or None where there is none on CPU.
         target_wanted: the highest at which demand can still grow while a replica starts.
         most_load_cores: what a replica carries within its latency objective; None is no bound.
-        hold_request: another autoscaler may measure use against the request, which then must not fall.
+        hold_request: something else may decide how many replicas run, so the request must not fall.
     """
     load = request_cores * (target_wanted if target_now is None else min(target_now, target_wanted))
     if most_load_cores is not None:

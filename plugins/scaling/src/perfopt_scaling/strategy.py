@@ -290,9 +290,9 @@ def _plan(
     wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
     within = learnt.serves.cores_within
     most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
-    unseen = bool(context.snapshot.workload.unknown_autoscalers)
-    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most, hold_request=unseen)
-    least = min(risk.min_replicas, max(state.replicas or 1, 1))
+    held = bool(unseen_triggers(context.snapshot.workload))
+    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most, hold_request=held)
+    least = 1 if held else min(risk.min_replicas, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
         floors = np.maximum(_replicas(need.quantile(risk.quantile), carries), least)

@@ -69,13 +69,13 @@ def run_strategy(
     (package.module:Class). Its result is checked, and neither rules nor a backtest follow. Where it, its
     import or the check fails, the traceback is printed and the exit code is 1.
     """
-    from perfopt.domain.period import parse_duration, parse_instant
+    from perfopt.domain.period import MAX_PERIOD, parse_duration, parse_instant, parse_validity
 
     request = RunRequest(
         names=names,
         until=None if until is None else parse_instant(until, field="until"),
-        period=parse_duration(period, field="period"),
-        validity=parse_duration(validity, field="validity"),
+        period=parse_duration(period, field="period", most=MAX_PERIOD),
+        validity=parse_validity(validity),
     )
     key, loaded = _loaded(strategy)
     if not asyncio.run(_run(key, loaded, request, source, services, load(config_file), form)):
