@@ -34,6 +34,7 @@ from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.database import Database
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.refusals import PostgresRefusals
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.schema import migrate_now
 from perfopt_api.store.work import PostgresWorkStore
@@ -138,6 +139,7 @@ async def application(database: Database) -> Any:
         pages=PageStore(database),
         series=SeriesReader(sources_of(Config())),
         backtests=PostgresBacktests(database),
+        refusals=PostgresRefusals(database),
     )
     await web.warm_up()
     return create_app(api, pages=dashboard(web), templates=template_config())

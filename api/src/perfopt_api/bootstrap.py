@@ -26,6 +26,7 @@ from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.models import PostgresModels
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.refusals import PostgresRefusals
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.tokens import PostgresTokens
 from perfopt_api.web.app import dashboard
@@ -77,7 +78,11 @@ async def open_app(config: Config) -> AsyncIterator[Litestar]:
 def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> WebPorts:
     database = backends.database
     return WebPorts(
-        api=ports, pages=PageStore(database), series=series, backtests=PostgresBacktests(database)
+        api=ports,
+        pages=PageStore(database),
+        series=series,
+        backtests=PostgresBacktests(database),
+        refusals=PostgresRefusals(database, base_url=ports.settings.base_url),
     )
 
 

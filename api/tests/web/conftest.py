@@ -28,6 +28,7 @@ from perfopt_api.store.apply_requests import PostgresApplyRequests
 from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.postgres import PostgresStore
+from perfopt_api.store.refusals import PostgresRefusals
 from perfopt_api.store.schedules import PostgresSchedules
 from perfopt_api.store.work import PostgresWorkStore
 from perfopt_api.web.app import dashboard
@@ -128,6 +129,7 @@ def build(database, settings):
         pages=PageStore(database),
         series=SeriesReader(opened),
         backtests=PostgresBacktests(database),
+        refusals=PostgresRefusals(database),
     )
     app = create_app(api, pages=dashboard(web), templates=template_config(), links=BrowserLinks)
     return SimpleNamespace(app=app, queue=queue, web=web, database=database)

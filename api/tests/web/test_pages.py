@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import func, update
 
+from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Reason
 from perfopt_api.policy.git import GitRepository, GitSettings
 from perfopt_api.settings import ServiceSettings
@@ -368,3 +369,50 @@ async def test_manifests_are_committed_from_the_plan_where_a_repository_is_confi
     assert "cpu: 300m" in git("show", branch)
     (entry,) = await world.web.pages.audit(subject=WORKLOAD)
     assert (entry["action"], entry["reason"]) == ("commit", "cheaper")
+
+
+async def test_a_recommendation_is_refused_with_a_reason_and_not_applied_any_more(client, world, analysed):
+    text = await shown(client, PLAN)
+    form = {"form_token": token_of(text), "reason": " "}
+    path = PLAN.replace("plan", "refuse")
+    assert (await client.post(path, data=form)).status_code == 400
+    text = (await client.post(path, data=form | {"reason": "batch <run> tonight"})).text
+    assert "batch &lt;run&gt; tonight" in text
+    assert "Refuse this recommendation" not in await shown(client, PLAN)
+    listed = await shown(client, "/ui/workloads?status=refused")
+    assert WORKLOAD in listed
+    assert "batch &lt;run&gt; tonight" in listed
+    assert "no change that is not applied yet saves anything" in await shown(client, "/ui")
+    (entry,) = await world.web.pages.audit(subject=WORKLOAD)
+    assert (entry["action"], entry["reason"]) == ("refuse", "batch <run> tonight")
+    world.web.api.executor = True
+    refused = await client.post(PLAN.replace("plan", "apply"), data={"form_token": form["form_token"]})
+    assert refused.status_code == 409
+    assert (await client.post(path, data=form | {"reason": "again"})).status_code == 409
+
+
+async def test_what_is_being_applied_is_not_refused(client, waiting):
+    text = await shown(client, PLAN)
+    form = {"form_token": token_of(text), "reason": "no"}
+    refused = await client.post(PLAN.replace("plan", "refuse"), data=form)
+    assert refused.status_code == 409
+    assert "Roll its change back" in refused.text
+
+
+async def test_refusing_a_part_of_a_plan_leads_to_the_rest(client, world, database):
+    first = made_for(WORKLOAD)
+    second = made_for(
+        WORKLOAD,
+        recommendation_id="opt_20261130_002",
+        optimization_type=OptimizationType.SCALING_OPTIMIZATION,
+    )
+    job = await analyse(database, first, second)
+    ids = [made.recommendation_id for made in job.recommendations]
+    row = await world.web.pages.workload(WORKLOAD)
+    assert row["recommendation_id"] in ids
+    await world.web.refusals.refuse(row["recommendation_id"], principal="alice", reason="not now")
+    after = await world.web.pages.workload(WORKLOAD)
+    assert after["status"] == row["status"]
+    assert {row["recommendation_id"], after["recommendation_id"]} == set(ids)
+    await world.web.refusals.refuse(after["recommendation_id"], principal="alice", reason="neither")
+    assert (await world.web.pages.workload(WORKLOAD))["state"] == "refused"

@@ -73,7 +73,11 @@ def replicas_change(recommendation: OptimizationRecommendation) -> int | None:
 def outdated(recommendation: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:
     """Returns why a recommendation no longer holds; nothing while it does."""
     return _those_that_apply(
-        (recommendation.withdrawn_at, "withdrawn", "A later analysis recommends nothing of this type."),
+        (
+            recommendation.withdrawn_at,
+            "withdrawn",
+            "It was refused, or a later analysis recommends nothing of this type.",
+        ),
         (
             recommendation.superseded_by,
             "superseded",

@@ -10,13 +10,14 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, tex
 
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
+from perfopt_api.store.refusals import REFUSED
 from perfopt_api.store.sums import BINS, HARM, RECORDED, BackgroundSums, Rows
 from perfopt_api.store.tables import jobs, recommendations, workloads
 
 PAGE = 50
 GROUPS = ("strategy", "service class", "week")
 EXPIRED, APPLIED = "expired", "applied"
-STATUSES = ("change", "approval", APPLIED, "no_change", "abstained", "failed", EXPIRED)
+STATUSES = ("change", "approval", APPLIED, REFUSED, "no_change", "abstained", "failed", EXPIRED)
 
 _JOB = ("job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id")
 _TOTALS = text("""

@@ -63,6 +63,7 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.plan,
             recommendation.apply,
             recommendation.commit,
+            recommendation.refuse,
             approvals.approvals,
             backtests.backtests,
             backtests.start,

@@ -9,6 +9,7 @@ from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
+from perfopt_api.store.refusals import PostgresRefusals
 from perfopt_api.web.series import SeriesReader
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ class WebPorts:
         pages: what lists and sums are read from.
         series: reads what workloads used.
         backtests: those that were started here.
+        refusals: of recommendations, by a person.
     """
 
     api: ApiPorts
     pages: PageStore
     series: SeriesReader
     backtests: PostgresBacktests
+    refusals: PostgresRefusals
 
     async def warm_up(self) -> None:
         """Reads what takes seconds at first: sums of outcomes, sessions of exchanges, rule packs."""

@@ -37,6 +37,7 @@ STATUS_TEXTS = {
     "change": "change recommended",
     "approval": "needs approval",
     "applied": "change applied",
+    "refused": "refused",
     "no_change": "no change needed",
     "abstained": "abstained",
     "failed": "failed",

@@ -17,11 +17,12 @@ from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommenda
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
 from perfopt.report.changes import backtested, service_changes
 from perfopt_api.apply.export import export
-from perfopt_api.apply.preview import changes_of, warnings_of
+from perfopt_api.apply.preview import changes_of, outdated, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_change
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.recommendations import commit_export, start_change
 from perfopt_api.store.mapping import workload_parts
+from perfopt_api.store.refusals import Refusal
 from perfopt_api.web.charts import NeedChart, frontier, need
 from perfopt_api.web.pages.policies import decisions, policy_clock
 from perfopt_api.web.ports import WebPorts
@@ -67,6 +68,7 @@ async def recommendation(
         points=_points(made),
         chosen=_chosen(made, point),
         warnings=warnings_of(made, web.api.now()),
+        refusal=await _refusal(web, made),
         patch=artifacts[0] if artifacts else None,
         unpatched=unpatched,
     )
@@ -109,11 +111,13 @@ async def _plan(
     artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
     whole, policy = None if job is None else job.plan, web.api.policy
     facts, clock = await web.api.applies.facts(), await policy_clock(web)
-    replicas = made.current_state.get("replicas")
+    replicas, now = made.current_state.get("replicas"), web.api.now()
     return {
         "made": made,
         "diff": changes_of(made)["changes"],
-        "warnings": warnings_of(made, web.api.now()),
+        "warnings": warnings_of(made, now),
+        "refusal": await _refusal(web, made),
+        "may_refuse": not made.applied and not outdated(made, now),
         "artifacts": artifacts,
         "unpatched": unpatched,
         "executor": web.api.executor,
@@ -154,6 +158,26 @@ async def apply(
         raise NotFoundError("The job of the recommendation is gone.", remedy="Analyse again.")
     created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"))
     return Redirect(f"/ui/jobs/{created.job.job_id}", status_code=303)
+
+
+@post("/recommendations/{recommendation_id:str}/refuse", status_code=303, include_in_schema=False)
+async def refuse(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Redirect:
+    """Withdraws a recommendation that nobody should apply, with the reason."""
+    require_plain(recommendation_id, "recommendation_id")
+    reason = str((await request.form()).get("reason", "")).strip()[:_MAX_REASON]
+    if not reason:
+        raise InvalidInputError("A refusal needs a reason.", field="reason", remedy="State why.")
+    await web.refusals.refuse(recommendation_id, principal=request.scope.get("user"), reason=reason)
+    return Redirect(f"/ui/recommendations/{recommendation_id}", status_code=303)
+
+
+async def _refusal(web: WebPorts, made: OptimizationRecommendation) -> Refusal | None:
+    """Returns who refused it, if somebody did: that is looked up of what was withdrawn only."""
+    if made.withdrawn_at is None:
+        return None
+    return await web.refusals.refusal(made.workload, made.recommendation_id)
 
 
 def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:

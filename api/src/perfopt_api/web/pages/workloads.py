@@ -48,7 +48,7 @@ async def workloads(
     kind: _Text = "",
     owner: _Text = "",
     status: FromQuery[
-        Literal["", "change", "approval", "applied", "no_change", "abstained", "failed", "expired"]
+        Literal["", "change", "approval", "applied", "refused", "no_change", "abstained", "failed", "expired"]
     ] = "",
     sort: FromQuery[Literal["saving", "name", "confidence", "analysed"]] = "saving",
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
