@@ -39,6 +39,7 @@ async def test_backtest_is_started_followed_and_its_report_kept(client, world):
     await store.finish(run.run_id, "w", BACKTEST, "<p>charts</p>")
     done = await shown(client, f"/ui/backtests/{run.run_id}")
     assert "3 services, 6 origins" in done
+    assert run.run_id in await shown(client, "/ui/backtests?format=csv")
     report = await client.get(f"/ui/backtests/{run.run_id}/report")
     assert (report.text, report.headers["content-security-policy"][:7]) == ("<p>charts</p>", "sandbox")
     assert (await client.get(f"/ui/backtests/{run.run_id}/result.json")).json()["services"] == 3

@@ -93,6 +93,33 @@ async def test_lists_are_given_as_csv_without_formulas(client, world, analysed):
     assert "'=1+1" in await shown(client, "/ui/audit?format=csv")
     assert (await shown(client, "/ui/jobs?format=csv")).count("\n") == 4
     assert (await shown(client, "/ui/accuracy?format=csv")).startswith("group,name")
+    packed = await shown(client, "/ui/fleet?price_book=example:gcp-us-central1&format=csv")
+    assert [line.split(",")[0] for line in packed.splitlines()] == ["fleet", "current", "recommended"]
+
+
+async def test_approvals_are_given_as_csv(client, waiting):
+    lines = (await shown(client, "/ui/approvals?format=csv")).splitlines()
+    assert len(lines) == 2
+    assert f"{waiting},{WORKLOAD},alice" in lines[1]
+
+
+async def test_selected_changes_are_queued_once_and_the_rest_states_why_not(client, world, analysed):
+    token = token_of(await shown(client, "/ui/workloads"))
+    form = {"form_token": token, "name": [WORKLOAD, "edge/deployment/gateway"], "reason": "cheaper"}
+    assert "Queue changes" not in await shown(client, "/ui/workloads")
+    assert (await client.post("/ui/queue", data=form)).status_code == 409
+    world.web.api.executor = True
+    assert "Queue changes" in await shown(client, "/ui/workloads")
+    done = await client.post("/ui/queue", data=form)
+    assert "1 change queued" in done.text
+    assert "Its status is: no change needed." in done.text
+    again = await client.post("/ui/queue", data=form)
+    assert "0 changes queued" in again.text
+    assert "already" in again.text
+    (change,) = world.queue.enqueued
+    assert "Lower the CPU request" not in await shown(client, "/ui/approvals")
+    (entry,) = await world.web.pages.audit(subject=WORKLOAD)
+    assert (entry["action"], entry["job_id"], entry["reason"]) == ("apply", change, "cheaper")
 
 
 async def test_workload_page_shows_changes_and_loads_series_apart(client, analysed):

@@ -203,6 +203,7 @@ RULES: dict[str, Rule] = {
     "POST /ui/unfreeze": Rule(Right.FREEZE, of_scope_form),
     "GET /ui/workloads": Rule(_READ, listed),
     "POST /ui/analyse": Rule(Right.ANALYZE, of_names_form),
+    "POST /ui/queue": Rule(Right.CHANGE, of_names_form),
     "GET /ui/workload": Rule(_READ, of_name),
     "GET /ui/workload/series": Rule(_READ, of_name),
     "GET /ui/workload/series.json": Rule(_READ, of_name),

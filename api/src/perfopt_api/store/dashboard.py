@@ -262,13 +262,13 @@ class PageStore:
         return await self._rows(query)
 
     async def approvals(
-        self, *, page: int = 1, visible: Collection[str] | None = None
+        self, *, page: int = 1, visible: Collection[str] | None = None, limit: int = PAGE
     ) -> tuple[Mapping[str, Any], ...]:
         """Returns a page of the changes that wait for an approval, longest first, with the plan's cost.
 
         One more where others follow.
         """
-        return await self._rows(_APPROVALS, limit=PAGE + 1, offset=(page - 1) * PAGE, **_within(visible))
+        return await self._rows(_APPROVALS, limit=limit + 1, offset=(page - 1) * limit, **_within(visible))
 
     async def freezes(self) -> tuple[Mapping[str, Any], ...]:
         """Returns the scopes in which nothing new is changed."""

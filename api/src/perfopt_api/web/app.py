@@ -55,6 +55,7 @@ def dashboard(web: WebPorts) -> Router:
             overview.unfreeze,
             workloads.workloads,
             workloads.analyse,
+            workloads.queue,
             workloads.workload,
             workloads.series,
             workloads.series_json,

@@ -55,6 +55,7 @@ NAVIGATION = (
     ("/ui/audit", "Audit"),
     ("/ui/doctor", "Doctor"),
 )
+CSV_ROWS = 10_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -126,6 +127,8 @@ def _cell(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="seconds")
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_cell(part)) for part in value)
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

@@ -1,7 +1,7 @@
 """Backtests: start one on the own services, follow it, and keep its report."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -15,10 +15,15 @@ from perfopt_api.http.body import require_plain
 from perfopt_api.store.backtests import BacktestRequest, BacktestRun
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.view import HEADERS, page
+from perfopt_api.web.view import CSV_ROWS, HEADERS, csv_answer, page
 
 # A report brings its styles along; it may run no script and load nothing.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_COLUMNS = (
+    "run_id", "created_at", "completed_at", "status", "requester", "source", "types", "match", "policies",
+    "history", "validity", "origins", "progress", "error",
+)  # fmt: skip
 
 
 @get("/backtests", include_in_schema=False)
@@ -26,8 +31,12 @@ async def backtests(
     request: Request[Any, Any, Any],
     web: NamedDependency[WebPorts],
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
+    form: Annotated[Literal["html", "csv"], QueryParameter(name="format")] = "html",
 ) -> Response[Any]:
     """Lists backtests, newest first, with the form that starts one."""
+    if form == "csv":
+        listed = await web.backtests.list(page=1, limit=CSV_ROWS)
+        return csv_answer("backtests", map(_csv_row, listed), _COLUMNS)
     runs = await web.backtests.list(page=number, limit=PAGE)
     return page(
         request,
@@ -39,6 +48,11 @@ async def backtests(
         default_source=web.api.config.default_source,
         types=tuple(OptimizationType),
     )
+
+
+def _csv_row(run: BacktestRun) -> dict[str, Any]:
+    error = None if run.error is None else run.error.message
+    return {**msgspec.structs.asdict(run.request), **msgspec.structs.asdict(run), "error": error}
 
 
 @post("/backtests", status_code=303, include_in_schema=False)

@@ -20,12 +20,11 @@ from perfopt_api.store.dashboard import PAGE
 from perfopt_api.store.mapping import job_namespaces
 from perfopt_api.web.charts import harm
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.view import csv_answer, page
+from perfopt_api.web.view import CSV_ROWS, csv_answer, page
 
 _COLUMNS = (
     "job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id", "error",
 )  # fmt: skip
-_CSV_ROWS = 10_000
 _MAX_REASON = 1000
 # A stream ends in time, and the browser opens it anew: what it holds is given back.
 _STREAM_SECONDS = 600.0
@@ -45,7 +44,7 @@ async def jobs(
     if status and status not in tuple(OptimizationStatus):
         raise InvalidInputError(f"There is no status {status!r}.", field="status", remedy="Choose one.")
     if form == "csv":
-        listed = await web.pages.jobs(status=status, namespaces=visible_namespaces(request), limit=_CSV_ROWS)
+        listed = await web.pages.jobs(status=status, namespaces=visible_namespaces(request), limit=CSV_ROWS)
         return csv_answer("jobs", listed, _COLUMNS)
     rows = await web.pages.jobs(status=status, namespaces=visible_namespaces(request), page=number)
     return page(

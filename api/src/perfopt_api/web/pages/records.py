@@ -12,11 +12,10 @@ from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.charts import bars, reliability
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.view import csv_answer, page
+from perfopt_api.web.view import CSV_ROWS, csv_answer, page
 
 _RECORDED = ("group", "name", "currency", "scored", "applied", "accuracy", "stated", "expected", "realised")
 _AUDIT = ("id", "at", "principal", "action", "subject", "job_id", "reason", "before", "after")
-_CSV_ROWS = 10_000
 
 _Format = Annotated[Literal["html", "csv"], QueryParameter(name="format")]
 
@@ -56,6 +55,6 @@ async def audit(
     """Lists who did what, when and why, newest first."""
     require_plain(subject, "subject")
     if form == "csv":
-        return csv_answer("audit", await web.pages.audit(subject=subject, limit=_CSV_ROWS), _AUDIT)
+        return csv_answer("audit", await web.pages.audit(subject=subject, limit=CSV_ROWS), _AUDIT)
     rows = await web.pages.audit(subject=subject, before=before)
     return page(request, "audit.html", rows=rows[:PAGE], more=len(rows) > PAGE, subject=subject)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.datastructures import FormMultiDict
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 from litestar.response import Redirect
@@ -16,12 +17,15 @@ from perfopt.cli.output.pictures import pictures
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.errors import InvalidInputError, NotFoundError, PerfoptError
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.report.changes import service_changes
+from perfopt_api.apply.order import as_one, steps_of
+from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import start_analysis
+from perfopt_api.http.recommendations import start_change
 from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import change_marks, forecasts_of, plots_of
@@ -75,6 +79,7 @@ async def workloads(
         choices=await web.pages.choices(),
         statuses={code: STATUS_TEXTS[code] for code in STATUSES},
         sorts=_SORTS,
+        executor=web.api.executor,
         notice=started if started.isdigit() else "",
     )
 
@@ -82,13 +87,7 @@ async def workloads(
 @post("/analyse", status_code=303, include_in_schema=False)
 async def analyse(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
     """Starts an analysis of each selected workload, from the source that it was analysed from before."""
-    form = await request.form()
-    names = list(dict.fromkeys(str(name) for name in form.getall("name", [])))
-    if not 1 <= len(names) <= MAX_SELECTED:
-        raise InvalidInputError(
-            f"{len(names)} workloads are selected.", field="name", remedy=f"Select 1 to {MAX_SELECTED}."
-        )
-    job = None
+    names, job = _selected(await request.form()), None
     for name in names:
         row = await _row(web, name)
         wanted = PerformanceAnalysisRequest(
@@ -101,6 +100,41 @@ async def analyse(request: Request[Any, Any, Any], web: NamedDependency[WebPorts
     return Redirect(
         f"/ui/jobs/{job.job_id}" if alone else f"/ui/workloads?started={len(names)}", status_code=303
     )
+
+
+@post("/queue", status_code=200, include_in_schema=False)
+async def queue(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Response[Any]:
+    """Queues the change of each selected workload, a few pods first; policy says when each begins."""
+    if not web.api.executor:
+        raise ConflictError(
+            "Changes can't be made from here: no executor is configured.",
+            remedy="Set executor.kind, or use the manifests of each plan.",
+        )
+    form = await request.form()
+    names, reason = _selected(form), str(form.get("reason", "")).strip()[:1000] or None
+    wish = ApplyRecommendationRequest(mode="canary", reason=reason)
+    queued, refused = {}, {}
+    for name in names:
+        try:
+            queued[name] = await _start(web, await _row(web, name), wish, request.scope.get("user"))
+        except (ConflictError, InvalidInputError, NotFoundError) as error:
+            refused[name] = str(error)
+    return page(request, "queued.html", queued=queued, refused=refused)
+
+
+async def _start(
+    web: WebPorts, row: dict[str, Any], wish: ApplyRecommendationRequest, requester: str | None
+) -> str:
+    """Starts the change that a workload's latest analysis recommends; returns its job."""
+    job = await web.api.store.get_job(row["job_id"])
+    if job is None or row["state"] not in ("change", "approval"):
+        raise ConflictError(f"Its status is: {STATUS_TEXTS[row['state']]}.")
+    parts = steps_of(job) or tuple(
+        made for made in job.recommendations if made.recommendation_id == row["recommendation_id"]
+    )
+    whole = as_one(job) if job.plan is not None else parts[0]
+    created = await start_change(web.api, wish, whole, job.job_id, requester, parts=parts)
+    return created.job.job_id
 
 
 @get("/workload", include_in_schema=False)
@@ -160,6 +194,15 @@ def result_of(job: OptimizationJob, workload: str) -> AnalysisResult:
         warnings=job.warnings,
         plan=job.plan,
     )
+
+
+def _selected(form: FormMultiDict) -> list[str]:
+    names = list(dict.fromkeys(str(name) for name in form.getall("name", [])))
+    if not 1 <= len(names) <= MAX_SELECTED:
+        raise InvalidInputError(
+            f"{len(names)} workloads are selected.", field="name", remedy=f"Select 1 to {MAX_SELECTED}."
+        )
+    return names
 
 
 async def _row(web: WebPorts, name: str) -> dict[str, Any]:
