@@ -114,8 +114,9 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
         return replace(passed, start=True)
     if decision.outcome == "denied":
         message = f"{decision.rule}: {decision.reason}"
-        return fail(state, JobError(code="denied_by_policy", message=message), now)
-    entry = note(now, "gates", decision.outcome, f"{decision.rule}: {decision.reason}")
+        refused = JobError(code="denied_by_policy", message=message, remedy=decision.remedy or None)
+        return fail(state, refused, now)
+    entry = note(now, "gates", decision.outcome, decision.sentence)
     known = state.waiting == decision.rule
     # When it is asked again, everything is looked at anew, the workload included.
     waiting = replace(state, step="preflight", since=now, attempts=0, waiting=decision.rule)

@@ -26,6 +26,6 @@ async def held_by_freeze(tools: ApplyTools, context: StepContext, state: ApplySt
     harmed = await harmed_meanwhile(tools, context, state)
     if harmed is not None:
         return harmed
-    message = f"{freeze.rule}: {freeze.reason} It is held where it is."
+    message = f"{freeze.sentence} Until then it is held where it is."
     entries = () if state.waiting == freeze.rule else (note(now, step, freeze.outcome, message),)
     return stay(state, tools.look_seconds, *entries, waiting=freeze.rule)

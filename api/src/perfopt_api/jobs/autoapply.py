@@ -113,7 +113,7 @@ class AutoApplier:
         code = {"denied": "not_applied", "approval": "approval_required", "deferred": "applied_later"}
         what = {"denied": "is not applied", "approval": "needs approval", "deferred": "is applied later"}
         kind = recommendation.optimization_type.value
-        message = f"{kind} {what[decision.outcome]}: {decision.rule}: {decision.reason}"
+        message = f"{kind} {what[decision.outcome]}: {decision.sentence}"
         return AnalysisWarning(code=code[decision.outcome], message=message)
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from perfopt.domain.enums import OptimizationType, ServiceClass
 from perfopt.domain.rules import TimeWindow
+from perfopt_api.policy.remedies import remedy_of
 from perfopt_api.policy.windows import Spans
 
 Outcome = Literal["allowed", "deferred", "approval", "denied"]
@@ -75,6 +76,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: str = ""
     reason: str = ""
     until: datetime | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it; empty where it is allowed."""
+        return remedy_of(self.rule)
+
+    @property
+    def sentence(self) -> str:
+        """Rule, reason and remedy."""
+        return f"{self.rule}: {self.reason} {self.remedy}".rstrip()
 
 
 ALLOWED = Decision(outcome="allowed")
