@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from apply_driver import NEW, OLD, ApplyRun, ScriptedVerifier, change_of, order_of, pod_sizes, sizes
-from memory_cluster import not_in_place, refused, unavailable
+from memory_cluster import MemoryCluster, not_in_place, refused, unavailable
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import SourceUnavailableError
@@ -357,3 +357,20 @@ async def test_fields_are_taken_over_from_the_managers_that_policy_names(
     assert await run.finish() is ends
     assert not cluster.writes or ends is APPLIED
     assert sizes(cluster, target) == (NEW if ends is APPLIED else OLD)
+
+
+@pytest.mark.parametrize("durability", ["template", "transient"])
+@pytest.mark.parametrize("verdict", ["passed", "failed"])
+async def test_a_worker_that_is_killed_at_any_call_leaves_no_gap_in_the_timeline(durability, verdict):
+    async def codes(kill):
+        cluster = MemoryCluster()
+        change = change_of(cluster.add(), durability=durability)
+        cluster.kill_at = kill
+        run = ApplyRun(cluster, order_of(change), ScriptedVerifier(verdict=verdict))
+        await run.finish()
+        return run.codes, cluster.calls
+
+    whole, calls = await codes(set())
+    assert "resized" in whole
+    for call in range(1, calls + 1):
+        assert (await codes({call}))[0] == whole, call

@@ -27,3 +27,4 @@ async def test_workers_killed_at_every_step_leave_every_change_at_its_right_end(
             expected["optimization_attention_needed"] = 1
         assert outcome.written[name] == expected, name
         assert outcome.codes[name].count("taken") == 1, outcome.codes[name]
+        assert outcome.codes[name].count("restored") == (status == "ROLLED_BACK"), outcome.codes[name]

@@ -28,7 +28,7 @@ def test_freezes_gates_and_denials_say_their_rule_reason_and_remedy():
     frozen = freeze_decision("prod/deployment/api", "month end", (), datetime(2026, 11, 30, tzinfo=UTC))
     assert frozen.sentence.startswith("freeze.cluster: ")
     assert "perfopt.io/freeze" in frozen.remedy
-    assert "perfopt unfreeze" in remedy_of("freeze[trading]")
+    assert "`perfopt unfreeze trading`" in remedy_of("freeze[trading]")
     assert "gate" in remedy_of("hooks.gates.board")
     assert denied("policy.windows", "Too early.").sentence == (
         "policy.windows: Too early. Change the setting `policy.windows`, or wait for the window."

@@ -161,6 +161,7 @@ def begin_stage(
     change, now = context.order.stages[state.stage], context.now
     fresh: dict[str, Any] = {
         "canary": (),
+        "asking": "",
         "template_written": False,
         "observed_since": None,
         "deadline": None,

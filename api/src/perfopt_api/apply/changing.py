@@ -61,11 +61,19 @@ async def _resize(
         if restarts(pod, change) and not await tools.cluster.evict_dry_run(change.target, pod.name):
             message = f"No disruption budget lets {pod.name} restart now."
             return _wait(tools, state, now, "disruption_budget", message)
-        if pod.name not in state.resized:
-            return stay(state, _AT_ONCE, resized=(*state.resized, pod.name))  # stored before it is done
+        if pod.name != state.asking:
+            return _intended(tools, context, state, pod)
         return await _ask_for_size(tools, context, state, pod)
     waiting = resize_problem(pods, change)
     return then(state) if waiting is None else _wait(tools, state, now, *waiting)
+
+
+def _intended(tools: ApplyTools, context: StepContext, state: ApplyState, pod: PodView) -> Progress:
+    """Stores and notes a resize before it is done: a worker that is killed after it leaves no gap."""
+    commands = tools.cluster.commands(context.change, pod.name)
+    entry = note(context.now, state.step, "resized", f"{pod.name} is asked to resize.", commands=commands)
+    resized = tuple(dict.fromkeys((*state.resized, pod.name)))
+    return stay(state, _AT_ONCE, entry, resized=resized, asking=pod.name)
 
 
 async def _ask_for_size(tools: ApplyTools, context: StepContext, state: ApplyState, pod: PodView) -> Progress:
@@ -78,9 +86,7 @@ async def _ask_for_size(tools: ApplyTools, context: StepContext, state: ApplySta
             entry = note(now, "canary", error.code, f"{error.message} All pods are changed by a rollout.")
             return go(state, "rest", now, entry, canary=())
         return fail(state, error_of(error), now)
-    commands = tools.cluster.commands(change, pod.name)
-    entry = note(now, state.step, "resized", f"{pod.name} was asked to resize.", commands=commands)
-    return stay(state, _AT_ONCE, entry)
+    return stay(state, _AT_ONCE, asking="")
 
 
 def _wait(tools: ApplyTools, state: ApplyState, now: datetime, code: str, message: str) -> Progress:

@@ -53,7 +53,12 @@ async def _back(
         raise WorkloadGoneError("The workload was replaced by another of the same name.")
     left = tuple({*state.left_alone, *foreign(view, order, state), *pods_taken_over(view, order, state)})
     state = replace(state, left_alone=tuple(sorted(left)))
-    pods = pods_to_take_back(view, order, state)
+    pods, paths = pods_to_take_back(view, order, state), ours(view, order, state)
+    if (paths or pods) and not state.restored:
+        counts = _counted({"field": len(paths), "pod": len(pods)})
+        before = {path: snapshot.fields.get(path) for path in paths}
+        entry = note(now, "rollback", "restored", f"Set to what was before: {counts}.", before)
+        return stay(state, 0.0, entry, restored=True)  # stored and noted before it is done
     for pod in pods:
         try:
             await cluster.resize(view.target, pod.name, original_sizes(pod, order, state))
@@ -64,14 +69,7 @@ async def _back(
     if paths:
         await cluster.restore(snapshot, only=paths)
     if paths or pods:
-        entry = note(
-            now,
-            "rollback",
-            "restored",
-            f"Set to what was before: {_counted({'field': len(paths), 'pod': len(pods)})}.",
-            {path: snapshot.fields.get(path) for path in paths},
-        )
-        return stay(state, _LOOK_SECONDS, entry, restored=True)
+        return stay(state, _LOOK_SECONDS)
     return _settled(view, state, settings, now)
 
 

@@ -105,6 +105,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
         template_written: the present stage's template was set by an acknowledged write.
         canary: pods that get the change first.
         resized: pods that were asked for the change's sizes, in whatever stage.
+        asking: the pod whose resize was noted, and is done next or was done just now.
         baselines: by pod, of before.
         observed_since: since when the changed pods have had the change; None before.
         deadline: of the observation.
@@ -118,7 +119,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
         unready_since: by pod, since when it is not ready, where it was before.
         waiting: the rule that it waits for: before anything is changed, or a freeze before the next write.
         approvals_seen: approvals there were when it began to wait for one more.
-        restored: going back has set fields to what they were.
+        restored: going back was noted, and has begun to set what there was before.
     """
 
     step: Step = "preflight"
@@ -130,6 +131,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
     template_written: bool = False
     canary: tuple[str, ...] = ()
     resized: tuple[str, ...] = ()
+    asking: str = ""
     baselines: dict[str, PodBaseline] = {}
     observed_since: datetime | None = None
     deadline: datetime | None = None

@@ -15,7 +15,6 @@ _OTHERWISE: Mapping[str, str] = {
     "policy.windows": "wait for the window",
     "policy.exchanges": "wait for the end of the session",
     "policy.cooldown_minutes": "wait",
-    "policy.breaker_failures": "find out first why these were rolled back",
     "policy.max_in_flight": "wait for one of them to end",
     "policy.max_in_flight_namespace": "wait for one of them to end",
     "policy.max_per_hour": "wait for the next hour",
@@ -25,6 +24,7 @@ _OTHERWISE: Mapping[str, str] = {
 }
 _OTHER: Mapping[str, str] = {
     "policy.approve_automatic": "Another principal approves it: `perfopt approve JOB`.",
+    "policy.breaker_failures": "Find out why they were rolled back; or raise `policy.breaker_failures`.",
     "policy.blast_radius": "It goes on by itself; `policy.max_in_flight` and `policy.max_per_hour` widen it.",
     "freeze.cluster": "Remove the namespace's annotation perfopt.io/freeze, or its key of perfopt-freeze.",
     "rules.allowed_windows": "Wait for the rule's window, or change the rule.",
@@ -34,15 +34,14 @@ _OTHER: Mapping[str, str] = {
     "gates.heap": "Apply the plan with the heap's setting (PERFORMANCE_TUNING) in one change.",
     "verification.series": "Have the metric source of `policy.cluster` scrape them.",
 }
-_BY_PREFIX: Mapping[str, str] = {
-    "freeze[": "Lift it: `perfopt unfreeze SCOPE`.",
-    "hooks.gates.": "Ask whoever answers at that gate.",
-}
 
 
 def remedy_of(rule: str) -> str:
     """Returns what a person can do where a rule holds a change back; empty where it is not one of ours."""
     if rule in _OTHERWISE:
         return _SETTING.format(rule=rule, otherwise=_OTHERWISE[rule])
-    prefixed = (text for prefix, text in _BY_PREFIX.items() if rule.startswith(prefix))
-    return _OTHER.get(rule) or next(prefixed, "")
+    if rule.startswith("freeze["):
+        return f"Lift it: `perfopt unfreeze {rule[len('freeze[') : -1]}`."
+    if rule.startswith("hooks.gates."):
+        return "Ask whoever answers at that gate."
+    return _OTHER.get(rule, "")
