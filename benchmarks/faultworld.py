@@ -181,9 +181,27 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP end this process as an error does: what was mounted and started goes."""
+
+    def end(number: int, _: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # a second one would end the cleaning up
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
 def fault_world() -> Iterator[World]:
     """Gives a world with its servers running, migrated, and nothing of the service started."""
     with (
+        ended_by_signals(),
         temporary_root() as root,
         small_disk(root / "postgres"),
         PostgresServer(root / "postgres") as postgres,

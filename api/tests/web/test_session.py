@@ -1,12 +1,16 @@
+import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perfopt_api.auth.authenticate import Authenticator
+from perfopt_api.auth.authenticate import KEPT_SECONDS, Authenticator
+from perfopt_api.auth.roles import Grant, Role
 from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.store.tokens import PostgresTokens
 from perfopt_api.web.session import LIFETIME, new_session, own_path, read_session
 
-from .conftest import OTHER, TOKEN, browser
+from .conftest import OTHER, TOKEN, WORKLOAD, analyse, browser, build, made_for
 
 
 @pytest.fixture
@@ -85,3 +89,48 @@ async def test_sessions_end_with_time_and_with_the_token():
 )
 def test_login_leads_on_to_own_pages_only(given, own):
     assert own_path(given) == own
+
+
+@pytest.fixture
+async def shop(database):
+    """A visitor whose token is of the namespace `shop` only."""
+    keys = {"sam": ApiKey(token=TOKEN, namespaces=("shop",))}
+    app = build(database, ServiceSettings(requests_per_second=100_000, api_keys=keys)).app
+    async with browser(app) as client:
+        client.headers["authorization"] = f"Bearer {TOKEN}"
+        yield client
+
+
+@pytest.mark.parametrize("page", ["workload", "workload/series", "workload/series.json"])
+async def test_a_second_name_opens_no_other_namespace(shop, analysed, page):
+    names = ("shop/deployment/web", WORKLOAD)
+    for first, second in (names, names[::-1]):
+        assert (await shop.get(f"/ui/{page}?name={first}&name={second}")).status_code == 403
+
+
+async def test_filters_name_no_other_namespace(shop, analysed, database):
+    text = (await shop.get("/ui/workloads")).text
+    assert "trading" not in text
+    assert "edge" not in text
+    await analyse(database, made_for("shop/deployment/web"), workload="shop/deployment/web")
+    assert "<option>shop</option>" in (await shop.get("/ui/workloads")).text
+
+
+async def test_the_stream_of_a_job_ends_with_the_token(database, waiting):
+    made = build(database, ServiceSettings(requests_per_second=100_000, auth="on"))
+    tokens, now, clock = PostgresTokens(database), datetime.now(UTC), [0.0]
+    record, text = await tokens.create("vera", Grant(role=Role.VIEWER), now + timedelta(hours=1), "test")
+    settings = made.web.api.settings
+    made.app.state.auth = Authenticator(settings, tokens, monotonic=lambda: clock[0])
+
+    async def revoke():
+        await asyncio.sleep(1.2)  # the stream tells what there is first
+        await tokens.revoke(record.token_id, "test")
+        clock[0] += KEPT_SECONDS
+
+    async with browser(made.app) as client, asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(revoke())
+        headers = {"Authorization": f"Bearer {text}"}
+        answer = await client.get(f"/ui/jobs/{waiting}/events", headers=headers)
+        assert re.findall(r"event: (\w+)", answer.text) == ["changed"]
+        assert (await client.get(f"/ui/jobs/{waiting}/events", headers=headers)).status_code == 401

@@ -84,8 +84,9 @@ async def of_names_form(request: Request[Any, Any, Any]) -> Collection[str] | No
 
 
 async def of_name(request: Request[Any, Any, Any]) -> Collection[str] | None:
-    """The namespace of the workload that `?name=` names."""
-    return (workload_parts(request.query_params.get("name", ""))[1],)
+    """The namespaces of all workloads that `?name=` names: handlers read the last of several."""
+    names = request.query_params.getall("name", [""])
+    return {workload_parts(name)[1] for name in names}
 
 
 async def of_job(request: Request[Any, Any, Any]) -> Collection[str] | None:

@@ -164,12 +164,19 @@ class PageStore:
         query = select(*workloads.c, _status().label("state")).where(workloads.c.workload == name)
         return next(iter(await self._rows(query)), None)
 
-    async def choices(self) -> dict[str, tuple[str, ...]]:
-        """Returns the values that the filters of the list take."""
+    async def choices(self, visible: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """Returns the values that the filters of the list take.
+
+        Args:
+            visible: only of workloads in these namespaces; None is all.
+        """
         choices: dict[str, tuple[str, ...]] = {}
         for column in (workloads.c.cluster, workloads.c.namespace, workloads.c.kind, workloads.c.owner):
             values = select(column).where(column != "").distinct().order_by(column).limit(500)
-            rows = await self._sums.rows(column.name, values)
+            if visible is None:
+                rows = await self._sums.rows(column.name, values)
+            else:
+                rows = await self._rows(values.where(workloads.c.namespace.in_(visible)))
             choices[column.name] = tuple(row[column.name] for row in rows or ())
         return choices
 

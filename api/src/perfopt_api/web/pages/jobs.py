@@ -13,6 +13,7 @@ from litestar.response import Redirect, ServerSentEvent, ServerSentEventMessage
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
+from perfopt_api.errors import UnauthorizedError
 from perfopt_api.http.applying import wake
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
@@ -20,6 +21,7 @@ from perfopt_api.store.dashboard import PAGE
 from perfopt_api.store.mapping import job_namespaces
 from perfopt_api.web.charts import harm
 from perfopt_api.web.ports import WebPorts
+from perfopt_api.web.session import identify_visitor
 from perfopt_api.web.view import CSV_ROWS, csv_answer, page
 
 _COLUMNS = (
@@ -76,16 +78,20 @@ async def timeline(
 
 
 @get("/jobs/{job_id:str}/events", include_in_schema=False)
-async def events(web: NamedDependency[WebPorts], job_id: FromPath[str]) -> ServerSentEvent:
-    """Says whenever the page of a job has something new to show, until the job has ended."""
+async def events(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], job_id: FromPath[str]
+) -> ServerSentEvent:
+    """Says whenever the page of a job has something new to show, until the job or the session has ended."""
     await _job(web, job_id)
-    return ServerSentEvent(_changes(web, job_id))
+    return ServerSentEvent(_changes(request, web, job_id))
 
 
-async def _changes(web: WebPorts, job_id: str) -> AsyncIterator[ServerSentEventMessage]:
+async def _changes(
+    request: Request[Any, Any, Any], web: WebPorts, job_id: str
+) -> AsyncIterator[ServerSentEventMessage]:
     shown: Mapping[str, Any] | None = None
     until = time.monotonic() + _STREAM_SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and await _is_signed_in(request):
         found = await web.pages.progress(job_id)
         if found is None or found["status"] not in _OPEN:
             yield ServerSentEventMessage(data="ended", event="ended")
@@ -94,6 +100,15 @@ async def _changes(web: WebPorts, job_id: str) -> AsyncIterator[ServerSentEventM
             yield ServerSentEventMessage(data="changed", event="changed")
         shown = found
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _is_signed_in(request: Request[Any, Any, Any]) -> bool:
+    """Returns whether the token or session still holds: it may have expired or been revoked meanwhile."""
+    try:
+        await identify_visitor(request)
+    except UnauthorizedError:
+        return False
+    return True
 
 
 @post("/jobs/{job_id:str}/approve", status_code=303, include_in_schema=False)

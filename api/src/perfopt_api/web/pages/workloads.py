@@ -76,7 +76,7 @@ async def workloads(
         total=found.total,
         wanted=msgspec.structs.asdict(msgspec.structs.replace(wanted, visible=None)),
         pages=max(1, -(-found.total // PAGE)),
-        choices=await web.pages.choices(),
+        choices=await web.pages.choices(wanted.visible),
         statuses={code: STATUS_TEXTS[code] for code in STATUSES},
         sorts=_SORTS,
         executor=web.api.executor,
