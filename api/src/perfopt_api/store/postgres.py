@@ -282,8 +282,12 @@ def _of_service(name: str) -> ColumnElement[bool]:
     named = _named(recommendations.c.service_name, name)
     if "/" not in name:
         return named
-    dashed = func.replace(func.lower(recommendations.c.workload), "_", "-", type_=String)
-    return or_(named, dashed.regexp_match(full_name_pattern(name)))
+    workload = recommendations.c.workload
+    dashed = func.replace(func.lower(workload), "_", "-", type_=String)
+    last = func.split_part(workload, text("'/'"), text("-1"), type_=String)
+    folded = func.replace(func.lower(last), text("'_'"), text("'-'"), type_=String)  # as in the index
+    own = name.rpartition("/")[2].strip().lower().replace("_", "-")
+    return or_(named, and_(folded == literal(own), dashed.regexp_match(full_name_pattern(name))))
 
 
 def _named(column: ColumnElement[str], name: str) -> ColumnElement[bool]:

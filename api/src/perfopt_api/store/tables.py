@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
 
-SCHEMA_REVISION = "0020"
+SCHEMA_REVISION = "0021"
 
 
 jobs = Table(
@@ -157,6 +157,26 @@ recommendations = Table(
         text("split_part(workload, '/', -3)"),
         text("created_at DESC"),
         text("id DESC"),
+    ),
+    Index(
+        "ix_optimization_recommendations_type",
+        "optimization_type",
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
+    # Of a name with slashes, which is compared with the full name as well.
+    Index(
+        "ix_optimization_recommendations_name",
+        text("replace(lower(split_part(workload, '/', -1)), '_', '-')"),
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
+    Index(
+        "ix_optimization_recommendations_current_namespace",
+        text("split_part(workload, '/', -3)"),
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("superseded_by IS NULL"),
     ),
     # One current recommendation for a workload and type: PostgreSQL itself refuses a second.
     Index(
