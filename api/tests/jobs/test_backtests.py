@@ -91,6 +91,21 @@ async def test_a_backtest_is_evaluated_and_keeps_figures_and_report(store, confi
     assert "constants" in await store.report(run_id)
 
 
+async def test_a_closed_loop_is_run_day_by_day_with_sizes_only(store, config):
+    wanted = BacktestRequest(policies=("constants",), history="5d", closed_loop=True)
+    wrong = BacktestRequest(types=(OptimizationType.COST_OPTIMIZATION,), closed_loop=True)
+    run_id, refused_id = await store.start(wanted, None), await store.start(wrong, None)
+    await store.start(CONSTANTS, None)
+    await BacktestRunner(store, config).round()
+    run = await store.latest_closed_loop()
+    assert (run.run_id, run.status, run.error) == (run_id, "DONE", None)
+    assert (run.result["every"], run.result["horizon"]) == ("1d", "1d")
+    assert {policy["policy"] for policy in run.result["policies"]} == {"constants"}
+    assert "constants" in await store.report(run_id)
+    refused = await store.get(refused_id)
+    assert "A closed loop is run with sizes" in refused.error.message
+
+
 async def test_what_cannot_be_evaluated_says_why(store, config):
     nobody = await store.start(BacktestRequest(match="nobody", policies=("constants",)), None)
     wrong = await store.start(BacktestRequest(policies=("no-such-policy",)), None)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +51,25 @@ def run(task: BacktestTask) -> None:
         policies=request.policies,
         plugins=(),
     )
-    work: Any = evaluate(options, request.source, None, task.config, "json", folder / REPORT, None)
     try:
+        work = _work(options, task, folder / REPORT)
         with (folder / RESULT).open("w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
             asyncio.run(work)
     except PerfoptError as error:
         failed = JobError(code=error.code, message=error.message, remedy=error.remedy)
         (folder / ERROR).write_bytes(msgspec.json.encode(failed))
+
+
+def _work(options: BacktestOptions, task: BacktestTask, report: Path) -> Any:
+    """Returns what evaluates, as `perfopt backtest` does, or with --closed-loop."""
+    source, config = task.request.source, task.config
+    if not task.request.closed_loop:
+        return evaluate(options, source, None, config, "json", report, None)
+    from perfopt.cli.backtest.closed_loop import for_loop, loop_config
+
+    daily = replace(options, validity=options.validity or "1d", origins=None, every="1d")
+    names = options.policies
+    return evaluate(for_loop(daily), source, None, loop_config(config), "json", report, None, names)
 
 
 def _all_types() -> Any:

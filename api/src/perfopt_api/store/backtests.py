@@ -25,7 +25,9 @@ RunStatus = Literal["QUEUED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
 _Text = Annotated[str, Meta(max_length=200)]
 
 
-class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BacktestRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What to evaluate, as the options of `perfopt backtest` name it.
 
     Attributes:
@@ -36,6 +38,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         history: what each recommendation is made from.
         validity: what each is scored on; None is 7 days, and less for a short service.
         origins: stride between origins, or their number; None is a stride of the validity.
+        closed_loop: re-analyse sizes every day, each for the validity after, which is a day unless given.
     """
 
     source: _Text | None = None
@@ -45,6 +48,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     history: _Text = "14d"
     validity: _Text | None = None
     origins: _Text | None = None
+    closed_loop: bool = False
 
 
 class BacktestRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +132,15 @@ class PostgresBacktests:
         async with self._database.reading() as connection:
             packed = await connection.scalar(select(runs.c.report).where(runs.c.run_id == run_id))
         return None if packed is None else zlib.decompress(packed).decode()
+
+    async def latest_closed_loop(self) -> BacktestRun | None:
+        """Returns the closed loop that was done last, with its figures; None where there is none."""
+        query = select(runs.c.run_id).where(
+            runs.c.status == "DONE", runs.c.request["closed_loop"].as_boolean()
+        )
+        async with self._database.reading() as connection:
+            found = await connection.scalar(query.order_by(runs.c.completed_at.desc()).limit(1))
+        return None if found is None else await self.get(found)
 
     async def cancel(self, run_id: str) -> None:
         """Cancels a run that waits or runs; its worker stops it when it next renews its lease."""

@@ -40,7 +40,9 @@ SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at 
        (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at IS NOT NULL) AS set_aside,
        (SELECT count(*) FROM optimization_jobs WHERE status = 'ANALYZING') AS open,
        (SELECT count(*) FROM optimization_jobs WHERE status = 'FAILED' AND fleet_id IS NULL
-          AND created_at > now() - interval '1 day') AS failed
+          AND created_at > now() - interval '1 day') AS failed,
+       (SELECT count(*) FROM optimization_jobs WHERE status = 'ROLLED_BACK' AND fleet_id IS NULL
+          AND created_at > now() - interval '30 days') AS rolled_back
 """)
 
 # Changes whose last word on the timeline is that they wait for an approval, with what is to be approved.
@@ -132,7 +134,7 @@ class PageStore:
         return {row["state"]: row["count"] for row in rows}
 
     async def harm(self) -> Mapping[str, Any] | None:
-        """Returns rollbacks, and unsafe outcomes of applied recommendations, of 30 days.
+        """Returns unsafe outcomes of applied recommendations, of 30 days.
 
         None while they are added up for the first time; as with all sums that are kept.
         """
@@ -140,7 +142,7 @@ class PageStore:
         return None if rows is None else rows[0]
 
     async def broken(self) -> Mapping[str, Any]:
-        """Returns events that wait or were set aside, open jobs, and analyses that failed within a day."""
+        """Returns events that wait or were set aside; jobs open, failed lately or rolled back."""
         return (await self._rows(_BROKEN))[0]
 
     async def workloads(self, wanted: WorkloadFilter, *, limit: int | None = PAGE) -> Listing:

@@ -17,10 +17,7 @@ FIRST_SECONDS = 0.1
 """That a caller waits for what was never read before."""
 
 HARM = text("""
-SELECT (SELECT count(*) FROM optimization_jobs
-        WHERE status = 'ROLLED_BACK' AND fleet_id IS NULL
-          AND created_at > now() - interval '30 days') AS rolled_back,
-       count(*) AS scored,
+SELECT count(*) AS scored,
        count(*) FILTER (WHERE NOT coalesce(cpu_safe, true) OR NOT coalesce(memory_safe, true)) AS unsafe
 FROM recommendation_outcomes
 WHERE status = 'scored' AND applied AND scored_at > now() - interval '30 days'

@@ -17,6 +17,7 @@ from perfopt.domain.quantity import parse_cpu, parse_memory
 
 _PARSERS: dict[str, Callable[[str], float]] = {"cpu": parse_cpu, "memory": parse_memory}
 _RATIOS = ("failed_requests", "slow_requests")
+_NEED_WIDTH = 520  # a label of a size has half of it
 _SHOWN_LEVELS = (0.05, 0.95)
 _TICKS = [(value / 4, f"{25 * value} %") for value in range(5)]
 
@@ -104,7 +105,7 @@ def need(chart: NeedChart) -> Markup:
     known = [*(low for low, _, _ in bins), *(high for _, high, _ in bins), *sizes.values()]
     low, high = 0.95 * min(known), 1.05 * max(known)
     top = max(mass / math.log(right / left) for left, right, mass in bins)
-    frame = svg.PlotFrame.of(420, 220, (low, high), (0.0, top), math.log)
+    frame = svg.PlotFrame.of(_NEED_WIDTH, 220, (low, high), (0.0, top), math.log)
     frame = replace(frame, y=replace(frame.y, end=frame.y.end + 30))
     steps = (low * (high / low) ** share for share in (0.05, 0.35, 0.65, 0.95))
     ticks = [(size, amount(size, chart.resource)) for size in steps]
@@ -116,7 +117,7 @@ def need(chart: NeedChart) -> Markup:
     for row, (name, size) in enumerate(sizes.items()):
         parts += _size_mark(frame, chart, 30.0 + 14 * row, name, size)
     label = f"Distribution of the {chart.resource} that {chart.container} will need, with the sizes on it"
-    return _picture(420, 220, label, parts)
+    return _picture(_NEED_WIDTH, 220, label, parts)
 
 
 def _bins(chart: NeedChart) -> list[tuple[float, float, float]]:
@@ -166,9 +167,11 @@ def harm(name: str, looks: Sequence[Mapping[str, Any]]) -> Markup:
     x_ticks = [(at, f"+{at - begin:.0f} s") for at in dict.fromkeys((begin, (begin + end) / 2, end))]
     parts = frame.axes(x_ticks, y_ticks, "since the first look", name.replace("_", " "))
     parts += _bounds(frame, known)
-    for value, kind, label in ((neutral, "grid", "as the control"), (margin, "needed", "accepted")):
+    # At opposite ends, as both values may be alike.
+    for value, kind in ((neutral, "grid"), (margin, "needed")):
         parts.append(svg.line(frame.x.begin, frame.y.at(value), frame.x.end, frame.y.at(value), kind))
-        parts.append(svg.text(frame.x.end, frame.y.at(value) - 3, label, "tick end"))
+    parts.append(svg.text(frame.x.begin + 4, frame.y.at(neutral) - 3, "as the control", "level"))
+    parts.append(svg.text(frame.x.end, frame.y.at(margin) - 3, "accepted", "tick end"))
     return _picture(420, 240, f"{name}: changed pods against the control at each look", parts)
 
 

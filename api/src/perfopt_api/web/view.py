@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from litestar import Request, Response
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -73,6 +74,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "status_text": lambda code: STATUS_TEXTS.get(code, code),
         "query": lambda values: urlencode({k: v for k, v in values.items() if v not in ("", None)}),
         "value": value_text,
+        "written": written,
         "namespace": lambda workload: workload_parts(workload)[1],
     }
     environment.globals |= {"cost_change": cost_change, "MARKS": MARKS, "NAVIGATION": NAVIGATION}
@@ -129,6 +131,8 @@ def _cell(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ", ".join(str(_cell(part)) for part in value)
+    if isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
@@ -157,3 +161,14 @@ def value_text(value: Any) -> str:
     if value is None:
         return "-"
     return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
+
+
+def written(value: Any) -> str:
+    """Prints a value of the configuration or of a record, whatever its shape, in one line."""
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {written(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

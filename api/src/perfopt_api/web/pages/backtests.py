@@ -22,7 +22,7 @@ _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-sr
 
 _COLUMNS = (
     "run_id", "created_at", "completed_at", "status", "requester", "source", "types", "match", "policies",
-    "history", "validity", "origins", "progress", "error",
+    "history", "validity", "origins", "closed_loop", "progress", "error",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ async def start(request: Request[Any, Any, Any], web: NamedDependency[WebPorts])
         **texts,
         "types": [str(name) for name in form.getall("type", [])],
         "policies": [name for part in str(form.get("policies", "")).split(",") if (name := part.strip())],
+        "closed_loop": form.get("closed_loop") == "on",
         "history": str(form.get("history", "")).strip() or "14d",
     }
     try:
@@ -131,12 +132,16 @@ async def cancel(web: NamedDependency[WebPorts], run_id: FromPath[str]) -> Redir
 
 async def _context(web: WebPorts, run_id: str) -> dict[str, Any]:
     run = await web.backtests.get(run_id)
-    shown = None if run.result is None else await asyncio.to_thread(_shown, run)
+    shown = None if run.result is None else await asyncio.to_thread(figures_of, run)
     return {"run": run, "running": run.status in ("QUEUED", "RUNNING"), "shown": shown}
 
 
-def _shown(run: BacktestRun) -> dict[str, Any]:
+def figures_of(run: BacktestRun) -> dict[str, Any]:
     """Returns the figures in the words and numbers of the command line."""
+    return _loop_figures(run) if run.request.closed_loop else _window_figures(run)
+
+
+def _window_figures(run: BacktestRun) -> dict[str, Any]:
     from perfopt.backtest import BacktestResult
     from perfopt.cli.output.backtest import HEADER, LEGEND, policy_row
 
@@ -146,4 +151,17 @@ def _shown(run: BacktestRun) -> dict[str, Any]:
         "header": [name.capitalize() for name in HEADER],
         "rows": [policy_row(one) for one in result.policies],
         "legend": LEGEND,
+    }
+
+
+def _loop_figures(run: BacktestRun) -> dict[str, Any]:
+    from perfopt.backtest.loop import LoopResult
+    from perfopt.cli.output.closed_loop import LOOP_HEADER, LOOP_LEGEND, loop_row
+
+    result = msgspec.convert(run.result, LoopResult, strict=False)
+    return {
+        "result": result,
+        "header": [name.capitalize() for name in LOOP_HEADER],
+        "rows": [loop_row(one) for one in result.policies],
+        "legend": f"{result.definition.capitalize()}. {LOOP_LEGEND}",
     }

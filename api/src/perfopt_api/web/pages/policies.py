@@ -25,7 +25,7 @@ from perfopt_api.policy.settings import SECTION, PolicySettings, WeeklyWindow, r
 from perfopt_api.policy.windows import next_window
 from perfopt_api.store.apply_port import ApplyFacts
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.view import page
+from perfopt_api.web.view import page, written
 
 _CANARY = ApplyRecommendationRequest(mode="canary")
 _NEXT_SESSIONS = 3
@@ -95,7 +95,7 @@ def _settings(web: WebPorts) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "name": name,
-            "value": _written(value),
+            "value": written(value),
             "origin": document.origin((SECTION, name)) or DEFAULT,
             "meaning": texts.get(name, ""),
         }
@@ -107,16 +107,6 @@ def _bounds(workload: str, settings: PolicySettings) -> dict[str, Any]:
     """Returns what the workload's sizes may be changed to, without what is unbounded."""
     found = range_of(workload, settings.ranges)
     return {} if found is None else {k: v for k, v in msgspec.structs.asdict(found).items() if v is not None}
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {_written(inner)}" for name, inner in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _next(spans: Any, clock: PolicyClock) -> Any:

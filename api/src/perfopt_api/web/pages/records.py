@@ -1,5 +1,6 @@
 """Accuracy of what was recommended, and the audit of what was done."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get
@@ -11,6 +12,7 @@ from perfopt.errors import UnavailableError
 from perfopt_api.http.body import require_plain
 from perfopt_api.store.dashboard import PAGE
 from perfopt_api.web.charts import bars, reliability
+from perfopt_api.web.pages.backtests import figures_of
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import CSV_ROWS, csv_answer, page
 
@@ -39,9 +41,16 @@ async def accuracy(
         bins=bins or (),
         curve=reliability(bins or ()),
         weeks=bars((groups or {}).get("week", ())),
+        closed=await _closed_loop(web),
         demoted=await web.pages.demoted(),
         definition=DEFINITION,
     )
+
+
+async def _closed_loop(web: WebPorts) -> dict[str, Any] | None:
+    """Returns the figures of the closed loop that was done last."""
+    run = await web.backtests.latest_closed_loop()
+    return None if run is None else {"run": run, **await asyncio.to_thread(figures_of, run)}
 
 
 @get("/audit", include_in_schema=False)

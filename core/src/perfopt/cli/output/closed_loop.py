@@ -4,11 +4,11 @@ from perfopt.backtest.bootstrap import ConfidenceInterval
 from perfopt.backtest.loop import LoopResult, PolicyLoop
 from perfopt.cli.output.render import paragraph, table
 
-_HEADER = (
+LOOP_HEADER = (
     "POLICY", "DAYS", "ABSTAINED", "UNSAFE (95 %)", "CPU", "MEM", "SAVING (95 %)", "BY SERVICE", "MEMORY",
     "CHANGES/WEEK", "RAISES/WEEK",
 )  # fmt: skip
-_LEGEND = (
+LOOP_LEGEND = (
     "DAYS: service-days scored. SAVING: of the possible, by cost / each service alike / memory alone."
     " CHANGES: of what is in force, a service and week; RAISES: those for drift among them. Intervals are of"
     " 95 %, from resampling services."
@@ -23,15 +23,16 @@ def to_loop_table(result: LoopResult) -> str:
     )
     parts = [
         f"{paragraph(head)}\n{paragraph(f'{result.definition.capitalize()}.')}\n",
-        table(_HEADER, [_row(one) for one in result.policies], right=_HEADER[1:]),
-        f"{paragraph(_LEGEND)}\n",
+        table(LOOP_HEADER, [loop_row(one) for one in result.policies], right=LOOP_HEADER[1:]),
+        f"{paragraph(LOOP_LEGEND)}\n",
         "".join(f"{paragraph(f'Note: {note}')}\n" for note in result.notes),
         "".join(f"{paragraph(f'Failed: {one.service}: {one.message}')}\n" for one in result.failed),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _row(one: PolicyLoop) -> tuple[str, ...]:
+def loop_row(one: PolicyLoop) -> tuple[str, ...]:
+    """Returns the cells of a policy, as LOOP_HEADER names them."""
     figures = one.figures
     return (
         f"{one.policy} IN-SAMPLE" if one.in_sample else one.policy,
