@@ -222,3 +222,77 @@ async def test_a_job_is_followed_without_reloading(serve, browser, world, waitin
     await page.locator("#timeline .status", has_text="APPLIED").wait_for()
     assert await page.get_by_role("button", name="Abort").count() == 0
     assert await page.get_by_role("button", name="Roll back").count() == 1
+
+
+async def test_a_plan_is_applied_a_few_pods_first(serve, browser, world, analysed):
+    world.web.api.executor = True
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(f"{address}/ui/workload?name={WORKLOAD}")
+    await page.get_by_role("link", name="Exact changes and manifests").click()
+    apply = page.get_by_role("form", name="Apply the change")
+    await apply.get_by_label("Reason").fill("cheaper")
+    await apply.get_by_role("button").dblclick()
+    await page.wait_for_url("**/ui/jobs/**")
+    (entry,) = await world.web.pages.audit(subject=WORKLOAD)
+    assert (entry["action"], entry["reason"]) == ("apply", "cheaper")
+    await page.go_back()
+    await page.get_by_text("A job changes this workload now").wait_for()
+
+
+async def test_a_recommendation_is_refused_and_the_audit_exported(serve, browser, world, analysed):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(f"{address}/ui/recommendations/{analysed.recommendations[0].recommendation_id}/plan")
+    await page.get_by_label("Reason of the refusal").fill("a batch run is due")
+    await page.get_by_role("button", name="Refuse this recommendation").click()
+    await page.get_by_text("a batch run is due").wait_for()
+    await page.get_by_role("link", name="Audit").click()
+    await page.get_by_label("Workload or scope").fill(WORKLOAD)
+    await page.get_by_role("button", name="Show").click()
+    await page.get_by_role("cell", name="a batch run is due").wait_for()
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="CSV").click()
+    text = Path(await (await download.value).path()).read_text(encoding="utf-8")
+    assert text.splitlines()[0].startswith("id,at,principal,action")
+    assert "refuse,trading/deployment/checkout" in text
+
+
+async def test_changes_of_selected_workloads_are_queued(serve, browser, world, analysed):
+    world.web.api.executor = True
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(address + "/ui/workloads")
+    await page.get_by_role("button", name="Select all on this page").click()
+    await page.get_by_label("Reason of the changes").fill("cheaper")
+    await page.get_by_role("button", name="Queue changes of the selected").click()
+    await page.get_by_role("heading", name="1 change queued").wait_for()
+    assert await page.get_by_text("Its status is: abstained.").count() == 1
+    assert await serious(page) == []
+
+
+async def test_the_fleet_is_packed_within_a_budget(serve, browser, world, analysed):
+    address = await serve(world.app)
+    page = await browser.new_page()
+    await page.goto(address + "/ui/fleet")
+    await page.get_by_label("Price book").select_option("example:gcp-us-central1")
+    await page.get_by_label("Budget").fill("1000000")
+    await page.get_by_role("button", name="Pack").click()
+    await page.get_by_role("row", name="Within the budget").wait_for()
+
+
+async def test_an_expired_session_leads_to_the_form_and_back(serve, browser, guarded, analysed):
+    address = await serve(guarded.app)
+    context = await browser.new_context()
+    page = await context.new_page()
+    await sign_in(page, address, TOKEN)
+    await context.clear_cookies()
+    await page.get_by_role("link", name="Audit").click()
+    await page.get_by_label("Token").fill("not-the-token")
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("alert").wait_for()
+    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("heading", name="Audit").wait_for()
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_label("Token").wait_for()

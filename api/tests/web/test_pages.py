@@ -443,3 +443,15 @@ async def test_refusing_a_part_of_a_plan_leads_to_the_rest(client, world, databa
     assert {row["recommendation_id"], after["recommendation_id"]} == set(ids)
     await world.web.refusals.refuse(after["recommendation_id"], principal="alice", reason="neither")
     assert (await world.web.pages.workload(WORKLOAD))["state"] == "refused"
+
+
+async def test_an_apply_form_sent_twice_starts_one_change(client, world, analysed):
+    world.web.api.executor = True
+    text = await shown(client, PLAN)
+    key = re.search(r'name="key" value="([^"]+)"', text)[1]
+    form = {"form_token": token_of(text), "key": key, "mode": "canary"}
+    path = PLAN.replace("plan", "apply")
+    answers = [await client.post(path, data=form, follow_redirects=False) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    assert len(world.queue.enqueued) == 1

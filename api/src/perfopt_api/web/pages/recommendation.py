@@ -1,5 +1,6 @@
 """A recommendation with all its evidence, and what applying it would change."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -114,6 +115,7 @@ async def _plan(
     replicas, now = made.current_state.get("replicas"), web.api.now()
     return {
         "made": made,
+        "key": secrets.token_hex(16),  # sent twice, the form starts one change
         "diff": changes_of(made)["changes"],
         "warnings": warnings_of(made, now),
         "refusal": await _refusal(web, made),
@@ -156,7 +158,8 @@ async def apply(
         refuse_change(wish, made, web.api.now())
     if job is None:
         raise NotFoundError("The job of the recommendation is gone.", remedy="Analyse again.")
-    created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"))
+    key = str(form.get("key", "")) or None
+    created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"), key)
     return Redirect(f"/ui/jobs/{created.job.job_id}", status_code=303)
 
 

@@ -124,7 +124,7 @@ def _container(view: _WorkloadView, name: str) -> str:
         parts += _lane(view, lane, top)
         top += lane.height(LANE)
     parts += _time_axis(view, top)
-    return _figure(f"container {name}", top + 24, parts) if top else ""
+    return _figure(f"container {name}{_sizer(view)}", top + 24, parts) if top else ""
 
 
 def _figure(caption: str, height: float, parts: Sequence[str]) -> str:
@@ -326,6 +326,12 @@ def _scaler(view: _WorkloadView) -> str:
     """Names what sets the replicas."""
     state = view.current
     return ", set by KEDA" if state.keda is not None else ", set by an HPA" if state.hpa is not None else ""
+
+
+def _sizer(view: _WorkloadView) -> str:
+    """Names what sets the requests."""
+    mode = view.current.vpa_mode
+    return "" if mode in (None, "Off") else f", requests set by a VPA ({mode})"
 
 
 def _replica_levels(view: _WorkloadView) -> list[_LabelledLevel]:
