@@ -3,7 +3,8 @@
     python benchmarks/store.py [COUNT]
 
 Starts a PostgreSQL of its own, copies one stored analysis by INSERT .. SELECT, and prints the server time of
-each list of the API, how fast retention deletes, and the slowest list meanwhile.
+each list of the API, how fast retention deletes, and the slowest list meanwhile. Beside the time of a list is
+the processor time of the application and of PostgreSQL for one request, which other load changes little.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 
 import httpx
+import psutil
 import structlog
 from dashboard import application, fill
 from sqlalchemy import text
@@ -31,7 +33,10 @@ LISTS = (
     f"{_ROOT}/recommendations?service_name=service-99",
     f"{_ROOT}/recommendations?optimization_type=RESOURCE_OPTIMIZATION",
     f"{_ROOT}/recommendations?service_name=service-99&include=superseded",
+    f"{_ROOT}/recommendations?service_name=team-19/deployment/service-99",
+    f"{_ROOT}/recommendations?job_id=job-99",
     f"{_ROOT}/recommendations?include=superseded",
+    f"{_ROOT}/recommendations?optimization_type=COST_OPTIMIZATION&include=superseded",
     f"{_ROOT}/jobs",
     f"{_ROOT}/jobs?service_name=service-99",
     f"{_ROOT}/jobs?status=FAILED",
@@ -46,17 +51,31 @@ async def _once(client: httpx.AsyncClient, path: str) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def _shown(name: str, times: list[float]) -> None:
+def _shown(name: str, times: list[float], after: str = "") -> None:
     times.sort()
     at = {share: times[min(int(len(times) * share), len(times) - 1)] for share in (0.5, 0.99)}
-    print(f"{name:<70} p50 {at[0.5]:6.1f} ms  p99 {at[0.99]:6.1f} ms", flush=True)
+    print(f"{name:<80} p50 {at[0.5]:6.1f} ms  p99 {at[0.99]:6.1f} ms{after}", flush=True)
 
 
-async def lists(client: httpx.AsyncClient) -> None:
-    """Prints the server time of each list, one request at a time, without network."""
+def _processor_ms(server: int) -> float:
+    """Returns the processor time so far of this process and of PostgreSQL's, in milliseconds."""
+    family = [psutil.Process(), *psutil.Process(server).children()]
+    return 1000 * sum(sum(one.cpu_times()[:2]) for one in family)
+
+
+async def lists(client: httpx.AsyncClient, server: int) -> None:
+    """Prints the server time of each list, one request at a time, without network.
+
+    Args:
+        client: of the application.
+        server: the process of PostgreSQL.
+    """
     for path in LISTS:
         await _once(client, path)  # statements are prepared once a connection
-        _shown(path.removeprefix(_ROOT), [await _once(client, path) for _ in range(RUNS)])
+        before = _processor_ms(server)
+        times = [await _once(client, path) for _ in range(RUNS)]
+        used = (_processor_ms(server) - before) / RUNS
+        _shown(path.removeprefix(_ROOT), times, f"  processor {used:5.1f} ms")
 
 
 async def retention(client: httpx.AsyncClient, database: Database) -> None:
@@ -86,8 +105,8 @@ async def days(database: Database) -> None:
     print(f"{'retention of stored days':<70} {gone} rows in {1000 * seconds:.0f} ms", flush=True)
 
 
-async def measure(url: str, count: int) -> None:
-    """Fills the store and prints all figures."""
+async def measure(url: str, server: int, count: int) -> None:
+    """Fills the store of a PostgreSQL, whose process is given, and prints all figures."""
     started = time.perf_counter()
     patient = Database(url, command_seconds=900)
     await fill(patient, count)
@@ -102,7 +121,7 @@ async def measure(url: str, count: int) -> None:
     print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
     transport = httpx.ASGITransport(app=await application(database))
     async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
-        await lists(client)
+        await lists(client, server)
         await days(database)
         await retention(client, database)
     await database.close()
@@ -116,7 +135,7 @@ def main() -> None:
     with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
         server.create_database("benchmark")
         migrate_now(server.url("benchmark"))
-        asyncio.run(measure(server.url("benchmark"), count))
+        asyncio.run(measure(server.url("benchmark"), server.pid, count))
 
 
 if __name__ == "__main__":
