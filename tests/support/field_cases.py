@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from field_lifecycle import (
+    all_ended,
     dead_pods,
     hourly_job,
     jobs,
@@ -12,7 +13,9 @@ from field_lifecycle import (
     moving,
     oom_kills,
     oom_kills_shown_in_part,
+    overlapping_restarts,
     pending_pods,
+    slower_copy,
     state_ended,
     weekly_job,
 )
@@ -354,6 +357,9 @@ CASES = {
     "pod-sums": _pod_sums,
     "no-state": _without_state,
     "state-ended": state_ended,
+    "all-ended": all_ended,
+    "restarts-overlap": overlapping_restarts,
+    "slower-copy": slower_copy,
     "weekly": _weekly,
     "quiet-week": _quiet_week,
     "opencost": _opencost,

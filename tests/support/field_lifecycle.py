@@ -123,6 +123,32 @@ def state_ended(world: World) -> None:
     world.deployment("api")
 
 
+def overlapping_restarts(world: World) -> None:
+    """A container restarts each day; its old series goes on for three scrapes beside the new one."""
+    (pod,) = world.deployment("api", cpu=0.0, memory=0.0)
+    for day in range(4):
+        part = TIMES[day * 720 : (day + 1) * 720 + 3]
+        world.use(pod, "app", part, 0.2, 300 * MI, id=f"/{pod}/app-{day}", name=f"{pod}-app-{day}")
+
+
+def slower_copy(world: World) -> None:
+    """A second server, under a label of its own, that takes half of the samples 11 seconds later."""
+    servers = (("a", TIMES, SCRAPE), ("b", TIMES[::2] + 11, 2 * SCRAPE))
+
+    def scraped(_: str, labels: dict[str, str]) -> dict[str, str]:
+        return labels | {"scraper": server}
+
+    world.edit = scraped
+    for server, world.times, world.scrape in servers:  # noqa: B007  read by `scraped`
+        world.deployment("api")
+
+
+def all_ended(world: World) -> None:
+    """Nothing was scraped in the last thirty hours."""
+    world.times = TIMES[TIMES[-1] - 30 * 3600 > TIMES]
+    world.deployment("api")
+
+
 def weekly_job(world: World) -> None:
     """A job of three hours a week that ran twice."""
     times = np.arange(END - 14 * DAY, END, SCRAPE)

@@ -192,6 +192,7 @@ async def test_sums_of_pods_only_are_named_as_such(field_url):
     [
         ("no-state", "has use of containers, but no kube-state-metrics series"),
         ("state-ended", "they end at 2026-11-22T23:"),
+        ("all-ended", "they end at 2026-11-21T17:"),
         ("nowhere", "holds neither use of containers nor kube-state-metrics series"),
     ],
 )

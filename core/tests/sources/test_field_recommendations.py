@@ -67,6 +67,11 @@ def test_kind_b_copies_are_no_second_load_and_clusters_are_not_merged(field_url,
     assert "cluster_label: k8s_cluster" in refused.stderr
 
 
+@pytest.mark.parametrize("world", ["slower-copy", "restarts-overlap"])
+def test_kind_b_a_slower_copy_and_ids_of_a_restart_are_no_second_load(field_url, analyze, world):
+    assert {sizes(state) for state in states(analyze(field_url, world)).values()} == {PLAIN}
+
+
 def test_kind_a_requests_that_another_exporter_shows_are_not_the_workload_s(field_url, analyze):
     (result,) = results(analyze(field_url, "opencost")).values()
     (recommendation,) = result["recommendations"]
@@ -213,6 +218,7 @@ def test_kind_i_pods_are_of_their_owners_whatever_their_names(field_url, analyze
     [
         ("no-state", "has use of containers, but no kube-state-metrics series"),
         ("state-ended", "they end at 2026-11-22T23:"),
+        ("all-ended", "they end at 2026-11-21T17:"),
         ("pod-sums", "sums of pods only"),
         ("nowhere", "holds neither use of containers nor kube-state-metrics series"),
     ],
@@ -277,6 +283,7 @@ def test_kind_h_an_autoscaler_by_other_metrics_stays_and_nothing_is_claimed(fiel
         if name == "mixed":
             assert target["hpa"]["min_replicas"] >= current["hpa"]["min_replicas"]
             assert target["hpa"]["other_metrics"] == current["hpa"]["other_metrics"]
+            assert target["cpu_request"] == current["cpu_request"]
         else:
             assert target == current
             assert recommendation["no_change_needed"]

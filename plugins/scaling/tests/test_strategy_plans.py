@@ -265,3 +265,18 @@ def test_a_service_that_sleeps_now_is_left_asleep(bench):
 def test_a_service_that_may_scale_to_zero_still_may(bench):
     held = bench.ask(with_hpa(bench, bench.snapshot(), min_replicas=0, other_metrics=("lag",)))
     assert held.target.hpa.min_replicas == 0
+
+
+@pytest.mark.parametrize("quiet", [(13, 24), (0, 24)])
+def test_a_half_day_and_a_closed_one_without_a_calendar_close_no_hour_of_their_weekday(bench, quiet):
+    steps = np.arange(28 * DAY)
+    day, hour = steps // DAY, steps % DAY / 12
+    trades = (day % 7 < 5) & (hour >= 9) & (hour < 16)
+    trades &= (day != 25) | (hour < quiet[0]) | (hour >= quiet[1])
+    total = np.where(trades, 3.5 + 0.2 * np.random.default_rng(3).random(steps.size), 0.02)
+    snapshot = bench.snapshot(total, replicas=4)
+    proposal = bench.ask(with_hpa(bench, snapshot, min_replicas=1, target_cpu_utilization_percent=70))
+    for weekday in range(5):
+        for at in (10, 14, 15.5):
+            instant = snapshot.grid.end + timedelta(days=weekday, hours=at)
+            assert minimum_at(proposal, instant) >= 4

@@ -24,7 +24,7 @@ def nothing_to_analyse(
         server: how messages call it.
         at: the instant asked for.
         names: of the metrics in the day before; None where the server does not list them.
-        last_state: when kube-state-metrics was last seen in that day, seconds since the epoch.
+        last_state: when kube-state-metrics was last seen before, seconds since the epoch.
     """
     last = max((sample.value for sample in last_state), default=None)
     if last is not None:

@@ -259,7 +259,9 @@ class StateReader:
 
     async def _nothing(self, at: datetime) -> NoDataError:
         names = await self._client.metric_names(at - SEEN_BEFORE, at, self._config.matchers)
-        last = await self.asked("last_state", at, {})
+        last = await self.asked("last_state", at, {"look": "1d", "every": "5m"})
+        if not any(sample.value for sample in last):
+            last = await self.asked("last_state", at, {"look": "60d", "every": "1h"})
         return nothing_to_analyse(self._config.address, at, names, last)
 
     async def _copy_labels(self, samples: Mapping[str, Sequence[InstantSample]], at: datetime) -> CopyLabels:
