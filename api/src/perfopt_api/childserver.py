@@ -20,8 +20,14 @@ _PORT_TRIES = 5
 _GUARD = """trap '' INT TERM HUP
 read -r _
 kill -INT "$1" 2>/dev/null
+n=0
+while [ $n -lt 300 ] && kill -0 "$1" 2>/dev/null; do
+  n=$((n+1))
+  [ $n -ne 100 ] || kill -QUIT "$1" 2>/dev/null
+  [ $n -ne 150 ] || kill -KILL "$1" 2>/dev/null
+  sleep 0.1
+done
 [ -n "$2" ] || exit 0
-while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
 rm -rf -- "$2"; rmdir -- "$(dirname -- "$2")" 2>/dev/null
 exit 0"""
 

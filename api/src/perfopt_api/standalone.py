@@ -22,7 +22,7 @@ from perfopt_api.childserver import ChildServer
 from perfopt_api.embedded import EmbeddedServers, embedded_servers
 from perfopt_api.serving import serve_api
 from perfopt_api.settings import with_service
-from perfopt_api.shutdown import stop_on_signals
+from perfopt_api.shutdown import EXIT_SECONDS, stop_on_signals
 from perfopt_api.store.schema import migrate_now
 
 _RESTART_SECONDS = 0.5
@@ -73,7 +73,7 @@ def run_standalone(
 
 
 async def _serve(config: Config, path: Path, servers: EmbeddedServers, ready: Callable[[str], None]) -> None:
-    stop = stop_on_signals()
+    stop = stop_on_signals(exit_within=EXIT_SECONDS)  # guards end the servers that are left
     kept = [
         asyncio.create_task(keep_worker(path, stop)),
         asyncio.create_task(keep_servers(servers.children, stop)),
