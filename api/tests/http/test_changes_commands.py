@@ -2,15 +2,18 @@
 
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from in_process import InProcess
 from litestar.testing import TestClient
 
 from perfopt.cli.main import cli
+from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.client import ServiceClient
 from perfopt_api.commands import service
 from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.store.port import JobError
 
 ID = "opt_20261123_001"
 TOKENS = {"ann": "a" * 32, "bob": "b" * 32}
@@ -120,6 +123,15 @@ def test_wrong_input_is_one_line_that_names_it(run, words, status, message):
     code, output = run(*words)
     assert (code, message in output) == (status, True), output
     assert "Traceback" not in output
+
+
+def test_the_end_of_a_change_says_why_and_what_can_be_done(run, world, job):
+    why = JobError(code="denied_by_policy", message="policy.ranges: Too small.", remedy="Change the range.")
+    ended = msgspec.structs.replace(world.store.jobs[job], status=OptimizationStatus.FAILED, error=why)
+    world.store.jobs[job] = ended
+    _, output = run("watch", job)
+    assert "FAILED" in output
+    assert "policy.ranges: Too small. Change the range." in output
 
 
 def test_a_wrong_token_names_the_variable(run):

@@ -162,9 +162,11 @@ def _apply_here(
         request = msgspec.convert(wish._asdict(), ApplyRecommendationRequest)
         store = begin_job(config, made, request, path, show, getpass.getuser())
     job = work_on(config, store)
-    error = "" if job.error is None else job.error.message
     if job.status.value != "APPLIED":
-        raise ConflictError(f"{recommendation_id} ended as {job.status.value}. {error}".strip())
+        error, remedy = ("", None) if job.error is None else (job.error.message, job.error.remedy)
+        raise ConflictError(
+            f"{recommendation_id} ended as {job.status.value}. {error}".strip(), remedy=remedy
+        )
     click.echo(f"{recommendation_id}{_SEPARATOR}APPLIED{_SEPARATOR}{job.new.workload}")
 
 
@@ -317,15 +319,17 @@ def _lines(entry: Mapping[str, Any], *, commands: bool) -> Iterator[str]:
 
 
 def _job_line(job: Mapping[str, Any]) -> str:
-    error = (job.get("error") or {}).get("message")
+    error = job.get("error") or {}
+    why = f"{error.get('message') or ''} {error.get('remedy') or ''}".strip()
     parts = (job["job_id"], job["status"], job["service_name"])
-    return _SEPARATOR.join((*parts, error) if error else parts)
+    return _SEPARATOR.join((*parts, why) if why else parts)
 
 
 def _require_applied(job: Mapping[str, Any]) -> None:
     if job["status"] != "APPLIED":
-        message = (job.get("error") or {}).get("message", "")
-        raise ConflictError(f"{job['job_id']} ended as {job['status']}. {message}".strip())
+        error = job.get("error") or {}
+        message = f"{job['job_id']} ended as {job['status']}. {error.get('message', '')}".strip()
+        raise ConflictError(message, remedy=error.get("remedy"))
 
 
 def _show_artifacts(job: Mapping[str, Any], output: Path | None) -> None:
