@@ -14,7 +14,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.refusals import FieldConflictError
 from perfopt_api.apply.upkeep import TransientUpkeep
-from perfopt_api.store.apply_port import AppliedWorkload
+from perfopt_api.store.apply_port import AppliedWorkload, ApplyFacts
 
 APPLIED, FAILED, ROLLED_BACK = (
     OptimizationStatus.APPLIED,
@@ -169,6 +169,9 @@ class OneInForce:
 
     async def in_force(self, *, durability):
         return (AppliedWorkload(job_id="job", workload="w", order=self.order, state={}),)
+
+    async def facts(self):
+        return ApplyFacts()
 
 
 COURSES = {
