@@ -47,6 +47,12 @@ def test_a_load_of_one_or_two_values_is_no_error(levels):
     assert verdict.verdict is not Verdict.FAILED
 
 
+def test_a_change_that_makes_latency_erratic_does_not_hide_in_its_own_noise():
+    slow = np.full((1, PAST + HORIZON), 0.05)
+    slow[0, PAST::12] = 0.6
+    assert judged(slow)[1].verdict is Verdict.FAILED
+
+
 def test_nothing_is_said_before_the_first_look():
     slow = from_step(0.3, 0.05, pods=1, steps=PAST + HORIZON, at=PAST)
     pods = history(slow, pods=1, steps=PAST + HORIZON, requests=600.0)

@@ -1,10 +1,11 @@
 """One replica, or all changed at once: after the change against before it, at equal load. Pure.
 
-Of each step the log odds of slow (or failed) requests, or a level, is regressed on the logarithm of the load,
-its square and whether the change was made. Residuals depend on each other, so the error of that last
-coefficient is the heteroskedasticity- and autocorrelation-consistent one (Newey and West 1987, as statsmodels
-computes it). It is ranked among the same statistic at the same hours of earlier days, when nothing changed.
-That takes longer than a control beside it, and sees less: what else changed at the same time looks like harm.
+Of each step before the change the log odds of slow (or failed) requests, or a level, is regressed on the
+logarithm of the load and its square; harm is the mean residual of the steps after it. Residuals depend on
+each other, so its error is the heteroskedasticity- and autocorrelation-consistent one (Newey and West
+1987, as statsmodels computes it). It is ranked among the same statistic at the same hours of earlier
+days, when nothing changed. That takes longer than a control beside it, and sees less: what else changed
+at the same time looks like harm.
 """
 
 from collections.abc import Sequence
@@ -183,20 +184,33 @@ def _bounds(
 
 
 def _effect(response: Array, load: Array, changed: int) -> tuple[float, float]:
-    """Returns the effect of the change at equal load and its standard error; NaN with too few steps."""
-    from statsmodels.regression.linear_model import OLS  # slow to import, and few changes need it
+    """Returns the effect of the change at equal load and its standard error; NaN with too few steps.
 
+    The error is that of the steps before alone: a change that makes latency erratic must not hide in its own
+    noise. It is of the mean of the steps after, and of what the model expects at their load.
+    """
     after = np.arange(response.size) >= changed
     known = np.isfinite(response) & np.isfinite(load)
-    if min((known & after).sum(), (known & ~after).sum()) < MIN_STEPS:
+    before, since = known & ~after, known & after
+    if min(since.sum(), before.sum()) < MIN_STEPS:
         return np.nan, np.nan
-    columns = [np.ones(response.size), after.astype(float), load, load**2]
-    design = np.stack(columns, axis=1)[known]
-    design = design[:, : np.linalg.matrix_rank(design)]  # a load of one or two values has no curve
+    design = np.stack([np.ones(response.size), load, load**2], axis=1)
+    rank = np.linalg.matrix_rank(design[before])  # a load of one or two values has no curve
+    fitted, asked = design[before, :rank], design[since, :rank]
     lags = max(int(known.sum() ** (1 / 3)), 1) * 2
-    fit = OLS(response[known], design).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True})
-    with np.errstate(invalid="ignore"):  # no error where nothing is left over
-        return float(fit.params[1]), float(fit.bse[1])
+    expected, covariance, residuals = _autocorrelated(response[before], fitted, lags)
+    _, of_mean, _ = _autocorrelated(residuals, np.ones((residuals.size, 1)), lags)
+    mean = asked.mean(axis=0)
+    variance = of_mean[0, 0] * residuals.size / since.sum() + mean @ covariance @ mean
+    return float(response[since].mean() - mean @ expected), float(np.sqrt(max(variance, 0.0)))
+
+
+def _autocorrelated(values: Array, design: Array, lags: int) -> tuple[Array, Array, Array]:
+    """Returns coefficients of a regression, their covariance under autocorrelation, and the residuals."""
+    from statsmodels.regression.linear_model import OLS  # slow to import, and few changes need it
+
+    fit = OLS(values, design).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True})
+    return fit.params, fit.cov_params(), fit.resid
 
 
 def _response(series: MetricSeries) -> Array:
