@@ -1,5 +1,6 @@
 import re
 import subprocess
+from importlib.resources import files
 from urllib.parse import quote
 
 import pytest
@@ -7,14 +8,15 @@ from sqlalchemy import func, update
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Reason
+from perfopt_api.auth.roles import Role
 from perfopt_api.policy.git import GitRepository, GitSettings
-from perfopt_api.settings import ServiceSettings
+from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.apply_port import AuditEntry, Freeze
 from perfopt_api.store.apply_rows import write_audit
 from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.tables import jobs, outcomes, recommendations
 
-from .conftest import HOSTILE, WORKLOAD, analyse, browser, build, made_for, shown, token_of
+from .conftest import HOSTILE, TOKEN, WORKLOAD, analyse, browser, build, made_for, shown, token_of
 
 
 async def test_empty_install_says_what_to_do_next(client):
@@ -455,3 +457,38 @@ async def test_an_apply_form_sent_twice_starts_one_change(client, world, analyse
     assert [answer.status_code for answer in answers] == [303, 303]
     assert answers[0].headers["location"] == answers[1].headers["location"]
     assert len(world.queue.enqueued) == 1
+
+
+async def test_a_rule_pack_is_checked_with_the_line_of_each_problem(client):
+    text = (files("perfopt.rules") / "packs/floors.yaml").read_text(encoding="utf-8")
+    form = {"form_token": token_of(await shown(client, "/ui/policies")), "pack": text}
+    assert "floors 1.0.0 is valid" in (await client.post("/ui/policies/check", data=form)).text
+    wrong = await client.post("/ui/policies/check", data=form | {"pack": text.replace("kind:", "<kind>:", 1)})
+    assert "pack.yaml" in wrong.text
+    assert "/tmp/" not in wrong.text
+    assert "&lt;kind&gt;" in wrong.text
+    assert (await client.post("/ui/policies/check", data=form | {"pack": " "})).status_code == 400
+
+
+@pytest.mark.parametrize("action", ["apply", "refuse", "commit"])
+async def test_changing_routes_are_closed_to_viewers(viewed, analysed, action):
+    token = token_of(await shown(viewed, "/ui"))
+    form = {"form_token": token, "reason": "x", "name": WORKLOAD}
+    assert (await viewed.post(PLAN.replace("plan", action), data=form)).status_code == 403
+    assert (await viewed.post("/ui/queue", data=form)).status_code == 403
+
+
+async def test_somebody_bound_to_a_namespace_changes_only_there(database, analysed):
+    grants = {"ned": ApiKey(token=TOKEN, role=Role.OPERATOR, namespaces=("edge",))}
+    app = build(database, ServiceSettings(requests_per_second=100_000, api_keys=grants)).app
+    async with browser(app) as client:
+        client.headers["authorization"] = f"Bearer {TOKEN}"
+        listed = await shown(client, "/ui/workloads")
+        assert "edge/deployment/gateway" in listed
+        assert WORKLOAD not in listed
+        assert WORKLOAD not in await shown(client, "/ui/workloads?format=csv")
+        form = {"form_token": token_of(listed), "reason": "x", "name": [WORKLOAD, "edge/deployment/gateway"]}
+        for path in ("/ui/queue", "/ui/analyse", PLAN.replace("plan", "refuse")):
+            assert (await client.post(path, data=form)).status_code == 403, path
+        for path in (PLAN, f"/ui/workload?name={WORKLOAD}", "/ui/policies"):
+            await shown(client, path, 403)

@@ -62,6 +62,23 @@ def test_replicas_are_drawn_with_the_bounds_of_the_autoscaler(page):
     assert "current minimum 2" in page
 
 
+@pytest.mark.parametrize(("mode", "shown"), [("Auto", True), ("Off", False), (None, False)])
+def test_a_vpa_that_sets_requests_is_named(mode, shown):
+    snapshot = make_snapshot({"main": {"cpu_cores": np.full(14 * 288, 0.5)}})
+    end, state = snapshot.grid.end, {"replicas": 2} | ({"vpa_mode": mode} if mode else {})
+    made = make_recommendation(
+        workload="w",
+        current_state=state,
+        recommended_state=state,
+        made_at=end,
+        valid_until=end + timedelta(days=7),
+    )
+    result = AnalysisResult(
+        service_name="svc", workload="w", recommendations=(made,), declined=(), warnings=()
+    )
+    assert ("container main, requests set by a VPA (Auto)" in pictures(result, snapshot)) == shown
+
+
 def test_a_forecast_and_changes_stand_on_the_time_axis_of_use():
     cpu = 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(14 * 288) / 288)
     snapshot = make_snapshot({"main": {"cpu_cores": cpu}})

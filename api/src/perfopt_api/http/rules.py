@@ -230,6 +230,7 @@ RULES: dict[str, Rule] = {
     "POST /ui/backtests/{run_id}/cancel": Rule(Right.ANALYZE, everywhere),
     "GET /ui/fleet": Rule(_READ, everywhere),
     "GET /ui/policies": Rule(_READ, everywhere),
+    "POST /ui/policies/check": Rule(Right.ANALYZE, everywhere),
     "POST /ui/restore": Rule(Right.CHANGE, of_scope_form),
     "GET /ui/accuracy": Rule(_READ, everywhere),
     "GET /ui/audit": Rule(_READ, everywhere),

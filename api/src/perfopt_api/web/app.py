@@ -75,6 +75,7 @@ def dashboard(web: WebPorts) -> Router:
             backtests.cancel,
             fleet.fleet,
             policies.policies,
+            policies.check,
             policies.restore,
             jobs.jobs,
             jobs.job,

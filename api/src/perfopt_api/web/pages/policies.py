@@ -1,7 +1,9 @@
 """Policies: what holds, where each line is set, what it says of a workload's changes, and restoring."""
 
 import asyncio
-from typing import Annotated, Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -27,8 +29,12 @@ from perfopt_api.store.apply_port import ApplyFacts
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import page, written
 
+if TYPE_CHECKING:
+    from perfopt.rules.pack import RulePack
+
 _CANARY = ApplyRecommendationRequest(mode="canary")
 _NEXT_SESSIONS = 3
+_MAX_PACK = 65_536
 
 
 @get("/policies", include_in_schema=False)
@@ -58,6 +64,31 @@ async def policies(
         own_freezes=frozen_by(workload, facts.freezes) if workload else (),
         answers=await _answers(web, workload, facts, clock) if workload else (),
     )
+
+
+@post("/policies/check", status_code=200, include_in_schema=False)
+async def check(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Response[Any]:
+    """Checks a rule pack as `perfopt rules check` does, without storing it."""
+    text = str((await request.form()).get("pack", ""))
+    if not text.strip() or len(text) > _MAX_PACK:
+        raise InvalidInputError(
+            "There is no rule pack to check.",
+            field="pack",
+            remedy=f"Give YAML of up to {_MAX_PACK} characters.",
+        )
+    pack, problems = await asyncio.to_thread(_checked, text)
+    return page(request, "rulecheck.html", text=text, pack=pack, problems=problems)
+
+
+def _checked(text: str) -> "tuple[RulePack | None, list[str]]":
+    """Returns the pack, or all that is wrong with it, each with its line."""
+    from perfopt.rules.reading import check_pack
+
+    with tempfile.TemporaryDirectory(prefix="perfopt-pack-") as folder:
+        file = Path(folder) / "pack.yaml"
+        file.write_text(text, encoding="utf-8", newline="")
+        pack, problems = check_pack(file)
+        return pack, [str(one).replace(f"{folder}/", "") for one in problems]
 
 
 @post("/restore", status_code=303, include_in_schema=False)
