@@ -99,6 +99,15 @@ def test_plugin_list_in_both_formats(run):
     assert table.startswith("NAME" if listed else "No plugin is installed.")
 
 
+def test_nothing_is_searched_for_cycles_on_the_way_out():
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000));"
+        " from perfopt.cli.main import main; main(['--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_a_reader_that_goes_away_is_no_error(traces):
     command = [*PERFOPT, "analyze", "--source", str(traces), "--all", "--format", "ndjson"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 it failed; 2 the input is wrong (an option, a file, a name); 130 interrupted.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -119,4 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # The reader has gone (`| head`). Without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
+    finally:
+        gc.freeze()  # nothing is searched for cycles on the way out: that took half a second of CPU
     sys.exit(0)
