@@ -118,7 +118,7 @@ async def queue(request: Request[Any, Any, Any], web: NamedDependency[WebPorts])
         try:
             queued[name] = await _start(web, await _row(web, name), wish, request.scope.get("user"))
         except (ConflictError, InvalidInputError, NotFoundError) as error:
-            refused[name] = str(error)
+            refused[name] = error.message
     return page(request, "queued.html", queued=queued, refused=refused)
 
 
