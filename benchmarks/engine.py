@@ -131,7 +131,8 @@ def main() -> None:
     read_in = asyncio.run(read(parser.parse_args().source))
     services = [service for snapshot in read_in if (service := as_service(snapshot)) is not None]
     registry = load_plugins()
-    analyse(registry, services[0])  # what is read once a process is not counted
+    for service in services:  # what is read once a process is not counted
+        analyse(registry, service)
     parts: dict[str, list[float]] = defaultdict(list)
     answered: dict[str, int] = defaultdict(int)
     for service in services * REPEATS:
