@@ -35,9 +35,11 @@ class WebPorts:
     refusals: PostgresRefusals
 
     async def warm_up(self) -> None:
-        """Reads what takes seconds at first: sums of outcomes, sessions of exchanges, rule packs."""
+        """Reads what takes seconds at first: sums of outcomes, rule packs.
+
+        Not sessions of exchanges: they take pandas, 70 MiB in a process that may never show a policy.
+        """
         await self.pages.warm_up()
-        await self.time.refresh(self.api.now())
         await asyncio.to_thread(lambda: self.rules)
 
     @cached_property

@@ -17,7 +17,7 @@ from perfopt.metrics.catalogue import METRICS
 _PLACEHOLDERS = {
     "metrics": {"selector", "by", "step", "window", "wide", "replicas", "target", "pattern", "quantile"},
     "pods": {"selector", "by", "window", "replicas", "target"},
-    "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period"},
+    "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period", "look", "every"},
 }
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{")
