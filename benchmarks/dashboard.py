@@ -10,6 +10,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,8 +146,9 @@ async def application(database: Database) -> Any:
     return create_app(api, pages=dashboard(web), templates=template_config())
 
 
-async def measure(url: str, count: int) -> None:
+async def measure(server: PostgresServer, count: int) -> None:
     """Prints the median and the 99th percentile of each page, without network."""
+    url = server.url("benchmark")
     started = time.perf_counter()
     patient = Database(url, command_seconds=900)
     made = await fill(patient, count)
@@ -205,16 +207,23 @@ async def _once(client: httpx.AsyncClient, path: str) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def main() -> None:
-    """Starts a PostgreSQL of its own, fills it and measures."""
+def run_on_filled_store(
+    title: str, measure: Callable[[PostgresServer, int], Coroutine[Any, Any, None]]
+) -> None:
+    """Starts a PostgreSQL of its own with an empty schema, and measures on it.
+
+    Args:
+        title: printed after the number of recommendations, the first argument of the command.
+        measure: fills the database `benchmark` of a server with so many recommendations, and prints figures.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    print(f"{WORKLOADS} workloads, {count} recommendations, {RUNS} requests a page, one at a time")
+    print(f"{count} recommendations, {title}")
     with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
         server.create_database("benchmark")
         migrate_now(server.url("benchmark"))
-        asyncio.run(measure(server.url("benchmark"), count))
+        asyncio.run(measure(server, count))
 
 
 if __name__ == "__main__":
-    main()
+    run_on_filled_store(f"{WORKLOADS} workloads, {RUNS} requests a page, one at a time", measure)

@@ -7,23 +7,18 @@ each list of the API, how fast retention deletes, and the slowest list meanwhile
 the processor time of the application and of PostgreSQL for one request, which other load changes little.
 """
 
-import asyncio
-import logging
-import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import psutil
-import structlog
-from dashboard import application, fill
+from dashboard import application, fill, run_on_filled_store
 from sqlalchemy import text
 
-from perfopt_api.embedded import PostgresServer, temporary_root
+from perfopt_api.embedded import PostgresServer
 from perfopt_api.store.database import Database
 from perfopt_api.store.days import PostgresDays
 from perfopt_api.store.retention import PostgresRetention
-from perfopt_api.store.schema import migrate_now
 
 RUNS = 200
 BATCH = 500
@@ -105,8 +100,9 @@ async def days(database: Database) -> None:
     print(f"{'retention of stored days':<70} {gone} rows in {1000 * seconds:.0f} ms", flush=True)
 
 
-async def measure(url: str, server: int, count: int) -> None:
-    """Fills the store of a PostgreSQL, whose process is given, and prints all figures."""
+async def measure(server: PostgresServer, count: int) -> None:
+    """Fills the store and prints all figures."""
+    url = server.url("benchmark")
     started = time.perf_counter()
     patient = Database(url, command_seconds=900)
     await fill(patient, count)
@@ -121,22 +117,11 @@ async def measure(url: str, server: int, count: int) -> None:
     print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
     transport = httpx.ASGITransport(app=await application(database))
     async with httpx.AsyncClient(transport=transport, base_url="http://perfopt.test") as client:
-        await lists(client, server)
+        await lists(client, server.pid)
         await days(database)
         await retention(client, database)
     await database.close()
 
 
-def main() -> None:
-    """Starts a PostgreSQL of its own, fills it and measures."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    print(f"{count} recommendations, {RUNS} requests a list, one at a time")
-    with temporary_root() as root, PostgresServer(root / "postgres", durable=False, ephemeral=True) as server:
-        server.create_database("benchmark")
-        migrate_now(server.url("benchmark"))
-        asyncio.run(measure(server.url("benchmark"), server.pid, count))
-
-
 if __name__ == "__main__":
-    main()
+    run_on_filled_store(f"{RUNS} requests a list, one at a time", measure)

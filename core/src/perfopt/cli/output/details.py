@@ -91,6 +91,10 @@ def _short(value: Any) -> str:
     return f"{len(value)} entries" if isinstance(value, list | dict) else str(value)
 
 
+def _saved(percent: float) -> str:
+    return f"{-percent:.1f} % dearer" if percent < 0 else f"{percent:.1f} % saved"
+
+
 def _expected(priced: Priced) -> str:
     before, after = priced.monthly_cost_current, priced.monthly_cost_recommended
     if before is None or after is None:
@@ -98,7 +102,7 @@ def _expected(priced: Priced) -> str:
     else:
         change = f"{before:,.2f} → {after:,.2f} {priced.currency} a month by price book {priced.price_book}"
         saved = priced.expected_improvement.cost_reduction_percent
-        parts = [change if saved is None else f"{change}, {saved:.1f} % saved"]
+        parts = [change if saved is None else f"{change}, {_saved(saved)}"]
     if priced.current_state.get("basis") == "assumed_from_limit":
         parts.append("current requests are assumed from limits")
     if priced.expected_improvement.latency_reduction_ms:
