@@ -102,18 +102,18 @@ async def examine(config: Config) -> AsyncIterator[Diagnosis]:
     for name, repository in git_settings(config).repositories.items():
         checks.append((f"git {name}", partial(_programs, repository)))
     for name, check in checks:
-        for found in await _run(name, check):
-            yield found
+        for finding in await _run(name, check):
+            yield finding
 
 
 async def _run(name: str, check: Check) -> list[Diagnosis]:
     try:
-        found = await check()
+        findings = await check()
     except PerfoptError as error:
-        found = [_failed(error.message, error.remedy)]
+        findings = [_failed(error.message, error.remedy)]
     except Exception as error:
-        found = [_failed(f"It failed with {error!r}.", "Look at the log of what it names.")]
-    return [msgspec.structs.replace(each, check=name) for each in found]
+        findings = [_failed(f"It failed with {error!r}.", "Look at the log of what it names.")]
+    return [msgspec.structs.replace(each, check=name) for each in findings]
 
 
 def _ok(message: str) -> Diagnosis:
@@ -134,8 +134,8 @@ async def _postgresql(settings: ServiceSettings) -> list[Diagnosis]:
         await DatabaseReadiness(database).check()
         async with database.transaction() as connection:
             there = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-        found = [_ok(f"{database.place} takes writes, and its schema fits.")]
-        return [*found, clock(there, datetime.now(UTC))]
+        findings = [_ok(f"{database.place} takes writes, and its schema fits.")]
+        return [*findings, clock(there, datetime.now(UTC))]
     finally:
         await database.close()
 
@@ -171,9 +171,9 @@ async def _nats(settings: ServiceSettings) -> list[Diagnosis]:
 
 
 async def _plugins(config: Config) -> list[Diagnosis]:
-    found = (await asyncio.to_thread(probe_plugins, config.engine.disabled())).plugins
-    broken = [each for each in found if each.error is not None]
-    loaded = [each.name for each in found if each.status is PluginStatus.LOADED and each.types]
+    plugins = (await asyncio.to_thread(probe_plugins, config.engine.disabled())).plugins
+    broken = [each for each in plugins if each.error is not None]
+    loaded = [each.name for each in plugins if each.status is PluginStatus.LOADED and each.types]
     if not loaded:
         return [_failed("No plugin with a strategy is loaded.", "Install one, such as perfopt-resource.")]
     return [
@@ -209,12 +209,12 @@ def missing_metrics(there: Collection[str]) -> list[Diagnosis]:
     needed = [name for name in NEEDED if name not in there]
     useful = [name for name in USEFUL if name not in there]
     remedy = "Scrape cAdvisor (container_*) and kube-state-metrics (kube_*) into it, and check `matchers`."
-    found = []
+    missing = []
     if needed:
-        found.append(_failed(f"It lacks {', '.join(needed)}.", remedy))
+        missing.append(_failed(f"It lacks {', '.join(needed)}.", remedy))
     if useful:
-        found.append(_warning(f"It lacks {', '.join(useful)}: recommendations know less.", remedy))
-    return found or [_ok("All metrics that are read are there.")]
+        missing.append(_warning(f"It lacks {', '.join(useful)}: recommendations know less.", remedy))
+    return missing or [_ok("All metrics that are read are there.")]
 
 
 async def _programs(repository: GitRepository) -> list[Diagnosis]:

@@ -13,9 +13,9 @@ from perfopt_api.tracing import trace_id
 
 def add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Adds the id of the current trace to a line."""
-    found = trace_id()
-    if found is not None:
-        event["trace_id"] = found
+    identity = trace_id()
+    if identity is not None:
+        event["trace_id"] = identity
     return event
 
 

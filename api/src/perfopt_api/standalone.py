@@ -74,7 +74,7 @@ def run_standalone(
 
 async def _serve(config: Config, path: Path, servers: EmbeddedServers, ready: Callable[[str], None]) -> None:
     stop = stop_on_signals(exit_within=EXIT_SECONDS)  # guards end the servers that are left
-    kept = [
+    tasks = [
         asyncio.create_task(keep_worker(path, stop)),
         asyncio.create_task(keep_servers(servers.children, stop)),
     ]
@@ -82,7 +82,7 @@ async def _serve(config: Config, path: Path, servers: EmbeddedServers, ready: Ca
         await serve_api(config, stop, ready)
     finally:
         stop.set()
-        await asyncio.gather(*kept)
+        await asyncio.gather(*tasks)
 
 
 async def keep_servers(children: Iterable[ChildServer], stop: asyncio.Event) -> None:

@@ -85,8 +85,8 @@ def _span(name: str, kind: Kind, parent: str | None, attributes: dict[str, Any])
     context = None if parent is None else _propagator().extract({HEADER: parent})
     with _Tracing.tracer.start_as_current_span(
         name, context=context, kind=SpanKind[kind.upper()], attributes=attributes
-    ) as made:
-        yield made
+    ) as current:
+        yield current
 
 
 def traceparent() -> str | None:
@@ -100,14 +100,14 @@ def traceparent() -> str | None:
 
 def trace_headers() -> dict[str, str]:
     """Returns the headers that carry the current span, if there is one."""
-    found = traceparent()
-    return {} if found is None else {HEADER: found}
+    parent = traceparent()
+    return {} if parent is None else {HEADER: parent}
 
 
 def trace_id() -> str | None:
     """Returns the id of the current trace, for the log."""
-    found = traceparent()
-    return None if found is None else found.split("-")[1]
+    parent = traceparent()
+    return None if parent is None else parent.split("-")[1]
 
 
 def _propagator() -> Any:

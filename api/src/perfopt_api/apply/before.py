@@ -51,8 +51,8 @@ def _moved(view: WorkloadView, order: ApplyOrder) -> JobError | None:
     moved = {} if order.force else differing(view, order.expected)
     if not moved:
         return None
-    found = ", ".join(f"{path} is {value}" for path, value in moved.items())
-    message = f"The workload is no longer what the recommendation was made for: {found}."
+    current_values = ", ".join(f"{path} is {value}" for path, value in moved.items())
+    message = f"The workload is no longer what the recommendation was made for: {current_values}."
     return JobError(code="state_moved", message=message, remedy="Analyse again.")
 
 

@@ -15,12 +15,12 @@ def cost_artifacts(
     """Returns a patch of the HPA's minimum and the schedule, where they change; none for other types."""
     if recommendation.optimization_type is not OptimizationType.COST_OPTIMIZATION:
         return ()
-    before, after, found = recommendation.current_state, recommendation.recommended_state, []
+    before, after, artifacts = recommendation.current_state, recommendation.recommended_state, []
     if after.get("hpa") and after["hpa"] != before.get("hpa"):
-        found.append(_minimum(target, after["hpa"].get("min_replicas", 1)))
+        artifacts.append(_minimum(target, after["hpa"].get("min_replicas", 1)))
     if after.get("schedule") and after["schedule"] != before.get("schedule"):
-        found.append(_schedule(target, after["schedule"]))
-    return tuple(found)
+        artifacts.append(_schedule(target, after["schedule"]))
+    return tuple(artifacts)
 
 
 def _where(target: PatchTarget) -> str:

@@ -82,8 +82,8 @@ def _danger(pod: PodView, before: PodBaseline) -> JobError | None:
 
 
 def _known(baselines: Mapping[str, PodBaseline], pod: PodView) -> PodBaseline | None:
-    found = baselines.get(pod.name)
-    return found if found is not None and found.uid == pod.uid else None
+    baseline = baselines.get(pod.name)
+    return baseline if baseline is not None and baseline.uid == pod.uid else None
 
 
 def rollout_danger(view: WorkloadView) -> JobError | None:

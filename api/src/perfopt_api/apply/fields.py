@@ -41,15 +41,15 @@ def written_stages(order: ApplyOrder, state: ApplyState) -> tuple[WorkloadChange
 
 def ours(view: WorkloadView, order: ApplyOrder, state: ApplyState) -> tuple[str, ...]:
     """Returns the paths that hold a value of ours which nobody else has taken over since."""
-    found = []
+    owned = []
     before = {} if state.snapshot is None else state.snapshot.fields
     stages = [applied_fields(stage) for stage in written_stages(order, state)]
     for path in applied_fields(order.whole):
         value = view.fields.get(path)
         is_ours = any(path in stage and same_value(path, value, stage[path]) for stage in stages)
         if is_ours and not same_value(path, value, before.get(path)) and _managed(view, path):
-            found.append(path)
-    return tuple(found)
+            owned.append(path)
+    return tuple(owned)
 
 
 def taken_over(view: WorkloadView, order: ApplyOrder, state: ApplyState) -> tuple[str, ...]:
@@ -62,18 +62,18 @@ def taken_over(view: WorkloadView, order: ApplyOrder, state: ApplyState) -> tupl
         return ()
     before = state.snapshot.fields
     stages = [applied_fields(stage) for stage in written_stages(order, state)]
-    found = []
+    overridden = []
     for path in applied_fields(order.whole):
         value = view.fields.get(path)
         if path in state.written_paths:
             # The stage before may stand where the present one was not acknowledged yet.
             allowed = stages[-1:] if state.template_written else stages[-2:]
-            kept = any(same_value(path, value, stage.get(path)) for stage in allowed)
-            if not kept or not _managed(view, path):
-                found.append(path)
+            unchanged = any(same_value(path, value, stage.get(path)) for stage in allowed)
+            if not unchanged or not _managed(view, path):
+                overridden.append(path)
         elif not any(same_value(path, value, known.get(path)) for known in (before, *stages)):
-            found.append(path)
-    return tuple(found)
+            overridden.append(path)
+    return tuple(overridden)
 
 
 def foreign(view: WorkloadView, order: ApplyOrder, state: ApplyState) -> tuple[str, ...]:

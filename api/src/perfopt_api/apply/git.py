@@ -69,12 +69,12 @@ class GitCommit(msgspec.Struct, frozen=True, kw_only=True):
         """What was done, in one sentence."""
         if not self.branch:
             return f"{self.repository} holds the manifests already ({self.commit[:12]})."
-        asked = f" Pull request: {self.pull_request}" if self.pull_request else ""
-        return f"Committed {self.commit[:12]} on {self.branch} of {self.repository}.{asked}"
+        link = f" Pull request: {self.pull_request}" if self.pull_request else ""
+        return f"Committed {self.commit[:12]} on {self.branch} of {self.repository}.{link}"
 
 
 def git_order(
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     artifacts: Sequence[Mapping[str, Any]],
     settings: GitSettings,
     details_url: str | None = None,
@@ -82,7 +82,7 @@ def git_order(
     """Returns what is committed of an export.
 
     Args:
-        made: the recommendation.
+        recommendation: the recommendation.
         artifacts: of its export.
         settings: the repositories.
         details_url: where the evidence is shown, for the message.
@@ -91,7 +91,7 @@ def git_order(
         InvalidInputError: no repository is configured for its namespace.
         ConflictError: the export has none of the files to commit.
     """
-    target, scope = target_of(made), made.workload.split("/")
+    target, scope = target_of(recommendation), recommendation.workload.split("/")
     name, repository = settings.of(target.namespace)
     chosen = [
         each
@@ -101,7 +101,8 @@ def git_order(
     if not chosen:
         kinds = ", ".join(sorted({str(each["kind"]) for each in artifacts}))
         raise ConflictError(
-            f"The export of {made.recommendation_id} has none of the files to commit: it has {kinds}.",
+            f"The export of {recommendation.recommendation_id} has none of the files to commit:"
+            f" it has {kinds}.",
             remedy="Correct the setting git.repositories.NAME.files.",
         )
     values = {
@@ -111,31 +112,31 @@ def git_order(
         "name": target.name,
     }
     directory = PurePosixPath(_filled(repository.directory, values))
-    title, body = _message(made)
+    title, body = _message(recommendation)
     if details_url is not None:
         body += f"\n\nDetails: {details_url}"
     return GitOrder(
         repository=name,
-        branch=f"perfopt/{_UNSAFE.sub('-', made.workload)}-{made.recommendation_id}",
+        branch=f"perfopt/{_UNSAFE.sub('-', recommendation.workload)}-{recommendation.recommendation_id}",
         title=title,
         body=body,
         files={str(directory / Path(each["filename"]).name): str(each["content"]) for each in chosen},
     )
 
 
-def _message(made: OptimizationRecommendation) -> tuple[str, str]:
+def _message(recommendation: OptimizationRecommendation) -> tuple[str, str]:
     """Returns subject and body of the commit: what changes, and why it may."""
-    workload, claim = "/".join(made.workload.split("/")[-3:]), made.expected_improvement
+    workload, claim = "/".join(recommendation.workload.split("/")[-3:]), recommendation.expected_improvement
     facts = [f"Confidence {claim.confidence:.2f}"]
     if claim.cost_reduction_percent is not None:
         facts.append(f"cost {-claim.cost_reduction_percent:+.1f} %")
     facts += [
-        f"valid until {made.valid_until:%Y-%m-%d}",
-        f"by {made.plugin} {made.plugin_version or ''}".strip(),
+        f"valid until {recommendation.valid_until:%Y-%m-%d}",
+        f"by {recommendation.plugin} {recommendation.plugin_version or ''}".strip(),
     ]
-    reasons = [f"- {reason.text}" for reason in made.reasons]
-    subject = f"Apply {made.recommendation_id} to {workload}"[:_SUBJECT]
-    return subject, "\n".join((made.description, "", "; ".join(facts), "", *reasons))
+    reasons = [f"- {reason.text}" for reason in recommendation.reasons]
+    subject = f"Apply {recommendation.recommendation_id} to {workload}"[:_SUBJECT]
+    return subject, "\n".join((recommendation.description, "", "; ".join(facts), "", *reasons))
 
 
 async def commit_manifests(repository: GitRepository, order: GitOrder, evidence: str = "") -> GitCommit:
@@ -163,8 +164,8 @@ async def commit_manifests(repository: GitRepository, order: GitOrder, evidence:
             if not await _written(clone, order, body):
                 return await _result(clone, order, branch="")
             await clone.git("push", "-q", "origin", order.branch)
-        asked = await clone.pull_request(order, body)  # again where a crash came before it
-        return await _result(clone, order, branch=order.branch, pull_request=asked)
+        pull_request = await clone.pull_request(order, body)  # again where a crash came before it
+        return await _result(clone, order, branch=order.branch, pull_request=pull_request)
 
 
 async def _written(clone: "_Clone", order: GitOrder, body: str) -> bool:

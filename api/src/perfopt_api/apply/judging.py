@@ -66,16 +66,20 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     if seen.ends is not None:
         return seen.ends
     state = seen.state
-    asked = await tools.hooks.asks_for_rollback(described(context))
-    if asked is not None:
-        return fail(state, JobError(code="rollback_gate", message=f"{asked.rule}: {asked.reason}"), now)
+    rollback_reason = await tools.hooks.asks_for_rollback(described(context))
+    if rollback_reason is not None:
+        return fail(
+            state,
+            JobError(code="rollback_gate", message=f"{rollback_reason.rule}: {rollback_reason.reason}"),
+            now,
+        )
     for name in pods:
         pod, before = seen.view.pod(name), state.baselines.get(name)
         if pod is None or pod.deleting or (before is not None and before.uid != pod.uid):
             lost = f"The pod {name} is gone, and with it what was compared."
             return fail(state, JobError(code="canary_lost", message=lost), now)
     look = await _sight(tools, context, pods)
-    state = replace(state, looks=_kept(state.looks, look))
+    state = replace(state, looks=_thinned(state.looks, look))
     VERIFICATION_LOOKS.labels(state.step, look.verdict).inc()
     harm = _harm(look)
     if harm is not None:
@@ -103,12 +107,12 @@ async def harmed_meanwhile(tools: ApplyTools, context: StepContext, state: Apply
     return None if harm is None else fail(state, harm, context.now, look=look)
 
 
-def _kept(looks: Sequence[VerificationLook], look: VerificationLook) -> tuple[VerificationLook, ...]:
+def _thinned(looks: Sequence[VerificationLook], look: VerificationLook) -> tuple[VerificationLook, ...]:
     """Returns the looks with one more; every second goes where they would be too many to store."""
     if not look.bounds:
         return tuple(looks)
-    kept = looks[len(looks) % 2 :: 2] if len(looks) >= _MAX_LOOKS else looks
-    return (*kept, replace(look, reason=""))
+    remaining = looks[len(looks) % 2 :: 2] if len(looks) >= _MAX_LOOKS else looks
+    return (*remaining, replace(look, reason=""))
 
 
 async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:

@@ -26,12 +26,12 @@ def knob_artifacts(
         return ()
     containers = [patched for name, how in settings.items() if len(patched := _container(name, how)) > 1]
     by_hand = [sentence for how in settings.values() for sentence in how.get("by_hand", ())]
-    found = []
+    artifacts = []
     if containers:
-        found.append(_patch(target, containers))
+        artifacts.append(_patch(target, containers))
     if by_hand:
-        found.append(_instructions(target, by_hand))
-    return tuple(found)
+        artifacts.append(_instructions(target, by_hand))
+    return tuple(artifacts)
 
 
 def _container(name: str, how: dict[str, Any]) -> dict[str, Any]:

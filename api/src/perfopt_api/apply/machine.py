@@ -89,9 +89,9 @@ def _by_wish(context: StepContext) -> Progress | None:
     who = claim.wished_by or "Somebody"
     reason = f": {claim.wish_reason}" if claim.wish_reason else "."
     if state.step == "ended":  # an applied change that is to be taken back
-        asked = JobError(code="rollback_requested", message=f"{who} asked to roll it back{reason}")
-        again = replace(state, failure=asked, manual=False, left_alone=(), restored=False)
-        return go(again, "rollback", now, note(now, "rollback", asked.code, asked.message))
+        wish = JobError(code="rollback_requested", message=f"{who} asked to roll it back{reason}")
+        again = replace(state, failure=wish, manual=False, left_alone=(), restored=False)
+        return go(again, "rollback", now, note(now, "rollback", wish.code, wish.message))
     code = "cancelled" if claim.wish == "cancel" else "rollback_requested"
     what = "cancel it" if claim.wish == "cancel" else "roll it back"
     return fail(state, JobError(code=code, message=f"{who} asked to {what}{reason}"), now)

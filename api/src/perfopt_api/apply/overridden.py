@@ -73,6 +73,6 @@ class AppliedWatch(BackgroundTask):
         moved = differing(view, applied_fields(change))
         if not moved:
             return None
-        found = ", ".join(f"{path} is {value}" for path, value in moved.items())
-        message = f"Somebody changed what was applied: {found}. It is no longer in force."
+        current_values = ", ".join(f"{path} is {value}" for path, value in moved.items())
+        message = f"Somebody changed what was applied: {current_values}. It is no longer in force."
         return note(self._now(), "ended", "overridden", message, moved)

@@ -35,8 +35,8 @@ class PolicyTime:
                 self._read_until = now + _READ
 
     def _read(self, now: datetime) -> dict[str, Spans | None]:
-        found, _ = sessions_of(self._exchanges, now - _BACK, now + _READ)
-        return {exchange: found.get(exchange) for exchange in self._exchanges}
+        sessions, _ = sessions_of(self._exchanges, now - _BACK, now + _READ)
+        return {exchange: sessions.get(exchange) for exchange in self._exchanges}
 
     def __call__(self, now: datetime) -> PolicyClock:
         """Returns what policy knows of an instant."""

@@ -138,8 +138,10 @@ def warnings_of(recommendation: OptimizationRecommendation, now: datetime) -> tu
     return (*outdated(recommendation, now), *held_back(recommendation, now), *owned)
 
 
-def _those_that_apply(*found: tuple[Any, str, str]) -> tuple[AnalysisWarning, ...]:
-    return tuple(AnalysisWarning(code=code, message=message) for applies, code, message in found if applies)
+def _those_that_apply(*candidates: tuple[Any, str, str]) -> tuple[AnalysisWarning, ...]:
+    return tuple(
+        AnalysisWarning(code=code, message=message) for applies, code, message in candidates if applies
+    )
 
 
 def _container_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -160,14 +162,14 @@ def _other_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[di
 
 def _sizes(state: dict[str, Any]) -> dict[str, Any]:
     """Returns the sizes and replicas of a state by their paths, without those that are not set."""
-    found = {
+    sizes = {
         f"containers.{name}.{quantity}": quantities.get(quantity)
         for name, quantities in state.get("containers", {}).items()
         for quantity in QUANTITIES
     }
-    found["replicas"] = state.get("replicas")
-    found |= {f"hpa.{name}": (state.get("hpa") or {}).get(name) for name in ("min_replicas", "max_replicas")}
-    return {path: value for path, value in found.items() if value is not None}
+    sizes["replicas"] = state.get("replicas")
+    sizes |= {f"hpa.{name}": (state.get("hpa") or {}).get(name) for name in ("min_replicas", "max_replicas")}
+    return {path: value for path, value in sizes.items() if value is not None}
 
 
 def _equal(path: str, was: Any, becomes: Any) -> bool:

@@ -26,12 +26,12 @@ def scaling_artifacts(
     state = recommendation.recommended_state
     if recommendation.optimization_type is not OptimizationType.SCALING_OPTIMIZATION or not state.get("hpa"):
         return ()
-    found = [_hpa(target, state["hpa"])]
+    artifacts = [_hpa(target, state["hpa"])]
     if state.get("keda_scaled_object"):
-        found.append(_scaled_object(target, state["keda_scaled_object"], base_url))
+        artifacts.append(_scaled_object(target, state["keda_scaled_object"], base_url))
     if state.get("schedule"):
-        found.append(_schedule(target, state["schedule"]))
-    return tuple(found)
+        artifacts.append(_schedule(target, state["schedule"]))
+    return tuple(artifacts)
 
 
 def _hpa(target: PatchTarget, settings: dict[str, Any]) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def _at(trigger: dict[str, Any], base_url: str | None) -> dict[str, Any]:
     url = trigger.get("metadata", {}).get("url")
     if base_url is None or url is None:
         return trigger
-    asked, base = urlsplit(url), urlsplit(base_url)
-    moved = urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + asked.path, asked.query, ""))
+    address, base = urlsplit(url), urlsplit(base_url)
+    moved = urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + address.path, address.query, ""))
     return {**trigger, "metadata": {**trigger["metadata"], "url": moved}}
 
 

@@ -67,7 +67,7 @@ class OidcLogin:
             until=int(now.timestamp()) + self._settings.login_seconds,
         )
         challenge = base64.urlsafe_b64encode(hashlib.sha256(pending.verifier.encode()).digest()).rstrip(b"=")
-        asked = {
+        parameters = {
             "response_type": "code",
             "client_id": self._client_id,
             "redirect_uri": self._base_url + CALLBACK,
@@ -78,7 +78,7 @@ class OidcLogin:
             "code_challenge_method": "S256",
         }
         address = await self._verifier.endpoint("authorization_endpoint")
-        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", pending
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}", pending
 
     async def finish(self, pending: PendingLogin, state: str, code: str, now: datetime) -> Principal:
         """Returns who signed in.

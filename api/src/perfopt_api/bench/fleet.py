@@ -104,14 +104,14 @@ async def _measured(
         )
         with config_file(whole) as path:
             stop = asyncio.Event()
-            kept = [asyncio.create_task(keep_worker(path, stop)) for _ in range(workers)]
+            tasks = [asyncio.create_task(keep_worker(path, stop)) for _ in range(workers)]
             try:
                 settings = service_settings(whole)
                 async with open_backends(settings, name="perfopt-bench", pool_size=2) as backends:
                     return await _run(backends, settings.job_stream, services, workers, types, path)
             finally:
                 stop.set()
-                await asyncio.gather(*kept)
+                await asyncio.gather(*tasks)
 
 
 async def _run(
@@ -158,11 +158,11 @@ async def _finished(
     await queue.enqueue(job.job_id)
     while True:
         meter.look()
-        found = await store.get_job(job.job_id)
-        if found is None or found.status is OptimizationStatus.FAILED:
-            raise UnavailableError(f"The fleet's job failed: {found and found.error}.")
-        if found.status is not OptimizationStatus.ANALYZING:
-            return found
+        current = await store.get_job(job.job_id)
+        if current is None or current.status is OptimizationStatus.FAILED:
+            raise UnavailableError(f"The fleet's job failed: {current and current.error}.")
+        if current.status is not OptimizationStatus.ANALYZING:
+            return current
         await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -158,9 +158,9 @@ def _apply_here(
     if path.exists():
         store = FileApplies.read(path, show)
     else:
-        (made, *_) = given(read_input(printed), recommendation_id)
+        (recommendation, *_) = given(read_input(printed), recommendation_id)
         request = msgspec.convert(wish._asdict(), ApplyRecommendationRequest)
-        store = begin_job(config, made, request, path, show, getpass.getuser())
+        store = begin_job(config, recommendation, request, path, show, getpass.getuser())
     job = work_on(config, store)
     if job.status.value != "APPLIED":
         error, remedy = ("", None) if job.error is None else (job.error.message, job.error.remedy)
@@ -262,9 +262,9 @@ def jobs(
     from perfopt.cli.output.render import table, to_json
 
     with service_client(server, token_file) as client:
-        found = client.get("/jobs", service_name=service_name, status=status, fleet_id=fleet_id, limit=limit)
+        listed = client.get("/jobs", service_name=service_name, status=status, fleet_id=fleet_id, limit=limit)
     if form == "json":
-        click.echo(to_json(found), nl=False)
+        click.echo(to_json(listed), nl=False)
         return
     rows = [
         (
@@ -275,7 +275,7 @@ def jobs(
             str(job.get("created_at") or "")[:19],
             (job.get("error") or {}).get("message", ""),
         )
-        for job in found
+        for job in listed
     ]
     click.echo(table(("JOB", "STATUS", "SERVICE", "KIND", "CREATED", "ERROR"), rows), nl=False)
 

@@ -26,10 +26,10 @@ def doctor(form: str, config_file: Path | None) -> None:
     """
     from perfopt.cli.output.render import to_json
 
-    found = asyncio.run(_examine(load(config_file), quiet=form == "json"))
+    findings = asyncio.run(_examine(load(config_file), quiet=form == "json"))
     if form == "json":
-        click.echo(to_json(found), nl=False)
-    if any(each.status == "failed" for each in found):
+        click.echo(to_json(findings), nl=False)
+    if any(each.status == "failed" for each in findings):
         sys.exit(_EXIT)
 
 

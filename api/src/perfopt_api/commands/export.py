@@ -33,7 +33,7 @@ def export_changes(recommendations: tuple[str, ...], server: str | None, source:
     from perfopt_api.policy.settings import PolicySettings
 
     written = 0
-    for recommendation in _found(recommendations, server, source):
+    for recommendation in _recommendations(recommendations, server, source):
         if recommendation.no_change_needed and not recommendations:
             continue
         try:
@@ -57,7 +57,9 @@ def export_changes(recommendations: tuple[str, ...], server: str | None, source:
         click.echo("Nothing to export: no recommendation changes anything.", err=True)
 
 
-def _found(ids: Sequence[str], server: str | None, source: BinaryIO) -> "list[OptimizationRecommendation]":
+def _recommendations(
+    ids: Sequence[str], server: str | None, source: BinaryIO
+) -> "list[OptimizationRecommendation]":
     from perfopt.cli.lookup import fetched, given, read_input
 
     if server is not None:
@@ -65,7 +67,7 @@ def _found(ids: Sequence[str], server: str | None, source: BinaryIO) -> "list[Op
             raise click.UsageError("With --server name the recommendations to export.")
         return [fetched(server, one) for one in ids]
     text = read_input(source)
-    return [found for one in (ids or (None,)) for found in given(text, one)]
+    return [recommendation for one in (ids or (None,)) for recommendation in given(text, one)]
 
 
 def _write(folder: Path, artifacts: Sequence[dict[str, Any]]) -> None:

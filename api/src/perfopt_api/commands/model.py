@@ -62,10 +62,13 @@ def register(file: Path, kind: str | None, by: str | None, config_file: Path | N
     content = read_model_file(file)
     with Engine.open(load(config_file)) as engine:
         checked = engine.check_model(content, kind)
-    made = _with_registry(
+    registered = _with_registry(
         config_file, lambda models: models.register(checked.kind, content, checked.card, by or system_user())
     )
-    click.echo(f"{checked.kind} model {made.version} is registered, {made.status}, sha256 {made.sha256}.")
+    click.echo(
+        f"{checked.kind} model {registered.version} is registered, {registered.status},"
+        f" sha256 {registered.sha256}."
+    )
 
 
 @model.command("list")
@@ -77,8 +80,8 @@ def list_command(kind: str | None, form: str, config_file: Path | None) -> None:
     from perfopt.cli.output.render import to_json
     from perfopt_api.registry.text import models_table
 
-    found = _with_registry(config_file, lambda models: models.list_models(kind=kind))
-    click.echo(to_json(found) if form == "json" else models_table(found), nl=False)
+    versions = _with_registry(config_file, lambda models: models.list_models(kind=kind))
+    click.echo(to_json(versions) if form == "json" else models_table(versions), nl=False)
 
 
 @model.command("show")
@@ -107,7 +110,7 @@ def show(version: int, kind: str | None, config_file: Path | None) -> None:
 @config_option
 @settings_option
 def compare(
-    version: int, against: int | None, kind: str | None, form: str, config_file: Path | None, **asked: Any
+    version: int, against: int | None, kind: str | None, form: str, config_file: Path | None, **options: Any
 ) -> None:
     """Replay a model against the active one."""
     from perfopt.cli.output.render import to_json
@@ -118,10 +121,10 @@ def compare(
 
     async def run(models: "PostgresModels") -> "ReplayResult":
         _, incumbent, candidate = await contenders(models, await _kind(models, kind), version, against)
-        return await _replay(incumbent, candidate, config, asked)
+        return await _replay(incumbent, candidate, config, options)
 
-    found = _with_registry(config_file, run)
-    click.echo(to_json(found) if form == "json" else replay_table(found), nl=False)
+    comparison = _with_registry(config_file, run)
+    click.echo(to_json(comparison) if form == "json" else replay_table(comparison), nl=False)
 
 
 @model.command("promote")
@@ -131,7 +134,7 @@ def compare(
 @by_option
 @config_option
 @settings_option
-def promote(version: int, kind: str | None, by: str | None, config_file: Path | None, **asked: Any) -> None:
+def promote(version: int, kind: str | None, by: str | None, config_file: Path | None, **options: Any) -> None:
     """Make a model active if it is better.
 
     It is replayed against the active one first.
@@ -148,7 +151,7 @@ def promote(version: int, kind: str | None, by: str | None, config_file: Path | 
 
     async def run(models: "PostgresModels") -> PromotionResult:
         candidate_model, incumbent, candidate = await contenders(models, await _kind(models, kind), version)
-        replay = await _replay(incumbent, candidate, config, asked)
+        replay = await _replay(incumbent, candidate, config, options)
         return await decide(models, candidate_model, replay, by or system_user())
 
     done = _with_registry(config_file, run)
@@ -211,11 +214,13 @@ def _with_registry[T](config_file: Path | None, use: "Callable[[PostgresModels],
     return asyncio.run(run())
 
 
-async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[str, Any]) -> "ReplayResult":
+async def _replay(
+    incumbent: Any, candidate: Any, config: "Config", options: dict[str, Any]
+) -> "ReplayResult":
     from perfopt.sources.factory import open_source, source_config, with_price_books
     from perfopt_api.registry.replay import replay
 
-    spec, services = asked["source"], asked["services"]
+    spec, services = options["source"], options["services"]
     source = open_source(spec, config, services)
     try:
         priced = with_price_books(config, source_config(spec, config, services)[1])
@@ -223,7 +228,7 @@ async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[
             incumbent,
             candidate,
             source,
-            _question(asked),
+            _replay_request(options),
             priced,
             at=datetime.now(UTC),
             say=lambda text: click.echo(text, err=True),
@@ -232,16 +237,16 @@ async def _replay(incumbent: Any, candidate: Any, config: "Config", asked: dict[
         await source.close()
 
 
-def _question(asked: dict[str, Any]) -> "ReplayRequest":
+def _replay_request(options: dict[str, Any]) -> "ReplayRequest":
     from perfopt.domain.period import parse_duration, parse_instant
     from perfopt_api.registry.replay import ReplayRequest
 
-    begin, until = asked["begin"], asked["until"]
+    begin, until = options["begin"], options["until"]
     return ReplayRequest(
-        names=asked["names"] or None,
+        names=options["names"] or None,
         begin=None if begin is None else parse_instant(begin, field="from"),
         until=None if until is None else parse_instant(until, field="until"),
-        history=parse_duration(asked["history"], field="history"),
-        validity=parse_duration(asked["validity"], field="validity"),
-        cuts=asked["cuts"],
+        history=parse_duration(options["history"], field="history"),
+        validity=parse_duration(options["validity"], field="validity"),
+        cuts=options["cuts"],
     )

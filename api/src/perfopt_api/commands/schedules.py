@@ -27,8 +27,8 @@ def create(
     """Analyse all workloads that match whenever --cron fires."""
     analysis = {key: value for key, value in fleet_request(options).items() if value is not None}
     with service_client(server, token_file) as client:
-        made = client.post("/schedules", name=name, cron=cron, time_zone=time_zone, analysis=analysis)
-    click.echo(f"{made['name']}: next at {made['next_at']}")
+        created = client.post("/schedules", name=name, cron=cron, time_zone=time_zone, analysis=analysis)
+    click.echo(f"{created['name']}: next at {created['next_at']}")
 
 
 @schedule.command("list")

@@ -84,14 +84,14 @@ def list_command(form: str, config_file: Path | None) -> None:
     """List tokens, newest first, without anything that would let somebody in."""
     from perfopt.cli.output.render import to_json
 
-    found = _with_tokens(config_file, lambda tokens: tokens.list_tokens())
+    listed = _with_tokens(config_file, lambda tokens: tokens.list_tokens())
     if form == "json":
-        click.echo(to_json([_shown(record) for record in found]), nl=False)
+        click.echo(to_json([_shown(record) for record in listed]), nl=False)
         return
-    for record in found:
+    for record in listed:
         allowed = f"{record.grant.role.value} in {_where(record)}"
         click.echo(f"{record.token_id}  {record.name}  {allowed}  {_state(record)}")
-    if not found:
+    if not listed:
         click.echo("There are no tokens. `perfopt token create NAME --role operator` makes one.")
 
 

@@ -157,18 +157,18 @@ class NatsConnection:
 
 def _without_login(servers: list[str]) -> tuple[list[str], dict[str, str]]:
     """Takes the login out of addresses and decodes it, which the client does not do."""
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     bare = []
     for server in servers:
         scheme, _, rest = server.partition("://")
         login, _, place = rest.rpartition("@")
         user, colon, password = login.partition(":")
-        if login and not found:
-            found = (
+        if login and not options:
+            options = (
                 {"user": unquote(user), "password": unquote(password)} if colon else {"token": unquote(user)}
             )
         bare.append(f"{scheme}://{place}")
-    return bare, found
+    return bare, options
 
 
 def _tls(files: NatsFiles) -> ssl.SSLContext:
@@ -239,20 +239,20 @@ async def ensure_stream(connection: NatsConnection, wanted: StreamConfig) -> Non
     assert wanted.name is not None, "our streams have names"
     with connection.translated():
         try:
-            found = (await connection.jetstream.stream_info(wanted.name)).config
+            config = (await connection.jetstream.stream_info(wanted.name)).config
         except nats.js.errors.NotFoundError:
             try:
-                found = (await connection.jetstream.add_stream(wanted)).config
+                config = (await connection.jetstream.add_stream(wanted)).config
             except nats.js.errors.BadRequestError as error:
                 raise InvalidInputError(
                     f"NATS refuses the stream {wanted.name}: {error.description}.",
                     remedy="Remove the stream that holds its subjects, or name that one in the settings.",
                 ) from error
-    missing = set(wanted.subjects or ()) - set(found.subjects or ())
+    missing = set(wanted.subjects or ()) - set(config.subjects or ())
     if missing and missing < set(wanted.subjects or ()):
-        subjects = [*(found.subjects or ()), *sorted(missing)]
+        subjects = [*(config.subjects or ()), *sorted(missing)]
         with connection.translated():
-            await connection.jetstream.update_stream(found.evolve(subjects=subjects))
+            await connection.jetstream.update_stream(config.evolve(subjects=subjects))
     elif missing:
         raise InvalidInputError(
             f"The NATS stream {wanted.name} exists without the subjects {', '.join(wanted.subjects or ())}.",

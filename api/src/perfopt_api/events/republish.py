@@ -71,7 +71,7 @@ async def _holds(connection: NatsConnection, stream: str, sequence: int, event_i
     """Returns whether the copy that NATS remembers is still in the stream."""
     with connection.translated():
         try:
-            found = await connection.jetstream.get_msg(stream, sequence)
+            message = await connection.jetstream.get_msg(stream, sequence)
         except nats.js.errors.NotFoundError:
             return False
-    return (found.headers or {}).get("Nats-Msg-Id") == str(event_id)
+    return (message.headers or {}).get("Nats-Msg-Id") == str(event_id)

@@ -47,7 +47,7 @@ async def roll_back_job(
     job_id: FromPath[str],
 ) -> OptimizationJob:
     """Sets every field that is still the job's to what it was; asking twice is asking once."""
-    return await _asked(request, ports, why, job_id, "rollback")
+    return await _request_wish(request, ports, why, job_id, "rollback")
 
 
 @post(
@@ -72,10 +72,10 @@ async def cancel_job(
         await ports.store.cancel_analysis(job_id)
     ):
         return await _job(ports, job_id)
-    return await _asked(request, ports, why, job_id, "cancel")
+    return await _request_wish(request, ports, why, job_id, "cancel")
 
 
-async def _asked(
+async def _request_wish(
     request: Request[Any, Any, Any], ports: ApiPorts, why: ChangeReason, job_id: str, wish: Wish
 ) -> OptimizationJob:
     require_plain(job_id, "job_id")

@@ -45,8 +45,8 @@ async def readiness(
     request: Request[Any, Any, Any], checks: Checks, failing: Sequence[FieldError] = ()
 ) -> Response[Health | Problem]:
     """Returns 200 where all checks answer and nothing fails, else 503 with each reason."""
-    found = await asyncio.gather(*(failed_check(name, ping) for name, ping in checks.items()))
-    down = (*(error for error in found if error is not None), *failing)
+    checked = await asyncio.gather(*(failed_check(name, ping) for name, ping in checks.items()))
+    down = (*(error for error in checked if error is not None), *failing)
     if down:
         detail = " ".join(error.message for error in down)
         return problem_response(request, "unavailable", detail, errors=down)  # type: ignore[return-value]

@@ -15,8 +15,8 @@ def public_url(request: Request[Any, Any, Any], path: str, **query: Any) -> str:
     values that are None are left out.
     """
     base = (request.app.state.settings.base_url or "").rstrip("/")
-    kept = {name: value for name, value in query.items() if value is not None}
-    return f"{base}{path}" + (f"?{urlencode(kept)}" if kept else "")
+    parameters = {name: value for name, value in query.items() if value is not None}
+    return f"{base}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
 
 def page_headers(request: Request[Any, Any, Any], cursor: str | None, total: int) -> dict[str, str]:

@@ -82,7 +82,7 @@ async def get_recommendation(
     ports: NamedDependency[ApiPorts], recommendation_id: FromPath[str]
 ) -> OptimizationRecommendation:
     """Shows a recommendation with its evidence, superseded or not."""
-    recommendation, _ = await _found(ports, recommendation_id)
+    recommendation, _ = await _recommendation(ports, recommendation_id)
     return recommendation
 
 
@@ -105,7 +105,7 @@ async def apply_recommendation(
     `direct` and `canary` make a job that changes the cluster: 202. They need an executor and the setting
     policy.apply.
     """
-    made, job_id = await _found(ports, recommendation_id)
+    recommendation, job_id = await _recommendation(ports, recommendation_id)
     job = await ports.store.get_job(job_id)
     if job is None:
         raise NotFoundError(f"The job {job_id!r} of the recommendation is gone.", remedy="Analyse again.")
@@ -117,9 +117,9 @@ async def apply_recommendation(
         requester=request.scope.get("user"),
     )
     if wish.mode in ("direct", "canary") and ports.executor:
-        return await _apply(request, ports, wish, made, job, idempotency_key)
-    shown = answer(wish, job, made, ports.now(), ports.settings.base_url, ports.policy)
-    return Response(await _committed(request, ports, wish, made, shown), status_code=200)
+        return await _apply(request, ports, wish, recommendation, job, idempotency_key)
+    shown = answer(wish, job, recommendation, ports.now(), ports.settings.base_url, ports.policy)
+    return Response(await _committed(request, ports, wish, recommendation, shown), status_code=200)
 
 
 @post(
@@ -141,36 +141,42 @@ async def apply_plan(
     job = await ports.store.get_job(job_id)
     if job is None:
         raise NotFoundError(f"There is no job {job_id!r}.", field="job_id", remedy=f"List {PREFIX}/jobs.")
-    made = as_one(job)
+    recommendation = as_one(job)
     if wish.mode in ("direct", "canary") and ports.executor:
-        return await _apply(request, ports, wish, made, job, idempotency_key, steps_of(job))
-    shown = answer(wish, job, made, ports.now(), ports.settings.base_url)
-    shown = await _committed(request, ports, wish, made, shown)
+        return await _apply(request, ports, wish, recommendation, job, idempotency_key, steps_of(job))
+    shown = answer(wish, job, recommendation, ports.now(), ports.settings.base_url)
+    shown = await _committed(request, ports, wish, recommendation, shown)
     return Response(msgspec.structs.replace(shown, recommendations=job.recommendations), status_code=200)
 
 
-def _details_url(ports: ApiPorts, made: OptimizationRecommendation) -> str | None:
+def _details_url(ports: ApiPorts, recommendation: OptimizationRecommendation) -> str | None:
     base = ports.settings.base_url
-    return None if base is None else f"{base.rstrip('/')}{PREFIX}/recommendations/{made.recommendation_id}"
+    return (
+        None
+        if base is None
+        else f"{base.rstrip('/')}{PREFIX}/recommendations/{recommendation.recommendation_id}"
+    )
 
 
 async def _committed(
     request: Request[Any, Any, Any],
     ports: ApiPorts,
     wish: ApplyRecommendationRequest,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     shown: OptimizationJob,
 ) -> OptimizationJob:
     """Commits an export that is to go to Git, and shows the commit beside its files."""
     if wish.mode != "export" or wish.durability != "git":
         return shown
-    commit = await commit_export(ports, made, shown.artifacts, request.scope.get("user"), wish.reason)
+    commit = await commit_export(
+        ports, recommendation, shown.artifacts, request.scope.get("user"), wish.reason
+    )
     return msgspec.structs.replace(shown, artifacts=(*shown.artifacts, commit.artifact()))
 
 
 async def commit_export(
     ports: ApiPorts,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     artifacts: Sequence[Mapping[str, Any]],
     principal: str | None,
     reason: str | None,
@@ -182,14 +188,14 @@ async def commit_export(
         ConflictError: the export has none of the files to commit.
         GitError: Git refused.
     """
-    order = git_order(made, artifacts, ports.git, _details_url(ports, made))
+    order = git_order(recommendation, artifacts, ports.git, _details_url(ports, recommendation))
     commit = await commit_manifests(ports.git.repositories[order.repository], order, reason or "")
     entry = AuditEntry(
         action="commit",
-        subject=made.workload,
+        subject=recommendation.workload,
         principal=principal,
         reason=reason,
-        after=commit.artifact() | {"recommendation_id": made.recommendation_id},
+        after=commit.artifact() | {"recommendation_id": recommendation.recommendation_id},
     )
     await ports.applies.record(entry)
     return commit
@@ -199,12 +205,14 @@ async def _apply(
     request: Request[Any, Any, Any],
     ports: ApiPorts,
     wish: ApplyRecommendationRequest,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     parent: OptimizationJob,
     key: str | None,
     parts: Sequence[OptimizationRecommendation] = (),
 ) -> Response[OptimizationJob]:
-    created = await start_change(ports, wish, made, parent.job_id, request.scope.get("user"), key, parts)
+    created = await start_change(
+        ports, wish, recommendation, parent.job_id, request.scope.get("user"), key, parts
+    )
     headers = {"Location": public_url(request, f"{PREFIX}/jobs/{created.job.job_id}")}
     if created.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -214,7 +222,7 @@ async def _apply(
 async def start_change(
     ports: ApiPorts,
     wish: ApplyRecommendationRequest,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     parent_job_id: str,
     requester: str | None,
     key: str | None = None,
@@ -225,26 +233,26 @@ async def start_change(
     Args:
         ports: of the API.
         wish: how to apply it.
-        made: the recommendation, or a plan as one.
+        recommendation: the recommendation, or a plan as one.
         parent_job_id: the analysis that made it.
         requester: who asks.
         key: of the request, so that repeating it gives the same job.
         parts: of a plan, its recommendations.
     """
-    parts = parts or (made,)
+    parts = parts or (recommendation,)
     for part in parts:
         refuse_outdated(wish, part, ports.now())
     check_key(key)
     order = msgspec.structs.replace(
-        order_of(made, wish, ports.policy),
+        order_of(recommendation, wish, ports.policy),
         recommendation_ids=tuple(part.recommendation_id for part in parts),
         types=tuple(part.optimization_type for part in parts),
     )
     if wish.durability == "git":
-        manifests = export(made, ports.settings.base_url)
-        committed = git_order(made, manifests, ports.git, _details_url(ports, made))
+        manifests = export(recommendation, ports.settings.base_url)
+        committed = git_order(recommendation, manifests, ports.git, _details_url(ports, recommendation))
         order = msgspec.structs.replace(order, git=committed)
-    new = new_apply(order, made, parent_job_id, requester=requester, reason=wish.reason)
+    new = new_apply(order, recommendation, parent_job_id, requester=requester, reason=wish.reason)
     digest = hashlib.sha256(msgspec.json.encode((order.recommendation_ids, wish))).hexdigest()
     with idempotency_conflicts(key):
         created = await ports.applies.create_apply(new, idempotency_key=key, body_hash=digest)
@@ -253,13 +261,13 @@ async def start_change(
     return created
 
 
-async def _found(ports: ApiPorts, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:
+async def _recommendation(ports: ApiPorts, recommendation_id: str) -> tuple[OptimizationRecommendation, str]:
     require_plain(recommendation_id, "recommendation_id")
-    found = await ports.store.get_recommendation(recommendation_id)
-    if found is None:
+    row = await ports.store.get_recommendation(recommendation_id)
+    if row is None:
         raise NotFoundError(
             f"There is no recommendation {recommendation_id!r}.",
             field="recommendation_id",
             remedy=f"List them at {PREFIX}/recommendations?include=superseded.",
         )
-    return found
+    return row

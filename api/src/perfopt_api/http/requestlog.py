@@ -96,8 +96,8 @@ def _name(current: Any, scope: Any, status: int) -> None:
 
 
 def _header(scope: Any, wanted: bytes) -> str:
-    found = next((value for name, value in scope["headers"] if name.lower() == wanted), b"")
-    return str(found.decode("latin-1"))
+    header = next((value for name, value in scope["headers"] if name.lower() == wanted), b"")
+    return str(header.decode("latin-1"))
 
 
 def _request_id(scope: Any) -> str:

@@ -64,8 +64,8 @@ async def of_schedule(request: Request[Any, Any, Any]) -> Collection[str] | None
 async def of_stored_schedule(request: Request[Any, Any, Any]) -> Collection[str] | None:
     """The namespace of the schedule in the path; none where there is no such schedule."""
     name = str(request.path_params["name"])
-    found = [one for one in await _ports(request).schedules.list_schedules() if one.name == name]
-    return schedule_namespaces(found[0]) if found else ()
+    schedules = [one for one in await _ports(request).schedules.list_schedules() if one.name == name]
+    return schedule_namespaces(schedules[0]) if schedules else ()
 
 
 async def of_scope(request: Request[Any, Any, Any]) -> Collection[str] | None:
@@ -101,8 +101,10 @@ async def of_job(request: Request[Any, Any, Any]) -> Collection[str] | None:
 
 async def of_recommendation(request: Request[Any, Any, Any]) -> Collection[str] | None:
     """The namespace of the recommendation in the path; none where there is no such recommendation."""
-    found = await _ports(request).store.get_recommendation(str(request.path_params["recommendation_id"]))
-    return () if found is None else (workload_parts(found[0].workload)[1],)
+    recommendation = await _ports(request).store.get_recommendation(
+        str(request.path_params["recommendation_id"])
+    )
+    return () if recommendation is None else (workload_parts(recommendation[0].workload)[1],)
 
 
 def scope_namespaces(scope: Any) -> Collection[str] | None:

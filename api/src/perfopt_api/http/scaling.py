@@ -89,14 +89,14 @@ async def _in_force(
         include_expired=True,
         namespaces=visible_namespaces(request),
     )
-    found = [made for made in known if workload is None or made.workload == workload]
-    if not found:
+    recommendations = [one for one in known if workload is None or one.workload == workload]
+    if not recommendations:
         raise NotFoundError(
             f"There is no scaling recommendation for {service!r}.",
             field="service",
             remedy="Analyse it with the type SCALING_OPTIMIZATION.",
         )
-    names = tuple(dict.fromkeys(made.workload for made in found))
+    names = tuple(dict.fromkeys(one.workload for one in recommendations))
     if len(names) > 1:
         raise AmbiguousError(
             f"Several workloads go by {service!r}.",
@@ -104,4 +104,4 @@ async def _in_force(
             remedy="Name one by ?workload=.",
             candidates=names,
         )
-    return found[0]
+    return recommendations[0]

@@ -35,8 +35,10 @@ async def create_schedule(
 @get("/schedules", operation_id="listSchedules", summary="List schedules", tags=["Jobs"])
 async def list_schedules(request: Request[Any, Any, Any], ports: NamedDependency[ApiPorts]) -> list[Schedule]:
     """Lists schedules by name, with their next and last firing; those of the caller's namespaces."""
-    visible, found = visible_namespaces(request), await ports.schedules.list_schedules()
-    return [one for one in found if visible is None or visible.issuperset(schedule_namespaces(one) or ("",))]
+    visible, schedules = visible_namespaces(request), await ports.schedules.list_schedules()
+    return [
+        one for one in schedules if visible is None or visible.issuperset(schedule_namespaces(one) or ("",))
+    ]
 
 
 @delete(

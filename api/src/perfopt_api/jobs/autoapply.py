@@ -62,7 +62,9 @@ class AutoApplier:
         """Returns the result with a warning for each change that is not applied, or waits, by its rule."""
         facts = await self._ready()
         warnings = [
-            warning for made in _changes(result) if (warning := self._warning(made, facts)) is not None
+            warning
+            for recommendation in _changes(result)
+            if (warning := self._warning(recommendation, facts)) is not None
         ]
         return msgspec.structs.replace(result, warnings=(*result.warnings, *warnings))
 
@@ -73,11 +75,11 @@ class AutoApplier:
             return ()
         facts = await self._ready()
         made_jobs = []
-        for made in job.recommendations:
-            if made.no_change_needed or self._decision(made, facts).outcome == "denied":
+        for recommendation in job.recommendations:
+            if recommendation.no_change_needed or self._decision(recommendation, facts).outcome == "denied":
                 continue
             try:
-                made_jobs.append(await self._create(made, job_id))
+                made_jobs.append(await self._create(recommendation, job_id))
             except PerfoptError as error:
                 _log.warning("auto_apply_failed", job_id=job_id, reason=str(error))
         await self._applies.note_auto_applied(job_id, made_jobs)
@@ -140,4 +142,6 @@ class AutoApplySweep(BackgroundTask):
 
 
 def _changes(result: AnalysisResult) -> Sequence[OptimizationRecommendation]:
-    return [made for made in result.recommendations if not made.no_change_needed]
+    return [
+        recommendation for recommendation in result.recommendations if not recommendation.no_change_needed
+    ]

@@ -20,14 +20,14 @@ class BacklogTask(BackgroundTask):
 
     async def round(self) -> None:
         """Counts once."""
-        found = await self._store.read()
-        for job_class, backlog in found.jobs.items():
+        measured = await self._store.read()
+        for job_class, backlog in measured.jobs.items():
             label = job_class.name.lower()
             JOBS_WAITING.labels(label).set(backlog.waiting)
             JOBS_RUNNING.labels(label).set(backlog.running)
             OLDEST_JOB.labels(label).set(backlog.oldest_seconds)
-        JOBS_WAITING.labels(HEAVY).set(found.heavy.waiting)
-        JOBS_RUNNING.labels(HEAVY).set(found.heavy.running)
-        OLDEST_JOB.labels(HEAVY).set(found.heavy.oldest_seconds)
-        OUTBOX_EVENTS.set(found.events)
-        OUTBOX_LAG.set(found.lag_seconds)
+        JOBS_WAITING.labels(HEAVY).set(measured.heavy.waiting)
+        JOBS_RUNNING.labels(HEAVY).set(measured.heavy.running)
+        OLDEST_JOB.labels(HEAVY).set(measured.heavy.oldest_seconds)
+        OUTBOX_EVENTS.set(measured.events)
+        OUTBOX_LAG.set(measured.lag_seconds)

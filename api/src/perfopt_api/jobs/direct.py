@@ -25,7 +25,7 @@ Show = Callable[[TimelineEntry], None]
 
 def begin_job(
     config: Config,
-    made: OptimizationRecommendation,
+    recommendation: OptimizationRecommendation,
     wish: ApplyRecommendationRequest,
     path: Path,
     show: Show,
@@ -35,7 +35,7 @@ def begin_job(
 
     Args:
         config: with the policy.
-        made: the recommendation.
+        recommendation: the recommendation.
         wish: how to apply it.
         path: of the file.
         show: called with each entry of the timeline.
@@ -45,14 +45,14 @@ def begin_job(
         ConflictError: it is outdated, changes nothing that can be applied, or needs an approval.
     """
     now = datetime.now(UTC)
-    refuse_outdated(wish, made, now)
-    if made.requires_approval:
+    refuse_outdated(wish, recommendation, now)
+    if recommendation.requires_approval:
         raise ConflictError(
-            f"{made.recommendation_id} needs an approval of another.",
+            f"{recommendation.recommendation_id} needs an approval of another.",
             remedy="Apply it by the service, where it can be given.",
         )
-    order = order_of(made, wish, policy_settings(config))
-    new = new_apply(order, made, "", requester=requester, reason=wish.reason)
+    order = order_of(recommendation, wish, policy_settings(config))
+    new = new_apply(order, recommendation, "", requester=requester, reason=wish.reason)
     job = FileJob(job_id=str(uuid4()), new=new, created_at=now, step=new.step, state=new.state)
     return FileApplies(path, job, show)
 

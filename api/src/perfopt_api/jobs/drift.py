@@ -68,11 +68,13 @@ class DriftWatch(BackgroundTask):
         source = await self._source(None)
         latest = await source.latest()
         watched = [one for one in await source.inventory(latest) if str(one.id) in names]
-        async for found in source.snapshots(watched, latest - RECENT, latest, METRICS):
-            if isinstance(found, FailedSnapshot):
-                _log.warning("drift_not_read", workload=str(found.workload.id), reason=found.error.message)
-            elif drifted(found.workload.state, samples_of(found)) is not None:
-                await self._again(found.workload, int(latest.timestamp()) // AGAIN_SECONDS)
+        async for snapshot in source.snapshots(watched, latest - RECENT, latest, METRICS):
+            if isinstance(snapshot, FailedSnapshot):
+                _log.warning(
+                    "drift_not_read", workload=str(snapshot.workload.id), reason=snapshot.error.message
+                )
+            elif drifted(snapshot.workload.state, samples_of(snapshot)) is not None:
+                await self._again(snapshot.workload, int(latest.timestamp()) // AGAIN_SECONDS)
 
     async def _again(self, workload: Workload, period: int) -> None:
         name = str(workload.id)

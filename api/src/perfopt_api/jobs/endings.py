@@ -34,8 +34,10 @@ async def explained(result: AnalysisResult, auto: AutoApplier | None) -> Analysi
 
 def not_applied(result: AnalysisResult) -> AnalysisResult:
     """Returns the result with warnings that say why `auto_apply` applied nothing."""
-    changes = [made for made in result.recommendations if not made.no_change_needed]
-    found = [
+    changes = [
+        recommendation for recommendation in result.recommendations if not recommendation.no_change_needed
+    ]
+    warnings = [
         AnalysisWarning(
             code="executor_not_configured",
             message="Nothing was applied: no executor is configured. Use apply with mode export.",
@@ -43,13 +45,13 @@ def not_applied(result: AnalysisResult) -> AnalysisResult:
         *(
             AnalysisWarning(
                 code="approval_required",
-                message=f"{made.optimization_type.value} needs approval by {_rules_of(made)}.",
+                message=f"{one.optimization_type.value} needs approval by {_rules_of(one)}.",
             )
-            for made in changes
-            if made.requires_approval
+            for one in changes
+            if one.requires_approval
         ),
     ]
-    return msgspec.structs.replace(result, warnings=(*result.warnings, *(found if changes else ())))
+    return msgspec.structs.replace(result, warnings=(*result.warnings, *(warnings if changes else ())))
 
 
 def _rules_of(recommendation: OptimizationRecommendation) -> str:

@@ -69,27 +69,27 @@ class ModelWatch(BackgroundTask):
         if seen == self._seen:
             return
         gone = self._seen.keys() - seen.keys()
-        kept = {kind: content for kind, content in self._used.items() if kind not in gone}
+        current = {kind: content for kind, content in self._used.items() if kind not in gone}
         for kind, model in active.items():
             if self._seen.get(kind) != model.sha256:
-                kept = await self._taken(kept, model)
-        if kept != self._used:
-            await asyncio.to_thread(self._use, kept)
-            self._used = kept
+                current = await self._taken(current, model)
+        if current != self._used:
+            await asyncio.to_thread(self._use, current)
+            self._used = current
         for kind in gone:
             _log.info("model_released", kind=kind)
         self._seen = seen
 
-    async def _taken(self, kept: dict[str, bytes], model: RegisteredModel) -> dict[str, bytes]:
+    async def _taken(self, current: dict[str, bytes], model: RegisteredModel) -> dict[str, bytes]:
         log = _log.bind(kind=model.kind, version=model.version, sha256=model.sha256)
         try:
-            changed = {**kept, model.kind: await self._registry.content(model)}
+            changed = {**current, model.kind: await self._registry.content(model)}
             await asyncio.to_thread(self._use, changed)
         except UnavailableError:
             raise
         except PerfoptError as error:
             log.error("model_refused", reason=str(error))
-            return kept
+            return current
         log.info("model_in_use")
         self._used = changed
         return changed

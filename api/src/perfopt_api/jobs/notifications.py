@@ -74,14 +74,14 @@ class Notifier(BackgroundTask):
             if self._events is None:
                 self._events = await self._subscribe()
             try:
-                found = await self._events.fetch(_BATCH, timeout=_FETCH_SECONDS)
+                messages = await self._events.fetch(_BATCH, timeout=_FETCH_SECONDS)
             except (nats.errors.TimeoutError, TimeoutError):
                 return
         headers = {} if self._hook.token is None else {"Authorization": f"Bearer {self._hook.token}"}
         async with httpx.AsyncClient(
             transport=self._transport, timeout=self._hook.timeout_seconds, headers=headers
         ) as client:
-            await asyncio.gather(*(self._deliver(client, message) for message in found))
+            await asyncio.gather(*(self._deliver(client, message) for message in messages))
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         config = ConsumerConfig(

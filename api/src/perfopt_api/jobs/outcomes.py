@@ -222,7 +222,10 @@ def _outcome(due: DueOutcome, snapshot: WorkloadSnapshot | PerfoptError) -> Reco
         scored = score_outcome(proposal_of(due.made[0]), window, applied=due.applied)
     else:
         # A claim is of all changes of its recommendation: one that lost a field claims nothing.
-        parts = [proposal_of(made, with_claim=not made.conflicts) for made in due.made]
+        parts = [
+            proposal_of(recommendation, with_claim=not recommendation.conflicts)
+            for recommendation in due.made
+        ]
         scored = score_plan_outcome(parts, parse_state(due.together), window, applied=due.applied)
     score = scored.score
     if not score.scored:

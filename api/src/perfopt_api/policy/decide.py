@@ -38,9 +38,9 @@ def objections(
     """Returns what every rule that does not allow a change now says, what decides first; see `decide`."""
     at_once = change.rescue and settings.rescue_anytime
     rules: tuple[Rule, ...] = (*ADVICE_RULES, *(() if at_once else TIME_RULES), *SAFETY_RULES)
-    found = [decision for rule in rules if (decision := rule(change, facts, settings, clock)) is not None]
+    decisions = [decision for rule in rules if (decision := rule(change, facts, settings, clock)) is not None]
     order = ("denied", "approval", "deferred")
-    return tuple(sorted(found, key=lambda decision: order.index(decision.outcome)))
+    return tuple(sorted(decisions, key=lambda decision: order.index(decision.outcome)))
 
 
 def denied(rule: str, reason: str) -> Decision:
@@ -116,9 +116,9 @@ def _not_demoted(
 def _approved(
     change: ProposedChange, _: ApplyFacts, settings: PolicySettings, __: PolicyClock
 ) -> Decision | None:
-    asked = change.requires_approval or (change.automatic and settings.approve_automatic)
+    required = change.requires_approval or (change.automatic and settings.approve_automatic)
     given = {name for name in change.approvals if name != change.requester}
-    if not asked or len(given) >= settings.approvals:
+    if not required or len(given) >= settings.approvals:
         return None
     by = change.approval_rules[0] if change.approval_rules else "policy.approve_automatic"
     missing = settings.approvals - len(given)
@@ -212,7 +212,9 @@ def _history(
 def _by_history(
     change: ProposedChange, facts: ApplyFacts, settings: PolicySettings, clock: PolicyClock
 ) -> Decision | None:
-    return next((found for found in _history(change, facts, settings, clock) if found is not None), None)
+    return next(
+        (decision for decision in _history(change, facts, settings, clock) if decision is not None), None
+    )
 
 
 ADVICE_RULES: tuple[Rule, ...] = (

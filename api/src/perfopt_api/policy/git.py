@@ -75,10 +75,10 @@ def git_settings(config: Config) -> GitSettings:
     Raises:
         InvalidInputError: an unknown field, a wrong value, or a secret that is not there.
     """
-    found = {}
+    settings = {}
     for name, each in config.section(SECTION, GitSettings).repositories.items():
         where = f"{SECTION}.repositories.{name}"
         token = None if each.token is None else resolve_secret(each.token, f"{where}.token")
         url = resolve_secret(each.url, f"{where}.url")
-        found[name] = msgspec.structs.replace(each, url=url, token=token)
-    return GitSettings(repositories=found)
+        settings[name] = msgspec.structs.replace(each, url=url, token=token)
+    return GitSettings(repositories=settings)

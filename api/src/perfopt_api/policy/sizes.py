@@ -37,7 +37,7 @@ def directions_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[Di
 
 def lowered_memory(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:
     """Returns by container the lowest memory, in bytes, that a change lowers a request or limit to."""
-    found: dict[str, float] = {}
+    lowest: dict[str, float] = {}
     for path, value in after.items():
         if not path.startswith("containers.") or not path.endswith(("memory_request", "memory_limit")):
             continue
@@ -45,8 +45,8 @@ def lowered_memory(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[
         lowered = new is not None and (new < old if old is not None else path.endswith("_limit"))
         if lowered and new is not None:
             container = path.split(".")[1]
-            found[container] = min(new, found.get(container, new))
-    return found
+            lowest[container] = min(new, lowest.get(container, new))
+    return lowest
 
 
 def out_of_range(after: Mapping[str, Any], bounds: SizeRange) -> str | None:

@@ -94,7 +94,7 @@ async def replay(
     incumbent: ReplayModel,
     candidate: ReplayModel,
     source: MetricSource,
-    question: ReplayRequest,
+    request: ReplayRequest,
     config: Config,
     *,
     at: datetime,
@@ -106,7 +106,7 @@ async def replay(
         incumbent: what is used now.
         candidate: what may take its place.
         source: where the metrics are.
-        question: which services and instants.
+        request: which services and instants.
         config: price books, limits of the engines and the models of kinds not replayed.
         at: the present.
         say: told of services that could not be replayed.
@@ -117,22 +117,22 @@ async def replay(
         NoDataError: there was nothing to replay.
     """
     plan = make_schedule(
-        question.until if question.until is not None else await source.latest(),
-        begin=question.begin,
-        history=question.history,
-        validity=question.validity,
-        origins=question.cuts,
+        request.until if request.until is not None else await source.latest(),
+        begin=request.begin,
+        history=request.history,
+        validity=request.validity,
+        origins=request.cuts,
     )
     _require_unseen(candidate, plan)
-    workloads = _workloads(question, await source.inventory(plan.end), source)
+    workloads = _workloads(request, await source.inventory(plan.end), source)
     walks = []
     async with _engines(config, incumbent, candidate) as engines:
         with open_executor(config.engine.executor, config.engine.processes or cores()) as batch:
             backtests = backtest_pair(source, workloads, plan, config, *engines, batch=batch, types=REPLAYED)
-            async for walk in backtests:
-                if walk.error is not None:
-                    say(f"Left out: {walk.workload.service_name}: {walk.error.message}")
-                walks.append(walk)
+            async for result in backtests:
+                if result.error is not None:
+                    say(f"Left out: {result.workload.service_name}: {result.error.message}")
+                walks.append(result)
     return ReplayResult(
         at=at,
         source=source.name,
@@ -142,10 +142,10 @@ async def replay(
         cuts=len(plan.origins),
         history=format_duration(plan.history),
         validity=format_duration(plan.validity),
-        failed=sum(walk.error is not None for walk in walks),
+        failed=sum(result.error is not None for result in walks),
         comparison=compare(
-            [trial for walk in walks for trial in walk.incumbent],
-            [trial for walk in walks for trial in walk.candidate],
+            [scored for result in walks for scored in result.incumbent],
+            [scored for result in walks for scored in result.candidate],
         ),
     )
 
@@ -164,10 +164,10 @@ def _require_unseen(candidate: ReplayModel, plan: OriginSchedule) -> None:
 
 
 def _workloads(
-    question: ReplayRequest, inventory: Sequence[Workload], source: MetricSource
+    request: ReplayRequest, inventory: Sequence[Workload], source: MetricSource
 ) -> tuple[Workload, ...]:
-    if question.names is not None:
-        return tuple(resolve_workload(name, inventory) for name in question.names)
+    if request.names is not None:
+        return tuple(resolve_workload(name, inventory) for name in request.names)
     if not inventory:
         raise NoDataError(f"The source {source.name} knows no service.", field="source")
     return tuple(inventory)

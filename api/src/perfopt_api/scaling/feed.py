@@ -121,10 +121,10 @@ class DemandFeed:
         if self._source is not None:
             await self._source.close()
 
-    def _refreshed(self, asked: _TrackedWorkload, now: float) -> asyncio.Task[None] | None:
+    def _refreshed(self, tracked: _TrackedWorkload, now: float) -> asyncio.Task[None] | None:
         """Starts to read what is due of workloads in the state of this one; returns the reading under way."""
         self._tracks = {n: t for n, t in self._tracks.items() if now - t.asked < _FORGOTTEN_SECONDS}
-        new = asked.recent is None
+        new = tracked.recent is None
         under_way = self._tasks.get(new)
         if under_way is not None and not under_way.done():
             return under_way
@@ -134,7 +134,7 @@ class DemandFeed:
             if (track.recent is None) is new
             and (track.tried is None or now - track.tried >= self._poll_seconds)
         ]
-        if asked not in due:
+        if tracked not in due:
             return None
         for track in due:
             track.tried = now
@@ -143,14 +143,14 @@ class DemandFeed:
 
     async def _read(self, tracks: Sequence[_TrackedWorkload]) -> None:
         try:
-            async for found in self._snapshots(tracks):
-                track = self._tracks.get(str(found.workload.id))
+            async for snapshot in self._snapshots(tracks):
+                track = self._tracks.get(str(snapshot.workload.id))
                 if track is None:
                     continue
-                if isinstance(found, FailedSnapshot):
-                    track.error = found.error
+                if isinstance(snapshot, FailedSnapshot):
+                    track.error = snapshot.error
                 else:
-                    track.recent, track.error = _extended(track.recent, found), None
+                    track.recent, track.error = _extended(track.recent, snapshot), None
         except PerfoptError as error:
             _failed(tracks, error)
         except Exception:
@@ -172,8 +172,8 @@ class DemandFeed:
             return
         start = max(min(starts), end - HISTORY)
         workloads = [inventory[track.name] for track in wanted]
-        async for found in source.snapshots(workloads, start, end, METRICS):
-            yield found
+        async for snapshot in source.snapshots(workloads, start, end, METRICS):
+            yield snapshot
         for track in wanted:
             track.read_until = end
 

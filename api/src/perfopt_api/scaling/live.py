@@ -77,9 +77,9 @@ class LiveDemand:
             source: the metric source that it was made from; None is the default one.
             now: the instant.
         """
-        asked: Future[LiveEstimate | NotLive] = self._submit(self._of(recommendation, source, now))
+        future: Future[LiveEstimate | NotLive] = self._submit(self._of(recommendation, source, now))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(asked), 2 * self._wait_seconds)
+            return await asyncio.wait_for(asyncio.wrap_future(future), 2 * self._wait_seconds)
         except TimeoutError:
             return NotLive(f"The source did not answer within {2 * self._wait_seconds:g} s.")
 
@@ -132,11 +132,11 @@ class LiveDemand:
         for feed in self._feeds.values():
             await feed.close()
 
-    def _submit[Answer](self, question: Coroutine[Any, Any, Answer]) -> "Future[Answer]":
+    def _submit[Answer](self, coroutine: Coroutine[Any, Any, Answer]) -> "Future[Answer]":
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_run, args=(self._loop,), name="live-demand", daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(question, self._loop)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
 
 def sources_by_minute(config: Config) -> OpenSource:
@@ -174,9 +174,9 @@ def _carries(recent: RecentDemand, learnt: Mapping[str, Any]) -> float | None:
     request = recent.workload.state.total("cpu_request_cores")
     if not request:
         return None
-    kept = learnt.get("cores_within_objective")
+    load = learnt.get("cores_within_objective")
     full = float(learnt.get("full", 1.0)) * request
-    return full if kept is None else min(full, float(kept))
+    return full if load is None else min(full, float(load))
 
 
 def _data(recommendation: OptimizationRecommendation, code: str) -> Mapping[str, Any]:

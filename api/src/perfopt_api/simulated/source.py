@@ -92,8 +92,8 @@ class SimulatedSource:
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """See MetricSource.inventory; it is that of now."""
-        found = self._server.run(lambda cluster: list(cluster.store.all(DEPLOYMENT.key)))
-        return tuple(_workload(each) for each in found)
+        deployments = self._server.run(lambda cluster: list(cluster.store.all(DEPLOYMENT.key)))
+        return tuple(_workload(each) for each in deployments)
 
     async def snapshots(
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]

@@ -75,10 +75,13 @@ async def replayed_accuracy(
     database: Database, service_name: str | None, optimization_type: OptimizationType | None
 ) -> tuple[ReplayedAccuracy, ...]:
     """Returns one summary for each type that has recommendations in force; see Store.accuracy."""
-    asked = {"service_name": service_name, "optimization_type": optimization_type and optimization_type.value}
+    filters = {
+        "service_name": service_name,
+        "optimization_type": optimization_type and optimization_type.value,
+    }
     async with database.transaction() as connection:
-        replayed = (await connection.execute(_QUERY, asked)).mappings().all()
-        recorded = (await connection.execute(_RECORDED, asked)).mappings().all()
+        replayed = (await connection.execute(_QUERY, filters)).mappings().all()
+        recorded = (await connection.execute(_RECORDED, filters)).mappings().all()
     applied = await PostgresRealised(database).applied_accuracy(service_name)
     by_type = {row["optimization_type"]: _rounded(dict(row)) for row in recorded}
     return tuple(

@@ -57,14 +57,14 @@ class DatabaseAddress:
             raise _refused() from error
         if parts.scheme not in SCHEMES or not _has_ports(parts.netloc):
             raise _refused()
-        kept = {("sslmode" if name == "ssl" else name): value for name, value in query.items()}
-        kept = {name: value for name, value in kept.items() if name not in _LOCAL}
+        parameters = {("sslmode" if name == "ssl" else name): value for name, value in query.items()}
+        parameters = {name: value for name, value in parameters.items() if name not in _LOCAL}
         hosts = parts.netloc.rpartition("@")[2] or query.get("host", "")
         return cls(
-            dsn=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), "")),
+            dsn=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(parameters), "")),
             place=f"{_with_ports(hosts)}{parts.path}",
             connect_seconds=seconds or None,
-            named="application_name" in kept,
+            named="application_name" in parameters,
         )
 
 

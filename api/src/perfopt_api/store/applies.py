@@ -257,8 +257,8 @@ async def _claim(connection: AsyncConnection, job_id: str, owner: str) -> ApplyC
 
 
 def _with_order(row: RowMapping) -> dict[str, Any]:
-    found = plain_row(row)
-    return found | {"order": found.pop("request")["order"]}
+    values = plain_row(row)
+    return values | {"order": values.pop("request")["order"]}
 
 
 def _held_by(claim: ApplyClaim) -> ColumnElement[bool]:
@@ -307,8 +307,8 @@ async def _ended(connection: AsyncConnection, job_id: str, end: ApplyEnd) -> Row
         "error": None if end.error is None else msgspec.to_builtins(end.error),
     }
     ended = update(jobs).where(jobs.c.job_id == job_id).values(values).returning(jobs)
-    found: RowMapping = (await connection.execute(ended)).mappings().one()
-    return found
+    ended_row: RowMapping = (await connection.execute(ended)).mappings().one()
+    return ended_row
 
 
 async def _mark_applied(connection: AsyncConnection, job_id: str, *, applied: bool) -> None:

@@ -60,8 +60,8 @@ class PostgresApplyRequests:
             if idempotency_key is not None:
                 earlier = await earlier_job(connection, *key, body_hash or "")
                 if earlier is not None:
-                    found = await connection.execute(select(jobs).where(jobs.c.job_id == earlier))
-                    return CreatedJob(job=job_of(found.mappings().one()), replayed=True)
+                    rows = await connection.execute(select(jobs).where(jobs.c.job_id == earlier))
+                    return CreatedJob(job=job_of(rows.mappings().one()), replayed=True)
             await _refuse_second(connection, new)
             row = (
                 (await connection.execute(insert(jobs).values(_job_row(new)).returning(jobs)))
@@ -292,8 +292,8 @@ async def _wish(
     connection: AsyncConnection, ids: Sequence[str], wish: Wish, principal: str | None, reason: str | None
 ) -> None:
     wished = {"wish": wish, "wished_by": principal, "wish_reason": reason, "due_at": func.now()}
-    asked = update(applies).where(applies.c.job_id.in_(ids)).values(wished).returning(applies)
-    for row in (await connection.execute(asked)).mappings().all():
+    statement = update(applies).where(applies.c.job_id.in_(ids)).values(wished).returning(applies)
+    for row in (await connection.execute(statement)).mappings().all():
         entry = AuditEntry(
             action=wish, subject=row["workload"], principal=principal, job_id=row["job_id"], reason=reason
         )

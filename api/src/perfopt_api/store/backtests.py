@@ -139,8 +139,8 @@ class PostgresBacktests:
             runs.c.status == "DONE", runs.c.request["closed_loop"].as_boolean()
         )
         async with self._database.reading() as connection:
-            found = await connection.scalar(query.order_by(runs.c.completed_at.desc()).limit(1))
-        return None if found is None else await self.get(found)
+            newest = await connection.scalar(query.order_by(runs.c.completed_at.desc()).limit(1))
+        return None if newest is None else await self.get(newest)
 
     async def cancel(self, run_id: str) -> None:
         """Cancels a run that waits or runs; its worker stops it when it next renews its lease."""

@@ -115,8 +115,8 @@ class PageStore:
 
     async def _rows(self, query: Any, **values: Any) -> tuple[Mapping[str, Any], ...]:
         async with self._database.reading() as connection:
-            found = (await connection.execute(query, values)).mappings().all()
-        return tuple(dict(row) for row in found)
+            rows = (await connection.execute(query, values)).mappings().all()
+        return tuple(dict(row) for row in rows)
 
     async def totals(self, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
         """Returns what changes come to a month, by whether they are applied, currency, and if assumed.
@@ -217,8 +217,8 @@ class PageStore:
     async def looks(self, job_id: str) -> tuple[Mapping[str, Any], ...]:
         """Returns what the verification of a change showed at each look, oldest first."""
         query = select(applies.c.state["looks"].label("looks")).where(applies.c.job_id == job_id)
-        found = next(iter(await self._rows(query)), None)
-        return () if found is None else tuple(found["looks"] or ())
+        row = next(iter(await self._rows(query)), None)
+        return () if row is None else tuple(row["looks"] or ())
 
     async def progress(self, job_id: str) -> Mapping[str, Any] | None:
         """Returns what differs whenever a job's page has something new; None where there is no job."""

@@ -84,16 +84,16 @@ def unchanged_by(
         known: by type, the last recommendation of the workload.
         now: the present.
     """
-    made = {each.optimization_type.value: each for each in result.recommendations}
+    recommended = {each.optimization_type.value: each for each in result.recommendations}
     withdrawn = {
         each.optimization_type.value
         for each in result.declined
-        if each.code not in DID_NOT_RUN and each.optimization_type.value not in made
+        if each.code not in DID_NOT_RUN and each.optimization_type.value not in recommended
     }
     in_force = {kind: one for kind, one in known.items() if one.in_force}
-    if not made or len(made) < len(result.recommendations) or withdrawn & in_force.keys():
+    if not recommended or len(recommended) < len(result.recommendations) or withdrawn & in_force.keys():
         return ()
-    for kind, recommendation in made.items():
+    for kind, recommendation in recommended.items():
         old = in_force.get(kind)
         if old is None or old.until - now < _KEPT_FOR * old.validity:
             return ()
@@ -101,7 +101,7 @@ def unchanged_by(
             return ()
         if differs_materially(AnnouncedState.of(recommendation), old.announced):
             return ()
-    return tuple(in_force[kind].recommendation_id for kind in made)
+    return tuple(in_force[kind].recommendation_id for kind in recommended)
 
 
 def touched(workload: str) -> Update:

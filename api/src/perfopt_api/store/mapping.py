@@ -76,8 +76,8 @@ def workload_parts(workload: str) -> tuple[str, str, str]:
 
 def job_namespaces(job: OptimizationJob) -> frozenset[str]:
     """Returns the namespaces that a job is about; "" where it names none and found none."""
-    found = {workload_parts(made.workload)[1] for made in job.recommendations}
-    return frozenset(found or {namespace_of(job.service_name)})
+    namespaces = {workload_parts(recommendation.workload)[1] for recommendation in job.recommendations}
+    return frozenset(namespaces or {namespace_of(job.service_name)})
 
 
 def new_job_row(

@@ -202,13 +202,13 @@ class PostgresModels:
         )
         async with self._database.transaction() as connection:
             await _lock(connection, kind)
-            found = (await connection.execute(latest)).all()
-            if not found:
+            versions = (await connection.execute(latest)).all()
+            if not versions:
                 raise ConflictError(
                     f"No {kind} model is active, so there is nothing to go back from.",
                     remedy="`perfopt model list` shows what there is.",
                 )
-            last, before = found[0], found[1].version if len(found) > 1 else None
+            last, before = versions[0], versions[1].version if len(versions) > 1 else None
             if before is not None:
                 await _content(connection, kind, before)
             undone = update(table).where(table.c.id == last.id).values(undone_at=func.now())

@@ -55,21 +55,21 @@ class PostgresOutbox:
             rows = (await connection.execute(query)).all()
             # Marked before they go out: where PostgreSQL takes no writes, nothing goes out again and again.
             await _mark_published(connection, [row.id for row in rows])
-            kept: list[int] = []
+            failed: list[int] = []
             refused: list[int] = []
             stopped: UnavailableError | None = None
             for row in rows:
                 try:
-                    (kept if await publish(_message(row)) else refused).append(row.id)
+                    (failed if await publish(_message(row)) else refused).append(row.id)
                 except UnavailableError as error:
                     stopped = error
                     break
-            await _unmark(connection, [row.id for row in rows[len(kept) + len(refused) :]])
+            await _unmark(connection, [row.id for row in rows[len(failed) + len(refused) :]])
             set_aside = await _count_refusals(connection, refused)
         SET_ASIDE.labels("event").inc(set_aside)
         if stopped is not None:
             raise stopped
-        return len(kept)
+        return len(failed)
 
     async def batches(self, since: datetime | None = None) -> AsyncIterator[tuple[EventMessage, ...]]:
         """Gives every event that is kept, oldest first, whether it went out or not.

@@ -203,11 +203,11 @@ class PostgresStore:
 
     async def source_of(self, recommendation_id: str) -> str | None:
         """See Store.source_of."""
-        made = recommendations
+        table = recommendations
         query = (
             select(jobs.c.request["source"].as_string())
-            .join(made, made.c.job_id == jobs.c.job_id)
-            .where(made.c.recommendation_id == recommendation_id)
+            .join(table, table.c.job_id == jobs.c.job_id)
+            .where(table.c.recommendation_id == recommendation_id)
         )
         async with self._database.reading() as connection:
             return await connection.scalar(query)
@@ -227,8 +227,8 @@ async def open_equal(connection: AsyncConnection, row: Mapping[str, Any]) -> Row
     statement = (
         update(jobs).where(same).values(priority=func.least(jobs.c.priority, row["priority"])).returning(jobs)
     )
-    found: RowMapping | None = (await connection.execute(statement)).mappings().first()
-    return found
+    open_row: RowMapping | None = (await connection.execute(statement)).mappings().first()
+    return open_row
 
 
 async def _job(connection: AsyncConnection, job_id: str) -> OptimizationJob:

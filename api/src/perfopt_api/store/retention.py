@@ -33,7 +33,7 @@ class PostgresRetention:
         """
         of_job = recommendations.c.job_id == jobs.c.job_id
         current = in_force() | recommendations.c.applied
-        kept = exists().where(of_job, current)
+        in_use = exists().where(of_job, current)
         waiting = exists().where(
             of_job,
             outcomes.c.recommendation_id == recommendations.c.recommendation_id,
@@ -45,7 +45,7 @@ class PostgresRetention:
             .where(
                 jobs.c.completed_at < before,
                 jobs.c.parent_job_id.is_(None),
-                ~kept,
+                ~in_use,
                 ~waiting,
                 ~exists().where(plan_outcomes.c.job_id == jobs.c.job_id, plan_outcomes.c.status == "due"),
                 ~exists().where(child.c.parent_job_id == jobs.c.job_id),
@@ -77,14 +77,14 @@ class PostgresRetention:
         replaced = exists().where(
             later.c.job_id == recommendations.c.replaced_by_apply, later.c.completed_at >= before
         )
-        kept = exists().where(
+        in_use = exists().where(
             recommendations.c.job_id == jobs.c.parent_job_id,
             names_recommendation(jobs.c.request, recommendations.c.recommendation_id),
             recommendations.c.applied | replaced,
         )
         old = (
             select(jobs.c.job_id)
-            .where(jobs.c.completed_at < before, jobs.c.parent_job_id.is_not(None), ~kept)
+            .where(jobs.c.completed_at < before, jobs.c.parent_job_id.is_not(None), ~in_use)
             .order_by(jobs.c.completed_at)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -82,7 +82,7 @@ class ScheduleStore(Protocol):
     """Schedules. Every method raises UnavailableError while PostgreSQL is not reachable."""
 
     async def create_schedule(
-        self, asked: ScheduleRequest, *, now: datetime, requester: str | None = None
+        self, request: ScheduleRequest, *, now: datetime, requester: str | None = None
     ) -> Schedule:
         """Stores a schedule.
 

@@ -60,16 +60,16 @@ class PostgresSchedules:
         self._database = database
 
     async def create_schedule(
-        self, asked: ScheduleRequest, *, now: datetime, requester: str | None = None
+        self, request: ScheduleRequest, *, now: datetime, requester: str | None = None
     ) -> Schedule:
         """See ScheduleStore.create_schedule."""
         row = {
-            "name": asked.name,
-            "cron": asked.cron,
-            "time_zone": asked.time_zone,
-            "request": msgspec.to_builtins(asked.analysis),
+            "name": request.name,
+            "cron": request.cron,
+            "time_zone": request.time_zone,
+            "request": msgspec.to_builtins(request.analysis),
             "requester": requester,
-            "next_at": next_firing(asked.cron, asked.time_zone, now),
+            "next_at": next_firing(request.cron, request.time_zone, now),
         }
         async with self._database.transaction() as connection:
             count = await connection.scalar(select(func.count()).select_from(schedules)) or 0
@@ -79,13 +79,13 @@ class PostgresSchedules:
             stored = (await connection.execute(statement)).mappings().one_or_none()
             if stored is None:
                 raise ConflictError(
-                    f"There is a schedule {asked.name!r}.", field="name", remedy="Delete it first."
+                    f"There is a schedule {request.name!r}.", field="name", remedy="Delete it first."
                 )
             entry = AuditEntry(
                 action="create_schedule",
-                subject=asked.name,
+                subject=request.name,
                 principal=requester,
-                after=msgspec.to_builtins(asked),
+                after=msgspec.to_builtins(request),
             )
             await write_audit(connection, entry)
             return _schedule(plain_row(stored))
@@ -121,17 +121,17 @@ class PostgresSchedules:
             InvalidInputError: an expression or a time zone is wrong.
         """
         wanted = {name: one.named(name) for name, one in declared.items()}
-        for name, found in {one.name: one for one in await self.list_schedules()}.items():
-            if found.requester != DECLARED_BY:
+        for name, stored in {one.name: one for one in await self.list_schedules()}.items():
+            if stored.requester != DECLARED_BY:
                 wanted.pop(name, None)
-            elif name in wanted and _same(wanted[name], found):
+            elif name in wanted and _same(wanted[name], stored):
                 del wanted[name]
             else:
                 with contextlib.suppress(NotFoundError):  # another worker did it
                     await self.delete_schedule(name, requester=DECLARED_BY)
-        for asked in wanted.values():
+        for request in wanted.values():
             with contextlib.suppress(ConflictError):
-                await self.create_schedule(asked, now=now, requester=DECLARED_BY)
+                await self.create_schedule(request, now=now, requester=DECLARED_BY)
 
     async def fire(self, now: datetime) -> str | None:
         """Starts the job of one schedule that is due; returns its id, None where none is due.
@@ -165,8 +165,12 @@ class PostgresSchedules:
             return str(job_id)
 
 
-def _same(asked: ScheduleRequest, found: Schedule) -> bool:
-    return (asked.cron, asked.time_zone, asked.analysis) == (found.cron, found.time_zone, found.analysis)
+def _same(request: ScheduleRequest, schedule: Schedule) -> bool:
+    return (request.cron, request.time_zone, request.analysis) == (
+        schedule.cron,
+        schedule.time_zone,
+        schedule.analysis,
+    )
 
 
 def _schedule(row: dict[str, object]) -> Schedule:

@@ -78,12 +78,12 @@ class BackgroundSums:
         Raises:
             UnavailableError: the first reading failed.
         """
-        kept = self._kept.get(name)
-        if kept is not None and self._clock() - kept[0] <= KEPT_SECONDS:
-            return kept[1]
+        cached = self._kept.get(name)
+        if cached is not None and self._clock() - cached[0] <= KEPT_SECONDS:
+            return cached[1]
         reading = self._begin(name, query)
-        if kept is not None:
-            return kept[1]
+        if cached is not None:
+            return cached[1]
         done, _ = await asyncio.wait({reading}, timeout=FIRST_SECONDS)
         return reading.result() if done else None
 

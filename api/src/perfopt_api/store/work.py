@@ -294,11 +294,11 @@ class PostgresWorkStore:
         known: Mapping[str, KnownRecommendation],
     ) -> None:
         """Withdraws what is in force of types of which the analysis recommends nothing any more."""
-        made = {each.optimization_type for each in result.recommendations}
+        recommended = {each.optimization_type for each in result.recommendations}
         reasons = {
             each.optimization_type.value: each.reason
             for each in result.declined
-            if each.code not in DID_NOT_RUN and each.optimization_type not in made
+            if each.code not in DID_NOT_RUN and each.optimization_type not in recommended
         }
         now = datetime.now(UTC)
         for kind, reason in reasons.items():

@@ -32,8 +32,8 @@ def _page_of(scope: Scope) -> str | None:
     if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
         return None
     raw = scope.get("raw_path") or scope["path"].encode()
-    found = _RESOURCE.fullmatch(raw.partition(b"?")[0].decode("latin-1"))
+    match = _RESOURCE.fullmatch(raw.partition(b"?")[0].decode("latin-1"))
     accepted = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-    if found is None or not accepted.startswith(b"text/html"):
+    if match is None or not accepted.startswith(b"text/html"):
         return None
-    return f"/ui/{found[1]}/{found[2]}"
+    return f"/ui/{match[1]}/{match[2]}"

@@ -50,22 +50,22 @@ class SeriesReader:
             OrderedDict()
         )
 
-    async def read(self, source: str | None, found: AnalysisResult, key: str) -> WorkloadSnapshot:
+    async def read(self, source: str | None, result: AnalysisResult, key: str) -> WorkloadSnapshot:
         """Returns the history of an analysed workload.
 
         Args:
             source: its name; None is the default one.
-            found: the result of its analysis.
+            result: the result of its analysis.
             key: of the analysis; another one is read anew.
 
         Raises:
             UnavailableError: the source takes too long.
             PerfoptError: the source is wrong, or does not have it.
         """
-        place = (source, found.workload, key)
+        place = (source, result.workload, key)
         since, reading = self._kept.pop(place, (0.0, None))
         if reading is None or self._clock() - since > KEPT_SECONDS or _failed(reading):
-            since, reading = self._clock(), asyncio.ensure_future(self._read(source, found))
+            since, reading = self._clock(), asyncio.ensure_future(self._read(source, result))
         self._kept[place] = since, reading
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
@@ -77,12 +77,12 @@ class SeriesReader:
             )
         return reading.result()
 
-    async def _read(self, source: str | None, found: AnalysisResult) -> WorkloadSnapshot:
+    async def _read(self, source: str | None, result: AnalysisResult) -> WorkloadSnapshot:
         opening = self._sources.get(source)
         if opening is None or _failed(opening):
             opening = self._sources[source] = asyncio.ensure_future(self._opened(source))
         metrics = await asyncio.shield(opening)
-        return await drawn_history(metrics, found, PERIOD)
+        return await drawn_history(metrics, result, PERIOD)
 
     async def close(self) -> None:
         """Ends reads that run, and closes the sources."""
@@ -106,18 +106,18 @@ def sources_of(config: Config) -> OpenSource:
     return opened
 
 
-def forecasts_of(found: AnalysisResult, snapshot: WorkloadSnapshot) -> dict[str, PredictionSeries]:
+def forecasts_of(result: AnalysisResult, snapshot: WorkloadSnapshot) -> dict[str, PredictionSeries]:
     """Returns what each container was expected to use when the analysis was made, its hottest pod.
 
     The analysis' own forecasts where it was asked for them; else they are made anew of the history it had.
     """
-    stored = next((made.predictions for made in found.recommendations if made.predictions), None)
+    stored = next((one.predictions for one in result.recommendations if one.predictions), None)
     if stored is not None:
         return stored
-    made_at = min((one.made_at for one in found.recommendations), default=snapshot.grid.end)
-    ends = max((one.valid_until for one in found.recommendations), default=made_at + AHEAD)
+    made_at = min((one.made_at for one in result.recommendations), default=snapshot.grid.end)
+    ends = max((one.valid_until for one in result.recommendations), default=made_at + AHEAD)
     history = snapshot.slice(0, snapshot.grid.index(made_at))
-    made = {
+    computed = {
         f"{name}/{metric}": forecast_series(
             series.hottest(), history.grid, min(ends - made_at, MAX_AHEAD), METRICS[metric].unit
         )
@@ -125,7 +125,7 @@ def forecasts_of(found: AnalysisResult, snapshot: WorkloadSnapshot) -> dict[str,
         for metric, _ in _LEVELS
         if (series := history.series(name, metric)) is not None
     }
-    return {name: _shown(one) for name, one in made.items() if one is not None}
+    return {name: _shown(one) for name, one in computed.items() if one is not None}
 
 
 def _shown(forecast: Forecast) -> PredictionSeries:
@@ -156,7 +156,7 @@ def change_marks(changes: Iterable[Mapping[str, Any]]) -> list[TimelineMark]:
 
 
 def plots_of(
-    found: AnalysisResult, snapshot: WorkloadSnapshot, forecasts: Mapping[str, PredictionSeries]
+    result: AnalysisResult, snapshot: WorkloadSnapshot, forecasts: Mapping[str, PredictionSeries]
 ) -> list[dict[str, Any]]:
     """Returns one plot for each container and resource: seconds, use, forecast, and levels.
 
@@ -165,7 +165,7 @@ def plots_of(
     recommended.
     """
     return [
-        _plot(found, snapshot, forecasts.get(f"{name}/{metric}"), name, metric, resource)
+        _plot(result, snapshot, forecasts.get(f"{name}/{metric}"), name, metric, resource)
         for name in sorted(snapshot.containers)
         for metric, resource in _LEVELS
         if (series := snapshot.series(name, metric)) is not None and np.isfinite(series.values).any()
@@ -173,7 +173,7 @@ def plots_of(
 
 
 def _plot(
-    found: AnalysisResult,
+    result: AnalysisResult,
     snapshot: WorkloadSnapshot,
     forecast: PredictionSeries | None,
     name: str,
@@ -202,7 +202,7 @@ def _plot(
             *([*used, *(gap * len(after))] for used in (middles, highs)),
             *([*(gap * len(seconds)), *ahead] for ahead in quantiles),
         ],
-        "levels": list(_levels(found, snapshot, name, resource)),
+        "levels": list(_levels(result, snapshot, name, resource)),
     }
 
 
@@ -222,9 +222,9 @@ def _ahead(forecast: PredictionSeries | None, since: float) -> tuple[list[float]
 
 
 def _levels(
-    found: AnalysisResult, snapshot: WorkloadSnapshot, name: str, resource: str
+    result: AnalysisResult, snapshot: WorkloadSnapshot, name: str, resource: str
 ) -> Iterator[dict[str, Any]]:
-    whole = found.plan or next(iter(found.recommendations), None)
+    whole = result.plan or next(iter(result.recommendations), None)
     states = [("current", snapshot.workload.state)]
     if whole is not None:
         states = [

@@ -165,9 +165,9 @@ async def identify_visitor(connection: Connection) -> Principal:
         LoginRequiredError: it has neither.
     """
     state = connection.app.state
-    found = await read_session(state.auth, state.settings, connection.cookies.get(COOKIE), state.now())
-    if found is not None:
-        connection.scope.setdefault("state", {})["session"], who = found
+    session = await read_session(state.auth, state.settings, connection.cookies.get(COOKIE), state.now())
+    if session is not None:
+        connection.scope.setdefault("state", {})["session"], who = session
         return who
     if state.auth.required and connection.headers.get("authorization") is None:
         raise LoginRequiredError(str(connection.scope["path"]))

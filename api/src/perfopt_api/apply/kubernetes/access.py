@@ -115,10 +115,10 @@ class WorkloadKind:
 
     def calls(self) -> tuple[Call, ...]:
         """Every call that is made on its objects."""
-        found = [self.call("get"), self.call("watch"), self.call("patch")]
+        calls = [self.call("get"), self.call("watch"), self.call("patch")]
         if self.scale and not self.built_in:
-            found += [self.call("get", "scale"), self.call("patch", "scale")]
-        return tuple(found)
+            calls += [self.call("get", "scale"), self.call("patch", "scale")]
+        return tuple(calls)
 
 
 DEPLOYMENT = WorkloadKind("apps", "v1", "deployments", "Deployment")

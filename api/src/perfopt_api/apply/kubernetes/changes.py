@@ -211,28 +211,28 @@ def _prune(value: Any) -> bool:
 def change_commands(change: WorkloadChange, custom: bool) -> list[str]:
     """The kubectl commands of a change."""
     target, fields = change.target, change.fields()
-    found = []
+    commands = []
     sized = {k: v for k, v in workload_fields(change).items() if k != "replicas" or not custom}
     if sized and not custom:
         body = merge_body(head(target), sized)
-        found.append(_patch(target, f"{_resource(target)} {target.name}", "strategic", body))
+        commands.append(_patch(target, f"{_resource(target)} {target.name}", "strategic", body))
     elif sized:
-        found.append(
+        commands.append(
             f"kubectl edit {_resource(target)} {shlex.quote(target.name)} --namespace {target.namespace}"
             f"  # {', '.join(f'{path}={value}' for path, value in sized.items())}"
         )
     if custom and change.replicas is not None:
-        found.append(
+        commands.append(
             f"kubectl scale {_resource(target)} {shlex.quote(target.name)} --namespace {target.namespace} "
             f"--replicas {change.replicas}"
         )
     spec = autoscaler_spec(fields)
     if spec and change.autoscaler is not None:
         name = change.autoscaler.name or target.name
-        found.append(_patch(target, f"horizontalpodautoscaler {name}", "merge", {"spec": spec}))
+        commands.append(_patch(target, f"horizontalpodautoscaler {name}", "merge", {"spec": spec}))
     if change.keda is not None:
-        found.append(_patch(target, f"scaledobject {target.name}", "merge", {"spec": change.keda}))
-    return found
+        commands.append(_patch(target, f"scaledobject {target.name}", "merge", {"spec": change.keda}))
+    return commands
 
 
 def resize_command(change: WorkloadChange, pod: str) -> str:

@@ -87,7 +87,7 @@ class KubernetesRequests:
 
         A list whose next page has expired begins again, a few times.
         """
-        found: list[Json] = []
+        items: list[Json] = []
         again = _LISTS_AGAIN
         query = {"limit": str(self._config.page_size)} | ({"labelSelector": labels} if labels else {})
         while True:
@@ -100,13 +100,13 @@ class KubernetesRequests:
             except ApiError as error:
                 if error.code != 410 or "continue" not in query or not again:
                     raise
-                found, again = [], again - 1
+                items, again = [], again - 1
                 del query["continue"]
                 continue
-            found += page.get("items") or []
+            items += page.get("items") or []
             further = page["metadata"].get("continue")
             if not further:
-                return found
+                return items
             query["continue"] = further
 
     async def patch(

@@ -60,10 +60,12 @@ class KubernetesCluster:
             if reason is not None:
                 return str(reason) or "frozen"
             try:
-                found = await self.requests.get(access.GET_FREEZE, self._own_namespace, FREEZE_CONFIG_MAP)
+                config_map = await self.requests.get(
+                    access.GET_FREEZE, self._own_namespace, FREEZE_CONFIG_MAP
+                )
             except WorkloadGoneError:
                 return None
-            data = found.get("data", {})
+            data = config_map.get("data", {})
             held = data.get(namespace, data.get("_all"))
             return None if held is None else str(held) or "frozen"
 
@@ -87,16 +89,18 @@ class KubernetesCluster:
         """Looks for what stands against a change, with a server-side dry run; changes nothing."""
         with refusals():
             kind = await self._reader.kind(change.target)
-            found = await self._reader.surroundings(change.target)
-            return await Preflight(self._reader, self._writer, kind, found, change, force=force).findings()
+            surroundings = await self._reader.surroundings(change.target)
+            return await Preflight(
+                self._reader, self._writer, kind, surroundings, change, force=force
+            ).findings()
 
     async def snapshot(self, change: WorkloadChange) -> Snapshot:
         """Records what the change would overwrite."""
         with refusals():
-            found = await self._reader.surroundings(change.target)
-        view = view_of(change.target, found, datetime.now(UTC))
+            surroundings = await self._reader.surroundings(change.target)
+        view = view_of(change.target, surroundings, datetime.now(UTC))
         paths = list(change.fields())
-        names = {"hpa": found.autoscaler, "keda": found.scaled_object}
+        names = {"hpa": surroundings.autoscaler, "keda": surroundings.scaled_object}
         return Snapshot(
             target=change.target,
             uid=view.uid,
@@ -114,8 +118,8 @@ class KubernetesCluster:
             ResizeRefusedError: the pod cannot get that size in place.
         """
         with refusals():
-            found = await self.requests.get(access.GET_POD, target.namespace, pod)
-        body = changes.resize_body(found["spec"], containers)
+            pod_object = await self.requests.get(access.GET_POD, target.namespace, pod)
+        body = changes.resize_body(pod_object["spec"], containers)
         try:
             await self.requests.patch(access.RESIZE_POD, target.namespace, pod, "strategic", body)
         except ApiError as error:
@@ -137,9 +141,9 @@ class KubernetesCluster:
         """
         with refusals():
             kind = await self._reader.kind(change.target)
-            found = await self._reader.surroundings(change.target)
+            surroundings = await self._reader.surroundings(change.target)
             for dry_run in (True, False):  # all of it is known to be acceptable before any of it is done
-                await self._writer.write(kind, found, change, force=force, dry_run=dry_run)
+                await self._writer.write(kind, surroundings, change, force=force, dry_run=dry_run)
 
     async def restore(self, snapshot: Snapshot, *, only: Collection[str] | None = None) -> None:
         """Sets the fields of a snapshot to what they were, and gives up ownership.
@@ -149,8 +153,8 @@ class KubernetesCluster:
         """
         with refusals():
             kind = await self._reader.kind(snapshot.target)
-            found = await self._reader.surroundings(snapshot.target)
-            await Restore(self.requests, kind, found, snapshot, only).run()
+            surroundings = await self._reader.surroundings(snapshot.target)
+            await Restore(self.requests, kind, surroundings, snapshot, only).run()
 
     def commands(self, change: WorkloadChange, pod: str | None = None) -> Sequence[str]:
         """Returns the kubectl commands that do the same by hand."""

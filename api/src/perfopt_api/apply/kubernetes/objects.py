@@ -78,16 +78,16 @@ def resources_of(size: ContainerSize) -> Json:
 
 def fields_of(obj: Json) -> Json:
     """The values of a workload by flat path."""
-    found: Json = {}
+    fields: Json = {}
     for _, container in containers(pod_spec(obj)):
         name = container["name"]
         size = size_of(container.get("resources"))
-        found |= {f"containers.{name}.{key}": value for key, value in size.quantities().items()}
+        fields |= {f"containers.{name}.{key}": value for key, value in size.quantities().items()}
         for variable in container.get("env", ()):
             if "value" in variable:
-                found[f"env.{name}.{variable['name']}"] = variable["value"]
+                fields[f"env.{name}.{variable['name']}"] = variable["value"]
     replicas = obj["spec"].get("replicas")
-    return found | ({"replicas": replicas} if replicas is not None else {})
+    return fields | ({"replicas": replicas} if replicas is not None else {})
 
 
 def owned_path(path: str, obj: Json) -> tuple[str, ...]:
@@ -113,8 +113,8 @@ def key(name: str, value: str) -> str:
 def managers_of(obj: Json, path: Sequence[str]) -> tuple[str, ...]:
     """The managers that own a path, or a whole above it."""
     entries = obj["metadata"].get("managedFields", ())
-    found = (entry["manager"] for entry in entries if _owns(entry.get("fieldsV1", {}), path))
-    return tuple(dict.fromkeys(found))
+    managers = (entry["manager"] for entry in entries if _owns(entry.get("fieldsV1", {}), path))
+    return tuple(dict.fromkeys(managers))
 
 
 def _owns(fields: Json, path: Sequence[str]) -> bool:
@@ -152,12 +152,12 @@ def _take(value: Any, fields: Json) -> Any:
     if isinstance(value, list):
         wanted = [(json.loads(name[2:]), node) for name, node in parts.items() if name.startswith("k:")]
         return [_take(item, node) | k for k, node in wanted if (item := _find(value, k)) is not None]
-    found: Json = {}
+    taken: Json = {}
     for name, node in parts.items():
         inner = value.get(name[2:]) if isinstance(value, dict) else None
         if inner is not None:
-            found[name[2:]] = _take(inner, node)
-    return found
+            taken[name[2:]] = _take(inner, node)
+    return taken
 
 
 def _find(items: list[Any], wanted: Json) -> Any:

@@ -34,24 +34,24 @@ class Preflight:
         reader: KubernetesReader,
         writer: KubernetesWriter,
         kind: WorkloadKind,
-        found: Surroundings,
+        surroundings: Surroundings,
         change: WorkloadChange,
         *,
         force: bool = False,
     ) -> None:
         self._force = force
         self._reader, self._writer, self._kind = reader, writer, kind
-        self._found, self._change = found, change
+        self._found, self._change = surroundings, change
         self._transient = change.durability == "transient"
 
     async def findings(self) -> Sequence[Finding]:
         """Everything that was found; blocking first."""
-        found = [*self._owners(), *await self._permissions(), *await self._capacity()]
-        found += [*self._budgets(), *self._restart(), *await self._resizing()]
+        findings = [*self._owners(), *await self._permissions(), *await self._capacity()]
+        findings += [*self._budgets(), *self._restart(), *await self._resizing()]
         unfit = ("permission_missing", "resize_missing")
-        if not any(each.blocking and each.code in unfit for each in found):
-            found += await self._dry_run()
-        return sorted(found, key=lambda each: not each.blocking)
+        if not any(each.blocking and each.code in unfit for each in findings):
+            findings += await self._dry_run()
+        return sorted(findings, key=lambda each: not each.blocking)
 
     # -- who else changes it --------------------------------------------------------------------------------
 
@@ -99,11 +99,11 @@ class Preflight:
     # -- permissions ----------------------------------------------------------------------------------------
 
     async def _permissions(self) -> list[Finding]:
-        found = []
+        missing = []
         for call, name in self._writes():
             if not await self._may(call, name):
                 resource = f"{call.resource}/{call.subresource}" if call.subresource else call.resource
-                found.append(
+                missing.append(
                     Finding(
                         code="permission_missing",
                         message=f"The service account may not {call.verb} {resource} in "
@@ -111,7 +111,7 @@ class Preflight:
                         remedy="Grant the role that `perfopt rbac` prints.",
                     )
                 )
-        return found
+        return missing
 
     def _writes(self) -> Iterator[tuple[Call, str]]:
         change = self._change
@@ -128,7 +128,7 @@ class Preflight:
             yield access.PATCH_SCALED_OBJECT, ""
 
     async def _may(self, call: Call, name: str) -> bool:
-        asked = {
+        attributes = {
             "namespace": self._change.target.namespace,
             "verb": call.verb,
             "group": call.group,
@@ -137,7 +137,7 @@ class Preflight:
             **({"name": name} if name else {}),
         }
         head = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
-        body = head | {"spec": {"resourceAttributes": asked}}
+        body = head | {"spec": {"resourceAttributes": attributes}}
         answer = await self._reader.requests.create(_REVIEW, body)
         return bool(answer["status"]["allowed"])
 
@@ -219,14 +219,14 @@ class Preflight:
     # -- the server's dry run ------------------------------------------------------------------------------
 
     async def _dry_run(self) -> list[Finding]:
-        found = []
+        findings = []
         try:
             await self._writer.write(self._kind, self._found, self._change, force=self._force, dry_run=True)
         except (ApiError, FieldConflictError, ChangeRefusedError) as error:
-            found.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
+            findings.append(_refusal(refused(error) if isinstance(error, ApiError) else error))
         if self._transient and self._change.containers:
-            found += await self._dry_run_resize()
-        return found
+            findings += await self._dry_run_resize()
+        return findings
 
     async def _dry_run_resize(self) -> list[Finding]:
         """The server's answer for the first pod that is still there."""

@@ -44,8 +44,10 @@ class KubernetesReader:
         if known is not None:
             return known
         group, _, version = target.api_version.rpartition("/")
-        found = await self.requests.send("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
-        names = {each["name"]: each for each in found.get("resources", ())}
+        resources = await self.requests.send(
+            "GET", f"/apis/{group}/{version}" if group else f"/api/{version}"
+        )
+        names = {each["name"]: each for each in resources.get("resources", ())}
         plural = next((n for n, each in names.items() if each["kind"] == target.kind and "/" not in n), None)
         if plural is None or f"{plural}/scale" not in names:
             raise WorkloadGoneError(
@@ -62,7 +64,7 @@ class KubernetesReader:
         obj = await self.requests.get(kind.call("get"), space, target.name)
         labels = await self.selector(kind, obj)
         revisions = access.LIST_REPLICA_SETS if target.kind == "Deployment" else access.LIST_REVISIONS
-        pods, made, hpas, keda, vertical, budgets = await asyncio.gather(
+        pods, revision_objects, hpas, keda, vertical, budgets = await asyncio.gather(
             self._pods(space, labels),
             self._revisions(revisions, target, labels),
             self.requests.items(access.LIST_AUTOSCALERS, space),
@@ -75,7 +77,7 @@ class KubernetesReader:
         selected = [
             each for each in budgets if any(selects(dig(each, ("spec", "selector")), pod) for pod in labelled)
         ]
-        owned = [each for each in made if _owned(each, uid)]
+        owned = [each for each in revision_objects if _owned(each, uid)]
         return Surroundings(obj, pods, hpas, keda, vertical, selected, owned)
 
     async def selector(self, kind: WorkloadKind, obj: Json) -> str:
@@ -115,8 +117,8 @@ class KubernetesReader:
 
     async def resizes_pods(self) -> bool:
         """Returns whether the server has the subresource `pods/resize`, by its discovery."""
-        found = await self.requests.send("GET", "/api/v1")
-        return any(each["name"] == "pods/resize" for each in found.get("resources", ()))
+        resources = await self.requests.send("GET", "/api/v1")
+        return any(each["name"] == "pods/resize" for each in resources.get("resources", ()))
 
 
 def _labels(obj: Json) -> dict[str, str]:

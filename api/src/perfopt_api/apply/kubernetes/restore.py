@@ -53,11 +53,11 @@ class Restore:
             await requests.patch(*where, "apply", changes.without(obj, body, fields))
 
     def _by_manager(self, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        values: dict[str, dict[str, Any]] = {}
         for path, value in fields.items():
             before = [m for m in self._snapshot.field_managers.get(path, ()) if m != FIELD_MANAGER]
-            found.setdefault(before[0] if before else FIELD_MANAGER, {})[path] = value
-        return found
+            values.setdefault(before[0] if before else FIELD_MANAGER, {})[path] = value
+        return values
 
     async def _custom(self, fields: dict[str, Any]) -> None:
         target = self._snapshot.target

@@ -166,10 +166,10 @@ def pod_view(pod: Json) -> PodView:
         uid=metadata["uid"],
         node=pod["spec"].get("nodeName", ""),
         revision=revision_of(metadata),
-        created_at=moment(metadata.get("creationTimestamp")),
+        created_at=instant_of(metadata.get("creationTimestamp")),
         started_at=_started(running),
         ready=is_ready,
-        ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
+        ready_since=instant_of(ready.get("lastTransitionTime")) if is_ready else None,
         deleting="deletionTimestamp" in metadata,
         restarts=sum(each.get("restartCount", 0) for each in running),
         oom_kills=sum(_oom_kills(each) for each in running),
@@ -190,7 +190,7 @@ def revision_of(metadata: Json) -> str:
 
 def _started(statuses: Iterable[Json]) -> datetime | None:
     times = [dig(each, ("state", "running", "startedAt")) for each in statuses]
-    known = [moment(text) for text in times if text]
+    known = [instant_of(text) for text in times if text]
     return min((time for time in known if time is not None), default=None)
 
 
@@ -201,7 +201,7 @@ def _oom_kills(status: Json) -> int:
 
 
 def _restarting(spec: Json) -> dict[str, tuple[str, ...]]:
-    found = {}
+    restarting = {}
     for _, container in containers(spec):
         names = tuple(
             policy["resourceName"]
@@ -209,8 +209,8 @@ def _restarting(spec: Json) -> dict[str, tuple[str, ...]]:
             if policy.get("restartPolicy") == "RestartContainer"
         )
         if names:
-            found[container["name"]] = names
-    return found
+            restarting[container["name"]] = names
+    return restarting
 
 
 def resize_state(pod: Json) -> ResizeState:
@@ -231,9 +231,9 @@ def resize_state(pod: Json) -> ResizeState:
     return ResizeState()
 
 
-def _resize(state: Any, found: Json) -> ResizeState:
-    since = moment(found.get("lastTransitionTime"))
-    return ResizeState(state=state, message=found.get("message", ""), since=since)
+def _resize(state: Any, reported: Json) -> ResizeState:
+    since = instant_of(reported.get("lastTransitionTime"))
+    return ResizeState(state=state, message=reported.get("message", ""), since=since)
 
 
 # -- rollout ----------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def condition(status: Json, kind: str) -> Json:
     return next((each for each in status.get("conditions") or () if each.get("type") == kind), {})
 
 
-def moment(text: str | None) -> datetime | None:
+def instant_of(text: str | None) -> datetime | None:
     """A time of the API."""
     return datetime.fromisoformat(text) if text else None
 
@@ -329,13 +329,13 @@ def _newest(surroundings: Surroundings) -> tuple[str, datetime | None]:
         number = obj["metadata"].get("annotations", {}).get(_REVISION)
         for each in surroundings.revisions:
             if each["metadata"].get("annotations", {}).get(_REVISION) == number:
-                return revision_of(each["metadata"]), moment(each["metadata"].get("creationTimestamp"))
+                return revision_of(each["metadata"]), instant_of(each["metadata"].get("creationTimestamp"))
         return "", None
     if obj["kind"] == "StatefulSet":
         name = str(obj.get("status", {}).get("updateRevision", ""))
-        made = next((each for each in surroundings.revisions if each["metadata"]["name"] == name), None)
-        return name, moment(made["metadata"]["creationTimestamp"]) if made else None
+        revision = next((each for each in surroundings.revisions if each["metadata"]["name"] == name), None)
+        return name, instant_of(revision["metadata"]["creationTimestamp"]) if revision else None
     if surroundings.revisions:
         last = max(surroundings.revisions, key=lambda each: int(each.get("revision", 0)))
-        return revision_of(last["metadata"]), moment(last["metadata"].get("creationTimestamp"))
+        return revision_of(last["metadata"]), instant_of(last["metadata"].get("creationTimestamp"))
     return str(obj.get("status", {}).get("currentPodHash", "")), None

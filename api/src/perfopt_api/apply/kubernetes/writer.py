@@ -29,16 +29,22 @@ class KubernetesWriter:
         self._requests = requests
 
     async def write(
-        self, kind: WorkloadKind, found: Surroundings, change: WorkloadChange, *, force: bool, dry_run: bool
+        self,
+        kind: WorkloadKind,
+        surroundings: Surroundings,
+        change: WorkloadChange,
+        *,
+        force: bool,
+        dry_run: bool,
     ) -> None:
         """Sends every part of a change."""
         fields = changes.workload_fields(change)
         if fields:
             write = self._apply_built_in if kind.built_in else self._patch_custom
-            await write(kind, found.obj, change.target, fields, force=force, dry_run=dry_run)
-        await self._write_autoscaler(found, change, force=force, dry_run=dry_run)
+            await write(kind, surroundings.obj, change.target, fields, force=force, dry_run=dry_run)
+        await self._write_autoscaler(surroundings, change, force=force, dry_run=dry_run)
         if change.keda is not None:
-            await self._write_scaled_object(found, change, force=force, dry_run=dry_run)
+            await self._write_scaled_object(surroundings, change, force=force, dry_run=dry_run)
 
     async def _apply_built_in(
         self,
@@ -96,14 +102,14 @@ class KubernetesWriter:
             await self._requests.patch(call, target.namespace, target.name, "merge", body, dry_run=dry_run)
 
     async def _write_autoscaler(
-        self, found: Surroundings, change: WorkloadChange, *, force: bool, dry_run: bool
+        self, surroundings: Surroundings, change: WorkloadChange, *, force: bool, dry_run: bool
     ) -> None:
         fields = {path: value for path, value in change.fields().items() if path in HPA_FIELDS}
         if not fields or change.autoscaler is None:
             return
         space, name = change.target.namespace, change.autoscaler.name
-        named = [each for each in found.autoscalers if each["metadata"]["name"] == name]
-        hpa = named[0] if named else found.autoscaler
+        named = [each for each in surroundings.autoscalers if each["metadata"]["name"] == name]
+        hpa = named[0] if named else surroundings.autoscaler
         if hpa is None:
             raise ChangeRefusedError(
                 f"No HorizontalPodAutoscaler targets {change.target.kind} {change.target.name}.",
@@ -114,9 +120,9 @@ class KubernetesWriter:
         await self._requests.patch(*where, "apply", body, dry_run=dry_run, force=force)
 
     async def _write_scaled_object(
-        self, found: Surroundings, change: WorkloadChange, *, force: bool, dry_run: bool
+        self, surroundings: Surroundings, change: WorkloadChange, *, force: bool, dry_run: bool
     ) -> None:
-        keda = found.scaled_object
+        keda = surroundings.scaled_object
         if keda is None:
             raise ChangeRefusedError(
                 f"No ScaledObject targets {change.target.kind} {change.target.name}.",

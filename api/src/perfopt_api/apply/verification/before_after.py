@@ -196,11 +196,11 @@ def _effect(response: Array, load: Array, changed: int) -> tuple[float, float]:
         return np.nan, np.nan
     design = np.stack([np.ones(response.size), load, load**2], axis=1)
     rank = np.linalg.matrix_rank(design[before])  # a load of one or two values has no curve
-    fitted, asked = design[before, :rank], design[since, :rank]
+    fitted, shifted = design[before, :rank], design[since, :rank]
     lags = max(int(known.sum() ** (1 / 3)), 1) * 2
     expected, covariance, residuals = _autocorrelated(response[before], fitted, lags)
     _, of_mean, _ = _autocorrelated(residuals, np.ones((residuals.size, 1)), lags)
-    mean = asked.mean(axis=0)
+    mean = shifted.mean(axis=0)
     variance = of_mean[0, 0] * residuals.size / since.sum() + mean @ covariance @ mean
     return float(response[since].mean() - mean @ expected), float(np.sqrt(max(variance, 0.0)))
 

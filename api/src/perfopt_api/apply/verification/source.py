@@ -89,12 +89,12 @@ class SourceVerifier:
         """Returns the highest memory in use by container over the last day, in bytes; see Verifier."""
         at = self._clock()
         workload = await self._workload(target, at)
-        async for found in self._source.snapshots([workload], at - _PEAKS, at, ("memory_bytes",)):
-            if isinstance(found, FailedSnapshot):
-                raise found.error
+        async for snapshot in self._source.snapshots([workload], at - _PEAKS, at, ("memory_bytes",)):
+            if isinstance(snapshot, FailedSnapshot):
+                raise snapshot.error
             return {
                 name: float(np.nanmax(series.values))
-                for name, metrics in found.containers.items()
+                for name, metrics in snapshot.containers.items()
                 if (series := metrics.get("memory_bytes")) is not None and np.isfinite(series.values).any()
             }
         return {}
@@ -203,10 +203,10 @@ class SourceVerifier:
         return await self._source.pod_history(workload, pods, start, end, step or self._step)
 
 
-def _keep[TestT](kept: OrderedDict[tuple[object, ...], TestT], key: tuple[object, ...], test: TestT) -> None:
-    kept[key] = test
-    while len(kept) > _KEPT_TESTS:
-        kept.popitem(last=False)
+def _keep[TestT](cache: OrderedDict[tuple[object, ...], TestT], key: tuple[object, ...], test: TestT) -> None:
+    cache[key] = test
+    while len(cache) > _KEPT_TESTS:
+        cache.popitem(last=False)
 
 
 def _unknown(reason: str, until: datetime) -> VerificationLook:

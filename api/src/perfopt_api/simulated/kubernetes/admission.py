@@ -55,13 +55,13 @@ def qos_class(spec: Json) -> str:
     holders: list[Json] = [*spec.get("containers", ()), *spec.get("initContainers", ())]
     if spec.get("resources"):
         holders = [spec]
-    found = [holder.get("resources", {}) for holder in holders]
-    if not any(_tracked(part.get(kind)) for part in found for kind in ("requests", "limits")):
+    resources = [holder.get("resources", {}) for holder in holders]
+    if not any(_tracked(part.get(kind)) for part in resources for kind in ("requests", "limits")):
         return "BestEffort"
     guaranteed = all(
         len(_tracked(part.get("limits"))) == len(_TRACKED)
         and _tracked(part.get("limits")) == (_tracked(part.get("requests")) or _tracked(part.get("limits")))
-        for part in found
+        for part in resources
     )
     return "Guaranteed" if guaranteed else "Burstable"
 
@@ -92,8 +92,8 @@ def _fill(container: Json, limit: Json) -> Iterator[str]:
 
 
 def _limits(store: Store, namespace: str) -> Iterator[Json]:
-    for found in store.all(kinds.LIMIT_RANGE.key, namespace):
-        for limit in found["spec"].get("limits", ()):
+    for limit_range in store.all(kinds.LIMIT_RANGE.key, namespace):
+        for limit in limit_range["spec"].get("limits", ()):
             if limit.get("type") == "Container":
                 yield limit
 
@@ -169,9 +169,9 @@ def check_quota(store: Store, pod: Json, old: Json | None = None) -> None:
     metadata = pod["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     before = used(store, namespace)
-    asked = quota_usage(pod)
+    requested = quota_usage(pod)
     growth = {
-        key: value - (quota_usage(old).get(key, Decimal(0)) if old else 0) for key, value in asked.items()
+        key: value - (quota_usage(old).get(key, Decimal(0)) if old else 0) for key, value in requested.items()
     }
     for quota in store.all(kinds.RESOURCE_QUOTA.key, namespace):
         hard = {key: parse_quantity(text) for key, text in quota["spec"].get("hard", {}).items()}
@@ -180,8 +180,8 @@ def check_quota(store: Store, pod: Json, old: Json | None = None) -> None:
         over = [key for key in over if before.get(key, Decimal(0)) + growth[key] > hard[key]]
         if over:
             texts = [_listed(over, amounts) for amounts in (growth, before, hard)]
-            told = f"requested: {texts[0]}, used: {texts[1]}, limited: {texts[2]}"
-            raise forbidden("pods", "", name, f"exceeded quota: {quota['metadata']['name']}, {told}")
+            sums = f"requested: {texts[0]}, used: {texts[1]}, limited: {texts[2]}"
+            raise forbidden("pods", "", name, f"exceeded quota: {quota['metadata']['name']}, {sums}")
 
 
 def _check_named(pod: Json, quota: Json, hard: dict[str, Decimal], name: str) -> None:

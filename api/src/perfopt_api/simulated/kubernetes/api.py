@@ -193,15 +193,15 @@ class ApiServer:
         if request.flag("watch"):
             timeout_seconds(request)
             return Response(200, stream=Watch.start(self.store, self.clock, request, scope))
-        found = list_objects(self.store, request, scope)
+        listing = list_objects(self.store, request, scope)
         if _PARTIAL in request.headers.get("accept", ""):
-            found = {
+            listing = {
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
-                "metadata": found["metadata"],
-                "items": [_partial(obj) for obj in found["items"]],
+                "metadata": listing["metadata"],
+                "items": [_partial(obj) for obj in listing["items"]],
             }
-        return Response(200, found)
+        return Response(200, listing)
 
     def _patch(self, request: Request, resource: Resource, target: Target, user: User) -> Response:
         kind = patch_kind(request, resource)
@@ -223,11 +223,11 @@ class ApiServer:
     def _delete_all(self, request: Request, resource: Resource, target: Target) -> Response:
         choices, dry_run = _delete_choices(request)
         scope = Scope.read(request, resource, target.namespace)
-        found = list_objects(self.store, request, scope)
+        listing = list_objects(self.store, request, scope)
         for obj in self.store.all(resource.key, target.namespace):
             if scope.holds(obj):
                 self.deletes.delete(resource, obj, choices, dry_run=dry_run)
-        return Response(200, found)
+        return Response(200, listing)
 
     # -- subresources ------------------------------------------------------------------------------------
 

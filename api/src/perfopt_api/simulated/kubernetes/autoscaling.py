@@ -28,8 +28,8 @@ def first_version(hpa: Json) -> Json:
     }
     if targets:
         shown["targetCPUUtilizationPercentage"] = targets[0]
-    kept = ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
-    reported = {"currentReplicas": 0} | {name: status[name] for name in kept if name in status}
+    fields = ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
+    reported = {"currentReplicas": 0} | {name: status[name] for name in fields if name in status}
     head = {"kind": hpa["kind"], "apiVersion": "autoscaling/v1", "metadata": metadata}
     return head | {"spec": shown, "status": reported}
 

@@ -96,7 +96,7 @@ def _find_duplicate(value: Any, kind: Any, path: fields.Path) -> str | None:
     except DuplicateKeyError:
         return fields.print_path(path)
     for element, (part, part_kind) in (parts or {}).items():
-        found = _find_duplicate(part, part_kind, (*path, element))
-        if found:
-            return found
+        duplicate = _find_duplicate(part, part_kind, (*path, element))
+        if duplicate:
+            return duplicate
     return None

@@ -53,8 +53,12 @@ def _resource(spec: Json, version: Json) -> Resource:
 
 
 def _whole(schema: Json, kind: str) -> Struct:
-    found = _type(schema)
-    fields = dict(found.fields) if isinstance(found, Struct) else {"spec": FREE, "status": FREE, "data": FREE}
+    field_type = _type(schema)
+    fields = (
+        dict(field_type.fields)
+        if isinstance(field_type, Struct)
+        else {"spec": FREE, "status": FREE, "data": FREE}
+    )
     return Struct({**fields, "apiVersion": STRING, "kind": STRING, "metadata": METADATA}, kind)
 
 
@@ -95,7 +99,7 @@ def _check(value: Any, schema: Json, path: str) -> Iterator[Cause]:
     wanted = schema.get("type")
     kind = _TYPES.get(wanted or "")
     if kind and (not isinstance(value, kind) or (isinstance(value, bool) and wanted != "boolean")):
-        found = {
+        names = {
             str: "string",
             bool: "boolean",
             int: "integer",
@@ -103,7 +107,7 @@ def _check(value: Any, schema: Json, path: str) -> Iterator[Cause]:
             list: "array",
             dict: "object",
         }
-        name = found.get(type(value), "null")
+        name = names.get(type(value), "null")
         text = f'Invalid value: "{name}": {path} in body must be of type {wanted}: "{name}"'
         yield Cause("TypeInvalid", path, text)
         return

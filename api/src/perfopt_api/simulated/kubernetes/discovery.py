@@ -73,13 +73,13 @@ def document(path: str, resources: Iterable[Resource], address: str) -> Json:
 
 def groups(resources: Iterable[Resource]) -> dict[str, list[str]]:
     """Versions by group, the core group left out."""
-    found: dict[str, list[str]] = {name: [version] for name, version in _EXTRA_GROUPS}
+    by_group: dict[str, list[str]] = {name: [version] for name, version in _EXTRA_GROUPS}
     for resource in resources:
-        versions = found.setdefault(resource.group, [])
+        versions = by_group.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
-    found.pop("", None)
-    return found
+    by_group.pop("", None)
+    return by_group
 
 
 def group(name: str, resources: Iterable[Resource]) -> Json:
@@ -133,12 +133,12 @@ def _subresource(resource: Resource, name: str) -> Json:
     if name == "eviction":
         return entry | {"group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"]}
     if name == "token":
-        made = {
+        token_request = {
             "group": "authentication.k8s.io",
             "version": "v1",
             "kind": "TokenRequest",
             "verbs": ["create"],
         }
-        return entry | made
+        return entry | token_request
     verbs = ["get"] if name == "log" else ["get", "patch", "update"]
     return entry | {"kind": resource.kind, "verbs": verbs}

@@ -58,13 +58,13 @@ def children(value: Any, kind: Type) -> dict[str, tuple[Any, Type]] | None:
 
 
 def _by_keys(items: list[Any], kind: ListOf) -> dict[str, tuple[Any, Type]]:
-    found: dict[str, tuple[Any, Type]] = {}
+    elements: dict[str, tuple[Any, Type]] = {}
     for item in items:
         element = item_key(item, kind)
-        if element in found:
+        if element in elements:
             raise DuplicateKeyError(f"duplicate entries for key [{_print_key(element)}]")
-        found[element] = (item, kind.item)
-    return found
+        elements[element] = (item, kind.item)
+    return elements
 
 
 def item_key(item: Json, kind: ListOf) -> str:
@@ -165,16 +165,16 @@ def _without(value: Any, kind: Type, path: Path, doomed: set[Path]) -> Any:
     parts = children(value, kind)
     if parts is None:
         return value
-    kept: dict[str, Any] = {}
+    remaining: dict[str, Any] = {}
     for element, (part, part_kind) in parts.items():
         inner = (*path, element)
         left = _without(part, part_kind, inner, doomed)
         if inner in doomed and (left in ({}, []) or children(part, part_kind) is None):
             continue
-        kept[element] = left
+        remaining[element] = left
     if isinstance(value, list):
-        return list(kept.values())
-    return {element[2:]: part for element, part in kept.items()}
+        return list(remaining.values())
+    return {element[2:]: part for element, part in remaining.items()}
 
 
 def to_v1(paths: FieldSet) -> Json:

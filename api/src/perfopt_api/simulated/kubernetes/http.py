@@ -147,10 +147,10 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     plain = dict(pairs)
     if len(plain) == len(pairs):
         return plain
-    found = Repeated(plain)
+    parsed = Repeated(plain)
     names = [name for name, _ in pairs]
-    found.names = tuple(sorted({name for name in names if names.count(name) > 1}))
-    return found
+    parsed.names = tuple(sorted({name for name in names if names.count(name) > 1}))
+    return parsed
 
 
 def repeated(value: Any, path: str = "") -> Iterator[str]:

@@ -327,8 +327,8 @@ def _unstarted(status: Json) -> bool:
 
 
 def _bound(pod: Json) -> bool:
-    found = condition(pod, "PodScheduled")
-    return bool(pod["spec"].get("nodeName")) and found is not None and found["status"] == "True"
+    scheduled = condition(pod, "PodScheduled")
+    return bool(pod["spec"].get("nodeName")) and scheduled is not None and scheduled["status"] == "True"
 
 
 def _runs(container: Json) -> bool:
@@ -340,12 +340,12 @@ def _set(status: Json, kind: str, value: str, now: str, reason: str = "", messag
     known = next((c for c in conditions if c["type"] == kind), None)
     texts = {key: text for key, text in (("reason", reason), ("message", message)) if text}
     turned = known["lastTransitionTime"] if known is not None and known["status"] == value else now
-    made: Json = {"type": kind, "observedGeneration": 1, "status": value, "lastProbeTime": None}
-    made |= {"lastTransitionTime": turned} | texts
+    entry: Json = {"type": kind, "observedGeneration": 1, "status": value, "lastProbeTime": None}
+    entry |= {"lastTransitionTime": turned} | texts
     if known is None:
-        conditions.append(made)
+        conditions.append(entry)
     else:
-        conditions[conditions.index(known)] = made
+        conditions[conditions.index(known)] = entry
 
 
 def _drop(status: Json, *kinds: str) -> None:

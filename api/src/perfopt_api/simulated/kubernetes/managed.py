@@ -87,7 +87,7 @@ def update(old: Json, new: Json, kind: Type, entries: Entries, writer: Writer, t
     changed, removed = fields.compare(fields.tracked(old), fields.tracked(new), kind)
     mine = entries[writer].paths if writer in entries else frozenset()
     after = _taken(entries, writer, changed, removed, time)
-    return _kept(after, entries, writer, (mine - removed) | changed, time)
+    return _remaining_entries(after, entries, writer, (mine - removed) | changed, time)
 
 
 def apply(
@@ -111,7 +111,7 @@ def apply(
     if not force:
         _refuse_conflicts(entries, writer, changed)
     after = _taken(entries, writer, changed, removed, time)
-    return _whole(live, merged), _kept(after, entries, writer, wanted, time)
+    return _whole(live, merged), _remaining_entries(after, entries, writer, wanted, time)
 
 
 def _whole(live: Json, merged: Json) -> Json:
@@ -137,7 +137,9 @@ def _taken(entries: Entries, writer: Writer, changed: FieldSet, removed: FieldSe
     return after
 
 
-def _kept(after: Entries, entries: Entries, writer: Writer, paths: FieldSet, time: str) -> Entries:
+def _remaining_entries(
+    after: Entries, entries: Entries, writer: Writer, paths: FieldSet, time: str
+) -> Entries:
     if not paths:
         return after
     known = entries.get(writer)

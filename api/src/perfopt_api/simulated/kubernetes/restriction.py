@@ -30,8 +30,8 @@ def restricted(resource: Resource, old: Json, new: Json, subresource: str) -> Js
     if subresource == "resize":
         return {**old, "metadata": dict(old["metadata"]), "spec": _resized(old["spec"], new["spec"])}
     if subresource == "status":
-        kept = old["metadata"] if resource.custom else metadata | _labels(old)
-        return {**old, **head, "metadata": kept, "status": new.get("status", {})}
+        labels = old["metadata"] if resource.custom else metadata | _labels(old)
+        return {**old, **head, "metadata": labels, "status": new.get("status", {})}
     body = {name: part for name, part in new.items() if name not in ("apiVersion", "kind", "metadata")}
     if "status" in resource.subresources:
         body.pop("status", None)

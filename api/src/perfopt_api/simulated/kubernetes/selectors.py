@@ -32,16 +32,16 @@ def label_selector(text: str) -> Callable[[Labels], bool]:
 
 
 def _label_test(term: str) -> Callable[[Labels], bool]:
-    if found := _SET.match(term):
-        name, how, values = found[1], found[2], {part.strip() for part in found[3].split(",")}
+    if match := _SET.match(term):
+        name, how, values = match[1], match[2], {part.strip() for part in match[3].split(",")}
         if how == "in":
             return lambda labels: labels.get(name) in values
         return lambda labels: labels.get(name) not in values
-    if found := _EQUAL.match(term):
-        name, how, value = found[1], found[2], found[3]
+    if match := _EQUAL.match(term):
+        name, how, value = match[1], match[2], match[3]
         return lambda labels: (labels.get(name) == value) == (how != "!=")
-    if found := _EXISTS.match(term):
-        name, wanted = found[2], not found[1]
+    if match := _EXISTS.match(term):
+        name, wanted = match[2], not match[1]
         return lambda labels: (name in labels) == wanted
     raise bad_request("found '=', expected: ',' or 'end of string'")
 
@@ -54,10 +54,10 @@ def field_selector(text: str, plural: str) -> Callable[[Json], bool]:
     """
     terms = []
     for term in filter(None, text.split(",")):
-        found = _EQUAL.match(term)
-        if found is None:
+        match = _EQUAL.match(term)
+        if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
-        name, how, value = found[1], found[2], found[3]
+        name, how, value = match[1], match[2], match[3]
         if not _indexed(name, plural):
             raise bad_request(
                 f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'

@@ -291,18 +291,18 @@ class Reviews:
 
     def _access(self, body: Json, user: User, manager: str) -> Json:
         spec = body.get("spec", {})
-        asked = spec.get("resourceAttributes")
-        if asked is None and "nonResourceAttributes" not in spec:
+        attributes = spec.get("resourceAttributes")
+        if attributes is None and "nonResourceAttributes" not in spec:
             why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             cause = Cause("Invalid", "spec.resourceAttributes", f"Invalid value: null: {why}")
             raise invalid("", "authorization.k8s.io", "", [cause])
-        reason = self.access.reason(user, _attributes(asked)) if asked is not None else None
+        reason = self.access.reason(user, _attributes(attributes)) if attributes is not None else None
         status: Json = {"allowed": reason is not None} | ({"reason": reason} if reason else {})
         return {
             "kind": body["kind"],
             "apiVersion": "authorization.k8s.io/v1",
             "metadata": {"managedFields": [_review_entry(spec, manager, self.now)]},
-            "spec": _said(spec),
+            "spec": _attributes_text(spec),
             "status": status,
         }
 
@@ -326,22 +326,22 @@ class Reviews:
 _PATHS: Sequence[str] = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/readyz", "/version")
 
 
-def _said(spec: Json) -> Json:
+def _attributes_text(spec: Json) -> Json:
     """A review's spec without empty attributes."""
-    asked = spec.get("resourceAttributes")
-    if asked is None:
+    attributes = spec.get("resourceAttributes")
+    if attributes is None:
         return spec
-    return spec | {"resourceAttributes": {name: value for name, value in asked.items() if value}}
+    return spec | {"resourceAttributes": {name: value for name, value in attributes.items() if value}}
 
 
-def _attributes(asked: Json) -> Attributes:
+def _attributes(spec: Json) -> Attributes:
     return Attributes(
-        asked.get("verb", ""),
-        asked.get("group", ""),
-        asked.get("resource", ""),
-        asked.get("subresource", ""),
-        asked.get("namespace", ""),
-        asked.get("name", ""),
+        spec.get("verb", ""),
+        spec.get("group", ""),
+        spec.get("resource", ""),
+        spec.get("subresource", ""),
+        spec.get("namespace", ""),
+        spec.get("name", ""),
     )
 
 

@@ -175,8 +175,8 @@ def cron_job(obj: Json, old: Json | None) -> Iterator[Cause]:
     if not schedule:
         yield _required("spec.schedule")
     elif len(parts) != 5 and not schedule.startswith("@"):
-        found = f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]"
-        yield _wrong("spec.schedule", schedule, found)
+        message = f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]"
+        yield _wrong("spec.schedule", schedule, message)
     spec, path = template_of(obj)
     yield from pod_spec(spec or {}, path)
 

@@ -80,19 +80,19 @@ def list_objects(store: Store, request: Request, scope: Scope) -> Json:
     state = store.at(scope.resource.key, version) if (token and version >= 0) or exact else None
     objects = store.all(scope.resource.key) if state is None else [state[name] for name in sorted(state)]
     shown = version if (token and version >= 0) or exact else store.version
-    found = [obj for obj in objects if scope.holds(obj) and _path(obj, scope) > start]
+    matching = [obj for obj in objects if scope.holds(obj) and _path(obj, scope) > start]
     limit = int(request.query.get("limit", "0") or 0)
     metadata: Json = {"resourceVersion": str(shown)}
-    if limit and len(found) > limit:
-        metadata["continue"] = _encode(shown, _path(found[limit - 1], scope) + "\0")
+    if limit and len(matching) > limit:
+        metadata["continue"] = _encode(shown, _path(matching[limit - 1], scope) + "\0")
         if not scope.selective:
-            metadata["remainingItemCount"] = len(found) - limit
-        found = found[:limit]
+            metadata["remainingItemCount"] = len(matching) - limit
+        matching = matching[:limit]
     return {
         "kind": f"{scope.resource.kind}List",
         "apiVersion": scope.resource.api_version,
         "metadata": metadata,
-        "items": [item(obj, scope.resource) for obj in found],
+        "items": [item(obj, scope.resource) for obj in matching],
     }
 
 

@@ -185,10 +185,10 @@ class Writes:
         Raises:
             StatusError: 404.
         """
-        found = self.store.get(resource.key, namespace, name)
-        if found is None:
+        obj = self.store.get(resource.key, namespace, name)
+        if obj is None:
             raise not_found(resource.plural, resource.group, name)
-        return found
+        return obj
 
     def replace(
         self, resource: Resource, old: Json, body: Json, options: WriteOptions, subresource: str = ""

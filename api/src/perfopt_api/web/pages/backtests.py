@@ -116,10 +116,10 @@ async def report(web: NamedDependency[WebPorts], run_id: FromPath[str]) -> Respo
 async def result(web: NamedDependency[WebPorts], run_id: FromPath[str]) -> Response[Any]:
     """Returns the figures, as `perfopt backtest --format json` prints them."""
     require_plain(run_id, "run_id")
-    found = (await web.backtests.get(run_id)).result
-    if found is None:
+    stored = (await web.backtests.get(run_id)).result
+    if stored is None:
         raise NotFoundError(f"The backtest {run_id!r} has no figures yet.", remedy="Wait until it is done.")
-    return Response(found, headers=HEADERS, media_type="application/json")
+    return Response(stored, headers=HEADERS, media_type="application/json")
 
 
 @post("/backtests/{run_id:str}/cancel", status_code=303, include_in_schema=False)

@@ -15,8 +15,8 @@ from perfopt_api.web.view import page
 
 async def failing(checks: Checks) -> list[FieldError]:
     """Returns what does not answer, with the remedy."""
-    found = await asyncio.gather(*(failed_check(name, ping) for name, ping in checks.items()))
-    return [error for error in found if error is not None]
+    checked = await asyncio.gather(*(failed_check(name, ping) for name, ping in checks.items()))
+    return [error for error in checked if error is not None]
 
 
 @get("/doctor", include_in_schema=False)

@@ -65,8 +65,8 @@ async def job(
     request: Request[Any, Any, Any], web: NamedDependency[WebPorts], job_id: FromPath[str]
 ) -> Response[Any]:
     """Shows a job: what it made or applies, and its timeline."""
-    found = await _job(web, job_id)
-    return page(request, "job.html", **await _context(web, found))
+    stored = await _job(web, job_id)
+    return page(request, "job.html", **await _context(web, stored))
 
 
 @get("/jobs/{job_id:str}/timeline", include_in_schema=False)
@@ -92,13 +92,13 @@ async def _changes(
     shown: Mapping[str, Any] | None = None
     until = time.monotonic() + _STREAM_SECONDS
     while time.monotonic() < until and await _is_signed_in(request):
-        found = await web.pages.progress(job_id)
-        if found is None or found["status"] not in _OPEN:
+        progress = await web.pages.progress(job_id)
+        if progress is None or progress["status"] not in _OPEN:
             yield ServerSentEventMessage(data="ended", event="ended")
             return
-        if found != shown:
+        if progress != shown:
             yield ServerSentEventMessage(data="changed", event="changed")
-        shown = found
+        shown = progress
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -156,14 +156,14 @@ async def _done(web: WebPorts, job_id: str) -> Redirect:
     return Redirect(f"/ui/jobs/{job_id}", status_code=303)
 
 
-async def _context(web: WebPorts, found: OptimizationJob) -> dict[str, Any]:
-    entries = await web.api.applies.timeline(found.job_id) if found.parent_job_id is not None else None
-    namespaces = job_namespaces(found)
-    looks = await web.pages.looks(found.job_id) if found.parent_job_id is not None else ()
+async def _context(web: WebPorts, shown: OptimizationJob) -> dict[str, Any]:
+    entries = await web.api.applies.timeline(shown.job_id) if shown.parent_job_id is not None else None
+    namespaces = job_namespaces(shown)
+    looks = await web.pages.looks(shown.job_id) if shown.parent_job_id is not None else ()
     return {
-        "job": found,
+        "job": shown,
         "entries": entries,
-        "running": found.status in _OPEN,
+        "running": shown.status in _OPEN,
         "namespaces": namespaces,
         "looks": looks,
         "harms": [drawn for name in _compared(looks) if (drawn := harm(name, looks))],
@@ -177,7 +177,7 @@ def _compared(looks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 async def _job(web: WebPorts, job_id: str) -> OptimizationJob:
     require_plain(job_id, "job_id")
-    found = await web.api.store.get_job(job_id)
-    if found is None:
+    stored = await web.api.store.get_job(job_id)
+    if stored is None:
         raise NotFoundError(f"There is no job {job_id!r}.", remedy="Choose one from the list.")
-    return found
+    return stored

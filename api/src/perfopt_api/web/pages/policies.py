@@ -136,8 +136,10 @@ def _settings(web: WebPorts) -> tuple[dict[str, Any], ...]:
 
 def _bounds(workload: str, settings: PolicySettings) -> dict[str, Any]:
     """Returns what the workload's sizes may be changed to, without what is unbounded."""
-    found = range_of(workload, settings.ranges)
-    return {} if found is None else {k: v for k, v in msgspec.structs.asdict(found).items() if v is not None}
+    allowed = range_of(workload, settings.ranges)
+    return (
+        {} if allowed is None else {k: v for k, v in msgspec.structs.asdict(allowed).items() if v is not None}
+    )
 
 
 def _next(spans: Any, clock: PolicyClock) -> Any:
@@ -161,23 +163,28 @@ async def _answers(
 ) -> tuple[dict[str, Any], ...]:
     """Returns of each recommendation in force what each rule says, asked for by a person and by itself."""
     current = await all_recommendations(web.api.store, service_name=workload)
-    made = [one for one in current if one.workload == workload and not one.no_change_needed]
+    changes = [one for one in current if one.workload == workload and not one.no_change_needed]
     return tuple(
         {
             "made": one,
             "by_person": decisions(web, one, facts, clock, automatic=False),
             "by_itself": decisions(web, one, facts, clock, automatic=True),
         }
-        for one in made
+        for one in changes
     )
 
 
 def decisions(
-    web: WebPorts, made: OptimizationRecommendation, facts: ApplyFacts, clock: PolicyClock, *, automatic: bool
+    web: WebPorts,
+    recommendation: OptimizationRecommendation,
+    facts: ApplyFacts,
+    clock: PolicyClock,
+    *,
+    automatic: bool,
 ) -> tuple[Decision, ...]:
     """Returns what stands against a change now, by rule; nothing where it is allowed."""
     try:
-        order = order_of(made, _CANARY, web.api.policy, automatic=automatic)
+        order = order_of(recommendation, _CANARY, web.api.policy, automatic=automatic)
     except ConflictError as error:
         return (denied(error.code, error.message),)
     return objections(proposed_change(order, before=order.expected), facts, web.api.policy, clock)

@@ -45,31 +45,31 @@ async def recommendation(
     point: Annotated[int | None, QueryParameter(ge=0, le=1000)] = None,
 ) -> Response[Any]:
     """Shows why the numbers are what they are, and what another trade of cost against confidence changes."""
-    made, job = await _found(web, recommendation_id)
+    shown, job = await _stored(web, recommendation_id)
     alone = AnalysisResult(
-        service_name=made.service_name,
-        workload=made.workload,
-        recommendations=(made,),
+        service_name=shown.service_name,
+        workload=shown.workload,
+        recommendations=(shown,),
         declined=(),
         warnings=(),
     )
-    accurate, scored = backtested(made.evidence)
-    artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
+    accurate, scored = backtested(shown.evidence)
+    artifacts, unpatched = _artifacts(shown, web.api.settings.base_url)
     return page(
         request,
         "recommendation.html",
-        made=made,
-        lines=[line for line in recommendation_lines(made) if line[0] in _WHY],
+        made=shown,
+        lines=[line for line in recommendation_lines(shown) if line[0] in _WHY],
         found=service_changes([alone]),
         accurate=accurate,
         scored=scored,
         declined=() if job is None else job.declined,
-        needs=[need(chart) for chart in _needs(made)],
-        trades=_trades(made),
-        points=_points(made),
-        chosen=_chosen(made, point),
-        warnings=warnings_of(made, web.api.now()),
-        refusal=await _refusal(web, made),
+        needs=[need(chart) for chart in _needs(shown)],
+        trades=_trades(shown),
+        points=_points(shown),
+        chosen=_chosen(shown, point),
+        warnings=warnings_of(shown, web.api.now()),
+        refusal=await _refusal(web, shown),
         patch=artifacts[0] if artifacts else None,
         unpatched=unpatched,
     )
@@ -78,8 +78,8 @@ async def recommendation(
 @get("/recommendations/{recommendation_id:str}/windows.csv", include_in_schema=False)
 async def windows(web: NamedDependency[WebPorts], recommendation_id: FromPath[str]) -> Response[str]:
     """Returns the windows of the backtest as CSV."""
-    made, _ = await _found(web, recommendation_id)
-    rows = [{name: getattr(window, name) for name in _WINDOWS} for window in made.evidence.windows]
+    shown, _ = await _stored(web, recommendation_id)
+    rows = [{name: getattr(window, name) for name in _WINDOWS} for window in shown.evidence.windows]
     return csv_answer(f"{recommendation_id}-windows", rows, _WINDOWS)
 
 
@@ -88,8 +88,8 @@ async def plan(
     request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
 ) -> Response[Any]:
     """Shows the exact changes, what stands against them, and the manifests that bring them about."""
-    made, job = await _found(web, recommendation_id)
-    return page(request, "plan.html", commit=None, **await _plan(web, made, job))
+    shown, job = await _stored(web, recommendation_id)
+    return page(request, "plan.html", commit=None, **await _plan(web, shown, job))
 
 
 @post("/recommendations/{recommendation_id:str}/commit", status_code=200, include_in_schema=False)
@@ -97,48 +97,48 @@ async def commit(
     request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
 ) -> Response[Any]:
     """Commits the manifests to the configured repository; done twice it is one commit."""
-    made, job = await _found(web, recommendation_id)
+    shown, job = await _stored(web, recommendation_id)
     form = await request.form()
     reason = str(form.get("reason", "")).strip()[:_MAX_REASON] or None
-    artifacts = export(made, web.api.settings.base_url)
-    done = await commit_export(web.api, made, artifacts, request.scope.get("user"), reason)
-    return page(request, "plan.html", commit=done, **await _plan(web, made, job))
+    artifacts = export(shown, web.api.settings.base_url)
+    done = await commit_export(web.api, shown, artifacts, request.scope.get("user"), reason)
+    return page(request, "plan.html", commit=done, **await _plan(web, shown, job))
 
 
 async def _plan(
-    web: WebPorts, made: OptimizationRecommendation, job: OptimizationJob | None
+    web: WebPorts, shown: OptimizationRecommendation, job: OptimizationJob | None
 ) -> dict[str, Any]:
     """Returns what would be changed, by which steps, and what stands against it."""
-    artifacts, unpatched = _artifacts(made, web.api.settings.base_url)
+    artifacts, unpatched = _artifacts(shown, web.api.settings.base_url)
     whole, policy = None if job is None else job.plan, web.api.policy
     facts, clock = await web.api.applies.facts(), await policy_clock(web)
-    replicas, now = made.current_state.get("replicas"), web.api.now()
+    replicas, now = shown.current_state.get("replicas"), web.api.now()
     return {
-        "made": made,
+        "made": shown,
         "key": secrets.token_hex(16),  # sent twice, the form starts one change
-        "diff": changes_of(made)["changes"],
-        "warnings": warnings_of(made, now),
-        "refusal": await _refusal(web, made),
-        "may_refuse": not made.applied and not outdated(made, now),
+        "diff": changes_of(shown)["changes"],
+        "warnings": warnings_of(shown, now),
+        "refusal": await _refusal(web, shown),
+        "may_refuse": not shown.applied and not outdated(shown, now),
         "artifacts": artifacts,
         "unpatched": unpatched,
         "executor": web.api.executor,
         "steps": () if whole is None else whole.steps,
         "conflicts": () if whole is None else whole.conflicts,
-        "waiting": [row for row in await web.pages.changes(made.workload) if row["ended_at"] is None],
+        "waiting": [row for row in await web.pages.changes(shown.workload) if row["ended_at"] is None],
         "replicas": replicas,
         "first": None if replicas is None else max(1, round(policy.canary_share * replicas)),
         "running": sum(past.ended_at is None for past in facts.past),
         "policy": policy,
-        "against": decisions(web, made, facts, clock, automatic=False),
-        "repository": _repository(web, made),
+        "against": decisions(web, shown, facts, clock, automatic=False),
+        "repository": _repository(web, shown),
     }
 
 
-def _repository(web: WebPorts, made: OptimizationRecommendation) -> str | None:
+def _repository(web: WebPorts, shown: OptimizationRecommendation) -> str | None:
     """Returns the repository that manifests of the workload go to, by name."""
     try:
-        return web.api.git.of(workload_parts(made.workload)[1])[0]
+        return web.api.git.of(workload_parts(shown.workload)[1])[0]
     except InvalidInputError:
         return None
 
@@ -148,18 +148,18 @@ async def apply(
     request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
 ) -> Redirect:
     """Starts the change, in a few pods first or in all, where changes can be made here."""
-    made, job = await _found(web, recommendation_id)
+    shown, job = await _stored(web, recommendation_id)
     form = await request.form()
     wish = ApplyRecommendationRequest(
         mode="direct" if form.get("mode") == "direct" else "canary",
         reason=str(form.get("reason", "")).strip()[:_MAX_REASON] or None,
     )
     if not web.api.executor:
-        refuse_change(wish, made, web.api.now())
+        refuse_change(wish, shown, web.api.now())
     if job is None:
         raise NotFoundError("The job of the recommendation is gone.", remedy="Analyse again.")
     key = str(form.get("key", "")) or None
-    created = await start_change(web.api, wish, made, job.job_id, request.scope.get("user"), key)
+    created = await start_change(web.api, wish, shown, job.job_id, request.scope.get("user"), key)
     return Redirect(f"/ui/jobs/{created.job.job_id}", status_code=303)
 
 
@@ -176,17 +176,17 @@ async def refuse(
     return Redirect(f"/ui/recommendations/{recommendation_id}", status_code=303)
 
 
-async def _refusal(web: WebPorts, made: OptimizationRecommendation) -> Refusal | None:
+async def _refusal(web: WebPorts, shown: OptimizationRecommendation) -> Refusal | None:
     """Returns who refused it, if somebody did: that is looked up of what was withdrawn only."""
-    if made.withdrawn_at is None:
+    if shown.withdrawn_at is None:
         return None
-    return await web.refusals.refusal(made.workload, made.recommendation_id)
+    return await web.refusals.refusal(shown.workload, shown.recommendation_id)
 
 
-def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:
+def _needs(shown: OptimizationRecommendation) -> Iterator[NeedChart]:
     """Returns what is known of the need of each container and resource; nothing of older recommendations."""
-    states = {"current": made.current_state, "recommended": made.recommended_state}
-    for data in (one.data for one in made.reasons if one.code == "need"):
+    states = {"current": shown.current_state, "recommended": shown.recommended_state}
+    for data in (one.data for one in shown.reasons if one.code == "need"):
         for resource in ("cpu", "memory"):
             if resource not in data:
                 continue
@@ -203,27 +203,27 @@ def _needs(made: OptimizationRecommendation) -> Iterator[NeedChart]:
             )
 
 
-def _trades(made: OptimizationRecommendation) -> Markup:
-    data = next((one.data for one in made.reasons if one.code == "frontier"), None)
+def _trades(shown: OptimizationRecommendation) -> Markup:
+    data = next((one.data for one in shown.reasons if one.code == "frontier"), None)
     return Markup() if data is None else frontier(data["points"], data["relative_to"])
 
 
-def _points(made: OptimizationRecommendation) -> list[dict[str, Any]]:
-    data = next((one.data for one in made.reasons if one.code == "frontier"), {})
+def _points(shown: OptimizationRecommendation) -> list[dict[str, Any]]:
+    data = next((one.data for one in shown.reasons if one.code == "frontier"), {})
     # Recommendations of older versions have points without sizes.
     return [one for one in data.get("points", ()) if one.get("containers")]
 
 
-def _chosen(made: OptimizationRecommendation, point: int | None) -> dict[str, Any] | None:
+def _chosen(shown: OptimizationRecommendation, point: int | None) -> dict[str, Any] | None:
     """Returns a point of the frontier as a recommendation of its sizes: its changes and its patch."""
-    points = _points(made)
+    points = _points(shown)
     if point is None or point >= len(points):
         return None
-    known = made.recommended_state.get("containers", {})
+    known = shown.recommended_state.get("containers", {})
     sizes = {name: {**known.get(name, {}), **size} for name, size in points[point]["containers"].items()}
     whole = {name: {**size, **_limits(size)} for name, size in sizes.items()}
     other = structs.replace(
-        made, recommended_state={**made.recommended_state, "containers": {**known, **whole}}
+        shown, recommended_state={**shown.recommended_state, "containers": {**known, **whole}}
     )
     artifacts, unpatched = _artifacts(other, None)
     return {
@@ -237,30 +237,30 @@ def _chosen(made: OptimizationRecommendation, point: int | None) -> dict[str, An
 
 def _limits(size: Mapping[str, Any]) -> dict[str, Any]:
     """Returns limits that are not below the requests of a point."""
-    found = {}
+    limits = {}
     for kind, parse in (("cpu", parse_cpu), ("memory", parse_memory)):
         request, limit = size.get(f"{kind}_request"), size.get(f"{kind}_limit")
         if request is not None and limit is not None and parse(request) > parse(limit):
-            found[f"{kind}_limit"] = request
-    return found
+            limits[f"{kind}_limit"] = request
+    return limits
 
 
 def _artifacts(
-    made: OptimizationRecommendation, base_url: str | None
+    shown: OptimizationRecommendation, base_url: str | None
 ) -> tuple[tuple[dict[str, Any], ...], str | None]:
     """Returns the manifests, or why there are none."""
     try:
-        return export(made, base_url), None
+        return export(shown, base_url), None
     except ConflictError as error:
         return (), str(error)
 
 
-async def _found(
+async def _stored(
     web: WebPorts, recommendation_id: str
 ) -> tuple[OptimizationRecommendation, OptimizationJob | None]:
     require_plain(recommendation_id, "recommendation_id")
-    found = await web.api.store.get_recommendation(recommendation_id)
-    if found is None:
+    stored = await web.api.store.get_recommendation(recommendation_id)
+    if stored is None:
         raise NotFoundError(f"There is no recommendation {recommendation_id!r}.", remedy="See the workloads.")
-    made, job_id = found
-    return made, await web.api.store.get_job(job_id)
+    shown, job_id = stored
+    return shown, await web.api.store.get_job(job_id)

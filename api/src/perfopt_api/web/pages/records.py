@@ -31,7 +31,7 @@ async def accuracy(
     if form == "csv":
         if groups is None:
             raise UnavailableError("The outcomes are being added up.", remedy="Try again in a few seconds.")
-        rows = [{"group": group, **row} for group, found in groups.items() for row in found]
+        rows = [{"group": group, **row} for group, group_rows in groups.items() for row in group_rows]
         return csv_answer("accuracy", rows, _RECORDED)
     return page(
         request,

@@ -67,15 +67,15 @@ async def workloads(
     )  # fmt: skip
     if form == "csv":
         return csv_answer("workloads", (await web.pages.workloads(wanted, limit=None)).rows, _COLUMNS)
-    found = await web.pages.workloads(wanted)
+    listed = await web.pages.workloads(wanted)
     started = request.query_params.get("started", "")
     return page(
         request,
         "workloads.html",
-        rows=found.rows,
-        total=found.total,
+        rows=listed.rows,
+        total=listed.total,
         wanted=msgspec.structs.asdict(msgspec.structs.replace(wanted, visible=None)),
-        pages=max(1, -(-found.total // PAGE)),
+        pages=max(1, -(-listed.total // PAGE)),
         choices=await web.pages.choices(wanted.visible),
         statuses={code: STATUS_TEXTS[code] for code in STATUSES},
         sorts=_SORTS,
@@ -130,7 +130,7 @@ async def _start(
     if job is None or row["state"] not in ("change", "approval"):
         raise ConflictError(f"Its status is: {STATUS_TEXTS[row['state']]}.")
     parts = steps_of(job) or tuple(
-        made for made in job.recommendations if made.recommendation_id == row["recommendation_id"]
+        one for one in job.recommendations if one.recommendation_id == row["recommendation_id"]
     )
     whole = as_one(job) if job.plan is not None else parts[0]
     created = await start_change(web.api, wish, whole, job.job_id, requester, parts=parts)
@@ -163,9 +163,9 @@ async def series(
     """Draws what a workload used, has and should have, and what happened to it, on one time axis."""
     row = await _row(web, name)
     try:
-        found, snapshot = await _snapshot(web, row)
+        result, snapshot = await _snapshot(web, row)
         changes = change_marks(await web.pages.changes(row["workload"]))
-        drawn = Markup(await asyncio.to_thread(_drawn, found, snapshot, changes))  # noqa: S704  all text in it is escaped
+        drawn = Markup(await asyncio.to_thread(_drawn, result, snapshot, changes))  # noqa: S704  all text in it is escaped
         error = None
     except PerfoptError as problem:
         drawn, error = Markup(), problem
@@ -175,13 +175,13 @@ async def series(
 @get("/workload/series.json", include_in_schema=False)
 async def series_json(web: NamedDependency[WebPorts], name: _Text) -> Response[Any]:
     """Returns the series for the plots that a script draws."""
-    found, snapshot = await _snapshot(web, await _row(web, name))
-    plots = await asyncio.to_thread(lambda: plots_of(found, snapshot, forecasts_of(found, snapshot)))
+    result, snapshot = await _snapshot(web, await _row(web, name))
+    plots = await asyncio.to_thread(lambda: plots_of(result, snapshot, forecasts_of(result, snapshot)))
     return Response(plots, headers=HEADERS, media_type="application/json")
 
 
-def _drawn(found: AnalysisResult, snapshot: WorkloadSnapshot, changes: Sequence[TimelineMark]) -> str:
-    return pictures(found, snapshot, forecasts_of(found, snapshot), changes)
+def _drawn(result: AnalysisResult, snapshot: WorkloadSnapshot, changes: Sequence[TimelineMark]) -> str:
+    return pictures(result, snapshot, forecasts_of(result, snapshot), changes)
 
 
 def result_of(job: OptimizationJob, workload: str) -> AnalysisResult:
@@ -219,6 +219,6 @@ async def _snapshot(web: WebPorts, row: dict[str, Any]) -> tuple[AnalysisResult,
     job = await web.api.store.get_job(row["job_id"])
     if job is None:
         raise NotFoundError("The analysis is gone.", remedy="Analyse the workload again.")
-    found = msgspec.structs.replace(result_of(job, row["workload"]), service_name=row["service_name"])
+    result = msgspec.structs.replace(result_of(job, row["workload"]), service_name=row["service_name"])
     source = await web.pages.source_of_job(row["job_id"])
-    return found, await web.series.read(source, found, row["job_id"])
+    return result, await web.series.read(source, result, row["job_id"])

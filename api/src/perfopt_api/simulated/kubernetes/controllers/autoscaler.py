@@ -64,20 +64,20 @@ class AutoscalerController:
         current = get_path(target, path) or 0
         if current == 0:
             text = "scaling is disabled since the replica count of the target is zero"
-            self._report(hpa, 0, 0, [self._made(hpa, "ScalingActive", "False", "ScalingDisabled", text)])
+            self._report(hpa, 0, 0, [self._condition(hpa, "ScalingActive", "False", "ScalingDisabled", text)])
             return
         wanted, active = self._wanted(hpa, target, current)
         if wanted == current:
             text = "the HPA controller was able to get the target's current scale"
-            able = self._made(hpa, "AbleToScale", "True", "SucceededGetScale", text)
+            able = self._condition(hpa, "AbleToScale", "True", "SucceededGetScale", text)
             self._report(hpa, current, wanted, [able, *active], failing=self.usage is None)
             return
         self._rescale(hpa, resource, target, wanted)
         text = f"the HPA controller was able to update the target scale to {wanted}"
-        able = self._made(hpa, "AbleToScale", "True", "SucceededRescale", text)
+        able = self._condition(hpa, "AbleToScale", "True", "SucceededRescale", text)
         known = condition(hpa, "ScalingActive")
-        kept = active if self.usage is not None else ([known] if known else [])
-        self._report(hpa, current, wanted, [able, *kept], scaled=True)
+        conditions = active if self.usage is not None else ([known] if known else [])
+        self._report(hpa, current, wanted, [able, *conditions], scaled=True)
 
     def _wanted(self, hpa: Json, target: Json, current: int) -> tuple[int, list[Json]]:
         spec = hpa["spec"]
@@ -88,11 +88,11 @@ class AutoscalerController:
         if metric is None or self.usage is None:
             name = metric["name"] if metric else "cpu"
             text = _NO_METRICS.format(name)
-            return current, [self._made(hpa, "ScalingActive", "False", "FailedGetResourceMetric", text)]
+            return current, [self._condition(hpa, "ScalingActive", "False", "FailedGetResourceMetric", text)]
         ratio = self._ratio(target, metric)
         text = "the HPA was able to successfully calculate a replica count from {} resource utilization"
         text = text.format(metric["name"])
-        active = [self._made(hpa, "ScalingActive", "True", "ValidMetricFound", text)]
+        active = [self._condition(hpa, "ScalingActive", "True", "ValidMetricFound", text)]
         if ratio is None or abs(ratio - 1) <= _TOLERANCE:
             return current, active
         return min(max(math.ceil(ratio * current), low), high), active
@@ -126,8 +126,8 @@ class AutoscalerController:
             "the HPA controller was unable to get the target's current scale: "
             f'{qualified(plural, group)} "{reference["name"]}" not found'
         )
-        made = self._made(hpa, "AbleToScale", "False", "FailedGetScale", text)
-        status = hpa.get("status", {}) | {"conditions": [made]}
+        failed = self._condition(hpa, "AbleToScale", "False", "FailedGetScale", text)
+        status = hpa.get("status", {}) | {"conditions": [failed]}
         self._hub.status(AUTOSCALER, hpa, status)
 
     def _report(
@@ -151,7 +151,7 @@ class AutoscalerController:
             AUTOSCALER, hpa, {k: v for k, v in status.items() if v is not None or k == "currentMetrics"}
         )
 
-    def _made(self, hpa: Json, kind: str, status: str, reason: str, message: str) -> Json:
+    def _condition(self, hpa: Json, kind: str, status: str, reason: str, message: str) -> Json:
         known = condition(hpa, kind)
         same = known is not None and known["status"] == status
         turned = known["lastTransitionTime"] if known is not None and same else self._hub.stamp()

@@ -64,8 +64,8 @@ class Hub:
     def owned(self, owner: Json, resource: Resource) -> list[Json]:
         """The objects of a resource that an object owns, by name."""
         names = sorted(n for kind, n in self._owned.get(owner["metadata"]["uid"], ()) if kind == resource.key)
-        found = (self.store.get(resource.key, *name) for name in names)
-        return [obj for obj in found if obj is not None]
+        objects = (self.store.get(resource.key, *name) for name in names)
+        return [obj for obj in objects if obj is not None]
 
     def dependents(self, uid: str) -> list[tuple[Resource, Json]]:
         """Everything that names an owner."""
@@ -207,8 +207,8 @@ def condition(obj: Json, kind: str) -> Json | None:
 
 def is_ready(pod: Json) -> bool:
     """Whether a pod is Ready."""
-    found = condition(pod, "Ready")
-    return found is not None and found["status"] == "True"
+    ready = condition(pod, "Ready")
+    return ready is not None and ready["status"] == "True"
 
 
 def is_active(pod: Json) -> bool:

@@ -96,8 +96,8 @@ class QuotaController:
             return [change.name]
         if change.kind != POD.key:
             return []
-        found = self._hub.store.all(RESOURCE_QUOTA.key, change.name[0])
-        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in found]
+        quotas = self._hub.store.all(RESOURCE_QUOTA.key, change.name[0])
+        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in quotas]
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """One round."""

@@ -51,8 +51,8 @@ class DaemonSetController:
     def keys(self, change: Change) -> Iterable[Key]:
         """DaemonSets, those that own a pod, and all where a node comes or goes."""
         if change.kind == NODE.key and (change.before is None or change.after is None):
-            found = self._hub.store.all(DAEMON_SET.key)
-            return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in found]
+            daemon_sets = self._hub.store.all(DAEMON_SET.key)
+            return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in daemon_sets]
         return about(change, DAEMON_SET, (POD,))
 
     def reconcile(self, namespace: str, name: str) -> float | None:

@@ -249,16 +249,16 @@ class DeploymentController:
         least = spec["replicas"] - _unavailable(spec)
         if counts.get("availableReplicas", 0) >= least:
             text = "Deployment has minimum availability."
-            return self._made(deployment, "Available", "True", "MinimumReplicasAvailable", text)
+            return self._condition(deployment, "Available", "True", "MinimumReplicasAvailable", text)
         text = "Deployment does not have minimum availability."
-        return self._made(deployment, "Available", "False", "MinimumReplicasUnavailable", text)
+        return self._condition(deployment, "Available", "False", "MinimumReplicasUnavailable", text)
 
     def _failure(self, deployment: Json, sets: list[Json], current: Json | None) -> Json | None:
         for rs in [current, *sets] if current else sets:
             failed = condition(rs, "ReplicaFailure")
             if failed is not None:
                 kind = ("ReplicaFailure", failed["status"], failed["reason"], failed["message"])
-                return self._made(deployment, *kind)
+                return self._condition(deployment, *kind)
         return None
 
     def _progress(
@@ -273,10 +273,12 @@ class DeploymentController:
             return known, None
         if _complete(deployment, counts):
             text = f'ReplicaSet "{name}" has successfully progressed.'
-            return self._made(deployment, "Progressing", "True", _COMPLETE, text), None
+            return self._condition(deployment, "Progressing", "True", _COMPLETE, text), None
         if _progressed(deployment.get("status", {}), counts):
             text = f'ReplicaSet "{name}" is progressing.'
-            return self._made(deployment, "Progressing", "True", "ReplicaSetUpdated", text, fresh=True), 0.05
+            return self._condition(
+                deployment, "Progressing", "True", "ReplicaSetUpdated", text, fresh=True
+            ), 0.05
         return self._deadline(deployment, known, name)
 
     def _deadline(self, deployment: Json, known: Json | None, name: str) -> tuple[Json | None, float | None]:
@@ -288,9 +290,9 @@ class DeploymentController:
         if left > 0:
             return known, left + 0.05
         text = f'ReplicaSet "{name}" has timed out progressing.'
-        return self._made(deployment, "Progressing", "False", _TIMED_OUT, text), None
+        return self._condition(deployment, "Progressing", "False", _TIMED_OUT, text), None
 
-    def _made(
+    def _condition(
         self, deployment: Json, kind: str, status: str, reason: str, message: str, *, fresh: bool = False
     ) -> Json:
         known, now = condition(deployment, kind), self._hub.stamp()
@@ -309,11 +311,11 @@ class DeploymentController:
 
     def _with(self, deployment: Json, kind: str, status: str, reason: str, message: str) -> list[Json]:
         others = [c for c in deployment.get("status", {}).get("conditions", ()) if c["type"] != kind]
-        return [*others, self._made(deployment, kind, status, reason, message)]
+        return [*others, self._condition(deployment, kind, status, reason, message)]
 
 
-def _list(*found: Json | None) -> list[Json]:
-    return [each for each in found if each is not None]
+def _list(*conditions: Json | None) -> list[Json]:
+    return [each for each in conditions if each is not None]
 
 
 def _template(obj: Json) -> Json:

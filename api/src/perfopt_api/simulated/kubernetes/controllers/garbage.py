@@ -103,14 +103,14 @@ class DefinitionController:
 
     def _accepted(self, definition: Json) -> Json:
         now, spec = self._hub.stamp(), definition["spec"]
-        made = (
+        conditions = (
             ("NamesAccepted", "NoConflicts", "no conflicts found"),
             ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
         )
         return {
             "conditions": [
                 {"type": kind, "status": "True", "lastTransitionTime": now, "reason": why, "message": text}
-                for kind, why, text in made
+                for kind, why, text in conditions
             ],
             "acceptedNames": spec["names"],
             "storedVersions": [v["name"] for v in spec["versions"] if v.get("storage")],

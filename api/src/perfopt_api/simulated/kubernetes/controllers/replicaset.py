@@ -47,17 +47,21 @@ class ReplicaSetController:
         wanted = replica_set["spec"]["replicas"]
         for pod in sorted(active, key=_value)[: max(0, len(active) - wanted)]:
             self._hub.delete(POD, pod)
-            self._told(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
+            self._record_event(
+                replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}"
+            )
         for _ in range(wanted - len(active)):
             try:
                 pod = self._hub.create(POD, pod_from(replica_set["spec"]["template"], replica_set))
             except StatusError as error:
-                self._told(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
+                self._record_event(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
                 return error
-            self._told(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+            self._record_event(
+                replica_set, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}"
+            )
         return None
 
-    def _told(self, replica_set: Json, kind: str, reason: str, text: str) -> None:
+    def _record_event(self, replica_set: Json, kind: str, reason: str, text: str) -> None:
         self._hub.event(replica_set, kind, reason, text, _COMPONENT)
 
     def _report(self, replica_set: Json, failure: StatusError | None) -> float | None:
@@ -95,10 +99,10 @@ class ReplicaSetController:
 
     def _until_available(self, pod: Json, replica_set: Json) -> float:
         least = replica_set["spec"].get("minReadySeconds", 0)
-        found = condition(pod, "Ready")
-        if not least or found is None:
+        ready = condition(pod, "Ready")
+        if not least or ready is None:
             return 0.0
-        return seconds(found["lastTransitionTime"]) + float(least) - self._hub.now
+        return seconds(ready["lastTransitionTime"]) + float(least) - self._hub.now
 
 
 def _value(pod: Json) -> tuple[bool, bool, str]:

@@ -45,7 +45,7 @@ def current(hub: Hub, owner: Json) -> Json:
 
 def template_of(hub: Hub, owner: Json, name: str) -> Json | None:
     """The template of a revision by name."""
-    found = hub.store.get(CONTROLLER_REVISION.key, owner["metadata"]["namespace"], name)
-    if found is None:
+    revision = hub.store.get(CONTROLLER_REVISION.key, owner["metadata"]["namespace"], name)
+    if revision is None:
         return None
-    return {key: part for key, part in found["data"]["spec"]["template"].items() if key != "$patch"}
+    return {key: part for key, part in revision["data"]["spec"]["template"].items() if key != "$patch"}

@@ -58,7 +58,7 @@ class Scheduler:
 
     def _condition(self, pod: Json, status: str, reason: str = "", message: str = "") -> None:
         reasons = {"reason": reason, "message": message} if reason else {}
-        made: Json = {
+        scheduled: Json = {
             "type": "PodScheduled",
             "status": status,
             "lastProbeTime": None,
@@ -67,7 +67,7 @@ class Scheduler:
         known: Json = next(iter(pod["status"].get("conditions", ())), {})
         if known.get("status") == status and known.get("reason", "") == reason:
             return
-        self._hub.store.put(POD.key, pod | {"status": pod["status"] | {"conditions": [made | reasons]}})
+        self._hub.store.put(POD.key, pod | {"status": pod["status"] | {"conditions": [scheduled | reasons]}})
 
 
 def node_of(pod: Json) -> str:
