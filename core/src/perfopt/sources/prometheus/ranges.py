@@ -1,7 +1,7 @@
 """Range queries of one batch: small enough for the server, and smaller after it refused one as too large."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -135,7 +135,7 @@ class RangeReader:
 
     async def _once(self, promql: str) -> list[RangeSeries] | QueryTooLargeError:
         if promql not in self.asked:
-            self.asked[promql] = self.group.create_task(_caught(self._steps(promql, self.grid)))
+            self.asked[promql] = self.group.create_task(self._answer_or_refusal(promql, self.grid))
         return await self.asked[promql]
 
     async def _halved(
@@ -150,26 +150,24 @@ class RangeReader:
             TimeGrid(grid.start, grid.step, half),
             TimeGrid(grid.start + half * grid.step, grid.step, grid.size - half),
         ):
-            answer = await _caught(self._steps(promql, part))
+            answer = await self._answer_or_refusal(promql, part)
             if isinstance(answer, QueryTooLargeError):
                 answer = await self._halved(promql, part, depth + 1, answer)
             series += answer
         return _joined(series)
 
-    async def _steps(self, promql: str, grid: TimeGrid) -> list[RangeSeries]:
+    async def _answer_or_refusal(
+        self, promql: str, grid: TimeGrid
+    ) -> list[RangeSeries] | QueryTooLargeError:
         """Evaluates at the end of each step and dates the values to its start."""
-        answer = await self.client.query_range(promql, grid.start + grid.step, grid.end, grid.step_seconds)
+        try:
+            answer = await self.client.query_range(
+                promql, grid.start + grid.step, grid.end, grid.step_seconds
+            )
+        except QueryTooLargeError as refusal:
+            return refusal
         back = grid.step_seconds * 1000
         return [RangeSeries(series.labels, series.times - back, series.values) for series in answer]
-
-
-async def _caught(
-    answer: Awaitable[list[RangeSeries]],
-) -> list[RangeSeries] | QueryTooLargeError:
-    try:
-        return await answer
-    except QueryTooLargeError as refusal:
-        return refusal
 
 
 def _joined(series: Sequence[RangeSeries]) -> list[RangeSeries]:
