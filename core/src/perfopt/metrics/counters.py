@@ -25,6 +25,9 @@ def counter_increase(cumulative: Array, *, from_zero: bool = False) -> tuple[Arr
     if not len(known):
         return growth, 0
     values = cumulative[known]
+    if not from_zero and bool((values == values[0]).all()):
+        growth[known] = 0.0
+        return growth, 0
     change = np.diff(values, prepend=0.0 if from_zero else values[0])
     reset = change < 0
     growth[known] = np.where(reset, values, change)

@@ -159,6 +159,9 @@ def _aggregate(steps: Times, values: Array, size: int, how: Aggregation) -> tupl
     result = np.full(size, np.nan)
     if not len(steps):
         return result, 0
+    if int(steps[-1] - steps[0]) == len(steps) - 1 and bool((np.diff(steps) == 1).all()):
+        result[int(steps[0]) : int(steps[-1]) + 1] = values
+        return result, len(steps)
     new = steps[1:] != steps[:-1]
     if new.all():
         result[steps] = values

@@ -22,7 +22,7 @@ def pod_start(pod: str, created: datetime, ready: datetime) -> PodStart | None:
 
 
 def starts_of_pods(samples: Iterable[InstantSample], cluster_label: str) -> list[tuple[PodKey, PodStart]]:
-    """Returns the starts in the answer to the catalogue's query `pod_starts`.
+    """Returns the starts in the answer to the catalogue's queries `pod_starts` and `pod_creations`.
 
     Args:
         samples: seconds since the epoch, labelled by `what`: created or ready. A pod of a StatefulSet comes

@@ -134,6 +134,8 @@ def spread(rows: Sequence[SeriesRow], grid: TimeGrid) -> list[SeriesRow]:
 def _spread(row: SeriesRow, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[Times]) -> SeriesRow:
     step, begins = grid.step_seconds * 1000, row.series.times
     width = int((row.coarse or grid.step) / grid.step)
+    if not (sampled and _is_measured(row)) and _lasts(row.series, step * width):
+        return replace(row, series=_steady(row.series, grid, step * width, life), coarse=None)
     times = (begins[:, None] + step * np.arange(width)).ravel()
     values = np.repeat(row.series.values, width)
     if len(begins):
@@ -145,11 +147,32 @@ def _spread(row: SeriesRow, grid: TimeGrid, life: Lifetime | None, sampled: Sequ
     return replace(row, series=RangeSeries(row.series.labels, times, values), coarse=None)
 
 
+def _lasts(series: RangeSeries, width: int) -> bool:
+    """Returns whether a series has one value throughout, in stretches of a width (ms) without a gap."""
+    times, values = series.times, series.values
+    whole = bool(len(times)) and int(times[-1] - times[0]) == (len(times) - 1) * width
+    return whole and bool((values == values[0]).all())
+
+
+def _steady(series: RangeSeries, grid: TimeGrid, width: int, life: Lifetime | None) -> RangeSeries:
+    """Returns a series of one value at the steps of the grid; what `_spread` does for any other."""
+    step, begin, end = grid.step_seconds * 1000, int(series.times[0]), int(series.times[-1])
+    first, last = _bounds(begin, end, width, life, step)
+    first = begin + -((begin - max(first, int(grid.start.timestamp()) * 1000)) // step) * step
+    times = np.arange(first, min(last, end + width - step) + 1, step)
+    return RangeSeries(series.labels, times, np.full(len(times), series.values[0]))
+
+
 def _within(times: Times, begin: int, end: int, width: int, life: Lifetime | None, step: int) -> Flags:
     """Returns which times lie in a pod's life; at least one of its first stretch and one of its last."""
+    first, last = _bounds(begin, end, width, life, step)
+    return (times >= first) & (times <= last)
+
+
+def _bounds(begin: int, end: int, width: int, life: Lifetime | None, step: int) -> tuple[int, int]:
     first, last = life or (begin + width - step, end)
     first = min(max(first, begin), begin + width - step)
-    return (times >= first) & (times <= max(last, end, first))
+    return first, max(last, end, first)
 
 
 def _among(times: Times, sampled: Times, step: int) -> Flags:

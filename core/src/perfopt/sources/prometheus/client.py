@@ -253,7 +253,7 @@ def _tls(config: PrometheusConfig) -> ssl.SSLContext | bool:
     if config.insecure_skip_verify:
         return False
     if config.ca_file is None and config.client_cert_file is None:
-        return True
+        return not config.url.lower().startswith("http://")  # authorities are read from disk: not for nothing
     name, field = config.ca_file, "ca_file"
     try:
         context = ssl.create_default_context(cafile=config.ca_file)

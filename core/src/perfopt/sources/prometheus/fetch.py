@@ -229,7 +229,7 @@ class RangeFetcher:
         return [
             series
             for series in answer
-            if alternative.only.items() <= series.labels.items()
+            if all(series.labels.get(name) == value for name, value in alternative.only.items())
             and not (
                 series.labels.get("job") in foreign_jobs
                 and series.labels.get("__name__", "").startswith("kube_pod_container_resource_")
@@ -348,6 +348,9 @@ class RangeFetcher:
         """Reads how long the pods of the period took to be ready."""
         plain = QueryAlternative(name="pod_starts", query=self._catalogue.state["pod_starts"])
         samples = await self._queries.at_end(plain, sorted(batch.pods), batch)
+        ready = {self._queries.pod_of(sample.labels, plain) for sample in samples}
+        plain = QueryAlternative(name="pod_creations", query=self._catalogue.state["pod_creations"])
+        samples += await self._queries.at_end(plain, sorted(ready & batch.pods.keys()), batch)
         for pod, start in starts_of_pods(samples, self._cluster_label):
             if pod in batch.pods:
                 batch.fetched.starts[batch.pods[pod]].append(start)

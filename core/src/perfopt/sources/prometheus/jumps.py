@@ -29,14 +29,21 @@ def spikes(series: RangeSeries) -> Flags:
         return flags
     # A value that is not out of proportion to the smallest one around it is not to their median.
     padded = np.pad(values, _NEIGHBOURS, constant_values=np.nan)
-    size, lowest = values.size, values
-    for shift in range(2 * _NEIGHBOURS + 1):
-        lowest = np.fmin(lowest, padded[shift : shift + size])
-    odd = np.flatnonzero(values > _OUT_OF_PROPORTION * lowest)
+    odd = np.flatnonzero(values > _OUT_OF_PROPORTION * _lowest(padded, 2 * _NEIGHBOURS + 1))
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)[odd]
     around = np.where(np.isnan(around), values[odd, None], around)
     flags[odd] = values[odd] > _OUT_OF_PROPORTION * np.median(around, axis=1)
     return flags
+
+
+def _lowest(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Returns the smallest of each stretch of a width; NaN only where all of it is."""
+    lowest, covered = values, 1
+    while covered < width:
+        shift = min(covered, width - covered)
+        lowest = np.fmin(lowest[:-shift], lowest[shift:])
+        covered += shift
+    return lowest
 
 
 def without_jumps(series: RangeSeries, resets: RangeSeries | None, step_ms: int) -> WithoutJumps:

@@ -19,6 +19,7 @@ _PLACEHOLDERS = {
     "pods": {"selector", "by", "window", "replicas", "target"},
     "state": {"matchers", "cluster", "lookback", "selector", "by", "step", "period", "look", "every"},
 }
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTED = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{")
 _FROM_NOTHING = re.compile(r"\b(?:absent|absent_over_time|vector|time)\s*\(")
@@ -136,7 +137,7 @@ def escape_regex(text: str) -> str:
 
 def _decoded(text: str, where: str) -> QueryCatalogue:
     try:
-        return msgspec.convert(yaml.safe_load(text) or {}, QueryCatalogue)
+        return msgspec.convert(yaml.load(text, _LOADER) or {}, QueryCatalogue)  # noqa: S506  a safe loader
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidInputError(
             f"{where} is not YAML: {error}.", field="catalogue", remedy=_COMPARE

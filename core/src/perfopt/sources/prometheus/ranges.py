@@ -156,9 +156,7 @@ class RangeReader:
             series += answer
         return _joined(series)
 
-    async def _answer_or_refusal(
-        self, promql: str, grid: TimeGrid
-    ) -> list[RangeSeries] | QueryTooLargeError:
+    async def _answer_or_refusal(self, promql: str, grid: TimeGrid) -> list[RangeSeries] | QueryTooLargeError:
         """Evaluates at the end of each step and dates the values to its start."""
         try:
             answer = await self.client.query_range(

@@ -44,6 +44,7 @@ _HISTORY = frozenset(
         "images_of_pods",
         "images",
         "pod_starts",
+        "pod_creations",
         "pods_born",
         "pods_ended",
         "largest_nodes",
