@@ -94,9 +94,9 @@ def test_a_larger_size_is_never_less_probable(size, factor):
 def test_what_lies_unused_is_the_expected_logarithm_of_the_size_over_the_need():
     needs = distribution([(ZERO, ZERO), (ZERO + 5, ZERO)])
     size = float(np.exp(GRID[ZERO + 5]))
-    assert needs.unused("cpu", size) == pytest.approx(GRID[ZERO + 5] / 2)
-    assert needs.unused("cpu", 1.0) == pytest.approx(0)  # what is missing is not unused
-    assert needs.unused("memory", 2 * GIB) == pytest.approx(np.log(2))
+    # what is missing is not unused
+    assert needs.unused("cpu", np.array([size, 1.0])) == pytest.approx([GRID[ZERO + 5] / 2, 0])
+    assert needs.unused("memory", np.array([2 * GIB])) == pytest.approx([np.log(2)])
 
 
 def test_of_a_history_that_moves_all_sizes_are_worth_considering_alike():

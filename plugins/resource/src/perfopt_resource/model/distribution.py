@@ -101,17 +101,18 @@ class NeedDistribution:
         logs: Array = own_evidence(self.seen, resource).weight * np.log(share / share.sum() + _SELDOM)
         return logs
 
-    def unused(self, resource: str, size: float) -> float:
-        """Returns the expected logarithm of a size over what is needed of it; what exceeds it counts 0.
+    def unused(self, resource: str, sizes: Array) -> Array:
+        """Returns the expected logarithm of sizes over what is needed of them; what exceeds one counts 0.
 
         Args:
             resource: that was measured.
-            size: in cores or bytes.
+            sizes: in cores or bytes.
         """
         cumulated = self.cumulated[:, -1] if resource == "cpu" else self.cumulated[-1]
         lowest = np.append(GRID, np.inf)
-        over = np.log(size / self.seen.references[resource]) - lowest
-        return float(np.diff(cumulated, prepend=0.0) @ np.maximum(over, 0.0))
+        over = np.log(sizes / self.seen.references[resource])[:, None] - lowest
+        expected: Array = np.maximum(over, 0.0) @ np.diff(cumulated, prepend=0.0)
+        return expected
 
     def _weights(self, resource: str, sizes: Array | None) -> Array:
         """Returns how sizes lie between points of the grid: shape (sizes, CELLS), or (1, CELLS) of none."""

@@ -37,13 +37,13 @@ def relative_cost(sizes: Sequence[Array], typical: Sequence[float], prices: Sequ
     return cost
 
 
-def expected_utility(probability: Array, cost: Array, penalty: float) -> Array:
+def expected_utility(probability: Array, cost: Array, penalty: float | Array) -> Array:
     """Returns what sizes are worth: the penalty avoided, less the cost.
 
     Args:
         probability: that the sizes are accurate.
         cost: `relative_cost`.
-        penalty: of a violated recommendation.
+        penalty: of a violated recommendation, one or of the shape of the probabilities.
     """
     utility: Array = penalty * probability - ALLOCATION_COST * cost
     return utility

@@ -142,41 +142,45 @@ def choose(
     probability = distribution.probabilities(sizes)
     cost = relative_cost(list(sizes.values()), typical, prices)
     beforehand = [distribution.needed(resource, sizes[resource]) for resource in resources]
-
-    def unused(chosen: Mapping[str, Array]) -> float:
-        logs = [distribution.unused(name, size.item()) for name, size in chosen.items()]
-        return float(np.mean(logs)) / seen.known
-
-    choices = {}
-    for penalty in penalties:
-        share = weights(expected_utility(probability, cost, penalty), beforehand)
-        chosen = {
-            resource: distribution.allowed(resource, _mean(sizes[resource], share, axis))
-            for axis, resource in enumerate(resources)
-        }
-        stated = distribution.calibration(distribution.probabilities(chosen).reshape(1), seen.known)
-        at = relative_cost(list(chosen.values()), typical, prices).reshape(1)
-        choices[penalty] = SizeChoice(
-            cpu_cores=float(chosen["cpu"][0]) if "cpu" in chosen else None,
-            memory_bytes=float(chosen["memory"][0]) if "memory" in chosen else None,
-            confidence=float(stated[0]),
-            utility=float(expected_utility(stated, at, penalty)[0]) - UNUSED_COST * unused(chosen),
+    shares = [weights(expected_utility(probability, cost, penalty), beforehand) for penalty in penalties]
+    chosen = {
+        resource: distribution.allowed(resource, _means(sizes[resource], shares, axis))
+        for axis, resource in enumerate(resources)
+    }
+    # Sizes of all penalties in one call, of which the pairs of one penalty lie on the diagonal.
+    stated = distribution.calibration(_diagonal(distribution.probabilities(chosen)), seen.known)
+    at = _diagonal(relative_cost(list(chosen.values()), typical, prices))
+    unused = np.mean([distribution.unused(name, each) for name, each in chosen.items()], axis=0) / seen.known
+    utility = expected_utility(stated, at, np.asarray(penalties)) - UNUSED_COST * unused
+    return {
+        penalty: SizeChoice(
+            cpu_cores=float(chosen["cpu"][number]) if "cpu" in chosen else None,
+            memory_bytes=float(chosen["memory"][number]) if "memory" in chosen else None,
+            confidence=float(stated[number]),
+            utility=float(utility[number]),
             cost_change=0.0,
         )
-    return choices
+        for number, penalty in enumerate(penalties)
+    }
 
 
-def _mean(sizes: Array, share: Array, axis: int) -> Array:
-    """Returns the geometric mean of the sizes of a resource, shape (1,).
+def _diagonal(values: Array) -> Array:
+    """Returns the values at equal places of each dimension, shape (n,)."""
+    return values if values.ndim == 1 else np.diagonal(values)
+
+
+def _means(sizes: Array, shares: Sequence[Array], axis: int) -> Array:
+    """Returns the geometric mean of the sizes of a resource by each share, shape (shares,).
 
     Args:
         sizes: of the resource.
-        share: how much each counts, one dimension for each resource.
+        shares: how much each counts, one dimension for each resource.
         axis: of the resource.
     """
-    own = share.sum(axis=tuple(other for other in range(share.ndim) if other != axis))
-    mean: Array = np.exp(np.log(sizes) @ own)[None]
-    return mean
+    others = tuple(other for other in range(shares[0].ndim) if other != axis)
+    logs = np.log(sizes)
+    means: Array = np.exp([logs @ share.sum(axis=others) for share in shares])
+    return means
 
 
 def _price(resource: str, book: PriceBook) -> float:
