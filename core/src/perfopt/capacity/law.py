@@ -110,7 +110,7 @@ def closed_forms(service: ServiceParameters, load: ReplicaLoad) -> Array:
         np.minimum(service.threads * demand / quota, 5),
     )
     # Written column by column: broadcasting and stacking them took longer than computing them.
-    inputs = np.empty((*np.broadcast_shapes(*(np.shape(column) for column in columns)), len(columns)))
+    inputs = np.empty((*np.broadcast(*columns).shape, len(columns)))
     for number, column in enumerate(columns):
         inputs[..., number] = column
     return inputs

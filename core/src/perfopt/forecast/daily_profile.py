@@ -12,6 +12,7 @@ a week at most, whose peaks are under half of what is usual on their weekdays (a
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class DailyProfileForecaster:
             return None
         offset = max(_OFFSET * request.scale, 1e-6)
         days = _FoldedDays.best(request, per_day, offset)
-        past = days.past()
+        past = days.past
         errors = days.logs[1:] - past
         margins = _margins(errors[np.isfinite(errors)], request.levels)
         expected = np.maximum(np.exp(days.ahead()) - offset, 0.0)
@@ -64,7 +65,7 @@ class DailyProfileForecaster:
             quantiles=np.minimum(quantiles, most),
             expected=expected,
             past=(held + offset) * np.exp(margins) - offset,
-            recent_exceedance=_recent_exceedance(errors, days.logs[1:] - days.past_of_any_kind()),
+            recent_exceedance=_recent_exceedance(errors, days.logs[1:] - days.past_of_any_kind),
         )
 
 
@@ -82,7 +83,7 @@ def margin(errors: Array, level: float) -> float:
     return float(errors[low] + (at - low) * (errors[high] - errors[low]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _FoldedDays:
     """A history by day, ending now, and the steps ahead by day, beginning now.
 
@@ -129,21 +130,23 @@ class _FoldedDays:
 
         Over the past days that both can forecast; inf for none.
         """
-        own, others = (np.abs(self.logs[1:] - folded.past()) for folded in (self, other))
+        own, others = (np.abs(self.logs[1:] - folded.past) for folded in (self, other))
         both = np.isfinite(own) & np.isfinite(others)
         if not both.any():
             return math.inf, math.inf
         return float(own[both].mean()), float(others[both].mean())
 
+    @cached_property
     def past(self) -> Array:
-        """Returns what is expected of each day but the first, from those before; (days - 1, per day).
+        """What is expected of each day but the first, from those before; (days - 1, per day).
 
         NaN where no day of the kind was known.
         """
         numbers = range(1, len(self.logs))
         known = [self._of_kind(max(d - GAP_DAYS, 1), self.kinds[d]).any(axis=0) for d in numbers]
-        return np.where(np.stack(known), self.past_of_any_kind(), np.nan)
+        return np.where(np.stack(known), self.past_of_any_kind, np.nan)
 
+    @cached_property
     def past_of_any_kind(self) -> Array:
         """As `past`, from days of other kinds where none of the kind was known."""
         numbers = range(1, len(self.logs))
@@ -168,19 +171,27 @@ class _FoldedDays:
         above = _margins(peaks[np.isfinite(peaks)], levels)
         return float(np.nanmax(self.logs)) + np.maximum(above, 0.0)
 
+    @cached_property
+    def _present(self) -> Bools:
+        return np.isfinite(self.logs)
+
+    @cached_property
+    def _filled(self) -> Array:
+        filled: Array = np.nan_to_num(self.logs)
+        return filled
+
     def _of_kind(self, known: int, kinds: Ints) -> Bools:
         """Returns which of the first `known` days have a sample of the kind of each time of day."""
-        of_kind: Bools = (self.kinds[:known] == kinds) & np.isfinite(self.logs[:known])
+        of_kind: Bools = (self.kinds[:known] == kinds) & self._present[:known]
         return of_kind
 
     def _mean(self, known: int, kinds: Ints, day: int) -> Array:
         """Returns the decayed mean of the first `known` days at each time of day; NaN where none has it."""
-        logs = self.logs[:known]
-        weights = 0.5 ** ((day - np.arange(known)) / HALF_LIFE_DAYS)[:, None] * np.isfinite(logs)
+        weights = 0.5 ** ((day - np.arange(known)) / HALF_LIFE_DAYS)[:, None] * self._present[:known]
         weights = weights * np.where(self.kinds[:known] == kinds, 1.0, OTHER_KIND_OF_DAY)
         total = weights.sum(axis=0)
         mean: Array = np.where(
-            total > 0, (weights * np.nan_to_num(logs)).sum(axis=0) / np.maximum(total, 1e-300), np.nan
+            total > 0, (weights * self._filled[:known]).sum(axis=0) / np.maximum(total, 1e-300), np.nan
         )
         return mean
 

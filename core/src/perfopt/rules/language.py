@@ -7,7 +7,7 @@ macros over lists under an iteration budget, and no access to anything but the v
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -49,6 +49,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _STRING = re.compile(r"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 _QUANTITY_CALL = re.compile(r"""\b(?P<name>cpu|memory)\(\s*["'](?P<text>[^"']*)["']\s*\)""")
 _UNITS = {"cpu": "cores", "memory": "bytes"}
+_KNOWN_VALUES = 1000  # of one expression
 
 UNKNOWN = object()
 """The value of an expression that reads something that is not known."""
@@ -69,6 +70,7 @@ class RuleExpression:
     reads: tuple[RuleVariable, ...]
     parameters: tuple[str, ...]
     compiled: Any
+    _known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def value(self, facts: RuleFacts, parameters: Mapping[str, Any]) -> Any:
         """Returns its value; UNKNOWN where it needs something not known, a key not there or a division by 0.
@@ -94,11 +96,30 @@ class RuleExpression:
         return {name: parameters[name] for name in self.parameters}
 
     def _value(self, data: dict[str, Any]) -> Any:
+        """Returns the value for data, computed once for each: states that are merged differ in little."""
+        key = _key(data)
+        value = self._known.get(key)
+        if value is None:
+            if len(self._known) >= _KNOWN_VALUES:
+                self._known.clear()
+            value = self._known[key] = self._evaluated(data)
+        return value
+
+    def _evaluated(self, data: dict[str, Any]) -> Any:
         try:
             value = self.compiled.eval(data=data).value()
         except RuntimeError:  # the library's only exception
             return UNKNOWN
         return _number(value)
+
+
+def _key(value: Any) -> Any:
+    """Returns what tells data apart, with the type of each part: 1, 1.0 and True are equal to Python."""
+    if isinstance(value, Mapping):
+        return tuple((name, _key(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return (list, *map(_key, value))
+    return type(value), value
 
 
 def _number(value: Any) -> Any:
