@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -14,9 +15,13 @@ from typing import Any
 
 import asyncpg
 import nats
-from faultworld import World
+import psutil
+from faultupgrade import upgrade
+from faultworld import LIMIT_MIB, World
 from nats.aio.client import Client
 
+WORKERS = ("worker-1", "worker-2")
+UPGRADE = "rolling upgrade"
 LEAKY = """
 from perfopt.testing.examples import ExamplePlugin, PeakStrategy
 class Leaky(PeakStrategy):
@@ -197,36 +202,72 @@ async def leak(world: World, outcome: Outcome) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaky\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[perfopt.plugins]\nleaky = leaky_plugin:PLUGIN\n")
     (folder / "leaky_plugin.py").write_text(LEAKY)
-    for name in ("worker-1", "worker-2"):
+    for name in WORKERS:
         await asyncio.to_thread(world.kill, name)
         world.start(name, PYTHONPATH=str(folder))
-    await asyncio.sleep(10)
-    for name in ("worker-1", "worker-2"):
+    stop = asyncio.Event()
+    watching = asyncio.create_task(_largest_child(world, stop))
+    stopped = await _stopped_for_memory(world)
+    stop.set()
+    for name in WORKERS:
         world.extra.pop(name)
         await asyncio.to_thread(world.kill, name, signal.SIGTERM)
         world.start(name)
-    outcome.note = "limit 700 MiB"
+    outcome.note = f"stopped {stopped} times at {LIMIT_MIB} MiB, largest process {await watching:.0f} MiB"
+
+
+async def _stopped_for_memory(world: World, times: int = 3, within: float = 60.0) -> int:
+    """Waits until jobs ended without the leaking plugin's proposal; returns how many did."""
+    connection, deadline = await asyncpg.connect(world.database), time.monotonic() + within
+    query = "SELECT count(*) FROM optimization_jobs WHERE declined::text LIKE '%of memory where%'"
+    while (found := await connection.fetchval(query)) < times and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    await connection.close()
+    return int(found)
+
+
+async def _largest_child(world: World, stop: asyncio.Event) -> float:
+    """Returns the most memory that a process of a worker had until the stop, in MiB."""
+    most = 0
+    while not stop.is_set():
+        for name in WORKERS:
+            with contextlib.suppress(psutil.Error, KeyError):
+                for child in psutil.Process(world.processes[name].pid).children(recursive=True):
+                    most = max(most, child.memory_info().rss)
+        await asyncio.sleep(0.01)
+    return most / 2**20
 
 
 async def clock(world: World, outcome: Outcome) -> None:
-    """Runs one worker two hours ahead."""
+    """Sets the clock of a running worker two hours ahead, then back, then right."""
     if shutil.which("faketime") is None:
         outcome.note = "left out: faketime is not installed"
         return
+    faked = ["faketime", "-m", "-f", "+0", "printenv", "LD_PRELOAD"]
+    library = subprocess.run(faked, capture_output=True, text=True, check=True).stdout.strip()
+    file = world.root / "clock"
+    file.write_text("+0")
     await asyncio.to_thread(world.kill, "worker-1")
-    world.start("worker-1", ("faketime", "-f", "+2h"))
-    await asyncio.sleep(8)
+    world.start(
+        "worker-1",
+        LD_PRELOAD=library,
+        FAKETIME_TIMESTAMP_FILE=str(file),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    for ahead in ("+0", "+2h", "-2h", "+0"):
+        file.write_text(ahead)
+        await claimed_job(world)
+        await asyncio.sleep(4)
+    world.extra.pop("worker-1")
     await asyncio.to_thread(world.kill, "worker-1", signal.SIGTERM)
-    outcome.note = "one worker two hours ahead"
+    world.start("worker-1")
+    outcome.note = "one worker two hours ahead, then back"
 
 
-async def replace_each(world: World, outcome: Outcome) -> None:
-    """Stops and starts every process in turn, as a rolling upgrade does."""
-    for name in ("worker-1", "api", "worker-2"):
-        await asyncio.to_thread(world.kill, name, signal.SIGTERM)
-        world.start(name)
-        await asyncio.sleep(3)
-    outcome.note = "same version, in turn"
+async def rolling_upgrade(world: World, outcome: Outcome) -> None:
+    """Replaces processes of the version before the last migration, one by one."""
+    outcome.note = await upgrade(world) if world.is_older else "left out: no history of Git"
 
 
 FAULTS: dict[str, Fault] = {
@@ -243,5 +284,5 @@ FAULTS: dict[str, Fault] = {
     "poison messages": poison,
     "plugin leaks 4 GiB": leak,
     "clock jumps": clock,
-    "rolling restart": replace_each,
+    UPGRADE: rolling_upgrade,
 }

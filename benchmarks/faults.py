@@ -12,6 +12,7 @@ ends with status 1 where something was lost or doubled. `--short` takes 6 jobs e
 import argparse
 import asyncio
 import random
+import ssl
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from pathlib import Path
 import asyncpg
 import httpx
 import numpy as np
-from faultkinds import FAULTS, Fault, Outcome, connected, shown
+from faultkinds import FAULTS, UPGRADE, Fault, Outcome, connected, shown
+from faultupgrade import start_older
 from faultworld import WORKLOADS, World, fault_world
 
 from perfopt_api.embedded import NatsServer
@@ -35,6 +37,8 @@ from apply_kills import NAMES, survive_kills
 API = "/api/v1/optimization"
 ROOT = Path(__file__).parent.parent
 DRAIN_SECONDS = 240.0
+GAP_SECONDS = 0.07
+"""Between two jobs, on average."""
 ENDED = ("RECOMMENDATIONS_READY", "FAILED")
 
 
@@ -69,6 +73,10 @@ async def ask(world: World, outcome: Outcome, number: int) -> str:
 async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome:
     """Asks for jobs while something breaks; returns what came of all of them."""
     outcome = Outcome(fault)
+    gap = GAP_SECONDS
+    if fault == UPGRADE:
+        world.is_older = await start_older(world)
+        gap *= 5  # so that jobs are asked for all along
     for name in ("api", "worker-1", "worker-2"):
         if name not in world.processes:
             world.start(name)
@@ -78,7 +86,7 @@ async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome
     asked = []
     for number in range(jobs):
         asked.append(asyncio.create_task(ask(world, outcome, number)))
-        await asyncio.sleep(random.uniform(0.02, 0.12))  # noqa: S311  no secret
+        await asyncio.sleep(random.uniform(0.3 * gap, 1.7 * gap))  # noqa: S311  no secret
     ids = set(await asyncio.gather(*asked))
     await breaking
     for name in ("api", "worker-1", "worker-2"):
@@ -140,22 +148,27 @@ async def _count_events(world: World, outcome: Outcome) -> None:
 
 
 CHANGES = "changes killed at every step"
+CROWD = "many clients at once"
+FUZZ = "schemathesis on the API"
 SHORT = ("everything killed", "read-only database", "poison messages")
 SHORT_JOBS = 6
 
 
 async def crowd(world: World, clients: int, seconds: float) -> bool:
-    """Has many clients ask at once; returns whether no answer was an error but 429."""
+    """Has many clients ask at once, one in ten for an analysis; returns whether no error but 429 came."""
     statuses: Counter[str] = Counter()
     taken: list[float] = []
-    until = time.monotonic() + seconds
+    until, context = time.monotonic() + seconds, ssl.create_default_context()
 
     async def client(number: int) -> None:
-        async with httpx.AsyncClient(base_url=world.api, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=world.api, timeout=60, verify=context) as http:
             while time.monotonic() < until:
                 began = time.perf_counter()
                 try:
-                    answer = await http.get(f"{API}/recommendations", params={"limit": 5 + number % 5})
+                    if number % 10:
+                        answer = await http.get(f"{API}/recommendations", params={"limit": 5 + number % 5})
+                    else:
+                        answer = await http.post(f"{API}/analyze", json={"service_name": "order-router"})
                     statuses[str(answer.status_code)] += 1
                 except httpx.HTTPError as error:
                     statuses[type(error).__name__] += 1
@@ -165,7 +178,8 @@ async def crowd(world: World, clients: int, seconds: float) -> bool:
     await asyncio.gather(*(client(number) for number in range(clients)))
     median, high = 1000 * np.percentile(taken, [50, 99])
     print(
-        f"\n{clients} clients for {seconds:.0f} s: {shown(statuses)}; median {median:.0f}, p99 {high:.0f} ms"
+        f"\n{clients} clients for {seconds:.0f} s: {shown(statuses)}; median {median:.0f}, p99 {high:.0f} ms",
+        flush=True,
     )
     return not set(statuses) - {"200", "202", "429"}
 
@@ -177,7 +191,12 @@ def fuzz(world: World, examples: int) -> bool:
     command = [str(program), "run", f"{world.api}/openapi.json", "--max-examples", str(examples), *checks]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=world.root)
     lines = [line.strip() for line in done.stdout.splitlines() if "test cases" in line or "passed" in line]
-    print(f"\nschemathesis, {examples} an operation: status {done.returncode}; {' '.join(lines[-2:])}")
+    print(
+        f"\nschemathesis, {examples} an operation: status {done.returncode}; {' '.join(lines[-2:])}",
+        flush=True,
+    )
+    if done.returncode:
+        print(done.stdout)
     return done.returncode == 0
 
 
@@ -199,19 +218,31 @@ async def change_kills(world: World) -> Outcome:
 
 
 async def run(world: World, given: argparse.Namespace) -> bool:
-    """Runs the faults in turn."""
-    names = given.only or (SHORT if given.short else [*FAULTS, CHANGES])
+    """Runs the faults in turn, then many clients and what the API's document allows."""
+    names = given.only or (SHORT if given.short else [*FAULTS, CHANGES, CROWD, FUZZ])
     fine = True
-    print(HEADER)
+    if set(names) - {CROWD, FUZZ}:
+        print(HEADER)
     for name in names:
-        changes = name == CHANGES
-        outcome = await (change_kills(world) if changes else survive(world, name, FAULTS[name], given.jobs))
-        print(outcome.row(), flush=True)
-        fine = fine and outcome.is_fine
-    if given.only or given.short:
-        return fine
-    fine = await crowd(world, given.clients, given.seconds) and fine
-    return await asyncio.to_thread(fuzz, world, given.examples) and fine
+        fine = await _one(world, name, given) and fine
+    return fine
+
+
+async def _one(world: World, name: str, given: argparse.Namespace) -> bool:
+    if name in (CROWD, FUZZ):
+        for process in ("api", "worker-1"):
+            if process not in world.processes:
+                world.start(process)
+        await _ready(world)
+        if name == CROWD:
+            return await crowd(world, given.clients, given.seconds)
+        return await asyncio.to_thread(fuzz, world, given.examples)
+    if name == CHANGES:
+        outcome = await change_kills(world)
+    else:
+        outcome = await survive(world, name, FAULTS[name], given.jobs)
+    print(outcome.row(), flush=True)
+    return outcome.is_fine
 
 
 def main() -> None:
@@ -221,7 +252,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--examples", type=int, default=20)
-    parser.add_argument("--only", choices=(*FAULTS, CHANGES), action="append", help="may be given again")
+    parser.add_argument(
+        "--only", choices=(*FAULTS, CHANGES, CROWD, FUZZ), action="append", help="may be given again"
+    )
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args()
     if given.short:

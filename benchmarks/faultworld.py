@@ -24,6 +24,8 @@ from perfopt_api.embedded import NatsServer, PostgresServer, temporary_root
 PERFOPT = Path(sys.executable).parent / "perfopt"
 WORKLOADS = 6
 
+LIMIT_MIB = 700
+"""Of the memory of a process that runs strategies."""
 DISK_BYTES = 600 * 2**20
 
 
@@ -86,7 +88,12 @@ class Proxy:
 
 
 class World:
-    """The servers, their proxies, one API and two workers."""
+    """The servers, their proxies, one API and two workers.
+
+    Attributes:
+        extra: variables of processes, by name, for all their starts.
+        is_older: the processes are of the version before the last migration.
+    """
 
     def __init__(self, root: Path, postgres: PostgresServer, nats: NatsServer, prometheus: str) -> None:
         self.root, self.postgres, self.nats = root, postgres, nats
@@ -101,6 +108,7 @@ class World:
         self.api = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.extra: dict[str, Mapping[str, str]] = {}
+        self.is_older = False
         self.use_database("perfopt")
 
     def use_database(self, name: str) -> None:
@@ -123,19 +131,15 @@ class World:
         }
         config = {"sources": {"cluster": source | {"timeout_seconds": 5}}, "service": service}
         self.config = self.root / f"{name}.yaml"
-        self.config.write_text(yaml.safe_dump(config | {"engine": {"processes": 1, "memory_limit_mib": 700}}))
+        self.config.write_text(
+            yaml.safe_dump(config | {"engine": {"processes": 1, "memory_limit_mib": LIMIT_MIB}})
+        )
 
-    def start(self, name: str, prefix: tuple[str, ...] = (), **environment: str) -> None:
+    def start(self, name: str, **environment: str) -> None:
         """Starts `api` or a `worker...`; what is given stays for later starts of it."""
         if environment:
             self.extra[name] = environment
-        command = [
-            *prefix,
-            str(PERFOPT),
-            "serve" if name == "api" else "worker",
-            "--config",
-            str(self.config),
-        ]
+        command = [str(PERFOPT), "serve" if name == "api" else "worker", "--config", str(self.config)]
         with (self.root / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command,

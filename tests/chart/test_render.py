@@ -154,6 +154,39 @@ def test_the_service_reads_the_configuration_that_is_mounted(made, tmp_path, mon
     assert (settings.host, settings.port, settings.worker_port) == ("0.0.0.0", 8080, 8081)
 
 
+FILES = {
+    "nats": {
+        "existingSecret": "nats",
+        "files": {"ca": "ca.crt", "clientCert": "tls.crt", "clientKey": "tls.key", "credentials": "me.creds"},
+    },
+    "database": {"existingSecret": "database", "files": {"ca": "ca.crt"}},
+}
+STORE = {"enabled": True, "secretStoreRef": {"name": "vault", "kind": "ClusterSecretStore"}}
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_certificates_and_credentials_are_mounted_where_the_service_reads_them(external, tmp_path):
+    values = copy.deepcopy(FILES) | ({"externalSecrets": STORE} if external else {})
+    made = objects(render(values))
+    text = next(each["data"]["perfopt.yaml"] for each in made if each["metadata"]["name"] == "perfopt-config")
+    service = yaml.safe_load(text)["service"]
+    fields = {"ca": "ca", "clientCert": "client_cert", "clientKey": "client_key", "credentials": "credentials"}
+    for name, field in fields.items():
+        assert service[f"nats_{field}_file"] == f"/run/secrets/perfopt/nats/{name}"
+    assert "nats_nkey_seed_file" not in service
+    for pod in pods(made):
+        for volume in (one for one in pod.get("volumes", []) if "projected" in one):
+            database, nats = (source["secret"] for source in volume["projected"]["sources"])
+            assert {item["path"] for item in database["items"]} == {"database-url", "database/ca"}
+            items = {item["path"]: item["key"] for item in nats["items"]}
+            assert set(items) == {"nats-url", *(f"nats/{name}" for name in fields)}
+            assert items["nats/ca"] == ("nats-ca" if external else "ca.crt")
+    if external:
+        (secret,) = of_kind(made, "ExternalSecret").values()
+        keys = {one["secretKey"]: one["remoteRef"]["key"] for one in secret["spec"]["data"]}
+        assert {"nats-clientKey": "tls.key", "database-ca": "ca.crt"}.items() <= keys.items()
+
+
 def test_the_migration_is_a_plain_job_at_first_and_a_hook_before_an_upgrade():
     values = values_of(CASES[-1])
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -45,10 +46,16 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddresses:
-    """Where everything listens."""
+    """Where everything listens.
+
+    Attributes:
+        credentials: a configuration file, for this user only, with the addresses and generated passwords of
+            the servers; None where no data is kept.
+    """
 
     api: str
     servers: EmbeddedServers
+    credentials: Path | None = None
 
 
 def run_standalone(
@@ -68,8 +75,20 @@ def run_standalone(
     with embedded_servers(data_dir) as servers:
         migrate_now(servers.database_url)
         whole = with_service(config, database_url=servers.database_url, nats_url=servers.nats_url)
+        credentials = None if data_dir is None else _write_credentials(data_dir, servers)
         with config_file(whole) as path:
-            uvloop.run(_serve(whole, path, servers, lambda api: announce(ServiceAddresses(api, servers))))
+            ready = partial(ServiceAddresses, servers=servers, credentials=credentials)
+            uvloop.run(_serve(whole, path, servers, lambda api: announce(ready(api))))
+
+
+def _write_credentials(data_dir: Path, servers: EmbeddedServers) -> Path:
+    """Writes what another process needs to reach the servers, such as `perfopt doctor --config`."""
+    path = data_dir / "servers.yaml"
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    addresses = {"database_url": servers.database_url, "nats_url": servers.nats_url}
+    path.write_text(yaml.safe_dump({"service": addresses}), encoding="utf-8")
+    return path
 
 
 async def _serve(config: Config, path: Path, servers: EmbeddedServers, ready: Callable[[str], None]) -> None:

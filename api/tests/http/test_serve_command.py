@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import psutil
 import pytest
+import yaml
 
 API = "/api/v1/optimization"
 HEAVY = ("pyarrow", "pandas", "scipy", "sklearn", "tensorflow", "statsmodels", "perfopt_resource")
@@ -174,11 +176,22 @@ def standalone(server_root):
         started.process.wait(30)
 
 
+def assert_no_password_is_shown(shown):
+    credentials = Path(re.search(r"Credentials +(\S+),", shown)[1])
+    assert credentials.stat().st_mode & 0o777 == 0o600
+    addresses = yaml.safe_load(credentials.read_text())["service"]
+    for name in ("database_url", "nats_url"):
+        place, login = addresses[name].rpartition("@")[::2][::-1]
+        assert place in shown
+        assert login.rpartition(":")[2] not in shown
+
+
 @pytest.mark.timeout(240)
 def test_embedded_serves_keeps_its_worker_and_leaves_nothing_running(standalone):
     shown = standalone.output.read_text()
-    for title in ("API", "Documentation", "PostgreSQL", "NATS", "Data"):
+    for title in ("API", "Documentation", "PostgreSQL", "NATS", "Credentials", "Data"):
         assert title in shown
+    assert_no_password_is_shown(shown)
     assert standalone.analysed() == "RECOMMENDATIONS_READY"
     assert standalone.main.memory_info().rss < 200 * 2**20
 

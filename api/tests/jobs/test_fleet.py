@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
 from perfopt.domain.job import SourceUsage
@@ -110,6 +110,26 @@ async def test_one_job_analyses_all_workloads_in_batches(api, settings, worker, 
     assert by_name["prod/deployment/vm-3"].error["code"] == "no_data"
     assert by_name["prod/deployment/vm-4"].recommendations[0].service_name == "vm-4"
     assert {single.fleet_id for single in singles.items} == {job.job_id}
+
+
+OLDER_WORKER = (
+    "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN NEW.fleet_id := NULL; RETURN NEW; END $$",
+    "CREATE TRIGGER older BEFORE INSERT ON optimization_recommendations"
+    " FOR EACH ROW EXECUTE FUNCTION forget()",
+)
+
+
+async def test_what_workers_of_an_older_version_stored_is_listed_with_its_fleet(
+    api, settings, worker, analyzer, ask
+):
+    async with api.backends.database.transaction() as connection:
+        for statement in OLDER_WORKER:
+            await connection.execute(text(statement))
+    async with worker(settings, analyzer, fleet=analyzer):
+        job = await api.waiter.wait_for_job(await ask(), SOON)
+    assert job.progress.recommendations == 10
+    assert len((await api.store.list_recommendations(job_id=job.job_id)).items) == 10
 
 
 async def test_jobs_of_a_fleet_stay_out_of_the_list_of_jobs(api, settings, worker, analyzer, ask):

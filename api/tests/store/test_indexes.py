@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from perfopt.domain.enums import OptimizationStatus, OptimizationType
+from perfopt.domain.request import FleetAnalysisRequest, WorkloadSelector
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,20 @@ async def test_listings_read_an_index_and_not_the_table(store, database, ask, in
 
 
 @pytest.mark.parametrize(
+    ("superseded", "index"),
+    [
+        (False, "ix_optimization_recommendations_current_fleet"),
+        (True, "ix_optimization_recommendations_fleet"),
+    ],
+)
+async def test_a_fleet_is_listed_in_order_of_an_index(store, database, superseded, index):
+    fleet = (await store.create_job(FleetAnalysisRequest(selector=WorkloadSelector()))).job
+    plan = explained(database, "enable_seqscan", "enable_sort", first="FROM optimization_recommendations")
+    await store.list_recommendations(job_id=fleet.job_id, include_superseded=superseded)
+    assert f"Index Scan using {index} " in plan[0]
+
+
+@pytest.mark.parametrize(
     ("wanted", "indexes"),
     [
         (
@@ -53,18 +68,19 @@ async def test_listings_read_an_index_and_not_the_table(store, database, ask, in
     ],
 )
 async def test_full_names_and_jobs_are_listed_without_reading_all(store, database, wanted, indexes):
-    plan = explained(database, "enable_seqscan", "enable_indexscan", "enable_hashjoin", "enable_mergejoin")
+    ways = ("enable_seqscan", "enable_indexscan", "enable_hashjoin", "enable_mergejoin")
+    plan = explained(database, *ways, first="FROM optimization_recommendations")
     await store.list_recommendations(**wanted, include_superseded=True)
     assert indexes <= set(re.findall(r"Bitmap Index Scan on (\w+)", plan[0]))
 
 
-def explained(database, *off):
-    """A list to which the plan of the next statement is added, made without these ways."""
+def explained(database, *off, first="FROM optimization_"):
+    """A list to which the plan of the next statement with some text is added, made without these ways."""
     plans = []
 
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute", retval=True)
     def explain(connection, cursor, statement, parameters, context, executemany):
-        if "FROM optimization_" in statement and not plans:
+        if first in statement and not plans:
             for way in off:
                 cursor.execute(f"SET {way} = off", ())
             cursor.execute(f"EXPLAIN {statement}", parameters)

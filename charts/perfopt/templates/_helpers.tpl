@@ -89,6 +89,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "perfopt.config" -}}
 {{- $service := dict "host" "0.0.0.0" "port" 8080 "startup_seconds" 300 "ui" .Values.ui.enabled "database_url" "file:/run/secrets/perfopt/database-url" "nats_url" "file:/run/secrets/perfopt/nats-url" -}}
 {{- $own := dict "service" $service -}}
+{{- range $name, $field := dict "ca" "nats_ca_file" "clientCert" "nats_client_cert_file" "clientKey" "nats_client_key_file" "credentials" "nats_credentials_file" "nkeySeed" "nats_nkey_seed_file" -}}
+{{- if index $.Values.nats.files $name }}{{ $_ := set $service $field (printf "/run/secrets/perfopt/nats/%s" $name) }}{{ end -}}
+{{- end -}}
 {{- if .Values.rulePacks }}{{ $_ := set $own "rules" (dict "packs" (list "/etc/perfopt/rules")) }}{{ end -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.config)) -}}
 {{- end -}}
@@ -137,6 +140,15 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{- /* Further files of a Secret, as items of a volume. Takes root, of: database or nats. */ -}}
+{{- define "perfopt.fileItems" -}}
+{{- range $name, $key := (index .root.Values .of).files }}
+{{- if $key }}
+- {key: {{ ternary (printf "%s-%s" $.of $name) $key $.root.Values.externalSecrets.enabled }}, path: {{ $.of }}/{{ $name }}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "perfopt.volumes" -}}
 - name: secrets
   projected:
@@ -144,10 +156,14 @@ imagePullSecrets:
     sources:
       - secret:
           name: {{ include "perfopt.databaseSecret" . }}
-          items: [{key: {{ include "perfopt.databaseKey" . }}, path: database-url}]
+          items:
+            - {key: {{ include "perfopt.databaseKey" . }}, path: database-url}
+            {{- include "perfopt.fileItems" (dict "root" . "of" "database") | nindent 12 }}
       - secret:
           name: {{ include "perfopt.natsSecret" . }}
-          items: [{key: {{ include "perfopt.natsKey" . }}, path: nats-url}]
+          items:
+            - {key: {{ include "perfopt.natsKey" . }}, path: nats-url}
+            {{- include "perfopt.fileItems" (dict "root" . "of" "nats") | nindent 12 }}
 - name: tmp
   emptyDir: {sizeLimit: 1Gi}
 {{- with .Values.plugins.volume }}

@@ -100,11 +100,17 @@ def _announce(addresses: "ServiceAddresses", config: "Config", data_dir: Path) -
         f"  API             {addresses.api}/api/v1/optimization\n"
         f"{_dashboard(addresses.api, config)}"
         f"  Documentation   {addresses.api}/docs\n"
-        f"  PostgreSQL      {addresses.servers.database_url}\n"
-        f"  NATS            {addresses.servers.nats_url}\n"
+        f"  PostgreSQL      {_place(addresses.servers.database_url)}\n"
+        f"  NATS            {_place(addresses.servers.nats_url)}\n"
+        f"  Credentials     {addresses.credentials}, for this user only; `perfopt doctor --config` reads it\n"
         f"  Metric sources  {', '.join(config.sources)}\n"
         f"  Data            {data_dir}"
     )
+
+
+def _place(address: str) -> str:
+    """Returns an address without its login, which is for no screen and no log."""
+    return address.rpartition("@")[2]
 
 
 def _dashboard(api: str, config: "Config") -> str:

@@ -77,7 +77,7 @@ class PostgresFleetStore:
             if not await _insert_analysis(connection, claim, job_id, name):
                 return False
             if error is None and result is not None:
-                await self._results.store_result(connection, job_id, result, keep=True)
+                await self._results.store_result(connection, job_id, result, claim.fleet_id)
                 return True
             await complete(connection, job_id, OptimizationStatus.FAILED, result, error)
             if result is not None:

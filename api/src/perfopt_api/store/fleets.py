@@ -1,7 +1,7 @@
 """How far a fleet is, when it has ended, and ending it early."""
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, literal, select, text, union_all, update
+from sqlalchemy import ColumnElement, and_, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.enums import OptimizationStatus
@@ -17,11 +17,11 @@ _FAILED = OptimizationStatus.FAILED
 CANCELLED = JobError(code="cancelled", message="It was cancelled.")
 
 
-def in_job(job_id: str) -> ColumnElement[bool]:
-    """Returns the condition that a recommendation is of a job, or of a job of that fleet."""
-    of_fleet = select(jobs.c.job_id).where(jobs.c.fleet_id == job_id, jobs.c.kind == JobKind.SINGLE.value)
-    # One list of ids, so that the index of jobs is read: an OR of both would read all recommendations.
-    return recommendations.c.job_id.in_(union_all(of_fleet, select(literal(job_id))))
+async def in_job(connection: AsyncConnection, job_id: str) -> ColumnElement[bool]:
+    """Returns the condition that a recommendation is of a job, or of any analysis of that fleet."""
+    kind = await connection.scalar(select(jobs.c.kind).where(jobs.c.job_id == job_id))
+    column = recommendations.c.fleet_id if kind == JobKind.FLEET.value else recommendations.c.job_id
+    return column == job_id
 
 
 async def settle_fleet(connection: AsyncConnection, fleet_id: str) -> bool:
@@ -50,8 +50,16 @@ async def settle_fleet(connection: AsyncConnection, fleet_id: str) -> bool:
         message = f"{failed} of {progress.workloads} workloads could not be analysed."
         warnings = (AnalysisWarning(code="workloads_failed", message=message),)
     result = AnalysisResult(service_name="", workload="", recommendations=(), declined=(), warnings=warnings)
+    await _adopt(connection, fleet_id)
     await complete(connection, fleet_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
     return True
+
+
+async def _adopt(connection: AsyncConnection, fleet_id: str) -> None:
+    """Marks recommendations of workers of an older version, which know no fleet of theirs."""
+    of_fleet = select(jobs.c.job_id).where(jobs.c.fleet_id == fleet_id, jobs.c.kind == JobKind.SINGLE.value)
+    unmarked = and_(recommendations.c.fleet_id.is_(None), recommendations.c.job_id.in_(of_fleet))
+    await connection.execute(update(recommendations).where(unmarked).values(fleet_id=fleet_id))
 
 
 async def fleet_progress(connection: AsyncConnection, fleet_id: str) -> FleetProgress:
@@ -72,7 +80,7 @@ async def fleet_progress(connection: AsyncConnection, fleet_id: str) -> FleetPro
         *used.values(),
     ).where(jobs.c.fleet_id == fleet_id)
     row = (await connection.execute(query)).one()
-    stored = select(func.count()).select_from(recommendations).where(in_job(fleet_id))
+    stored = select(func.count()).select_from(recommendations).where(recommendations.c.fleet_id == fleet_id)
     usage = msgspec.convert({name: row._mapping[name] for name in used}, SourceUsage, strict=False)
     return FleetProgress(
         workloads=int(row[0]),

@@ -98,7 +98,8 @@ class PostgresStore:
             if row is None:
                 return None
             if row["kind"] == JobKind.FLEET:
-                newest = select(*_LISTED).where(in_job(job_id)).order_by(recommendations.c.created_at.desc())
+                made = recommendations.c
+                newest = select(*_LISTED).where(made.fleet_id == job_id).order_by(made.created_at.desc())
                 rows = (await connection.execute(newest.limit(DEFAULT_LIMIT))).mappings()
                 shown = [recommendation_of(each) for each in rows]
                 progress = await fleet_progress(connection, job_id)
@@ -179,9 +180,9 @@ class PostgresStore:
             # `[cluster/]namespace/kind/name`: the third part from the end
             part = func.split_part(table.c.workload, text("'/'"), text("-3"), type_=String)  # as in the index
             query = query.where(part.in_(namespaces))
-        if job_id is not None:
-            query = query.where(in_job(job_id))
         async with self._database.reading() as connection:
+            if job_id is not None:
+                query = query.where(await in_job(connection, job_id))
             rows, following = await _page(connection, cursors.paged(query, table, cursor, limit), limit)
             total = await _count(connection, query)
         items = tuple(recommendation_of(row._mapping) for row in rows)

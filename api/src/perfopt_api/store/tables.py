@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
 
-SCHEMA_REVISION = "0021"
+SCHEMA_REVISION = "0022"
 
 
 jobs = Table(
@@ -143,7 +143,22 @@ recommendations = Table(
     instant("withdrawn_at"),
     # The job that applied another in its place; where that is rolled back, this one is applied again.
     Column("replaced_by_apply", String(100)),
+    Column("fleet_id", String(100)),
     UniqueConstraint("recommendation_id"),
+    Index(
+        "ix_optimization_recommendations_fleet",
+        "fleet_id",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_optimization_recommendations_current_fleet",
+        "fleet_id",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NOT NULL AND superseded_by IS NULL"),
+    ),
     Index("ix_optimization_recommendations_created_at", text("created_at DESC"), text("id DESC")),
     Index("ix_optimization_recommendations_job_id", "job_id", "rank"),
     Index(

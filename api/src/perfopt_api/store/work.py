@@ -138,7 +138,7 @@ class PostgresWorkStore:
             return state
 
     async def store_result(
-        self, connection: AsyncConnection, job_id: str, result: AnalysisResult, *, keep: bool = False
+        self, connection: AsyncConnection, job_id: str, result: AnalysisResult, fleet_id: str | None = None
     ) -> None:
         """Ends a job with what its analysis gave, in the transaction of the connection.
 
@@ -146,15 +146,16 @@ class PostgresWorkStore:
             connection: holds the job.
             job_id: of the analysis of one workload.
             result: of it.
-            keep: leave what is in force as it is, where the result changes nothing worth a change.
+            fleet_id: of the fleet it is part of: then what is in force stays as it is, where the result
+                changes nothing worth a change.
         """
         known = await _current(connection, result)
-        unchanged = unchanged_by(result, known, datetime.now(UTC)) if keep else ()
+        unchanged = unchanged_by(result, known, datetime.now(UTC)) if fleet_id else ()
         if unchanged:
             result = msgspec.structs.replace(result, recommendations=(), plan=None)
             await connection.execute(touched(result.workload))
         else:
-            result = await self._store_recommendations(connection, job_id, result, known)
+            result = await self._store_recommendations(connection, job_id, result, known, fleet_id)
             await self._withdraw(connection, job_id, result, known)
             await write_summary(connection, job_id, result)
         await complete(
@@ -221,6 +222,7 @@ class PostgresWorkStore:
         job_id: str,
         result: AnalysisResult,
         known: Mapping[str, KnownRecommendation],
+        fleet_id: str | None,
     ) -> AnalysisResult:
         """Stores them under ids of their own and returns the result with these."""
         if not result.recommendations:
@@ -230,7 +232,9 @@ class PostgresWorkStore:
         result = renumbered(result, ids)
         rows, events = self._rows_and_events(job_id, result, known, now)
         await _supersede(connection, known, rows)
-        await connection.execute(insert(recommendations).values(rows))
+        await connection.execute(
+            insert(recommendations).values([row | {"fleet_id": fleet_id} for row in rows])
+        )
         await connection.execute(insert(outcomes).values([outcome_row(row) for row in rows]))
         if result.plan is not None and len(result.plan.steps) > 1:
             until = max(recommendation.valid_until for recommendation in result.recommendations)

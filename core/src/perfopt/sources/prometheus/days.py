@@ -5,6 +5,7 @@ together. What was stored and what is read are joined series by series before an
 that results are those of a full read. Days are UTC; one is stored once its last step is older than `SETTLED`.
 """
 
+import itertools
 import zlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
 
 SETTLED = timedelta(hours=1)
-"""Samples that arrive later than this after the end of a day are not seen by later passes."""
+"""Samples and pods that the server learns of later than this after a day are not seen by later passes."""
 _DAY = timedelta(days=1)
+_PODS = "pods"  # no query: the pods of a workload that were known when a day was read
 _LEVEL = 1  # a tenth of the time of the default, for a tenth more bytes
 
 
@@ -86,6 +88,25 @@ class StoredDays:
         stored = self.known.get((str(workload), day), {}).get(query, {}).get(item)
         return None if stored is None else [_restored(one) for one in stored]
 
+    def lacks(self, workload: WorkloadId, day: date, pod: str) -> bool:
+        """Returns whether a day was read when the workload had no such pod in or before it."""
+        listed = self.known.get((str(workload), day), {}).get(_PODS)
+        return listed is not None and pod not in listed
+
+    def list_pods(
+        self, workloads: Sequence[WorkloadId], pods: Mapping[str, WorkloadId], grid: TimeGrid
+    ) -> None:
+        """Keeps, of the whole days of a grid that were not read before, which pods the workloads had."""
+        mine: dict[WorkloadId, list[str]] = defaultdict(list)
+        for pod, workload in pods.items():
+            mine[workload].append(pod)
+        whole = [day.day for day in days_of(grid) if day.whole]
+        for workload, day in itertools.product(workloads, whole):
+            content = self.known.setdefault((str(workload), day), {})
+            if _PODS not in content:
+                content[_PODS] = {pod: [] for pod in mine[workload]}
+                self.changed.add((str(workload), day))
+
     def put(
         self, workload: WorkloadId, day: date, query: str, item: str, series: Sequence[RangeSeries]
     ) -> None:
@@ -138,6 +159,8 @@ async def read_by_days[Item](
     query: str,
     items: Mapping[Item, WorkloadId],
     ask: Callable[[Sequence[Item], int, int], Awaitable[Sequence[tuple[Item, RangeSeries]]]],
+    *,
+    pods: bool = False,
 ) -> list[tuple[Item, RangeSeries]]:
     """Reads series of pods or workloads: of days that are stored from there, and the rest from the server.
 
@@ -147,12 +170,16 @@ async def read_by_days[Item](
         query: what tells the answers of this query from those of others.
         items: pods or workloads, to the workload whose days they are stored with.
         ask: reads series of some items, from a step to before another.
+        pods: the items are pods; of days before one was there nothing is read.
     """
     days = days_of(grid)
     parts: dict[Item, list[RangeSeries]] = {}
     missing: dict[tuple[tuple[int, int], ...], list[Item]] = defaultdict(list)
     for item, workload in items.items():
         known = {day: stored.get(workload, day.day, query, str(item)) for day in days}
+        if pods:
+            born_later = [day for day in days if stored.lacks(workload, day.day, str(item))]
+            known |= {day: [] for day in born_later if known[day] is None}
         parts[item] = [one for day, series in known.items() for one in _within(series or (), grid, day)]
         have = [day for day, series in known.items() if series is not None]
         missing[tuple(_gaps(have, grid.size))].append(item)

@@ -113,6 +113,7 @@ class RangeFetcher:
                 raise
             raise known_error from known_error.__cause__
         if stored is not None:
+            stored.list_pods(wanted, {str(pod): identity for pod, identity in pods.items()}, grid)
             await stored.save()
         return fetched
 

@@ -61,7 +61,7 @@ class BatchQueries:
             answers_by_pod = await ask(pods, 0, reader.grid.size)
         else:
             key = self.day_key(alternative, query, reader)
-            answers_by_pod = await read_by_days(reader.days, reader.grid, key, pods, ask)
+            answers_by_pod = await read_by_days(reader.days, reader.grid, key, pods, ask, pods=True)
         return [series for _, series in answers_by_pod]
 
     async def of_workloads(
