@@ -1,8 +1,10 @@
 """Installs the service with its plugins into a new virtual environment, by the hashes of the lock.
 
     python image/install_service.py /opt/perfopt
+    python image/install_service.py --layers /opt/perfopt
 
-Containerfile calls it, and so does the test of what an image holds. Only the standard library is needed.
+Containerfile calls the first, and so does the test of what an image holds. The second prints the layers of
+the image, with the size of what is installed. Only the standard library is needed.
 """
 
 import os
@@ -70,5 +72,30 @@ def _pip(environment: Path, *arguments: object) -> None:
     subprocess.run([str(part) for part in command], check=True, env={**os.environ, "PYTHONPATH": ""})
 
 
+def layers(folder: Path, largest: int = 8) -> str:
+    """Returns the layers of the final image, and what is in that of the service.
+
+    Args:
+        folder: where the service is installed.
+        largest: so many packages are named.
+    """
+    text = (ROOT / "Containerfile").read_text().replace("\\\n", " ")
+    final = [line for line in text.rpartition("\nFROM ")[2].splitlines() if line.startswith(("RUN", "COPY"))]
+    rows = [f"{number} {' '.join(line.split())}" for number, line in enumerate(final, start=1)]
+    (packages,) = folder.glob("lib/python*/site-packages")
+    sizes = sorted(((_bytes(entry), entry.name) for entry in packages.iterdir()), reverse=True)[:largest]
+    shown = (f"  {size / 2**20:6.0f} MiB  {name}" for size, name in sizes)
+    return "\n".join([*rows, f"{folder}: {_bytes(folder) / 2**20:.0f} MiB, of which", *shown])
+
+
+def _bytes(path: Path) -> int:
+    """Returns the disk space of a file or folder, without what links point to."""
+    paths = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(one.lstat().st_blocks * 512 for one in paths)
+
+
 if __name__ == "__main__":
-    install(Path(sys.argv[1]))
+    if sys.argv[1] == "--layers":
+        sys.stdout.write(f"{layers(Path(sys.argv[2]))}\n")
+    else:
+        install(Path(sys.argv[1]))

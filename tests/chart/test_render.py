@@ -170,7 +170,12 @@ def test_certificates_and_credentials_are_mounted_where_the_service_reads_them(e
     made = objects(render(values))
     text = next(each["data"]["perfopt.yaml"] for each in made if each["metadata"]["name"] == "perfopt-config")
     service = yaml.safe_load(text)["service"]
-    fields = {"ca": "ca", "clientCert": "client_cert", "clientKey": "client_key", "credentials": "credentials"}
+    fields = {
+        "ca": "ca",
+        "clientCert": "client_cert",
+        "clientKey": "client_key",
+        "credentials": "credentials",
+    }
     for name, field in fields.items():
         assert service[f"nats_{field}_file"] == f"/run/secrets/perfopt/nats/{name}"
     assert "nats_nkey_seed_file" not in service

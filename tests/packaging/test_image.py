@@ -128,6 +128,16 @@ def test_the_command_of_the_containerfile_installs_the_service_and_every_plugin(
         assert re.search(rf"\b{name}\b.*loaded", plugins), plugins
 
 
+def test_the_layers_of_the_image_are_stated_with_their_size(installed):
+    shown = run(
+        installed, sys.executable, ROOT / "image/install_service.py", "--layers", installed / "perfopt"
+    )
+    assert re.search(r"^1 RUN apt-get update .*\n2 COPY --from=build /opt/perfopt /opt/perfopt\n", shown)
+    (size,) = re.findall(r": (\d+) MiB, of which", shown)
+    assert 500 < int(size) < 1200
+    assert re.search(r"\d+ MiB +pyarrow", shown)
+
+
 def test_the_containerfile_installs_every_program_that_the_service_runs():
     last = (ROOT / "Containerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     installed = re.search(r"apt-get install (.*?)&&", last)[1].split()

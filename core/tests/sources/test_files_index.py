@@ -45,7 +45,7 @@ def counted(tmp_path, monkeypatch):
     """Ten series of 100 samples, a row group each; one block fits into the cache."""
     series = [f"s{number}" for number in range(10) for _ in range(100)]
     path = write(tmp_path / "ten.parquet", series, list(range(100)) * 10, np.arange(1000.0), 100)
-    monkeypatch.setattr(index_module, "CACHED_ROWS", 150)
+    monkeypatch.setattr(index_module, "CACHED_SERIES_ROWS", 150)
     file = Counting(path)
     index = SampleIndex([file])
     assert file.read_blocks == []
@@ -76,6 +76,8 @@ def test_a_fleet_in_order_reads_each_block_once(counted):
     for series in index.metrics:
         index.read(series, "cpu_cores", 0, 100)
     assert sorted(file.read_blocks) == sorted(set(file.read_blocks))
+    index.read("s8", "cpu_cores", 0, 100)  # it went when that of s9 came: memory does not grow with the fleet
+    assert file.read_blocks[-2:] == [(9, "s9"), (8, "s8")]
 
 
 def test_a_block_that_two_series_are_read_from_is_read_whole_once_more(tmp_path):

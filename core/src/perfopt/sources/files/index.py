@@ -17,7 +17,8 @@ from perfopt.sources.files.samples import SampleFile, list_files, open_samples, 
 
 Times = NDArray[np.int64]
 Fingerprint = tuple[tuple[str, int, int], ...]
-CACHED_ROWS = 6 * 2**20  # about 72 MiB at 12 bytes a row
+CACHED_ROWS = 6 * 2**20  # of whole blocks: about 72 MiB at 12 bytes a row
+CACHED_SERIES_ROWS = 2**20  # of blocks read for one series, which a pass over a fleet asks for once: 12 MiB
 
 
 _CARRIED = frozenset(name for name, metric in METRICS.items() if metric.carry_forward)
@@ -146,11 +147,23 @@ class SampleIndex:
                 one = series if held is None else None
                 held = _HeldBlock.of(self._files[file].read(number, one), one)
             self._blocks[file, number] = held
-            rows = [len(block.samples.times) for block in self._blocks.values()]
-            while len(rows) > 1 and sum(rows) > CACHED_ROWS:
-                self._blocks.popitem(last=False)
-                rows.pop(0)
+            self._evict(whole=True, most=CACHED_ROWS)
+            self._evict(whole=False, most=CACHED_SERIES_ROWS)
             return held
+
+    def _evict(self, *, whole: bool, most: int) -> None:
+        """Forgets blocks, those first that were not asked for the longest; the last one stays."""
+        rows = {
+            place: len(block.samples.times)
+            for place, block in self._blocks.items()
+            if (block.series is None) is whole
+        }
+        held = sum(rows.values())
+        for place in list(rows)[:-1]:
+            if held <= most:
+                return
+            held -= rows[place]
+            del self._blocks[place]
 
 
 class IndexedFiles:
