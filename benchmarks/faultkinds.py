@@ -216,10 +216,10 @@ async def leak(world: World, outcome: Outcome) -> None:
     outcome.note = f"stopped {stopped} times at {LIMIT_MIB} MiB, largest process {await watching:.0f} MiB"
 
 
-async def _stopped_for_memory(world: World, times: int = 3, within: float = 60.0) -> int:
+async def _stopped_for_memory(world: World, times: int = 3, within: float = 180.0) -> int:
     """Waits until jobs ended without the leaking plugin's proposal; returns how many did."""
     connection, deadline = await asyncpg.connect(world.database), time.monotonic() + within
-    query = "SELECT count(*) FROM optimization_jobs WHERE declined::text LIKE '%of memory where%'"
+    query = "SELECT count(*) FROM optimization_jobs WHERE warnings::text LIKE '%plugin_memory%'"
     while (found := await connection.fetchval(query)) < times and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
     await connection.close()
