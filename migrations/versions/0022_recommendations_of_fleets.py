@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 _TABLE = "optimization_recommendations"
-_NEWEST = ["fleet_id", sa.text("created_at DESC"), sa.text("id DESC")]
+_NEWEST: list[str | sa.TextClause] = ["fleet_id", sa.text("created_at DESC"), sa.text("id DESC")]
 _FILL = """
 WITH batch AS (
   SELECT job_id, fleet_id FROM optimization_jobs
