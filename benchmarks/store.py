@@ -3,8 +3,9 @@
     python benchmarks/store.py [COUNT]
 
 Starts a PostgreSQL of its own, copies one stored analysis by INSERT .. SELECT, and prints the server time of
-each list of the API, how fast retention deletes, and the slowest list meanwhile. Beside the time of a list is
-the processor time of the application and of PostgreSQL for one request, which other load changes little.
+each list of the API, of a fleet of 10,000 services as well, how fast retention deletes, and the slowest list
+meanwhile. Beside the time of a list is the processor time of the application and of PostgreSQL for one
+request, which other load changes little.
 """
 
 import time
@@ -30,11 +31,27 @@ LISTS = (
     f"{_ROOT}/recommendations?service_name=service-99&include=superseded",
     f"{_ROOT}/recommendations?service_name=team-19/deployment/service-99",
     f"{_ROOT}/recommendations?job_id=job-99",
+    f"{_ROOT}/recommendations?job_id=fleet",
+    f"{_ROOT}/recommendations?job_id=fleet&include=superseded",
     f"{_ROOT}/recommendations?include=superseded",
     f"{_ROOT}/recommendations?optimization_type=COST_OPTIMIZATION&include=superseded",
     f"{_ROOT}/jobs",
     f"{_ROOT}/jobs?service_name=service-99",
     f"{_ROOT}/jobs?status=FAILED",
+    f"{_ROOT}/jobs?fleet_id=fleet",
+    f"{_ROOT}/jobs/fleet",
+)
+FLEET_SERVICES = 10_000
+_FLEET = """
+INSERT INTO optimization_jobs (job_id, service_name, optimization_type, status, created_at, completed_at,
+  request, kind)
+SELECT 'fleet', 'all workloads', optimization_type, status, now(), now(), '{"selector": {}}', 'fleet'
+FROM optimization_jobs WHERE job_id = 'job-1'
+"""
+_MARKED = tuple(
+    f"UPDATE {table} SET fleet_id = 'fleet'"  # noqa: S608  names of our own tables
+    " WHERE job_id IN (SELECT 'job-' || n FROM generate_series(1, CAST(:count AS int)) AS n)"
+    for table in ("optimization_jobs", "optimization_recommendations")
 )
 _DAYS, _OF_DAYS = 15, 2000
 
@@ -109,6 +126,10 @@ async def measure(server: PostgresServer, count: int) -> None:
     async with patient.transaction() as connection:
         old = "UPDATE optimization_jobs SET completed_at = created_at WHERE job_id LIKE 'job-%'"
         await connection.execute(text(old))
+    async with patient.transaction() as connection:
+        await connection.execute(text(_FLEET))
+        for statement in _MARKED:
+            await connection.execute(text(statement), {"count": FLEET_SERVICES})
     async with patient.reading() as connection:
         await connection.execute(text("VACUUM ANALYZE"))
         await connection.execute(text("CHECKPOINT"))  # what was written by the fill is none of a list's time

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 _TABLE = "optimization_recommendations"
+_JOBS = "optimization_jobs"
 _NEWEST: list[str | sa.TextClause] = ["fleet_id", sa.text("created_at DESC"), sa.text("id DESC")]
 _FILL = """
 WITH batch AS (
@@ -32,6 +33,12 @@ def upgrade() -> None:
     op.add_column(_TABLE, sa.Column("fleet_id", sa.String(100)))
     with op.get_context().autocommit_block():
         _fill()
+    op.create_index(
+        f"ix_{_JOBS}_of_fleet",
+        _JOBS,
+        ["fleet_id", "kind", sa.text("created_at DESC"), sa.text("id DESC")],
+        postgresql_where=sa.text("fleet_id IS NOT NULL"),
+    )
     for name, where in (("fleet", ""), ("current_fleet", " AND superseded_by IS NULL")):
         op.create_index(
             f"ix_{_TABLE}_{name}",
@@ -44,4 +51,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in ("current_fleet", "fleet"):
         op.drop_index(f"ix_{_TABLE}_{name}", table_name=_TABLE)
+    op.drop_index(f"ix_{_JOBS}_of_fleet", table_name=_JOBS)
     op.drop_column(_TABLE, "fleet_id")

@@ -13,6 +13,7 @@ from perfopt.domain.request import FleetAnalysisRequest, WorkloadSelector
     ("ask", "index"),
     [
         (lambda store: store.list_jobs(), "ix_optimization_jobs_listed"),
+        (lambda store: store.list_jobs(fleet_id="fleet"), "ix_optimization_jobs_of_fleet"),
         (lambda store: store.list_jobs(service_name="a_b"), "ix_optimization_jobs_service"),
         (lambda store: store.list_jobs(status=OptimizationStatus.FAILED), "ix_optimization_jobs_status"),
         (lambda store: store.list_recommendations(), "ix_optimization_recommendations_current"),

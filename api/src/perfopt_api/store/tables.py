@@ -84,6 +84,14 @@ jobs = Table(
         postgresql_where=text("fleet_id IS NOT NULL"),
     ),
     Index(
+        "ix_optimization_jobs_of_fleet",
+        "fleet_id",
+        "kind",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("fleet_id IS NOT NULL"),
+    ),
+    Index(
         "ix_optimization_jobs_listed",
         text("created_at DESC"),
         text("id DESC"),
