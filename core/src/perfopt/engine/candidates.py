@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distribution, distributions, version
+from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, version
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -57,14 +57,10 @@ def candidates() -> list[PluginCandidate]:
 
 
 def _installed_points() -> Iterator[PluginCandidate]:
-    seen: set[str] = set()
-    for installed in distributions():
-        name = installed.metadata["Name"]
-        if not name or canonicalize_name(name) in seen:
-            continue  # a broken dist-info, or one shadowed by an earlier path entry
-        seen.add(canonicalize_name(name))
-        for point in installed.entry_points.select(group=ENTRY_POINT_GROUP):
-            yield PluginCandidate(point, installed)
+    # Of one name on several path entries only the first counts, told by the names of their directories.
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.dist is not None and point.dist.metadata["Name"]:  # not so in a broken dist-info
+            yield PluginCandidate(point, point.dist)
 
 
 def unmet_requirement(distribution: Distribution) -> str | None:
