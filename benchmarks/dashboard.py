@@ -88,16 +88,18 @@ FROM generate_series(1, 9999) AS n
 async def fill(database: Database, count: int) -> str:
     """Stores one analysis as a worker does, and copies of it; returns the id of its recommendation."""
     now = datetime.now(UTC)
-    made = testing.make_recommendation(
+    recommendation = testing.make_recommendation(
         service_name="service-0", workload=_FIRST, made_at=now, valid_until=now + timedelta(days=7)
     )
-    made = msgspec.structs.replace(made, monthly_cost_current=100.0, monthly_cost_recommended=60.0)
+    recommendation = msgspec.structs.replace(
+        recommendation, monthly_cost_current=100.0, monthly_cost_recommended=60.0
+    )
     store, work = PostgresStore(database), PostgresWorkStore(database)
     job = (await store.create_job(PerformanceAnalysisRequest(service_name="service-0"))).job
     claim = await work.claim(owner="benchmark", lease=timedelta(minutes=1))
     assert claim is not None
     result = AnalysisResult(
-        service_name="service-0", workload=_FIRST, recommendations=(made,), declined=(), warnings=()
+        service_name="service-0", workload=_FIRST, recommendations=(recommendation,), declined=(), warnings=()
     )
     await work.finish_job(claim, result)
     await _copies(database, job.job_id, count)
@@ -151,7 +153,7 @@ async def measure(server: PostgresServer, count: int) -> None:
     url = server.url("benchmark")
     started = time.perf_counter()
     patient = Database(url, command_seconds=900)
-    made = await fill(patient, count)
+    recommendation = await fill(patient, count)
     await patient.close()
     database = Database(url)
     print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
@@ -166,8 +168,8 @@ async def measure(server: PostgresServer, count: int) -> None:
             "/ui/workloads?name=service-99&sort=name",
             "/ui/workloads?status=change&page=40",
             f"/ui/workload?name={_FIRST}",
-            f"/ui/recommendations/{made}",
-            f"/ui/recommendations/{made}/plan",
+            f"/ui/recommendations/{recommendation}",
+            f"/ui/recommendations/{recommendation}/plan",
             "/ui/jobs",
             "/ui/jobs?page=100",
             "/ui/accuracy",

@@ -49,8 +49,8 @@ async def read(path: str) -> list[WorkloadSnapshot]:
     """Returns the last 14 days of every series of a file, as the engine gets them."""
     source = open_source(path, Config())
     end = await source.latest()
-    found = source.snapshots(await source.inventory(end), end - PERIOD, end, METRICS)
-    return [snapshot async for snapshot in found if isinstance(snapshot, WorkloadSnapshot)]
+    snapshots = source.snapshots(await source.inventory(end), end - PERIOD, end, METRICS)
+    return [snapshot async for snapshot in snapshots if isinstance(snapshot, WorkloadSnapshot)]
 
 
 def as_service(snapshot: WorkloadSnapshot) -> WorkloadSnapshot | None:
@@ -115,7 +115,7 @@ def analyse(registry: LoadedRegistry, snapshot: WorkloadSnapshot) -> tuple[dict[
     before = time.process_time()
     assemble(context, tuple(OptimizationType), infos, StrategyAnswers(tuple(outcomes)), (), "", rules)
     spent["merge"] = 1000 * (time.process_time() - before)
-    return spent, {info.key: made.status for info, made in zip(infos, outcomes, strict=True)}
+    return spent, {info.key: outcome.status for info, outcome in zip(infos, outcomes, strict=True)}
 
 
 def quantiles(milliseconds: Sequence[float]) -> str:
@@ -136,10 +136,10 @@ def main() -> None:
     parts: dict[str, list[float]] = defaultdict(list)
     answered: dict[str, int] = defaultdict(int)
     for service in services * REPEATS:
-        spent, said = analyse(registry, service)
+        spent, statuses = analyse(registry, service)
         for part, milliseconds in (spent | {"all": sum(spent.values())}).items():
             parts[part].append(milliseconds)
-        for key, status in said.items():
+        for key, status in statuses.items():
             answered[key] += status == "ok"
     print(f"engine, all types, {len(services)} services x {REPEATS}: {quantiles(parts.pop('all'))}")
     for part, each in parts.items():

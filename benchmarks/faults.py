@@ -141,10 +141,10 @@ async def _count_events(world: World, outcome: Outcome) -> None:
     numbers = range(state.first_seq, state.last_seq + 1) if state.messages else ()
     messages = [await client.jetstream().get_msg(stream, number) for number in numbers]
     await client.close()
-    found = Counter((message.headers or {}).get("Nats-Msg-Id", "") for message in messages)
+    counts = Counter((message.headers or {}).get("Nats-Msg-Id", "") for message in messages)
     outcome.written = len(written)
-    outcome.missing = len(written - found.keys())
-    outcome.doubled = sum(count - 1 for count in found.values())
+    outcome.missing = len(written - counts.keys())
+    outcome.doubled = sum(count - 1 for count in counts.values())
 
 
 CHANGES = "changes killed at every step"

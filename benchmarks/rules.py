@@ -37,10 +37,10 @@ def proposals(context: AnalysisContext) -> list[Proposal]:
 
 def milliseconds(rules: RuleSet, context: AnalysisContext) -> float:
     """Returns the CPU time of the rules on one service, the smallest of a few."""
-    made, best = proposals(context), float("inf")
+    made_proposals, best = proposals(context), float("inf")
     for _ in range(REPEATS):
         begin = time.process_time()
-        for proposal in made[:STRATEGIES]:
+        for proposal in made_proposals[:STRATEGIES]:
             for _ in range(PROPOSALS):
                 rules.apply(proposal, context)
         best = min(best, time.process_time() - begin)

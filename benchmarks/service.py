@@ -114,9 +114,9 @@ def serve(config: Path, folder: Path, last: str) -> tuple[subprocess.Popen[str],
 def start(config: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
     """Starts the service; returns its process and the address of the API."""
     service, shown = serve(config, folder, "/api/")
-    found = re.search(r"(http://\S+?)/api/", shown)
-    assert found is not None
-    return service, found[1]
+    match = re.search(r"(http://\S+?)/api/", shown)
+    assert match is not None
+    return service, match[1]
 
 
 @contextlib.contextmanager

@@ -81,11 +81,11 @@ class Seen:
 def start(config: Path, folder: Path) -> Service:
     """Starts the service and reads its addresses."""
     process, shown = serve(config, folder, "Data ")
-    found = re.search(r"(http://\S+?)/api/.*?(postgresql://\S+).*?(nats://\S+)", shown, re.S)
-    if found is None:
+    match = re.search(r"(http://\S+?)/api/.*?(postgresql://\S+).*?(nats://\S+)", shown, re.S)
+    if match is None:
         process.kill()
         raise SystemExit(f"the service shows no addresses: {shown}")
-    api, database, nats_url = found.groups()
+    api, database, nats_url = match.groups()
     return Service(process, api, database, nats_url, asyncio.run(names(config)))
 
 
@@ -144,10 +144,10 @@ async def load(service: Service, given: argparse.Namespace) -> bool:
     await asyncio.gather(watch(service, until, seen), *clients)
     for writer in connections:
         writer.close()
-    live, asked = (1000 * np.percentile(each, [50, 99, 100]) for each in (seen.live, seen.seconds))
+    live, answers = (1000 * np.percentile(each, [50, 99, 100]) for each in (seen.live, seen.seconds))
     print(f"{given.idle} idle connections, {given.clients} clients, {given.seconds} s: {dict(seen.statuses)}")
     print(f"/health/live: median {live[0]:.0f} ms, p99 {live[1]:.0f} ms, max {live[2]:.0f} ms")
-    print(f"analyze, wait=2: median {asked[0]:.0f} ms, p99 {asked[1]:.0f} ms, max {asked[2]:.0f} ms")
+    print(f"analyze, wait=2: median {answers[0]:.0f} ms, p99 {answers[1]:.0f} ms, max {answers[2]:.0f} ms")
     return not seen.errors()
 
 

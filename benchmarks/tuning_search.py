@@ -215,7 +215,7 @@ def testbed_curves(folder: Path) -> list[tuple[str, float, Array, Array]]:
     wide = table.pivot_table(
         index=["series_id", "timestamp"], columns="metric", values="value", observed=True
     )
-    found = []
+    curves = []
     for service in sorted({series.split("/")[1] for series in table["series_id"]}):
         varying = wide.loc[f"testbed/{service}/varying"]
         own = float(varying["cpu_limit_cores"].dropna().iloc[0])
@@ -232,8 +232,8 @@ def testbed_curves(folder: Path) -> list[tuple[str, float, Array, Array]]:
             points[own] = float(near["latency_p99_ms"].median())
             order = sorted(points)
             latencies = np.array([points[at] for at in order])
-            found.append((f"{service}, {rate} rate", used[max(used)], np.array(order), latencies))
-    return found
+            curves.append((f"{service}, {rate} rate", used[max(used)], np.array(order), latencies))
+    return curves
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def run(case: Case, seed: int) -> Run:
     indices: list[int] = []
     objectives: list[float] = []
     constraints: list[float] = []
-    kept: list[bool] = []
+    within: list[bool] = []
 
     def measure(index: int) -> None:
         indices.append(index)
@@ -291,12 +291,12 @@ def run(case: Case, seed: int) -> Run:
             measure(step.index)
             width = CLAIM_WIDTH * step.constraint_deviation
             if math.expm1(width) <= MAX_CLAIM_WIDTH:
-                kept.append(abs(constraints[-1] - step.constraint) <= width and constraints[-1] <= 0)
+                within.append(abs(constraints[-1] - step.constraint) <= width and constraints[-1] <= 0)
     best = _best(indices, objectives, constraints)
     ideal = case.objective[reachable].min()
     gap = float(case.objective[best] - ideal)
     regret = math.exp(gap) - 1 if case.known else gap / float(np.ptp(case.objective[reachable]))
-    return Run(regret, sum(case.constraint[index] > 0 for index in indices), tuple(kept))
+    return Run(regret, sum(case.constraint[index] > 0 for index in indices), tuple(within))
 
 
 def _best(indices: list[int], objectives: list[float], constraints: list[float]) -> int:
@@ -308,8 +308,8 @@ def _best(indices: list[int], objectives: list[float], constraints: list[float])
         )
         for index in indices
     }
-    kept = [(objective, index) for index, (objective, constraint) in means.items() if constraint <= 0]
-    return min(kept)[1] if kept else indices[0]
+    feasible = [(objective, index) for index, (objective, constraint) in means.items() if constraint <= 0]
+    return min(feasible)[1] if feasible else indices[0]
 
 
 def _reachable(safe: NDArray[np.bool_], start: int) -> slice:

@@ -132,12 +132,12 @@ def alone_run(world: str, slower: float, minutes: int, alpha: float, seed: int) 
 def measured(folder: Path, processes: int, alpha: float) -> None:
     """Prints what each test says of the changes in measured traces."""
     with ProcessPoolExecutor(processes) as pool:
-        found = list(pool.map(partial(one_change, alpha), changes(folder), chunksize=4))
+        results = list(pool.map(partial(one_change, alpha), changes(folder), chunksize=4))
     heads = f"{'perfopt':>8} {'passed':>7} {'mann-whitney':>13} {'threshold':>10} {'oracle':>7}"
     print(f"{'trace':8} {'change':8} {'of':>5} {heads}")
-    for trace, harmful in dict.fromkeys((one.trace, one.harmful) for one in found):
-        rows = [one for one in found if (one.trace, one.harmful) == (trace, harmful)]
-        told = _best_window([one.oracle for one in found if one.trace == trace and one.harmful])
+    for trace, harmful in dict.fromkeys((one.trace, one.harmful) for one in results):
+        rows = [one for one in results if (one.trace, one.harmful) == (trace, harmful)]
+        told = _best_window([one.oracle for one in results if one.trace == trace and one.harmful])
         ours = [sum(row.verdict is one for row in rows) for one in (Verdict.FAILED, Verdict.PASSED)]
         others = [sum(row.alarms[name] for row in rows) for name in _OTHERS]
         oracle = "-" if told is None else sum(any(row.oracle[told : told + 1]) for row in rows)
@@ -171,14 +171,14 @@ def _best_window(cases: list[tuple[bool, ...]]) -> int | None:
 
 
 def _oracle(before: Array, after: Array, alpha: float) -> tuple[bool, ...]:
-    found = []
+    effects = []
     for steps in range(1, after.size + 1):
         if steps > before.size:
-            found.append(False)
+            effects.append(False)
             continue
         windows = np.lib.stride_tricks.sliding_window_view(before, steps).mean(axis=1)
-        found.append(bool(after[:steps].mean() > np.nanquantile(windows, 1 - alpha)))
-    return tuple(found)
+        effects.append(bool(after[:steps].mean() > np.nanquantile(windows, 1 - alpha)))
+    return tuple(effects)
 
 
 def one_change(alpha: float, change: TraceChange) -> TraceOutcome:

@@ -37,11 +37,11 @@ def service_packages() -> set[str]:
 def locked(names: Collection[str]) -> str:
     """Returns the entries of the lock, with their hashes, that have these names."""
     entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text().strip())
-    found = {re.split(r"[=\s]", entry, maxsplit=1)[0]: entry for entry in entries}
-    missing = set(names) - set(found)
+    by_name = {re.split(r"[=\s]", entry, maxsplit=1)[0]: entry for entry in entries}
+    missing = set(names) - set(by_name)
     if missing:
         raise SystemExit(f"requirements.lock lacks {', '.join(sorted(missing))}.")
-    return "".join(f"{found[name]}\n" for name in sorted(names))
+    return "".join(f"{by_name[name]}\n" for name in sorted(names))
 
 
 def install(folder: Path) -> None:

@@ -30,10 +30,10 @@ _VERSION = re.compile(r'^version = "(.+)"$', re.M)
 
 def version() -> str:
     """Returns the version of the service."""
-    found = _VERSION.search((ROOT / "api/pyproject.toml").read_text())
-    if found is None:
+    match = _VERSION.search((ROOT / "api/pyproject.toml").read_text())
+    if match is None:
         raise SystemExit("api/pyproject.toml states no version.")
-    return found[1]
+    return match[1]
 
 
 def build_wheels(folder: Path) -> list[Path]:
@@ -77,10 +77,10 @@ def bill_of_materials() -> dict[str, Any]:
     command = [program, "environment", "--output-reproducible", "--of", "JSON", sys.executable]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     document: dict[str, Any] = json.loads(done.stdout)
-    wanted = service_packages() | {_name(dist) for dist in DISTRIBUTIONS}
-    kept = [each for each in document["components"] if each["name"].lower().replace("_", "-") in wanted]
-    known = {each["bom-ref"] for each in kept}
-    document["components"] = kept
+    packages = service_packages() | {_name(dist) for dist in DISTRIBUTIONS}
+    shipped = [each for each in document["components"] if each["name"].lower().replace("_", "-") in packages]
+    known = {each["bom-ref"] for each in shipped}
+    document["components"] = shipped
     document["dependencies"] = [
         each | {"dependsOn": [one for one in each.get("dependsOn", []) if one in known]}
         for each in document["dependencies"]

@@ -186,19 +186,21 @@ def _with_history_warning(snapshot: WorkloadSnapshot, window: AnalysisWindow) ->
     Raises:
         NoDataError: there is no sample at all.
     """
-    asked = window.end - window.start
+    requested = window.end - window.start
     first = _first_sample(snapshot)
     if first is None:
         raise NoDataError(
-            f"There is no sample of {snapshot.workload.service_name} in the {format_duration(asked)}"
+            f"There is no sample of {snapshot.workload.service_name} in the {format_duration(requested)}"
             f" before {window.end.isoformat()}.",
             field="analysis_period",
             remedy="Ask for a period in which it ran.",
         )
-    if first - window.start <= SHORT_BY * asked:
+    if first - window.start <= SHORT_BY * requested:
         return snapshot
     known = timedelta(seconds=round((window.end - first).total_seconds()))
-    text = f"The source has {format_duration(known)} of the {format_duration(asked)} of history requested."
+    text = (
+        f"The source has {format_duration(known)} of the {format_duration(requested)} of history requested."
+    )
     return replace(snapshot, warnings=(*snapshot.warnings, ("short_history", text)))
 
 

@@ -37,7 +37,7 @@ def test_a_load_that_follows_an_exchange_is_planned_by_the_coming_opens_on_both_
         ahead = TimeGrid(grid.end, HOUR, 5 * 24)
         values, coming = (np.where(trades(calendar, at), 9.0, 1.0) for at in (grid, ahead))
         made = forecast_series(
-            values, grid, ahead.end - ahead.start, "1", (0.5,), wanted=("daily-profile",), calendar=calendar
+            values, grid, ahead.end - ahead.start, "1", (0.5,), names=("daily-profile",), calendar=calendar
         )
         assert made.quantile(0.5) == pytest.approx(coming, rel=0.01)
 

@@ -28,7 +28,7 @@ def planned(zone, end, days):
     history = office(zone, begin, days * 48) * noise
     grid = TimeGrid(begin, STEP, history.size)
     levels = (0.05, 0.5, 0.95, 0.99)
-    made = forecast_series(history, grid, timedelta(days=7), "1", levels, wanted=("daily-profile",))
+    made = forecast_series(history, grid, timedelta(days=7), "1", levels, names=("daily-profile",))
     return made, office(zone, end, WEEK)
 
 
@@ -59,7 +59,7 @@ def test_a_load_whose_days_begin_at_other_times_is_planned_no_higher_than_its_pe
     ]
     grid = TimeGrid(datetime(2026, 6, 1, tzinfo=UTC), STEP, 21 * 48)
     made = forecast_series(
-        np.concatenate(days), grid, timedelta(days=7), "1", (0.5, 0.99), wanted=("daily-profile",)
+        np.concatenate(days), grid, timedelta(days=7), "1", (0.5, 0.99), names=("daily-profile",)
     )
     assert made.quantile(0.99).max() <= 1.1 * HIGH
 

@@ -47,11 +47,11 @@ class Declining(Constant):
         return None
 
 
-def forecast(*forecasters, chosen=(), weighted=False, wanted=(), horizon=DAY, past=False):
+def forecast(*forecasters, chosen=(), weighted=False, names=(), horizon=DAY, past=False):
     installed = {one.name: one for one in (*BUILT_IN, *forecasters)}
     return forecast_series(
         VALUES, GRID, horizon, "cores",
-        forecasters=InstalledForecasters(installed, chosen, weighted), wanted=wanted, past=past,
+        forecasters=InstalledForecasters(installed, chosen, weighted), names=names, past=past,
     )  # fmt: skip
 
 
@@ -63,8 +63,8 @@ def test_the_first_that_can_forecast_is_used_alone():
 
 def test_what_a_user_chose_goes_before_what_a_strategy_wants():
     one, two = Constant("one", 1.0), Constant("two", 2.0)
-    assert forecast(one, two, wanted=("two",)).weights == {"two": 1.0}
-    assert forecast(one, two, wanted=("two",), chosen=("one",)).weights == {"one": 1.0}
+    assert forecast(one, two, names=("two",)).weights == {"two": 1.0}
+    assert forecast(one, two, names=("two",), chosen=("one",)).weights == {"one": 1.0}
 
 
 def test_without_choice_the_fleet_network_forecasts():

@@ -35,18 +35,18 @@ def hpa(world: SimulatedDemand, target: float, floor: Replicas | None = None) ->
     demand, each = world.demand.tolist(), target * world.capacity
     least = [1] * len(demand) if floor is None else np.maximum(floor, 1).tolist()
     desires: deque[int] = deque(maxlen=STABILISATION_MINUTES)
-    wanted: list[int] = []
+    counts: list[int] = []
     running = ready = 0
     for minute, fewest in enumerate(least):
         seen = demand[max(minute - 1, 0)]
         desired = max(math.ceil(seen / each - EDGE), 1)
-        if not wanted:
+        if not counts:
             running = ready = desired
         desires.append(running if abs(seen / (each * ready) - 1) <= TOLERANCE else desired)
         running = max(max(desires), fewest)
-        wanted.append(running)
-        ready = min(wanted[-world.startup_minutes - 1 :])
-    return np.array(wanted)
+        counts.append(running)
+        ready = min(counts[-world.startup_minutes - 1 :])
+    return np.array(counts)
 
 
 def yesterday(world: SimulatedDemand, target: float, margin: int = 0) -> Replicas:

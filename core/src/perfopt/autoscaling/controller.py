@@ -75,10 +75,10 @@ class ResourceMetric:
         again = (self.usage * measured + assumed) / counted / self.target
         if _within(again, *tolerances) or (ratio < 1 < again) or (again < 1 < ratio):
             return pods.running
-        wanted = _ceil(again * counted)
-        if (again < 1 and wanted > pods.running) or (again > 1 and wanted < pods.running):
+        desired = _ceil(again * counted)
+        if (again < 1 and desired > pods.running) or (again > 1 and desired < pods.running):
             return pods.running
-        return wanted
+        return desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ class Controller:
             return self._set(now, current, min(max(current, self.minimum), self.maximum))
         up, down = self.behavior.up, self.behavior.down
         counts = [metric.desired(pods, up.tolerance, down.tolerance) for metric in metrics]
-        asked = [desired for desired in counts if desired is not None]
-        desired = max(asked, default=current)
-        if len(asked) < len(counts):
+        proposed = [desired for desired in counts if desired is not None]
+        desired = max(proposed, default=current)
+        if len(proposed) < len(counts):
             desired = max(desired, current)
         return self._set(now, current, self._limited(now, current, self._stabilised(now, current, desired)))
 
@@ -147,7 +147,7 @@ class Controller:
         self._said.append((now, desired))
         if not rules.window_seconds:
             return desired
-        recent = [said for at, said in self._said if at > now - rules.window_seconds]
+        recent = [count for at, count in self._said if at > now - rules.window_seconds]
         return min(recent) if rising else max(recent)
 
     def _limited(self, now: int, current: int, desired: int) -> int:
@@ -166,13 +166,13 @@ class Controller:
         """Returns what was added net of what was removed within the last so many seconds."""
         return sum(change for at, change in self._changes if at > now - seconds)
 
-    def _set(self, now: int, current: int, wanted: int) -> int:
-        if wanted != current:
+    def _set(self, now: int, current: int, desired: int) -> int:
+        if desired != current:
             longest = max(self.behavior.up.longest_period, self.behavior.down.longest_period)
             while self._changes and self._changes[0][0] <= now - longest:
                 self._changes.popleft()
-            self._changes.append((now, wanted - current))
-        return wanted
+            self._changes.append((now, desired - current))
+        return desired
 
 
 def _within(ratio: float, up: float, down: float) -> bool:

@@ -54,9 +54,9 @@ class _PodLifecycle:
         while self.starting and self.starting[0][0] <= now:
             self.ready += self.starting.popleft()[1]
 
-    def resize(self, wanted: int, ready_at: int) -> None:
+    def resize(self, desired: int, ready_at: int) -> None:
         """Adds pods that start now, or removes: those that are not ready go first, as a ReplicaSet has it."""
-        surplus = self.running() - wanted
+        surplus = self.running() - desired
         if surplus < 0:
             self.starting.append((ready_at, -surplus))
         while surplus > 0 and self.starting:
@@ -78,7 +78,7 @@ def run_loop(world: SimulatedDemand, settings: AutoscalerSettings) -> tuple[Arra
     floor = None if settings.floor is None else settings.floor.tolist()
     controller = Controller(settings.maximum, settings.minimum, settings.behavior)
     pods = _PodLifecycle(max(_first(world, settings), settings.minimum), deque())
-    ready, wanted = np.empty(len(demand)), np.empty(len(demand))
+    ready, desired = np.empty(len(demand)), np.empty(len(demand))
     for loop, load in enumerate(demand):
         now, minute = loop * SYNC_SECONDS, loop // LOOPS_A_MINUTE
         pods.settle(now)
@@ -94,8 +94,8 @@ def run_loop(world: SimulatedDemand, settings: AutoscalerSettings) -> tuple[Arra
         size = controller.sync(now, PodCounts(running, pods.ready), metrics)
         if size != running:
             pods.resize(size, now + world.startup_minutes * 60)
-        ready[loop], wanted[loop] = pods.ready, size
-    return _by_minute(ready), _by_minute(wanted)
+        ready[loop], desired[loop] = pods.ready, size
+    return _by_minute(ready), _by_minute(desired)
 
 
 def _first(world: SimulatedDemand, settings: AutoscalerSettings) -> int:

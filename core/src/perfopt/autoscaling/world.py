@@ -55,10 +55,10 @@ class SimulatedDemand:
         """Returns the replicas of the oracle, shape (minutes,)."""
         return replicas_for(self.demand, ORACLE_UTILISATION * self.capacity)
 
-    def ready(self, wanted: Replicas) -> Replicas:
+    def ready(self, desired: Replicas) -> Replicas:
         """Returns the ready replicas where these are wanted: the fewest wanted since the start-up began."""
         width = self.startup_minutes + 1
-        padded = np.r_[np.repeat(wanted[:1], width - 1), wanted]
+        padded = np.r_[np.repeat(desired[:1], width - 1), desired]
         return np.lib.stride_tricks.sliding_window_view(padded, width).min(axis=1)
 
 
@@ -79,13 +79,13 @@ class SimulationOutcome:
     starts_per_hour: float
 
 
-def measure(world: SimulatedDemand, wanted: Replicas) -> SimulationOutcome | None:
+def measure(world: SimulatedDemand, desired: Replicas) -> SimulationOutcome | None:
     """Scores the replicas wanted in each minute; None where no minute counts."""
-    return measure_ready(world, world.ready(wanted), wanted)
+    return measure_ready(world, world.ready(desired), desired)
 
 
 def measure_ready(
-    world: SimulatedDemand, ready: Array | Replicas, wanted: Array | Replicas
+    world: SimulatedDemand, ready: Array | Replicas, desired: Array | Replicas
 ) -> SimulationOutcome | None:
     """Scores ready replicas by minute; see `measure`."""
     scored = world.scored
@@ -93,12 +93,12 @@ def measure_ready(
         return None
     oracle, begin = world.oracle(), world.warmup_minutes
     short = world.demand > FULL * world.capacity * ready * (1 + EDGE)
-    started = np.clip(np.diff(wanted[begin:]), 0, None).sum()
+    started = np.clip(np.diff(desired[begin:]), 0, None).sum()
     return SimulationOutcome(
         violated=float(short[scored].mean()),
         cost=float(ready[scored].sum() / oracle[scored].sum()),
-        whole_cost=float(wanted[begin:].sum() / oracle[begin:].sum()),
-        starts_per_hour=float(60 * started / max(wanted.size - begin, 1) / oracle[scored].mean()),
+        whole_cost=float(desired[begin:].sum() / oracle[begin:].sum()),
+        starts_per_hour=float(60 * started / max(desired.size - begin, 1) / oracle[scored].mean()),
     )
 
 

@@ -48,10 +48,10 @@ def replicas_of(case: OriginCase, name: str) -> Array | str:
     if isinstance(world, str):
         return world
     if name == LIVE:
-        wanted = predictive(world, VIOLATION_PENALTIES[case.known.workload.service_class.value])
+        desired = predictive(world, VIOLATION_PENALTIES[case.known.workload.service_class.value])
     else:
-        wanted = BASELINE_CONTROLLERS[name](world)
-    ready = np.maximum(world.ready(wanted), 1)[world.warmup_minutes :].astype(np.float64)
+        desired = BASELINE_CONTROLLERS[name](world)
+    ready = np.maximum(world.ready(desired), 1)[world.warmup_minutes :].astype(np.float64)
     seconds = case.window.grid.step_seconds
     at = np.arange(case.window.grid.size) * seconds // 60
     replicas: Array = np.minimum.reduceat(ready, at) if seconds >= 60 else ready[at]

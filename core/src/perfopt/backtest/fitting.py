@@ -246,18 +246,18 @@ async def _schedule(
             if extent is None:
                 return None
             first, until = extent
-            asked = request.for_extent(first, until)
+            shared = request.for_extent(first, until)
         else:
             until = request.until if request.until is not None else await source.latest()
-            asked = request.shared(until)
-            first = asked.start - BEFORE
+            shared = request.shared(until)
+            first = shared.start - BEFORE
     except PerfoptError:
         return None  # too short to learn from; that it can't be evaluated is said where it is evaluated
-    first, last = _floor(first + timedelta(days=1), DAY), _floor(asked.origins[-1], DAY)
-    stride = max(DAY, _whole_days((last - first - asked.history) / MAX_ORIGINS))
-    count = max((last - first - asked.history) // stride, 0) + 1
+    first, last = _floor(first + timedelta(days=1), DAY), _floor(shared.origins[-1], DAY)
+    stride = max(DAY, _whole_days((last - first - shared.history) / MAX_ORIGINS))
+    count = max((last - first - shared.history) // stride, 0) + 1
     origins = tuple(last - stride * back for back in reversed(range(count)))
-    return OriginSchedule(origins, asked.history, asked.validity)
+    return OriginSchedule(origins, shared.history, shared.validity)
 
 
 def _floor(instant: datetime, unit: timedelta) -> datetime:

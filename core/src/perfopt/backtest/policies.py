@@ -124,11 +124,11 @@ class PlanPolicy:
         )
         plan = result.plan
         if plan is None:
-            kept = tuple(part for part in parts if part.no_change_needed)
-            if not kept:
+            unchanged = tuple(part for part in parts if part.no_change_needed)
+            if not unchanged:
                 reason = "No change has a positive net value."
                 return decline(self.types[0], DeclineCode.NO_NET_BENEFIT, reason)
-            return PolicyDecision(case.known.workload.state, kept, no_change=True, in_sample=in_sample)
+            return PolicyDecision(case.known.workload.state, unchanged, no_change=True, in_sample=in_sample)
         return PolicyDecision(
             target=parse_state(plan.recommended_state),
             proposals=parts,

@@ -72,9 +72,9 @@ class ScheduleRequest:
         if self.begin is not None:
             return self.shared(until)
         validity = self.validity if self.validity is not None else _validity(until - first)
-        wanted = self._latest(until, validity)
+        latest = self._latest(until, validity)
         oldest = first + validity * MIN_HISTORY[0] / MIN_HISTORY[1]
-        fitting = tuple(origin for origin in wanted.origins if origin >= oldest)
+        fitting = tuple(origin for origin in latest.origins if origin >= oldest)
         if not fitting:
             raise InvalidInputError(
                 f"The samples from {format_instant(first)} to {format_instant(max(first, until))} are too few"

@@ -48,8 +48,8 @@ def tiers(peaks: Mapping[str, DailyPeaks]) -> dict[str, str]:
     correlation = _correlation([peaks[name] for name in names])
     group = list(range(len(names)))
     for one, other in np.argwhere(np.triu(correlation >= TOGETHER, 1)).tolist():
-        kept, joined = sorted((group[one], group[other]))
-        group = [kept if number == joined else number for number in group]
+        lower, joined = sorted((group[one], group[other]))
+        group = [lower if number == joined else number for number in group]
     return {name: names[number] for name, number in zip(names, group, strict=True)}
 
 

@@ -52,8 +52,8 @@ class LatencyPredictor:
 
     def latency_ms(self, limits: Array | float) -> Array:
         """Returns the busy latency in ms at increasing limits of a replica, never rising with the limit."""
-        wanted = np.atleast_1d(np.asarray(limits, dtype=np.float64))
-        return np.minimum.accumulate(self.points_ms(np.full(wanted.size, self.busy_rate), wanted))
+        points = np.atleast_1d(np.asarray(limits, dtype=np.float64))
+        return np.minimum.accumulate(self.points_ms(np.full(points.size, self.busy_rate), points))
 
     def utilisation(self, limits: Array) -> Array:
         """Returns the share of the limits that the busy load uses, above 1 where it is more."""

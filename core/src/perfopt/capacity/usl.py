@@ -59,11 +59,11 @@ def fit_usl(throughput: Array, concurrency: Array) -> ScalabilityLaw | None:
 
 def _non_negative(columns: Array) -> tuple[float, float, float]:
     """Solves columns @ x = 1 with x >= 0, leaving out the terms that come out negative."""
-    kept = [0, 1, 2]
-    while kept:
-        solution = np.linalg.lstsq(columns[:, kept], np.ones(len(columns)), rcond=None)[0]
+    chosen = [0, 1, 2]
+    while chosen:
+        solution = np.linalg.lstsq(columns[:, chosen], np.ones(len(columns)), rcond=None)[0]
         if (solution >= 0).all():
-            full = dict(zip(kept, solution.tolist(), strict=True))
+            full = dict(zip(chosen, solution.tolist(), strict=True))
             return full.get(0, 0.0), full.get(1, 0.0), full.get(2, 0.0)
-        kept.remove(kept[int(np.argmin(solution))])
+        chosen.remove(chosen[int(np.argmin(solution))])
     return 0.0, 0.0, 0.0

@@ -141,7 +141,7 @@ def train(
     require_modules(kind.kind, (*trainer.modules, *(("pandas",) if datasets else ())))
     _require_usable(source, datasets, out, check)
     options = training_options(trainer, given)
-    wanted = TrainingData(
+    training_data = TrainingData(
         source=source,
         services=services,
         datasets=datasets,
@@ -160,7 +160,7 @@ def train(
         validity=parse_duration(validity, field="validity"),
         options=options,
     )
-    fetched, trained = _trained(trainer, wanted, config, request, resume)
+    fetched, trained = _trained(trainer, training_data, config, request, resume)
     if out is not None:
         _write(out, trained)
     click.echo(_shown(kind, trained, fetched, out), nl=False)
@@ -170,7 +170,7 @@ def train(
 
 def _trained(
     trainer: "Trainer",
-    wanted: TrainingData,
+    data: TrainingData,
     config: "Config",
     request: "TrainingRequest",
     resume: Path | None,
@@ -182,7 +182,7 @@ def _trained(
     from perfopt.cli.resume import stored_in
 
     with progress_reporter() as progress, open_batch(config) as batch:
-        fetched = _fetched(trainer, wanted, config, progress, batch)
+        fetched = _fetched(trainer, data, config, progress, batch)
         request = replace(
             request,
             version=request.version or fetched.version,
@@ -223,18 +223,18 @@ def _command() -> str:
 
 def _fetched(
     trainer: "Trainer",
-    wanted: TrainingData,
+    data: TrainingData,
     config: "Config",
     progress: "ProgressReporter",
     batch: "BatchExecutor",
 ) -> FetchedExamples:
     if not trainer.metrics:
-        return FetchedExamples((), wanted.until, ())
-    if wanted.datasets:
-        snapshots, end = _loaded(trainer, wanted, progress), wanted.until
-        name = ", ".join(path.name for path in wanted.datasets)
+        return FetchedExamples((), data.until, ())
+    if data.datasets:
+        snapshots, end = _loaded(trainer, data, progress), data.until
+        name = ", ".join(path.name for path in data.datasets)
     else:
-        snapshots, end, name = asyncio.run(_fetch(trainer, wanted, config, progress))
+        snapshots, end, name = asyncio.run(_fetch(trainer, data, config, progress))
     snapshots.sort(key=lambda one: str(one.workload.id))
     end = end or max((one.grid.end for one in snapshots), default=None)
     examples: list[Any] = []
@@ -244,58 +244,56 @@ def _fetched(
     return FetchedExamples(examples, end, (f"{len(snapshots)} services of {name}",))
 
 
-def _loaded(
-    trainer: "Trainer", wanted: TrainingData, progress: "ProgressReporter"
-) -> list["WorkloadSnapshot"]:
+def _loaded(trainer: "Trainer", data: TrainingData, progress: "ProgressReporter") -> list["WorkloadSnapshot"]:
     """Returns the series of the datasets; one of a name in two of them is two."""
     from perfopt.datasets import SIZED, load_trace
     from perfopt.domain.resolve import resolve_workload
 
     snapshots: list[WorkloadSnapshot] = []
-    for path in wanted.datasets:
+    for path in data.datasets:
         for snapshot in load_trace(
-            path, metrics={*SIZED, *trainer.metrics}, step=wanted.step, split=wanted.split, until=wanted.until
+            path, metrics={*SIZED, *trainer.metrics}, step=data.step, split=data.split, until=data.until
         ):
             snapshots.append(snapshot)
             progress("reading services", len(snapshots), None)
     inventory = list({one.workload.id: one.workload for one in snapshots}.values())
-    names = [one.service_name for one in inventory] if wanted.names is None else wanted.names
-    left_out = {resolve_workload(name, inventory).id for name in wanted.without}
-    kept = {resolve_workload(name, inventory).id for name in names} - left_out
-    return [one for one in snapshots if one.workload.id in kept]
+    names = [one.service_name for one in inventory] if data.names is None else data.names
+    left_out = {resolve_workload(name, inventory).id for name in data.without}
+    identities = {resolve_workload(name, inventory).id for name in names} - left_out
+    return [one for one in snapshots if one.workload.id in identities]
 
 
 async def _fetch(
-    trainer: "Trainer", wanted: TrainingData, config: "Config", progress: "ProgressReporter"
+    trainer: "Trainer", data: TrainingData, config: "Config", progress: "ProgressReporter"
 ) -> tuple[list["WorkloadSnapshot"], datetime, str]:
     from perfopt.sources.factory import open_source
 
-    source = open_source(wanted.source, config, wanted.services)
+    source = open_source(data.source, config, data.services)
     try:
-        end = wanted.until if wanted.until is not None else await source.latest()
-        return await _snapshots(trainer, source, wanted, end, progress), end, f"the source {source.name}"
+        end = data.until if data.until is not None else await source.latest()
+        return await _snapshots(trainer, source, data, end, progress), end, f"the source {source.name}"
     finally:
         await source.close()
 
 
 async def _snapshots(
-    trainer: "Trainer", source: Any, wanted: TrainingData, end: datetime, progress: "ProgressReporter"
+    trainer: "Trainer", source: Any, data: TrainingData, end: datetime, progress: "ProgressReporter"
 ) -> list["WorkloadSnapshot"]:
     """Returns the histories of the services; those that can't be read are named on standard error."""
     from perfopt.domain.resolve import resolve_workload
     from perfopt.sources.base import FailedSnapshot
 
     inventory = await source.inventory(end)
-    workloads = inventory if wanted.names is None else [resolve_workload(n, inventory) for n in wanted.names]
-    left_out = {resolve_workload(name, inventory).id for name in wanted.without}
-    kept = [workload for workload in workloads if workload.id not in left_out]
+    workloads = inventory if data.names is None else [resolve_workload(n, inventory) for n in data.names]
+    left_out = {resolve_workload(name, inventory).id for name in data.without}
+    selected = [workload for workload in workloads if workload.id not in left_out]
     snapshots = []
-    async for one in source.snapshots(kept, end - wanted.history, end, trainer.metrics):
+    async for one in source.snapshots(selected, end - data.history, end, trainer.metrics):
         if isinstance(one, FailedSnapshot):
             click.echo(f"Left out: {one.workload.service_name}: {one.error.explained}", err=True)
         else:
             snapshots.append(one)
-        progress("reading services", len(snapshots), len(kept))
+        progress("reading services", len(snapshots), len(selected))
     return snapshots
 
 

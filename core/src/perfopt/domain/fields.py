@@ -141,13 +141,13 @@ def _extra(merged: Values) -> dict[str, Any]:
     return extra
 
 
-def only_quantities(state: WorkloadState, kept: Holds[Path]) -> WorkloadState:
+def only_quantities(state: WorkloadState, remaining: Holds[Path]) -> WorkloadState:
     """Returns a state in which containers have these of their quantities only."""
     dropped = {
         path: None
         for container in state.containers
         for quantity in QUANTITIES
-        if (path := container_path(container.name, quantity)) not in kept
+        if (path := container_path(container.name, quantity)) not in remaining
     }
     containers = tuple(_container(container, dropped) for container in state.containers)
     return msgspec.structs.replace(state, containers=containers)

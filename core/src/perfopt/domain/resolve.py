@@ -28,12 +28,12 @@ def resolve_workload(name: str, workloads: Sequence[Workload]) -> Workload:
         NotFoundError: nothing matches; the nearest names, at most five, are its candidates.
         AmbiguousError: several match; their full names are its candidates.
     """
-    wanted = _folded(name)
+    folded = _folded(name)
     rules: tuple[Callable[[Workload], bool], ...] = (
         lambda w: name == str(w.id) or (name == w.service_name and not w.id.namespace),
-        lambda w: "/" in wanted and wanted in _full_forms(w),
-        lambda w: bool(wanted) and wanted == _folded(w.labels.get(NAME_LABEL, "")),
-        lambda w: wanted in (_folded(w.id.name), _folded(w.service_name)),
+        lambda w: "/" in folded and folded in _full_forms(w),
+        lambda w: bool(folded) and folded == _folded(w.labels.get(NAME_LABEL, "")),
+        lambda w: folded in (_folded(w.id.name), _folded(w.service_name)),
     )
     for rule in rules:
         matches = [workload for workload in workloads if rule(workload)]

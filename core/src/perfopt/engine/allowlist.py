@@ -53,5 +53,5 @@ def distribution_hash(distribution: Distribution) -> str | None:
 def _is_allowed(candidate: PluginCandidate, allowed: Mapping[str, str]) -> bool:
     if candidate.distribution.name == PROJECT:
         return True
-    wanted = allowed.get(candidate.point.name)
-    return wanted == ANY or (wanted is not None and wanted == distribution_hash(candidate.distribution))
+    entry = allowed.get(candidate.point.name)
+    return entry == ANY or (entry is not None and entry == distribution_hash(candidate.distribution))

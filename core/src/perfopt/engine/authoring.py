@@ -39,8 +39,8 @@ def find_strategies(text: str) -> dict[str, Strategy]:
     _import_from_here()
     name, _, strategy = text.partition("/")
     strategies = _strategies(name)
-    wanted = {key: one for key, one in strategies.items() if not strategy or one.name == strategy}
-    if not wanted:
+    selected = {key: one for key, one in strategies.items() if not strategy or one.name == strategy}
+    if not selected:
         raise NotFoundError(
             f"{name} has no strategy {strategy or 'at all'}.",
             field="strategy",
@@ -49,7 +49,7 @@ def find_strategies(text: str) -> dict[str, Strategy]:
             else "Bring one by the hook perfopt_strategies.",
             candidates=tuple(strategies),
         )
-    return wanted
+    return selected
 
 
 def find_forecasters(text: str) -> dict[str, Forecaster]:
@@ -59,7 +59,7 @@ def find_forecasters(text: str) -> dict[str, Forecaster]:
         BaseException: whatever its import raises.
     """
     _import_from_here()
-    name, _, wanted = text.partition("/")
+    name, _, forecaster = text.partition("/")
     points = [one.point for one in candidates() if name in (one.point.name, one.distribution.name)]
     forecasters = {
         f"{point.name}/{one.name}": one
@@ -67,7 +67,7 @@ def find_forecasters(text: str) -> dict[str, Forecaster]:
         if points or _single(point) is None
         for one in bring(point).forecasters
     }
-    return {key: one for key, one in forecasters.items() if not wanted or one.name == wanted}
+    return {key: one for key, one in forecasters.items() if not forecaster or one.name == forecaster}
 
 
 def find_strategy(text: str) -> tuple[str, Strategy]:

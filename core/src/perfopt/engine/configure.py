@@ -211,15 +211,15 @@ def _checked(
     deadline_seconds: float,
 ) -> dict[str, dict[str, Any]]:
     """Has each plugin's own type check what is set of it, in a process of its own."""
-    wanted = {name: values for name, values in given.values.items() if values}
-    if not wanted:
+    set_values = {name: values for name, values in given.values.items() if values}
+    if not set_values:
         return {}
-    only = frozenset((info.name, info.distribution) for info in registry.plugins if info.name in wanted)
+    only = frozenset((info.name, info.distribution) for info in registry.plugins if info.name in set_values)
     child = ChildProcess(WORKER)
     try:
         set_up(child, messages.SetupRequest(only=only), deadline_seconds)
         checked = {}
-        for name, values in wanted.items():
+        for name, values in set_values.items():
             read = _with_files(given.document, name, values, known[name])
             child.send(messages.encode_request(CheckSettings(name, read, _without_secrets(given.document))))
             answer = messages.decode_settings(child.receive(deadline_seconds))
@@ -228,7 +228,7 @@ def _checked(
             checked[name] = answer.values
         return checked
     except ChildError as error:
-        names = ", ".join(wanted)
+        names = ", ".join(set_values)
         raise InvalidInputError(
             f"The settings of plugins can't be checked: checking {names} {error}.",
             field=PLUGINS,

@@ -295,11 +295,11 @@ class Engine:
         So a type asked alone sizes nothing for which the type that sizes it lacks the evidence.
         """
         lowered = lowered_quantities(answers.outcomes, context.snapshot.workload.state)
-        asked = {info.optimization_type for info in infos if info.holds}
+        requested = {info.optimization_type for info in infos if info.holds}
         others = [
             info
             for info in self.registry.strategies
-            if lowered & {*info.holds} and info.optimization_type not in asked
+            if lowered & {*info.holds} and info.optimization_type not in requested
         ]
         if not others:
             return infos, answers

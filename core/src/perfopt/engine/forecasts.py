@@ -63,7 +63,7 @@ class DeclaredForecasts(Mapping[str, Forecast]):
             block=spec.block,
             calendar=calendar_of(context),
             forecasters=self._forecasters,
-            wanted=spec.forecasters,
+            names=spec.forecasters,
             past=spec.past,
         )
 

@@ -149,8 +149,8 @@ class StrategyPool:
         """
         subject = messages.encode_request(SubjectRequest(pickle.dumps(context, pickle.HIGHEST_PROTOCOL)))
         with self._borrow() as slot:
-            asked = (RunRequest(key, self._deadline, backtested) for key in keys)
-            outcomes = tuple(_outcome(slot.ask(request, subject)) for request in asked)
+            requests = (RunRequest(key, self._deadline, backtested) for key in keys)
+            outcomes = tuple(_outcome(slot.ask(request, subject)) for request in requests)
             answers = StrategyAnswers(outcomes, models=slot.worker_setup.digests)
             forecasts = slot.ask(RunRequest(None, self._deadline), subject) if predictions else None
         if self._closed:

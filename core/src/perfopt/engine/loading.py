@@ -129,7 +129,7 @@ def _describe(strategy: Strategy, info: PluginInfo) -> StrategyInfo:
         version=info.version,
         optimization_type=strategy.optimization_type,
         metrics=tuple(strategy.metrics),
-        forecasts=tuple(metric_of(wanted) for wanted in strategy.forecasts),
+        forecasts=tuple(metric_of(forecast) for forecast in strategy.forecasts),
         prior=strategy.prior,
         holds=tuple(getattr(strategy, "holds", ())),
     )

@@ -175,10 +175,10 @@ def _raised(
         request = getattr(container, field)
         if request is None or not (starved or (use is not None and use > share * request)):
             continue
-        wanted = (1 + settings.drift_headroom) * max(use or 0.0, request if starved else 0.0)
+        raised = (1 + settings.drift_headroom) * max(use or 0.0, request if starved else 0.0)
         cap = math.inf if starved or ceiling is None else getattr(ceiling, LIMITS[field])
-        wanted = wanted if cap is None else min(wanted, max(cap, use or 0.0))
-        if wanted > request:
+        raised = raised if cap is None else min(raised, max(cap, use or 0.0))
+        if raised > request:
             limit = getattr(container, LIMITS[field])
-            container = _with_request(container, field, wanted, limit)
+            container = _with_request(container, field, raised, limit)
     return container

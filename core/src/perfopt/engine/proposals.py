@@ -92,12 +92,12 @@ def _check_container(container: Container, current: Container | None) -> None:
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ProposalError(f"returned {field} = {value} for the container {container.name}")
     for request, limit in REQUEST_LIMIT_PAIRS:
-        asked, allowed = getattr(container, request), getattr(container, limit)
-        if asked is None and current is not None and getattr(current, request) is not None:
+        requested, allowed = getattr(container, request), getattr(container, limit)
+        if requested is None and current is not None and getattr(current, request) is not None:
             raise ProposalError(f"returned an incomplete target: {container.name} lacks {request}")
-        if asked is not None and allowed is not None and asked > allowed:
+        if requested is not None and allowed is not None and requested > allowed:
             raise ProposalError(
-                f"returned {request} = {asked} above {limit} = {allowed} for {container.name}"
+                f"returned {request} = {requested} above {limit} = {allowed} for {container.name}"
             )
 
 

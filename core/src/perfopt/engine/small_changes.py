@@ -45,10 +45,10 @@ def without_small_changes(proposal: Proposal, current: WorkloadState, validity: 
     if proposal.optimization_type in _EXEMPT or proposal.target == current:
         return proposal
     values: dict[Path, Any] = {}
-    for wanted in proposal.target.containers:
-        container = current.container(wanted.name)
+    for proposed in proposal.target.containers:
+        container = current.container(proposed.name)
         if container is not None:
-            values |= _held(container, wanted)
+            values |= _held(container, proposed)
     if not values:
         return proposal
     target = with_fields(proposal.target, values)
@@ -73,22 +73,22 @@ def _moves(current: WorkloadState, target: WorkloadState, validity: timedelta) -
     return moves(changes, all_fields(current), validity)
 
 
-def _held(current: Container, wanted: Container) -> dict[Path, Any]:
+def _held(current: Container, proposed: Container) -> dict[Path, Any]:
     """Returns the quantities of a container that stay, and those that must follow for request <= limit."""
-    sizes = {quantity: getattr(wanted, quantity) for quantity in QUANTITIES}
+    sizes = {quantity: getattr(proposed, quantity) for quantity in QUANTITIES}
     for quantity, value in sizes.items():
         before = getattr(current, quantity)
         if before and value is not None and _is_small(quantity, before, value):
             sizes[quantity] = before
     for request, limit in REQUEST_LIMIT_PAIRS:
         if sizes[request] is not None and sizes[limit] is not None and sizes[request] > sizes[limit]:
-            rising = sizes[limit] == getattr(current, limit) and getattr(wanted, limit) > sizes[limit]
+            rising = sizes[limit] == getattr(current, limit) and getattr(proposed, limit) > sizes[limit]
             follower, leader = (request, limit) if rising else (limit, request)
             sizes[follower] = sizes[leader]
     return {
-        container_path(wanted.name, quantity): value
+        container_path(proposed.name, quantity): value
         for quantity, value in sizes.items()
-        if value != getattr(wanted, quantity)
+        if value != getattr(proposed, quantity)
     }
 
 

@@ -72,8 +72,8 @@ def _metrics_problem(strategy: Strategy, label: str) -> str | None:
     return None
 
 
-def _metric(wanted: Any) -> Any:
-    return wanted.metric if isinstance(wanted, ForecastSpec) else wanted
+def _metric(forecast: Any) -> Any:
+    return forecast.metric if isinstance(forecast, ForecastSpec) else forecast
 
 
 def _pickle_problem(strategy: Strategy, label: str) -> str | None:

@@ -129,13 +129,15 @@ def changed_quantities(
         None where no quantity is left.
     """
     paths = [container_path(c.name, quantity) for c in target.containers for quantity in QUANTITIES]
-    kept = {path for path in paths if path in always or _differs(path, get(target, path), get(current, path))}
+    changed = {
+        path for path in paths if path in always or _differs(path, get(target, path), get(current, path))
+    }
     limits = {
         container_path(container.name, "cpu_request_cores"): container.cpu_limit_cores
         for container in target.containers
-        if container_path(container.name, "cpu_limit_cores") in kept
+        if container_path(container.name, "cpu_limit_cores") in changed
     }
-    left = only_quantities(target, kept)
+    left = only_quantities(target, changed)
     unset = {path: limit for path, limit in limits.items() if get(left, path) is None}
     left = with_fields(left, unset)
     return None if all(get(left, path) is None for path in paths) else left

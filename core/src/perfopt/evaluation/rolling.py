@@ -49,8 +49,8 @@ def origins(snapshot: WorkloadSnapshot, validity: timedelta) -> tuple[int, ...]:
     oldest = _begin(snapshot) + -(-horizon * MIN_HISTORY[0] // MIN_HISTORY[1])
     steps = range(snapshot.grid.size - horizon, oldest - 1, -stride)
     if len(steps) > MAX_ORIGINS:
-        kept = np.linspace(0, len(steps) - 1, MAX_ORIGINS).round().astype(int)
-        return tuple(steps[i] for i in reversed(kept.tolist()))
+        chosen = np.linspace(0, len(steps) - 1, MAX_ORIGINS).round().astype(int)
+        return tuple(steps[i] for i in reversed(chosen.tolist()))
     return tuple(reversed(steps))
 
 

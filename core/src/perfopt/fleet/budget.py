@@ -97,20 +97,20 @@ def least_risk(
     solved = _solve(nodes, options, budget_hour, time_limit)
     if solved is None:
         return None
-    wanted, bound, best = budget_hour, solved[1], (True,) * len(options)
+    target, bound, best = budget_hour, solved[1], (True,) * len(options)
     high, low = budget_hour, None  # the least that packed dearer than the budget, the most that did not
     for _ in range(ROUNDS):
         over = -1.0 if solved is None else _packed(nodes, options, solved[0]).price_hour - budget_hour
         if solved is not None and over <= _ROUNDING:
             best = min(best, solved[0], key=lambda changed: _risk(options, changed))
         if solved is not None and over > _ROUNDING:
-            high = wanted
-        elif wanted == budget_hour:
+            high = target
+        elif target == budget_hour:
             break
         else:
-            low = wanted
-        wanted = high - max(over, 0.0) if low is None else (low + high) / 2
-        solved = _solve(nodes, options, wanted, time_limit) if wanted > 0 else None
+            low = target
+        target = high - max(over, 0.0) if low is None else (low + high) / 2
+        solved = _solve(nodes, options, target, time_limit) if target > 0 else None
     if _packed(nodes, options, best).price_hour > budget_hour + _ROUNDING:
         return None
     return _without_redundant(nodes, options, budget_hour, best, bound)

@@ -17,9 +17,9 @@ def allocatable(node: NodeType, overhead_cores: float = 0.0, overhead_bytes: flo
         overhead_cores: what the pods that run on each node (DaemonSets) request.
         overhead_bytes: the same, of memory.
     """
-    cores = node.cores - _kept(node.cores, _CPU_STEPS) - overhead_cores
-    kept = _kept(node.memory_bytes / GIB, _MEMORY_STEPS) * GIB + _EVICTION_BYTES
-    memory = node.memory_bytes - kept - overhead_bytes
+    cores = node.cores - _reserved(node.cores, _CPU_STEPS) - overhead_cores
+    reserved = _reserved(node.memory_bytes / GIB, _MEMORY_STEPS) * GIB + _EVICTION_BYTES
+    memory = node.memory_bytes - reserved - overhead_bytes
     return NodeType(
         name=node.name,
         cores=max(cores, 0.0),
@@ -29,7 +29,7 @@ def allocatable(node: NodeType, overhead_cores: float = 0.0, overhead_bytes: flo
     )
 
 
-def _kept(capacity: float, steps: tuple[tuple[float, float], ...]) -> float:
+def _reserved(capacity: float, steps: tuple[tuple[float, float], ...]) -> float:
     total, left = 0.0, capacity
     for size, share in steps:
         part = min(size, left)

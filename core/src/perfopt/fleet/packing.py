@@ -35,12 +35,12 @@ class PackedNode:
     def room(self, group: PodGroup, index: int) -> int:
         """Returns how many more pods of a group can go here."""
         left = group.most_together - self.pods.get(index, 0)
-        for free, wanted in (
+        for free, required in (
             (self.node.cores - self.cpu_cores, group.cpu_cores),
             (self.node.memory_bytes - self.memory_bytes, group.memory_bytes),
         ):
-            if wanted > 0:
-                left = min(left, int(min(free / wanted, left) + _ROUNDING))
+            if required > 0:
+                left = min(left, int(min(free / required, left) + _ROUNDING))
         return max(left, 0)
 
     def put(self, group: PodGroup, index: int, count: int) -> None:

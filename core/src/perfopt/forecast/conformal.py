@@ -58,7 +58,7 @@ def transform(quantiles: Array, outcomes: Array, levels: Sequence[float]) -> Arr
     return np.where(exact, np.nan, np.clip(interpolated, *probits((0.0, 1.0))))
 
 
-def mixing(levels: Sequence[float], wanted: Array) -> Array:
+def mixing(levels: Sequence[float], targets: Array) -> Array:
     """Returns the matrix that takes quantiles at `levels` to those at the probits `wanted`.
 
     Returns:
@@ -66,8 +66,8 @@ def mixing(levels: Sequence[float], wanted: Array) -> Array:
     """
     grid = probits(levels)
     middle = len(grid) // 2
-    matrix = np.zeros((len(grid), len(wanted)))
-    for column, probit in enumerate(wanted):
+    matrix = np.zeros((len(grid), len(targets)))
+    for column, probit in enumerate(targets):
         if probit <= grid[0]:
             left, right = 0, middle
         elif probit >= grid[-1]:

@@ -75,13 +75,13 @@ class FoldedHistory:
         if DAY % step or days < MIN_DAYS or size < _MIN_STEPS_A_DAY:
             return None
         begin = values.size - days * size
-        kept = values[begin:]
-        if np.isfinite(kept).sum() < _MIN_SAMPLES:
+        folded = values[begin:]
+        if np.isfinite(folded).sum() < _MIN_SAMPLES:
             return None
-        scaling = RobustScaling.of(kept)
+        scaling = RobustScaling.of(folded)
         if scaling.scale == 0:
             return None
-        return cls(scaling.to_z(kept).reshape(days, size), rest[begin:].reshape(days, size), scaling, step)
+        return cls(scaling.to_z(folded).reshape(days, size), rest[begin:].reshape(days, size), scaling, step)
 
     def before(self, days: int) -> "FoldedHistory":
         """Returns what was known `days` days earlier, scaled alike."""

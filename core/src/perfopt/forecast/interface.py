@@ -65,18 +65,18 @@ class InstalledForecasters:
         return replace(self, installed=installed)
 
     def forecast(
-        self, request: ForecastRequest, wanted: Sequence[str] = (), *, past: bool = False
+        self, request: ForecastRequest, names: Sequence[str] = (), *, past: bool = False
     ) -> "WeightedPrediction | None":
         """Returns a prediction, or None where no forecaster can make one.
 
         Args:
             request: the series.
-            wanted: names to ask where the user chose none; empty is DEFAULT_ORDER.
+            names: to ask where the user chose none; empty is DEFAULT_ORDER.
             past: whether quantiles of past steps are needed; a forecaster that does not give them is asked
                 at origins in the past.
         """
         predictions = _CollectedPredictions({}, {})
-        for forecaster in self._asked(wanted):
+        for forecaster in self._selected(names):
             predictions.add(forecaster, request, past=past or self.weighted)
             if predictions.predictions and not self.weighted:
                 break
@@ -87,8 +87,8 @@ class InstalledForecasters:
         weights = _weights(predictions.predictions, request)
         return WeightedPrediction(combined(predictions.predictions, weights), weights, predictions.failed)
 
-    def _asked(self, wanted: Sequence[str]) -> Iterator[Forecaster]:
-        names = [*(self.chosen or wanted or DEFAULT_ORDER)]
+    def _selected(self, preferred: Sequence[str]) -> Iterator[Forecaster]:
+        names = [*(self.chosen or preferred or DEFAULT_ORDER)]
         if self.weighted and not self.chosen:
             names += [name for name, one in self.installed.items() if one.cost is CostClass.FAST]
         return (self.installed[name] for name in dict.fromkeys(names) if name in self.installed)
@@ -163,7 +163,7 @@ def forecast_series(
     block: timedelta | None = None,
     calendar: SessionCalendar | None = None,
     forecasters: InstalledForecasters | None = None,
-    wanted: Sequence[str] = (),
+    names: Sequence[str] = (),
     past: bool = False,
 ) -> Forecast | None:
     """Forecasts one series from the end of its grid.
@@ -177,7 +177,7 @@ def forecast_series(
         block: length of the steps forecast, whose values are the highest in each; None is the grid's step.
         calendar: of the exchange whose sessions the series follows, known over the horizon too.
         forecasters: what is installed and chosen; None is what perfopt brings.
-        wanted: names of forecasters to ask where none is chosen.
+        names: of forecasters to ask where none is chosen.
         past: whether quantiles of past steps are needed.
 
     Returns:
@@ -193,7 +193,7 @@ def forecast_series(
         return None
     ahead = TimeGrid(grid.end, grid.step, steps)
     request = ForecastRequest(values, grid, ahead, tuple(levels), scale, calendar)
-    prediction = (forecasters or InstalledForecasters()).forecast(request, wanted, past=past)
+    prediction = (forecasters or InstalledForecasters()).forecast(request, names, past=past)
     return None if prediction is None else _finished(prediction, request, unit)
 
 

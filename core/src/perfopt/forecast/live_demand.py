@@ -26,10 +26,10 @@ class ShortTermForecaster:
         step, ahead = request.grid.step, request.ahead
         if ahead.size * step > LONGEST or step % MINUTE or DAY % step:
             return None
-        kept = request.values[-(MAX_HISTORY // step) :]
-        if kept.size * step < MIN_HISTORY or np.nanmin(kept) < 0:
+        recent = request.values[-(MAX_HISTORY // step) :]
+        if recent.size * step < MIN_HISTORY or np.nanmin(recent) < 0:
             return None
-        known = _held(kept[int(np.isfinite(kept).argmax()) :])
+        known = _held(recent[int(np.isfinite(recent).argmax()) :])
         minutes = step // MINUTE
         first = int((request.grid.end - known.size * step).timestamp()) // 60
         quantiles = np.empty((len(request.levels), ahead.size))

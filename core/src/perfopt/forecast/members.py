@@ -50,13 +50,13 @@ class FleetForecaster:
         quantiles = self._stated(request)
         if quantiles is None:
             return None
-        asked = replace(request, levels=LEVELS)
-        wanted = own_levels(self._stated, asked) if self.calibrated else None
-        if wanted is None:
+        at_own_levels = replace(request, levels=LEVELS)
+        stretched = own_levels(self._stated, at_own_levels) if self.calibrated else None
+        if stretched is None:
             return Prediction(quantiles)
-        prediction = self._stated(asked)
+        prediction = self._stated(at_own_levels)
         assert prediction is not None
-        own = np.interp(probits(request.levels), probits(LEVELS), wanted)
+        own = np.interp(probits(request.levels), probits(LEVELS), stretched)
         return Prediction(at_levels(np.sort(prediction, axis=0), LEVELS, own))
 
     def _stated(self, request: ForecastRequest) -> Array | None:

@@ -85,7 +85,7 @@ class FleetNetwork:
         Returns:
             Values of shape (len(levels), n), non-decreasing along the first axis.
         """
-        leads = _asked(rest.size, folded.step)
+        leads = _positions(rest.size, folded.step)
         inputs = features(folded, rest[leads], leads)
         quantiles = self.z_quantiles(inputs)
         groups = group_of(leads * folded.step, inputs, len(folded.z))
@@ -97,8 +97,8 @@ class FleetNetwork:
 
     def _to_levels(self, group: int, levels: tuple[float, ...]) -> Array:
         """Returns the matrix from the network's quantiles to calibrated ones at the levels asked for."""
-        wanted = np.interp(probits(levels), probits(LEVELS), probits(self.theta[group]))
-        return mixing(LEVELS, wanted)
+        scores = np.interp(probits(levels), probits(LEVELS), probits(self.theta[group]))
+        return mixing(LEVELS, scores)
 
 
 def _mixed(raw: Singles, experts: Singles, own: Singles) -> Singles:
@@ -126,7 +126,7 @@ def _own_quantiles(raw: Singles, inputs: NetworkInputs) -> Singles:
     return steps
 
 
-def _asked(count: int, step: int) -> Steps:
+def _positions(count: int, step: int) -> Steps:
     """Returns the steps that the network is asked for: all of the first day, later one in ten minutes."""
     first = min(-(-_BUCKETS[-1] // step), count)
     later = np.arange(first, count, max(_COARSE_SECONDS // step, 1))
@@ -137,10 +137,10 @@ def _between(z: Array, leads: Steps, count: int) -> Array:
     """Returns the quantiles of all steps, (levels, count), from those of some: the straight line between."""
     if leads.size == count:
         return z
-    wanted = np.arange(count)
-    right = np.maximum(np.searchsorted(leads, wanted), 1)
+    steps = np.arange(count)
+    right = np.maximum(np.searchsorted(leads, steps), 1)
     left = right - 1
-    share = (wanted - leads[left]) / (leads[right] - leads[left])
+    share = (steps - leads[left]) / (leads[right] - leads[left])
     result: Array = z[:, left] * (1 - share) + z[:, right] * share
     return result
 

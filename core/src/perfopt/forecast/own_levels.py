@@ -58,8 +58,8 @@ def own_levels(forecast: Quantiles, request: ForecastRequest) -> Array | None:
         return None
     seen = np.quantile(np.concatenate(errors), request.levels)
     weight = len(errors) / (len(errors) + PRIOR_INSTANTS)
-    wanted: Array = weight * seen + (1 - weight) * probits(request.levels)
-    return wanted
+    mixed: Array = weight * seen + (1 - weight) * probits(request.levels)
+    return mixed
 
 
 def _earlier(request: ForecastRequest) -> list[tuple[ForecastRequest, Array]]:
@@ -90,13 +90,13 @@ def _outcome(forecast: Quantiles, request: ForecastRequest, came: Array) -> Arra
     return finite
 
 
-def at_levels(quantiles: Array, levels: Sequence[float], wanted: Array) -> Array:
-    """Returns quantiles read at other levels, shape (len(wanted), steps).
+def at_levels(quantiles: Array, levels: Sequence[float], targets: Array) -> Array:
+    """Returns quantiles read at other levels, shape (len(targets), steps).
 
     Args:
         quantiles: at the levels, shape (levels, steps).
         levels: increasing.
-        wanted: probits.
+        targets: probits.
     """
-    read: Array = (quantiles.T @ mixing(levels, wanted)).T
+    read: Array = (quantiles.T @ mixing(levels, targets)).T
     return read

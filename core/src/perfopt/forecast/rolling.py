@@ -83,9 +83,9 @@ def weights_of(losses: Mapping[str, float]) -> dict[str, float]:
     best = min(known.values())
     shares = {name: (best / loss) ** POWER for name, loss in known.items()}
     total = sum(shares.values())
-    kept = {name: share for name, share in shares.items() if share >= MIN_WEIGHT * total}
-    total = sum(kept.values())
-    return {name: share / total for name, share in kept.items()}
+    remaining = {name: share for name, share in shares.items() if share >= MIN_WEIGHT * total}
+    total = sum(remaining.values())
+    return {name: share / total for name, share in remaining.items()}
 
 
 def combined(predictions: Mapping[str, Prediction], weights: Mapping[str, float]) -> Prediction:

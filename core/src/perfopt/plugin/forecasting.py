@@ -47,9 +47,9 @@ class ForecastSpec(msgspec.Struct, frozen=True, kw_only=True):
     past: bool = False
 
 
-def metric_of(wanted: str | ForecastSpec) -> str:
+def metric_of(forecast: str | ForecastSpec) -> str:
     """Returns the name of the metric of a requested forecast."""
-    return wanted if isinstance(wanted, str) else wanted.metric
+    return forecast if isinstance(forecast, str) else forecast.metric
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,11 @@ def changed_container(container: Container, change: CompiledChange, evaluate: Ev
     if not moved:
         return container
     for request, limit in REQUEST_LIMIT_PAIRS:
-        asked = moved.get(request, getattr(container, request))
+        requested = moved.get(request, getattr(container, request))
         allowed = moved.get(limit, getattr(container, limit))
-        if asked is not None and allowed is not None and asked > allowed:
-            follows = limit if request in moved and asked > getattr(container, request) else request
-            moved[follows] = asked if follows == limit else allowed
+        if requested is not None and allowed is not None and requested > allowed:
+            follows = limit if request in moved and requested > getattr(container, request) else request
+            moved[follows] = requested if follows == limit else allowed
     return msgspec.structs.replace(container, **moved)
 
 

@@ -17,12 +17,12 @@ from perfopt.rules.windows import allowed, intersection
 def apply_conditions(run: RuleRun, context: AnalysisContext) -> ApplyConditions | Declined:
     """Carries out what rules without changes ask for, vetoes first."""
     assert run.facts.proposal is not None
-    asked = [(bound, name, action) for bound, name in run.judged for action in bound.compiled.others]
-    for bound, name, action in asked:
+    actions = [(bound, name, action) for bound, name in run.judged for action in bound.compiled.others]
+    for bound, name, action in actions:
         if action.veto is not None:
             return veto(run.facts.proposal, action.veto, _why(bound, name))
     so_far = ApplyConditions()
-    for bound, name, action in asked:
+    for bound, name, action in actions:
         narrowed = _narrowed(run, bound, name, action, so_far, context)
         if isinstance(narrowed, Declined):
             return narrowed

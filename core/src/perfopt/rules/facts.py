@@ -139,16 +139,16 @@ class RuleFacts:
     def room(self, resource: str) -> ContainerHeadroom:
         """Returns what the cluster leaves the container of "cpu" or "memory"."""
         unit = "cpu_{}_cores" if resource == "cpu" else "memory_{}_bytes"
-        asked, bound = unit.format("request"), unit.format("limit")
+        request, bound = unit.format("request"), unit.format("limit")
         others = [c for c in self.target.containers if c.name != self.container.name]
         now = self.current.container(self.container.name)
         return room(
             self.workload.limits,
             resource,
-            others=sum(getattr(container, asked) or 0.0 for container in others),
+            others=sum(getattr(container, request) or 0.0 for container in others),
             containers=len(self.target.containers),
             replicas=self.target.replicas or 1,
-            request=None if now is None else getattr(now, asked),
+            request=None if now is None else getattr(now, request),
             limit=None if now is None else getattr(now, bound),
             target_limit=getattr(self.container, bound),
         )

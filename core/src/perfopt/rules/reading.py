@@ -86,9 +86,9 @@ def shipped_packs() -> tuple[RulePack, ...]:
 
 def _header(document: YamlDocument) -> RulePack:
     data = dict(document.data)
-    for key, wanted in _HEADER.items():
-        if data.pop(key, None) != wanted:
-            document.fail((key,), f"This is not {key}: {wanted}.", f"Write {key}: {wanted}.")
+    for key, kind in _HEADER.items():
+        if data.pop(key, None) != kind:
+            document.fail((key,), f"This is not {key}: {kind}.", f"Write {key}: {kind}.")
     if not isinstance(data.get("rules"), list) or not data["rules"]:
         document.fail(("rules",), "The pack has no list of rules.", "Write `rules:` and a dash for each.")
     pack = document.convert({**data, "rules": []}, RulePack)

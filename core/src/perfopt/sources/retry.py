@@ -34,8 +34,8 @@ class RetryPolicy:
         """
         self.failures.append(failure)
         attempt = len(self.failures) - 1
-        asked = _seconds_of(retry_after)
-        wait = _full_jitter(attempt) if asked is None else asked
+        requested = _seconds_of(retry_after)
+        wait = _full_jitter(attempt) if requested is None else requested
         if attempt >= self.retries and self._elapsed() + wait > self.budget_seconds:
             return None
         self._waited += wait

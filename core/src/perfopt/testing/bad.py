@@ -91,8 +91,8 @@ class MemoryLeakingStrategy(PeakStrategy):
     name = "eats-memory"
 
     def propose(self, context: AnalysisContext) -> Proposal | Declined:  # noqa: D102
-        kept = [bytearray(b"x" * 2**20) for _ in itertools.repeat(None)]
-        raise MemoryError(len(kept))
+        leaked = [bytearray(b"x" * 2**20) for _ in itertools.repeat(None)]
+        raise MemoryError(len(leaked))
 
 
 class InputMutatingStrategy(PeakStrategy):

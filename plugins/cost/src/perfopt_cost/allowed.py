@@ -65,10 +65,10 @@ def allowed_changes(context: AnalysisContext, needed: Sequence[ContainerDemand])
     owned = replicas_owner(state) is not None or bool(unmeasured)
     scaled = workload.id.kind.lower() in _SCALABLE and state.replicas is not None
     scalable = scaled and not owned
-    wanted = availability_of(workload, running)
+    needs = availability_of(workload, running)
     left = latency_headroom(context, running) if scaled else LatencyHeadroom(running)
     movable = scalable and workload.id.kind.lower() != "statefulset"
-    floor = max(wanted.floor, running if left.held else 1)
+    floor = max(needs.floor, running if left.held else 1)
     return AllowedChanges(
         cpu=_free(workload, "cpu"),
         memory=_free(workload, "memory"),
@@ -77,14 +77,14 @@ def allowed_changes(context: AnalysisContext, needed: Sequence[ContainerDemand])
         floor=floor,
         least=max(floor, left.least if scalable else running),
         spot_share=SPOT_SHARE[workload.service_class] if movable else 0.0,
-        steady=0 if workload.service_class is ServiceClass.BATCH else wanted.floor,
+        steady=0 if workload.service_class is ServiceClass.BATCH else needs.floor,
         load=left.load,
-        availability=wanted,
+        availability=needs,
         reasons=(
             *_owners(state),
             *_unmeasured(unmeasured),
             *left.reasons,
-            *(reasons(workload.service_class, wanted) if scaled else ()),
+            *(reasons(workload.service_class, needs) if scaled else ()),
         ),
     )
 
@@ -97,13 +97,13 @@ def _free(workload: Workload, resource: str) -> bool:
 
 def unmeasured_requests(state: WorkloadState, needed: Sequence[ContainerDemand]) -> tuple[str, ...]:
     """Returns the requests of resources whose use is not measured, as `container.field`."""
-    found = []
+    fields = []
     for container, need in zip(state.containers, needed, strict=True):
-        found += [f"{container.name}.cpu_request"] if container.cpu_request_cores and not need.cpu else []
-        found += (
+        fields += [f"{container.name}.cpu_request"] if container.cpu_request_cores and not need.cpu else []
+        fields += (
             [f"{container.name}.memory_request"] if container.memory_request_bytes and not need.memory else []
         )
-    return tuple(found)
+    return tuple(fields)
 
 
 def _unmeasured(names: Sequence[str]) -> list[Reason]:
@@ -117,16 +117,16 @@ def _unmeasured(names: Sequence[str]) -> list[Reason]:
 
 
 def _owners(state: WorkloadState) -> list[Reason]:
-    found = []
+    owners = []
     owner = requests_owner(state)
     if owner:
         text = f"A {owner} owns the requests: they stay as they are."
-        found.append(Reason(code="vpa_owned", text=text))
+        owners.append(Reason(code="vpa_owned", text=text))
     owner = replicas_owner(state)
     if owner:
         text = f"A {owner} owns the replicas: their number is left to it."
-        found.append(Reason(code="replicas_owned", text=text))
-    return found
+        owners.append(Reason(code="replicas_owned", text=text))
+    return owners
 
 
 def carries(need: ContainerDemand, request: float | None, load: float) -> bool:

@@ -57,23 +57,23 @@ def lower_minimum(
     used = _total(context, ran)
     if used is None or unmeasured_requests(state, needs):
         return None
-    wanted = used / (request * hpa.target_cpu_utilization_percent / 100)
-    before = _planned(wanted, hpa.min_replicas, hpa)
+    desired = used / (request * hpa.target_cpu_utilization_percent / 100)
+    before = _planned(desired, hpa.min_replicas, hpa)
     most = min(request, allowed.load * float(np.quantile(used / ran, 1 - _MAX_OVER)))
     for least in range(max(allowed.floor, 1), hpa.min_replicas):
-        planned = _planned(wanted, least, hpa)
+        planned = _planned(desired, least, hpa)
         if float((used > planned * most * (1 + _ROUNDING)).mean()) <= _MAX_OVER:
-            return _worth(least, planned, before, ran, wanted, hpa)
+            return _worth(least, planned, before, ran, desired, hpa)
     return None
 
 
 def _worth(
-    least: int, planned: Array, before: Array, ran: Array, wanted: Array, hpa: HpaState
+    least: int, planned: Array, before: Array, ran: Array, desired: Array, hpa: HpaState
 ) -> LowerMinimum | None:
     saving = 1 - max(planned.sum() / before.sum(), planned.sum() / ran.sum())
     if saving < MIN_SAVING:
         return None
-    orphaned = bool((wanted <= hpa.min_replicas).mean() >= _ORPHANED)
+    orphaned = bool((desired <= hpa.min_replicas).mean() >= _ORPHANED)
     return LowerMinimum(
         replicas=least,
         expected=float(planned.mean()),
@@ -83,19 +83,19 @@ def _worth(
     )
 
 
-def _planned(wanted: Array, least: int, hpa: HpaState) -> Array:
-    delayed = np.concatenate([wanted[:1], wanted[:-1]])
+def _planned(desired: Array, least: int, hpa: HpaState) -> Array:
+    delayed = np.concatenate([desired[:1], desired[:-1]])
     return np.clip(np.ceil(delayed - 1e-9), float(least), float(hpa.max_replicas))
 
 
 def _total(context: AnalysisContext, ran: Array) -> Array | None:
     """Returns the cpu of all pods and containers at each step, 0 where nothing was measured."""
-    total, found = np.zeros(context.snapshot.grid.size), False
+    total, measured = np.zeros(context.snapshot.grid.size), False
     for metrics in context.snapshot.containers.values():
         series = metrics.get("cpu_cores")
         if series is None or not series.values.size:
             continue
         values = np.where(np.isfinite(series.values), series.values, 0.0)
         total += values[0] * ran if series.pods == ("",) else values.sum(axis=0)
-        found = True
-    return total if found and total.size else None
+        measured = True
+    return total if measured and total.size else None

@@ -59,17 +59,17 @@ def fewest(left: Array, zones: int) -> Array:
     return replicas
 
 
-def constraints(context: AnalysisContext, wanted: AvailabilityNeeds) -> list[dict[str, Any]]:
+def constraints(context: AnalysisContext, needs: AvailabilityNeeds) -> list[dict[str, Any]]:
     """Returns the topologySpreadConstraints that the recommendation rests on, as a manifest has them.
 
     Existing ones stay. Pods are refused only where a critical service is known to have zones.
     """
     workload = context.snapshot.workload
     current: list[dict[str, Any]] = workload.state.extra.get(CONSTRAINTS) or []
-    key = ZONE if wanted.spread else NODE
-    if wanted.floor < 2 or any(one.get("topologyKey") == key for one in current):
+    key = ZONE if needs.spread else NODE
+    if needs.floor < 2 or any(one.get("topologyKey") == key for one in current):
         return current
-    must = wanted.carries and wanted.known
+    must = needs.carries and needs.known
     constraint: dict[str, Any] = {
         "maxSkew": 1,
         "topologyKey": key,
@@ -81,16 +81,16 @@ def constraints(context: AnalysisContext, wanted: AvailabilityNeeds) -> list[dic
     return [*current, constraint]
 
 
-def reasons(kind: ServiceClass, wanted: AvailabilityNeeds) -> tuple[Reason, ...]:
+def reasons(kind: ServiceClass, needs: AvailabilityNeeds) -> tuple[Reason, ...]:
     """States what availability narrows; nothing where it does not."""
-    if wanted.floor == 1:
+    if needs.floor == 1:
         return ()
-    if wanted.zones == 1:
+    if needs.zones == 1:
         where = ", on nodes of their own where there are any: the loss of its one zone takes it down"
-    elif wanted.known:
-        where = f", spread over {wanted.zones} zones"
+    elif needs.known:
+        where = f", spread over {needs.zones} zones"
     else:
-        where = f", in at least {wanted.zones} zones (which it has is not known)"
-    text = f"As a {kind.value} service it keeps at least {wanted.floor} replicas{where}."
-    data = {"min_replicas": wanted.floor, "zones": wanted.zones, "zones_known": wanted.known}
+        where = f", in at least {needs.zones} zones (which it has is not known)"
+    text = f"As a {kind.value} service it keeps at least {needs.floor} replicas{where}."
+    data = {"min_replicas": needs.floor, "zones": needs.zones, "zones_known": needs.known}
     return (Reason(code="availability", text=text, data=data),)

@@ -54,8 +54,8 @@ class SizeConfidence:
         size = max(size, self.floor)
         above, margin = np.array([math.log(size) - self.expected]), np.array([self.margin])
         (features,) = rows(above, margin, np.array([self.floor / size]), self.spread[None])
-        found = 1 / (1 + math.exp(-min(max(float(self.model.weights @ features), -50.0), 50.0)))
-        return max(found, AT_THE_LIMIT) if self.limit is not None and size >= self.limit else found
+        calibrated = 1 / (1 + math.exp(-min(max(float(self.model.weights @ features), -50.0), 50.0)))
+        return max(calibrated, AT_THE_LIMIT) if self.limit is not None and size >= self.limit else calibrated
 
     def below(self, limit: float) -> "SizeConfidence":
         """Returns the same for a history that never passed a limit."""

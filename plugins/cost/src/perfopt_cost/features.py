@@ -80,8 +80,8 @@ def _block_levels(blocks: Array, level: float) -> Array:
     counts = np.isfinite(blocks).sum(axis=1)
     rows = np.flatnonzero(counts)
     if level >= 1.0:
-        found: Array = np.fmax.reduce(blocks[rows], axis=1)
-        return found
+        highest: Array = np.fmax.reduce(blocks[rows], axis=1)
+        return highest
     ordered = np.sort(blocks[rows], axis=1)  # NaN last
     at = np.maximum(np.ceil(level * counts[rows] - 1e-9).astype(np.int64) - 1, 0)
     return ordered[np.arange(rows.size), at]

@@ -111,7 +111,7 @@ def periods(context: AnalysisContext, cells: HourCells, shape: Array) -> list[Sc
         shape: share of the peak needed in each hour, shape (KINDS, HOURS).
     """
     ahead = hours_ahead(context, cells)
-    found = []
+    parts = []
     for kind in range(KINDS):
         row = shape[kind]
         inside = np.where(_MASKS, row, 0.0).max(axis=1)
@@ -122,8 +122,8 @@ def periods(context: AnalysisContext, cells: HourCells, shape: Array) -> list[Sc
             chosen = np.zeros((KINDS, HOURS), dtype=np.bool_)
             chosen[kind] = mask
             flat = chosen.reshape(-1)
-            found.append(SchedulePeriod(flat, float(flat[ahead].sum())))
-    return [period for period in found if period.hours > 0]
+            parts.append(SchedulePeriod(flat, float(flat[ahead].sum())))
+    return [period for period in parts if period.hours > 0]
 
 
 def hours_ahead(context: AnalysisContext, cells: HourCells) -> Ints:

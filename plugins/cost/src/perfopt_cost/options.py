@@ -151,9 +151,9 @@ def _least(
         return least
     for row, need in enumerate(needs):
         if need.cpu is not None:
-            wanted = need.cpu.value * allowed.running * float(need.shape.reshape(-1)[period.cells].max())
+            required = need.cpu.value * allowed.running * float(need.shape.reshape(-1)[period.cells].max())
             least = np.maximum(
-                least, np.ceil(wanted / np.maximum(sizes.cpu[row], CPU_FLOOR_CORES) - _ROUNDING)
+                least, np.ceil(required / np.maximum(sizes.cpu[row], CPU_FLOOR_CORES) - _ROUNDING)
             )
     peak = max(float(need.shape.reshape(-1)[period.cells].max()) for need in needs)
     # what the latency objective asks for at the peak it asks for in a quieter hour by its load
@@ -276,9 +276,9 @@ def memory_for_load(container: Container, need: ContainerDemand, load: float) ->
     )
 
 
-def _settled(current: float | None, wanted: float, small: float) -> float:
+def _settled(current: float | None, target: float, small: float) -> float:
     """Returns the current value where it is enough and the move would not be worth a restart."""
-    if current is None or current < wanted:
-        return wanted
-    move = current - wanted
-    return current if move < SMALL_MOVE * current and move < small else wanted
+    if current is None or current < target:
+        return target
+    move = current - target
+    return current if move < SMALL_MOVE * current and move < small else target

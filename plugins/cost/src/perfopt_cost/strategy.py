@@ -250,9 +250,9 @@ def _spread(
     fixed = {"containers": (), "basis": Basis.DECLARED}
     if msgspec.structs.replace(state, **fixed) == msgspec.structs.replace(target, **fixed):
         return target, []
-    wanted = constraints(context, allowed.availability)
-    if wanted:
-        target = msgspec.structs.replace(target, extra={**target.extra, CONSTRAINTS: wanted})
+    spread = constraints(context, allowed.availability)
+    if spread:
+        target = msgspec.structs.replace(target, extra={**target.extra, CONSTRAINTS: spread})
     if not allowed.availability.spread:
         return target, []
     counts = plan.solution.replicas if plan is not None and allowed.replicas else (_minimum(target),)

@@ -133,13 +133,13 @@ def minimum(lower: LowerMinimum, before: int) -> Reason:
     )
 
 
-def zone_loss(wanted: AvailabilityNeeds, replicas: tuple[int, ...]) -> Reason:
+def zone_loss(needs: AvailabilityNeeds, replicas: tuple[int, ...]) -> Reason:
     """States what the loss of a zone leaves of the replicas that run by hours."""
-    zones = wanted.zones
+    zones = needs.zones
     counts = sorted({*replicas}, reverse=True)
     left = " and ".join(f"{survivors(count, zones)} of {count}" for count in counts)
-    able = ", which carry the load within their limits, or are as many as today" if wanted.carries else ""
-    known = "" if wanted.known else " (assumed)"
+    able = ", which carry the load within their limits, or are as many as today" if needs.carries else ""
+    known = "" if needs.known else " (assumed)"
     return Reason(
         code="zone_loss",
         text=f"Spread evenly over {zones} zones{known}, the loss of one leaves {left} replicas{able}.",

@@ -46,8 +46,8 @@ def more_replicas(predictor: LatencyPredictor, target_ms: float) -> LatencyRemed
     """Returns the fewest more replicas that keep the objective, if up to three times as many do."""
     now = max(round(predictor.replicas), 1)
     counts = np.unique(np.round(np.geomspace(now + 1, max(_MAX_REPLICAS * now, now + 2), 8)))
-    kept, predicted = predictor.meets(counts, np.full(counts.size, predictor.limit_cores), target_ms)
-    good = np.flatnonzero(kept)
+    meets, predicted = predictor.meets(counts, np.full(counts.size, predictor.limit_cores), target_ms)
+    good = np.flatnonzero(meets)
     if not good.size:
         return None
     first = int(good[0])

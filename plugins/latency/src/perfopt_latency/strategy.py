@@ -145,7 +145,7 @@ def _recent(context: AnalysisContext) -> slice:
 
 def _keep(case: _LatencyCase) -> Proposal:
     """Recommends the present state and tells COST how much of it the objective does not need."""
-    reasons = [text.kept(case.slo, case.missed), case.cause.reason()]
+    reasons = [text.objective_met(case.slo, case.missed), case.cause.reason()]
     smallest = least_limit(case.found, case.slo.latency_ms) if case.history.limited else None
     reasons.append(text.slack(case.slo, case.found, smallest))
     return Proposal(

@@ -98,7 +98,7 @@ def move(state: WorkloadState, history: ReplicaHistory, remedy: LatencyRemedy, s
     return f"Run {remedy.replicas} replicas instead of {state.replicas or 1} to meet {objective(slo)}."
 
 
-def kept(slo: Slo, missed_share: float) -> Reason:
+def objective_met(slo: Slo, missed_share: float) -> Reason:
     """The reason for staying."""
     return Reason(
         code="slo_kept", text=share_missed(slo, missed_share), data={"missed_share": round(missed_share, 4)}
@@ -126,7 +126,7 @@ def predicted(slo: Slo, predictor: LatencyPredictor, remedy: LatencyRemedy) -> R
     )
 
 
-def slack(slo: Slo, predictor: LatencyPredictor, spare: LatencyRemedy | None) -> Reason:
+def slack(slo: Slo, predictor: LatencyPredictor, smaller: LatencyRemedy | None) -> Reason:
     """How much of the CPU the objective does not need: for COST to weigh."""
     now = float(predictor.latency_ms(predictor.limit_cores)[0])
     data: dict[str, Any] = {
@@ -135,9 +135,9 @@ def slack(slo: Slo, predictor: LatencyPredictor, spare: LatencyRemedy | None) ->
         "busy_latency_ms": round(now, 1),
         "latency_slack_ms": round(slo.latency_ms - now, 1),
         "cpu_limit_cores": predictor.limit_cores,
-        "least_cpu_limit_cores": predictor.limit_cores if spare is None else spare.limit_cores,
+        "least_cpu_limit_cores": predictor.limit_cores if smaller is None else smaller.limit_cores,
     }
-    if spare is None or spare.limit_cores is None:
+    if smaller is None or smaller.limit_cores is None:
         return Reason(
             code="slo_slack",
             text=f"The objective needs all of the CPU: at the busy load the model predicts {now:.0f} ms.",
@@ -146,8 +146,8 @@ def slack(slo: Slo, predictor: LatencyPredictor, spare: LatencyRemedy | None) ->
     return Reason(
         code="slo_slack",
         text=(
-            f"A CPU limit of {format_cpu(spare.limit_cores)} instead of {format_cpu(predictor.limit_cores)}"
-            f" would meet the objective: at the busy load the model predicts {spare.busy_ms:.0f} ms."
+            f"A CPU limit of {format_cpu(smaller.limit_cores)} instead of {format_cpu(predictor.limit_cores)}"
+            f" would meet the objective: at the busy load the model predicts {smaller.busy_ms:.0f} ms."
         ),
         data=data,
     )

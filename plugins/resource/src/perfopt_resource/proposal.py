@@ -69,7 +69,7 @@ def make_proposal(
     return Proposal(
         optimization_type=OptimizationType.RESOURCE_OPTIMIZATION,
         target=state if right else target,
-        description=_kept(context, containers) if right else _changed(context, state, containers),
+        description=_nothing_changes(context, containers) if right else _changed(context, state, containers),
         reasons=(*_reasons(context, sized, target), *in_sample(context, model)),
         no_change_needed=right,
         prior=prior,
@@ -95,7 +95,7 @@ def _reasons(
     return [*reasons, *([] if trade is None else [trade])]
 
 
-def _kept(context: AnalysisContext, containers: tuple[Container, ...]) -> str:
+def _nothing_changes(context: AnalysisContext, containers: tuple[Container, ...]) -> str:
     stated = "; ".join(
         f"{container.name} {', '.join(f'{key} {value}' for key, value in container.to_map().items())}"
         for container in containers

@@ -139,17 +139,17 @@ def _apply(
     """Returns the container with the rules applied, and how surely what came of them is accurate."""
     reasons: tuple[Reason, ...] = ()
     requests: dict[str, float] = {}
-    wanted = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
+    targets = {"cpu": sizing.recommended.cpu_cores, "memory": sizing.recommended.memory_bytes}
     current_requests = {"cpu": container.cpu_request_cores, "memory": container.memory_request_bytes}
     for resource, size in (("cpu", size_cpu), ("memory", size_memory)):
-        value, used = wanted[resource], seen.use[resource]
+        value, used = targets[resource], seen.use[resource]
         if value is None or isinstance(used, InsufficientHistory):
             continue
         current = current_requests[resource]
         enough = 1.0 if current is None else sizing.distribution.enough(resource, current)
-        found = size(context, container, seen, value, enough)
-        container, requests[resource] = found.container, found.request
-        reasons += found.reasons
+        sized = size(context, container, seen, value, enough)
+        container, requests[resource] = sized.container, sized.request
+        reasons += sized.reasons
         if used.image_change is not None:
             reasons += (text.image_changed(container.name, METRICS[resource], used.image_change),)
         if used.leak_ended is not None:

@@ -169,6 +169,6 @@ def _highest(series: PodSeries | None, steps: slice) -> float:
     """Returns the highest sample in the steps over all pods, 0 without one."""
     if series is None:
         return 0.0
-    found = series.values[:, steps]
-    found = found[np.isfinite(found)]
-    return float(found.max()) if found.size else 0.0
+    values = series.values[:, steps]
+    values = values[np.isfinite(values)]
+    return float(values.max()) if values.size else 0.0

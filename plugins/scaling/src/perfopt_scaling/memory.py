@@ -23,14 +23,14 @@ def fewest_by_memory(context: AnalysisContext, demand: TotalDemand, load_cores: 
         load_cores: what a replica carries where the autoscaler holds it.
         least: the fewest that cpu allows.
     """
-    found = [
+    by_container = [
         _memory(context, container, demand.begin) for container in context.snapshot.workload.state.containers
     ]
-    known = [one for one in found if one is not None]
+    known = [one for one in by_container if one is not None]
     ran = demand.replicas
-    wanted = np.where(np.isfinite(demand.cores), np.ceil(demand.cores / load_cores - _ROUNDING), ran)
+    desired = np.where(np.isfinite(demand.cores), np.ceil(demand.cores / load_cores - _ROUNDING), ran)
     for count in range(max(least, 1), int(ran.max(initial=0.0))):
-        load = ran / np.maximum(wanted, float(count))
+        load = ran / np.maximum(desired, float(count))
         if all(np.nanmax(memory_at_load(low, used, load)) <= size for low, used, size in known):
             return count
     return max(least, int(ran.max(initial=0.0))) if known else least

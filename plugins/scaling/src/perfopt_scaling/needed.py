@@ -29,5 +29,5 @@ def staying_is_enough(context: AnalysisContext, demand: TotalDemand, need: Deman
 
 
 def _throttled(context: AnalysisContext) -> bool:
-    found = (throttling(context.snapshot, name) for name in context.snapshot.containers)
-    return any(one is not None and one.considerable for one in found)
+    shares = (throttling(context.snapshot, name) for name in context.snapshot.containers)
+    return any(one is not None and one.considerable for one in shares)

@@ -38,10 +38,10 @@ def hpa(
         most: that the namespace takes; None is unknown.
     """
     above = max(math.ceil(_HEADROOM * largest), minimum + 1)
-    wanted = above if most is None else max(min(above, most), minimum)
+    maximum = above if most is None else max(min(above, most), minimum)
     return HpaState(
         min_replicas=minimum,
-        max_replicas=max(wanted, current.max_replicas if current is not None else 0),
+        max_replicas=max(maximum, current.max_replicas if current is not None else 0),
         target_cpu_utilization_percent=math.floor(100 * joint.target + 1e-6),
         target_memory_utilization_percent=(
             current.target_memory_utilization_percent if current is not None else None
@@ -88,7 +88,7 @@ def schedule(
     spans = _joined([(k, k + 1, int(count)) for k, count in enumerate(replicas)])
     while len(spans) > MAX_ENTRIES:
         spans = _joined(_cheapest_joined(spans))
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     starts = [start + first * block for first, _, _ in spans]
     for number in range(1, len(spans)):
         if spans[number][2] > spans[number - 1][2]:
@@ -96,20 +96,20 @@ def schedule(
     for number, (_, _, count) in enumerate(spans):
         until = min(starts[number + 1] if number + 1 < len(spans) else end, end)
         if starts[number] < until:
-            found.append(
+            entries.append(
                 {"start": starts[number].isoformat(), "end": until.isoformat(), "min_replicas": count}
             )
-    return found
+    return entries
 
 
 def _joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    found: list[tuple[int, int, int]] = []
+    joined: list[tuple[int, int, int]] = []
     for first, last, count in spans:
-        if found and found[-1][2] == count:
-            found[-1] = (found[-1][0], last, count)
+        if joined and joined[-1][2] == count:
+            joined[-1] = (joined[-1][0], last, count)
         else:
-            found.append((first, last, count))
-    return found
+            joined.append((first, last, count))
+    return joined
 
 
 def _cheapest_joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

@@ -41,9 +41,9 @@ class StartupTime:
     def reason(self) -> Reason:
         """Returns how long it is and how that is known."""
         data = {"startup_seconds": self.seconds, "basis": self.basis, "starts": self.starts}
-        return Reason(code="startup", text=self._told(), data=data)
+        return Reason(code="startup", text=self._described(), data=data)
 
-    def _told(self) -> str:
+    def _described(self) -> str:
         if self.basis == "stated":
             return f"A replica is ready after {self.seconds} s, as the annotation {ANNOTATION} states."
         if self.basis == "assumed":

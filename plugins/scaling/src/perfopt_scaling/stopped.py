@@ -60,11 +60,11 @@ def _always(past: Flags, kinds: NDArray[np.int64]) -> NDArray[np.int64]:
         kinds: of the past blocks and those ahead, shape (n + count,).
     """
     known, ahead = kinds[: past.size], kinds[past.size :]
-    found = np.zeros(ahead.size, dtype=np.int64)
+    minimum = np.zeros(ahead.size, dtype=np.int64)
     for kind in np.unique(ahead):
         days = past[known == kind]
-        found[ahead == kind] = days.size if days.all() else 0
-    return found
+        minimum[ahead == kind] = days.size if days.all() else 0
+    return minimum
 
 
 def _kinds(

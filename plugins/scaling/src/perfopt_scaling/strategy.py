@@ -245,7 +245,7 @@ def _keep(workload: Workload) -> Proposal:
         optimization_type=_TYPE,
         target=workload.state,
         description=text.keep(held),
-        reasons=(text.kept(held),),
+        reasons=(text.left_to_triggers(held),),
         no_change_needed=True,
     )
 
@@ -287,11 +287,11 @@ def _plan(
 ) -> ReplicaPlan:
     state, risk = context.snapshot.workload.state, RISK_BY_CLASS[context.snapshot.workload.service_class]
     now = state.hpa.target_cpu_utilization_percent if state.hpa is not None else None
-    wanted = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
+    target = learnt.busy if need.trusted else max(learnt.busy - MORE_HEADROOM, MIN_TARGET)
     within = learnt.serves.cores_within
     most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
     held = bool(unseen_triggers(context.snapshot.workload))
-    joint = solve(demand.request_cores, None if now is None else now / 100, wanted, most, hold_request=held)
+    joint = solve(demand.request_cores, None if now is None else now / 100, target, most, hold_request=held)
     least = 1 if held else min(risk.min_replicas, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:

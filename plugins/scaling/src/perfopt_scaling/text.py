@@ -42,7 +42,7 @@ def keep(triggers: Sequence[str]) -> str:
     return f"No change: replicas follow {', '.join(triggers)}, and the autoscaler is left as it is."
 
 
-def kept(triggers: Sequence[str]) -> Reason:
+def left_to_triggers(triggers: Sequence[str]) -> Reason:
     """Returns why an autoscaler is left as it is."""
     return Reason(
         code="held_by_other_metrics",
@@ -75,9 +75,9 @@ def reasons(
     settings: HpaState,
 ) -> tuple[Reason, ...]:
     """Returns why the values are what they are."""
-    found = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
+    explained = [_capacity(learnt, joint, settings), _forecast(need, level), learnt.startup.reason()]
     if joint.request_cores != demand.request_cores:
-        found.append(
+        explained.append(
             Reason(
                 code="joint_request",
                 text=f"The request falls from {format_cpu(demand.request_cores)} to"
@@ -87,7 +87,7 @@ def reasons(
             )
         )
     if not need.trusted:
-        found.append(
+        explained.append(
             Reason(
                 code="forecast_not_trusted",
                 text=f"In the last two days {need.recent_exceedance:.0%} of the half-hours exceeded the 98 %"
@@ -99,7 +99,7 @@ def reasons(
                 },
             )
         )
-    return tuple(found)
+    return tuple(explained)
 
 
 def _capacity(learnt: ReplicaCapacity, joint: RequestTarget, settings: HpaState) -> Reason:
@@ -126,17 +126,17 @@ def _target(settings: HpaState) -> str:
 
 def _served(learnt: ReplicaCapacity) -> str:
     """Returns what a replica serves, in sentences after another."""
-    serves, found = learnt.serves, ""
+    serves, served = learnt.serves, ""
     if learnt.slo_busy is not None and serves.basis == "seen":
-        found = f" Above {learnt.slo_busy:.0%} the latency objective was missed."
+        served = f" Above {learnt.slo_busy:.0%} the latency objective was missed."
     if learnt.slo_busy is not None and serves.basis == "model":
-        found = (
+        served = (
             f" By the latency model a replica meets its objective up to {serves.requests_within:.3g}"
             f" requests/s, {learnt.slo_busy:.0%} of its request."
         )
     if serves.requests_per_core is not None:
-        found += f" A core served {serves.requests_per_core:.3g} requests/s."
-    return found
+        served += f" A core served {serves.requests_per_core:.3g} requests/s."
+    return served
 
 
 def _forecast(need: DemandForecast, level: float) -> Reason:

@@ -124,8 +124,8 @@ def _searched(
     One knob in one container, and only once no formula has anything to set: one change at a time, or
     its effect could not be told from that of the others.
     """
-    wanted = history.context.snapshot.workload.annotations.get(SEARCH_ANNOTATION)
-    knob = catalogue.knobs.get(wanted or "")
+    requested = history.context.snapshot.workload.annotations.get(SEARCH_ANNOTATION)
+    knob = catalogue.knobs.get(requested or "")
     if knob is None or knob.entry.search is None:
         return decisions, Claim()
     rest = [(name, decision) for name, decision in decisions if decision.knob.name != knob.name]

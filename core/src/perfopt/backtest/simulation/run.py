@@ -84,8 +84,8 @@ def run_service(task: SimulationTask) -> ServiceSimulation:
 
 def _run(world: SimulatedDemand, policy: str, expected: ShortTermForecasts | None) -> AutoscalerRun:
     price = CLASSES.get(policy)
-    wanted = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
-    return _named(policy, measure(world, wanted))
+    desired = BASELINE_CONTROLLERS[policy](world) if price is None else predictive(world, price, expected)
+    return _named(policy, measure(world, desired))
 
 
 def _loops(world: SimulatedDemand, expected: ShortTermForecasts | None) -> Iterator[AutoscalerRun]:
@@ -98,8 +98,8 @@ def _loops(world: SimulatedDemand, expected: ShortTermForecasts | None) -> Itera
 
 
 def _looped(world: SimulatedDemand, name: str, settings: AutoscalerSettings) -> AutoscalerRun:
-    ready, wanted = run_loop(world, settings)
-    return _named(name, measure_ready(world, ready, wanted))
+    ready, desired = run_loop(world, settings)
+    return _named(name, measure_ready(world, ready, desired))
 
 
 def _named(policy: str, outcome: SimulationOutcome | None) -> AutoscalerRun:

@@ -53,7 +53,7 @@ def examples(inputs: Array, outputs: Array) -> tuple[Array, Array]:
 
 def fit(
     given: Array,
-    wanted: Array,
+    targets: Array,
     after_round: Callable[[], object] = lambda: None,
     once: Callable[[str, Callable[[], bytes]], bytes] = compute,
 ) -> FittedSurrogate:
@@ -61,20 +61,20 @@ def fit(
 
     Args:
         given: the surrogate's inputs.
-        wanted: its targets.
+        targets: its targets.
         after_round: called after each of ROUNDS that is computed.
         once: see TrainingRequest.
     """
     kept_out = np.arange(len(given)) % 10 == 0
     mean, deviation = given.mean(axis=0), given.std(axis=0)
-    scaled, centre = ((given - mean) / deviation).astype(np.float32), wanted.mean(axis=0)
+    scaled, centre = ((given - mean) / deviation).astype(np.float32), targets.mean(axis=0)
     learnt = ~kept_out
     quantiles = _fitted(
         _NetworkFit("quantiles", (64, 48), _QUANTILE_ROUNDS, after_round, once),
         scaled[learnt],
-        wanted[learnt] - centre,
+        targets[learnt] - centre,
     )
-    misses = quantiles.predict(scaled) + centre - wanted
+    misses = quantiles.predict(scaled) + centre - targets
     logs = np.log(np.abs(misses) + 0.002)
     typical = logs[kept_out].mean(axis=0)
     spread = _fitted(
@@ -104,27 +104,27 @@ class _NetworkFit:
     once: Callable[[str, Callable[[], bytes]], bytes]
 
 
-def _fitted(how: _NetworkFit, given: Array, wanted: Array) -> MLPRegressor:
+def _fitted(how: _NetworkFit, inputs: Array, targets: Array) -> MLPRegressor:
     """Fits a network: most rounds at a high rate of learning, a fifth more at a tenth of it."""
     network = MLPRegressor(
         hidden_layer_sizes=how.sizes, alpha=1e-5, batch_size=1024, learning_rate_init=2e-3,
         random_state=np.random.RandomState(0), tol=0, n_iter_no_change=999,
     )  # fmt: skip
-    wanted = wanted.astype(np.float32)  # as the inputs are: half the time, and the file has no more digits
+    targets = targets.astype(np.float32)  # as the inputs are: half the time, and the file has no more digits
     for first in range(0, how.rounds, STORED_ROUNDS):
         rounds = min(STORED_ROUNDS, how.rounds - first)
-        content = how.once(f"{how.name}-{first}", partial(_advanced, network, given, wanted, rounds, how))
+        content = how.once(f"{how.name}-{first}", partial(_advanced, network, inputs, targets, rounds, how))
         network = pickle.loads(content)  # noqa: S301  what this function wrote before an interruption
     network.set_params(learning_rate_init=2e-4, warm_start=True, max_iter=how.rounds // _SLOW)
-    network.fit(given, wanted)
+    network.fit(inputs, targets)
     for _ in range(how.rounds // _SLOW):
         how.after_round()
     return network
 
 
-def _advanced(network: MLPRegressor, given: Array, wanted: Array, rounds: int, how: _NetworkFit) -> bytes:
+def _advanced(network: MLPRegressor, inputs: Array, targets: Array, rounds: int, how: _NetworkFit) -> bytes:
     for _ in range(rounds):
-        network.partial_fit(given, wanted)
+        network.partial_fit(inputs, targets)
         how.after_round()
     return pickle.dumps(network, protocol=5)
 

@@ -50,14 +50,14 @@ class LatencyTrainer:
         simulated = simulate(
             count, lambda some: request.progress("simulating services", some, count), request.once
         )
-        given, wanted = fit.examples(*simulated)
+        given, targets = fit.examples(*simulated)
         rounds = partial(request.progress, "fitting networks, rounds")
         rounds(0, fit.ROUNDS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, that a round more would lower the loss
             fitted = fit.fit(
                 given,
-                wanted,
+                targets,
                 lambda: request.progress("fitting networks, rounds", next(done), fit.ROUNDS),
                 request.once,
             )

@@ -65,8 +65,8 @@ def recommendation_lines(recommendation: OptimizationRecommendation) -> Iterator
     yield ("backtest", _backtest(recommendation.evidence))
     for reason in recommendation.reasons:
         yield ("reason", reason.text)
-    if asked := conditions(recommendation):
-        yield ("apply", asked)
+    if requirements := conditions(recommendation):
+        yield ("apply", requirements)
 
 
 def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -78,12 +78,13 @@ def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
         for number, step in enumerate(plan.steps, start=1):
             text = f"{number}. {short_type(step.optimization_type)}: {', '.join(step.changes)}. {step.reason}"
             yield ("step", text)
-        if asked := conditions(plan):
-            yield ("apply", asked)
+        if requirements := conditions(plan):
+            yield ("apply", requirements)
     for one in plan.conflicts:
-        kept = "unset" if one.kept is None else _short(one.kept)
-        wanted = "unset" if one.wanted is None else _short(one.wanted)
-        text = f"{one.field} {wanted} by {one.lost_by} ({one.code}); the plan has {kept}. {one.reason}"
+        plan_value = "unset" if one.kept is None else _short(one.kept)
+        rejected_value = "unset" if one.wanted is None else _short(one.wanted)
+        text = f"{one.field} {rejected_value} by {one.lost_by} ({one.code}); the plan has {plan_value}."
+        text += f" {one.reason}"
         yield ("rejected", text)
 
 

@@ -38,12 +38,12 @@ def fleet_text(view: FleetView) -> str:
 
 
 def _budget(budget: FleetBudget, currency: str) -> list[str]:
-    wanted = _money(budget.budget_month, currency)
+    limit = _money(budget.budget_month, currency)
     if budget.fleet is None:
-        return [f"No choice of the recommended changes was found to bring nodes within {wanted} a month."]
+        return [f"No choice of the recommended changes was found to bring nodes within {limit} a month."]
     count, most = len(budget.change), len(budget.change) + len(budget.leave)
     lines = [
-        f"For {wanted} a month, {count} of {most} changes are enough: nodes then cost"
+        f"For {limit} a month, {count} of {most} changes are enough: nodes then cost"
         f" {_money(budget.fleet.packed_cost_month, currency)}, at a risk of"
         f" {_money(budget.risk_month, currency)} (optimality gap {budget.gap:.2%}, by HiGHS)."
     ]

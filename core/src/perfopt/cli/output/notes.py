@@ -85,17 +85,17 @@ def _rejected(results: Iterable[AnalysisResult], labels: TypeLabels) -> Iterator
         for one in result.plan.conflicts if result.plan is not None else ():
             lost.setdefault((one.lost_by, one.lost_by_type), []).append(one)
         for (plugin, kind), conflicts in lost.items():
-            wanted = ", ".join(f"{one.field} {_wanted(one)}" for one in conflicts)
+            fields = ", ".join(f"{one.field} {_rejected_value(one)}" for one in conflicts)
             yield ReportNote(
                 REJECTED,
                 labels.label(kind, plugin),
                 (result.service_name,),
                 conflicts[0].code,
-                f"{wanted}: {conflicts[0].reason}",
+                f"{fields}: {conflicts[0].reason}",
             )
 
 
-def _wanted(one: Conflict) -> str:
+def _rejected_value(one: Conflict) -> str:
     if one.wanted is None:
         return "unset"
     return f"({len(one.wanted)} entries)" if isinstance(one.wanted, list | dict) else str(one.wanted)
@@ -123,16 +123,18 @@ def listed_types(labels: Sequence[str]) -> str:
 def _conditions(results: Iterable[AnalysisResult]) -> Iterator[_Entry]:
     for result in results:
         for recommendation in (result.plan,) if result.plan is not None else result.recommendations:
-            if asked := conditions(recommendation):
-                yield result.service_name, "", "", asked
+            if requirements := conditions(recommendation):
+                yield result.service_name, "", "", requirements
 
 
 def conditions(recommendation: Priced) -> str:
     """Returns what rules ask of whoever applies it; "" where that is nothing."""
-    asked = ["after approval"] if recommendation.requires_approval else []
+    requirements = ["after approval"] if recommendation.requires_approval else []
     if recommendation.not_before is not None:
-        asked.append(f"from {recommendation.not_before:%Y-%m-%d %H:%M} UTC")
+        requirements.append(f"from {recommendation.not_before:%Y-%m-%d %H:%M} UTC")
     elif recommendation.allowed_windows:
-        asked.append(f"until {recommendation.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
+        requirements.append(f"until {recommendation.allowed_windows[0].end:%Y-%m-%d %H:%M} UTC")
     later = len(recommendation.allowed_windows) - 1
-    return ", ".join(asked) + (f" ({later} more window{'s' if later > 1 else ''})" if later > 0 else "")
+    return ", ".join(requirements) + (
+        f" ({later} more window{'s' if later > 1 else ''})" if later > 0 else ""
+    )

@@ -36,8 +36,8 @@ class TerminalScreen:
         width = piped
         if terminal or os.environ.get("COLUMNS", "").isdigit():
             width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
-        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        return cls(width, terminal and wanted, getattr(stdout, "encoding", None) or "utf-8")
+        coloured = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return cls(width, terminal and coloured, getattr(stdout, "encoding", None) or "utf-8")
 
     def printable(self, text: str) -> str:
         """Returns a text that can be encoded: where signs can't be, they are replaced by ASCII."""

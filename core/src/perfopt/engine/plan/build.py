@@ -138,8 +138,8 @@ def _steps(
 def _adjusted(part: MergedProposal, changes: Values) -> set[Path]:
     """Returns the plan's changes that a part needs for itself, though nobody wanted them."""
     own = all_fields(part.target)
-    wanted = all_fields(part.scored.proposal.target)
-    return {path for path, value in changes.items() if own.get(path) == value != wanted.get(path)}
+    proposed = all_fields(part.scored.proposal.target)
+    return {path for path, value in changes.items() if own.get(path) == value != proposed.get(path)}
 
 
 def _position(

@@ -130,10 +130,10 @@ def _spread_over_fewer(result: FittedState, merged: MergedFields) -> None:
 def _limits(result: FittedState) -> None:
     for container in result.state.containers:
         for request, limit in REQUEST_LIMIT_PAIRS:
-            asked, allowed = getattr(container, request), getattr(container, limit)
-            if asked is not None and allowed is not None and allowed < asked:
+            requested, allowed = getattr(container, request), getattr(container, limit)
+            if requested is not None and allowed is not None and allowed < requested:
                 why = "a limit can't be below its request."
-                result.set(container_path(container.name, limit), asked, "limit_follows_request", why)
+                result.set(container_path(container.name, limit), requested, "limit_follows_request", why)
 
 
 def _hold_operating_point(

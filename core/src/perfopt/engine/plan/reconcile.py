@@ -202,8 +202,8 @@ def _moved_limit(merged: MergedFields, knob: Path, state: WorkloadState) -> Path
         path = container_path(container, limit)
         if hints.depends_on is not None and label(path) not in hints.depends_on:
             continue
-        wanted = hints.computed_for.get(label(path), getattr(meant, limit, None))
-        if print_value(path, wanted) == print_value(path, getattr(there, limit, None)):
+        computed_for = hints.computed_for.get(label(path), getattr(meant, limit, None))
+        if print_value(path, computed_for) == print_value(path, getattr(there, limit, None)):
             continue
         for cause in (path, container_path(container, request)):
             if cause in merged.owners:

@@ -115,8 +115,8 @@ def left_out(conflicts: Sequence[Conflict]) -> str:
 
 def rejection(conflicts: Sequence[Conflict]) -> str:
     """Returns why a proposal of which nothing is in the plan makes no recommendation."""
-    wanted = ", ".join(f"{one.field} {_short(one.wanted)}" for one in conflicts[:_MAX_CHANGES])
-    return f"rejected: {wanted}; {conflicts[0].reason}"
+    fields = ", ".join(f"{one.field} {_short(one.wanted)}" for one in conflicts[:_MAX_CHANGES])
+    return f"rejected: {fields}; {conflicts[0].reason}"
 
 
 def plan(changes: Values, before: Values, validity: timedelta, parts: int) -> str:

@@ -202,8 +202,8 @@ def _changes(times: Times, values: Array) -> tuple[Times, Array]:
     known = ~np.isnan(values)
     order = np.argsort(times[known], kind="stable")
     times, values = times[known][order], values[known][order]
-    kept = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, np.int64)
-    return times[kept], values[kept]
+    begins = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, np.int64)
+    return times[begins], values[begins]
 
 
 def _joined(parts: list[tuple[Times, Array]]) -> tuple[Times, Array]:

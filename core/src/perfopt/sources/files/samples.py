@@ -118,17 +118,17 @@ class ParquetFile:
         span = self._span_ms(block)
         columns = COLUMNS if chosen or span is None else ("series_id", "metric")
         keys: set[tuple[str, str]] = set()
-        kept: list[pa.Table] = []
+        tables: list[pa.Table] = []
         ends: list[int] = []
         for table in self._batches(block, columns):
             coded = KeyCodes.of(self.path, table)
             keys |= {*coded.present()}
             if chosen:
-                kept.append(table.filter(coded.of_metrics(chosen)))
+                tables.append(table.filter(coded.of_metrics(chosen)))
             if span is None:
                 ends += cast("dict[str, int]", pc.min_max(times_of(self.path, table)).as_py()).values()
         first, last = span if span is not None else (min(ends), max(ends))
-        held = to_block(self.path, pa.concat_tables(kept)) if kept else NO_SAMPLES
+        held = to_block(self.path, pa.concat_tables(tables)) if tables else NO_SAMPLES
         return BlockOutline(tuple(sorted(keys)), first, last, held)
 
     def read(self, block: int, series: str | None = None) -> SampleBlock:
@@ -243,10 +243,10 @@ class CsvFile:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 names = [name.strip('" ') for name in file.readline().strip().split(",")]
             column = names[int(number)] if int(number) < len(names) else None
-        wanted = f"Each {column} must be {_WANTED[column]}." if column in _WANTED else "Correct it there."
+        remedy = f"Each {column} must be {_WANTED[column]}." if column in _WANTED else "Correct it there."
         if column == "timestamp":
-            wanted += " Write 2026-11-23T10:00:00Z."
-        refuse(self.path, f"is not valid CSV: {first_line}", wanted, column)
+            remedy += " Write 2026-11-23T10:00:00Z."
+        refuse(self.path, f"is not valid CSV: {first_line}", remedy, column)
 
 
 def release_memory() -> None:

@@ -292,11 +292,11 @@ def _require_order(
     """Refuses a limit below its request, which Kubernetes refuses too."""
     if requests is None or limits is None:
         return
-    for name, asked, most in (
+    for name, requested, most in (
         ("cpu", requests.cpu_cores, limits.cpu_cores),
         ("memory", requests.memory_bytes, limits.memory_bytes),
     ):
-        if asked is not None and most is not None and most < asked:
+        if requested is not None and most is not None and most < requested:
             document.fail((*path, name), f"The {name} limit is below the request.", "Raise it or lower that.")
 
 

@@ -106,10 +106,10 @@ class FileSource:
         """
         index = await asyncio.to_thread(self._files.index)
         grid = TimeGrid.covering(start, end, self._step)
-        wanted = [METRICS[name] for name in sorted(metrics) if name in METRICS and name != STARTUP]
+        requested = [METRICS[name] for name in sorted(metrics) if name in METRICS and name != STARTUP]
         for workload in workloads:
             yield await asyncio.to_thread(
-                self._snapshot, index, workload, grid, wanted, with_starts=STARTUP in metrics
+                self._snapshot, index, workload, grid, requested, with_starts=STARTUP in metrics
             )
 
     async def close(self) -> None:
@@ -121,7 +121,7 @@ class FileSource:
         index: SampleIndex,
         workload: Workload,
         grid: TimeGrid,
-        wanted: Sequence[Metric],
+        requested: Sequence[Metric],
         *,
         with_starts: bool,
     ) -> WorkloadSnapshot | FailedSnapshot:
@@ -131,7 +131,7 @@ class FileSource:
         entry = self._services.services.get(workload.service_name, self._services.defaults)
         alive = (grid.index(_instant(index.span_ms(series)[0])), grid.size)
         gridded = _GriddedSeries()
-        for metric in wanted:
+        for metric in requested:
             raw = _raw_series(index, series, metric, grid, entry.capacity or _UNSET)
             if isinstance(raw, str):
                 gridded.warnings.append(("capacity_unknown", raw))
@@ -142,7 +142,7 @@ class FileSource:
             starts = _starts(index, series, grid) if with_starts else ()
             return replace(gridded.snapshot(workload, grid), starts=starts)
         if _has_samples(index, series, grid):
-            return FailedSnapshot(workload, _other_metrics(workload, index, wanted, gridded.warnings))
+            return FailedSnapshot(workload, _other_metrics(workload, index, requested, gridded.warnings))
         return FailedSnapshot(workload, _no_data(workload, index, grid))
 
     def _unknown_series(self, workload: Workload, index: SampleIndex) -> NoDataError:
@@ -257,10 +257,10 @@ def _has_samples(index: SampleIndex, series: str, grid: TimeGrid) -> bool:
 
 
 def _other_metrics(
-    workload: Workload, index: SampleIndex, wanted: Sequence[Metric], warnings: Sequence[tuple[str, str]]
+    workload: Workload, index: SampleIndex, requested: Sequence[Metric], warnings: Sequence[tuple[str, str]]
 ) -> NoDataError:
     """Says why none of the samples in the period serves: of other metrics, or values that are no use."""
-    read = [metric.name for metric in wanted if not metric.carry_forward]
+    read = [metric.name for metric in requested if not metric.carry_forward]
     present = index.metrics[workload.id.name]
     unusable = [name for name in read if name in present]
     if unusable:
@@ -276,10 +276,10 @@ def _other_metrics(
 
 
 def _no_data(workload: Workload, index: SampleIndex, grid: TimeGrid) -> NoDataError:
-    asked = f"from {format_instant(grid.start)} to {format_instant(grid.end)}"
+    period = f"from {format_instant(grid.start)} to {format_instant(grid.end)}"
     first, last = (format_instant(_instant(ms)) for ms in index.span_ms(workload.id.name))
     return NoDataError(
-        f"{workload.service_name} has no samples {asked}.",
+        f"{workload.service_name} has no samples {period}.",
         field="analysis_period",
         remedy=f"Its samples are from {first} to {last}.",
     )

@@ -49,11 +49,11 @@ def kept_arguments(arguments: Sequence[str] | None) -> tuple[str, ...] | None:
     """Returns a command line with what looks like a secret concealed, also after `--token` on its own."""
     if arguments is None:
         return None
-    kept: list[str] = []
+    shown: list[str] = []
     for argument, before in zip(arguments, ("", *arguments), strict=False):
         names_secret = _FLAG.fullmatch(before) is not None and looks_secret(before)
-        kept.append(CONCEALED if names_secret and not argument.startswith("-") else concealed(argument))
-    return tuple(kept)
+        shown.append(CONCEALED if names_secret and not argument.startswith("-") else concealed(argument))
+    return tuple(shown)
 
 
 def kept_annotations(annotations: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -38,8 +38,8 @@ class WorkloadBatch:
 
     def may_answer(self, query: str) -> bool:
         """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""
-        wanted = names_in(query)
-        return self.names is None or not wanted or not wanted.isdisjoint(self.names)
+        names = names_in(query)
+        return self.names is None or not names or not names.isdisjoint(self.names)
 
 
 def pods_of(wanted: Iterable[WorkloadId], pods: Mapping[PodKey, WorkloadId]) -> dict[PodKey, WorkloadId]:

@@ -145,13 +145,13 @@ class PrometheusClient:
         endpoint: str,
         form: Mapping[str, str],
         decode: Callable[[bytes, str], DecodedAnswer[Data]],
-        asked: str,
+        query: str,
         *,
         method: Method = "POST",
     ) -> Data:
         self.queries += 1
         began = time.monotonic()
-        body = await self._send(method, endpoint, form, asked)
+        body = await self._send(method, endpoint, form, query)
         seconds = time.monotonic() - began
         if len(body) > _LARGE:
             answer = await asyncio.to_thread(decode, body, self._base)
@@ -162,7 +162,7 @@ class PrometheusClient:
         count_usage(SourceUsage(queries=1, samples=samples, bytes=len(body), seconds=seconds))
         return answer.data
 
-    async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], asked: str) -> bytes:
+    async def _send(self, method: Method, endpoint: str, form: Mapping[str, str], query: str) -> bytes:
         """Sends one request until it is answered, refused, or the attempts are used up."""
         url = f"{self._config.url.rstrip('/')}/api/v1/{endpoint}"
         # A server that has answered is having an outage; one that never did may not be there at all.
@@ -181,7 +181,7 @@ class PrometheusClient:
                     self._answered = True
                     return body
                 if status not in _RETRIED or (status == 503 and is_timed_out(body)):
-                    raise refusal(self._base, status, kind, body, asked)
+                    raise refusal(self._base, status, kind, body, query)
                 failure, after = f"HTTP {status}", headers.get("retry-after")
             wait = retries.wait_after(failure, after)
             if wait is None:

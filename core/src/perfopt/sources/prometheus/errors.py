@@ -29,7 +29,7 @@ def is_timed_out(body: bytes) -> bool:
     return _TIMED_OUT.search(_reason(body)) is not None
 
 
-def refusal(server: str, status: int, content_type: str, body: bytes, asked: str) -> SourceError:
+def refusal(server: str, status: int, content_type: str, body: bytes, query: str) -> SourceError:
     """Returns the error for an answer that repeating the request would not change."""
     reason = _reason(body)
     if "html" in content_type and status in (200, 400, 422):
@@ -39,7 +39,7 @@ def refusal(server: str, status: int, content_type: str, body: bytes, asked: str
             remedy="Check the URL and its base path; a login page or proxy may stand in front.",
         )
     if status in (400, 422) or (status == 503 and is_timed_out(body)):
-        return _rejected(server, status, reason, asked)
+        return _rejected(server, status, reason, query)
     what, field, remedy = _MEANING.get(status, _otherwise(status))
     if status in (401, 403) and _UNSIGNED.search(reason):
         field = "url"

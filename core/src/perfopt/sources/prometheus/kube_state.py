@@ -76,7 +76,7 @@ class KubeState(msgspec.Struct, kw_only=True):
             scaling = scaled.get(identity, WorkloadScaling())
             state = workload_state(containers.get(newest, ()) if newest else ())
             counted = None if identity.kind in _RUNS_TO_COMPLETION else len(running)
-            wanted = replicas.get(identity, counted)
+            desired = replicas.get(identity, counted)
             waiting = sum(pod in pending for pod in running)
             name = labels.get(identity, {}).get(NAME_LABEL)
             service = name if name and shared[name] == 1 else identity.name
@@ -87,7 +87,7 @@ class KubeState(msgspec.Struct, kw_only=True):
                     service_name=service,
                     state=msgspec.structs.replace(
                         state,
-                        replicas=wanted if wanted is None else max(wanted - waiting, 0),
+                        replicas=desired if desired is None else max(desired - waiting, 0),
                         hpa=scaling.hpa,
                         keda=scaling.keda,
                         vpa_mode=vpas.get(identity),

@@ -21,7 +21,7 @@ _OTHER_SUFFIX = "-[a-z0-9]+"
 
 
 def groups(
-    wanted: Sequence[WorkloadId], pods: Mapping[PodKey, WorkloadId], *, by_pod: bool
+    identities: Sequence[WorkloadId], pods: Mapping[PodKey, WorkloadId], *, by_pod: bool
 ) -> list[list[WorkloadId]]:
     """Returns the workloads of each kind together; by itself one whose pods its name does not tell.
 
@@ -29,7 +29,7 @@ def groups(
     it serves where it finds the same.
     """
     kinds: dict[str, list[WorkloadId]] = defaultdict(list)
-    for identity in wanted:
+    for identity in identities:
         kinds[identity.kind].append(identity)
     if not by_pod:
         return list(kinds.values())

@@ -49,8 +49,8 @@ def fit(windows: FleetWindows, resource: str) -> dict[str, Any]:
         for kind, price in MISS_PRICES.items()
     }
     for kind, price in MISS_PRICES.items():
-        found = confidence_weights(x, windows, fold, price, FLOORS[resource]).round(5)
-        classes[kind]["confidence"] = found.tolist()
+        fitted = confidence_weights(x, windows, fold, price, FLOORS[resource]).round(5)
+        classes[kind]["confidence"] = fitted.tolist()
     return {"shared": shared, **classes}
 
 
@@ -86,8 +86,8 @@ def confidence_weights(
         value = float((np.logaddexp(0.0, odds) - enough * odds).mean() + _RIDGE * (w @ w))
         return value, gradient + 2 * _RIDGE * w
 
-    found: Array = minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B").x
-    return found
+    fitted: Array = minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B").x
+    return fitted
 
 
 def _weighted(values: Array, held_in: NDArray[np.bool_]) -> dict[str, Any]:

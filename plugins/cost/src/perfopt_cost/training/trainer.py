@@ -48,20 +48,20 @@ class CostTrainer:
         from perfopt_cost.training.fit import fit
         from perfopt_cost.training.windows import METRICS, windows
 
-        found = {name: windows(list(examples), name, request.validity) for name in METRICS}
-        count = min(len(set(one.names)) for one in found.values())
+        by_metric = {name: windows(list(examples), name, request.validity) for name in METRICS}
+        count = min(len(set(one.names)) for one in by_metric.values())
         if count < MIN_WORKLOADS:
             raise InvalidInputError(
                 f"{count} services have enough history of cpu and memory, {MIN_WORKLOADS} are needed.",
                 remedy="Add services, or history: 14 days and the validity.",
             )
-        bounds = {name: fit(one, name) for name, one in found.items()}
+        bounds = {name: fit(one, name) for name, one in by_metric.items()}
         prior = _prior(request.options, bounds)
         content = {"card": _card(request, count), "prior": prior, **bounds}
         figures = {
             f"{name} {kind} held": one[kind]["held"] for name, one in bounds.items() for kind in _CLASSES
         }
-        windows_seen = {f"{name} windows": float(len(one.names)) for name, one in found.items()}
+        windows_seen = {f"{name} windows": float(len(one.names)) for name, one in by_metric.items()}
         return TrainedModel(
             content=(json.dumps(content, indent=1) + "\n").encode(),
             figures={"services": float(count), **windows_seen, **figures, "prior": prior["mean"]},

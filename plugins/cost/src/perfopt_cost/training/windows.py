@@ -43,10 +43,10 @@ class FleetWindows:
     needs: Array
     references: Array
 
-    def where(self, kept: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FleetWindows":
+    def where(self, selected: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FleetWindows":
         """Returns the rows that are kept."""
-        names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
-        return FleetWindows(names, self.features[kept], self.needs[kept], self.references[kept])
+        names = tuple(name for name, keep in zip(self.names, selected, strict=True) if keep)
+        return FleetWindows(names, self.features[selected], self.needs[selected], self.references[selected])
 
 
 def windows(snapshots: list[WorkloadSnapshot], resource: str, validity: timedelta) -> FleetWindows:

@@ -61,19 +61,21 @@ def _logit(probability: Array) -> Array:
     return logit
 
 
-def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None) -> ConfidenceCalibration:
+def fit(
+    probability: Array, accurate: NDArray[np.bool_], weight: Array | None = None
+) -> ConfidenceCalibration:
     """Returns the calibration of greatest likelihood, by Newton's method.
 
     Args:
         probability: as predicted for series not trained on, shape (n,).
-        kept: what came true, shape (n,).
+        accurate: what came true, shape (n,).
         weight: of each outcome; alike if None.
     """
-    weight = np.ones(len(kept)) if weight is None else weight
-    design = np.stack([_logit(probability), np.ones(len(kept))], axis=1)
+    weight = np.ones(len(accurate)) if weight is None else weight
+    design = np.stack([_logit(probability), np.ones(len(accurate))], axis=1)
     # Platt's targets: one pseudo-outcome on either side keeps separable data finite
-    positives, negatives = weight[kept].sum(), weight[~kept].sum()
-    target = np.where(kept, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    positives, negatives = weight[accurate].sum(), weight[~accurate].sum()
+    target = np.where(accurate, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     theta = np.array([1.0, 0.0])
     for _ in range(50):
         predicted = 1 / (1 + np.exp(-(design @ theta)))
@@ -91,7 +93,7 @@ def fit(probability: Array, kept: NDArray[np.bool_], weight: Array | None = None
 
 
 def fit_lack(
-    calibration: ConfidenceCalibration, probability: Array, known: Array, kept: NDArray[np.bool_]
+    calibration: ConfidenceCalibration, probability: Array, known: Array, accurate: NDArray[np.bool_]
 ) -> ConfidenceCalibration:
     """Returns the calibration with the lack of greatest likelihood; what it says of a whole history stays.
 
@@ -99,7 +101,7 @@ def fit_lack(
         calibration: fitted on whole histories.
         probability: as predicted for series not trained on, from short histories, shape (n,).
         known: share of the history asked for that there was, shape (n,).
-        kept: what came true, shape (n,).
+        accurate: what came true, shape (n,).
     """
     stated = calibration.slope * _logit(probability) + calibration.offset
     short = np.log(known)
@@ -107,7 +109,7 @@ def fit_lack(
     for _ in range(50):
         predicted = 1 / (1 + np.exp(-(stated + lack * short)))
         # a lack of 1 either way is a standard deviation beforehand: few outcomes move it little
-        gradient = float(short @ (kept - predicted)) - lack
+        gradient = float(short @ (accurate - predicted)) - lack
         move = gradient / (float(short**2 @ (predicted * (1 - predicted))) + 1)
         lack += min(max(move, -1.0), 1.0)
         if abs(move) < 1e-9:
@@ -115,37 +117,37 @@ def fit_lack(
     return msgspec.structs.replace(calibration, lack=max(lack, 0.0))
 
 
-def reliability(probability: Array, kept: NDArray[np.bool_], bins: int = 10) -> ConfidenceReliability:
+def reliability(probability: Array, accurate: NDArray[np.bool_], bins: int = 10) -> ConfidenceReliability:
     """Returns the reliability of probabilities: expected calibration error, Brier skill and AUC.
 
     Args:
         probability: shape (n,), n at least 1.
-        kept: what came true, shape (n,).
+        accurate: what came true, shape (n,).
         bins: number of equal-mass bins.
     """
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    table = tuple((float(probability[p].mean()), float(kept[p].mean()), len(p)) for p in parts)
-    error = sum(abs(stated - was) * size for stated, was, size in table) / len(kept)
-    rate = float(kept.mean())
+    table = tuple((float(probability[p].mean()), float(accurate[p].mean()), len(p)) for p in parts)
+    error = sum(abs(stated - was) * size for stated, was, size in table) / len(accurate)
+    rate = float(accurate.mean())
     spread = rate * (1 - rate)
-    brier = float(((probability - kept) ** 2).mean())
+    brier = float(((probability - accurate) ** 2).mean())
     mixed = spread > 0
     return ConfidenceReliability(
-        count=len(kept),
+        count=len(accurate),
         rate=rate,
         expected_error=error,
         brier_skill=1 - brier / spread if mixed else None,
-        auc=_auc(probability, kept) if mixed else None,
+        auc=_auc(probability, accurate) if mixed else None,
         bins=table,
     )
 
 
-def _auc(probability: Array, kept: NDArray[np.bool_]) -> float:
+def _auc(probability: Array, accurate: NDArray[np.bool_]) -> float:
     """Returns the area under the ROC curve by mean ranks (Mann-Whitney)."""
     _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    positives = int(kept.sum())
-    negatives = len(kept) - positives
-    above = float(ranks[kept].sum()) - positives * (positives + 1) / 2
+    positives = int(accurate.sum())
+    negatives = len(accurate) - positives
+    above = float(ranks[accurate].sum()) - positives * (positives + 1) / 2
     return above / (positives * negatives) if not math.isclose(negatives, 0) else math.nan

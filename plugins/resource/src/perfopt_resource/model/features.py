@@ -128,11 +128,11 @@ def extract(history: ObservedUse) -> UseFeatures:
         latest = None if whole is None else whole[:, -_REFERENCE_BLOCKS * block :]
         if whole is not None and latest is not None and np.isfinite(latest).any():
             values = whole[:, -_BLOCKS * block :]
-            references[resource], found = _resource(resource, values, block)
+            references[resource], row = _resource(resource, values, block)
             peaks[resource] = float(np.nanmax(latest))
             ceiling = _ceiling(resource, latest, limits[resource])
             ceilings |= {} if ceiling is None else {resource: ceiling}
-            named |= {f"{resource}_{name}": value for name, value in found.items()}
+            named |= {f"{resource}_{name}": value for name, value in row.items()}
     vector = np.array([named.get(name, math.nan) for name in NAMES], dtype=np.float32)
     return UseFeatures(vector.astype(np.float64), references, peaks, ceilings)  # trees are of 32 bits
 
@@ -233,8 +233,8 @@ def _block_series(logs: Array, block: int, allowed: float) -> dict[str, Array]:
 
     def at(share: float) -> Array:
         ranks = np.maximum(np.ceil(share * counts - 1e-9).astype(int) - 1, 0)
-        found: Array = np.where(counts > block // 4, table[np.arange(_BLOCKS), ranks], np.nan)
-        return found
+        ranked: Array = np.where(counts > block // 4, table[np.arange(_BLOCKS), ranks], np.nan)
+        return ranked
 
     latest = _REFERENCE_BLOCKS
     return {"needs": at(1 - allowed)[:latest], "peaks": at(1.0), "middles": at(0.5)[:latest]}

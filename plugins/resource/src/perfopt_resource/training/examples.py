@@ -108,16 +108,16 @@ class TrainingExamples:
     given: Array
     seen: tuple[UseFeatures, ...]
 
-    def where(self, kept: np.typing.NDArray[np.bool_]) -> "TrainingExamples":
+    def where(self, selected: np.typing.NDArray[np.bool_]) -> "TrainingExamples":
         """Returns the rows that are kept."""
         return TrainingExamples(
-            self.features[kept],
-            {resource: values[kept] for resource, values in self.needs.items()},
-            self.series[kept],
-            self.at[kept],
-            self.validity[kept],
-            self.given[kept],
-            tuple(self.seen[row] for row in np.flatnonzero(kept)),
+            self.features[selected],
+            {resource: values[selected] for resource, values in self.needs.items()},
+            self.series[selected],
+            self.at[selected],
+            self.validity[selected],
+            self.given[selected],
+            tuple(self.seen[row] for row in np.flatnonzero(selected)),
         )
 
     def to_frame(self) -> "pd.DataFrame":

@@ -17,8 +17,8 @@ def containers_of(snapshot: WorkloadSnapshot) -> Iterator[ContainerSeries]:
     """
     several = len(snapshot.containers) > 1
     for name in sorted(snapshot.containers):
-        found = {metric: snapshot.series(name, metric) for metric in METRICS}
-        cpu, memory = _used(found["cpu_cores"]), _used(found["memory_bytes"])
+        series = {metric: snapshot.series(name, metric) for metric in METRICS}
+        cpu, memory = _used(series["cpu_cores"]), _used(series["memory_bytes"])
         if cpu is None and memory is None:
             continue
         yield ContainerSeries(
@@ -26,8 +26,8 @@ def containers_of(snapshot: WorkloadSnapshot) -> Iterator[ContainerSeries]:
             grid=snapshot.grid,
             cpu_cores=cpu,
             memory_bytes=memory,
-            cpu_limit_cores=_limit(found["cpu_limit_cores"]),
-            memory_limit_bytes=_limit(found["memory_limit_bytes"]),
+            cpu_limit_cores=_limit(series["cpu_limit_cores"]),
+            memory_limit_bytes=_limit(series["memory_limit_bytes"]),
         )
 
 

@@ -97,20 +97,20 @@ def _decide(knob: Knob, formula: KnobFormula, facts: ContainerFacts) -> KnobDeci
     annotations = facts.history.context.snapshot.workload.annotations
     current = read_current(knob, facts.container, annotations, facts)
     if isinstance(current, UnreadableValue):
-        return _kept(knob, facts, "knob_unreadable", current.reason)
+        return _unchanged(knob, facts, "knob_unreadable", current.reason)
     facts.decided[knob.name] = current.value
     known = FactsWith(facts, {"current": current.value})
     try:
         if knob.when is not None and not knob.when.value(known):
-            return _kept(knob, facts, "knob_not_applicable", "its rule does not apply here")
+            return _unchanged(knob, facts, "knob_not_applicable", "its rule does not apply here")
         value = allowed(knob, formula.value(known))
         if value is None:
-            return _kept(knob, facts, "knob_unknown", "its formula gives no value that it takes")
+            return _unchanged(knob, facts, "knob_unknown", "its formula gives no value that it takes")
         decision = _decision(knob, formula, FactsWith(known, {"value": value}), current, value, facts)
     except MissingFactError as missing:
-        return _kept(knob, facts, "knob_needs", f"its rule needs {_needed(str(missing), facts)}")
+        return _unchanged(knob, facts, "knob_needs", f"its rule needs {_needed(str(missing), facts)}")
     except FormulaError as error:
-        return _kept(knob, facts, "knob_unknown", str(error))
+        return _unchanged(knob, facts, "knob_unknown", str(error))
     if decision.value is not None:
         facts.decided[knob.name] = decision.value
     return decision
@@ -126,12 +126,12 @@ def _decision(
 ) -> KnobDecision:
     data = {"knob": knob.name, "current": _plain(current.value), "value": _plain(value)}
     if current.value is not None and _accepted(knob, known, current.value, value):
-        kept = f"{shown(knob, current.value)}, {current.origin}"
-        text = f"{facts.container.name}: {knob.entry.title} needs no change ({kept})."
+        present = f"{shown(knob, current.value)}, {current.origin}"
+        text = f"{facts.container.name}: {knob.entry.title} needs no change ({present})."
         return KnobDecision(knob, None, True, Reason(code="knob_right", text=text, data=data))
     if knob.safe is not None and not _safe(knob.safe, known):
         because = f"the formula gives {shown(knob, value)}, which is not safe here. {knob.entry.safety}"
-        return _kept(knob, facts, "knob_unsafe", because)
+        return _unchanged(knob, facts, "knob_unsafe", because)
     before = "not set" if current.value is None else shown(knob, current.value)
     origin = "" if current.value is None else f", {current.origin}"
     text = (
@@ -168,7 +168,7 @@ def _numbers(formula: KnobFormula, known: FactsWith) -> str:
     return f", with {', '.join(parts)}" if parts else ""
 
 
-def _kept(knob: Knob, facts: ContainerFacts, code: str, why: str) -> KnobDecision:
+def _unchanged(knob: Knob, facts: ContainerFacts, code: str, why: str) -> KnobDecision:
     sentence = why if why.endswith(".") else f"{why}."
     text = f"{facts.container.name}: {knob.entry.title} stays: {sentence}"
     return KnobDecision(knob, None, False, Reason(code=code, text=text, data={"knob": knob.name}))

@@ -91,8 +91,8 @@ class ManifestChanges:
             if changed is None:
                 continue
             if any(CONCEALED in argument for argument in changed):
-                wanted = option or f"{knob.entry.set.flags[0]} {text}"
-                self.by_hand.append(f"Change the {part} of {self.container.name} to {wanted}.")
+                option_text = option or f"{knob.entry.set.flags[0]} {text}"
+                self.by_hand.append(f"Change the {part} of {self.container.name} to {option_text}.")
             else:
                 setattr(self, part, changed)
             return True
@@ -129,6 +129,6 @@ def _flags_replaced(args: list[str], flags: tuple[str, ...], text: str) -> list[
                 return [*args[:number], f"{flag}={text}", *args[number + 1 :]]
             pattern = rf"(?<!\S)({re.escape(flag)}[ =])\S+"
             if " " in argument and re.search(pattern, argument):
-                line = re.sub(pattern, lambda found: found[1] + shlex.quote(text), argument, count=1)
+                line = re.sub(pattern, lambda match: match[1] + shlex.quote(text), argument, count=1)
                 return [*args[:number], line, *args[number + 1 :]]
     return None
