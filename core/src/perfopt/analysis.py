@@ -1,11 +1,11 @@
 """Analyses workloads of a metric source: fetch, then the engine. The one place where the two meet."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from perfopt.errors import NoDataError, PerfoptError
 from perfopt.metrics.catalogue import METRICS
 from perfopt.metrics.snapshot import Array, TimeGrid, WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
+from perfopt.sources.orderly import in_order
 
 # A history is called short when more than this share of the period lacks: a scrape that began a few
 # minutes into the period is no news to anyone.
@@ -146,18 +147,11 @@ async def analyze_workloads(
     Raises:
         SourceError: the source is down or answers nonsense.
     """
-    pending: deque[asyncio.Task[AnalysisResult | tuple[Workload, PerfoptError]]] = deque()
-    metrics = engine.metrics(window.types)
-    try:
-        async for answer in source.snapshots(workloads, window.start, window.end, metrics):
-            pending.append(asyncio.create_task(_settle(answer, window, engine)))
-            if len(pending) >= max(concurrency, 1):
-                yield await pending.popleft()
-        while pending:
-            yield await pending.popleft()
-    finally:
-        for task in pending:
-            task.cancel()
+    snapshots = source.snapshots(workloads, window.start, window.end, engine.metrics(window.types))
+    settle = partial(_settle, window=window, engine=engine)
+    async with aclosing(in_order(snapshots, settle, at_once=max(concurrency, 1))) as answers:
+        async for answer in answers:
+            yield answer
 
 
 async def _settle(

@@ -9,29 +9,6 @@ from perfopt.domain.enums import ServiceClass
 from perfopt.domain.price import DEFAULT_PRICE_BOOK, PriceBook
 from perfopt.errors import InvalidInputError
 
-GOOD = """
-default_source: prod
-sources:
-  prod:
-    type: prometheus
-    url: https://metrics:s3cr3t@prometheus.example/base
-    bearer_token: abc
-    headers: {X-Scope-OrgID: trading, Authorization: Basic Zm9v}
-  traces:
-    type: files
-    paths: [a.parquet, b.parquet]
-price_books:
-  onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
-price_book: onprem
-engine:
-  deadline_seconds: 20
-"""
-
-
-@pytest.fixture
-def file(tmp_path):
-    return write_config(tmp_path, GOOD)
-
 
 def test_without_a_file_there_are_defaults():
     config = load_config(None, {})

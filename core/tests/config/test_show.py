@@ -1,33 +1,9 @@
-import pytest
 import yaml
 from config_file import write_config
 
 from perfopt.config.loading import load_config
 from perfopt.config.show import REDACTED, effective, redact
 from perfopt.domain.price import DEFAULT_PRICE_BOOK
-
-GOOD = """
-default_source: prod
-sources:
-  prod:
-    type: prometheus
-    url: https://metrics:s3cr3t@prometheus.example/base
-    bearer_token: abc
-    headers: {X-Scope-OrgID: trading, Authorization: Basic Zm9v}
-  traces:
-    type: files
-    paths: [a.parquet, b.parquet]
-price_books:
-  onprem: {currency: EUR, cpu_core_hour: 0.018, memory_gib_hour: 0.0024}
-price_book: onprem
-engine:
-  deadline_seconds: 20
-"""
-
-
-@pytest.fixture
-def file(tmp_path):
-    return write_config(tmp_path, GOOD)
 
 
 def shown_of(config):

@@ -3,7 +3,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import pytest
 
-from perfopt.engine.kinds import ModelKindError, check_kinds, kind_problem
+from perfopt.engine.brought import ContributionError
+from perfopt.engine.kinds import check_kinds, kind_problem
 
 
 class Options(msgspec.Struct):
@@ -58,10 +59,10 @@ def test_kinds_are_given_back_by_name():
     ],
 )
 def test_what_is_no_kind_is_named(kind, problem):
-    with pytest.raises(ModelKindError, match=problem):
+    with pytest.raises(ContributionError, match=problem):
         check_kinds([kind])
 
 
 def test_two_kinds_of_one_name_are_refused():
-    with pytest.raises(ModelKindError, match="two kinds of models named 'load'"):
+    with pytest.raises(ContributionError, match="two kinds of models named 'load'"):
         check_kinds([Kind(), replace(Kind(), description="another")])

@@ -16,7 +16,6 @@ import numpy as np
 
 from perfopt.backtest.evaluate import origin_cases
 from perfopt.backtest.evaluated import OriginCase, PolicyDecision
-from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
 from perfopt.batch import BatchExecutor
@@ -38,6 +37,7 @@ from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal, decline
 from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource
+from perfopt.sources.orderly import in_order
 
 DAY, REFIT = timedelta(days=1), timedelta(days=7)
 MAX_ORIGINS = 30  # of a service to learn from: more of the same days add little

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from perfopt.backtest.evaluate import evaluate_policies
 from perfopt.backtest.evaluated import EvaluatedRecommendation
-from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import StrategyPolicy
 from perfopt.backtest.schedule import OriginSchedule
 from perfopt.batch import BatchExecutor
@@ -17,6 +16,7 @@ from perfopt.engine.hours import book_of_hours
 from perfopt.errors import PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
+from perfopt.sources.orderly import in_order
 
 
 @dataclass(frozen=True, slots=True)

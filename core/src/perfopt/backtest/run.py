@@ -9,7 +9,6 @@ from typing import Any
 from perfopt.backtest.evaluate import evaluate_policies
 from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.fitting import by_place
-from perfopt.backtest.orderly import in_order
 from perfopt.backtest.policies import Policy
 from perfopt.backtest.schedule import OriginSchedule, ScheduleRequest
 from perfopt.backtest.tiers import DailyPeaks, daily_peaks
@@ -20,6 +19,7 @@ from perfopt.engine.hours import book_of_hours
 from perfopt.errors import NoDataError, PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, KnowsExtent, MetricSource
+from perfopt.sources.orderly import in_order
 
 
 class AbsentServiceError(NoDataError):

@@ -33,7 +33,7 @@ def find_strategies(text: str) -> dict[str, Strategy]:
 
     Raises:
         NotFoundError: there is no such plugin, strategy or module.
-        StrategyError: it is no plugin, or brings something that is no strategy.
+        ContributionError: it is no plugin, or brings something that is no strategy.
         BaseException: whatever its import raises.
     """
     _import_from_here()
@@ -95,7 +95,7 @@ def find_settings(text: str) -> dict[str, type[msgspec.Struct]]:
 
     Raises:
         NotFoundError: there is no such plugin or module.
-        StrategyError: it is no plugin, or what it brings is wrong.
+        ContributionError: it is no plugin, or what it brings is wrong.
         BaseException: whatever its import raises.
     """
     _import_from_here()

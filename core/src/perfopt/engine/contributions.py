@@ -9,9 +9,10 @@ import msgspec
 import pluggy
 
 from perfopt.config.describe import settings_problem
+from perfopt.engine.brought import ContributionError
 from perfopt.engine.forecasters import check_forecasters
 from perfopt.engine.kinds import check_kinds
-from perfopt.engine.strategies import StrategyError, check_strategies
+from perfopt.engine.strategies import check_strategies
 from perfopt.plugin.forecasting import Forecaster
 from perfopt.plugin.hookspecs import PROJECT, PluginSpec
 from perfopt.plugin.models import ModelKind
@@ -54,7 +55,7 @@ def load_strategies(point: EntryPoint) -> tuple[Strategy, ...]:
     """Imports one plugin into this process and returns its strategies, for tools of its author.
 
     Raises:
-        StrategyError: it is no plugin, or brings something that is no strategy.
+        ContributionError: it is no plugin, or brings something that is no strategy.
         BaseException: whatever its import raises.
     """
     return bring(point).strategies
@@ -66,8 +67,7 @@ def bring(point: EntryPoint) -> PluginContributions:
     It has a plugin manager of its own, so that no other plugin can stop it.
 
     Raises:
-        StrategyError: it is no plugin, or what it brings is wrong.
-        ModelKindError: a kind of model that it brings is wrong.
+        ContributionError: it is no plugin, or what it brings is wrong.
         BaseException: whatever its import raises.
     """
     manager = pluggy.PluginManager(PROJECT)
@@ -77,10 +77,10 @@ def bring(point: EntryPoint) -> PluginContributions:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise StrategyError(f"It implements a hook that perfopt does not have: {error}") from error
+        raise ContributionError(f"It implements a hook that perfopt does not have: {error}") from error
     hooks = tuple(getattr(manager.hook, name) for name in _LISTS)
     if not any(hook.get_hookimpls() for hook in (*hooks, manager.hook.perfopt_settings)):
-        raise StrategyError(
+        raise ContributionError(
             "It implements no hook of perfopt; mark a function with @perfopt.plugin.hookimpl."
         )
     strategies, packs, kinds, forecasters = (
@@ -101,14 +101,14 @@ def _settings(manager: pluggy.PluginManager) -> type[msgspec.Struct] | None:
     settings: type[msgspec.Struct] = manager.hook.perfopt_settings()
     problem = settings_problem(settings)
     if problem is not None:
-        raise StrategyError(problem)
+        raise ContributionError(problem)
     return settings
 
 
 def _listed(hook: str, result: object) -> Iterable[object]:
     if not isinstance(result, list | tuple):
         kind = type(result).__name__
-        raise StrategyError(f"{hook} returned {kind}; it returns a list of {_LISTS[hook]}.")
+        raise ContributionError(f"{hook} returned {kind}; it returns a list of {_LISTS[hook]}.")
     return result
 
 
@@ -117,11 +117,11 @@ def _packs(files: Iterable[object]) -> dict[str, str]:
     names: dict[str, str] = {}
     for file in files:
         if not isinstance(file, Path):
-            raise StrategyError(f"perfopt_rule_packs returned {file!r}; it returns a list of paths.")
+            raise ContributionError(f"perfopt_rule_packs returned {file!r}; it returns a list of paths.")
         pack, problems = check_pack(file)
         if pack is None:
-            raise StrategyError(f"A rule pack is wrong: {problems[0]}")
+            raise ContributionError(f"A rule pack is wrong: {problems[0]}")
         if pack.name in names:
-            raise StrategyError(f"It brings two rule packs named {pack.name!r}.")
+            raise ContributionError(f"It brings two rule packs named {pack.name!r}.")
         names[pack.name] = str(file)
     return names

@@ -8,12 +8,10 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from perfopt.engine.brought import ContributionError
 from perfopt.engine.candidates import PluginCandidate, candidates, unmet_requirement
 from perfopt.engine.contributions import PluginContributions, bring
-from perfopt.engine.forecasters import ForecasterError
-from perfopt.engine.kinds import ModelKindError
 from perfopt.engine.registry import LoadedRegistry, ModelKindInfo, PluginInfo, PluginStatus, StrategyInfo
-from perfopt.engine.strategies import StrategyError
 from perfopt.plugin.forecasting import Forecaster, metric_of
 from perfopt.plugin.models import ModelKind
 from perfopt.plugin.strategy import Strategy
@@ -87,7 +85,7 @@ def _load(
         return candidate.info(PluginStatus.FAILED, unmet), PluginContributions()
     try:
         contributions = bring(candidate.point)
-    except (StrategyError, ModelKindError, ForecasterError) as error:
+    except ContributionError as error:
         return candidate.info(PluginStatus.FAILED, str(error)), PluginContributions()
     except KeyboardInterrupt:
         raise

@@ -2,16 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from perfopt.cli.output.layout import MARKS, backtest, cost
+from perfopt.cli.output.layout import document_rows
 from perfopt.cli.output.notes import notes
 from perfopt.cli.output.page import SeriesOf, to_page
 from perfopt.cli.output.render import AnalysisReport, to_json, to_yaml
 from perfopt.cli.output.terminal import TerminalScreen
 from perfopt.cli.output.text import to_text
 from perfopt.cli.output.totals import totals, without_changes
-from perfopt.report.changes import ServiceChanges, service_changes
+from perfopt.report.changes import service_changes
 
 _MARKDOWN = (
     "", "Service", "Container", "Type", "Field", "Current → recommended", "Cost/month", "Confidence",
@@ -63,7 +63,7 @@ def to_markdown(report: AnalysisReport) -> str:
     """Prints the table, the total and the notes as GitHub's Markdown, for a merge request or a chat."""
     changes = service_changes(report.results)
     lines = [_line(_MARKDOWN), _line(["---"] * len(_MARKDOWN))] if changes else [without_changes(report)]
-    lines += [_line(row) for of in changes for row in _markdown_rows(of)]
+    lines += [_line(row) for of in changes for _, row in document_rows(of, repeat_service=True)]
     lines += [f"\n{total}" for total in totals(changes)]
     lines += [""] if (noted := notes(report)) else []
     for note in noted:
@@ -71,21 +71,6 @@ def to_markdown(report: AnalysisReport) -> str:
         text = f": {note.text}" if note.text else ""
         lines.append(f"- **{note.label}**{kinds}, {note.who}{code and f' ({note.code})'}{text}")
     return "\n".join(lines) + "\n"
-
-
-def _markdown_rows(of: ServiceChanges) -> Iterator[tuple[str, ...]]:
-    for number, row in enumerate(of.rows):
-        yield (
-            MARKS[row.severity],
-            of.service,
-            row.container,
-            row.kind,
-            row.what,
-            f"{row.current} → {row.recommended}",
-            cost(of) if number == 0 else "",
-            f"{row.confidence:.2f}",
-            backtest(row),
-        )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -117,6 +117,25 @@ def _cells(service: str, cost: str, before: ShownChange | None, row: ShownChange
     )
 
 
+def document_rows(of: ServiceChanges, *, repeat_service: bool) -> Iterator[tuple[ShownChange, Cells]]:
+    """Returns the rows of a service for a document: each with all but its cost, which the first has."""
+    for number, row in enumerate(of.rows):
+        yield (
+            row,
+            (
+                MARKS[row.severity],
+                of.service if repeat_service or number == 0 else "",
+                row.container,
+                row.kind,
+                row.what,
+                f"{row.current} → {row.recommended}",
+                cost(of) if number == 0 else "",
+                f"{row.confidence:.2f}",
+                backtest(row),
+            ),
+        )
+
+
 def cost(of: ServiceChanges) -> str:
     """Prints the monthly cost and its change, marked where the baseline is assumed from limits."""
     return cost_change(of.cost_current, of.cost_recommended, of.currency, of.assumed)

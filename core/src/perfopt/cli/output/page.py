@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from perfopt.charts.page import document
-from perfopt.cli.output.layout import MARKS, backtest, cost
+from perfopt.cli.output.layout import document_rows
 from perfopt.cli.output.notes import ReportNote, notes
 from perfopt.cli.output.pictures import pictures
 from perfopt.cli.output.render import AnalysisReport
@@ -59,18 +59,7 @@ def _table(changes: Sequence[ServiceChanges]) -> str:
 
 
 def _rows(of: ServiceChanges) -> Iterator[str]:
-    for number, row in enumerate(of.rows):
-        cells = (
-            MARKS[row.severity],
-            of.service if number == 0 else "",
-            row.container,
-            row.kind,
-            row.what,
-            f"{row.current} → {row.recommended}",
-            cost(of) if number == 0 else "",
-            f"{row.confidence:.2f}",
-            backtest(row),
-        )
+    for number, (row, cells) in enumerate(document_rows(of, repeat_service=False)):
         inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         yield f'<tr class="{row.severity}{" first" if number == 0 else ""}">{inner}</tr>'
 

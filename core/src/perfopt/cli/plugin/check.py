@@ -71,9 +71,8 @@ def _checked(parts: _Parts, deadline: float, memory: int) -> "dict[str, tuple[Ch
 def _loaded(package: str) -> tuple[_Parts, str | None]:
     """Returns what a package brings, or why it can't be loaded."""
     from perfopt.engine.authoring import find_forecasters, find_settings, find_strategies
-    from perfopt.engine.forecasters import ForecasterError
+    from perfopt.engine.brought import ContributionError
     from perfopt.engine.foreign import describe
-    from perfopt.engine.strategies import StrategyError
     from perfopt.errors import NotFoundError, PerfoptError
 
     try:
@@ -87,7 +86,7 @@ def _loaded(package: str) -> tuple[_Parts, str | None]:
         return _Parts(strategies, forecasters, settings), None
     except (PerfoptError, KeyboardInterrupt):
         raise
-    except (StrategyError, ForecasterError) as error:
+    except ContributionError as error:
         return _Parts(), str(error)
     except BaseException as error:  # foreign code may raise anything, SystemExit too
         return _Parts(), f"Importing it {describe(error)}; `perfopt plugin run {package}` shows where."

@@ -84,14 +84,15 @@ def run_strategy(
 
 def _loaded(text: str) -> "tuple[str, Strategy]":
     from perfopt.engine.authoring import find_strategy
-    from perfopt.engine.strategies import StrategyError, strategy_problem
+    from perfopt.engine.brought import ContributionError
+    from perfopt.engine.strategies import strategy_problem
     from perfopt.errors import InvalidInputError, PerfoptError
 
     try:
         key, strategy = find_strategy(text)
     except (PerfoptError, KeyboardInterrupt):
         raise
-    except StrategyError as error:
+    except ContributionError as error:
         raise InvalidInputError(str(error), field="strategy") from error
     except BaseException as error:  # foreign code may raise anything, SystemExit too
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 
 async def in_order[T, R](
     given: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, R]], *, at_once: int
-) -> AsyncIterator[R]:
+) -> AsyncGenerator[R]:
     """Yields what a function makes of each item, in the order of the items.
 
     Args:
