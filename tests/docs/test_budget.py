@@ -6,8 +6,8 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = ("tutorial", "how-to", "reference", "explanation")
 WORD = re.compile(r"[^\W_]")  # the bars of tables are no words
-GENERATED = ("configuration.md", "plugin-api.md")  # as long as there are settings and names
-BUDGET = 17_200  # 3,000 of them on a cluster: installing, alerts, security, faults, applying changes
+GENERATED = ("configuration.md", "plugin-api.md", "problems.md")  # as long as what they list
+BUDGET = 16_600  # 3,000 of them on a cluster: installing, alerts, security, faults, applying changes
 DECISION = 200
 
 
