@@ -48,7 +48,7 @@ def test_each_forecaster_and_each_choice_has_a_row_on_the_half_not_fitted_on(tra
     names = [row["name"] for row in rows]
     assert names == [
         *("fleet", "daily-profile", "first", "selected", "weighted"),
-        *("weighted without fleet", "weighted without daily-profile"),
+        *("weighted without fleet", "weighted without daily-profile", "hindsight"),
     ]
     assert {(row["series"], row["origins"]) for row in rows} == {(1, 2)}
     by_name = {row["name"]: row for row in rows}
@@ -58,6 +58,13 @@ def test_each_forecaster_and_each_choice_has_a_row_on_the_half_not_fitted_on(tra
     chosen = by_name["selected"]["loss"]
     assert min(by_name[name]["loss"] for name in ("fleet", "daily-profile")) <= chosen + 1e-9
     assert 0.3 < by_name["fleet"]["loss"] < 1.0  # a wave with noise: better than yesterday's noise
+
+
+def test_hindsight_knows_what_comes_but_not_when(trace):
+    rows = compared(trace, "--horizons", "1d", "--forecasters", "fleet", "--format", "json")
+    hindsight = {row["name"]: row for row in rows}["hindsight"]
+    assert hindsight["coverage"] == pytest.approx([0.5, 0.8, 0.9], abs=0.05)
+    assert hindsight["loss"] > 2  # of a daily wave everything is in the when
 
 
 def test_blocks_are_forecast_by_their_highest_value(trace):

@@ -19,6 +19,7 @@ MAX_HISTORY = 28 * DAY
 MIN_KNOWN = 0.5
 FIRST, SELECTED, WEIGHTED = "first", "selected", "weighted"
 NAIVE = "yesterday"
+HINDSIGHT = "hindsight"
 INTERVALS = ((0.25, 0.75), (0.1, 0.9), (0.05, 0.95))
 SMALLEST_RATIO = 1e-3  # of a loss to another: a series that is forecast exactly has no more say
 
@@ -30,7 +31,8 @@ class ComparedForecaster(msgspec.Struct, frozen=True, kw_only=True):
         horizon_seconds: how far was forecast.
         name: of the forecaster; "first" is the first that can forecast, "selected" the one with the
             least loss on the past, "weighted" all by their loss on the
-            past, "weighted without NAME" the same without one.
+            past, "weighted without NAME" the same without one; "hindsight" the distribution of what came, the
+            same at every step: what knowing level and spread of the time ahead would give.
         series, origins: how many were forecast.
         loss: quantile loss over that of the value a day before with its errors' quantiles: ratio of the sums
             over series.
@@ -125,6 +127,9 @@ def _horizon(
         for number, (request, outcome) in enumerate(_cases(one, horizon, origins)):
             for name, quantiles, seconds in _forecasts(request, forecasters):
                 by_name.setdefault(name, _Losses()).add((one.name, number), outcome, quantiles, seconds)
+            if FIRST in by_name and (one.name, number) in by_name[FIRST].losses:
+                quantiles = hindsight_quantiles(outcome)
+                by_name.setdefault(HINDSIGHT, _Losses()).add((one.name, number), outcome, quantiles, 0.0)
     return [_row(name, losses, by_name, horizon) for name, losses in by_name.items() if name != NAIVE]
 
 
@@ -234,6 +239,12 @@ def _finished(prediction: Prediction, request: ForecastRequest) -> Array:
     low = 0.0 if np.nanmin(request.values) >= 0 else -np.inf
     finished: Array = np.sort(np.maximum(prediction.quantiles, low), axis=0)
     return finished
+
+
+def hindsight_quantiles(outcome: Array) -> Array:
+    """Returns the quantiles of what came at LEVELS, the same at every step, shape (levels, steps)."""
+    known = np.quantile(outcome[np.isfinite(outcome)], LEVELS)
+    return np.repeat(known[:, None], outcome.size, axis=1)
 
 
 def naive_quantiles(request: ForecastRequest) -> Array:

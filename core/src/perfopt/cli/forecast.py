@@ -66,7 +66,7 @@ def compare(
     """Compare forecasters at rolling origins.
 
     Alone, the one with the least loss on a week of the past, all weighted by that loss, and weighted without
-    each.
+    each. `hindsight` is no forecast: the distribution of what came, the same at every step.
 
     LOSS is that of quantiles over that of yesterday's values with their errors: under 1 is better than those.
     BY SERIES is its geometric mean over series; OF THE FIRST is over the loss of the first forecaster that

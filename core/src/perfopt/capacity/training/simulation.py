@@ -70,7 +70,7 @@ def simulate(
     counts = [min(PART, services - first) for first in range(0, services, PART)]
     parts: list[tuple[Array, Array]] = []
     with tempfile.TemporaryDirectory() as folder:
-        library = ctypes.CDLL(_compiled(Path(folder)))
+        library = compiled_queue(Path(folder))
         with ThreadPoolExecutor(_THREADS) as pool:
             seeds = range(FIRST_SEED, FIRST_SEED + len(counts))
             for content in pool.map(partial(_part, library, once), counts, seeds):
@@ -80,7 +80,12 @@ def simulate(
     return np.concatenate([given for given, _ in parts]), np.concatenate([out for _, out in parts])
 
 
-def _compiled(folder: Path) -> str:
+def compiled_queue(folder: Path) -> ctypes.CDLL:
+    """Returns queue.c, compiled into a folder: `simulate(count, inputs, outputs, seed)`.
+
+    Raises:
+        PerfoptError: there is no C compiler.
+    """
     library = str(folder / "queue.so")
     with resources.as_file(resources.files(__package__) / "queue.c") as source:
         command = ["cc", "-O2", "-shared", "-fPIC", "-o", library, str(source), "-lm"]
@@ -90,7 +95,7 @@ def _compiled(folder: Path) -> str:
             raise PerfoptError(
                 "The simulation of services can't be compiled.", remedy="Install a C compiler (cc)."
             ) from error
-    return library
+    return ctypes.CDLL(library)
 
 
 def _part(
