@@ -94,7 +94,7 @@ def _unread(warming: "asyncio.Task[None]") -> None:
 
 async def _ports(config: Config, backends: ServiceBackends, live: LiveDemand) -> ApiPorts:
     settings = service_settings(config)
-    store = PostgresStore(backends.database, max_open_jobs=settings.max_open_jobs)
+    store = PostgresStore(backends.database, max_open_jobs=settings.max_open_jobs, base_url=settings.base_url)
     queue = JetStreamJobQueue(backends.nats, settings.job_stream)
     waiter = NatsJobWaiter(store, backends.nats, max_waiters=settings.max_waiters)
     await waiter.start()

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from nats.js.api import StreamConfig
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text
 
 from perfopt.domain.event import OptimizationRecommendationGenerated
 from perfopt.domain.request import PerformanceAnalysisRequest
@@ -15,6 +15,7 @@ from perfopt.errors import InvalidInputError, UnavailableError
 from perfopt_api.childserver import free_port
 from perfopt_api.commands.events import events
 from perfopt_api.embedded import nats_program
+from perfopt_api.events.message import STATUS_PREFIX
 from perfopt_api.events.nats import NatsConnection, ensure_stream, event_stream
 from perfopt_api.events.relay import Relay
 from perfopt_api.events.republish import RepublishedEvents, republish
@@ -42,13 +43,15 @@ def relay(database, connection):
 
 @pytest.fixture
 def commit(database, recommendation, result):
-    """Finishes one job for a service, which leaves one event in the outbox."""
+    """Finishes one job for a service; of its events that of the recommendation is left in the outbox."""
 
     async def one(service, **state):
         await PostgresStore(database).create_job(PerformanceAnalysisRequest(service_name=service))
         work = PostgresWorkStore(database)
         claim = await work.claim(owner="w", lease=timedelta(seconds=30))
         await work.finish_job(claim, result(recommendation(service, **state)))
+        async with database.transaction() as transaction:
+            await transaction.execute(delete(outbox).where(outbox.c.subject.startswith(STATUS_PREFIX)))
 
     return one
 

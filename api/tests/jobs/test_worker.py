@@ -52,12 +52,14 @@ async def test_a_job_is_answered_and_its_event_published(
     async with worker(settings, analyse):
         job = await api.waiter.wait_for_job(await ask(api), SOON)
         message = await heard.next_msg(timeout=5)
+        ended = msgspec.json.decode((await heard.next_msg(timeout=5)).data)
     assert job.status is OptimizationStatus.RECOMMENDATIONS_READY
     body = msgspec.json.decode(message.data)
     told = body["optimization_recommendation"]["recommendation_id"]
     assert [each.recommendation_id for each in job.recommendations] == [told]
     assert message.headers["Nats-Msg-Id"] == body["event_id"]
     await eventually(lambda: _empty(api, settings))
+    assert (ended["job_id"], ended["status"]) == (job.job_id, "RECOMMENDATIONS_READY")
     assert heard.pending_msgs == 0
     await subscriber.close()
 

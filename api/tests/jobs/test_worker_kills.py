@@ -80,8 +80,10 @@ async def test_twenty_kills_at_random_points_leave_one_result_and_one_event_each
     assert Counter(message.headers["Nats-Msg-Id"] for message in streamed) == Counter(
         str(row.event_id) for row in rows
     )
-    told = [msgspec.json.decode(message.data)["optimization_recommendation"] for message in streamed]
-    assert Counter(each["recommendation_id"] for each in told) == Counter(made)
+    bodies = [msgspec.json.decode(message.data) for message in streamed]
+    recommended = [body["optimization_recommendation"] for body in bodies if "status" not in body]
+    assert Counter(each["recommendation_id"] for each in recommended) == Counter(made)
+    assert Counter(body["job_id"] for body in bodies if "status" in body) == Counter(ids)
     assert [message.data for message in streamed] == [row.payload for row in sorted(rows, key=_out)]
 
 

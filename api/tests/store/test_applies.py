@@ -234,7 +234,7 @@ async def test_an_applied_recommendation_is_in_force_until_it_is_rolled_back(
     assert shown.error["code"] == "verification_failed"
     assert [each.applied for each in shown.recommendations] == [False]
     assert await applying.in_force() == ()
-    assert (await events_of(database))[1:] == [
+    assert (await events_of(database))[2:] == [
         "optimization_job_status_changed",
         "optimization_job_status_changed",
         "optimization_applied",

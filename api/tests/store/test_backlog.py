@@ -55,7 +55,7 @@ async def test_a_job_whose_lease_ran_out_waits_and_a_finished_one_does_not(datab
     await aged(database, outbox, 60)
     found = await PostgresBacklog(database).read()
     assert found.jobs[JobClass.INTERACTIVE] == ClassBacklog()
-    assert found.events == 1
+    assert found.events == 2  # of the recommendation and of the status
     assert 60 <= found.lag_seconds < 70
 
 

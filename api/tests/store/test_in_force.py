@@ -10,6 +10,7 @@ from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.period import format_instant
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt_api.events.message import STATUS_PREFIX
 from perfopt_api.store.postgres import PostgresStore
 from perfopt_api.store.tables import outbox
 from perfopt_api.store.work import PostgresWorkStore
@@ -40,8 +41,10 @@ def finish(database, store, result):
 
 
 async def events(database):
+    """Returns the events of recommendations."""
+    status = outbox.c.subject.startswith(STATUS_PREFIX)
     async with database.transaction() as connection:
-        rows = (await connection.execute(select(outbox).order_by(outbox.c.id))).all()
+        rows = (await connection.execute(select(outbox).where(~status).order_by(outbox.c.id))).all()
     return [(row.subject, row.headers["ce-type"], msgspec.json.decode(row.payload)) for row in rows]
 
 

@@ -11,6 +11,7 @@ from perfopt.domain import recommendation as domain
 from perfopt.domain.enums import DeclineCode, OptimizationStatus, OptimizationType
 from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt.errors import ConflictError, InvalidInputError
+from perfopt_api.events.message import STATUS_PREFIX
 from perfopt_api.store.port import FinishResult, JobClaim, JobError
 from perfopt_api.store.tables import outbox
 
@@ -33,9 +34,12 @@ async def finished(store, work, outcome):
     return (await store.get_job(claim.job_id)).recommendations
 
 
-async def events(database):
+async def events(database, *, of_status=False):
+    """Returns the events of recommendations, or those of the status of jobs."""
+    status = outbox.c.subject.startswith(STATUS_PREFIX)
+    wanted = select(outbox).where(status if of_status else ~status).order_by(outbox.c.id)
     async with database.transaction() as connection:
-        rows = (await connection.execute(select(outbox).order_by(outbox.c.id))).all()
+        rows = (await connection.execute(wanted)).all()
     return [(row, msgspec.json.decode(row.payload)) for row in rows]
 
 
@@ -72,6 +76,38 @@ async def test_a_finished_job_gives_back_every_field_in_the_order_it_was_written
     assert msgspec.json.encode(stored) == msgspec.json.encode(expected)
     assert await store.get_recommendation(stored.recommendation_id) == (stored, claim.job_id)
     assert await store.get_recommendation("opt_20000101_001") is None
+
+
+async def statuses(database):
+    """Returns job, status and code of the error of each event of a status."""
+    told = [body for _, body in await events(database, of_status=True)]
+    return [(body["job_id"], body["status"], body.get("error", {}).get("code")) for body in told]
+
+
+async def test_how_an_analysis_ends_is_announced_once_and_with_it(
+    store, work, database, recommendation, result
+):
+    claim = await claimed(store, work)
+    assert await statuses(database) == []
+    await work.finish_job(claim, result(recommendation()))
+    await work.finish_job(claim, result(recommendation()))
+    assert await statuses(database) == [(claim.job_id, "RECOMMENDATIONS_READY", None)]
+    [(row, body)] = await events(database, of_status=True)
+    assert row.subject == f"{STATUS_PREFIX}.RESOURCE_OPTIMIZATION.vm-1"
+    assert body["details_url"] == f"https://perfopt.example/api/v1/optimization/jobs/{claim.job_id}"
+    assert "parent_job_id" not in body
+
+
+async def test_a_failed_and_a_cancelled_analysis_are_announced_with_the_reason(store, work, database):
+    failed = await claimed(store, work, "vm-1")
+    await work.fail_job(failed, JobError(code="no_data", message="None.", remedy="Wait."))
+    cancelled = await claimed(store, work, "vm-2")
+    assert await store.cancel_analysis(cancelled.job_id)
+    assert not await store.cancel_analysis(cancelled.job_id)
+    assert await statuses(database) == [
+        (failed.job_id, "FAILED", "no_data"),
+        (cancelled.job_id, "FAILED", "cancelled"),
+    ]
 
 
 async def test_finishing_twice_changes_nothing(store, work, database, recommendation, result):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from sqlalchemy import Update, func, select, update
@@ -10,11 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.recommendation import AnalysisResult
 from perfopt_api.events.material import AnnouncedState, differs_materially
+from perfopt_api.store.apply_events import put_events, status_event
 from perfopt_api.store.mapping import workload_parts
-from perfopt_api.store.port import DID_NOT_RUN, FinishResult, JobClaim, JobError
+from perfopt_api.store.port import DID_NOT_RUN, FinishResult, JobClaim, JobError, JobKind
 from perfopt_api.store.tables import jobs, workloads
 
 _ANALYZING = OptimizationStatus.ANALYZING.value
+_ANNOUNCED = (
+    jobs.c.job_id,
+    jobs.c.service_name,
+    jobs.c.optimization_type,
+    jobs.c.status,
+    jobs.c.parent_job_id,
+    jobs.c.error,
+    jobs.c.kind,
+    jobs.c.fleet_id,
+)
 _KEPT_FOR = 0.5  # of its validity must be left, else what is in force is made anew
 
 
@@ -51,8 +63,10 @@ async def complete(
     result: AnalysisResult | None,
     error: JobError | None = None,
     unchanged: Sequence[str] = (),
+    *,
+    base_url: str | None,
 ) -> None:
-    """Ends a job in the transaction of the connection."""
+    """Ends an analysis in the transaction of the connection, and announces it; `base_url` is for its link."""
     values = {
         "status": status.value,
         "completed_at": func.now(),
@@ -68,7 +82,21 @@ async def complete(
     namespace = workload_parts(result.workload)[1] if result else ""
     if namespace:  # where the name of the request resolved to: who may see the job depends on it
         values["namespace"] = namespace[:100]
-    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(values))
+    await set_ended(connection, job_id, values, base_url)
+
+
+async def set_ended(
+    connection: AsyncConnection, job_id: str, values: Mapping[str, Any], base_url: str | None
+) -> None:
+    """Writes how an analysis ended, with the event of it.
+
+    The batches of a fleet and the analyses of its workloads are not announced: the fleet is, and each
+    recommendation that differs.
+    """
+    statement = update(jobs).where(jobs.c.job_id == job_id).values(values).returning(*_ANNOUNCED)
+    row = (await connection.execute(statement)).mappings().one()
+    if row["fleet_id"] is None and row["kind"] != JobKind.BATCH:
+        await put_events(connection, [status_event(row)], base_url)
 
 
 def unchanged_by(

@@ -79,7 +79,8 @@ class PostgresFleetStore:
             if error is None and result is not None:
                 await self._results.store_result(connection, job_id, result, claim.fleet_id)
                 return True
-            await complete(connection, job_id, OptimizationStatus.FAILED, result, error)
+            failed, base_url = OptimizationStatus.FAILED, self._results.base_url
+            await complete(connection, job_id, failed, result, error, base_url=base_url)
             if result is not None:
                 await write_summary(connection, job_id, result, failed=True)
             return True
@@ -91,8 +92,9 @@ class PostgresFleetStore:
                 return False
             read = {"usage": msgspec.to_builtins(usage)}
             await connection.execute(update(jobs).where(jobs.c.job_id == claim.job_id).values(read))
-            await complete(connection, claim.job_id, OptimizationStatus.RECOMMENDATIONS_READY, None)
-            return claim.fleet_id is not None and await settle_fleet(connection, claim.fleet_id)
+            ready, base_url = OptimizationStatus.RECOMMENDATIONS_READY, self._results.base_url
+            await complete(connection, claim.job_id, ready, None, base_url=base_url)
+            return claim.fleet_id is not None and await settle_fleet(connection, claim.fleet_id, base_url)
 
 
 async def _insert_analysis(connection: AsyncConnection, claim: JobClaim, job_id: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import FleetProgress, SourceUsage
 from perfopt.domain.recommendation import AnalysisResult, AnalysisWarning
 from perfopt.errors import NotFoundError
-from perfopt_api.store.endings import complete
+from perfopt_api.store.endings import complete, set_ended
 from perfopt_api.store.port import JobError, JobKind
 from perfopt_api.store.tables import jobs, recommendations
 
@@ -24,7 +24,7 @@ async def in_job(connection: AsyncConnection, job_id: str) -> ColumnElement[bool
     return column == job_id
 
 
-async def settle_fleet(connection: AsyncConnection, fleet_id: str) -> bool:
+async def settle_fleet(connection: AsyncConnection, fleet_id: str, base_url: str | None) -> bool:
     """Ends a fleet whose batches have all ended; returns whether it has.
 
     Of two batches that end at once the second to lock the fleet's row sees the other's end.
@@ -43,7 +43,7 @@ async def settle_fleet(connection: AsyncConnection, fleet_id: str) -> bool:
             message=f"None of the {failed} workloads could be analysed.",
             remedy=f"GET /jobs?fleet_id={fleet_id} shows why.",
         )
-        await complete(connection, fleet_id, _FAILED, None, error)
+        await complete(connection, fleet_id, _FAILED, None, error, base_url=base_url)
         return True
     warnings: tuple[AnalysisWarning, ...] = ()
     if failed:
@@ -51,7 +51,8 @@ async def settle_fleet(connection: AsyncConnection, fleet_id: str) -> bool:
         warnings = (AnalysisWarning(code="workloads_failed", message=message),)
     result = AnalysisResult(service_name="", workload="", recommendations=(), declined=(), warnings=warnings)
     await _adopt(connection, fleet_id)
-    await complete(connection, fleet_id, OptimizationStatus.RECOMMENDATIONS_READY, result)
+    ready = OptimizationStatus.RECOMMENDATIONS_READY
+    await complete(connection, fleet_id, ready, result, base_url=base_url)
     return True
 
 
@@ -94,7 +95,7 @@ async def fleet_progress(connection: AsyncConnection, fleet_id: str) -> FleetPro
     )
 
 
-async def cancel_analysis(connection: AsyncConnection, job_id: str) -> bool:
+async def cancel_analysis(connection: AsyncConnection, job_id: str, base_url: str | None) -> bool:
     """Ends an unfinished analysis as FAILED, with all batches of a fleet; False where it has ended.
 
     Workers notice at the next renewal of their lease.
@@ -116,5 +117,5 @@ async def cancel_analysis(connection: AsyncConnection, job_id: str) -> bool:
         raise NotFoundError(f"There is no job {job_id!r}.", field="job_id")
     if status != _ANALYZING:
         return False
-    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(ended))
+    await set_ended(connection, job_id, ended, base_url)
     return True

@@ -46,10 +46,17 @@ _LISTED = tuple(column for column in recommendations.c if column.name != "predic
 
 
 class PostgresStore:
-    """Implements perfopt_api.store.port.Store."""
+    """Implements perfopt_api.store.port.Store.
 
-    def __init__(self, database: Database, *, max_open_jobs: int = 2000) -> None:
+    Args:
+        database: the pool.
+        max_open_jobs: of one requester.
+        base_url: the public address of the API, for links in events.
+    """
+
+    def __init__(self, database: Database, *, max_open_jobs: int = 2000, base_url: str | None = None) -> None:
         self._database = database
+        self._base_url = base_url
         self._max_open_jobs = max_open_jobs
 
     async def create_job(
@@ -112,7 +119,7 @@ class PostgresStore:
     async def cancel_analysis(self, job_id: str) -> bool:
         """See Store.cancel_analysis."""
         async with self._database.transaction() as connection:
-            return await cancel_analysis(connection, job_id)
+            return await cancel_analysis(connection, job_id, self._base_url)
 
     async def list_jobs(
         self,

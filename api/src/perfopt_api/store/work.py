@@ -56,7 +56,7 @@ class PostgresWorkStore:
 
     def __init__(self, database: Database, *, base_url: str | None = None) -> None:
         self._database = database
-        self._base_url = base_url
+        self.base_url = base_url
 
     async def claim(
         self, *, owner: str, lease: timedelta, classes: Collection[JobClass] = ALL_CLASSES
@@ -158,9 +158,8 @@ class PostgresWorkStore:
             result = await self._store_recommendations(connection, job_id, result, known, fleet_id)
             await self._withdraw(connection, job_id, result, known)
             await write_summary(connection, job_id, result)
-        await complete(
-            connection, job_id, OptimizationStatus.RECOMMENDATIONS_READY, result, unchanged=unchanged
-        )
+        ready = OptimizationStatus.RECOMMENDATIONS_READY
+        await complete(connection, job_id, ready, result, unchanged=unchanged, base_url=self.base_url)
 
     async def fail_job(
         self, claim: JobClaim, error: JobError, result: AnalysisResult | None = None
@@ -169,9 +168,10 @@ class PostgresWorkStore:
         async with self._database.transaction() as connection:
             state = await lock_claimed(connection, claim)
             if state is FinishResult.DONE:
-                await complete(connection, claim.job_id, OptimizationStatus.FAILED, result, error)
+                failed = OptimizationStatus.FAILED
+                await complete(connection, claim.job_id, failed, result, error, base_url=self.base_url)
                 if claim.fleet_id is not None:
-                    await settle_fleet(connection, claim.fleet_id)
+                    await settle_fleet(connection, claim.fleet_id, self.base_url)
                 if result is not None:
                     await write_summary(connection, claim.job_id, result, failed=True)
             return state
@@ -197,9 +197,10 @@ class PostgresWorkStore:
                 if error is None:
                     again.append(row.job_id)
                 else:
-                    await complete(connection, row.job_id, OptimizationStatus.FAILED, None, error)
+                    failed = OptimizationStatus.FAILED
+                    await complete(connection, row.job_id, failed, None, error, base_url=self.base_url)
             for fleet_id in {row.fleet_id for row in rows if row.fleet_id is not None}:
-                await settle_fleet(connection, fleet_id)
+                await settle_fleet(connection, fleet_id, self.base_url)
             if again:
                 freed = {
                     "queued_at": func.now(),
@@ -270,7 +271,7 @@ class PostgresWorkStore:
                         final,
                         event_id=uuid4(),
                         at=now,
-                        base_url=self._base_url,
+                        base_url=self.base_url,
                         job_id=job_id,
                         supersedes=None if old is None else old.recommendation_id,
                     )
@@ -320,7 +321,7 @@ class PostgresWorkStore:
                 reason=reason,
                 job_id=job_id,
             )
-            event = withdrawal_message(body, self._base_url)
+            event = withdrawal_message(body, self.base_url)
             await connection.execute(insert(outbox).values(msgspec.structs.asdict(event)))
 
 

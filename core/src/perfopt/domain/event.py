@@ -120,17 +120,18 @@ class OptimizationRecommendationWithdrawn(msgspec.Struct, frozen=True, kw_only=T
 
 
 class OptimizationJobStatusChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a change of the status of a job that applies something: APPLYING, then how it ended.
+    """The body of a change of the status of a job.
 
-    An analysis is announced by its recommendations.
+    Of an analysis or a fleet how it ended: RECOMMENDATIONS_READY or FAILED; of what applies something
+    APPLYING, then how it ended. The analyses of a fleet's workloads are not announced one by one.
 
     Attributes:
         event_id: of the event.
         timestamp: when it changed, UTC with milliseconds and Z.
         job_id: of the job.
         service_name, optimization_type, status: as the job shows them.
-        parent_job_id: the analysis that made what is applied.
-        error: why it FAILED or was ROLLED_BACK, {code, message}.
+        parent_job_id: the analysis that made what is applied; absent of an analysis.
+        error: why it FAILED or was ROLLED_BACK, {code, message, remedy}.
         details_url: where the API shows the job.
     """
 
