@@ -1,5 +1,6 @@
 """The commands that change a cluster, against the API."""
 
+import asyncio
 import json
 
 import msgspec
@@ -10,6 +11,7 @@ from litestar.testing import TestClient
 
 from perfopt.cli.main import cli
 from perfopt.domain.enums import OptimizationStatus
+from perfopt.domain.request import PerformanceAnalysisRequest
 from perfopt_api.client import ServiceClient
 from perfopt_api.commands import service
 from perfopt_api.settings import ApiKey, ServiceSettings
@@ -129,9 +131,41 @@ def test_the_end_of_a_change_says_why_and_what_can_be_done(run, world, job):
     why = JobError(code="denied_by_policy", message="policy.ranges: Too small.", remedy="Change the range.")
     ended = msgspec.structs.replace(world.store.jobs[job], status=OptimizationStatus.FAILED, error=why)
     world.store.jobs[job] = ended
-    _, output = run("watch", job)
+    status, output = run("watch", job)
+    assert status == 1
     assert "FAILED" in output
     assert "policy.ranges: Too small. Change the range." in output
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [("APPLIED", 0), ("RECOMMENDATIONS_READY", 0), ("ROLLED_BACK", 1), ("FAILED", 1)],
+)
+@pytest.mark.parametrize("form", ["table", "ndjson"])
+def test_the_status_of_watch_says_whether_the_job_succeeded(run, world, job, ended, expected, form):
+    shown = world.store.jobs[job]
+    world.store.jobs[job] = msgspec.structs.replace(shown, status=OptimizationStatus(ended))
+    status, output = run("watch", job, "--format", form)
+    assert status == expected
+    assert ended in output or form == "ndjson"
+
+
+def test_an_analysis_is_watched_until_it_is_done(run, world, monkeypatch):
+    request = PerformanceAnalysisRequest(service_name="web")
+    analysis = asyncio.run(world.store.create_job(request)).job
+    looks = []
+
+    def ends(seconds):
+        looks.append(seconds)
+        shown = world.store.jobs[analysis.job_id]
+        world.store.jobs[analysis.job_id] = msgspec.structs.replace(
+            shown, status=OptimizationStatus.RECOMMENDATIONS_READY
+        )
+
+    monkeypatch.setattr("perfopt_api.commands.changes.time.sleep", ends)
+    status, output = run("watch", analysis.job_id)
+    assert (status, len(looks)) == (0, 1)
+    assert output.startswith(f"{analysis.job_id}  RECOMMENDATIONS_READY")
 
 
 def test_a_wrong_token_names_the_variable(run):

@@ -1,6 +1,7 @@
 """Commands that change a cluster through the service, and look at what changes."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from perfopt_api.store.apply_port import TimelineEntry
 
 _SEPARATOR = "  "
+_OPEN = ("ANALYZING", "APPLYING")
+_LOOK_SECONDS = 1.0
 _ALONE = (
     "No service is asked: its freezes, changes under way, caps and cool-downs do not hold here."
     " Windows, exchanges and the cluster's own freezes do."
@@ -114,8 +117,7 @@ def apply(
             return
         click.echo(_job_line(job))
         if wait:
-            _follow(client, job["job_id"])
-            _require_applied(client.get(f"/jobs/{job['job_id']}"))
+            _require_success(_follow(client, job["job_id"]))
 
 
 class ApplyWish(NamedTuple):
@@ -286,22 +288,35 @@ def jobs(
 @format_option("table", "ndjson")
 @service_options
 def watch(job_id: str, commands: bool, form: str, server: str, token_file: Path | None) -> None:
-    """Follow what a job does to the cluster, to its end."""
+    """Follow a job to its end: what a change does to the cluster, or until an analysis is done.
+
+    Status 1 where it ends as FAILED or ROLLED_BACK.
+    """
     with service_client(server, token_file) as client:
-        _follow(client, job_id, commands=commands, as_json=form == "ndjson")
-        job = client.get(f"/jobs/{job_id}")
+        job = _follow(client, job_id, commands=commands, as_json=form == "ndjson")
+    _require_success(job)
     if form == "table":
         click.echo(_job_line(job))
 
 
-def _follow(client: ServiceClient, job_id: str, *, commands: bool = False, as_json: bool = False) -> None:
+def _follow(
+    client: ServiceClient, job_id: str, *, commands: bool = False, as_json: bool = False
+) -> Mapping[str, Any]:
+    """Prints the timeline of a job as it is made; returns the job once it has ended."""
     from perfopt.cli.output.terminal import TerminalScreen
 
     printable = TerminalScreen.of_stdout().printable
-    for entry in client.followed(f"/jobs/{job_id}/timeline"):
-        for line in _json_line(entry) if as_json else _lines(entry, commands=commands):
-            click.echo(printable(line))
-        sys.stdout.flush()
+    job, after = client.get(f"/jobs/{job_id}"), 0
+    while True:
+        for entry in client.followed(f"/jobs/{job_id}/timeline", after) if job.get("parent_job_id") else ():
+            for line in _json_line(entry) if as_json else _lines(entry, commands=commands):
+                click.echo(printable(line))
+            sys.stdout.flush()
+            after = entry["id"]
+        job = client.get(f"/jobs/{job_id}")
+        if job["status"] not in _OPEN:
+            return job
+        time.sleep(_LOOK_SECONDS)
 
 
 def _json_line(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -325,8 +340,8 @@ def _job_line(job: Mapping[str, Any]) -> str:
     return _SEPARATOR.join((*parts, why) if why else parts)
 
 
-def _require_applied(job: Mapping[str, Any]) -> None:
-    if job["status"] != "APPLIED":
+def _require_success(job: Mapping[str, Any]) -> None:
+    if job["status"] not in ("APPLIED", "RECOMMENDATIONS_READY"):
         error = job.get("error") or {}
         message = f"{job['job_id']} ended as {job['status']}. {error.get('message', '')}".strip()
         raise ConflictError(message, remedy=error.get("remedy"))
