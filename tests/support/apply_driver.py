@@ -32,6 +32,7 @@ class ScriptedVerifier:
         missing: series that are not there.
         peaks: memory in use, in bytes.
         errors: raised by the next looks.
+        alone: what was said of there being no canary.
         budget: what is left of the error budget, or the error that says why that is not known.
     """
 
@@ -43,9 +44,11 @@ class ScriptedVerifier:
         self.errors = []
         self.budget = None
         self.looks = 0
+        self.alone = set()
 
-    async def look(self, change, canary_pods, since, until):
+    async def look(self, change, canary_pods, since, until, *, alone=False):
         self.looks += 1
+        self.alone.add(alone)
         if self.errors:
             raise self.errors.pop(0)
         decided = until - since >= timedelta(seconds=self.after)
@@ -94,6 +97,7 @@ class ApplyRun:
         self.claim = {"wish": None, "requester": "ann"} | claim
         self.status = None
         self.codes = []
+        self.entries = []
         self.waits = []
 
         async def known():
@@ -124,6 +128,7 @@ class ApplyRun:
         context = StepContext(claim=claim, order=order, state=self.now_at, now=self.cluster.now)
         progress = await self.machine.step(context)
         self.state = msgspec.json.encode(progress.state)
+        self.entries += progress.entries
         self.codes += [entry.code for entry in progress.entries]
         self.status = progress.status
         return progress

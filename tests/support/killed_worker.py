@@ -50,6 +50,7 @@ POLICY = PolicySettings(
     ramp_minutes=0,
     observe_minutes=1 / 60,
     verify_minutes=1,
+    alone_minutes=1,
     extensions=0,
     inconclusive="hold",
 )
@@ -75,7 +76,13 @@ class NamedVerifier:
     """Judges by the name of the workload: going back follows a failure, and being held no verdict."""
 
     async def look(
-        self, change: WorkloadChange, canary_pods: Any, since: datetime, until: datetime
+        self,
+        change: WorkloadChange,
+        canary_pods: Any,
+        since: datetime,
+        until: datetime,
+        *,
+        alone: bool = False,
     ) -> VerificationLook:
         verdict = "passed" if until - since > timedelta(seconds=_JUDGED_SECONDS) else "inconclusive"
         if verdict == "passed" and change.target.name.startswith("rollback"):

@@ -9,6 +9,7 @@ from memory_cluster import MemoryCluster, not_in_place, refused, unavailable
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import SourceUnavailableError
+from perfopt_api.apply.cluster import Finding
 from perfopt_api.apply.refusals import FieldConflictError
 from perfopt_api.apply.verifier import HarmBounds
 from perfopt_api.policy.settings import PolicySettings
@@ -64,8 +65,16 @@ async def test_no_data_is_no_pass(cluster, target):
     assert cluster.now - begun >= timedelta(minutes=60)  # 30 and 30 more
 
 
+class PassingCanary(ScriptedVerifier):
+    """Passes a canary, and never knows of all pods."""
+
+    async def look(self, change, canary_pods, since, until, *, alone=False):
+        seen = await super().look(change, canary_pods, since, until, alone=alone)
+        return seen if canary_pods else msgspec.structs.replace(seen, verdict="inconclusive")
+
+
 class MeasuringVerifier(ScriptedVerifier):
-    async def look(self, change, canary_pods, since, until):
+    async def look(self, change, canary_pods, since, until, *, alone=False):
         seen = await super().look(change, canary_pods, since, until)
         bounds = {"slow_requests": HarmBounds(estimate=1.1, lower=0.9, upper=1.3, margin=1.24)}
         return msgspec.structs.replace(seen, bounds=bounds)
@@ -341,6 +350,46 @@ async def test_a_single_replica_is_changed_without_a_canary_and_verified(cluster
     run = ApplyRun(cluster, order_of(change_of(target)))
     assert await run.finish() is APPLIED
     assert "skipped" in run.codes
+    assert run.verifier.alone == {True}
+    complete = next(entry for entry in run.entries if entry.code == "complete")
+    assert "compared with the time before, which takes longer (60 min at most)" in complete.message
+
+
+async def test_what_no_canary_preceded_is_watched_for_longer(cluster, target):
+    lengths = {}
+    for mode in ("canary", "direct"):
+        run = ApplyRun(cluster, order_of(change_of(target), mode=mode), PassingCanary())
+        assert await run.finish() is ROLLED_BACK
+        assert run.now_at.failure.code == "inconclusive"
+        lengths[mode] = run.now_at.deadline - run.now_at.observed_since
+        assert run.verifier.alone == ({True} if mode == "direct" else {False})
+    assert lengths == {"canary": timedelta(minutes=60), "direct": timedelta(minutes=120)}  # extended once
+
+
+@pytest.mark.parametrize(
+    ("allowed", "automatic", "ends"),
+    [
+        ("on_request", False, APPLIED),
+        ("on_request", True, FAILED),
+        ("always", True, APPLIED),
+        ("never", False, FAILED),
+    ],
+)
+async def test_policy_says_whether_the_only_pod_may_end(cluster, allowed, automatic, ends):
+    target = cluster.add("solo", replicas=1)
+    cluster.findings = [Finding(code="single_replica", message="Down.", blocking=False, remedy="Surge.")]
+    settings = PolicySettings(
+        apply="auto", exchanges=(), take_over_from=("kubectl",), restart_single_replica=allowed
+    )
+    run = ApplyRun(cluster, order_of(change_of(target), automatic=automatic), settings=settings)
+    assert await run.finish() is ends
+    if ends is FAILED:
+        failure = run.now_at.failure
+        assert failure.message == f"policy.restart_single_replica is {allowed}: Down."
+        assert (failure.code, failure.remedy) == ("denied_by_policy", "Surge.")
+        assert not cluster.writes
+    else:
+        assert "single_replica" in run.codes
 
 
 @pytest.mark.parametrize(

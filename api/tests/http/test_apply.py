@@ -117,4 +117,4 @@ def test_a_kind_that_cannot_be_patched_says_so(client, world, make_recommendatio
     world.store.add(make_recommendation(1, workload="trading/rollout/gateway"))
     response = client.post(PATH, json={"mode": "export"})
     assert (response.status_code, response.json()["type"]) == (409, "/problems/unsupported_kind")
-    assert "Deployment, StatefulSet, DaemonSet, CronJob" in response.json()["detail"]
+    assert "Apply it with mode canary or direct" in response.json()["detail"]

@@ -1,12 +1,13 @@
 """The steps before anything is changed: preflight, snapshot, gates, dry run."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
 from perfopt_api.apply.canary import choose_canary
-from perfopt_api.apply.cluster import WorkloadView
+from perfopt_api.apply.cluster import SINGLE_REPLICA, Finding, WorkloadView
 from perfopt_api.apply.context import ApplyTools, StepContext, described, takes_over
 from perfopt_api.apply.danger import baseline_of
 from perfopt_api.apply.fields import differing
@@ -34,10 +35,23 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
         message = " ".join(finding.message for finding in blocking)
         refused = JobError(code=blocking[0].code, message=message, remedy=blocking[0].remedy)
         return fail(state, refused, now)
+    denied = _interruption(tools, order, findings)
+    if denied is not None:
+        return fail(state, denied, now)
     if state.waiting:  # noted when it began to wait
         return go(state, "snapshot", now)
     notes = [note(now, "preflight", finding.code, finding.message) for finding in findings]
     return go(state, "snapshot", now, *notes, note(now, "preflight", "passed", "Preflight passed."))
+
+
+def _interruption(tools: ApplyTools, order: ApplyOrder, findings: Sequence[Finding]) -> JobError | None:
+    """Refuses to end the only pod before another is ready, where policy does not allow it."""
+    found = next((each for each in findings if each.code == SINGLE_REPLICA), None)
+    allowed = tools.settings.restart_single_replica
+    if found is None or allowed == "always" or (allowed == "on_request" and not order.automatic):
+        return None
+    message = f"policy.restart_single_replica is {allowed}: {found.message}"
+    return JobError(code="denied_by_policy", message=message, remedy=found.remedy)
 
 
 def _expired(context: StepContext) -> JobError | None:

@@ -11,6 +11,7 @@ from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at
 from perfopt_api.apply.danger import baseline_of, rollout_danger
 from perfopt_api.apply.fields import applied_fields, differing, has_sizes
 from perfopt_api.apply.holding import held_by_freeze
+from perfopt_api.apply.judging import watched
 from perfopt_api.apply.moves import fail, go, note, stay
 from perfopt_api.apply.refusals import ResizeRefusedError
 from perfopt_api.apply.state import ApplyState, Progress
@@ -135,8 +136,14 @@ def _rolled_out(tools: ApplyTools, context: StepContext, state: ApplyState, view
 
 def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView) -> Progress:
     now = context.now
-    seconds = context.order.verify_seconds or tools.settings.verify_minutes * 60
-    entry = note(now, "rest", "complete", "All pods run with the change, and are watched from now on.")
+    seconds = context.order.verify_seconds or watched(tools.settings, state) * 60
+    message = "All pods run with the change, and are watched from now on."
+    if not state.canary:
+        message += (
+            " None is left to compare them with: they are compared with the time before, which takes longer"
+            f" ({seconds / 60:g} min at most) and shows less."
+        )
+    entry = note(now, "rest", "complete", message)
     return go(
         state,
         "verify",

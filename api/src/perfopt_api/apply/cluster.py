@@ -23,6 +23,9 @@ FREEZE_CONFIG_MAP = "perfopt-freeze"
 """In the service's own namespace: keys are namespaces (`_all` for every one), values are reasons."""
 QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 
+SINGLE_REPLICA = "single_replica"
+"""Code of the finding that a change ends the only pod before another is ready."""
+
 Durability = Literal["template", "transient"]
 
 
@@ -30,7 +33,7 @@ class WorkloadTarget(msgspec.Struct, frozen=True, kw_only=True):
     """A workload as Kubernetes addresses it.
 
     Attributes:
-        api_version: such as apps/v1.
+        api_version: such as apps/v1; empty of a custom kind that is found by its name.
         kind: such as Deployment.
         namespace: never empty.
         name: of the object.

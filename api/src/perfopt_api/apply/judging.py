@@ -119,7 +119,8 @@ async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -
     since = context.state.observed_since
     assert since is not None, "observation begins when the pods have the change"
     try:
-        return await tools.verifier.look(context.change, pods, since, context.now)
+        alone = not context.state.canary
+        return await tools.verifier.look(context.change, pods, since, context.now, alone=alone)
     except (SourceError, NoDataError) as error:
         return VerificationLook(verdict="inconclusive", reason=f"There are no data: {error.message}")
 
@@ -140,8 +141,14 @@ def _inconclusive(
 
 
 def _length(settings: PolicySettings, state: ApplyState) -> timedelta:
-    canary = state.step == "observe"
-    return timedelta(minutes=settings.observe_minutes if canary else settings.verify_minutes)
+    return timedelta(
+        minutes=settings.observe_minutes if state.step == "observe" else watched(settings, state)
+    )
+
+
+def watched(settings: PolicySettings, state: ApplyState) -> float:
+    """Returns for how many minutes all pods are watched at most: longer where no canary was compared."""
+    return settings.verify_minutes if state.canary else settings.alone_minutes
 
 
 def _figures(look: VerificationLook) -> dict[str, Any]:

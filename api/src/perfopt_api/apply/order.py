@@ -20,7 +20,7 @@ from perfopt_api.apply.cluster import (
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.apply.state import ApplyOrder, ApplyState
-from perfopt_api.apply.target import target_of
+from perfopt_api.apply.target import object_of
 from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.policy.sizes import stepped
@@ -177,7 +177,7 @@ def workload_target(recommendation: OptimizationRecommendation) -> WorkloadTarge
     Raises:
         ConflictError: its kind cannot be changed, or its namespace is not known.
     """
-    target = target_of(recommendation)
+    target = object_of(recommendation)
     if not target.namespace:
         raise ConflictError(f"The namespace of {recommendation.workload} is not known.", remedy=_EXPORT)
     scope = recommendation.workload.split("/")[:-1]

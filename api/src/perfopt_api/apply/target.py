@@ -13,7 +13,8 @@ _KINDS = {
     "daemonset": ("apps/v1", "DaemonSet"),
     "cronjob": ("batch/v1", "CronJob"),
 }
-_UNSUPPORTED = ("job", "replicaset", "replicationcontroller", "pod", "rollout", "node")
+_CUSTOM = {"rollout": ("argoproj.io/v1alpha1", "Rollout")}
+_UNSUPPORTED = ("job", "replicaset", "replicationcontroller", "pod", "node")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KIND = re.compile(r"[a-z][a-z0-9]*")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
@@ -30,7 +31,8 @@ class PatchTarget:
     """A workload as Kubernetes addresses it.
 
     Attributes:
-        api_version, kind, name: of the object.
+        api_version, kind, name: of the object; of a custom kind that only the cluster knows the version is
+            empty, and the kind in lower case.
         namespace: "" where the source knows none.
         notes: what was assumed, for the user to check.
     """
@@ -53,24 +55,40 @@ class PatchTarget:
 
 
 def target_of(recommendation: OptimizationRecommendation) -> PatchTarget:
+    """Returns what a strategic merge patch of a recommendation is for; see `object_of`.
+
+    Raises:
+        UnsupportedKindError: a pod, a job, or a custom resource.
+    """
+    target = object_of(recommendation)
+    if (target.api_version, target.kind) in _KINDS.values():
+        return target
+    raise UnsupportedKindError(
+        f"No patch can be written for {recommendation.workload}: its kind is {target.kind.lower()}, whose"
+        " lists a patch replaces as a whole.",
+        remedy="Apply it with mode canary or direct, which read the object first, or change what creates it.",
+    )
+
+
+def object_of(recommendation: OptimizationRecommendation) -> PatchTarget:
     """Reads `[cluster/]namespace/[kind/]name`.
 
     A workload without a kind is taken for a Deployment; a name that Kubernetes would refuse (series
     of files have such) is made into one that it takes. Both are said in the notes.
 
     Raises:
-        UnsupportedKindError: a pod, a job, or a custom resource.
+        UnsupportedKindError: a pod, a job, or what else cannot be resized by its template.
     """
     *scope, name = recommendation.workload.split("/")
-    known = bool(scope) and scope[-1].lower() in (*_KINDS, *_UNSUPPORTED)
+    known = bool(scope) and scope[-1].lower() in (*_KINDS, *_CUSTOM, *_UNSUPPORTED)
     # Inventories name the kind of all they show: one that is not known is that of a custom resource. Series
     # of files have no kind; what stands before their name is one only where it is spelled like one.
     custom = len(scope) >= 2 and _KIND.fullmatch(scope[-1].lower()) is not None
     kind = scope.pop() if known or custom else ""
-    if kind and kind.lower() not in _KINDS:
+    if kind.lower() in _UNSUPPORTED:
         raise UnsupportedKindError(
             f"No patch can be written for {recommendation.workload}: its kind is {kind}.",
-            remedy=f"Change what creates it; {', '.join(k for _, k in _KINDS.values())} can be patched.",
+            remedy="Change what creates it: a Deployment, StatefulSet, DaemonSet, CronJob or custom kind.",
         )
     namespace = scope[-1] if scope else ""
     notes = []
@@ -83,5 +101,6 @@ def target_of(recommendation: OptimizationRecommendation) -> PatchTarget:
         notes.append("The metric source knows no kind of workload; a Deployment is assumed.")
     if not namespace:
         notes.append("The metric source knows no namespace; the patch goes to the current one.")
-    api_version, spelled = _KINDS[kind.lower() or "deployment"]
+    kind = kind.lower() or "deployment"
+    api_version, spelled = (_KINDS | _CUSTOM).get(kind, ("", kind))
     return PatchTarget(api_version, spelled, name, namespace, tuple(notes))

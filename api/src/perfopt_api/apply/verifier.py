@@ -71,7 +71,13 @@ class Verifier(Protocol):
     """
 
     async def look(
-        self, change: WorkloadChange, canary_pods: Sequence[str], since: datetime, until: datetime
+        self,
+        change: WorkloadChange,
+        canary_pods: Sequence[str],
+        since: datetime,
+        until: datetime,
+        *,
+        alone: bool = False,
     ) -> VerificationLook:
         """Compares the changed pods with the others, from the change on.
 
@@ -80,6 +86,7 @@ class Verifier(Protocol):
             canary_pods: the pods that have it; empty where all have it, which compares with the time before.
             since: when the last of them had it (after a rollout: was ready).
             until: the last instant to look at.
+            alone: no canary was compared before, so that all is known from the time before: it takes longer.
         """
 
     async def ready(self, target: WorkloadTarget) -> Sequence[str]:

@@ -306,7 +306,8 @@ def _follow(
     from perfopt.cli.output.terminal import TerminalScreen
 
     printable = TerminalScreen.of_stdout().printable
-    job, after = client.get(f"/jobs/{job_id}"), 0
+    job: Mapping[str, Any] = client.get(f"/jobs/{job_id}")
+    after = 0
     while True:
         for entry in client.followed(f"/jobs/{job_id}/timeline", after) if job.get("parent_job_id") else ():
             for line in _json_line(entry) if as_json else _lines(entry, commands=commands):

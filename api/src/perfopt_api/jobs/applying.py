@@ -209,18 +209,21 @@ def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Apply
         InvalidInputError: the time to watch is too short for its steps.
     """
     settings, verification = policy_settings(config), config.section(SECTION, VerificationSettings)
-    if settings.verify_minutes * 60 < MIN_STEPS * verification.step_seconds:
-        raise InvalidInputError(
-            f"verify_minutes ({settings.verify_minutes:g}) must be at least {MIN_STEPS} steps of"
-            f" verification.step_seconds ({verification.step_seconds} s): fewer show nothing.",
-            field="policy.verify_minutes",
-            remedy="Watch for longer, or in shorter steps.",
-        )
+    for name in ("verify_minutes", "alone_minutes"):
+        minutes = getattr(settings, name)
+        if minutes * 60 < MIN_STEPS * verification.step_seconds:
+            raise InvalidInputError(
+                f"{name} ({minutes:g}) must be at least {MIN_STEPS} steps of"
+                f" verification.step_seconds ({verification.step_seconds} s): fewer show nothing.",
+                field=f"policy.{name}",
+                remedy="Watch for longer, or in shorter steps.",
+            )
     verifier = SourceVerifier(
         source,
         verification,
         canary_minutes=settings.observe_minutes,
         after_minutes=settings.verify_minutes,
+        alone_minutes=settings.alone_minutes,
     )
     look_seconds = min(LOOK_SECONDS, verification.step_seconds)
     return Applying(

@@ -140,10 +140,13 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         approve_automatic: whether what nobody asked for waits for an approval.
         canary_share: pods that are changed first, as a share of all, at least one.
         observe_minutes: how long a canary is compared with the other pods at most.
-        verify_minutes: how long all pods are watched after the change at most.
+        verify_minutes: how long all pods are watched after the change at most, where a canary passed.
+        alone_minutes: the same where there was no canary: one replica, or all changed at once.
         settle_minutes: no change begins so soon after a rollout or a fresh image.
         rescue_anytime: whether a change that only raises, of a workload whose pods are all down, does not
             wait for windows and sessions.
+        restart_single_replica: whether a change may end the only pod of a workload before another is ready:
+            `always`, `on_request` (where somebody asked for the change), or `never`.
         extensions: how often an inconclusive verification is given the same time again.
         inconclusive: what follows then: `take_back`, or `hold` until somebody approves or takes it back.
         not_ready_seconds: a changed pod that is not ready for longer has failed.
@@ -184,8 +187,10 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     canary_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     observe_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
     verify_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 30.0
+    alone_minutes: Annotated[float, Meta(gt=0, le=10_080)] = 60.0
     settle_minutes: Minutes = 10.0
     rescue_anytime: bool = False
+    restart_single_replica: Literal["always", "on_request", "never"] = "on_request"
     extensions: Annotated[int, Meta(ge=0, le=100)] = 1
     inconclusive: Literal["take_back", "hold"] = "take_back"
     not_ready_seconds: Annotated[float, Meta(ge=0, le=3600)] = 60.0

@@ -126,7 +126,11 @@ async def test_a_server_without_resize_blocks_what_only_a_resize_does(shop):
         (None, False),
         ({"type": "Recreate"}, True),
         ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "100%"}}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, True),
         ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, False),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "99%"}}, False),
     ],
 )
 async def test_a_single_replica_without_surge_is_warned_of(world, strategy, warned):
@@ -138,6 +142,17 @@ async def test_a_single_replica_without_surge_is_warned_of(world, strategy, warn
         assert not found["single_replica"].blocking
         assert "maxSurge" in found["single_replica"].remedy
     assert "single_replica" not in await findings(world, change(durability="transient"))
+
+
+async def test_a_resize_that_restarts_the_only_pod_is_warned_of(world):
+    body = deployment(replicas=1)
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    body["spec"]["template"]["spec"]["containers"][0]["resizePolicy"] = policy
+    world.create(DEPLOYMENTS, body)
+    world.settle()
+    found = await findings(world, change(durability="transient"))
+    assert "durability template" in found["single_replica"].remedy
+    assert "single_replica" not in await findings(world, change())
 
 
 async def test_whole_cpus_of_a_guaranteed_pod_are_named_before_a_resize(shop):

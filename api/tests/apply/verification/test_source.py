@@ -45,6 +45,7 @@ def verifier(source):
         VerificationSettings(past_hours=4.5, placebos=50),
         canary_minutes=30,
         after_minutes=30,
+        alone_minutes=60,
         clock=lambda: SINCE,
     )
 

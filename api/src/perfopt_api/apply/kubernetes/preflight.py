@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from perfopt_api.apply.cluster import Finding, WorkloadChange
+from perfopt_api.apply.cluster import SINGLE_REPLICA, Finding, WorkloadChange
 from perfopt_api.apply.kubernetes import access, capacity, changes
 from perfopt_api.apply.kubernetes.access import Call, WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError
@@ -108,10 +108,14 @@ class Preflight:
                         code="permission_missing",
                         message=f"The service account may not {call.verb} {resource} in "
                         f"{self._change.target.namespace}.",
-                        remedy="Grant the role that `perfopt rbac` prints.",
+                        remedy=f"Grant the role that `{self._role()}` prints.",
                     )
                 )
         return missing
+
+    def _role(self) -> str:
+        known = self._kind.kind in {kind.kind for kind in access.KINDS}
+        return "perfopt rbac" if known else f"perfopt rbac --kind {self._kind.plural}.{self._kind.group}"
 
     def _writes(self) -> Iterator[tuple[Call, str]]:
         change = self._change
@@ -168,11 +172,7 @@ class Preflight:
             return None
 
     def _budgets(self) -> Iterator[Finding]:
-        restarts = self._transient and any(
-            policy.get("restartPolicy") == "RestartContainer"
-            for container in pod_spec(self._found.obj).get("containers", ())
-            for policy in container.get("resizePolicy", ())
-        )
+        restarts = self._transient and self._restarts()
         for budget in self._found.budgets:
             allowed = budget.get("status", {}).get("disruptionsAllowed", 0)
             if allowed < 1:
@@ -186,21 +186,32 @@ class Preflight:
                 )
 
     def _restart(self) -> Iterator[Finding]:
-        """A rollout of one replica: whether its successor is ready before it ends."""
+        """A restart of the only pod: whether its successor is ready before it ends."""
         change, spec = self._change, self._found.obj.get("spec", {})
-        rolls = not self._transient and bool(change.containers or change.env or change.removed)
-        if not rolls or change.target.kind == "CronJob" or spec.get("replicas", 1) != 1:
+        if not change.target.scalable or spec.get("replicas", 1) != 1:
             return
-        surge = dig(spec, ("strategy", "rollingUpdate", "maxSurge"))
-        if change.target.kind == "Deployment" and surge not in (None, 0, "0", "0%"):
-            return
-        yield Finding(
-            code="single_replica",
-            message="The only pod ends before its successor is ready: requests fail meanwhile.",
-            blocking=False,
-            remedy="Set the strategy RollingUpdate with maxSurge 1."
-            if change.target.kind == "Deployment"
-            else "Scale to two replicas, or choose a quiet time.",
+        deployment = change.target.kind == "Deployment"
+        if self._transient:
+            interrupts = bool(change.containers) and self._restarts()
+        else:
+            renewed = bool(change.containers or change.env or change.removed)
+            interrupts = renewed and not (deployment and _surges(spec))
+        if interrupts:
+            yield Finding(
+                code=SINGLE_REPLICA,
+                message="The only pod ends before another is ready: requests fail meanwhile.",
+                blocking=False,
+                remedy="Set the strategy RollingUpdate with maxSurge 1 and maxUnavailable 0, and apply it"
+                " with durability template."
+                if deployment
+                else "Scale to two replicas, or choose a quiet time.",
+            )
+
+    def _restarts(self) -> bool:
+        return any(
+            policy.get("restartPolicy") == "RestartContainer"
+            for container in pod_spec(self._found.obj).get("containers", ())
+            for policy in container.get("resizePolicy", ())
         )
 
     async def _resizing(self) -> list[Finding]:
@@ -243,6 +254,18 @@ class Preflight:
                 return [_refusal(resize_refused(error, name))]
             return []
         return []
+
+
+def _surges(spec: Json) -> bool:
+    """Whether a rollout of one replica has its successor ready before the pod ends."""
+    rolling = dig(spec, ("strategy", "rollingUpdate"))
+    if rolling is None:
+        return False
+    surge, unavailable = str(rolling.get("maxSurge", 0)), str(rolling.get("maxUnavailable", 0))
+    # Of one replica, Kubernetes rounds a share of surge up to 1, and any but all of it unavailable down to 0.
+    return surge not in ("0", "0%") and (
+        unavailable == "0" or (unavailable[-1] == "%" and unavailable != "100%")
+    )
 
 
 def _refusal(error: Any) -> Finding:

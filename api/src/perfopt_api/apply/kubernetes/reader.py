@@ -11,11 +11,11 @@ from perfopt_api.apply.cluster import (
 from perfopt_api.apply.kubernetes import access
 from perfopt_api.apply.kubernetes.access import WorkloadKind
 from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
+from perfopt_api.apply.kubernetes.kinds import find_kind
 from perfopt_api.apply.kubernetes.objects import Json, dig, template_path
 from perfopt_api.apply.kubernetes.refusals import refusals
 from perfopt_api.apply.kubernetes.selectors import print_selector, selects
 from perfopt_api.apply.kubernetes.views import Surroundings, view_of
-from perfopt_api.apply.refusals import WorkloadGoneError
 
 
 class KubernetesReader:
@@ -39,24 +39,13 @@ class KubernetesReader:
 
         Raises:
             WorkloadGoneError: the server has no such kind, or it has no scale subresource.
+            ChangeRefusedError: two groups have a kind of that name.
         """
         known = self._kinds.get((target.api_version, target.kind))
-        if known is not None:
-            return known
-        group, _, version = target.api_version.rpartition("/")
-        resources = await self.requests.send(
-            "GET", f"/apis/{group}/{version}" if group else f"/api/{version}"
-        )
-        names = {each["name"]: each for each in resources.get("resources", ())}
-        plural = next((n for n, each in names.items() if each["kind"] == target.kind and "/" not in n), None)
-        if plural is None or f"{plural}/scale" not in names:
-            raise WorkloadGoneError(
-                f"{target.api_version} has no workload {target.kind} with a scale subresource.",
-                remedy="Name a workload that can be scaled.",
-            )
-        kind = WorkloadKind(group, version, plural, target.kind, built_in=False)
-        self._kinds[target.api_version, target.kind] = kind
-        return kind
+        if known is None:
+            known = await find_kind(self.requests, target.api_version, target.kind)
+            self._kinds[target.api_version, target.kind] = known
+        return known
 
     async def surroundings(self, target: WorkloadTarget) -> Surroundings:
         """Reads a workload and everything beside it."""

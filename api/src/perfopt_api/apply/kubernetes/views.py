@@ -313,7 +313,10 @@ def _state(obj: Json, counts: dict[str, int]) -> tuple[Any, str]:
     full = counts["ready"] >= wanted and counts["available"] >= wanted and counts["replicas"] <= wanted
     if counts["updated"] >= due and full:
         return "complete", progress.get("message", "")
-    return "progressing", progress.get("message", "")
+    return (
+        "progressing",
+        f"{counts['updated']} of {wanted} pods are of the newest template, {counts['ready']} ready",
+    )
 
 
 def _kept_back(obj: Json) -> int:

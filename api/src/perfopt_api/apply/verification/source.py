@@ -44,7 +44,8 @@ class SourceVerifier:
         source: of metrics.
         settings: how it is judged.
         canary_minutes: a canary is observed for.
-        after_minutes: a whole workload is watched for.
+        after_minutes: a whole workload is watched for, once a canary has passed.
+        alone_minutes: the same without a canary.
         clock: tells the time.
     """
 
@@ -55,6 +56,7 @@ class SourceVerifier:
         *,
         canary_minutes: float,
         after_minutes: float,
+        alone_minutes: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._source = source
@@ -63,17 +65,25 @@ class SourceVerifier:
         self._step = timedelta(seconds=settings.step_seconds)
         self._canary_steps = max(round(canary_minutes * 60 / settings.step_seconds), 1)
         self._after_steps = max(round(after_minutes * 60 / settings.step_seconds), 1)
+        self._alone_steps = max(round(alone_minutes * 60 / settings.step_seconds), 1)
         self._canary_tests: OrderedDict[tuple[object, ...], CanaryTest] = OrderedDict()
         self._after_tests: OrderedDict[tuple[object, ...], BeforeAfterTest] = OrderedDict()
 
     async def look(
-        self, change: WorkloadChange, canary_pods: Sequence[str], since: datetime, until: datetime
+        self,
+        change: WorkloadChange,
+        canary_pods: Sequence[str],
+        since: datetime,
+        until: datetime,
+        *,
+        alone: bool = False,
     ) -> VerificationLook:
         """Compares the changed pods with the others, or all pods with the time before; see Verifier."""
         workload = await self._workload(change.target, until)
         if canary_pods:
             return await self._beside_control(workload, tuple(sorted(canary_pods)), since, until)
-        return await self._before_and_after(workload, since, until)
+        steps = self._alone_steps if alone else self._after_steps
+        return await self._before_and_after(workload, since, until, steps)
 
     async def ready(self, target: WorkloadTarget) -> Sequence[str]:
         """Returns the series that are missing; see Verifier."""
@@ -147,9 +157,9 @@ class SourceVerifier:
         )
 
     async def _before_and_after(
-        self, workload: Workload, since: datetime, until: datetime
+        self, workload: Workload, since: datetime, until: datetime, steps: int
     ) -> VerificationLook:
-        key = (workload.id, since)
+        key = (workload.id, since, steps)
         test = self._after_tests.get(key)
         if test is None:
             past = timedelta(days=self._settings.past_days)
@@ -157,7 +167,7 @@ class SourceVerifier:
             test = await asyncio.to_thread(
                 prepare_before_after,
                 before,
-                self._after_steps,
+                steps,
                 alpha=self._settings.alpha,
                 beta=self._settings.beta,
                 margins=self._settings.margins,
