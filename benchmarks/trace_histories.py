@@ -19,6 +19,7 @@ _OVER = {
     "latency_p99_ms": 0.01,
 }
 _NEEDED = "latency_p99_ms"
+_WINDOW = 5  # steps around a fault of testbed_petshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def changes(folder: Path) -> Iterator[TraceChange]:
     """Gives the changes of every trace of a folder that holds requests and latency percentiles."""
     yield from _faults(folder / "testbed_nezha.parquet", "nezha", timedelta(minutes=1), 12)
     yield from _quiet(folder / "testbed_petshop.parquet", "petshop", timedelta(minutes=5), 12)
+    yield from _windows(folder / "testbed_petshop.parquet", "petshop", timedelta(minutes=5), 3)
     yield from _limits(folder / "testbed_sweep.parquet", "sweep", timedelta(seconds=5), 10)
 
 
@@ -68,11 +70,27 @@ def _faults(file: Path, trace: str, step: timedelta, horizon: int) -> Iterator[T
 
 
 def _quiet(file: Path, trace: str, step: timedelta, horizon: int) -> Iterator[TraceChange]:
-    """Days without faults only: its faults last for fewer steps than a comparison needs."""
+    """Days without faults."""
     table = _table(file)
     for _, (grid, history, p99) in _series(table[table["series_id"].str.contains("/normal/")], step):
         for step_of in _nominal(grid.size, [], horizon):
             yield TraceChange(trace, False, history, p99, step_of, horizon)
+
+
+def _windows(file: Path, trace: str, step: timedelta, horizon: int) -> Iterator[TraceChange]:
+    """The front service, two days of it without faults, then one window with a fault from its third step on.
+
+    The service of a fault is not named; all of them serve the front. Runs without quiet days are left out.
+    """
+    table = _table(file)
+    quiet = table[table["series_id"] == "petshop/high_traffic/normal/PetSite"]
+    faults = table[table["series_id"] == "petshop/high_traffic/faults/PetSite"]
+    times = sorted(faults["timestamp"].unique())
+    for first in range(0, len(times), _WINDOW):
+        window = faults[faults["timestamp"].isin(times[first : first + _WINDOW])]
+        _, history, p99 = _joined([quiet, window], step)
+        changed = quiet["timestamp"].nunique() + _WINDOW - horizon
+        yield TraceChange(trace, True, history, p99, changed, horizon)
 
 
 def _limits(file: Path, trace: str, step: timedelta, horizon: int) -> Iterator[TraceChange]:

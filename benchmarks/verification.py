@@ -13,9 +13,10 @@ Each run simulates a day of ten pods with bursts, drift and stalls of single pod
 
 With `--alone` there is one pod, at all the load, compared with the week before.
 With `--traces`, measured traces of one replica take the place of simulated pods, compared before and after:
-testbed_nezha.parquet (faults put into running services), testbed_petshop.parquet (days without any) and
-testbed_sweep.parquet (CPU limits changed). Beside the others stands an oracle: it is told how many steps
-after the change serve best over all cases, and alarms where the mean p99 of these is above that of all but
+testbed_nezha.parquet (faults put into running services), testbed_petshop.parquet (days without any, and
+windows of 15 minutes with one, fewer steps than a comparison needs) and testbed_sweep.parquet (CPU limits
+changed). Beside the others stands an oracle: it is told how many steps after the change serve best over all
+cases, and alarms where the mean p99 of these is above that of all but
 1 % of the windows before. What it does not find, no test of that mean can find at that rate.
 """
 

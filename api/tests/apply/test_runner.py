@@ -153,6 +153,21 @@ async def test_a_job_is_applied_with_its_course_in_the_timeline(database, reques
 
 
 @pytest.mark.usefixtures("quick")
+async def test_a_message_has_a_job_that_is_worked_on_hear_at_once_what_was_asked(database, requests, cluster):
+    job_id = await ordered(requests, cluster.add())
+    worker = new_runner(database, cluster, ScriptedVerifier(after=1000), lease_seconds=600.0)
+    async with running(worker):
+        deadline = time.monotonic() + 30
+        while not cluster.writes:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        await requests.restore("prod", principal="bob", reason="pager")
+        worker.wake("another")
+        worker.wake(job_id)  # by the renewal of its lease it would hear after 200 s
+        assert (await all_ended(database, within=30.0))[job_id] == "ROLLED_BACK"
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_stopped_worker_s_job_is_taken_to_its_end_by_another(database, requests, cluster):
     target = cluster.add()
     job_id = await ordered(requests, target)

@@ -68,11 +68,15 @@ class ApplyRunner(BackgroundTask):
         self._most = most
         self._now = now
         self._running: set[asyncio.Task[None]] = set()
+        self._held: dict[str, _HeldJob] = {}
         self._failing: set[str] = set()
         self._woken = asyncio.Event()
 
-    def wake(self) -> None:
-        """Has it look for jobs at once."""
+    def wake(self, job_id: str | None = None) -> None:
+        """Has it look for jobs at once, and for what is asked of one that it works on."""
+        held = None if job_id is None else self._held.get(job_id)
+        if held is not None:
+            held.asked.set()
         self._woken.set()
 
     async def round(self) -> None:
@@ -107,7 +111,7 @@ class ApplyRunner(BackgroundTask):
 
     async def _hold(self, claim: ApplyClaim) -> None:
         """Works on a job for as long as its lease is held."""
-        job = _HeldJob(claim)
+        job = self._held[claim.job_id] = _HeldJob(claim)
         work = asyncio.create_task(self._work(job))
         beat = asyncio.create_task(self._keep(job))
         try:
@@ -130,6 +134,7 @@ class ApplyRunner(BackgroundTask):
                 due = self._now() + timedelta(seconds=_CRASH_SECONDS)
                 await self._store.release_apply(claim, due_at=due, unlock=False)
         finally:
+            del self._held[claim.job_id]
             await self._cancelled(work, beat)
             self._note_failing(claim.job_id, failing=False)
 
@@ -141,7 +146,9 @@ class ApplyRunner(BackgroundTask):
     async def _keep(self, job: "_HeldJob") -> None:
         """Renews the lease and learns of wishes; returns when it is lost."""
         while True:
-            await asyncio.sleep(self._lease.total_seconds() / 3)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(job.asked.wait(), self._lease.total_seconds() / 3)
+            job.asked.clear()
             with contextlib.suppress(UnavailableError):  # away briefly: the lease outlasts two misses
                 renewed = await self._store.extend_apply(job.claim, self._lease)
                 if renewed is None:
@@ -251,11 +258,13 @@ class _HeldJob:
 
     Attributes:
         claim: as last renewed.
-        changed: the workload changed, or somebody asked for something.
+        asked: somebody asked for something, which the next renewal tells.
+        changed: the workload changed, or the renewal told what was asked for.
     """
 
     def __init__(self, claim: ApplyClaim) -> None:
         self.claim = claim
+        self.asked = asyncio.Event()
         self.changed = asyncio.Event()
 
     def renew(self, claim: ApplyClaim) -> None:

@@ -1,5 +1,6 @@
 """The policy in effect, freezes, and restoring what was applied."""
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -147,6 +148,5 @@ async def restore(
     """Rolls back what is in force or under way; freeze first where nothing new should begin."""
     principal = request.scope.get("user")
     ids = await ports.applies.restore(part.scope, principal=principal, reason=part.reason)
-    for job_id in ids[:1]:  # one message has a worker look for all of them
-        await wake(ports, job_id)
+    await asyncio.gather(*(wake(ports, job_id) for job_id in ids))
     return RestoredJobs(job_ids=ids)

@@ -92,8 +92,8 @@ class Applying:
             relay()
             await announcements.announce(job_id)
 
-        async def woken(_: Msg) -> None:
-            runner.wake()
+        async def woken(message: Msg) -> None:
+            runner.wake(message.subject.rpartition(".")[2])
 
         async def prepare() -> None:
             nonlocal subscribed
