@@ -29,7 +29,7 @@ def test_the_ratio_of_rates_has_nearly_the_bounds_of_a_share_by_the_library():
     outcomes = np.concatenate([np.ones(int(canary.sum())), np.zeros(int(control.sum()))])
     share.fit(rng.permutation(outcomes))
     theirs = [np.log(at / (1 - at)) for at in (share.lower_[-1], share.upper_[-1])]
-    assert (ours.lower[-1], ours.upper[-1]) == pytest.approx(theirs, abs=0.04)
+    assert (ours.lower[-1], ours.upper[-1]) == pytest.approx(theirs, abs=0.05)
 
 
 def test_a_rate_is_ruled_out_where_the_mixture_is_20_times_as_likely():
