@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from perfopt_api.store import apply_tables, model_tables
+from perfopt_api.store import apply_tables, model_tables, user_tables
 
-TABLES = (apply_tables.applies, model_tables.models)  # of each module: their metadata is one
+TABLES = (apply_tables.applies, model_tables.models, user_tables.api_tokens)  # their metadata is one
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=TABLES[0].metadata,

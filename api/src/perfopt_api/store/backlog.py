@@ -6,7 +6,8 @@ from sqlalchemy import and_, func, or_, select
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.store.database import Database
 from perfopt_api.store.port import JobClass
-from perfopt_api.store.tables import backtest_runs, jobs, outbox
+from perfopt_api.store.tables import jobs, outbox
+from perfopt_api.store.user_tables import backtest_runs
 
 _OPEN = (OptimizationStatus.ANALYZING.value, OptimizationStatus.APPLYING.value)
 

@@ -14,7 +14,7 @@ from perfopt.errors import ConflictError, NotFoundError
 from perfopt_api.store.apply_rows import plain_row
 from perfopt_api.store.database import Database
 from perfopt_api.store.port import JobError
-from perfopt_api.store.tables import backtest_runs as runs
+from perfopt_api.store.user_tables import backtest_runs as runs
 
 MAX_OPEN = 20
 MAX_ATTEMPTS = 3

@@ -13,7 +13,7 @@ from perfopt_api.auth.tokens import TokenRecord, new_secret
 from perfopt_api.store.apply_port import AuditEntry
 from perfopt_api.store.apply_rows import write_audit
 from perfopt_api.store.database import Database
-from perfopt_api.store.tables import api_tokens
+from perfopt_api.store.user_tables import api_tokens
 
 _USED_STEP = timedelta(hours=1)
 

@@ -13,13 +13,14 @@ from perfopt.domain.recommendation import Coverage
 from perfopt.domain.workload import Workload
 from perfopt.metrics.catalogue import METRICS, Metric
 from perfopt.metrics.counters import counter_increase
-from perfopt.metrics.grid import GridReport, Times, edges_without_rate, merge_reports, to_grid
+from perfopt.metrics.grid import GridReport, edges_without_rate, merge_reports, to_grid
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
 from perfopt.sources.prometheus.moving import held_by_unknown, moving_replicas
 from perfopt.sources.prometheus.packing import Lifetime, PodRows
 from perfopt.sources.prometheus.rows import SeriesRow
+from perfopt.sources.prometheus.spreading import is_measured, spread
 
 Flags = NDArray[np.bool_]
 _RUNS_TO_COMPLETION = ("Job", "CronJob")
@@ -48,7 +49,7 @@ class SnapshotInputs:
 
 def has_usage(rows: Sequence[SeriesRow]) -> bool:
     """Returns whether anything measured is among the rows, not only declarations and event counts."""
-    return any(_is_measured(row) for row in rows)
+    return any(is_measured(row) for row in rows)
 
 
 def assemble(
@@ -105,87 +106,8 @@ def _of_pods_that_ran(rows: Sequence[SeriesRow]) -> Sequence[SeriesRow]:
 
     A pod that is killed before its first sample ran: its kills count.
     """
-    ran = {row.pod for row in rows if row.container and (_is_measured(row) or _has_events(row))}
+    ran = {row.pod for row in rows if row.container and (is_measured(row) or _has_events(row))}
     return [row for row in rows if not row.container or row.pod in ran] if ran else rows
-
-
-def spread(rows: Sequence[SeriesRow], grid: TimeGrid) -> list[SeriesRow]:
-    """Puts rows that were read at longer steps on the steps of the grid.
-
-    A value holds throughout its stretch: what is measured, in the steps in which the container has other
-    samples; what is declared, from the pod's first measured step to its last, as in the first and the last
-    stretch nothing else tells when it came and went.
-    """
-    sampled: dict[tuple[str, str], list[Times]] = defaultdict(list)
-    for row in rows:
-        if row.coarse is None and row.container and _is_measured(row) and len(row.series.times):
-            sampled[row.pod, row.container].append(row.series.times)
-    lives: dict[str, Lifetime] = {}
-    for (pod, _), parts in sampled.items():
-        first, last = min(times[0] for times in parts), max(times[-1] for times in parts)
-        known = lives.get(pod, (first, last))
-        lives[pod] = min(first, known[0]), max(last, known[1])
-    return [
-        row if row.coarse is None else _spread(row, grid, lives.get(row.pod), sampled[row.pod, row.container])
-        for row in rows
-    ]
-
-
-def _spread(row: SeriesRow, grid: TimeGrid, life: Lifetime | None, sampled: Sequence[Times]) -> SeriesRow:
-    step, begins = grid.step_seconds * 1000, row.series.times
-    width = int((row.coarse or grid.step) / grid.step)
-    if not (sampled and _is_measured(row)) and _lasts(row.series, step * width):
-        return replace(row, series=_steady(row.series, grid, step * width, life), coarse=None)
-    times = (begins[:, None] + step * np.arange(width)).ravel()
-    values = np.repeat(row.series.values, width)
-    if len(begins):
-        kept = _within(times, int(begins[0]), int(begins[-1]), step * width, life, step)
-        if sampled and _is_measured(row):
-            kept &= _among(times, np.concatenate(sampled), step)
-        kept &= times >= int(grid.start.timestamp()) * 1000
-        times, values = times[kept], values[kept]
-    return replace(row, series=RangeSeries(row.series.labels, times, values), coarse=None)
-
-
-def _lasts(series: RangeSeries, width: int) -> bool:
-    """Returns whether a series has one value throughout, in stretches of a width (ms) without a gap."""
-    times, values = series.times, series.values
-    whole = bool(len(times)) and int(times[-1] - times[0]) == (len(times) - 1) * width
-    return whole and bool((values == values[0]).all())
-
-
-def _steady(series: RangeSeries, grid: TimeGrid, width: int, life: Lifetime | None) -> RangeSeries:
-    """Returns a series of one value at the steps of the grid; what `_spread` does for any other."""
-    step, begin, end = grid.step_seconds * 1000, int(series.times[0]), int(series.times[-1])
-    first, last = _bounds(begin, end, width, life, step)
-    first = begin + -((begin - max(first, int(grid.start.timestamp()) * 1000)) // step) * step
-    times = np.arange(first, min(last, end + width - step) + 1, step)
-    return RangeSeries(series.labels, times, np.full(len(times), series.values[0]))
-
-
-def _within(times: Times, begin: int, end: int, width: int, life: Lifetime | None, step: int) -> Flags:
-    """Returns which times lie in a pod's life; at least one of its first stretch and one of its last."""
-    first, last = _bounds(begin, end, width, life, step)
-    return (times >= first) & (times <= last)
-
-
-def _bounds(begin: int, end: int, width: int, life: Lifetime | None, step: int) -> tuple[int, int]:
-    first, last = life or (begin + width - step, end)
-    first = min(max(first, begin), begin + width - step)
-    return first, max(last, end, first)
-
-
-def _among(times: Times, sampled: Times, step: int) -> Flags:
-    """Returns which times are among others; all are at whole steps of a grid."""
-    first, last = int(times[0]), int(times[-1])
-    there: Flags = np.zeros((last - first) // step + 1, dtype=bool)
-    inside = sampled[(sampled >= first) & (sampled <= last)]
-    there[(inside - first) // step] = True
-    return there[(times - first) // step]
-
-
-def _is_measured(row: SeriesRow) -> bool:
-    return METRICS[row.metric].aggregation in ("mean", "max", "min")
 
 
 def _has_events(row: SeriesRow) -> bool:
@@ -235,7 +157,7 @@ def _lifetimes(
     declared: dict[str, Lifetime] = {}
     for row in rows:
         if row.container and len(row.series.times):
-            lives = measured if _is_measured(row) else declared
+            lives = measured if is_measured(row) else declared
             first, last = _steps(row.series, grid)
             known = lives.get(row.pod, (first, last))
             lives[row.pod] = min(first, known[0]), max(last, known[1])
