@@ -47,6 +47,7 @@ soak: .venv/.installed ## the service under idle connections, load and faults, f
 tour: .venv/.installed debian ## the pictures of the dashboard in docs, taken of the demonstration in Chromium
 	@$(BIN)/python tests/support/tour.py
 
+faults: DEBIAN += faketime
 faults: .venv/.installed debian ## everything that may fail, failing: what is lost or doubled; SHORT=1 takes one minute
 	@$(BIN)/python benchmarks/faults.py $(if $(SHORT),--short)
 
