@@ -100,6 +100,8 @@ async def test_an_autoscaler_that_is_shown_in_part_is_not_taken_for_none(field_u
     assert api.unknown_autoscalers == ("api", "scaler-of-something")
     assert found["plain"].workload.unknown_autoscalers == ("scaler-of-something",)
     assert "autoscaler_unknown" in {code for code, _ in found["api"].warnings}
+    (told,) = (text for code, text in found["plain"].warnings if code == "autoscaler_unknown")
+    assert "the autoscalers scaler-of-something scale" in told
 
 
 async def test_an_autoscaler_of_which_there_is_its_status_or_old_names_only_is_seen(field_url):

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import Basis, DeclineCode, OptimizationType, WorkloadId, decline
+from perfopt.plugin import Basis, DeclineCode, OptimizationType, PodSeries, WorkloadId, decline
 from perfopt.testing import make_context
 from perfopt_scaling.demand import UNSCALABLE, total_demand
 
@@ -86,3 +86,38 @@ def test_two_days_are_needed_however_short_the_validity(bench, steps, enough):
     else:
         assert made.code is DeclineCode.SHORT_HISTORY
         assert made.optimization_type is OptimizationType.SCALING_OPTIMIZATION
+
+
+def shards(snapshot, *cores, kind="StatefulSet"):
+    """Gives a workload one pod for each of some constant uses."""
+    series = snapshot.series("main", "cpu_cores")
+    size = series.values.shape[1]
+    pods = tuple(f"db-{number}" for number in range(len(cores)))
+    values = np.repeat(np.array(cores)[:, None], size, axis=1)
+    containers = {"main": {"cpu_cores": PodSeries(pods, values)}}
+    return with_workload(
+        replace(snapshot, containers=containers), id=WorkloadId(name="db", namespace="b", kind=kind)
+    )
+
+
+def test_a_stateful_set_with_one_hot_pod_keeps_its_replicas(bench):
+    answer = demand(shards(bench.snapshot(replicas=3), 0.8, 0.2, 0.1))
+    assert answer == abstained(
+        DeclineCode.NOT_APPLICABLE,
+        "Its pods do not share the load: db-0 uses 0.80 cores on average, the others 0.15. Another number of"
+        " replicas moves no load from one to the others.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cores", "kind"),
+    [
+        ((0.44, 0.2, 0.1), "StatefulSet"),
+        ((0.8, 0.2, 0.1), "Deployment"),
+        ((0.8,), "StatefulSet"),
+        ((0.0, 0.0), "StatefulSet"),
+    ],
+)
+def test_pods_that_share_the_load_or_are_equals_are_planned(bench, cores, kind):
+    answer = demand(shards(bench.snapshot(replicas=len(cores)), *cores, kind=kind))
+    assert answer.request_cores == 1.0

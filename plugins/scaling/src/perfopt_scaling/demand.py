@@ -24,6 +24,7 @@ from perfopt.plugin import (
 
 MIN_HISTORY = timedelta(days=2)  # whatever the validity: a plan repeats days, and fewer hold none to repeat
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
+_UNEVEN = 3.0  # times the mean of the other pods: a primary, or a shard that is in demand
 UNSCALABLE = ("daemonset", "job", "cronjob", "node", "pod")
 
 
@@ -70,13 +71,9 @@ def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
             " enough: a second autoscaler would work against it."
         )
         return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, reason)
-    unseen = [one.name for one in state.containers if one.cpu_request_cores and not _measured(snapshot, one)]
-    if unseen:
-        reason = (
-            f"{', '.join(unseen)} requests CPU and has no sample of cpu_cores, so the demand on a replica is"
-            " unknown: let its metrics through."
-        )
-        return decline(_TYPE, DeclineCode.LOW_COVERAGE, reason)
+    unfit = _unseen(snapshot) or _uneven(snapshot)
+    if unfit is not None:
+        return unfit
     replicas = running_replicas(snapshot)
     cores = total_cores(snapshot, replicas)
     begin = check_history(context, np.isfinite(cores), workload.service_name, "cpu_cores", least=MIN_HISTORY)
@@ -90,6 +87,41 @@ def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
         request_cores=request,
         begin=begin,
     )
+
+
+def _unseen(snapshot: WorkloadSnapshot) -> Declined | None:
+    containers = snapshot.workload.state.containers
+    unseen = [one.name for one in containers if one.cpu_request_cores and not _measured(snapshot, one)]
+    if not unseen:
+        return None
+    reason = (
+        f"{', '.join(unseen)} requests CPU and has no sample of cpu_cores, so the demand on a replica is"
+        " unknown: let its metrics through."
+    )
+    return decline(_TYPE, DeclineCode.LOW_COVERAGE, reason)
+
+
+def _uneven(snapshot: WorkloadSnapshot) -> Declined | None:
+    """Declines where the pods of a StatefulSet, which are no equals, do not share the load."""
+    if snapshot.workload.id.kind.lower() != "statefulset":
+        return None
+    means: dict[str, float] = {}
+    for name in snapshot.containers:
+        series = snapshot.series(name, "cpu_cores")
+        for pod, values in () if series is None else zip(series.pods, series.values, strict=True):
+            known = values[np.isfinite(values)]
+            means[pod] = means.get(pod, 0.0) + (float(known.mean()) if known.size else 0.0)
+    if len(means) < 2:
+        return None
+    hottest = max(means, key=lambda pod: means[pod])
+    others = (sum(means.values()) - means[hottest]) / (len(means) - 1)
+    if means[hottest] <= _UNEVEN * others:
+        return None
+    reason = (
+        f"Its pods do not share the load: {hottest} uses {means[hottest]:.2f} cores on average, the others"
+        f" {others:.2f}. Another number of replicas moves no load from one to the others."
+    )
+    return decline(_TYPE, DeclineCode.NOT_APPLICABLE, reason)
 
 
 def _measured(snapshot: WorkloadSnapshot, container: Container) -> bool:

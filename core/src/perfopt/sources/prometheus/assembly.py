@@ -17,7 +17,7 @@ from perfopt.metrics.grid import GridReport, edges_without_rate, merge_reports, 
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.moving import held_by_unknown, moving_replicas
+from perfopt.sources.prometheus.moving import autoscaler_warning, held_by_unknown, moving_replicas
 from perfopt.sources.prometheus.packing import Lifetime, PodRows
 from perfopt.sources.prometheus.rows import SeriesRow
 from perfopt.sources.prometheus.spreading import is_measured, spread
@@ -83,6 +83,7 @@ def assemble(
             if name in metrics and name not in containers[container]:
                 coverage[f"{container}/{name}"] = _nothing(container, lifetimes, lacking)
     moved = moving_replicas(workload, service.get("replicas"), grid)
+    warning = moved or autoscaler_warning(workload)
     return WorkloadSnapshot(
         workload=workload if moved is None else held_by_unknown(workload),
         grid=grid,
@@ -90,7 +91,7 @@ def assemble(
         service=service,
         image_changes=_image_changes(grid, around.images),
         coverage=dict(sorted(coverage.items())),
-        warnings=around.warnings if moved is None else (*around.warnings, ("autoscaler_unknown", moved)),
+        warnings=around.warnings if warning is None else (*around.warnings, ("autoscaler_unknown", warning)),
         running=_running(grid, lifetimes, lacking),
     )
 

@@ -248,10 +248,7 @@ class KubeState(msgspec.Struct, kw_only=True):
         return runtimes
 
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """Returns warnings of what the metrics show a part of only."""
-        return (*self._autoscaler_notes(), *self._pending_notes())
-
-    def _pending_notes(self) -> tuple[tuple[str, str], ...]:
+        """Returns warnings of pods that no node took."""
         pending = sorted(pod.name for pod in self._pending())
         if not pending:
             return ()
@@ -261,19 +258,6 @@ class KubeState(msgspec.Struct, kw_only=True):
             " not counted as replicas."
         )
         return (("pending_pods", text),)
-
-    def _autoscaler_notes(self) -> tuple[tuple[str, str], ...]:
-        unknown = sorted({name for one in self.workloads() for name in one.unknown_autoscalers})
-        if not unknown:
-            return ()
-        text = (
-            f"What the autoscalers {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''} scale, or"
-            " by what, is not in the metrics, or several scale one workload: no request is lowered where one"
-            " may be in force. Use one autoscaler a workload, and let"
-            " kube_horizontalpodautoscaler_info and kube_horizontalpodautoscaler_spec_target_metric of"
-            " kube-state-metrics through."
-        )
-        return (("autoscaler_unknown", text),)
 
     def _vpas(self) -> dict[WorkloadId, str]:
         return {

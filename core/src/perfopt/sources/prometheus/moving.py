@@ -41,6 +41,20 @@ def moving_replicas(workload: Workload, replicas: Array | None, grid: TimeGrid) 
     )
 
 
+def autoscaler_warning(workload: Workload) -> str | None:
+    """Returns the warning that autoscalers are seen in part only; None where none may be for a workload."""
+    unknown = workload.unknown_autoscalers
+    if not unknown:
+        return None
+    named = ", ".join([*unknown[:5], *(["..."] if len(unknown) > 5 else [])])
+    return (
+        f"What the autoscalers {named} scale, or by what, is not in the metrics, or several scale one"
+        " workload: no request is lowered. Use one autoscaler a workload, and let"
+        " kube_horizontalpodautoscaler_info and kube_horizontalpodautoscaler_spec_target_metric of"
+        " kube-state-metrics through."
+    )
+
+
 def held_by_unknown(workload: Workload) -> Workload:
     """Returns a workload that an autoscaler is for of which nothing is seen."""
     return msgspec.structs.replace(workload, unknown_autoscalers=(UNSEEN,))
