@@ -35,12 +35,10 @@ class WebPorts:
     refusals: PostgresRefusals
 
     async def warm_up(self) -> None:
-        """Reads what takes seconds at first: sums of outcomes, rule packs.
-
-        Not sessions of exchanges: they take pandas, 70 MiB in a process that may never show a policy.
-        """
-        await self.pages.warm_up()
-        await asyncio.to_thread(lambda: self.rules)
+        """Reads what takes seconds at first: sums of outcomes, rule packs, sessions of exchanges."""
+        await asyncio.gather(
+            self.pages.warm_up(), asyncio.to_thread(lambda: self.rules), self.time.refresh(self.api.now())
+        )
 
     @cached_property
     def time(self) -> PolicyTime:

@@ -78,6 +78,8 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "namespace": lambda workload: workload_parts(workload)[1],
     }
     environment.globals |= {"cost_change": cost_change, "MARKS": MARKS, "NAVIGATION": NAVIGATION}
+    for name in environment.list_templates():
+        environment.get_template(name)  # compiled now, so that no first request waits for it
     return TemplateConfig(instance=JinjaTemplateEngine(engine_instance=environment))
 
 
