@@ -143,6 +143,7 @@ async def application(database: Database) -> Any:
         series=SeriesReader(sources_of(Config())),
         backtests=PostgresBacktests(database),
         refusals=PostgresRefusals(database),
+        preflight=cast(Any, None),
     )
     await web.warm_up()
     return create_app(api, pages=dashboard(web), templates=template_config())

@@ -16,6 +16,7 @@ from perfopt_api.backends import ServiceBackends, open_backends
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.jobs.jetstream import JetStreamJobQueue
+from perfopt_api.jobs.preflight import NatsPreflight
 from perfopt_api.jobs.waiter import NatsJobWaiter
 from perfopt_api.policy.git import git_settings
 from perfopt_api.policy.settings import policy_settings
@@ -83,6 +84,7 @@ def _pages(ports: ApiPorts, backends: ServiceBackends, series: SeriesReader) -> 
         series=series,
         backtests=PostgresBacktests(database),
         refusals=PostgresRefusals(database, base_url=ports.settings.base_url),
+        preflight=NatsPreflight(backends.nats),
     )
 
 

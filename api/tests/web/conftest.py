@@ -1,19 +1,23 @@
 """The pages on a real PostgreSQL, with two analysed workloads, one of them with markup in its names."""
 
 import re
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import msgspec
 import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright
 
 from perfopt import testing
 from perfopt.config.loading import Config, FilesConfig
 from perfopt.domain.enums import DeclineCode, OptimizationType
 from perfopt.domain.recommendation import AnalysisResult, Declined, Reason
 from perfopt.domain.request import PerformanceAnalysisRequest
-from perfopt.errors import SourceError
+from perfopt.errors import SourceError, UnavailableError
 from perfopt_api.apply.moves import note
 from perfopt_api.apply.order import new_apply, order_of
 from perfopt_api.apply.request import ApplyRecommendationRequest
@@ -22,6 +26,7 @@ from perfopt_api.auth.roles import Role
 from perfopt_api.http.app import create_app
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.policy.settings import PolicySettings
+from perfopt_api.serving import http_server
 from perfopt_api.settings import ApiKey, ServiceSettings
 from perfopt_api.store.applies import PostgresApplies
 from perfopt_api.store.apply_requests import PostgresApplyRequests
@@ -37,6 +42,7 @@ from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import SeriesReader
 from perfopt_api.web.view import template_config
 
+CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "a-token-of-sixteen-characters"
 OTHER = "another-token-of-many-characters"
 WORKLOAD = "trading/deployment/checkout"
@@ -52,6 +58,19 @@ class Queue:
 
     async def ping(self):
         return None
+
+
+class Preflight:
+    """Answers as a worker does; without an answer, none runs."""
+
+    def __init__(self):
+        self.asked, self.answer = [], None
+
+    async def ask(self, request):
+        self.asked.append(request)
+        if self.answer is None:
+            raise UnavailableError("No worker that may change the cluster runs.", remedy="Start a worker.")
+        return self.answer
 
 
 def made_for(workload, **changes):
@@ -130,6 +149,7 @@ def build(database, settings):
         series=SeriesReader(opened),
         backtests=PostgresBacktests(database),
         refusals=PostgresRefusals(database),
+        preflight=Preflight(),
     )
     app = create_app(api, pages=dashboard(web), templates=template_config(), links=BrowserLinks)
     return SimpleNamespace(app=app, queue=queue, web=web, database=database)
@@ -204,3 +224,43 @@ async def shown(client, path, status=200):
 
 def token_of(html):
     return re.search(r'name="form_token" value="([^"]+)"', html)[1]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+async def serve():
+    """Serves an application and returns its address."""
+    contexts = []
+
+    async def begin(app):
+        port = free_port()
+        context = http_server(app, "127.0.0.1", port, ServiceSettings())
+        await context.__aenter__()
+        contexts.append(context)
+        return f"http://127.0.0.1:{port}"
+
+    yield begin
+    for context in contexts:
+        await context.__aexit__(None, None, None)
+
+
+@pytest.fixture(name="browser")
+async def chromium():
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield found
+        await found.close()
+
+
+async def serious(page):
+    found = await Axe().run(page)
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]

@@ -39,8 +39,8 @@ _STEPS: Mapping[Step, Callable[[ApplyTools, StepContext], Awaitable[Progress]]] 
     "verify": verify,
     "publish": publish,
 }
-_REFUSED = (WorkloadGoneError, ChangeRefusedError, FieldConflictError)
-_UNAVAILABLE = (ClusterUnavailableError, SourceError, NoDataError)
+REFUSED = (WorkloadGoneError, ChangeRefusedError, FieldConflictError)
+UNAVAILABLE = (ClusterUnavailableError, SourceError, NoDataError)
 
 
 class ApplyMachine:
@@ -63,9 +63,9 @@ class ApplyMachine:
             return await roll_back(self.tools.cluster, context.order, state, self.tools.settings, now)
         try:
             return await _STEPS[state.step](self.tools, context)
-        except _UNAVAILABLE as error:
+        except UNAVAILABLE as error:
             return _later(context, error)
-        except _REFUSED as error:
+        except REFUSED as error:
             return fail(state, error_of(error), now)
 
     async def proposed(self, context: StepContext) -> ProposedChange:

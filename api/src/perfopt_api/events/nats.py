@@ -26,6 +26,7 @@ _DUPLICATE_WINDOW = 24 * 3600.0
 _EVENTS_KEPT_SECONDS = 90 * 86_400.0
 # Not below quantivista.optimization: who subscribes to all of that hears events, and nothing else.
 JOB_SUBJECT = "perfopt.jobs.analyze"
+PREFLIGHT_SUBJECT = "perfopt.preflight"
 FINISHED_SUBJECT = "perfopt.jobs.finished"
 
 

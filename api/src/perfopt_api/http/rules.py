@@ -214,6 +214,7 @@ RULES: dict[str, Rule] = {
     "GET /ui/recommendations/{recommendation_id}/windows.csv": Rule(_READ, of_recommendation),
     "GET /ui/recommendations/{recommendation_id}/plan": Rule(_READ, of_recommendation),
     "POST /ui/recommendations/{recommendation_id}/apply": Rule(Right.CHANGE, of_recommendation),
+    "POST /ui/recommendations/{recommendation_id}/preflight": Rule(Right.CHANGE, of_recommendation),
     "POST /ui/recommendations/{recommendation_id}/refuse": Rule(Right.CHANGE, of_recommendation),
     "POST /ui/recommendations/{recommendation_id}/commit": Rule(Right.CHANGE, of_recommendation),
     "GET /ui/jobs": Rule(_READ, listed),

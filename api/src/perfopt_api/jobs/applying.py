@@ -12,11 +12,12 @@ from perfopt.sources.base import MetricSource
 from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.context import LOOK_SECONDS, ApplyTools
 from perfopt_api.apply.executor import can_apply, open_cluster
-from perfopt_api.apply.gates import Gates
+from perfopt_api.apply.gates import Facts, Gates
 from perfopt_api.apply.http_gates import HttpGates
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.overridden import AppliedWatch
 from perfopt_api.apply.policyclock import PolicyTime
+from perfopt_api.apply.preflight import PreflightReport, PreflightRequest, preflight_report
 from perfopt_api.apply.runner import ApplyRunner, utc_now
 from perfopt_api.apply.upkeep import TransientUpkeep
 from perfopt_api.apply.verification.before_after import MIN_STEPS
@@ -30,6 +31,7 @@ from perfopt_api.jobs.demotion import StrategyDemotion
 from perfopt_api.jobs.jetstream import FinishedJobs, JetStreamJobQueue
 from perfopt_api.jobs.notifications import Notifier
 from perfopt_api.jobs.outcomes import OpenSource
+from perfopt_api.jobs.preflight import answer_preflights
 from perfopt_api.policy.git import NO_REPOSITORIES, GitSettings, git_settings
 from perfopt_api.policy.hooks import NO_HOOKS, HookSettings, hook_settings
 from perfopt_api.policy.settings import PolicySettings, policy_settings
@@ -95,11 +97,16 @@ class Applying:
         async def woken(message: Msg) -> None:
             runner.wake(message.subject.rpartition(".")[2])
 
+        async def look(request: PreflightRequest) -> PreflightReport:
+            await self._time.refresh(self._now())
+            return await preflight_report(self._tools(store.facts), request, self._now())
+
         async def prepare() -> None:
             nonlocal subscribed
             if not subscribed:
                 with backends.nats.translated():
                     await backends.nats.client.subscribe(f"{JOB_SUBJECT}.*", cb=woken)
+                await answer_preflights(backends.nats, look)
                 subscribed = True
             await self._time.refresh(self._now())
 
@@ -122,17 +129,7 @@ class Applying:
             prepare: called before each look for jobs; None reads the calendars only.
             lease_seconds: how long a job is held without being renewed.
         """
-        gates = Gates(self._cluster, self._verifier, self._settings, store.facts, self._time)
-        tools = ApplyTools(
-            cluster=self._cluster,
-            verifier=self._verifier,
-            gates=gates,
-            settings=self._settings,
-            look_seconds=self._look_seconds,
-            hooks=HttpGates(self._hooks.gates),
-            git=self._git,
-        )
-        machine = ApplyMachine(tools)
+        machine = ApplyMachine(self._tools(store.facts))
 
         async def refresh() -> None:
             await self._time.refresh(self._now())
@@ -144,6 +141,17 @@ class Applying:
             lease_seconds=lease_seconds,
             now=self._now,
             prepare=prepare or refresh,
+        )
+
+    def _tools(self, facts: Facts) -> ApplyTools:
+        return ApplyTools(
+            cluster=self._cluster,
+            verifier=self._verifier,
+            gates=Gates(self._cluster, self._verifier, self._settings, facts, self._time),
+            settings=self._settings,
+            look_seconds=self._look_seconds,
+            hooks=HttpGates(self._hooks.gates),
+            git=self._git,
         )
 
     def auto_sweep(self, backends: ServiceBackends, settings: ServiceSettings) -> AutoApplySweep:

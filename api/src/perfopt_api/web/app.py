@@ -64,6 +64,7 @@ def dashboard(web: WebPorts) -> Router:
             recommendation.plan,
             recommendation.apply,
             recommendation.commit,
+            recommendation.preflight,
             recommendation.refuse,
             approvals.approvals,
             backtests.backtests,

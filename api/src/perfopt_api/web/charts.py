@@ -61,22 +61,37 @@ def _at(frame: svg.PlotFrame, x: float, y: float) -> tuple[float, float]:
     return frame.x.at(x), frame.y.at(y)
 
 
-def frontier(points: Sequence[Mapping[str, Any]], relative_to: str) -> Markup:
-    """Draws what other sizes would cost, against how probably they would be accurate."""
+def frontier(
+    points: Sequence[Mapping[str, Any]], relative_to: str, recommended: tuple[float, float] | None = None
+) -> Markup:
+    """Draws what other sizes would cost, against how probably they would be accurate.
+
+    Args:
+        points: of the other sizes.
+        relative_to: what costs are compared with.
+        recommended: the cost, in percent, and the confidence of what is recommended; None is not drawn.
+    """
     if len(points) < 2:
         return Markup("")
     costs = [one["cost_change_percent"] for one in points]
     confidences = [one["confidence"] for one in points]
-    frame = svg.PlotFrame.of(
-        420, 260, (min(costs), max(costs) + 1e-9), (math.floor(20 * min(confidences)) / 20, 1.0)
-    )
-    x_ticks = [(value, f"{value:+g} %") for value in svg.nice_ticks(min(costs), max(costs))]
+    own = () if recommended is None else (recommended,)
+    low, high = (pick([*costs, *(cost for cost, _ in own)]) for pick in (min, max))
+    least = min([*confidences, *(confidence for _, confidence in own)])
+    frame = svg.PlotFrame.of(420, 260, (low, high + 1e-9), (math.floor(20 * least) / 20, 1.0))
+    x_ticks = [(value, f"{value:+g} %") for value in svg.nice_ticks(low, high)]
     y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(frame.y.low, 1.0)]
     parts = frame.axes(x_ticks, y_ticks, f"cost against the {relative_to} one", "confidence")
     at = [_at(frame, cost, confidence) for cost, confidence in zip(costs, confidences, strict=True)]
     parts.append(svg.path(at, "reliability"))
     for (x, y), cost, confidence in zip(at, costs, confidences, strict=True):
         parts.append(svg.circle(x, y, 4, "ours", f"{cost:+.1f} % cost at {confidence:.2f} confidence"))
+    for cost, confidence in own:
+        x, y = _at(frame, cost, confidence)
+        tip = f"recommended: {cost:+.1f} % cost at {confidence:.2f} confidence"
+        parts.append(svg.circle(x, y, 6, "chosen", tip))
+        side = "end" if x > frame.x.at((low + high) / 2) else ""
+        parts.append(svg.text(x + (-10 if side else 10), y + 16, "recommended", f"level new {side}".strip()))
     return _picture(420, 260, "Other trades of cost against confidence", parts)
 
 
@@ -167,11 +182,13 @@ def harm(name: str, looks: Sequence[Mapping[str, Any]]) -> Markup:
     x_ticks = [(at, f"+{at - begin:.0f} s") for at in dict.fromkeys((begin, (begin + end) / 2, end))]
     parts = frame.axes(x_ticks, y_ticks, "since the first look", name.replace("_", " "))
     parts += _bounds(frame, known)
-    # At opposite ends, as both values may be alike.
+    # At opposite ends and on opposite sides of their lines, as both values may be alike.
+    above, below = -4, 13
+    sides = (below, above) if margin >= neutral else (above, below)
     for value, kind in ((neutral, "grid"), (margin, "needed")):
         parts.append(svg.line(frame.x.begin, frame.y.at(value), frame.x.end, frame.y.at(value), kind))
-    parts.append(svg.text(frame.x.begin + 4, frame.y.at(neutral) - 3, "as the control", "level"))
-    parts.append(svg.text(frame.x.end, frame.y.at(margin) - 3, "accepted", "tick end"))
+    parts.append(svg.text(frame.x.begin + 4, frame.y.at(neutral) + sides[0], "as the control", "level"))
+    parts.append(svg.text(frame.x.end, frame.y.at(margin) + sides[1], "accepted", "tick end"))
     return _picture(420, 240, f"{name}: changed pods against the control at each look", parts)
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perfopt_api.apply.policyclock import PolicyTime
+from perfopt_api.apply.preflight import PreflightPort
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.store.backtests import PostgresBacktests
 from perfopt_api.store.dashboard import PageStore
@@ -26,6 +27,7 @@ class WebPorts:
         series: reads what workloads used.
         backtests: those that were started here.
         refusals: of recommendations, by a person.
+        preflight: looks at what stands against a change in the cluster.
     """
 
     api: ApiPorts
@@ -33,6 +35,7 @@ class WebPorts:
     series: SeriesReader
     backtests: PostgresBacktests
     refusals: PostgresRefusals
+    preflight: PreflightPort
 
     async def warm_up(self) -> None:
         """Reads what takes seconds at first: sums of outcomes, rule packs, sessions of exchanges."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from litestar import Request, Response
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.template import TemplateConfig
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from perfopt.cli.output.layout import MARKS, cost_change
 from perfopt.report.changes import short_type
@@ -57,6 +58,7 @@ NAVIGATION = (
     ("/ui/doctor", "Doctor"),
 )
 CSV_ROWS = 10_000
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -68,6 +70,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     )
     environment.filters |= {
         "instant": instant,
+        "instants": instants,
         "money": money,
         "share": share,
         "short_type": short_type,
@@ -146,6 +149,19 @@ def instant(at: datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M}Z"
     )
+
+
+def instants(text: str) -> Markup:
+    """Prints a text with the instants in it as `instant` does."""
+    parts, last = [], 0
+    for match in _INSTANT.finditer(text):
+        try:
+            at = datetime.fromisoformat(match[0])
+        except ValueError:
+            continue
+        parts += [escape(text[last : match.start()]), instant(at)]
+        last = match.end()
+    return Markup().join([*parts, escape(text[last:])])
 
 
 def money(amount: float | None, currency: str = "") -> str:

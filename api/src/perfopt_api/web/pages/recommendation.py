@@ -2,6 +2,8 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -15,9 +17,11 @@ from perfopt.cli.output.details import recommendation_lines
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
-from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from perfopt.report.changes import backtested, service_changes
 from perfopt_api.apply.export import export
+from perfopt_api.apply.order import order_of
+from perfopt_api.apply.preflight import Outcome, PreflightFinding, PreflightReport, PreflightRequest
 from perfopt_api.apply.preview import changes_of, outdated, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_change
 from perfopt_api.http.body import require_plain
@@ -30,6 +34,7 @@ from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import csv_answer, page
 
 _MAX_REASON = 1000
+_CANARY = ApplyRecommendationRequest(mode="canary")
 _WHY = ("expected", "reason", "apply")
 _WINDOWS = (
     "made_at", "scored_until", "outcome", "accurate", "cpu_safe", "memory_safe", "cpu_waste", "memory_waste",
@@ -59,7 +64,7 @@ async def recommendation(
         request,
         "recommendation.html",
         made=shown,
-        lines=[line for line in recommendation_lines(shown) if line[0] in _WHY],
+        lines=_why(shown),
         found=service_changes([alone]),
         accurate=accurate,
         scored=scored,
@@ -89,7 +94,7 @@ async def plan(
 ) -> Response[Any]:
     """Shows the exact changes, what stands against them, and the manifests that bring them about."""
     shown, job = await _stored(web, recommendation_id)
-    return page(request, "plan.html", commit=None, **await _plan(web, shown, job))
+    return page(request, "plan.html", **await _plan(web, shown, job))
 
 
 @post("/recommendations/{recommendation_id:str}/commit", status_code=200, include_in_schema=False)
@@ -102,7 +107,31 @@ async def commit(
     reason = str(form.get("reason", "")).strip()[:_MAX_REASON] or None
     artifacts = export(shown, web.api.settings.base_url)
     done = await commit_export(web.api, shown, artifacts, request.scope.get("user"), reason)
-    return page(request, "plan.html", commit=done, **await _plan(web, shown, job))
+    return page(request, "plan.html", **await _plan(web, shown, job) | {"commit": done})
+
+
+@post("/recommendations/{recommendation_id:str}/preflight", status_code=200, include_in_schema=False)
+async def preflight(
+    request: Request[Any, Any, Any], web: NamedDependency[WebPorts], recommendation_id: FromPath[str]
+) -> Response[Any]:
+    """Has a worker look at the cluster for what stands against the change; nothing is changed."""
+    shown, job = await _stored(web, recommendation_id)
+    report = await _report(web, shown, request.scope.get("user"))
+    return page(request, "plan.html", **await _plan(web, shown, job) | {"preflight": report})
+
+
+async def _report(web: WebPorts, shown: OptimizationRecommendation, requester: str | None) -> PreflightReport:
+    """Returns the preflight of a change, or why it could not run."""
+    try:
+        order = order_of(shown, _CANARY, web.api.policy)
+        asked = PreflightRequest(order=order, workload=shown.workload, requester=requester)
+        return await web.preflight.ask(asked)
+    except (ConflictError, UnavailableError) as error:
+        outcome: Outcome = "refused" if isinstance(error, ConflictError) else "unknown"
+        failed = PreflightFinding(
+            outcome=outcome, code=error.code, message=error.message, remedy=error.remedy
+        )
+        return PreflightReport(at=web.api.now(), findings=(failed,))
 
 
 async def _plan(
@@ -114,6 +143,8 @@ async def _plan(
     facts, clock = await web.api.applies.facts(), await policy_clock(web)
     replicas, now = shown.current_state.get("replicas"), web.api.now()
     return {
+        "commit": None,
+        "preflight": None,
         "made": shown,
         "key": secrets.token_hex(16),  # sent twice, the form starts one change
         "diff": changes_of(shown)["changes"],
@@ -183,6 +214,12 @@ async def _refusal(web: WebPorts, shown: OptimizationRecommendation) -> Refusal 
     return await web.refusals.refusal(shown.workload, shown.recommendation_id)
 
 
+def _why(shown: OptimizationRecommendation) -> list[tuple[str, list[str]]]:
+    """Returns the lines that `perfopt explain` prints of the reasons, those of one label together."""
+    lines = [line for line in recommendation_lines(shown) if line[0] in _WHY]
+    return [(label, [text for _, text in group]) for label, group in groupby(lines, key=itemgetter(0))]
+
+
 def _needs(shown: OptimizationRecommendation) -> Iterator[NeedChart]:
     """Returns what is known of the need of each container and resource; nothing of older recommendations."""
     states = {"current": shown.current_state, "recommended": shown.recommended_state}
@@ -205,7 +242,13 @@ def _needs(shown: OptimizationRecommendation) -> Iterator[NeedChart]:
 
 def _trades(shown: OptimizationRecommendation) -> Markup:
     data = next((one.data for one in shown.reasons if one.code == "frontier"), None)
-    return Markup() if data is None else frontier(data["points"], data["relative_to"])
+    if data is None:
+        return Markup()
+    improvement = shown.expected_improvement
+    ours = None
+    if data["relative_to"] == "current" and improvement.cost_reduction_percent is not None:
+        ours = -improvement.cost_reduction_percent, improvement.confidence
+    return frontier(data["points"], data["relative_to"], ours)
 
 
 def _points(shown: OptimizationRecommendation) -> list[dict[str, Any]]:
