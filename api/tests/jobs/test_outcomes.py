@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from outcome_world import KEY, MADE, WEEK, Clock, Source, rows
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.errors import SourceUnavailableError
 from perfopt_api.jobs.outcomes import GIVE_UP
+from perfopt_api.store.dashboard import PageStore
 from perfopt_api.store.outcomes import PostgresOutcomes, RecommendationOutcome
 from perfopt_api.store.postgres import PostgresStore
-from perfopt_api.store.tables import recommendations
+from perfopt_api.store.tables import recommendations, service_days
 from perfopt_api.supervision import TaskSupervisor
 
 
@@ -52,6 +53,29 @@ async def test_a_kill_counts_against_what_was_applied(database, scorer, stored, 
     [row] = await rows(database)
     assert (row["applied"], row["accurate"]) == (applied, accurate)
     assert row["censored"] == ("oom_kill" if applied else None)
+
+
+async def test_days_in_force_are_kept_once_a_workload_and_stay_unsafe(database, scorer, stored):
+    await stored()
+    async with database.transaction() as connection:
+        await connection.execute(update(recommendations).values(applied=True))
+    await scorer(Source("web", oom_kills=1.0), Clock(MADE + WEEK)).sweep()
+    pages = PageStore(database)
+    assert await pages.harm() is not None
+    async with database.reading() as connection:
+        days = (await connection.execute(select(service_days))).mappings().all()
+    assert len(days) in (7, 8)
+    assert all(day["unsafe"] for day in days)
+    await stored(at=MADE + timedelta(days=1))
+    async with database.transaction() as connection:
+        await connection.execute(update(recommendations).values(applied=True))
+    await scorer(Source("web", latest=MADE + 2 * WEEK), Clock(MADE + 2 * WEEK)).sweep()
+    async with database.reading() as connection:
+        found = (await connection.execute(select(service_days))).mappings().all()
+    after = {row["day"]: row["unsafe"] for row in found}
+    assert all(after[day["day"]] for day in days)
+    assert len(after) == len(days) + 1
+    assert not after[max(after)]
 
 
 async def test_a_source_is_read_once_for_all_recommendations_of_a_window(database, scorer, stored):

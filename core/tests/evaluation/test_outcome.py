@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perfopt.domain.enums import Basis, OptimizationType
 from perfopt.domain.fields import parse_state
 from perfopt.domain.workload import Container, HpaState, WorkloadState
-from perfopt.evaluation.outcome import score_outcome, score_plan_outcome
+from perfopt.evaluation.outcome import score_outcome, score_plan_outcome, unsafe_days
 from perfopt.plugin.strategy import Claim, Proposal
 from perfopt.testing import make_snapshot
 
@@ -158,3 +158,21 @@ def test_the_width_of_a_claimed_interval_is_taken_of_the_target():
     used = window(service={"latency_p99_ms": np.full(WEEK, 100.0)})
     score = score_outcome(proposal(kind=LATENCY, claim=claim), used, applied=True)
     assert score.score.claim_met is False  # 44 ms are more than half of 80, and less than half of 92
+
+
+def test_days_are_unsafe_one_by_one():
+    cpu = np.full(WEEK, 0.4)
+    cpu[288 + 10 : 288 + 14] = 0.6  # 4 of 288 samples are over 1 %
+    cpu[2 * 288 : 2 * 288 + 2] = 0.6
+    kills = np.eye(1, WEEK, 4 * 288 + 5)[0]
+    days = unsafe_days(proposal().target, window(cpu, oom_kills=kills))
+    first = min(days)
+    assert [(day - first).days for day in sorted(days)] == list(range(7))
+    assert [(day - first).days for day, unsafe in days.items() if unsafe] == [1, 4]
+
+
+def test_half_a_day_counts_and_less_does_not():
+    midnight = window().grid.end.replace(hour=0, minute=0)
+    for steps, scored in ((143, 0), (144, 1)):
+        part = make_snapshot({"main": {"cpu_cores": np.full(steps, 0.9)}}, end=midnight)
+        assert list(unsafe_days(proposal().target, part).values()) == [True] * scored

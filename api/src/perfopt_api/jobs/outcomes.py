@@ -14,11 +14,11 @@ from perfopt.domain.fields import parse_state
 from perfopt.domain.record import StrategyRecord
 from perfopt.engine.records import strategy_records
 from perfopt.errors import NoDataError, PerfoptError, UnavailableError
-from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome
+from perfopt.evaluation.outcome import OUTCOME_METRICS, score_outcome, score_plan_outcome, unsafe_days
 from perfopt.evaluation.proposals import proposal_of
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.sources.base import FailedSnapshot, MetricSource
-from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, RecommendationOutcome
+from perfopt_api.store.outcomes import DueOutcome, LeasedOutcomes, RecommendationOutcome, ServiceDays
 from perfopt_api.supervision import BackgroundTask
 from perfopt_api.telemetry import OUTCOMES
 
@@ -154,12 +154,12 @@ class OutcomeScorer(BackgroundTask):
             await self._wait((one,), owner, str(snapshot), _backoff(one.due))
             return
         try:
-            outcome = await asyncio.to_thread(_outcome, one.due, snapshot)
+            outcome, days = await asyncio.to_thread(_scored, one.due, snapshot)
         except Exception:
             _log.exception("outcome_not_scored", key=one.due.key)
             await self._wait((one,), owner, _UNEXPECTED, _backoff(one.due))
             return
-        await self._write(one, outcome, owner)
+        await self._write(one, outcome, owner, days)
 
     async def _wait(self, claims: Sequence[_OutcomeClaim], owner: str, reason: str, delay: timedelta) -> None:
         """Tries again later; after 30 days it counts as not to be scored."""
@@ -173,8 +173,14 @@ class OutcomeScorer(BackgroundTask):
                 until = now + min(max(delay, _SOONEST), _LATEST)
                 await one.store.postpone(one.due.key, until, owner=owner)
 
-    async def _write(self, one: _OutcomeClaim, outcome: RecommendationOutcome, owner: str) -> None:
-        if await one.store.record(one.due.key, outcome, owner=owner, now=self._now()):
+    async def _write(
+        self,
+        one: _OutcomeClaim,
+        outcome: RecommendationOutcome,
+        owner: str,
+        days: ServiceDays | None = None,
+    ) -> None:
+        if await one.store.record(one.due.key, outcome, owner=owner, now=self._now(), days=days):
             OUTCOMES.labels(_result(outcome)).inc()
             _log.info("outcome_recorded", key=one.due.key, status=outcome.status, accurate=outcome.accurate)
 
@@ -211,6 +217,17 @@ async def _windows(
         else:
             snapshots[str(snapshot.workload.id)] = snapshot
     return snapshots
+
+
+def _scored(
+    due: DueOutcome, snapshot: WorkloadSnapshot | PerfoptError
+) -> tuple[RecommendationOutcome, ServiceDays | None]:
+    """Returns the outcome, and of what was in force its days."""
+    outcome = _outcome(due, snapshot)
+    if not due.applied or isinstance(snapshot, PerfoptError):
+        return outcome, None
+    target = parse_state(due.together or due.made[0].recommended_state)
+    return outcome, ServiceDays(workload=due.workload, unsafe=unsafe_days(target, snapshot))
 
 
 def _outcome(due: DueOutcome, snapshot: WorkloadSnapshot | PerfoptError) -> RecommendationOutcome:

@@ -54,6 +54,7 @@ class RetentionTask(BackgroundTask):
             "changes": (self._store.forget_changes, self._keep),
             "jobs": (self._store.forget_jobs, self._keep),
             "events": (self._store.forget_events, self._keep),
+            "service_days": (self._store.forget_service_days, self._keep),
             "fleet_jobs": (self._store.forget_fleet_jobs, FLEET_JOBS),
             "days": (self._store.forget_days, self._days),
         }

@@ -2,19 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import structlog
 from sqlalchemy import Column, Float, Table, and_, cast, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.engine.records import RecordedOutcome
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_of
-from perfopt_api.store.tables import jobs, outcomes, recommendations
+from perfopt_api.store.tables import jobs, outcomes, recommendations, service_days
 from perfopt_api.telemetry import SET_ASIDE
 
 # Older outcomes hardly weigh anything, and this many are enough.
@@ -80,6 +81,17 @@ class RecommendationOutcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class ServiceDays(msgspec.Struct, frozen=True, kw_only=True):
+    """The days on which what was applied to a workload was in force.
+
+    Attributes:
+        unsafe: by UTC day, whether it was unsafe.
+    """
+
+    workload: str
+    unsafe: dict[date, bool]
+
+
 class LeasedOutcomes(ABC):
     """The outcomes of one table. Instants are given, so that one clock rules.
 
@@ -140,25 +152,46 @@ class LeasedOutcomes(ABC):
         await connection.execute(update(self.table).where(self.key == keys[0]).values(values))
         return ()
 
-    async def record(self, key: str, outcome: RecommendationOutcome, *, owner: str, now: datetime) -> bool:
-        """Writes an outcome; False where it is no longer this claim's, or was written before."""
+    async def record(
+        self,
+        key: str,
+        outcome: RecommendationOutcome,
+        *,
+        owner: str,
+        now: datetime,
+        days: ServiceDays | None = None,
+    ) -> bool:
+        """Writes an outcome; False where it is no longer this claim's, or was written before.
+
+        Args:
+            key: as of the claim.
+            outcome: to write.
+            owner: as of the claim.
+            now: the present.
+            days: of what was applied; a day that is known to be unsafe stays so.
+        """
         values = msgspec.structs.asdict(outcome) | {
             "scored_at": now,
             "lease_owner": None,
             "lease_expires_at": None,
         }
-        return await self._update_held(key, owner, values)
+        return await self._update_held(key, owner, values, days)
 
     async def postpone(self, key: str, until: datetime, *, owner: str) -> bool:
         """Gives one back, to be tried again at an instant; False where it is no longer this claim's."""
         values = {"due_at": until, "lease_owner": None, "lease_expires_at": None}
         return await self._update_held(key, owner, values)
 
-    async def _update_held(self, key: str, owner: str, values: dict[str, Any]) -> bool:
+    async def _update_held(
+        self, key: str, owner: str, values: dict[str, Any], days: ServiceDays | None = None
+    ) -> bool:
         table = self.table.c
         held = and_(self.key == key, table.lease_owner == owner, table.status == "due")
         async with self._database.transaction() as connection:
-            return (await connection.execute(update(self.table).where(held).values(values))).rowcount == 1
+            changed = await connection.execute(update(self.table).where(held).values(values))
+            if changed.rowcount == 1 and days is not None and days.unsafe:
+                await _write_days(connection, days)
+            return changed.rowcount == 1
 
     async def version(self) -> tuple[int, datetime | None]:
         """Returns something that changes whenever an outcome is written: how many, and the newest."""
@@ -188,6 +221,17 @@ class LeasedOutcomes(ABC):
     @abstractmethod
     async def _due(self, connection: AsyncConnection, keys: Sequence[str]) -> tuple[DueOutcome, ...]:
         """Reads what was claimed."""
+
+
+async def _write_days(connection: AsyncConnection, days: ServiceDays) -> None:
+    rows = [
+        {"workload": days.workload, "day": day, "unsafe": unsafe}
+        for day, unsafe in sorted(days.unsafe.items())
+    ]
+    statement = insert(service_days).values(rows)
+    set_ = {"unsafe": service_days.c.unsafe | statement.excluded.unsafe}
+    key = list(service_days.primary_key)
+    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=set_))
 
 
 class PostgresOutcomes(LeasedOutcomes):

@@ -9,7 +9,15 @@ from perfopt_api.store.apply_rows import names_recommendation
 from perfopt_api.store.database import Database
 from perfopt_api.store.days import partition_of
 from perfopt_api.store.in_force import in_force
-from perfopt_api.store.tables import jobs, outbox, outcomes, plan_outcomes, recommendations, workload_days
+from perfopt_api.store.tables import (
+    jobs,
+    outbox,
+    outcomes,
+    plan_outcomes,
+    recommendations,
+    service_days,
+    workload_days,
+)
 
 
 class PostgresRetention:
@@ -109,6 +117,14 @@ class PostgresRetention:
         )
         async with self._database.transaction() as connection:
             return (await connection.execute(delete(jobs).where(jobs.c.job_id.in_(old)))).rowcount
+
+    async def forget_service_days(self, before: datetime, *, limit: int) -> int:
+        """Deletes what is known of the days of applied changes before an instant; returns how many."""
+        old = select(service_days.c.workload, service_days.c.day).where(service_days.c.day < before.date())
+        keys = tuple_(service_days.c.workload, service_days.c.day)
+        async with self._database.transaction() as connection:
+            gone = await connection.execute(delete(service_days).where(keys.in_(old.limit(limit))))
+            return gone.rowcount
 
     async def forget_days(self, before: datetime, *, limit: int) -> int:
         """Deletes series of days before that of an instant; returns how many rows.

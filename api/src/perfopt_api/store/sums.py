@@ -17,10 +17,9 @@ FIRST_SECONDS = 0.1
 """That a caller waits for what was never read before."""
 
 HARM = text("""
-SELECT count(*) AS scored,
-       count(*) FILTER (WHERE NOT coalesce(cpu_safe, true) OR NOT coalesce(memory_safe, true)) AS unsafe
-FROM recommendation_outcomes
-WHERE status = 'scored' AND applied AND scored_at > now() - interval '30 days'
+SELECT count(*) AS days, count(*) FILTER (WHERE unsafe) AS unsafe,
+       count(DISTINCT workload) FILTER (WHERE unsafe) AS workloads
+FROM service_days WHERE day > current_date - 30
 """)
 # Outcomes of 13 weeks by strategy, class and week, in one scan.
 RECORDED = text("""

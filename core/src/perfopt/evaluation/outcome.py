@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 
 import msgspec
 import numpy as np
 
 from perfopt.domain.workload import WorkloadState
+from perfopt.evaluation.resources import score_resources
 from perfopt.evaluation.score import WindowScore, score, score_together
 from perfopt.metrics.snapshot import PodSeries, WorkloadSnapshot
 from perfopt.plugin.strategy import Proposal
@@ -79,6 +81,35 @@ def score_plan_outcome(
     if not applied:
         return OutcomeScore(score_together(parts, merged, window))
     return _in_force(score_together([_for_target(part) for part in parts], merged, window), window)
+
+
+def unsafe_days(target: WorkloadState, window: WorkloadSnapshot) -> dict[date, bool]:
+    """Returns for each UTC day that was scored whether the sizes in force were unsafe on it.
+
+    A day is unsafe where demand for CPU was above the request in more than 1 % of samples, memory above its
+    request or limit, a container killed for memory, or more than 5 % of its periods throttled. A day of which
+    the window has less than half is left out.
+
+    Args:
+        target: what was in force.
+        window: of what was used.
+    """
+    grid = window.grid
+    scored = {}
+    for day in _days(grid.start, grid.end):
+        begin = datetime.combine(day, time(), grid.start.tzinfo)
+        part = window.slice(grid.index(begin), grid.index(begin + timedelta(days=1)))
+        if part.grid.size * grid.step < timedelta(hours=12):
+            continue
+        found = score_resources(target, part)
+        harmed = _cut_off(part.containers) is not None
+        if found.scored or harmed:
+            scored[day] = harmed or found.cpu_safe is False or found.memory_safe is False
+    return scored
+
+
+def _days(start: datetime, end: datetime) -> Sequence[date]:
+    return [start.date() + timedelta(days=number) for number in range((end - start).days + 2)]
 
 
 def _in_force(window_score: WindowScore, window: WorkloadSnapshot) -> OutcomeScore:
