@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from perfopt.domain.recommendation import AnalysisResult, PredictionSeries
 from perfopt.testing import make_recommendation, make_snapshot
-from perfopt_api.web.series import change_marks, forecasts_of, plots_of
+from perfopt_api.web.series import change_marks, forecasts_of, owner_lanes, plots_of
 
 CPU = 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(14 * 288) / 288)
 SNAPSHOT = make_snapshot({"main": {"cpu_cores": CPU}})
@@ -70,3 +70,20 @@ def test_changes_are_marks_from_their_start_to_their_end():
     assert (first.kind, first.end - first.begin) == ("ok", 300.0)
     assert (second.kind, second.end) == ("not", second.begin)
     assert first.tip == "APPLIED, started 2026-11-30 12:00Z"
+
+
+def test_autoscalers_are_drawn_while_analyses_saw_them():
+    at = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2, 3, 4, 5)]
+    seen = [(at[0], ("VPA",)), (at[1], ("HPA", "VPA")), (at[2], ("HPA",)), (at[3], ("VPA",))]
+    hpa, vpa = owner_lanes(seen, at[4])
+    spans = [[(mark.begin, mark.end) for mark in lane.marks] for lane in (hpa, vpa)]
+    stamps = [one.timestamp() for one in at]
+    assert spans == [[(stamps[1], stamps[3])], [(stamps[0], stamps[2]), (stamps[3], stamps[4])]]
+    assert [lane.summary for lane in (hpa, vpa)] == ["gone since 04 Nov 00:00Z", "since 04 Nov 00:00Z"]
+
+
+def test_an_autoscaler_that_stays_has_no_change():
+    begin, until = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 8, tzinfo=UTC)
+    (lane,) = owner_lanes([(begin, ("KEDA",)), (begin, ("KEDA",))], until)
+    assert (lane.label, lane.summary) == ("KEDA", "at each analysis")
+    assert list(owner_lanes([(begin, ())], until)) == []

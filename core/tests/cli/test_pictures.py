@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from perfopt.cli.output.lanes import TimelineMark
+from perfopt.cli.output.lanes import TimelineLane, TimelineMark
 from perfopt.cli.output.pictures import pictures
 from perfopt.domain.recommendation import AnalysisResult, PredictionSeries
 from perfopt.testing import make_recommendation, make_snapshot
@@ -104,5 +104,10 @@ def test_a_forecast_and_changes_stand_on_the_time_axis_of_use():
     assert "<title>APPLIED</title>" in drawn
     assert "1 made" in drawn
     assert "too late" not in drawn
+    lane = TimelineLane("HPA", (TimelineMark(at - 90 * 86400, at, "info", "HPA sets it"),), "gone since then")
+    gone = TimelineLane("VPA", (late,), "since then")
+    drawn = pictures(result, snapshot, owners=[lane, gone])
+    assert "gone since then" in drawn
+    assert ">VPA</text>" not in drawn
     stored = replace(made, predictions={"main/cpu_cores": forecast})
     assert 'class="band forecast"' in pictures(replace(result, recommendations=(stored,)), snapshot)

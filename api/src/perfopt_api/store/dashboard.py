@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,10 +12,12 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, tex
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.refusals import REFUSED
+from perfopt_api.store.summaries import owners_of
 from perfopt_api.store.sums import BINS, HARM, RECORDED, BackgroundSums, Rows
 from perfopt_api.store.tables import jobs, recommendations, workloads
 
 PAGE = 50
+_OWNER_ROWS = 500
 GROUPS = ("strategy", "service class", "week")
 EXPIRED, APPLIED = "expired", "applied"
 STATUSES = ("change", "approval", APPLIED, REFUSED, "no_change", "abstained", "failed", EXPIRED)
@@ -134,7 +137,7 @@ class PageStore:
         return {row["state"]: row["count"] for row in rows}
 
     async def harm(self) -> Mapping[str, Any] | None:
-        """Returns unsafe outcomes of applied recommendations, of 30 days.
+        """Returns days and unsafe days of workloads with an applied change, of 30 days.
 
         None while they are added up for the first time; as with all sums that are kept.
         """
@@ -213,6 +216,22 @@ class PageStore:
             .limit(PAGE)
         )
         return await self._rows(query)
+
+    async def owners(self, workload: str) -> tuple[tuple[datetime, tuple[str, ...]], ...]:
+        """Returns the autoscalers of a workload as its latest analyses saw them, oldest first."""
+        made, state = recommendations.c, recommendations.c.current_state
+        query = (
+            select(
+                made.made_at,
+                state["keda"].as_string().label("keda"),
+                state["hpa"]["max_replicas"].as_string().label("hpa"),
+                state["vpa_mode"].as_string().label("vpa_mode"),
+            )
+            .where(_named(workload), made.workload == workload)
+            .order_by(made.created_at.desc(), made.id.desc())
+            .limit(_OWNER_ROWS)
+        )
+        return tuple((row["made_at"], owners_of(row)) for row in reversed(await self._rows(query)))
 
     async def looks(self, job_id: str) -> tuple[Mapping[str, Any], ...]:
         """Returns what the verification of a change showed at each look, oldest first."""
@@ -313,6 +332,12 @@ class PageStore:
         """Returns the metric source that an analysis read; None is the default one."""
         query = select(jobs.c.request["source"].as_string().label("source")).where(jobs.c.job_id == job_id)
         return next((row["source"] for row in await self._rows(query)), None)
+
+
+def _named(workload: str) -> ColumnElement[bool]:
+    """Returns the condition by which an index finds the recommendations of a workload."""
+    name = func.replace(func.lower(func.split_part(recommendations.c.workload, "/", -1)), "_", "-")
+    return name == workload.rpartition("/")[2].lower().replace("_", "-")
 
 
 def _within(visible: Collection[str] | None) -> dict[str, Any]:

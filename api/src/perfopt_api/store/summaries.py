@@ -1,5 +1,6 @@
 """The latest analysis of each workload in one narrow row, for pages that filter, sort and add up many."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,14 @@ _UNKNOWN = (
 )  # fmt: skip
 _NOTHING = {"changes": 0, "currency": "", "assumed": False, "accurate": 0, "scored": 0, "owner": ""}
 _OWNERS = (("keda", "KEDA"), ("hpa", "HPA"), ("vpa_mode", "VPA"))
+# Reasons of a strategy that bound the value it recommends, or keep the present one.
+_BOUNDS = frozenset(
+    {
+        "held_after_oom_kill", "held_by_other_metrics", "held_for_hpa", "knob_unsafe", "limited_by_quota",
+        "memory_limit_kept", "memory_peak", "no_evidence_for_raise", "not_measured", "not_sized",
+        "replicas_owned", "slo_missed", "small_change", "staying_enough", "vpa_owned",
+    }
+)  # fmt: skip
 
 
 async def write_summary(
@@ -86,7 +95,7 @@ def _figures(result: AnalysisResult, now: datetime) -> dict[str, Any]:
         "accurate": accurate,
         "scored": scored,
         "n_effective": whole.confidence_detail.n_effective,
-        "owner": next((name for key, name in _OWNERS if whole.current_state.get(key)), ""),
+        "owner": next(iter(owners_of(whole.current_state)), ""),
         "recommendation_id": changes[0].rows[0].recommendation_id
         if changes
         else result.recommendations[0].recommendation_id,
@@ -108,8 +117,16 @@ def _status(result: AnalysisResult, *, failed: bool) -> str:
     return APPROVAL if whole.requires_approval else CHANGE
 
 
+def owners_of(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the autoscalers that set replicas or requests of a state: KEDA, HPA, VPA."""
+    return tuple(name for key, name in _OWNERS if state.get(key) and state[key] != "Off")
+
+
 def _limit(result: AnalysisResult, status: str) -> tuple[str | None, str | None]:
-    """Returns what keeps the workload from more: a rule's name or a code, and the sentence."""
+    """Returns what limits what is recommended, or why nothing is: a rule's name or a code, and the sentence.
+
+    Of a recommended change it is a rule or a bound of that change, never why another type abstained.
+    """
     if status in (ABSTAINED, FAILED):
         first = _foremost(result.declined)
         return (None, None) if first is None else (first.code.value, first.reason)
@@ -117,10 +134,9 @@ def _limit(result: AnalysisResult, status: str) -> tuple[str | None, str | None]
     holding = [rule for rule in whole.rules if rule.action in ("require_approval", "defer")]
     for rule in holding or whole.rules[:1]:
         return f"{rule.pack}/{rule.rule}", rule.reason
-    for one in whole.conflicts:
-        return one.code, one.reason
-    first = _foremost(result.declined)
-    return (None, None) if first is None else (first.code.value, first.reason)
+    shown = [one for one in result.recommendations if status == NO_CHANGE or not one.no_change_needed]
+    bounds = [reason for one in shown for reason in one.reasons if reason.code in _BOUNDS]
+    return (bounds[0].code, bounds[0].text) if bounds else (None, None)
 
 
 def _foremost(declined: tuple[Declined, ...]) -> Declined | None:

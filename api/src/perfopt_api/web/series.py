@@ -4,13 +4,13 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from perfopt.cli.output.lanes import TimelineMark
+from perfopt.cli.output.lanes import TimelineLane, TimelineMark
 from perfopt.cli.output.series import drawn_history
 from perfopt.config import Config
 from perfopt.domain import fields
@@ -153,6 +153,37 @@ def change_marks(changes: Iterable[Mapping[str, Any]]) -> list[TimelineMark]:
         for one in changes
         if one["started_at"] is not None
     ]
+
+
+def owner_lanes(seen: Sequence[tuple[datetime, tuple[str, ...]]], until: datetime) -> Iterator[TimelineLane]:
+    """Returns for each autoscaler of a workload when analyses saw that it sets replicas or requests.
+
+    Args:
+        seen: the instants of analyses, rising, each with the autoscalers there were then.
+        until: where the axis ends; the last that was seen holds until then.
+    """
+    bounds = [*(at for at, _ in seen), until]
+    for name in sorted({name for _, names in seen for name in names}):
+        had = [name in names for _, names in seen]
+        marks = [
+            TimelineMark(bounds[first].timestamp(), bounds[last].timestamp(), "info", f"{name} sets it")
+            for first, last in _runs(had)
+        ]
+        yield TimelineLane(name, tuple(marks), _turns(had, bounds))
+
+
+def _runs(had: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Returns the first of each run of True, and the first after it."""
+    turns = [i for i in range(len(had) + 1) if (i < len(had) and had[i]) != (i > 0 and had[i - 1])]
+    return zip(turns[::2], turns[1::2], strict=True)
+
+
+def _turns(had: Sequence[bool], at: Sequence[datetime]) -> str:
+    """Returns when it last came or went, as the summary of its lane."""
+    last = next((i for i in range(len(had) - 1, 0, -1) if had[i] != had[i - 1]), None)
+    if last is None:
+        return "at each analysis"
+    return f"{'since' if had[last] else 'gone since'} {at[last]:%d %b %H:%M}Z"
 
 
 def plots_of(

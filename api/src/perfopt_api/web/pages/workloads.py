@@ -12,7 +12,7 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Redirect
 from markupsafe import Markup
 
-from perfopt.cli.output.lanes import TimelineMark
+from perfopt.cli.output.lanes import TimelineLane, TimelineMark
 from perfopt.cli.output.pictures import pictures
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult
@@ -28,7 +28,7 @@ from perfopt_api.http.jobs import start_analysis
 from perfopt_api.http.recommendations import start_change
 from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
 from perfopt_api.web.ports import WebPorts
-from perfopt_api.web.series import change_marks, forecasts_of, plots_of
+from perfopt_api.web.series import change_marks, forecasts_of, owner_lanes, plots_of
 from perfopt_api.web.view import HEADERS, STATUS_TEXTS, csv_answer, page
 
 MAX_SELECTED = 50
@@ -165,7 +165,8 @@ async def series(
     try:
         result, snapshot = await _snapshot(web, row)
         changes = change_marks(await web.pages.changes(row["workload"]))
-        drawn = Markup(await asyncio.to_thread(_drawn, result, snapshot, changes))  # noqa: S704  all text in it is escaped
+        owners = tuple(owner_lanes(await web.pages.owners(row["workload"]), web.api.now()))
+        drawn = Markup(await asyncio.to_thread(_drawn, result, snapshot, changes, owners))  # noqa: S704  all text in it is escaped
         error = None
     except PerfoptError as problem:
         drawn, error = Markup(), problem
@@ -180,8 +181,13 @@ async def series_json(web: NamedDependency[WebPorts], name: _Text) -> Response[A
     return Response(plots, headers=HEADERS, media_type="application/json")
 
 
-def _drawn(result: AnalysisResult, snapshot: WorkloadSnapshot, changes: Sequence[TimelineMark]) -> str:
-    return pictures(result, snapshot, forecasts_of(result, snapshot), changes)
+def _drawn(
+    result: AnalysisResult,
+    snapshot: WorkloadSnapshot,
+    changes: Sequence[TimelineMark],
+    owners: Sequence[TimelineLane],
+) -> str:
+    return pictures(result, snapshot, forecasts_of(result, snapshot), changes, owners)
 
 
 def result_of(job: OptimizationJob, workload: str) -> AnalysisResult:

@@ -1,7 +1,7 @@
 """Pictures of a workload on one time axis: what it used, has and should have, and what happened to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
@@ -36,6 +36,7 @@ class _WorkloadView:
     made_at: float
     forecasts: Mapping[str, PredictionSeries]
     changes: tuple[TimelineMark, ...]
+    owners: tuple[TimelineLane, ...]
 
 
 def pictures(
@@ -43,6 +44,7 @@ def pictures(
     snapshot: WorkloadSnapshot,
     forecasts: Mapping[str, PredictionSeries] | None = None,
     changes: Sequence[TimelineMark] = (),
+    owners: Sequence[TimelineLane] = (),
 ) -> str:
     """Returns a section of HTML with one picture a container, and one of the workload's replicas if known.
 
@@ -51,6 +53,7 @@ def pictures(
         snapshot: what the workload used.
         forecasts: of its use, "container/metric" to quantiles; None takes those of the recommendations.
         changes: what was changed of it, and when.
+        owners: when which autoscaler set its replicas or requests.
     """
     stored = next(
         (
@@ -60,7 +63,7 @@ def pictures(
         ),
         {},
     )
-    view = _view(result, snapshot, stored if forecasts is None else forecasts, changes)
+    view = _view(result, snapshot, stored if forecasts is None else forecasts, changes, owners)
     drawn = [_container(view, name) for name in sorted(snapshot.containers)]
     drawn.append(_replicas(view))
     return f"<section><h2>{escape(result.service_name)}</h2>{_head(result)}{''.join(drawn)}</section>"
@@ -71,6 +74,7 @@ def _view(
     snapshot: WorkloadSnapshot,
     forecasts: Mapping[str, PredictionSeries],
     changes: Sequence[TimelineMark],
+    owners: Sequence[TimelineLane],
 ) -> _WorkloadView:
     whole = result.plan or next(iter(result.recommendations), None)
     recommended = None if whole is None else fields.parse_state(whole.recommended_state)
@@ -82,9 +86,26 @@ def _view(
     axis = svg.PlotAxis(begin.timestamp(), max([*ends, snapshot.grid.end]).timestamp(), LEFT, WIDTH - RIGHT)
     evidence = Evidence(windows=()) if whole is None else whole.evidence
     current = snapshot.workload.state if whole is None else fields.parse_state(whole.current_state)
-    inside = tuple(mark for mark in changes if axis.low <= mark.end and mark.begin <= axis.high)
+    within = [replace(lane, marks=_inside(lane.marks, axis)) for lane in owners]
     return _WorkloadView(
-        snapshot, current, recommended, evidence, axis, made_at.timestamp(), forecasts, inside
+        snapshot=snapshot,
+        current=current,
+        recommended=recommended,
+        evidence=evidence,
+        x=axis,
+        made_at=made_at.timestamp(),
+        forecasts=forecasts,
+        changes=_inside(changes, axis),
+        owners=tuple(lane for lane in within if lane.marks),
+    )
+
+
+def _inside(marks: Sequence[TimelineMark], axis: svg.PlotAxis) -> tuple[TimelineMark, ...]:
+    """Returns the marks within an axis, those that begin before or end after it as far as they are."""
+    return tuple(
+        replace(mark, begin=max(mark.begin, axis.low), end=min(mark.end, axis.high))
+        for mark in marks
+        if axis.low <= mark.end and mark.begin <= axis.high
     )
 
 
@@ -118,6 +139,7 @@ def _container(view: _WorkloadView, name: str) -> str:
         parts += _panel(view, name, resource, metric, series, top)
         top += PANEL + GAP
     lanes = [*event_lanes(view.snapshot, name), *window_lanes(view.snapshot, view.current, view.evidence)]
+    lanes = [*view.owners, *lanes]
     if view.changes:
         lanes.insert(0, TimelineLane("changes", view.changes, f"{len(view.changes)} made"))
     for lane in lanes:
