@@ -13,20 +13,24 @@ MONDAY = datetime(2026, 11, 30, 12, tzinfo=UTC)
 POLICY = PolicySettings(exchanges=("XNYS", "NOPE"))
 
 
-@pytest.fixture
-def reads(monkeypatch):
-    """What was read, instead of by a process, with an answer that may be set to an error."""
-    seen = []
+class Calendars:
+    """Answers instead of a process."""
 
-    def read(exchanges, start, end):
-        seen.append((exchanges, start, end))
-        if read.error is not None:
-            raise read.error
+    def __init__(self):
+        self.seen, self.error = [], None
+
+    def __call__(self, exchanges, start, end):
+        self.seen.append((exchanges, start, end))
+        if self.error is not None:
+            raise self.error
         return {"XNYS": ((MONDAY, MONDAY + timedelta(hours=6)),), "NOPE": None}
 
-    read.error, read.seen = None, seen
-    monkeypatch.setattr(policyclock, "read_sessions", read)
-    return read
+
+@pytest.fixture
+def reads(monkeypatch):
+    calendars = Calendars()
+    monkeypatch.setattr(policyclock, "read_sessions", calendars)
+    return calendars
 
 
 async def test_calendars_are_read_in_another_process_that_ends():

@@ -1,67 +1,21 @@
 """The pages in Debian's Chromium, as a person uses them."""
 
 import os
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import async_playwright
 from sqlalchemy import update
 
 from perfopt_api.apply.moves import note
-from perfopt_api.serving import http_server
-from perfopt_api.settings import ServiceSettings
 from perfopt_api.store.apply_rows import write_timeline
 from perfopt_api.store.tables import jobs
 
-from .conftest import HOSTILE, OTHER, TOKEN, WORKLOAD
+from .conftest import CHROMIUM, HOSTILE, OTHER, TOKEN, WORKLOAD, serious
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists() and not os.environ.get("CI"), reason="chromium is not installed"
 )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-async def serve():
-    """Serves an application and returns its address."""
-    contexts = []
-
-    async def begin(app):
-        port = free_port()
-        context = http_server(app, "127.0.0.1", port, ServiceSettings())
-        await context.__aenter__()
-        contexts.append(context)
-        return f"http://127.0.0.1:{port}"
-
-    yield begin
-    for context in contexts:
-        await context.__aexit__(None, None, None)
-
-
-@pytest.fixture
-async def browser():
-    async with async_playwright() as playwright:
-        found = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield found
-        await found.close()
-
-
-async def serious(page):
-    found = await Axe().run(page)
-    return [
-        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
-        for one in found.response["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

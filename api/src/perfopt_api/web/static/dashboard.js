@@ -1,12 +1,45 @@
 "use strict";
 // Times in the reader's zone, copying, selecting, and plots: pages work without any of it.
 (() => {
-  function localTimes(root) {
+  const ZONE = "perfopt.utc";
+  const inUtc = () => localStorage.getItem(ZONE) === "yes";
+
+  // Each has the other zone's time as its title.
+  function showTimes(root) {
     for (const one of root.querySelectorAll("time[datetime]")) {
-      if (one.title) continue;
-      const at = new Date(one.dateTime);
-      one.title = one.textContent;
-      one.textContent = at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+      one.dataset.utc ||= one.textContent;
+      const local = new Date(one.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+      [one.textContent, one.title] = inUtc() ? [one.dataset.utc, local] : [local, one.dataset.utc];
+    }
+  }
+
+  function offerZones() {
+    const button = document.getElementById("zone");
+    const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const label = () => {
+      button.previousElementSibling.textContent = `Times are in ${inUtc() ? "UTC" : name}.`;
+      button.textContent = inUtc() ? `Show ${name}` : "Show UTC";
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      localStorage.setItem(ZONE, inUtc() ? "no" : "yes");
+      label();
+      showTimes(document);
+    });
+    label();
+  }
+
+  // In a narrow window a row is a card, and each cell has the name of its column beside it.
+  function nameCells(root) {
+    for (const table of root.querySelectorAll(".wide > table")) {
+      const names = [...table.querySelectorAll("thead th")].map((one) => one.textContent.trim());
+      for (const row of table.tBodies[0]?.rows ?? []) {
+        if (row.cells.length !== names.length) continue;
+        [...row.cells].forEach((cell, at) => {
+          if (names[at] && cell.tagName === "TD" && !cell.querySelector("input[type=checkbox]")) cell.dataset.label = names[at];
+        });
+      }
+      table.classList.add("stacked");
     }
   }
 
@@ -17,7 +50,8 @@
   }
 
   function prepare(root) {
-    localTimes(root);
+    showTimes(root);
+    nameCells(root);
     for (const button of root.querySelectorAll("button.copy")) {
       button.hidden = false;
       button.addEventListener("click", () => copy(button));
@@ -88,6 +122,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     prepare(document);
+    offerZones();
     for (const place of document.querySelectorAll("[data-events]")) follow(place);
     for (const place of document.querySelectorAll("[data-plots]")) {
       place.closest("details").addEventListener("toggle", () => plots(place), { once: true });
