@@ -5,6 +5,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -128,4 +129,14 @@ demotions = Table(
     Column("accuracy", Float, nullable=False),
     Column("scored", Integer, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+# Days on which what was applied was in force, each once however many recommendations speak of it.
+service_days = Table(
+    "service_days",
+    metadata,
+    Column("workload", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("unsafe", Boolean, nullable=False),
+    Index("ix_service_days_day", "day"),
 )

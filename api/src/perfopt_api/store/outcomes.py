@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.engine.records import RecordedOutcome
+from perfopt_api.store.apply_tables import service_days
 from perfopt_api.store.database import Database
 from perfopt_api.store.mapping import recommendation_of
-from perfopt_api.store.tables import jobs, outcomes, recommendations, service_days
+from perfopt_api.store.tables import jobs, outcomes, recommendations
 from perfopt_api.telemetry import SET_ASIDE
 
 # Older outcomes hardly weigh anything, and this many are enough.

@@ -6,6 +6,7 @@ from sqlalchemy import delete, exists, select, text, tuple_
 from sqlalchemy.orm import aliased
 
 from perfopt_api.store.apply_rows import names_recommendation
+from perfopt_api.store.apply_tables import service_days
 from perfopt_api.store.database import Database
 from perfopt_api.store.days import partition_of
 from perfopt_api.store.in_force import in_force
@@ -15,7 +16,6 @@ from perfopt_api.store.tables import (
     outcomes,
     plan_outcomes,
     recommendations,
-    service_days,
     workload_days,
 )
 

@@ -364,13 +364,3 @@ for _column in (
 ):
     outcomes.append_column(_column)
 plan_outcomes = _outcome("plan_outcomes", key_of("job_id", jobs.c.job_id))
-
-# Days on which what was applied was in force, each once however many recommendations speak of it.
-service_days = Table(
-    "service_days",
-    metadata,
-    Column("workload", Text, primary_key=True),
-    Column("day", Date, primary_key=True),
-    Column("unsafe", Boolean, nullable=False),
-    Index("ix_service_days_day", "day"),
-)

@@ -91,7 +91,7 @@ def frontier(
         tip = f"recommended: {cost:+.1f} % cost at {confidence:.2f} confidence"
         parts.append(svg.circle(x, y, 6, "chosen", tip))
         side = "end" if x > frame.x.at((low + high) / 2) else ""
-        parts.append(svg.text(x + (-10 if side else 10), y + 16, "recommended", f"level new {side}".strip()))
+        parts.append(svg.text(x + (-10 if side else 10), y + 22, "recommended", f"level new {side}".strip()))
     return _picture(420, 260, "Other trades of cost against confidence", parts)
 
 
@@ -177,8 +177,8 @@ def harm(name: str, looks: Sequence[Mapping[str, Any]]) -> Markup:
     low, high = (max(min(finite), neutral - 3 * most), min(max(finite), neutral + 3 * most))
     room = 0.08 * (high - low)
     begin, end = known[0][0], known[-1][0]
-    frame = svg.PlotFrame.of(420, 240, (begin - 1, end + 1), (low - room, high + room))
-    y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(low - room, high + room)]
+    frame = svg.PlotFrame.of(420, 240, (begin - 1, end + 1), (low - 2 * room, high + room))
+    y_ticks = [(value, f"{value:g}") for value in svg.nice_ticks(low - 2 * room, high + room)]
     x_ticks = [(at, f"+{at - begin:.0f} s") for at in dict.fromkeys((begin, (begin + end) / 2, end))]
     parts = frame.axes(x_ticks, y_ticks, "since the first look", name.replace("_", " "))
     parts += _bounds(frame, known)

@@ -58,7 +58,7 @@ NAVIGATION = (
     ("/ui/doctor", "Doctor"),
 )
 CSV_ROWS = 10_000
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z")
+_SPECIAL = re.compile(r"`[^`]+`|\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -70,7 +70,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     )
     environment.filters |= {
         "instant": instant,
-        "instants": instants,
+        "prose": prose,
         "money": money,
         "share": share,
         "short_type": short_type,
@@ -151,17 +151,22 @@ def instant(at: datetime | None) -> Markup:
     )
 
 
-def instants(text: str) -> Markup:
-    """Prints a text with the instants in it as `instant` does."""
+def prose(text: str) -> Markup:
+    """Prints a sentence: the instants in it as `instant` does, and what is between backticks as code."""
     parts, last = [], 0
-    for match in _INSTANT.finditer(text):
-        try:
-            at = datetime.fromisoformat(match[0])
-        except ValueError:
-            continue
-        parts += [escape(text[last : match.start()]), instant(at)]
+    for match in _SPECIAL.finditer(text):
+        parts += [escape(text[last : match.start()]), _special(match[0])]
         last = match.end()
     return Markup().join([*parts, escape(text[last:])])
+
+
+def _special(text: str) -> Markup:
+    if text.startswith("`"):
+        return Markup("<code>{}</code>").format(text[1:-1])
+    try:
+        return instant(datetime.fromisoformat(text))
+    except ValueError:  # such as the 31st of June
+        return escape(text)
 
 
 def money(amount: float | None, currency: str = "") -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from perfopt.rules.pack import RulePack
 
 _CANARY = ApplyRecommendationRequest(mode="canary")
+_COMMAND = "this command"
 _NEXT_SESSIONS = 3
 _MAX_PACK = 65_536
 
@@ -122,12 +123,12 @@ def _settings(web: WebPorts) -> tuple[dict[str, Any], ...]:
     """Returns each setting with its value, where that is set, and what it means."""
     texts = attribute_texts(PolicySettings)
     values = redact(msgspec.to_builtins(web.api.policy))
-    document = web.api.config.document
+    document, given = web.api.config.document, web.api.config.sections.get(SECTION) or {}
     return tuple(
         {
             "name": name,
             "value": written(value),
-            "origin": document.origin((SECTION, name)) or DEFAULT,
+            "origin": document.origin((SECTION, name)) or (_COMMAND if name in given else DEFAULT),
             "meaning": texts.get(name, ""),
         }
         for name, value in values.items()

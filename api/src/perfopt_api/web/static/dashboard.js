@@ -20,7 +20,7 @@
       button.previousElementSibling.textContent = `Times are in ${inUtc() ? "UTC" : name}.`;
       button.textContent = inUtc() ? `Show ${name}` : "Show UTC";
     };
-    button.hidden = false;
+    button.hidden = name === "UTC";
     button.addEventListener("click", () => {
       localStorage.setItem(ZONE, inUtc() ? "no" : "yes");
       label();
