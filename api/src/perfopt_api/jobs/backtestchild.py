@@ -65,11 +65,11 @@ def _work(options: BacktestOptions, task: BacktestTask, report: Path) -> Any:
     source, config = task.request.source, task.config
     if not task.request.closed_loop:
         return evaluate(options, source, None, config, "json", report, None)
-    from perfopt.cli.backtest.closed_loop import for_loop, loop_config
+    from perfopt.cli.backtest.closed_loop import for_loop
 
     daily = replace(options, validity=options.validity or "1d", origins=None, every="1d")
     names = options.policies
-    return evaluate(for_loop(daily), source, None, loop_config(config), "json", report, None, names)
+    return evaluate(for_loop(daily), source, None, config, "json", report, None, names)
 
 
 def _all_types() -> Any:

@@ -20,6 +20,7 @@ from perfopt.backtest.columns import PolicyColumns, ResourceColumns
 from perfopt.backtest.conditional import ConfidenceGroup, conditional_calibration
 from perfopt.backtest.evaluated import EvaluatedRecommendation
 from perfopt.backtest.policies import is_baseline
+from perfopt.backtest.stability import StabilityFigures, stability
 from perfopt.domain.enums import OptimizationType
 from perfopt.metrics.snapshot import Array
 
@@ -99,6 +100,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
         classes: by service class.
         calibration: of the stated confidence, or None where the policy states none.
         conditional: the same within groups, by what they are of; empty where the policy states none.
+        stability: of sizes from one day to the next; None where no two origins are a day apart.
     """
 
     policy: str
@@ -117,6 +119,7 @@ class PolicySummary(msgspec.Struct, frozen=True, kw_only=True):
     classes: dict[str, AccuracyFigures]
     calibration: CalibrationFigures | None
     conditional: dict[str, dict[str, ConfidenceGroup]]
+    stability: StabilityFigures | None = None
 
 
 def summarise(evaluated: Sequence[EvaluatedRecommendation]) -> tuple[PolicySummary, ...]:
@@ -170,6 +173,7 @@ def _summary(
         classes=_groups(_by_class(rows)),
         calibration=calibrate(columns.confidence[stated], columns.accurate[stated]),
         conditional=conditional_calibration(rows, lambda one: _tercile(one, bounds)),
+        stability=stability(rows),
     )
     return rounded(summary)
 

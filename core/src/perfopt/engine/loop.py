@@ -26,13 +26,13 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True):
         drift_headroom: share of the use seen that a raise for drift adds to it.
     """
 
-    min_rise: float = 0.3
-    min_fall: float = 0.3
-    agreeing: int = 2
+    min_rise: float = 1.0
+    min_fall: float = 0.5
+    agreeing: int = 7
     max_fall: float = 0.75
     cpu_drift: float = 1.0
     memory_drift: float = 0.93
-    drift_headroom: float = 0.7
+    drift_headroom: float = 0.5
 
 
 PLAIN = LoopSettings(
@@ -41,8 +41,6 @@ PLAIN = LoopSettings(
 """Changed where a new size is larger, or more than 10 % smaller; nothing between two recommendations."""
 CONTROLLED = LoopSettings()
 """perfopt's own."""
-PENALTY_SHARE = 0.5
-"""What a violation costs in a loop that raises within minutes, where one that lasts until the end costs 1."""
 
 
 class ContainerSample(msgspec.Struct, frozen=True, kw_only=True):

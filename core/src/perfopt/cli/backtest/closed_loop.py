@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from perfopt.cli.backtest.selection import BacktestOptions, write_text
 
@@ -37,18 +36,6 @@ def for_loop(options: BacktestOptions) -> BacktestOptions:
             remedy="Leave out --types, or give --types resource.",
         )
     return replace(options, types=(sizes,), policies=base_names(options.policies))
-
-
-def loop_config(config: "Config") -> "Config":
-    """Returns the configuration with the under-provisioning penalties of a loop that raises on drift."""
-    from perfopt.domain.enums import ServiceClass
-    from perfopt.domain.service_class import under_provisioning_penalty
-    from perfopt.engine.loop import PENALTY_SHARE
-
-    given = config.engine.penalties
-    penalties = {one: PENALTY_SHARE * under_provisioning_penalty(one, given) for one in ServiceClass}
-    engine = msgspec.structs.replace(config.engine, under_provisioning_penalties=penalties, shortage_costs={})
-    return msgspec.structs.replace(config, engine=engine)
 
 
 async def run_closed_loop(

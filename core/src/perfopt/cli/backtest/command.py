@@ -158,10 +158,10 @@ def backtest(
         asyncio.run(run_simulation(options, source, services, config, form, html, loop=simulate == "loop"))
         return
     if closed_loop:
-        from perfopt.cli.backtest.closed_loop import for_loop, loop_config
+        from perfopt.cli.backtest.closed_loop import for_loop
 
-        looped, reacting = for_loop(replace(options, validity=horizon, every=every)), loop_config(config)
-        asyncio.run(evaluate(looped, source, services, reacting, form, html, rows_file, loop_names=policies))
+        looped = for_loop(replace(options, validity=horizon, every=every))
+        asyncio.run(evaluate(looped, source, services, config, form, html, rows_file, loop_names=policies))
         return
     asyncio.run(evaluate(options, source, services, config, form, html, rows_file))
 

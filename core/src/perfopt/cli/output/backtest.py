@@ -26,6 +26,7 @@ def to_table(result: BacktestResult) -> str:
         f"{paragraph(LEGEND)}\n",
         _classes(result),
         _calibrations(result),
+        _stabilities(result),
         "".join(f"{paragraph(f'Note: {note}')}\n" for note in result.notes),
         "".join(f"{paragraph(f'Failed: {one.service}: {one.message}')}\n" for one in result.failed),
     ]
@@ -146,6 +147,24 @@ def _calibrations(result: BacktestResult) -> str:
             + _conditional(summary)
         )
     return "\n".join(parts)
+
+
+def _stabilities(result: BacktestResult) -> str:
+    """Prints how sizes move from one day to the next, where origins are a day apart."""
+    rows = [
+        (
+            summary.policy,
+            str(one.sizes),
+            f"{one.moved:.1%}",
+            f"{one.largest:.1f}x",
+            str(one.quiet),
+            "-" if one.quiet_moved is None else f"{one.quiet_moved:.1%}",
+        )
+        for summary in result.policies
+        if (one := summary.stability) is not None
+    ]
+    header = ("SIZES A DAY APART", "PAIRS", "MOVED OVER 10 %", "LARGEST", "QUIET", "OF THESE MOVED")
+    return table(header, rows, right=header[1:], keys=1) if rows else ""
 
 
 def _conditional(summary: PolicySummary) -> str:
