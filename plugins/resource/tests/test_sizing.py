@@ -364,3 +364,13 @@ def test_only_a_container_at_the_floor_is_called_idle(bench):
     _, _, used = sized_cpu(bench, 0.6)
     assert "cpu_idle" not in used
     assert "cpu_bound" in used
+
+
+@pytest.mark.parametrize(("hours", "least"), [(20, 0.5), (24, 0.0)])
+def test_of_less_than_a_day_a_request_falls_by_half_at_most(bench, hours, least):
+    snapshot = bench.snapshot().slice(14 * 288 - hours * 12, 14 * 288)
+    container = bench.size(snapshot, validity=timedelta(hours=6))
+    assert container.cpu_request_cores >= least * 2.0
+    assert container.memory_request_bytes >= least * 4 * GIB
+    if not least:
+        assert container.cpu_request_cores < 0.5

@@ -21,11 +21,18 @@ from perfopt_resource import text
 from perfopt_resource.leak import find_leak
 from perfopt_resource.model.features import ALLOWED
 from perfopt_resource.observed import ObservedContainer
+from perfopt_resource.runs import whole_runs
 
 MEMORY_LIMIT_HEADROOM = 1.25
 MEMORY_PEAK_HEADROOM = 1.2
+JOB_PEAK_HEADROOM = 1.1
+"""Of a job's memory over the peak of its runs, of which there are few."""
 LIMIT_FALLS_AFTER = timedelta(days=7)
 """A memory limit falls only with so long a history: what runs weekly is in it."""
+WHOLE_FALLS_AFTER = timedelta(days=1)
+MAX_SHORT_FALL = 0.5
+"""Share of a request that a history shorter than WHOLE_FALLS_AFTER takes off at most: the next hours may be
+those of a day that it has not seen."""
 LIKELY = 0.5
 SMALL_MOVE = 0.10
 SMALL_CPU_CORES = 0.025
@@ -133,6 +140,9 @@ def size_memory(
         value = max(value, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))
     peak = float(np.nanmax(hottest))
+    if whole_runs(context.snapshot) is not None:
+        least = peak * JOB_PEAK_HEADROOM
+        value = max(value, least if ceiling is None else min(least, ceiling.size))
     if value < peak:
         value = peak
         reasons.append(text.raised_to_peak(container.name, peak))
@@ -172,10 +182,16 @@ def _moved(
 ) -> tuple[float, list[Reason]]:
     """Returns the request to set: the current one where the move is small, or a raise lacks evidence.
 
-    Evidence is a window of the history in which the current request would have been too small, or a
-    forecast by which it will more likely be too small than enough.
+    With less than a day of history a request falls by half at most. Evidence is a window of the history in
+    which the current request would have been too small, or a forecast by which it will more likely be too
+    small than enough.
     """
     field = f"{resource}_request"
+    known = seen.usable(resource).values.shape[1] * context.snapshot.grid.step
+    lowest = current * (1 - MAX_SHORT_FALL)
+    if wanted < lowest and known < WHOLE_FALLS_AFTER:
+        rounded = whole_millicores(lowest) if resource == "cpu" else whole_mebibytes(lowest)
+        return rounded, [text.fall_bounded(name, field, current, wanted, known, WHOLE_FALLS_AFTER)]
     if wanted > current:
         failed = staying_failed(resource, seen.usable(resource).values, current, validity_steps(context))
         if not failed and enough >= LIKELY:

@@ -227,6 +227,20 @@ def limit_kept(name: str, limit: int, wanted: int, known: timedelta, enough: tim
     )
 
 
+def fall_bounded(
+    name: str, field: str, current: float, wanted: float, known: timedelta, enough: timedelta
+) -> Reason:
+    """Says that a request falls by a part only, because its history is shorter than a day."""
+    return Reason(
+        code="fall_bounded",
+        text=(
+            f"{name}: {duration(known)} of history would allow {field} {quantity(field, wanted)}; it falls"
+            f" from {quantity(field, current)} by half at most, until {duration(enough)} are known."
+        ),
+        data={"container": name, "field": field, "current": current, "wanted": wanted},
+    )
+
+
 def small_move(name: str, field: str, current: float, wanted: float) -> Reason:
     """States that a value stays because the move is small."""
     return Reason(
