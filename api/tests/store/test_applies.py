@@ -298,6 +298,18 @@ async def test_what_ended_otherwise_cannot_be_rolled_back_cancelled_or_approved(
         await requests.ask("nothing", "cancel", principal=None, reason=None)
 
 
+async def test_who_asked_for_the_analysis_cannot_approve_what_it_applies_by_itself(
+    order, requests, store, work, recommendation, result, lease
+):
+    await store.create_job(PerformanceAnalysisRequest(service_name="vm-1", auto_apply=True), requester="ann")
+    claim = await work.claim(owner="w", lease=lease)
+    await work.finish_job(claim, result(recommendation()))
+    job = await order(parent_job_id=claim.job_id, requester=None)
+    with pytest.raises(ConflictError, match="ann asked for this change and cannot approve it"):
+        await requests.approve(job.job_id, principal="ann", reason=None)
+    await requests.approve(job.job_id, principal="bob", reason=None)
+
+
 async def test_an_approval_is_another_principal_s(order, applying, requests):
     job = await order(requester="ann")
     with pytest.raises(ConflictError, match="cannot approve"):

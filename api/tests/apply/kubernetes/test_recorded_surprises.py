@@ -206,3 +206,18 @@ async def test_a_watch_is_opened_again_when_its_version_is_gone(shop):
     while (await asyncio.wait_for(anext(views), 10)).fields["replicas"] != 3:
         pass
     await views.aclose()
+
+
+@pytest.mark.parametrize("observed", [None, "6d8f7c9b", "3", 3])
+def test_a_custom_kind_is_complete_by_what_its_controller_reports(observed):
+    status = {"replicas": 2, "readyReplicas": 2} | (
+        {} if observed is None else {"observedGeneration": observed}
+    )
+    metadata = {"name": "fitted", "generation": 3}
+    obj = {"kind": "Widget", "metadata": metadata, "spec": {"replicas": 2}, "status": status}
+    assert rollout_of(Surroundings(obj)).state == "complete"
+    assert rollout_of(Surroundings(obj | {"status": status | {"readyReplicas": 1}})).state == "progressing"
+    late = obj | {"status": status | {"observedGeneration": "2"}}
+    assert rollout_of(Surroundings(late)).state == "progressing"
+    unseen = obj | {"kind": "Deployment", "status": {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}}
+    assert rollout_of(Surroundings(unseen)).state == "progressing"

@@ -26,6 +26,7 @@ from perfopt_api.apply.kubernetes.objects import (
     size_of,
 )
 
+_OWN_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 _REVISION = "deployment.kubernetes.io/revision"
 _HASHES = ("pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash")
 _ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
@@ -288,7 +289,7 @@ def _counts(obj: Json, surroundings: Surroundings) -> dict[str, int]:
     )
     return {
         "desired": desired,
-        "updated": status.get("updatedReplicas", 0),
+        "updated": status.get("updatedReplicas", 0 if obj["kind"] in _OWN_KINDS else ready),
         "ready": ready,
         "available": status.get("availableReplicas", ready),
         "replicas": status.get("replicas", desired),
@@ -299,11 +300,11 @@ def _state(obj: Json, counts: dict[str, int]) -> tuple[Any, str]:
     status = obj.get("status", {})
     failed, progress = condition(status, "ReplicaFailure"), condition(status, "Progressing")
     if obj["spec"].get("paused"):
-        return "paused", "The workload is paused."
+        return "paused", "The workload is paused"
     if obj["kind"] == "CronJob":
         return "complete", ""
-    if int(status.get("observedGeneration", 0) or 0) < obj["metadata"].get("generation", 0):
-        return "progressing", "The controller has not seen the newest generation yet."
+    if not _seen(obj):
+        return "progressing", "The controller has not seen the newest generation yet"
     if failed.get("status") == "True":
         return "failing", failed.get("message", "")
     if progress.get("reason") == "ProgressDeadlineExceeded":
@@ -317,6 +318,14 @@ def _state(obj: Json, counts: dict[str, int]) -> tuple[Any, str]:
         "progressing",
         f"{counts['updated']} of {wanted} pods are of the newest template, {counts['ready']} ready",
     )
+
+
+def _seen(obj: Json) -> bool:
+    """Whether the controller has seen the newest generation; one of a custom kind may not report it."""
+    observed = str(obj.get("status", {}).get("observedGeneration", ""))
+    if obj["kind"] not in _OWN_KINDS and not observed.isdecimal():  # Argo Rollouts once wrote a hash
+        return True
+    return int(observed or 0) >= int(obj["metadata"].get("generation", 0))
 
 
 def _kept_back(obj: Json) -> int:
