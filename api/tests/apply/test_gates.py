@@ -125,6 +125,18 @@ async def test_an_outdated_recommendation_is_not_applied_after_waiting(cluster, 
     assert run.now_at.failure.code == "expired"
 
 
+async def test_what_waits_for_long_is_asked_again_as_policy_may_have_changed(cluster, target):
+    day = f"{cluster.now + timedelta(days=3):%a}".lower()
+    settings = PolicySettings(
+        apply="auto", exchanges=(), take_over_from=("kubectl",), windows=(f"{day} 10:00-11:00",)
+    )
+    run = ApplyRun(cluster, order_of(change_of(target)), settings=settings)
+    while (progress := await run.once()).release_until is None:
+        assert progress.status is None
+    assert progress.release_until - cluster.now == timedelta(minutes=15)
+    assert "deferred" in run.codes
+
+
 async def test_a_rescue_waits_for_no_window_and_no_readiness(cluster, target):
     workload = cluster.workloads[target.key]
     workload.usage = {"app": 1200 * 2**20}

@@ -19,6 +19,7 @@ from perfopt_api.store.port import JobError
 
 _LOOK_AGAIN = timedelta(minutes=5)
 _ASK_AGAIN = timedelta(minutes=1)
+_LONGEST_WAIT = timedelta(minutes=15)
 _AS_EXPORT = "Apply it in Git: mode export gives the manifests, durability git commits them."
 
 
@@ -134,7 +135,8 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
     known = state.waiting == decision.rule
     # When it is asked again, everything is looked at anew, the workload included.
     waiting = replace(state, step="preflight", since=now, attempts=0, waiting=decision.rule)
-    until = decision.until or now + _LOOK_AGAIN
+    # Policy may be changed meanwhile, as its remedy says: nothing is put off for longer than a while.
+    until = min(decision.until or now + _LOOK_AGAIN, now + _LONGEST_WAIT)
     return Progress(state=waiting, entries=() if known else (entry,), release_until=until)
 
 
