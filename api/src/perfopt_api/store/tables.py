@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from perfopt_api.store.columns import created_at, instant, key_of, metadata, uuid_key
 
-SCHEMA_REVISION = "0022"
+SCHEMA_REVISION = "0023"
 
 
 jobs = Table(
