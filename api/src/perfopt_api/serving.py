@@ -128,10 +128,10 @@ async def http_server(
             await asyncio.wait_for(serving, GRACE_SECONDS)
 
 
-def _allow_files(wanted: int) -> None:
+def _allow_files(count: int) -> None:
     """Raises the limit of open files as far as this process may: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 

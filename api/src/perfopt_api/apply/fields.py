@@ -95,11 +95,11 @@ def _managed(view: WorkloadView, path: str) -> bool:
     return managers is None or FIELD_MANAGER in managers
 
 
-def has_sizes(sizes: Mapping[str, ContainerSize], wanted: Mapping[str, ContainerSize]) -> bool:
+def has_sizes(sizes: Mapping[str, ContainerSize], desired: Mapping[str, ContainerSize]) -> bool:
     """Returns whether containers have every quantity that is wanted of them."""
     return all(
         same_value("containers.", sizes.get(name, ContainerSize()).quantities().get(quantity), value)
-        for name, size in wanted.items()
+        for name, size in desired.items()
         for quantity, value in size.quantities().items()
     )
 

@@ -19,10 +19,10 @@ def placement_of(
     before, after = recommendation.current_state, recommendation.recommended_state
     spec: dict[str, Any] = {}
     notes: list[str] = []
-    wanted = after.get("topology_spread_constraints")
-    if wanted and wanted != before.get("topology_spread_constraints"):
+    constraints = after.get("topology_spread_constraints")
+    if constraints and constraints != before.get("topology_spread_constraints"):
         selector = {"matchLabels": {_NAME: target.name}}
-        spec["topologySpreadConstraints"] = [{"labelSelector": selector} | one for one in wanted]
+        spec["topologySpreadConstraints"] = [{"labelSelector": selector} | one for one in constraints]
         notes.append("The labelSelector of the spread must match the labels of its pods: check it.")
     on_spot = after.get("spot_share", 0.0)
     if on_spot and on_spot != before.get("spot_share", 0.0):

@@ -66,8 +66,12 @@ def replicas_change(recommendation: OptimizationRecommendation) -> int | None:
     """Returns the new number of replicas where it changes and no autoscaler owns it, else None."""
     before, after = recommendation.current_state, recommendation.recommended_state
     owned = any(state.get(owner) for state in (before, after) for owner in ("hpa", "keda"))
-    wanted = after.get("replicas")
-    return wanted if isinstance(wanted, int) and wanted != before.get("replicas") and not owned else None
+    recommended = after.get("replicas")
+    return (
+        recommended
+        if isinstance(recommended, int) and recommended != before.get("replicas") and not owned
+        else None
+    )
 
 
 def outdated(recommendation: OptimizationRecommendation, now: datetime) -> tuple[AnalysisWarning, ...]:

@@ -228,7 +228,7 @@ def job_stream(name: str, replicas: int) -> StreamConfig:
     )
 
 
-async def ensure_stream(connection: NatsConnection, wanted: StreamConfig) -> None:
+async def ensure_stream(connection: NatsConnection, configured: StreamConfig) -> None:
     """Creates a stream unless it is there, and adds subjects that a version before did not have.
 
     What an operator changed about an existing one stays.
@@ -237,25 +237,26 @@ async def ensure_stream(connection: NatsConnection, wanted: StreamConfig) -> Non
         InvalidInputError: there is one of that name for other subjects, or the subjects are another's.
         UnavailableError: NATS is not reachable, or runs without JetStream.
     """
-    assert wanted.name is not None, "our streams have names"
+    assert configured.name is not None, "our streams have names"
     with connection.translated():
         try:
-            config = (await connection.jetstream.stream_info(wanted.name)).config
+            config = (await connection.jetstream.stream_info(configured.name)).config
         except nats.js.errors.NotFoundError:
             try:
-                config = (await connection.jetstream.add_stream(wanted)).config
+                config = (await connection.jetstream.add_stream(configured)).config
             except nats.js.errors.BadRequestError as error:
                 raise InvalidInputError(
-                    f"NATS refuses the stream {wanted.name}: {error.description}.",
+                    f"NATS refuses the stream {configured.name}: {error.description}.",
                     remedy="Remove the stream that holds its subjects, or name that one in the settings.",
                 ) from error
-    missing = set(wanted.subjects or ()) - set(config.subjects or ())
-    if missing and missing < set(wanted.subjects or ()):
+    missing = set(configured.subjects or ()) - set(config.subjects or ())
+    if missing and missing < set(configured.subjects or ()):
         subjects = [*(config.subjects or ()), *sorted(missing)]
         with connection.translated():
             await connection.jetstream.update_stream(config.evolve(subjects=subjects))
     elif missing:
         raise InvalidInputError(
-            f"The NATS stream {wanted.name} exists without the subjects {', '.join(wanted.subjects or ())}.",
+            f"The NATS stream {configured.name} exists without the subjects"
+            f" {', '.join(configured.subjects or ())}.",
             remedy="Add them to the stream, or name another in the settings.",
         )

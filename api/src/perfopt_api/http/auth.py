@@ -95,13 +95,13 @@ async def _authorize(connection: Connection, principal: Principal, rule: Rule | 
     _require_within(allowed, await rule.namespaces(Request(connection.scope, connection.receive)))
 
 
-def _require_within(allowed: frozenset[str], wanted: Collection[str] | None) -> None:
-    if wanted is not None and allowed.issuperset(wanted):
+def _require_within(allowed: frozenset[str], requested: Collection[str] | None) -> None:
+    if requested is not None and allowed.issuperset(requested):
         return
-    plain = wanted is not None and "" in wanted
+    plain = requested is not None and "" in requested
     names = ", ".join(sorted(allowed))
     raise ForbiddenError(
-        "It is about all namespaces." if wanted is None else "It is not of your namespaces.",
+        "It is about all namespaces." if requested is None else "It is not of your namespaces.",
         reason="wrong_namespace",
         remedy=f"Name the workload in full, namespace/name, of: {names}." if plain else f"You have: {names}.",
     )

@@ -57,11 +57,11 @@ def _book(ports: ApiPorts, name: str | None) -> PriceBook:
     if name is not None and name.startswith(EXAMPLE):
         return example_book(name)
     books = ports.config.price_books
-    wanted = name or ports.config.price_book
-    if wanted not in books:
+    book = name or ports.config.price_book
+    if book not in books:
         raise InvalidInputError(
-            f"There is no price book {wanted!r}.",
+            f"There is no price book {book!r}.",
             field="price_book",
-            remedy=suggestion(wanted, tuple(books)),
+            remedy=suggestion(book, tuple(books)),
         )
-    return books[wanted]
+    return books[book]

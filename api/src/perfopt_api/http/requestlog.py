@@ -84,8 +84,8 @@ def _secured(headers: Iterable[tuple[bytes, bytes]], path: str) -> list[tuple[by
     """Returns the headers with those that keep browsers and proxies from misusing an answer."""
     given = list(headers)
     names = {name.lower() for name, _ in given}
-    wanted = [*_SECURITY, *([(b"cache-control", b"no-store")] if path.startswith("/api/") else [])]
-    return [*given, *(header for header in wanted if header[0] not in names)]
+    required = [*_SECURITY, *([(b"cache-control", b"no-store")] if path.startswith("/api/") else [])]
+    return [*given, *(header for header in required if header[0] not in names)]
 
 
 def _name(current: Any, scope: Any, status: int) -> None:
@@ -95,8 +95,8 @@ def _name(current: Any, scope: Any, status: int) -> None:
         current.set_attribute("http.response.status_code", status)
 
 
-def _header(scope: Any, wanted: bytes) -> str:
-    header = next((value for name, value in scope["headers"] if name.lower() == wanted), b"")
+def _header(scope: Any, searched: bytes) -> str:
+    header = next((value for name, value in scope["headers"] if name.lower() == searched), b"")
     return str(header.decode("latin-1"))
 
 

@@ -130,7 +130,7 @@ class JetStreamDeliveries:
 
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         await ensure_stream(self._connection, self._stream)
-        wanted = ConsumerConfig(
+        configured = ConsumerConfig(
             durable_name=CONSUMER,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._ack_wait,
@@ -138,7 +138,7 @@ class JetStreamDeliveries:
             max_ack_pending=10_000,  # those that wait for another try count too
         )
         jetstream = self._connection.jetstream
-        await jetstream.add_consumer(str(self._stream.name), wanted)
+        await jetstream.add_consumer(str(self._stream.name), configured)
         return await jetstream.pull_subscribe_bind(CONSUMER, stream=self._stream.name)
 
 

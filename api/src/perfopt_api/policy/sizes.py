@@ -85,13 +85,13 @@ def stepped(
 _MAX_STEPS = 20
 
 
-def _towards(path: str, present: Any, wanted: Any, settings: PolicySettings) -> Any:
-    old, new = number_of(path, present), number_of(path, wanted)
+def _towards(path: str, present: Any, target: Any, settings: PolicySettings) -> Any:
+    old, new = number_of(path, present), number_of(path, target)
     if old is None or new is None or old <= 0:
-        return wanted
+        return target
     low, high = old * (1 - settings.largest_step_down), old * settings.largest_step_up
     if low <= new <= high:
-        return wanted
+        return target
     return _printed(path, max(low, min(new, high)), up=new > old)
 
 

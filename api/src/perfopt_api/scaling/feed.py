@@ -166,15 +166,15 @@ class DemandFeed:
         for track in tracks:
             if track.name not in inventory:
                 track.error = NotFoundError(f"The source {source.name} does not know {track.name} any more.")
-        wanted = [t for t in tracks if t.name in inventory and t.read_until != end]
-        starts = [end - HISTORY if t.recent is None else t.recent.end - _OVERLAP for t in wanted]
-        if not wanted:
+        unread = [t for t in tracks if t.name in inventory and t.read_until != end]
+        starts = [end - HISTORY if t.recent is None else t.recent.end - _OVERLAP for t in unread]
+        if not unread:
             return
         start = max(min(starts), end - HISTORY)
-        workloads = [inventory[track.name] for track in wanted]
+        workloads = [inventory[track.name] for track in unread]
         async for snapshot in source.snapshots(workloads, start, end, METRICS):
             yield snapshot
-        for track in wanted:
+        for track in unread:
             track.read_until = end
 
 

@@ -120,16 +120,16 @@ class PostgresSchedules:
         Raises:
             InvalidInputError: an expression or a time zone is wrong.
         """
-        wanted = {name: one.named(name) for name, one in declared.items()}
+        configured = {name: one.named(name) for name, one in declared.items()}
         for name, stored in {one.name: one for one in await self.list_schedules()}.items():
             if stored.requester != DECLARED_BY:
-                wanted.pop(name, None)
-            elif name in wanted and _same(wanted[name], stored):
-                del wanted[name]
+                configured.pop(name, None)
+            elif name in configured and _same(configured[name], stored):
+                del configured[name]
             else:
                 with contextlib.suppress(NotFoundError):  # another worker did it
                     await self.delete_schedule(name, requester=DECLARED_BY)
-        for request in wanted.values():
+        for request in configured.values():
             with contextlib.suppress(ConflictError):
                 await self.create_schedule(request, now=now, requester=DECLARED_BY)
 

@@ -150,8 +150,8 @@ def _take(value: Any, fields: Json) -> Any:
     if not parts:
         return value
     if isinstance(value, list):
-        wanted = [(json.loads(name[2:]), node) for name, node in parts.items() if name.startswith("k:")]
-        return [_take(item, node) | k for k, node in wanted if (item := _find(value, k)) is not None]
+        keyed = [(json.loads(name[2:]), node) for name, node in parts.items() if name.startswith("k:")]
+        return [_take(item, node) | k for k, node in keyed if (item := _find(value, k)) is not None]
     taken: Json = {}
     for name, node in parts.items():
         inner = value.get(name[2:]) if isinstance(value, dict) else None
@@ -160,9 +160,9 @@ def _take(value: Any, fields: Json) -> Any:
     return taken
 
 
-def _find(items: list[Any], wanted: Json) -> Any:
+def _find(items: list[Any], keys: Json) -> Any:
     for item in items:
-        if all(item.get(name) == value for name, value in wanted.items()):
+        if all(item.get(name) == value for name, value in keys.items()):
             return item
     return None
 

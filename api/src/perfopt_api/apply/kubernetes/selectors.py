@@ -21,8 +21,8 @@ def selects(selector: Json | None, labels: Mapping[str, str]) -> bool:
     """Whether a label selector selects an object. None selects nothing, an empty one everything."""
     if selector is None:
         return False
-    wanted = selector.get("matchLabels") or {}
-    return all(labels.get(name) == value for name, value in wanted.items()) and all(
+    match_labels = selector.get("matchLabels") or {}
+    return all(labels.get(name) == value for name, value in match_labels.items()) and all(
         _holds(each, labels) for each in selector.get("matchExpressions") or ()
     )
 

@@ -309,14 +309,14 @@ def _state(obj: Json, counts: dict[str, int]) -> tuple[Any, str]:
         return "failing", failed.get("message", "")
     if progress.get("reason") == "ProgressDeadlineExceeded":
         return "deadline_exceeded", progress.get("message", "")
-    wanted = counts["desired"]
-    due = wanted - _kept_back(obj)
-    full = counts["ready"] >= wanted and counts["available"] >= wanted and counts["replicas"] <= wanted
+    desired = counts["desired"]
+    due = desired - _kept_back(obj)
+    full = counts["ready"] >= desired and counts["available"] >= desired and counts["replicas"] <= desired
     if counts["updated"] >= due and full:
         return "complete", progress.get("message", "")
     return (
         "progressing",
-        f"{counts['updated']} of {wanted} pods are of the newest template, {counts['ready']} ready",
+        f"{counts['updated']} of {desired} pods are of the newest template, {counts['ready']} ready",
     )
 
 

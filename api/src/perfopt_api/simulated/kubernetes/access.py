@@ -88,22 +88,24 @@ class Access:
         uid = account["metadata"]["uid"] if account else ""
         return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
 
-    def require(self, user: User, wanted: Attributes) -> None:
+    def require(self, user: User, attributes: Attributes) -> None:
         """Lets a request through.
 
         Raises:
             StatusError: 403.
         """
-        if self.reason(user, wanted) is not None:
+        if self.reason(user, attributes) is not None:
             return
-        scope = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
-        why = (
-            f'User "{user.name}" cannot {wanted.verb} resource "{wanted.path}" '
-            f'in API group "{wanted.group}" {scope}'
+        scope = (
+            f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
         )
-        about = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
-        about += f' "{wanted.name}"' if wanted.name else ""
-        named = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
+        why = (
+            f'User "{user.name}" cannot {attributes.verb} resource "{attributes.path}" '
+            f'in API group "{attributes.group}" {scope}'
+        )
+        about = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+        about += f' "{attributes.name}"' if attributes.name else ""
+        named = {"name": attributes.name, "group": attributes.group, "kind": attributes.resource}
         raise StatusError(
             403,
             "Forbidden",
@@ -130,14 +132,18 @@ class Access:
             {"X-Content-Type-Options": "nosniff"},
         )
 
-    def reason(self, user: User, wanted: Attributes) -> str | None:
+    def reason(self, user: User, attributes: Attributes) -> str | None:
         """Why a request is allowed; None where it is not."""
         if user.admin:
             return ""
-        if wanted.verb == "create" and (wanted.group, wanted.resource) in _SELF and user is not ANONYMOUS:
+        if (
+            attributes.verb == "create"
+            and (attributes.group, attributes.resource) in _SELF
+            and user is not ANONYMOUS
+        ):
             return ""
-        for text, rules in self._bound(user, wanted.namespace):
-            if any(_covers(rule, wanted) for rule in rules):
+        for text, rules in self._bound(user, attributes.namespace):
+            if any(_covers(rule, attributes) for rule in rules):
                 return text
         return None
 
@@ -197,16 +203,16 @@ def _allowed_by(binding: Json, subject: Json) -> str:
     )
 
 
-def _covers(rule: Json, wanted: Attributes) -> bool:
+def _covers(rule: Json, attributes: Attributes) -> bool:
     def has(key: str, *values: str) -> bool:
         given = rule.get(key, ())
         return "*" in given or any(value in given for value in values)
 
     named = rule.get("resourceNames")
-    any_of = f"*/{wanted.subresource}" if wanted.subresource else wanted.path
+    any_of = f"*/{attributes.subresource}" if attributes.subresource else attributes.path
     return (
-        has("verbs", wanted.verb)
-        and has("apiGroups", wanted.group)
-        and has("resources", wanted.path, any_of)
-        and (not named or wanted.name in named)
+        has("verbs", attributes.verb)
+        and has("apiGroups", attributes.group)
+        and has("resources", attributes.path, any_of)
+        and (not named or attributes.name in named)
     )

@@ -275,12 +275,12 @@ def _others(pod: Json) -> list[Any]:
 
 def _check_features(node: Json, pod: Json, old: Json) -> None:
     declared = node.get("status", {}).get("declaredFeatures", ())
-    wanted = []
+    required = []
     if _plain_init(pod) != _plain_init(old):
-        wanted.append("InPlacePodVerticalScalingInitContainers")
+        required.append("InPlacePodVerticalScalingInitContainers")
     if pod["spec"].get("resources") != old["spec"].get("resources"):
-        wanted.append("InPlacePodLevelResourcesVerticalScaling")
-    missing = [name for name in wanted if name not in declared]
+        required.append("InPlacePodLevelResourcesVerticalScaling")
+    missing = [name for name in required if name not in declared]
     if missing:
         why = (
             f"pod update requires features {', '.join(missing)} which are not available "
@@ -298,13 +298,13 @@ def _plain_init(pod: Json) -> list[Any]:
 
 
 def _check_capacity(node: Json, pod: Json) -> None:
-    wanted = effective(pod["spec"])
+    requested = effective(pod["spec"])
     for name, unit in (("cpu", 1000), ("memory", 1)):
         have = parse_quantity(node["status"]["allocatable"].get(name, "0"))
-        if wanted.get(name, Decimal(0)) > have:
+        if requested.get(name, Decimal(0)) > have:
             why = (
                 f"node didn't have enough allocatable resources: {name}, "
-                f"requested: {int(wanted[name] * unit)}, allocatable: {int(have * unit)}"
+                f"requested: {int(requested[name] * unit)}, allocatable: {int(have * unit)}"
             )
             error: StatusError = forbidden(
                 "pods", "", pod["metadata"]["name"], why, [{"reason": "NodeCapacity"}]

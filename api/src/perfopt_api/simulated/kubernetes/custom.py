@@ -96,9 +96,9 @@ def validate(obj: Json, resource: Resource) -> list[Cause]:
 
 
 def _check(value: Any, schema: Json, path: str) -> Iterator[Cause]:
-    wanted = schema.get("type")
-    kind = _TYPES.get(wanted or "")
-    if kind and (not isinstance(value, kind) or (isinstance(value, bool) and wanted != "boolean")):
+    expected = schema.get("type")
+    kind = _TYPES.get(expected or "")
+    if kind and (not isinstance(value, kind) or (isinstance(value, bool) and expected != "boolean")):
         names = {
             str: "string",
             bool: "boolean",
@@ -108,7 +108,7 @@ def _check(value: Any, schema: Json, path: str) -> Iterator[Cause]:
             dict: "object",
         }
         name = names.get(type(value), "null")
-        text = f'Invalid value: "{name}": {path} in body must be of type {wanted}: "{name}"'
+        text = f'Invalid value: "{name}": {path} in body must be of type {expected}: "{name}"'
         yield Cause("TypeInvalid", path, text)
         return
     low = schema.get("minimum")

@@ -60,14 +60,15 @@ def _check_delete(resource: Resource, old: Json, choices: Json) -> None:
         text = f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"'
         cause = Cause("NotSupported", "propagationPolicy", text)
         raise invalid("DeleteOptions", "meta.k8s.io", "", [cause])
-    wanted, metadata = choices.get("preconditions", {}), old["metadata"]
+    preconditions, metadata = choices.get("preconditions", {}), old["metadata"]
     for key, label, then in (
         ("uid", "UID", "The object might have been deleted and then recreated"),
         ("resourceVersion", "ResourceVersion", "The object might have been modified"),
     ):
-        if wanted.get(key) not in (None, metadata[key]):
+        if preconditions.get(key) not in (None, metadata[key]):
             why = (
-                f"the {label} in the precondition ({wanted[key]}) does not match the {label} in record "
+                f"the {label} in the precondition ({preconditions[key]})"
+                f" does not match the {label} in record "
                 f"({metadata[key]}). {then}"
             )
             raise conflict(resource.kind, resource.group, metadata["name"], why)

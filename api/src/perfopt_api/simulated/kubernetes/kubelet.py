@@ -273,8 +273,8 @@ class Kubelet:
             return max(due - now, 0.01)
         self._due.pop(uid, None)
         _drop(status, _PROGRESS)
-        for container, wanted in changed:
-            self._actuate(container, wanted)
+        for container, desired in changed:
+            self._actuate(container, desired)
         return None
 
     def _refusal(self, pod: Json) -> tuple[str, str] | None:
@@ -287,24 +287,26 @@ class Kubelet:
         node = self._hub.store.get(NODE.key, "", pod["spec"]["nodeName"])
         if node is None:
             return None
-        wanted = admission.effective(pod["spec"])
+        requested = admission.effective(pod["spec"])
         left = free(self._hub, node, but=pod["metadata"]["uid"])
         for name in _TRACKED:
             have = parse_quantity(node["status"]["allocatable"].get(name, "0"))
-            if wanted.get(name, Decimal(0)) > have:
-                text = f"Node didn't have enough capacity: {name}, requested: {_amount(wanted[name], name)}"
+            if requested.get(name, Decimal(0)) > have:
+                text = (
+                    f"Node didn't have enough capacity: {name}, requested: {_amount(requested[name], name)}"
+                )
                 return "Infeasible", f"{text}, capacity: {_amount(have, name)}"
-            if wanted.get(name, Decimal(0)) > left[name]:
+            if requested.get(name, Decimal(0)) > left[name]:
                 used = have - left[name]
-                amounts = f"requested: {_amount(wanted[name], name)}, used: {_amount(used, name)}"
+                amounts = f"requested: {_amount(requested[name], name)}, used: {_amount(used, name)}"
                 text = f"Node didn't have enough resource: {name}, {amounts}, capacity: {_amount(have, name)}"
                 return "Deferred", text
         return None
 
-    def _actuate(self, container: Json, wanted: Json) -> None:
+    def _actuate(self, container: Json, desired: Json) -> None:
         before = container.get("resources", {})
-        after = wanted.get("resources", {})
-        if _must_restart(wanted, before, after) and _runs(container):
+        after = desired.get("resources", {})
+        if _must_restart(desired, before, after) and _runs(container):
             begun, now = container["state"]["running"]["startedAt"], self._hub.stamp()
             ended = {"exitCode": 0, "reason": "Completed", "startedAt": begun, "finishedAt": now}
             container["lastState"] = {"terminated": ended | {"containerID": container["containerID"]}}
@@ -356,9 +358,9 @@ def _changed(pod: Json, status: Json) -> list[tuple[Json, Json]]:
     """Container statuses whose resources are not those of the spec, with the containers."""
     pairs = []
     for kind, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
-        wanted = {c["name"]: c for c in pod["spec"].get(kind, ())}
+        desired = {c["name"]: c for c in pod["spec"].get(kind, ())}
         for container in status.get(statuses, ()):
-            given = wanted.get(container["name"])
+            given = desired.get(container["name"])
             ended = kind == "initContainers" and (given or {}).get("restartPolicy") != "Always"
             if given is None or ended or given.get("resources", {}) == container.get("resources", {}):
                 continue

@@ -102,16 +102,16 @@ def apply(
         StatusError: another manager owns a field with another value, and `force` is not set.
         DuplicateKeyError: two items of a list have the same key.
     """
-    wanted = fields.applied(config, kind)
+    applied = fields.applied(config, kind)
     merged: Any = fields.merge(fields.tracked(live), fields.tracked(config), kind)
     before = entries[writer].paths if writer in entries else frozenset()
-    owned = set(wanted).union(*(entry.paths for other, entry in entries.items() if other != writer))
+    owned = set(applied).union(*(entry.paths for other, entry in entries.items() if other != writer))
     merged = fields.without(merged, kind, before - owned)
     changed, removed = fields.compare(fields.tracked(live), merged, kind)
     if not force:
         _refuse_conflicts(entries, writer, changed)
     after = _taken(entries, writer, changed, removed, time)
-    return _whole(live, merged), _remaining_entries(after, entries, writer, wanted, time)
+    return _whole(live, merged), _remaining_entries(after, entries, writer, applied, time)
 
 
 def _whole(live: Json, merged: Json) -> Json:

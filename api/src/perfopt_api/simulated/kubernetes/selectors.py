@@ -41,8 +41,8 @@ def _label_test(term: str) -> Callable[[Labels], bool]:
         name, how, value = match[1], match[2], match[3]
         return lambda labels: (labels.get(name) == value) == (how != "!=")
     if match := _EXISTS.match(term):
-        name, wanted = match[2], not match[1]
-        return lambda labels: (name in labels) == wanted
+        name, holds = match[2], not match[1]
+        return lambda labels: (name in labels) == holds
     raise bad_request("found '=', expected: ',' or 'end of string'")
 
 
@@ -63,7 +63,7 @@ def field_selector(text: str, plural: str) -> Callable[[Json], bool]:
                 f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
             )
         terms.append((name, how != "!=", value))
-    return lambda obj: all((_field(obj, name) == value) == wanted for name, wanted, value in terms)
+    return lambda obj: all((_field(obj, name) == value) == holds for name, holds, value in terms)
 
 
 def _indexed(name: str, plural: str) -> bool:
@@ -85,8 +85,8 @@ def matches(selector: Json | None, labels: Labels) -> bool:
     """Whether an object's `spec.selector` selects these labels: none nothing, an empty one everything."""
     if selector is None:
         return False
-    wanted = selector.get("matchLabels", {})
-    return all(labels.get(name) == value for name, value in wanted.items()) and all(
+    match_labels = selector.get("matchLabels", {})
+    return all(labels.get(name) == value for name, value in match_labels.items()) and all(
         _expression(term, labels) for term in selector.get("matchExpressions", ())
     )
 

@@ -111,12 +111,12 @@ def _leaf(value: Any, kind: Leaf, path: str, holder: str) -> Any:
     return value
 
 
-def _mismatch(value: Any, path: str, holder: str, wanted: str) -> DecodeError:
+def _mismatch(value: Any, path: str, holder: str, expected: str) -> DecodeError:
     names = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
     where = re.sub(r"\[\d+\]", "", path)
     return DecodeError(
         f"json: cannot unmarshal {names.get(type(value), 'null')} into Go struct field {holder}.{where}"
-        f" of type {wanted}"
+        f" of type {expected}"
     )
 
 

@@ -103,10 +103,10 @@ class Writes:
                 f"Object 'Kind' is missing in '{kind}'" if not kind else "apiVersion is missing"
             )
         if kind != resource.kind:
-            wanted = f"({resource.group.partition('.')[0]}.{resource.kind})"
+            kind_text = f"({resource.group.partition('.')[0]}.{resource.kind})"
             raise bad_request(
                 f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-                f"converting ({resource.version}.{kind}) to {wanted}: unknown conversion"
+                f"converting ({resource.version}.{kind}) to {kind_text}: unknown conversion"
             )
 
     def _place(self, obj: Json, resource: Resource, namespace: str) -> None:

@@ -70,14 +70,14 @@ async def start(request: Request[Any, Any, Any], web: NamedDependency[WebPorts])
         "history": str(form.get("history", "")).strip() or "14d",
     }
     try:
-        wanted = msgspec.convert(given, BacktestRequest)
+        order = msgspec.convert(given, BacktestRequest)
     except msgspec.ValidationError as error:
         raise InvalidInputError(f"The form is wrong: {error}.", remedy="Correct it.") from error
-    if wanted.source is not None and wanted.source not in web.api.config.sources:
+    if order.source is not None and order.source not in web.api.config.sources:
         raise InvalidInputError(
-            f"There is no source {wanted.source!r}.", field="source", remedy="Choose a configured one."
+            f"There is no source {order.source!r}.", field="source", remedy="Choose a configured one."
         )
-    run_id = await web.backtests.start(wanted, request.scope.get("user"))
+    run_id = await web.backtests.start(order, request.scope.get("user"))
     return Redirect(f"/ui/backtests/{run_id}", status_code=303)
 
 

@@ -66,20 +66,20 @@ class AutoscalerController:
             text = "scaling is disabled since the replica count of the target is zero"
             self._report(hpa, 0, 0, [self._condition(hpa, "ScalingActive", "False", "ScalingDisabled", text)])
             return
-        wanted, active = self._wanted(hpa, target, current)
-        if wanted == current:
+        desired, active = self._desired(hpa, target, current)
+        if desired == current:
             text = "the HPA controller was able to get the target's current scale"
             able = self._condition(hpa, "AbleToScale", "True", "SucceededGetScale", text)
-            self._report(hpa, current, wanted, [able, *active], failing=self.usage is None)
+            self._report(hpa, current, desired, [able, *active], failing=self.usage is None)
             return
-        self._rescale(hpa, resource, target, wanted)
-        text = f"the HPA controller was able to update the target scale to {wanted}"
+        self._rescale(hpa, resource, target, desired)
+        text = f"the HPA controller was able to update the target scale to {desired}"
         able = self._condition(hpa, "AbleToScale", "True", "SucceededRescale", text)
         known = condition(hpa, "ScalingActive")
         conditions = active if self.usage is not None else ([known] if known else [])
-        self._report(hpa, current, wanted, [able, *conditions], scaled=True)
+        self._report(hpa, current, desired, [able, *conditions], scaled=True)
 
-    def _wanted(self, hpa: Json, target: Json, current: int) -> tuple[int, list[Json]]:
+    def _desired(self, hpa: Json, target: Json, current: int) -> tuple[int, list[Json]]:
         spec = hpa["spec"]
         low, high = spec.get("minReplicas", 1), spec["maxReplicas"]
         if not low <= current <= high:
@@ -114,8 +114,8 @@ class AutoscalerController:
             )
         return used / requested * 100 / goal if requested else None
 
-    def _rescale(self, hpa: Json, resource: Resource, target: Json, wanted: int) -> None:
-        new = copy_path(target, scale_path(resource), wanted)
+    def _rescale(self, hpa: Json, resource: Resource, target: Json, desired: int) -> None:
+        new = copy_path(target, scale_path(resource), desired)
         writer = Writer("kube-controller-manager", "Update", resource.api_version, "scale")
         self._hub.api.writes.update(resource, target, new, writer)
 
@@ -134,7 +134,7 @@ class AutoscalerController:
         self,
         hpa: Json,
         current: int,
-        wanted: int,
+        desired: int,
         conditions: list[Json],
         *,
         scaled: bool = False,
@@ -143,7 +143,7 @@ class AutoscalerController:
         status: Json = {
             "lastScaleTime": self._hub.stamp() if scaled else hpa.get("status", {}).get("lastScaleTime"),
             "currentReplicas": current,
-            "desiredReplicas": wanted,
+            "desiredReplicas": desired,
             "currentMetrics": [{"type": ""}] if failing else None,
             "conditions": conditions,
         }

@@ -112,14 +112,14 @@ class DeploymentController:
     def _revise(self, deployment: Json, sets: list[Json], current: Json) -> Json:
         """Gives the ReplicaSet of the present template the highest revision."""
         others = [rs for rs in sets if rs["metadata"]["name"] != current["metadata"]["name"]]
-        wanted = _last_revision(others) + 1
+        revision = _last_revision(others) + 1
         has = _revision(current)
-        if has < wanted:
-            annotations = dict(current["metadata"].get("annotations", {})) | {_REVISION: str(wanted)}
+        if has < revision:
+            annotations = dict(current["metadata"].get("annotations", {})) | {_REVISION: str(revision)}
             history = [part for part in annotations.get(_HISTORY, "").split(",") if part]
             annotations[_HISTORY] = ",".join([*history, str(has)])
             self._hub.write(REPLICA_SET, current, metadata={"annotations": annotations})
-            has = wanted
+            has = revision
         if deployment["metadata"].get("annotations", {}).get(_REVISION) == str(has):
             return deployment
         return self._hub.status(DEPLOYMENT, deployment, deployment["status"], {_REVISION: str(has)})
@@ -127,12 +127,12 @@ class DeploymentController:
     def _scaled(self, deployment: Json, current: Json, old: list[Json]) -> bool:
         """Follows a change of the Deployment's replicas at once, in proportion to what there is."""
         active = [rs for rs in [current, *old] if rs["spec"]["replicas"]]
-        wanted = deployment["spec"]["replicas"]
-        if all(_desired(rs) in (None, wanted) for rs in active or [current]):
+        desired = deployment["spec"]["replicas"]
+        if all(_desired(rs) in (None, desired) for rs in active or [current]):
             return False
         if len(active) <= 1:
-            return self._resize(deployment, active[0] if active else current, wanted)
-        total = wanted + _surge(deployment["spec"]) if wanted else 0
+            return self._resize(deployment, active[0] if active else current, desired)
+        total = desired + _surge(deployment["spec"]) if desired else 0
         left = total - sum(rs["spec"]["replicas"] for rs in active)
         for rs in sorted(active, key=lambda each: -each["spec"]["replicas"]):
             share = max(-rs["spec"]["replicas"], left) if left < 0 else left
@@ -377,9 +377,9 @@ def _unavailable(spec: Json) -> int:
 
 
 def _complete(deployment: Json, counts: Json) -> bool:
-    wanted = deployment["spec"]["replicas"]
+    desired = deployment["spec"]["replicas"]
     counters = ("updatedReplicas", "replicas", "availableReplicas")
-    return all(counts.get(name, 0) == wanted for name in counters)
+    return all(counts.get(name, 0) == desired for name in counters)
 
 
 def _progressed(before: Json, after: Json) -> bool:

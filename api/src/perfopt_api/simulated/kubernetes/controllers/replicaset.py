@@ -44,13 +44,13 @@ class ReplicaSetController:
     def _adjust(self, replica_set: Json) -> StatusError | None:
         """Creates or deletes pods; returns why one could not be created."""
         active = [pod for pod in self._hub.owned(replica_set, POD) if is_active(pod)]
-        wanted = replica_set["spec"]["replicas"]
-        for pod in sorted(active, key=_value)[: max(0, len(active) - wanted)]:
+        desired = replica_set["spec"]["replicas"]
+        for pod in sorted(active, key=_value)[: max(0, len(active) - desired)]:
             self._hub.delete(POD, pod)
             self._record_event(
                 replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}"
             )
-        for _ in range(wanted - len(active)):
+        for _ in range(desired - len(active)):
             try:
                 pod = self._hub.create(POD, pod_from(replica_set["spec"]["template"], replica_set))
             except StatusError as error:

@@ -47,11 +47,13 @@ class Scheduler:
 
     def _fitting(self, pod: Json) -> str | None:
         """The name of the node with the most CPU left that has room."""
-        wanted = admission.effective(pod["spec"])
+        requested = admission.effective(pod["spec"])
         best: tuple[Decimal, str] | None = None
         for node in self._hub.store.all(NODE.key):
             left = free(self._hub, node)
-            fits = all(left.get(name, Decimal(0)) >= value for name, value in wanted.items() if name in left)
+            fits = all(
+                left.get(name, Decimal(0)) >= value for name, value in requested.items() if name in left
+            )
             if fits and (best is None or left["cpu"] > best[0]):
                 best = (left["cpu"], node["metadata"]["name"])
         return best[1] if best else None
@@ -101,7 +103,7 @@ def free(hub: Hub, node: Json, *, but: str = "") -> dict[str, Decimal]:
 
 def allocated(pod: Json) -> dict[str, Decimal]:
     """What a pod holds: the larger of what it asks for and what its containers were given."""
-    wanted = admission.effective(pod["spec"])
+    requested = admission.effective(pod["spec"])
     given: dict[str, Decimal] = {}
     statuses = pod.get("status", {})
     for status in [*statuses.get("containerStatuses", ()), *statuses.get("initContainerStatuses", ())]:
@@ -111,7 +113,9 @@ def allocated(pod: Json) -> dict[str, Decimal]:
             given[name] = given.get(name, Decimal(0)) + parse_quantity(text)
     if _pending(pod):
         return given
-    return {name: max(wanted.get(name, Decimal(0)), given.get(name, Decimal(0))) for name in wanted | given}
+    return {
+        name: max(requested.get(name, Decimal(0)), given.get(name, Decimal(0))) for name in requested | given
+    }
 
 
 def _pending(pod: Json) -> bool:

@@ -49,15 +49,15 @@ class StatefulSetController:
         return {int(pod["metadata"]["name"].rpartition("-")[2]): pod for pod in pods}
 
     def _step(self, owner: Json, pods: dict[int, Json], present: str, update: str) -> None:
-        wanted = owner["spec"]["replicas"]
+        desired = owner["spec"]["replicas"]
         parallel = owner["spec"]["podManagementPolicy"] == "Parallel"
-        for ordinal in range(wanted):
+        for ordinal in range(desired):
             pod = pods.get(ordinal)
             if pod is None:
                 self._create(owner, ordinal, present, update)
             if not parallel and (pod is None or not _healthy(pod)):
                 return
-        for ordinal in sorted((n for n in pods if n >= wanted), reverse=True):
+        for ordinal in sorted((n for n in pods if n >= desired), reverse=True):
             if "deletionTimestamp" not in pods[ordinal]["metadata"]:
                 self._hub.delete(POD, pods[ordinal])
             return
@@ -94,8 +94,8 @@ class StatefulSetController:
         pods = [pod for pod in self._pods(owner).values() if "deletionTimestamp" not in pod["metadata"]]
         ready = sum(map(is_ready, pods))
         updated = sum(_revision(pod) == update for pod in pods)
-        wanted = owner["spec"]["replicas"]
-        if updated == wanted and ready == wanted and len(pods) == wanted and _partition(owner) == 0:
+        desired = owner["spec"]["replicas"]
+        if updated == desired and ready == desired and len(pods) == desired and _partition(owner) == 0:
             present = update
         status: Json = {
             "observedGeneration": owner["metadata"]["generation"],
