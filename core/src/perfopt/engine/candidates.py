@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, version
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions, version
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -57,10 +57,29 @@ def candidates() -> list[PluginCandidate]:
 
 
 def _installed_points() -> Iterator[PluginCandidate]:
-    # Of one name on several path entries only the first counts, told by the names of their directories.
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.dist is not None and point.dist.metadata["Name"]:  # not so in a broken dist-info
-            yield PluginCandidate(point, point.dist)
+    """Yields the entry points of what is installed, of each name those of the one that would be imported.
+
+    Metadata is read only of what declares the group: to read that of all takes longer than to load plugins.
+    """
+    seen: set[str] = set()
+    for declaring in distributions():
+        if f"[{ENTRY_POINT_GROUP}]" not in (declaring.read_text("entry_points.txt") or ""):
+            continue
+        name = _name(declaring)
+        if name is None or canonicalize_name(name) in seen:
+            continue
+        seen.add(canonicalize_name(name))
+        # Of one name on several path entries the first is imported; what an upgrade left has no metadata.
+        named = (one for one in Distribution.discover(name=name) if _name(one) is not None)
+        first = next(named, declaring)  # found by its directory's name, which may be another
+        for point in first.entry_points.select(group=ENTRY_POINT_GROUP):
+            yield PluginCandidate(point, first)
+
+
+def _name(installed: Distribution) -> str | None:
+    """Returns the name of a distribution, or None where its directory lacks metadata."""
+    name: str | None = installed.metadata.get("Name")
+    return name
 
 
 def unmet_requirement(distribution: Distribution) -> str | None:
