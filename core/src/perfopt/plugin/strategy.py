@@ -74,6 +74,8 @@ class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             Changes in no group go together.
         yields: a group of changes with no field outside these gives way to other proposals.
         holds: fields of the target that the proposal was computed with: less of any breaks what it claims.
+        enough: label of a held field to the least value with which the claim still holds, where less than the
+            target's is enough.
         depends_on: limits that runtime knobs were computed from, such as "main.memory_limit": knobs are not
             taken where the plan sets another limit. None is all limits of their container.
         computed_for: field to the limit that knobs were computed for, where it is not the target's; set by
@@ -85,6 +87,7 @@ class MergeHints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     groups: tuple[tuple[str, ...], ...] = ()
     yields: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
+    enough: dict[str, float] = {}
     serves_objective: bool = False
     depends_on: tuple[str, ...] | None = None
     computed_for: dict[str, float | None] = {}

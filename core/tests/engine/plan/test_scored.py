@@ -123,6 +123,9 @@ def test_a_proposal_holds_what_it_was_computed_with():
         path("cpu_request_cores"): 1.0,
         path("cpu_request_cores", "side"): 1.0,
     }
+    less = msgspec.structs.replace(hints, enough={"main.cpu_request": 0.4})
+    (smaller,) = scored(target(main={"memory_limit_bytes": 3000 * MIB}), less).groups
+    assert smaller.holds == group.holds | {path("cpu_request_cores"): 0.4}
     served = msgspec.structs.replace(hints, serves_objective=True)
     state = target(main={"memory_limit_bytes": 3000 * MIB})
     assert scored(state, served).groups[0].holds == {}

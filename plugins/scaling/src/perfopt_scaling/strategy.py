@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from perfopt.plugin import (
     AnalysisContext,
+    Array,
     Claim,
     Container,
     DeclineCode,
@@ -59,8 +60,6 @@ class ClassRisk:
     window_seconds: int
 
 
-# Replicas are planned for the request that each will have.
-_HOLDS_REQUESTS = MergeHints(holds=("*.cpu_request",))
 RISK_BY_CLASS = {
     ServiceClass.CRITICAL: ClassRisk(0.998, 1.0, 0.999, 2, 600),
     ServiceClass.STANDARD: ClassRisk(0.99, 0.95, 0.995, 2, 300),
@@ -70,6 +69,7 @@ MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forec
 MIN_TARGET = 0.30
 MIN_SAVING_PERCENT = 5.0
 CAUTION_POINTS = 3.0
+_NEARLY_NEVER = 0.05  # of the steps: while replicas start and stop, fewer run
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class ReplicaPlan:
     """Replicas over the validity.
 
     Attributes:
+        cores: that the floors are planned for, by block, shape (blocks,).
         floors: minimum by block, shape (blocks,).
         expected: replicas that are expected to run, by block.
         stopped: whether nothing is expected to run in a block: floors and expected are 0 there.
@@ -86,6 +87,7 @@ class ReplicaPlan:
         by_quota: the most that the namespace's quotas take; None where that is enough.
     """
 
+    cores: Array
     floors: NDArray[np.int64]
     expected: NDArray[np.int64]
     stopped: NDArray[np.bool_]
@@ -93,6 +95,13 @@ class ReplicaPlan:
     trusted: bool
     by_memory: int | None = None
     by_quota: int | None = None
+
+    @property
+    def enough_request(self) -> float:
+        """The smallest CPU request of a replica with which the floors carry what they are planned for."""
+        runs = self.floors > 0
+        busiest = (self.cores[runs] / self.floors[runs]).max(initial=0.0)
+        return min(float(busiest) / FULL, self.joint.request_cores)
 
 
 class ScalingStrategy:
@@ -134,9 +143,11 @@ class ScalingStrategy:
         held = need.planned_past(risk.quantile, size) if need.trusted else np.zeros(size)
         learnt = capacity(context, demand, risk.growth_quantile, held)
         plan = _with_memory(context, demand, _plan(context, demand, learnt, need))
+        if _follows_others(workload):
+            if not plan.stopped.any():
+                return _keep(workload)
+            plan = _as_they_ran(demand, plan)
         plan = _within_quota(context, plan)
-        if _follows_others(workload) and not plan.stopped.any():
-            return _keep(workload)
         if plan.expected.mean() >= demand.replicas.max() and staying_is_enough(context, demand, need):
             return _stay(context, demand, plan)
         return self._proposal(context, demand, learnt, need, plan)
@@ -198,8 +209,21 @@ class ScalingStrategy:
             ),
             claim=Claim(saving_percent=_saving(running, expected)),
             no_change_needed=target == state,
-            merge=_HOLDS_REQUESTS if _plans_replicas(state, target) else MergeHints(),
+            merge=_holds(target, plan) if _plans_replicas(state, target) else MergeHints(),
         )
+
+
+def _holds(target: WorkloadState, plan: ReplicaPlan) -> MergeHints:
+    """Returns that replicas are planned for the request that each will have.
+
+    Where no autoscaler follows the share of the request, a smaller one runs no more replicas: it is enough
+    while the floors carry what they are planned for.
+    """
+    requests = {one.name: one.cpu_request_cores for one in target.containers if one.cpu_request_cores}
+    share = plan.enough_request / plan.joint.request_cores
+    follows = target.hpa is None or target.hpa.target_cpu_utilization_percent is not None
+    enough = {} if follows else {f"{name}.cpu_request": share * cores for name, cores in requests.items()}
+    return MergeHints(holds=("*.cpu_request",), enough=enough)
 
 
 def _with_memory(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPlan) -> ReplicaPlan:
@@ -213,6 +237,18 @@ def _with_memory(context: AnalysisContext, demand: TotalDemand, plan: ReplicaPla
         return plan
     floors, expected = (np.where(runs, np.maximum(x, fewest), 0) for x in (plan.floors, plan.expected))
     return replace(plan, floors=floors, expected=expected, by_memory=fewest)
+
+
+def _as_they_ran(demand: TotalDemand, plan: ReplicaPlan) -> ReplicaPlan:
+    """Returns a plan that runs no fewer replicas than ran in nearly all steps in which any did.
+
+    What decides how many run is not seen; requests that fit the use of each replica fit that many.
+    """
+    fewest = round(float(np.quantile(demand.replicas[demand.replicas > 0], _NEARLY_NEVER)))
+    floors, expected = (
+        np.where(plan.stopped, 0, np.maximum(x, fewest)) for x in (plan.floors, plan.expected)
+    )
+    return replace(plan, floors=floors, expected=expected)
 
 
 def _within_quota(context: AnalysisContext, plan: ReplicaPlan) -> ReplicaPlan:
@@ -295,15 +331,15 @@ def _plan(
     least = 1 if held else min(risk.min_replicas, max(state.replicas or 1, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
-        floors = np.maximum(_replicas(need.quantile(risk.quantile), carries), least)
+        cores = need.quantile(risk.quantile)
     else:
         high = windows_need(demand.cores, context.snapshot.grid, context.validity, risk.windows_share)
-        floor = math.ceil(max(float(np.nanquantile(demand.cores, risk.quantile)), high) / carries - 1e-9)
-        floors = np.full(need.expected.size, max(floor, least), dtype=np.int64)
+        cores = np.full(need.expected.size, max(float(np.nanquantile(demand.cores, risk.quantile)), high))
+    floors = np.maximum(_replicas(cores, carries), least)
     expected = np.maximum(floors, _replicas(need.expected, joint.load_cores))
     stopped = stopped_blocks(demand.stopped, context.snapshot.grid, need.steps, floors.size)
     floors, expected = np.where(stopped, 0, floors), np.where(stopped, 0, expected)
-    return ReplicaPlan(floors, expected, stopped, joint, need.trusted)
+    return ReplicaPlan(cores, floors, expected, stopped, joint, need.trusted)
 
 
 def _replicas(cores: NDArray[np.float64], each: float) -> NDArray[np.int64]:

@@ -153,7 +153,8 @@ def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
 def _held(scored: ScoredProposal, hints: MergeHints) -> dict[Path, Any]:
     if not hints.holds or (hints.serves_objective and not scored.for_objective):
         return {}
-    return {path: value for path, value in scored.target.items() if _matches(path, hints.holds)}
+    held = {path: value for path, value in scored.target.items() if _matches(path, hints.holds)}
+    return {path: hints.enough.get(label(path), value) for path, value in held.items()}
 
 
 def _rank(scored: ScoredProposal, values: dict[Path, Any]) -> int:
