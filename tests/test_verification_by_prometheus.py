@@ -75,9 +75,9 @@ def judge(server, world, canary=(PODS[0],), since=SINCE, until=UNTIL):
         config = PrometheusConfig(url=server, matchers=(f'world="{world}"',), scrape_interval_seconds=SCRAPE)
         source = PrometheusSource("prometheus", config)
         settings = VerificationSettings(past_hours=5, past_days=0.2)
-        verifier = SourceVerifier(source, settings, canary_minutes=30, after_minutes=30, alone_minutes=60)
+        verifier = SourceVerifier(source, settings)
         try:
-            return await verifier.look(CHANGE, canary, since, until)
+            return await verifier.look(CHANGE, canary, since, until, horizon=timedelta(minutes=30))
         finally:
             await source.close()
 

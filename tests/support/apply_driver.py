@@ -32,7 +32,7 @@ class ScriptedVerifier:
         missing: series that are not there.
         peaks: memory in use, in bytes.
         errors: raised by the next looks.
-        alone: what was said of there being no canary.
+        horizons: that looks were asked for.
         budget: what is left of the error budget, or the error that says why that is not known.
     """
 
@@ -44,11 +44,11 @@ class ScriptedVerifier:
         self.errors = []
         self.budget = None
         self.looks = 0
-        self.alone = set()
+        self.horizons = set()
 
-    async def look(self, change, canary_pods, since, until, *, alone=False):
+    async def look(self, change, canary_pods, since, until, *, horizon):
         self.looks += 1
-        self.alone.add(alone)
+        self.horizons.add(horizon)
         if self.errors:
             raise self.errors.pop(0)
         decided = until - since >= timedelta(seconds=self.after)

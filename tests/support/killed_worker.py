@@ -82,7 +82,7 @@ class NamedVerifier:
         since: datetime,
         until: datetime,
         *,
-        alone: bool = False,
+        horizon: timedelta,
     ) -> VerificationLook:
         verdict = "passed" if until - since > timedelta(seconds=_JUDGED_SECONDS) else "inconclusive"
         if verdict == "passed" and change.target.name.startswith("rollback"):

@@ -35,8 +35,8 @@ class LiveCluster(MemoryCluster):
 class OnlyCanaries(ScriptedVerifier):
     """Passes canaries, and never a whole workload."""
 
-    async def look(self, change, canary_pods, since, until, *, alone=False):
-        looked = await super().look(change, canary_pods, since, until)
+    async def look(self, change, canary_pods, since, until, *, horizon):
+        looked = await super().look(change, canary_pods, since, until, horizon=horizon)
         return looked if canary_pods else msgspec.structs.replace(looked, verdict="inconclusive")
 
 

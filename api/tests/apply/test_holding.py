@@ -84,8 +84,8 @@ async def test_a_frozen_change_is_taken_back_where_somebody_asks(cluster, target
 class LaterHarm(ScriptedVerifier):
     """Passes, and shows harm ten minutes later."""
 
-    async def look(self, change, canary_pods, since, until, *, alone=False):
-        seen = await super().look(change, canary_pods, since, until)
+    async def look(self, change, canary_pods, since, until, *, horizon):
+        seen = await super().look(change, canary_pods, since, until, horizon=horizon)
         harmful = until - since > timedelta(minutes=10)
         return msgspec.structs.replace(seen, verdict="failed", reason="Slow.") if harmful else seen
 

@@ -102,6 +102,17 @@ def test_a_canary_with_durability_git_is_transient_until_it_is_committed(
     assert (new.durability, order.whole.durability, order.git.repository) == ("git", "transient", "deploy")
 
 
+@pytest.mark.parametrize("asked", ["9m", "25h"])
+def test_a_time_to_watch_that_cannot_be_compared_is_refused(client, world, make_recommendation, asked):
+    world.store.add(make_recommendation())
+    response = client.post(APPLY, json={"mode": "canary", "verify_for": asked})
+    assert response.status_code == 400
+    [error] = response.json()["errors"] if "errors" in response.json() else [response.json()]
+    assert "verify_for must be from 10m" in str(error)
+    assert "to 1d (1/7 of verification.past_days)" in str(error)
+    assert world.applies.created == []
+
+
 def test_canary_makes_a_child_job_that_a_worker_is_woken_for(client, world, make_recommendation):
     world.store.add(make_recommendation())
     response = client.post(APPLY, json={"mode": "canary", "reason": "cheaper", "verify_for": "1h"})

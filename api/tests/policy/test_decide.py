@@ -187,6 +187,17 @@ def test_the_breaker_opens_by_namespace_and_by_version_of_a_strategy():
     assert said({"strategy_version": "2"}, ApplyFacts(past=elsewhere))[0] == "allowed"
 
 
+@pytest.mark.parametrize("code", ["rollback_requested", "cancelled"])
+def test_what_a_person_took_back_does_not_open_the_breaker(code):
+    asked = tuple(past(n, status="ROLLED_BACK", ended=HOUR, failure_code=code) for n in range(9))
+    shown = tuple(
+        past(n, status="ROLLED_BACK", ended=HOUR, failure_code="verification_failed") for n in range(3)
+    )
+    assert said(facts=ApplyFacts(past=asked))[0] == "allowed"
+    assert said(facts=ApplyFacts(past=(*asked, *shown[:2])))[0] == "allowed"
+    assert said(facts=ApplyFacts(past=(*asked, *shown)))[1] == "policy.breaker_failures"
+
+
 def test_no_more_changes_run_at_once_than_may():
     running = tuple(past(n, status="APPLYING", ended=None, namespace=f"n{n}") for n in range(10))
     assert said(facts=ApplyFacts(past=running))[1] == "policy.max_in_flight"

@@ -136,12 +136,12 @@ def _rolled_out(tools: ApplyTools, context: StepContext, state: ApplyState, view
 
 def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView) -> Progress:
     now = context.now
-    seconds = context.order.verify_seconds or watched(tools.settings, state) * 60
+    horizon = watched(tools.settings, context.order, state)
     message = "All pods run with the change, and are watched from now on."
     if not state.canary:
         message += (
             " None is left to compare them with: they are compared with the time before, which takes longer"
-            f" ({seconds / 60:g} min at most) and shows less."
+            f" ({horizon.total_seconds() / 60:g} min at most) and shows less."
         )
     entry = note(now, "rest", "complete", message)
     return go(
@@ -150,7 +150,7 @@ def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: 
         now,
         entry,
         observed_since=now,
-        deadline=now + timedelta(seconds=seconds),
+        deadline=now + horizon,
         extensions=0,
         baselines={pod.name: baseline_of(pod) for pod in view.pods},
         unready_since={},

@@ -161,6 +161,7 @@ class FileApplies:
             status=job.status,
             started_at=job.started_at,
             ended_at=job.ended_at,
+            failure_code=None if job.error is None else job.error.code,
         )
         return ApplyFacts(past=(past,))
 

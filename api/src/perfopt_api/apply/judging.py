@@ -11,7 +11,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import NoDataError, SourceError
 from perfopt_api.apply.context import ApplyTools, StepContext, described, look_at_pods
 from perfopt_api.apply.moves import end, fail, go, note, stay
-from perfopt_api.apply.state import ApplyState, Progress
+from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.apply.verifier import VerificationLook
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.port import JobError
@@ -88,8 +88,13 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
     if look.verdict == "passed" or approved:
         return passed(state, look)
     if state.step == "held" or state.deadline is None or now < state.deadline:
-        return stay(state, tools.look_seconds, look=look)
+        return stay(state, _pause(tools, context, pods), look=look)
     return _inconclusive(tools, context, state, look)
+
+
+def _pause(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> float:
+    """Returns the seconds to the next look: at least 1/120 of the horizon, as each look reads the series."""
+    return max(tools.look_seconds, _horizon(tools, context, pods).total_seconds() / 120)
 
 
 def _harm(look: VerificationLook) -> JobError | None:
@@ -119,8 +124,8 @@ async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -
     since = context.state.observed_since
     assert since is not None, "observation begins when the pods have the change"
     try:
-        alone = not context.state.canary
-        return await tools.verifier.look(context.change, pods, since, context.now, alone=alone)
+        horizon = _horizon(tools, context, pods)
+        return await tools.verifier.look(context.change, pods, since, context.now, horizon=horizon)
     except (SourceError, NoDataError) as error:
         return VerificationLook(verdict="inconclusive", reason=f"There are no data: {error.message}")
 
@@ -131,7 +136,7 @@ def _inconclusive(
     settings, now = tools.settings, context.now
     if state.extensions < settings.extensions:
         entry = note(now, state.step, "extended", f"It is inconclusive and goes on: {look.reason}")
-        deadline = now + _length(settings, state)
+        deadline = now + _horizon(tools, context, state.canary if state.step == "observe" else ())
         more = state.extensions + 1
         return stay(state, tools.look_seconds, entry, look=look, extensions=more, deadline=deadline)
     if settings.inconclusive == "hold" and state.step == "observe":
@@ -140,15 +145,18 @@ def _inconclusive(
     return fail(state, JobError(code="inconclusive", message=look.reason), now, look=look)
 
 
-def _length(settings: PolicySettings, state: ApplyState) -> timedelta:
-    return timedelta(
-        minutes=settings.observe_minutes if state.step == "observe" else watched(settings, state)
-    )
+def _horizon(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> timedelta:
+    """Returns how long a canary is observed for, or, without the names of pods, all pods are watched for."""
+    if pods:
+        return timedelta(minutes=tools.settings.observe_minutes)
+    return watched(tools.settings, context.order, context.state)
 
 
-def watched(settings: PolicySettings, state: ApplyState) -> float:
-    """Returns for how many minutes all pods are watched at most: longer where no canary was compared."""
-    return settings.verify_minutes if state.canary else settings.alone_minutes
+def watched(settings: PolicySettings, order: ApplyOrder, state: ApplyState) -> timedelta:
+    """Returns how long all pods are watched at most: as asked for, or longer where no canary was compared."""
+    if order.verify_seconds is not None:
+        return timedelta(seconds=order.verify_seconds)
+    return timedelta(minutes=settings.verify_minutes if state.canary else settings.alone_minutes)
 
 
 def _figures(look: VerificationLook) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.job import OptimizationJob
-from perfopt.domain.period import parse_duration
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.cluster import (
@@ -21,6 +20,7 @@ from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.apply.state import ApplyOrder, ApplyState
 from perfopt_api.apply.target import object_of
+from perfopt_api.apply.verification.settings import VerificationSettings, parse_verify_for
 from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.policy.sizes import stepped
@@ -36,6 +36,7 @@ def order_of(
     settings: PolicySettings,
     *,
     automatic: bool = False,
+    verification: VerificationSettings | None = None,
 ) -> ApplyOrder:
     """Returns what is to be done to apply a recommendation.
 
@@ -44,10 +45,11 @@ def order_of(
         wish: mode, force and how long to watch; of `direct` or `canary`.
         settings: the policy, for the largest step.
         automatic: nobody asked for it but the policy.
+        verification: which verify_for is possible; the default without.
 
     Raises:
         ConflictError: it changes nothing, or something that only a person can change.
-        InvalidInputError: malformed verify_for.
+        InvalidInputError: verify_for is malformed, too short or too long.
     """
     target = workload_target(recommendation)
     before, after = _fields(recommendation.current_state), _fields(recommendation.recommended_state)
@@ -59,7 +61,8 @@ def order_of(
     _refuse_by_hand(recommendation, changed)
     steps = stepped(before, changed, settings)
     durability: Durability = "template" if wish.durability == "template" else "transient"
-    watched = None if wish.verify_for is None else parse_duration(wish.verify_for, field="verify_for")
+    known = verification or VerificationSettings()
+    watched = None if wish.verify_for is None else parse_verify_for(wish.verify_for, known)
     return ApplyOrder(
         stages=tuple(change_of_fields(target, values, durability) for values in steps),
         expected={path: before.get(path) for path in changed if path in before},

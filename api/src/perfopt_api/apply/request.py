@@ -23,7 +23,8 @@ class ApplyRecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forb
     Attributes:
         mode: dry_run shows the changes, export writes manifests, direct and canary change the cluster.
         reason: why it is applied, for the record.
-        verify_for: how long to watch the workload afterwards ("24h").
+        verify_for: how long all pods are watched after the change ("2h"): at least ten steps of
+            `verification`, at most a seventh of the past that it compares with (1 day).
         durability: template changes the workload's template; transient resizes pods only, and new pods again;
             git does so, and commits the manifests to the configured repository once they are verified, or
             with mode export at once.

@@ -1,7 +1,7 @@
 """The port between the apply state machine and what judges a change by its pods' series."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 import msgspec
@@ -77,7 +77,7 @@ class Verifier(Protocol):
         since: datetime,
         until: datetime,
         *,
-        alone: bool = False,
+        horizon: timedelta,
     ) -> VerificationLook:
         """Compares the changed pods with the others, from the change on.
 
@@ -86,7 +86,7 @@ class Verifier(Protocol):
             canary_pods: the pods that have it; empty where all have it, which compares with the time before.
             since: when the last of them had it (after a rollout: was ready).
             until: the last instant to look at.
-            alone: no canary was compared before, so that all is known from the time before: it takes longer.
+            horizon: from `since` on, after which one wants to know; the bounds are narrowest there.
         """
 
     async def ready(self, target: WorkloadTarget) -> Sequence[str]:

@@ -39,7 +39,9 @@ def reason_option[F: Callable[..., Any]](command: F) -> F:
     show_default=True,
     help="canary and direct change the cluster; dry_run shows the changes; export writes manifests.",
 )
-@click.option("--verify-for", help="How long to watch the workload afterwards, such as 24h.")
+@click.option(
+    "--verify-for", help="How long to watch all pods after the change, such as 2h; 10m to 1d by default."
+)
 @click.option(
     "--durability",
     type=click.Choice(("template", "transient", "git")),

@@ -18,6 +18,8 @@ from perfopt_api.apply.export import export
 from perfopt_api.apply.git import GitCommit, commit_manifests, git_order
 from perfopt_api.apply.order import as_one, new_apply, order_of, steps_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, answer, refuse_outdated
+from perfopt_api.apply.verification.settings import SECTION as VERIFICATION
+from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.http.applying import wake
 from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
@@ -244,7 +246,12 @@ async def start_change(
         refuse_outdated(wish, part, ports.now())
     check_key(key)
     order = msgspec.structs.replace(
-        order_of(recommendation, wish, ports.policy),
+        order_of(
+            recommendation,
+            wish,
+            ports.policy,
+            verification=ports.config.section(VERIFICATION, VerificationSettings),
+        ),
         recommendation_ids=tuple(part.recommendation_id for part in parts),
         types=tuple(part.optimization_type for part in parts),
     )

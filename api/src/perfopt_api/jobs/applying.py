@@ -20,8 +20,7 @@ from perfopt_api.apply.policyclock import PolicyTime
 from perfopt_api.apply.preflight import PreflightReport, PreflightRequest, preflight_report
 from perfopt_api.apply.runner import ApplyRunner, utc_now
 from perfopt_api.apply.upkeep import TransientUpkeep
-from perfopt_api.apply.verification.before_after import MIN_STEPS
-from perfopt_api.apply.verification.settings import SECTION, VerificationSettings
+from perfopt_api.apply.verification.settings import MIN_STEPS, SECTION, VerificationSettings
 from perfopt_api.apply.verification.source import SourceVerifier
 from perfopt_api.apply.verifier import Verifier
 from perfopt_api.backends import ServiceBackends
@@ -226,13 +225,7 @@ def applying_by(config: Config, cluster: Cluster, source: MetricSource) -> Apply
                 field=f"policy.{name}",
                 remedy="Watch for longer, or in shorter steps.",
             )
-    verifier = SourceVerifier(
-        source,
-        verification,
-        canary_minutes=settings.observe_minutes,
-        after_minutes=settings.verify_minutes,
-        alone_minutes=settings.alone_minutes,
-    )
+    verifier = SourceVerifier(source, verification)
     look_seconds = min(LOOK_SECONDS, verification.step_seconds)
     return Applying(
         cluster,

@@ -16,6 +16,8 @@ from perfopt_api.apply.executor import can_apply, open_cluster
 from perfopt_api.apply.filestore import FileApplies, FileJob
 from perfopt_api.apply.order import new_apply, order_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, refuse_outdated
+from perfopt_api.apply.verification.settings import SECTION as VERIFICATION
+from perfopt_api.apply.verification.settings import VerificationSettings
 from perfopt_api.jobs.applying import applying_by
 from perfopt_api.policy.settings import policy_settings
 from perfopt_api.store.apply_port import TimelineEntry
@@ -51,7 +53,8 @@ def begin_job(
             f"{recommendation.recommendation_id} needs an approval of another.",
             remedy="Apply it by the service, where it can be given.",
         )
-    order = order_of(recommendation, wish, policy_settings(config))
+    verification = config.section(VERIFICATION, VerificationSettings)
+    order = order_of(recommendation, wish, policy_settings(config), verification=verification)
     new = new_apply(order, recommendation, "", requester=requester, reason=wish.reason)
     job = FileJob(job_id=str(uuid4()), new=new, created_at=now, step=new.step, state=new.state)
     return FileApplies(path, job, show)

@@ -10,6 +10,7 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import PastApply
 
 _BAD = frozenset({OptimizationStatus.FAILED, OptimizationStatus.ROLLED_BACK})
+_ASKED_FOR = frozenset({"rollback_requested", "cancelled"})
 _MAX_DOUBLINGS = 10
 _SOON = timedelta(seconds=30)
 _HOUR = timedelta(hours=1)
@@ -44,7 +45,10 @@ def cooled_down(
 def tripped(
     change: ProposedChange, past: Sequence[PastApply], settings: PolicySettings, now: datetime
 ) -> Decision | None:
-    """Returns a deferral where a namespace, or a strategy's version, was rolled back too often lately."""
+    """Returns a deferral where a namespace, or a strategy's version, was rolled back too often lately.
+
+    What a person took back is no sign of bad changes: one `restore` of a namespace must not stop it.
+    """
     window = timedelta(hours=settings.breaker_hours)
     strategy = (change.strategy, change.strategy_version)
     places: tuple[tuple[str, Callable[[PastApply], bool]], ...] = (
@@ -59,9 +63,7 @@ def tripped(
     )
     for name, matches in places:
         bad = sorted(
-            one.ended_at
-            for one in past
-            if one.status is OptimizationStatus.ROLLED_BACK and one.ended_at is not None and matches(one)
+            one.ended_at for one in past if _shown_bad(one) and one.ended_at is not None and matches(one)
         )
         recent = [at for at in bad if at > now - window]
         if len(recent) >= settings.breaker_failures:
@@ -71,6 +73,10 @@ def tripped(
             )
             return Decision(outcome="deferred", rule="policy.breaker_failures", reason=reason, until=until)
     return None
+
+
+def _shown_bad(one: PastApply) -> bool:
+    return one.status is OptimizationStatus.ROLLED_BACK and one.failure_code not in _ASKED_FOR
 
 
 def in_flight_allowed(

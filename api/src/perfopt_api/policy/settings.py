@@ -131,8 +131,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ramp_minutes: after a worker starts, the time over which max_in_flight grows from 1.
         cooldown_minutes: after a change of a workload, before the next begins; doubled for each rollback or
             failure in a row.
-        breaker_failures: so many rollbacks within breaker_hours in a namespace, or of a strategy's version,
-            stop further changes there until the oldest is that old.
+        breaker_failures: so many rollbacks that nobody asked for within breaker_hours in a namespace, or of
+            a strategy's version, stop further changes there until the oldest is that old.
         breaker_hours: see breaker_failures.
         ranges: by pattern of `namespace/kind/name` (`*` matches anything), what sizes may be changed to; the
             first pattern that matches counts.

@@ -18,8 +18,9 @@ async def read_facts(connection: AsyncConnection) -> ApplyFacts:
     """Reads them within a transaction."""
     recent = or_(applies.c.ended_at.is_(None), applies.c.started_at > datetime.now(UTC) - _REMEMBERED)
     names = ("job_id", "workload", "cluster", "namespace", "strategy", "strategy_version")
+    columns = (*(applies.c[name] for name in names), applies.c.started_at, applies.c.ended_at)
     query = (
-        select(*(applies.c[name] for name in names), jobs.c.status, applies.c.started_at, applies.c.ended_at)
+        select(*columns, jobs.c.status, jobs.c.error["code"].astext.label("failure_code"))
         .join(jobs, jobs.c.job_id == applies.c.job_id)
         .where(applies.c.started_at.is_not(None), recent)
         .order_by(applies.c.started_at.desc())

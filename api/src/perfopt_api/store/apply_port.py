@@ -120,6 +120,7 @@ class PastApply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: of its job.
         ended_at: None while it runs.
+        failure_code: why it failed or was rolled back, such as `verification_failed`; None where it was not.
     """
 
     job_id: str
@@ -131,6 +132,7 @@ class PastApply(msgspec.Struct, frozen=True, kw_only=True):
     status: OptimizationStatus
     started_at: datetime
     ended_at: datetime | None
+    failure_code: str | None = None
 
 
 class ApplyFacts(msgspec.Struct, frozen=True, kw_only=True):

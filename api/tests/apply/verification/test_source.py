@@ -43,16 +43,14 @@ def verifier(source):
     return SourceVerifier(
         source,
         VerificationSettings(past_hours=4.5, placebos=50),
-        canary_minutes=30,
-        after_minutes=30,
-        alone_minutes=60,
         clock=lambda: SINCE,
     )
 
 
-def look(judge, minutes=30, canary=("a",)):
+def look(judge, minutes=30, canary=("a",), horizon=30):
     change = WorkloadChange(target=TARGET)
-    return asyncio.run(judge.look(change, canary, SINCE, SINCE + timedelta(minutes=minutes)))
+    until = SINCE + timedelta(minutes=minutes)
+    return asyncio.run(judge.look(change, canary, SINCE, until, horizon=timedelta(minutes=horizon)))
 
 
 def test_what_is_fixed_before_a_change_is_computed_once():
@@ -97,3 +95,13 @@ def test_what_a_verification_needs_is_named_where_it_is_missing():
     missing = asyncio.run(verifier(bare).ready(TARGET))
     assert any("throttling" in one for one in missing)
     assert any("requests by pod" in one for one in missing)
+
+
+def test_a_longer_time_to_watch_narrows_the_bounds_at_its_end():
+    judge = verifier(PodSource(history()))
+    short, longer = (look(judge, minutes, canary=(), horizon=minutes) for minutes in (12, 40))
+    shared = short.bounds.keys() & longer.bounds.keys()
+    assert shared
+    for name in shared:
+        before, after = short.bounds[name], longer.bounds[name]
+        assert after.upper - after.lower < before.upper - before.lower

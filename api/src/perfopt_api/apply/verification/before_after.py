@@ -28,6 +28,7 @@ from perfopt_api.apply.verification.harm import (
     shown,
 )
 from perfopt_api.apply.verification.placebo import Calibration, calibrate, calibrate_upper
+from perfopt_api.apply.verification.settings import MIN_STEPS
 from perfopt_api.apply.verification.verdict import (
     MetricCheck,
     ToleratedHarm,
@@ -41,8 +42,6 @@ LOOKS = (0.25, 0.5, 1.0)
 
 _BEFORE = 4  # horizons before the change that it is compared with
 _PLACEBOS = 200  # changes that were not made, a quarter of a horizon apart at least
-MIN_STEPS = 10
-"""Steps with data on either side of a change, without which nothing is known."""
 
 
 class BeforeAfterTest(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,9 +43,6 @@ class SourceVerifier:
     Args:
         source: of metrics.
         settings: how it is judged.
-        canary_minutes: a canary is observed for.
-        after_minutes: a whole workload is watched for, once a canary has passed.
-        alone_minutes: the same without a canary.
         clock: tells the time.
     """
 
@@ -54,18 +51,12 @@ class SourceVerifier:
         source: MetricSource,
         settings: VerificationSettings,
         *,
-        canary_minutes: float,
-        after_minutes: float,
-        alone_minutes: float,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._source = source
         self._clock = clock
         self._settings = settings
         self._step = timedelta(seconds=settings.step_seconds)
-        self._canary_steps = max(round(canary_minutes * 60 / settings.step_seconds), 1)
-        self._after_steps = max(round(after_minutes * 60 / settings.step_seconds), 1)
-        self._alone_steps = max(round(alone_minutes * 60 / settings.step_seconds), 1)
         self._canary_tests: OrderedDict[tuple[object, ...], CanaryTest] = OrderedDict()
         self._after_tests: OrderedDict[tuple[object, ...], BeforeAfterTest] = OrderedDict()
 
@@ -76,13 +67,13 @@ class SourceVerifier:
         since: datetime,
         until: datetime,
         *,
-        alone: bool = False,
+        horizon: timedelta,
     ) -> VerificationLook:
         """Compares the changed pods with the others, or all pods with the time before; see Verifier."""
         workload = await self._workload(change.target, until)
+        steps = max(round(horizon / self._step), 1)
         if canary_pods:
-            return await self._beside_control(workload, tuple(sorted(canary_pods)), since, until)
-        steps = self._alone_steps if alone else self._after_steps
+            return await self._beside_control(workload, tuple(sorted(canary_pods)), since, until, steps)
         return await self._before_and_after(workload, since, until, steps)
 
     async def ready(self, target: WorkloadTarget) -> Sequence[str]:
@@ -125,9 +116,9 @@ class SourceVerifier:
         return budget
 
     async def _beside_control(
-        self, workload: Workload, canary: tuple[str, ...], since: datetime, until: datetime
+        self, workload: Workload, canary: tuple[str, ...], since: datetime, until: datetime, steps: int
     ) -> VerificationLook:
-        key = (workload.id, canary, since)
+        key = (workload.id, canary, since, steps)
         test = self._canary_tests.get(key)
         if test is None:
             alive = await self._read(workload, None, since - 2 * self._step, until)
@@ -137,7 +128,7 @@ class SourceVerifier:
                 return _unknown("There is no pod beside the canary to compare it with.", until)
             past = timedelta(hours=self._settings.past_hours)
             before = await self._read(workload, pods, since - past, since)
-            test = await asyncio.to_thread(self._prepare, before, canary)
+            test = await asyncio.to_thread(self._prepare, before, canary, steps)
             _keep(self._canary_tests, key, test)
         after = await self._read(workload, [*test.canary, *test.control], since, until)
         verdict = await asyncio.to_thread(look, test, after)
@@ -145,11 +136,11 @@ class SourceVerifier:
         killed = 0 if kills is None else int(np.nansum(kills))
         return _answer(verdict, killed, "concurrent_control", until, test.calibration.alpha)
 
-    def _prepare(self, past: PodHistory, canary: Sequence[str]) -> CanaryTest:
+    def _prepare(self, past: PodHistory, canary: Sequence[str], steps: int) -> CanaryTest:
         return prepare(
             past,
             canary,
-            self._canary_steps,
+            steps,
             alpha=self._settings.alpha,
             beta=self._settings.beta,
             margins=self._settings.margins,
