@@ -114,7 +114,7 @@ def test_an_unknown_recommendation_is_a_404(client):
 
 
 def test_a_kind_that_cannot_be_patched_says_so(client, world, make_recommendation):
-    world.store.add(make_recommendation(1, workload="trading/rollout/gateway"))
+    world.store.add(make_recommendation(1, workload="trading/job/gateway"))
     response = client.post(PATH, json={"mode": "export"})
     assert (response.status_code, response.json()["type"]) == (409, "/problems/unsupported_kind")
-    assert "Apply it with mode canary or direct" in response.json()["detail"]
+    assert "Change what creates it" in response.json()["detail"]

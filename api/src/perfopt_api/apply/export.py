@@ -1,4 +1,4 @@
-"""Manifests that bring a recommendation about: a strategic-merge patch, a Kustomize and a Helm snippet."""
+"""Manifests that bring a recommendation about: a patch, a Kustomize and a Helm snippet."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -9,13 +9,14 @@ from typing import Any
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.cost import cost_artifacts
+from perfopt_api.apply.json_patch import json_patch, json_patch_artifact
 from perfopt_api.apply.knobs import knob_artifacts
 from perfopt_api.apply.manifest import LiteralBlock, to_yaml
 from perfopt_api.apply.patch import patch_artifact, workload_patch
 from perfopt_api.apply.placement import placement_of
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
-from perfopt_api.apply.target import PatchTarget, target_of
+from perfopt_api.apply.target import PatchTarget, UnsupportedKindError, object_of
 
 _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "memory")} | {
     "cpu_limit": ("limits", "cpu"),
@@ -36,14 +37,20 @@ def export(
         base_url: public address of the API, for what asks it.
 
     Raises:
-        ConflictError: the kind of workload cannot be patched, or the state names no container.
+        UnsupportedKindError: the kind of workload cannot be patched, or an autoscaler cannot name it.
+        ConflictError: the state names no container.
     """
-    target = target_of(recommendation)
+    target = object_of(recommendation)
     first = (
         *scaling_artifacts(recommendation, target, base_url),
         *cost_artifacts(recommendation, target),
         *knob_artifacts(recommendation, target),
     )
+    if first and not target.api_version:
+        raise UnsupportedKindError(
+            f"An autoscaler of {recommendation.workload} must name the version of its API, which is unknown.",
+            remedy="Apply it with mode canary or direct, which ask the cluster.",
+        )
     placement, notes = placement_of(recommendation, target)
     target = replace(target, notes=(*target.notes, *notes))
     if (
@@ -59,11 +66,18 @@ def export(
             f"{recommendation.recommendation_id} changes no resource of any container.",
             remedy="See the recommended_state for what it does change.",
         )
-    replicas = replicas_change(recommendation) if target.scalable else None
-    patch = patch_of(target, resources, replicas, recommendation.current_state.get("sidecars", ()), placement)
+    replicas = replicas_change(recommendation) if target.scalable or target.custom else None
+    patch: Any
+    if target.custom:
+        patch = json_patch(recommendation, target, resources, replicas, placement)
+        artifact = json_patch_artifact(target, patch, replicas, placement)
+    else:
+        sidecars = recommendation.current_state.get("sidecars", ())
+        patch = patch_of(target, resources, replicas, sidecars, placement)
+        artifact = patch_artifact(target, patch, kind="strategic_merge_patch", what="resources")
     return (
         *first,
-        patch_artifact(target, patch, kind="strategic_merge_patch", what="resources"),
+        artifact,
         _kustomize(target, patch),
         _helm_values(target, resources, replicas),
     )
@@ -114,8 +128,9 @@ def patch_of(
     return workload_patch(target, spec)
 
 
-def _kustomize(target: PatchTarget, patch: dict[str, Any]) -> dict[str, Any]:
-    selector = {"kind": target.kind, "name": target.name}
+def _kustomize(target: PatchTarget, patch: Any) -> dict[str, Any]:
+    # Selectors are regular expressions; how a kind that only the cluster knows is spelled is not known.
+    selector = {"kind": target.kind if target.api_version else f"(?i){target.kind}", "name": target.name}
     if target.namespace:
         selector["namespace"] = target.namespace
     kustomization = {

@@ -12,7 +12,7 @@ import msgspec
 
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError, UnavailableError
-from perfopt_api.apply.target import target_of
+from perfopt_api.apply.target import object_of
 from perfopt_api.policy.git import GitRepository, GitSettings
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -91,7 +91,7 @@ def git_order(
         InvalidInputError: no repository is configured for its namespace.
         ConflictError: the export has none of the files to commit.
     """
-    target, scope = target_of(recommendation), recommendation.workload.split("/")
+    target, scope = object_of(recommendation), recommendation.workload.split("/")
     name, repository = settings.of(target.namespace)
     chosen = [
         each

@@ -24,8 +24,11 @@ def knob_artifacts(
     settings = recommendation.recommended_state.get("knob_settings")
     if not settings or settings == recommendation.current_state.get("knob_settings"):
         return ()
-    containers = [patched for name, how in settings.items() if len(patched := _container(name, how)) > 1]
     by_hand = [sentence for how in settings.values() for sentence in how.get("by_hand", ())]
+    if target.custom:  # no patch of theirs merges lists by name
+        by_hand += (_sentence(name, how) for name, how in settings.items() if len(_container(name, how)) > 1)
+        return (_instructions(target, by_hand),) if by_hand else ()
+    containers = [patched for name, how in settings.items() if len(patched := _container(name, how)) > 1]
     artifacts = []
     if containers:
         artifacts.append(_patch(target, containers))
@@ -43,6 +46,13 @@ def _container(name: str, how: dict[str, Any]) -> dict[str, Any]:
     if how.get("env"):
         patched["env"] = [{"name": variable, "value": value} for variable, value in how["env"].items()]
     return patched
+
+
+def _sentence(name: str, how: dict[str, Any]) -> str:
+    """Says what is set in a container, for whoever does it by hand."""
+    parts = [f"{part} {' '.join(how[part])}" for part in ("command", "args") if how.get(part)]
+    parts += (f"{variable}={value} in its environment" for variable, value in (how.get("env") or {}).items())
+    return f"Set in container {name}: {', '.join(parts)}."
 
 
 def _patch(target: PatchTarget, containers: list[dict[str, Any]]) -> dict[str, Any]:

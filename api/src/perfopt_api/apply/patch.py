@@ -1,4 +1,4 @@
-"""Strategic merge patches of a workload, and how to apply one."""
+"""Patches of a workload, and how to apply one."""
 
 import shlex
 from typing import Any
@@ -21,7 +21,7 @@ def workload_patch(target: PatchTarget, spec: dict[str, Any]) -> dict[str, Any]:
 def patch_artifact(
     target: PatchTarget, patch: dict[str, Any], *, kind: str, what: str, notes: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Returns a patch as a file, and the command that applies it.
+    """Returns a strategic merge patch as a file, and the command that applies it.
 
     Args:
         target: the object.
@@ -30,6 +30,13 @@ def patch_artifact(
         what: the patch is of, for the file's name.
         notes: beside those on the target.
     """
+    return file_patch(target, patch, kind=kind, type_="strategic", what=what, notes=notes)
+
+
+def file_patch(
+    target: PatchTarget, patch: Any, *, kind: str, type_: str, what: str, notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Returns a patch of any type of kubectl as a file; see `patch_artifact`."""
     filename = f"{target.name}-{what}.patch.yaml"
     where = f" --namespace {shlex.quote(target.namespace)}" if target.namespace else ""
     return {
@@ -37,6 +44,6 @@ def patch_artifact(
         "filename": filename,
         "content": to_yaml(patch),
         "command": f"kubectl patch {target.kind.lower()} {shlex.quote(target.name)}{where}"
-        f" --type strategic --patch-file {shlex.quote(filename)}",
+        f" --type {type_} --patch-file {shlex.quote(filename)}",
         "note": " ".join((*target.notes, *notes)),
     }

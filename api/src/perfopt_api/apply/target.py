@@ -21,7 +21,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
 class UnsupportedKindError(ConflictError):
-    """A kind of workload that no strategic-merge patch can change usefully. HTTP 409."""
+    """A kind of workload that no patch can change usefully. HTTP 409."""
 
     code = "unsupported_kind"
 
@@ -45,29 +45,18 @@ class PatchTarget:
 
     @property
     def scalable(self) -> bool:
-        """Whether the kind has a number of replicas."""
-        return self.kind in ("Deployment", "StatefulSet")
+        """Whether the kind is known to have its number of replicas at spec.replicas."""
+        return self.kind in ("Deployment", "StatefulSet", "Rollout")
+
+    @property
+    def custom(self) -> bool:
+        """Whether it is a custom resource, whose lists a merge patch replaces as a whole."""
+        return (self.api_version, self.kind) not in _KINDS.values()
 
     def wrap(self, pod_spec: dict[str, Any]) -> dict[str, Any]:
         """Returns the spec of the object around a (partial) pod spec."""
         template = {"template": {"spec": pod_spec}}
         return {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
-
-
-def target_of(recommendation: OptimizationRecommendation) -> PatchTarget:
-    """Returns what a strategic merge patch of a recommendation is for; see `object_of`.
-
-    Raises:
-        UnsupportedKindError: a pod, a job, or a custom resource.
-    """
-    target = object_of(recommendation)
-    if (target.api_version, target.kind) in _KINDS.values():
-        return target
-    raise UnsupportedKindError(
-        f"No patch can be written for {recommendation.workload}: its kind is {target.kind.lower()}, whose"
-        " lists a patch replaces as a whole.",
-        remedy="Apply it with mode canary or direct, which read the object first, or change what creates it.",
-    )
 
 
 def object_of(recommendation: OptimizationRecommendation) -> PatchTarget:
