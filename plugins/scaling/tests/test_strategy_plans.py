@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import HpaState, Proposal, ServiceClass, Slo
+from perfopt.plugin import DeclineCode, HpaState, Proposal, ServiceClass, Slo
 
 DAY = 288
 
@@ -73,12 +73,48 @@ def test_critical_services_get_more_and_batch_less(bench):
     assert floors[ServiceClass.CRITICAL] > floors[ServiceClass.STANDARD] > floors[ServiceClass.BATCH]
 
 
-def test_jumps_of_demand_lower_the_target(bench):
+def test_jumps_of_demand_that_no_plan_holds_lower_the_target(bench):
     calm = bench.ask().target.hpa.target_cpu_utilization_percent
     total = bench.wave()
-    total[::20] *= 1.8
+    total[np.random.default_rng(1).choice(total.size, total.size // 80, replace=False)] *= 4
     jumpy = bench.ask(bench.snapshot(total)).target.hpa.target_cpu_utilization_percent
     assert jumpy < 60 < calm
+
+
+def bursts(every, on, *, days=14, low=1.0, high=6.0):
+    """Returns total cores that burst for some of the steps of a period."""
+    steps = np.arange(days * DAY)
+    noise = np.random.default_rng(1).lognormal(0, 0.05, steps.size)
+    return np.where(steps % every < on, high, low) * noise
+
+
+@pytest.mark.parametrize(("every", "on"), [(12, 1), (24, 2), (12, 6)])
+@pytest.mark.parametrize(
+    "hpa", [None, HpaState(min_replicas=2, max_replicas=20, target_cpu_utilization_percent=70)]
+)
+def test_bursts_that_no_short_schedule_follows_are_left_alone_with_the_remedy(bench, every, on, hpa):
+    declined = bench.ask(bench.snapshot(bursts(every, on), replicas=4, hpa=hpa))
+    assert declined.code is DeclineCode.NOT_APPLICABLE
+    assert "one of at most 56 runs" in declined.reason
+    assert "CPU limit well above its request" in declined.reason
+
+
+@pytest.mark.parametrize("validity", [1, 3, 7])
+def test_a_schedule_has_at_most_eight_entries_a_day(bench, validity):
+    for total in (bench.wave(noise=0.3), bench.wave(low=20, high=80), bursts(72, 12)):
+        proposal = bench.ask(bench.snapshot(total), validity=timedelta(days=validity))
+        assert 1 < len(proposal.target.extra["schedule"]) <= 8 * validity
+
+
+def test_what_is_expected_to_run_is_no_less_than_the_schedule(bench):
+    proposal = bench.ask(bench.snapshot(bursts(72, 12)))
+    hours = sum(count * (end - start).total_seconds() for start, end, count in spans(proposal))
+    assert proposal.target.replicas >= np.floor(hours / timedelta(days=7).total_seconds())
+
+
+def test_jumps_of_the_first_day_that_a_plan_holds_later_lower_no_target(bench):
+    held = bench.ask(bench.snapshot(bursts(72, 12), replicas=4)).target.hpa
+    assert held.target_cpu_utilization_percent == 75
 
 
 def test_a_latency_objective_that_is_missed_when_busy_lowers_the_target(bench):

@@ -38,7 +38,8 @@ class ReplicaCapacity:
 def capacity(context: AnalysisContext, demand: TotalDemand, level: float, held: Array) -> ReplicaCapacity:
     """Learns the capacity of a replica.
 
-    Where a plan would have held enough, an autoscaler need not have grown: only the other jumps count.
+    Where a plan would have held enough, an autoscaler need not have grown: only the other jumps count, from
+    when there was a past to plan from.
 
     Args:
         context: latency and requests, where they are measured.
@@ -66,6 +67,8 @@ def capacity(context: AnalysisContext, demand: TotalDemand, level: float, held: 
 def _growth(cores: Array, steps: int, level: float, held: Array) -> float:
     before, after = cores[:-steps], cores[steps:]
     known = np.isfinite(before) & np.isfinite(after) & (before > 0)
+    if held.any():
+        known[: max(int(np.argmax(held > 0)) - steps, 0)] = False  # a plan had no past to hold those from
     if not known.any():
         return 1.0
     least = IDLE * float(np.nanmedian(cores))

@@ -1,7 +1,6 @@
 """What is set: the HPA, the schedule of its minimum, and a KEDA ScaledObject."""
 
 import math
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from perfopt_scaling.joint import RequestTarget
 
 # Where the service's API is found from within the cluster; an export puts its own address there.
 API = "http://perfopt"
-MAX_ENTRIES = 200
+ENTRIES_A_DAY = 8  # on average: as many as four rises and four falls
 _HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
 
 
@@ -75,8 +74,7 @@ def schedule(
 ) -> list[dict[str, Any]]:
     """Returns the minimum replicas over the validity: spans that follow on each other.
 
-    Each rise begins a start-up earlier. Where there would be too many spans, neighbours are joined at the
-    higher of their minima, those first that cost the least.
+    Each rise begins a start-up earlier.
 
     Args:
         replicas: by block.
@@ -85,45 +83,55 @@ def schedule(
         block: length of a block.
         lead: from the decision to a ready replica.
     """
-    spans = _joined([(k, k + 1, int(count)) for k, count in enumerate(replicas)])
-    while len(spans) > MAX_ENTRIES:
-        spans = _joined(_cheapest_joined(spans))
+    first, counts = _spans(replicas)
     entries: list[dict[str, Any]] = []
-    starts = [start + first * block for first, _, _ in spans]
-    for number in range(1, len(spans)):
-        if spans[number][2] > spans[number - 1][2]:
+    starts = [start + int(number) * block for number in first]
+    for number in range(1, counts.size):
+        if counts[number] > counts[number - 1]:
             starts[number] = max(starts[number] - lead, starts[number - 1])
-    for number, (_, _, count) in enumerate(spans):
-        until = min(starts[number + 1] if number + 1 < len(spans) else end, end)
+    for number, count in enumerate(counts):
+        until = min(starts[number + 1] if number + 1 < counts.size else end, end)
         if starts[number] < until:
             entries.append(
-                {"start": starts[number].isoformat(), "end": until.isoformat(), "min_replicas": count}
+                {"start": starts[number].isoformat(), "end": until.isoformat(), "min_replicas": int(count)}
             )
     return entries
 
 
-def _joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    joined: list[tuple[int, int, int]] = []
-    for first, last, count in spans:
-        if joined and joined[-1][2] == count:
-            joined[-1] = (joined[-1][0], last, count)
-        else:
-            joined.append((first, last, count))
-    return joined
+def entries_allowed(validity: timedelta) -> int:
+    """Returns how many entries a schedule of this length may have."""
+    return max(math.ceil(ENTRIES_A_DAY * (validity / timedelta(days=1))), 1)
 
 
-def _cheapest_joined(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Raises the half of the spans whose raising to a neighbour costs least."""
-    cost = []
-    for number, (first, last, count) in enumerate(spans):
-        around = [spans[k][2] for k in (number - 1, number + 1) if 0 <= k < len(spans)]
-        higher = [other for other in around if other > count]
-        cost.append(((last - first) * (min(higher) - count), min(higher)) if higher else (2**62, count))
-    limit = sorted(price for price, _ in cost)[len(spans) // 4]
-    return [
-        (first, last, raised if price <= limit else count)
-        for (first, last, count), (price, raised) in zip(spans, cost, strict=True)
-    ]
+def entries_needed(replicas: NDArray[np.int64]) -> int:
+    """Returns how many spans of equal replicas there are."""
+    return int(_spans(replicas)[0].size)
+
+
+def with_fewer_entries(replicas: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Returns replicas by block, never lower, in at most so many spans of equal replicas.
+
+    Neighbours are joined at the higher of their replicas, those first that add the least.
+
+    Args:
+        replicas: by block.
+        most: spans.
+    """
+    first, counts = _spans(replicas)
+    lengths = np.diff(np.r_[first, replicas.size])
+    while counts.size > most:
+        lower = np.where(counts[:-1] < counts[1:], lengths[:-1], lengths[1:])
+        at = int(np.argmin(lower * np.abs(np.diff(counts))))
+        counts[at] = max(counts[at], counts[at + 1])
+        lengths[at] += lengths[at + 1]
+        counts, lengths = np.delete(counts, at + 1), np.delete(lengths, at + 1)
+    return np.repeat(counts, lengths)
+
+
+def _spans(replicas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the first block of each span of equal replicas, and its replicas."""
+    first = np.flatnonzero(np.r_[True, np.diff(replicas) != 0])
+    return first, replicas[first]
 
 
 def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import RequestTarget, solve
 from perfopt_scaling.memory import fewest_by_memory
 from perfopt_scaling.needed import staying_is_enough
-from perfopt_scaling.settings import hpa, scaled_object, schedule
+from perfopt_scaling.settings import entries_allowed, hpa, scaled_object, schedule, with_fewer_entries
 from perfopt_scaling.stopped import stopped_blocks
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
@@ -69,6 +69,7 @@ MORE_HEADROOM = 0.15  # of the request: what the target gives up where the forec
 MIN_TARGET = 0.30
 MIN_SAVING_PERCENT = 5.0
 CAUTION_POINTS = 3.0
+MAX_ADDED_BY_ENTRIES = 0.25  # of the planned replica-hours: beyond, a schedule of few entries is refused
 _NEARLY_NEVER = 0.05  # of the steps: while replicas start and stop, fewer run
 
 
@@ -147,9 +148,16 @@ class ScalingStrategy:
             if not plan.stopped.any():
                 return _keep(workload)
             plan = _as_they_ran(demand, plan)
-        plan = _within_quota(context, plan)
+        plan, followed = _with_fewer_entries(context, _within_quota(context, plan)), plan
         if plan.expected.mean() >= demand.replicas.max() and staying_is_enough(context, demand, need):
             return _stay(context, demand, plan)
+        added = float(plan.floors.sum() / followed.floors.sum() - 1) if followed.floors.any() else 0.0
+        if added > MAX_ADDED_BY_ENTRIES:
+            return decline(
+                _TYPE,
+                DeclineCode.NOT_APPLICABLE,
+                text.too_many_entries(followed.floors, context.validity, added),
+            )
         return self._proposal(context, demand, learnt, need, plan)
 
     def _proposal(
@@ -249,6 +257,12 @@ def _as_they_ran(demand: TotalDemand, plan: ReplicaPlan) -> ReplicaPlan:
         np.where(plan.stopped, 0, np.maximum(x, fewest)) for x in (plan.floors, plan.expected)
     )
     return replace(plan, floors=floors, expected=expected)
+
+
+def _with_fewer_entries(context: AnalysisContext, plan: ReplicaPlan) -> ReplicaPlan:
+    """Returns a plan whose schedule has no more entries than a person reads."""
+    floors = with_fewer_entries(plan.floors, entries_allowed(context.validity))
+    return replace(plan, floors=floors, expected=np.maximum(plan.expected, floors))
 
 
 def _within_quota(context: AnalysisContext, plan: ReplicaPlan) -> ReplicaPlan:

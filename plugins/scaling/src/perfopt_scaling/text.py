@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from perfopt_scaling.capacity import FULL, ReplicaCapacity
 from perfopt_scaling.demand import TotalDemand
 from perfopt_scaling.forecast import DemandForecast
 from perfopt_scaling.joint import RequestTarget
+from perfopt_scaling.settings import entries_allowed, entries_needed
 
 
 def description(
@@ -49,6 +51,17 @@ def left_to_triggers(triggers: Sequence[str]) -> Reason:
         text=f"The autoscaler scales by {', '.join(triggers)}, not by CPU utilization: CPU does not tell how"
         " many replicas that needs, so no target, minimum or schedule is set beside it.",
         data={"metrics": list(triggers)},
+    )
+
+
+def too_many_entries(floors: NDArray[np.int64], validity: timedelta, added: float) -> str:
+    """Returns why no schedule follows demand that rises and falls too often."""
+    days, allowed = validity / timedelta(days=1), entries_allowed(validity)
+    return (
+        f"Demand rises and falls too often for a schedule: one that follows it has {entries_needed(floors)}"
+        f" entries in {days:.3g} days, and one of at most {allowed} runs {added:.0%} more replica-hours. Let"
+        " each pod use more CPU in a burst (a CPU limit well above its request, or none), or scale by a queue"
+        " or by requests."
     )
 
 
