@@ -13,12 +13,13 @@ from perfopt.metrics.counters import counter_increase
 from perfopt.metrics.pods import LatencyHistogram, PodHistory
 from perfopt.metrics.snapshot import Array, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt_api.simulated.kubernetes.cluster import SimulatedCluster
-from perfopt_api.simulated.kubernetes.kinds import DEPLOYMENT, POD
+from perfopt_api.simulated.kubernetes.kinds import DAEMON_SET, DEPLOYMENT, POD, STATEFUL_SET
 from perfopt_api.simulated.kubernetes.server import SimulatedServer
 from perfopt_api.simulated.kubernetes.status import Json
 from perfopt_api.simulated.kubernetes.workload import BUCKETS
 
 _COUNTERS = ("requests", "failed", "periods", "throttled_periods", "kills")
+_KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
 _LEVELS = ("cpu_cores", "memory_bytes")
 _SNAPSHOT_STEP = timedelta(seconds=30)
 
@@ -92,8 +93,10 @@ class SimulatedSource:
 
     async def inventory(self, at: datetime) -> tuple[Workload, ...]:
         """See MetricSource.inventory; it is that of now."""
-        deployments = self._server.run(lambda cluster: list(cluster.store.all(DEPLOYMENT.key)))
-        return tuple(_workload(each) for each in deployments)
+        found = self._server.run(
+            lambda cluster: [each for kind in _KINDS for each in cluster.store.all(kind.key)]
+        )
+        return tuple(_workload(each) for each in found)
 
     async def snapshots(
         self, workloads: Sequence[Workload], start: datetime, end: datetime, metrics: Collection[str]
@@ -175,12 +178,12 @@ def _oom_kills(pod: Json) -> float:
     )
 
 
-def _workload(deployment: Json) -> Workload:
-    metadata, spec = deployment["metadata"], deployment["spec"]
+def _workload(obj: Json) -> Workload:
+    metadata, spec = obj["metadata"], obj["spec"]
     containers = tuple(Container(name=each["name"]) for each in spec["template"]["spec"]["containers"])
     return Workload(
-        id=WorkloadId(name=metadata["name"], namespace=metadata["namespace"], kind="deployment"),
+        id=WorkloadId(name=metadata["name"], namespace=metadata["namespace"], kind=obj["kind"].lower()),
         service_name=metadata["name"],
-        state=WorkloadState(containers=containers, replicas=spec["replicas"]),
+        state=WorkloadState(containers=containers, replicas=spec.get("replicas")),
         labels=spec["selector"]["matchLabels"],
     )
