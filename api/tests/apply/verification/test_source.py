@@ -79,6 +79,11 @@ def test_a_workload_that_the_source_does_not_know_is_no_data():
         look(verifier(PodSource(history(), namespace="other")))
 
 
+def test_a_workload_that_is_not_known_is_missing_in_a_phrase_that_reads_on():
+    missing = asyncio.run(verifier(PodSource(history(), namespace="other")).ready(TARGET))
+    assert missing == ("its pods (The metric source prometheus knows no q/deployment/api)",)
+
+
 def test_files_do_not_tell_pods_apart():
     class Files:
         name = "files"

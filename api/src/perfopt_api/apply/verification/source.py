@@ -83,7 +83,7 @@ class SourceVerifier:
             workload = await self._workload(target, at)
             history = await self._read(workload, None, at - _READY, at)
         except NoDataError as error:
-            return (error.message,)
+            return (f"its pods ({error.message.removesuffix('.')})",)
         return () if compared_metrics(history, self._settings.margins) else _NEEDED
 
     async def memory_peaks(self, target: WorkloadTarget) -> Mapping[str, float]:
