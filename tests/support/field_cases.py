@@ -154,6 +154,15 @@ def _ratios(world: World) -> None:
         world.add("kube_resourcequota", quota, TIMES, value)
 
 
+def _full_quota(world: World) -> None:
+    """Memory that grew past its request, in a namespace whose quota of memory is used up."""
+    grown = np.linspace(700.0 * MI, 1200.0 * MI, len(TIMES))
+    world.deployment("api", replicas=3, cpu=0.2, memory=grown, memory_limit=1.3 * GI)
+    for sort in ("hard", "used"):
+        quota = world.place(resourcequota="q", resource="requests.memory", type=sort)
+        world.add("kube_resourcequota", quota, TIMES, 3 * GI)
+
+
 def _without_images(world: World) -> None:
     """The kubelet's /metrics/resource: container, pod and namespace and nothing else."""
     keep = world.edit
@@ -346,6 +355,7 @@ CASES = {
     "dead-pods": dead_pods,
     "pending": pending_pods,
     "ratios": _ratios,
+    "full-quota": _full_quota,
     "moving": moving,
     "jobs": jobs,
     "names": _names,

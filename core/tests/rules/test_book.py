@@ -129,6 +129,30 @@ def test_safety_bounds_that_contradict_each_other_veto(pack, run):
     assert isinstance(result, Declined)
     assert "contradict each other" in result.reason
     assert "grant/grant" in result.reason
+    assert set(result.holds) == {"cpu_request", "memory_request", "cpu_limit", "memory_limit"}
+
+
+def test_a_contradiction_states_the_bounds_of_each_field_and_the_remedy(pack, run):
+    body = """
+        safety: true
+        rules:
+          - name: least
+            for: containers
+            reason: Raised to what users need.
+            actions: [clamp: {fields: [memory_request], at_least: 300Mi}]
+          - name: most
+            for: containers
+            reason: Lowered to the budget.
+            remedy: Raise the budget of the team.
+            actions: [clamp: {fields: [memory_request], at_most: 200Mi}]
+    """
+    result = run({"packs": [pack(body)]})
+    assert isinstance(result, Declined)
+    assert result.reason == (
+        "Raise the budget of the team. Safety rules contradict each other: main memory_request would have to"
+        " be at least 300Mi (mine/least: raised to what users need) and at most 200Mi (mine/most: lowered to"
+        " the budget)."
+    )
 
 
 @settings(

@@ -145,6 +145,19 @@ def test_kind_k_a_ratio_and_a_quota_of_the_namespace_are_kept(field_url, analyze
     assert "raise the quota" in json.dumps(busy["reasons"])
 
 
+def test_kind_k_a_full_quota_is_raised_and_nothing_is_cut_instead(field_url, analyze):
+    both = results(analyze(field_url, "full-quota", types=f"{RESOURCE},COST_OPTIMIZATION"))["api"]
+    alone = results(analyze(field_url, "full-quota", types="COST_OPTIMIZATION"))["api"]
+    assert both["recommendations"] == alone["recommendations"] == []
+    (resource,) = (one for one in both["declined"] if one["optimization_type"] == RESOURCE)
+    assert resource["reason"].startswith("Raise the memory of the namespace's ResourceQuota")
+    assert "at most 1Gi (cluster-limits/memory_within_cluster" in resource["reason"]
+    assert "at least 1200Mi (memory-peak/recent_memory_peak" in resource["reason"]
+    for result in (both, alone):
+        (cost,) = (one for one in result["declined"] if one["optimization_type"] == "COST_OPTIMIZATION")
+        assert "RESOURCE_OPTIMIZATION abstains from that: Raise the memory" in cost["reason"]
+
+
 def test_kind_h_replicas_that_move_daily_are_scaled_by_something(field_url, analyze):
     found = results(analyze(field_url, "moving", types=f"{RESOURCE},{SCALING}"))
     moved = {one["optimization_type"]: one for one in found["moved"]["recommendations"]}[RESOURCE]

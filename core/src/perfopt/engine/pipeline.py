@@ -82,7 +82,8 @@ def _propose(
     proposal = without_small_changes(result, context.snapshot.workload.state, context.validity)
     ruled = rules.apply(proposal, context)
     if isinstance(ruled, Declined):
-        return ruled
+        held = getattr(strategy, "holds", ())
+        return msgspec.structs.replace(ruled, holds=tuple(name for name in ruled.holds if name in held))
     proposal = with_simulated_saving(ruled.proposal, context.snapshot, context.validity)
     return replace(ruled, proposal=proposal, rules=(*fired, *ruled.rules))
 

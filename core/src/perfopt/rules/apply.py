@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from perfopt.domain.fields import QUANTITY_OF_NAME
 from perfopt.domain.recommendation import Declined
 from perfopt.domain.rules import ApplyConditions, FiredRule
 from perfopt.domain.workload import WorkloadState
@@ -18,6 +19,7 @@ from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal
 from perfopt.rules.active import ActivePack, WorkloadRule, folded
 from perfopt.rules.conditions import apply_conditions, veto
+from perfopt.rules.contradiction import contradiction
 from perfopt.rules.facts import RuleFacts
 from perfopt.rules.fields import changes
 from perfopt.rules.knobs import put_into_force
@@ -102,9 +104,9 @@ class RuleSet:
         return self._judged(RuleRun(RuleFacts(context, proposal, self._clusters)), proposal, context)
 
     def _judged(self, run: RuleRun, proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
-        contradiction = self._bound(run)
-        if contradiction is not None:
-            return veto(proposal, VetoAction(), contradiction)
+        opposed = self._bound(run)
+        if opposed is not None:
+            return _without_state(proposal, opposed)
         for bound in self._judging:
             run.judge(bound)
         conditions = apply_conditions(run, context)
@@ -117,9 +119,9 @@ class RuleSet:
     def bounded(self, proposal: Proposal, context: AnalysisContext) -> RuledProposal | Declined:
         """Returns a proposal within the safety packs alone, which nobody is asked about: one of a replay."""
         run = RuleRun(RuleFacts(context, proposal, self._clusters))
-        contradiction = self._bound(run)
-        if contradiction is not None:
-            return veto(proposal, VetoAction(), contradiction)
+        opposed = self._bound(run)
+        if opposed is not None:
+            return _without_state(proposal, opposed)
         return (
             RuledProposal(_changed(proposal, run), tuple(run.fired)) if run.fired else RuledProposal(proposal)
         )
@@ -127,12 +129,23 @@ class RuleSet:
     def _bound(self, run: RuleRun) -> str | None:
         """Runs the safety packs until they change nothing; says which never do."""
         moving: list[WorkloadRule] = []
+        before = 0
         for _ in range(_MAX_ROUNDS):
+            before = len(run.fired)
             moving = [bound for bound in self._safety if run.change(bound)]
             if not moving:
                 return None
-        names = ", ".join(f"{bound.compiled.pack.name}/{bound.compiled.rule.name}" for bound in moving)
-        return f"No state keeps the bounds of all safety rules: {names} contradict each other."
+        return contradiction(moving, run.fired[before:])
+
+
+def _without_state(proposal: Proposal, opposed: str) -> Declined:
+    """Returns that no state is right for a proposal, which then holds what it sizes."""
+    names = (
+        name
+        for name, attribute in QUANTITY_OF_NAME.items()
+        if any(getattr(one, attribute) for one in proposal.target.containers)
+    )
+    return msgspec.structs.replace(veto(proposal, VetoAction(), opposed), holds=tuple(names))
 
 
 def _changed(proposal: Proposal, run: RuleRun) -> Proposal:

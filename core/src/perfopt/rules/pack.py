@@ -125,6 +125,7 @@ class PackRule(PackPart, frozen=True, kw_only=True):
         when_unknown: what is done where the condition needs a value that is not known. A bound that is not
             known never changes anything.
         actions: in order.
+        remedy: one sentence on what to do where it contradicts another safety rule.
     """
 
     name: str
@@ -133,6 +134,7 @@ class PackRule(PackPart, frozen=True, kw_only=True):
     scope: Scope = msgspec.field(name="for", default="workload")
     when: str | None = None
     when_unknown: Literal["skip", "fire"] = "skip"
+    remedy: str | None = None
 
     @property
     def changes(self) -> bool:
