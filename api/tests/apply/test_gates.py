@@ -53,6 +53,10 @@ async def test_memory_is_not_lowered_below_its_peak_nor_without_sight_of_it(clus
         run.verifier.peaks = peaks
         assert await run.finish() is FAILED
         assert "gates.memory_peak" in run.now_at.failure.message
+    run.verifier.peaks = {"app": 680 * 2**20 - 1}
+    odd = ApplyRun(cluster, order_of(change_of(target)), run.verifier)
+    await odd.finish()
+    assert "used 680Mi at its peak; with the margin it needs 748Mi" in odd.now_at.failure.message
     run.verifier.peaks = {"app": 600 * 2**20}
     again = ApplyRun(cluster, order_of(change_of(target)), run.verifier)
     assert await again.finish() is APPLIED

@@ -1,5 +1,6 @@
 """What must hold before anything is changed: policy, sight of the pods, and a workload at rest."""
 
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from perfopt_api.policy.sizes import directions_of, lowered_memory
 from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
 
 _LOOK_AGAIN = timedelta(minutes=2)
+_MIB = 2**20
 _BUDGET_AGAIN = timedelta(hours=1)
 _DOWN = frozenset({"CrashLoopBackOff"})
 
@@ -150,8 +152,8 @@ class Gates:
             if size < floor:
                 return denied(
                     "gates.memory_peak",
-                    f"{container} used {format_memory(peak)} at its peak; with the margin it needs"
-                    f" {format_memory(floor)}, and would get {format_memory(size)}.",
+                    f"{container} used {_in_mib(peak)} at its peak; with the margin it needs"
+                    f" {_in_mib(floor)}, and would get {format_memory(size)}.",
                 )
             if container in order.heap_containers and not _heap_moves(proposed, order, container):
                 return denied(
@@ -159,6 +161,10 @@ class Gates:
                     f"{container} has a heap of its own, which the lower limit would not change.",
                 )
         return None
+
+
+def _in_mib(size_bytes: float) -> str:
+    return format_memory(math.ceil(size_bytes / _MIB) * _MIB)
 
 
 def _heap_moves(proposed: ProposedChange, order: ApplyOrder, container: str) -> bool:
