@@ -67,3 +67,23 @@ def test_a_workload_that_shows_nothing_cannot_be_judged():
     test = prepare_before_after(bare.between(0, 340), HORIZON)
     assert test.metrics == ()
     assert look_before_after(test, bare, 340).verdict is Verdict.INCONCLUSIVE
+
+
+def test_failures_too_rare_and_erratic_for_a_ratio_pass_by_their_share_of_requests():
+    steps, at = 1000, 940
+    hourly = np.exp(np.random.default_rng(3).normal(0, 1, steps // 20)).repeat(20)
+    erratic = history(0.05, pods=1, steps=steps, requests=5000.0, failed=0.0001 * hourly[None, :])
+    test = prepare_before_after(erratic.between(0, at), steps - at)
+    verdict = look_before_after(test, erratic, at)
+    [share] = [one for one in verdict.bounds if one.name.startswith("failed")]
+    assert (share.name, share.margin) == ("failed_requests_share", pytest.approx(0.001))
+    assert share.upper < share.margin
+    assert verdict.verdict is Verdict.PASSED
+
+
+def test_failures_above_the_accepted_share_are_not_passed_by_it():
+    steps, at = 1000, 940
+    failing = from_step(0.01, 0.00005, pods=1, steps=steps, at=at)
+    more = history(0.05, pods=1, steps=steps, requests=600.0, failed=failing)
+    test = prepare_before_after(more.between(0, at), steps - at)
+    assert look_before_after(test, more, at).verdict is not Verdict.PASSED

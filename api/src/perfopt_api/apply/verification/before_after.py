@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from perfopt.metrics.pods import PodHistory
@@ -161,8 +162,31 @@ def _checks(
     for metric, one in zip(metrics, series, strict=True):
         bounds = _bounds(_response(one), load, changed, horizon, levels)
         widened = bounds.widened(metric.widening, metric.upper_widening)
-        checks.append(MetricCheck(metric.label, ToleratedHarm(widened, metric.margin)))
+        harm, otherwise = ToleratedHarm(widened, metric.margin), _as_share(metric, one, widened, changed)
+        checks.append(MetricCheck(metric.label, harm, otherwise))
     return checks
+
+
+def _as_share(
+    metric: ComparedMetric, series: MetricSeries, bounds: ConfidenceSequence, changed: int
+) -> tuple[ToleratedHarm, ...]:
+    """Returns the bounds of log odds as those of requests that fail more, as a share; where one is accepted.
+
+    It holds at the share of before the change, and needs no error rate of its own: it is the same bound.
+    """
+    if metric.accepted_share is None or series.requests is None:
+        return ()
+    known = np.isfinite(series.values[:, :changed]) & np.isfinite(series.requests[:, :changed])
+    bad = series.values[:, :changed][known].sum()
+    served = series.requests[:, :changed][known].sum()
+    usual = (bad + 0.5) / (served + 1)
+
+    def more(log_odds: Array) -> Array:
+        shares: Array = expit(logit(usual) + log_odds) - usual
+        return shares
+
+    shares = ConfidenceSequence(more(bounds.estimate), more(bounds.lower), more(bounds.upper))
+    return (ToleratedHarm(shares, metric.accepted_share),)
 
 
 def _bounds(
