@@ -4,12 +4,14 @@ import re
 import subprocess
 
 import pytest
+from sqlalchemy import update
 
 from perfopt.domain.enums import OptimizationType
 from perfopt.domain.recommendation import Reason
 from perfopt_api.auth.roles import Role
 from perfopt_api.policy.git import GitRepository, GitSettings
 from perfopt_api.settings import ApiKey, ServiceSettings
+from perfopt_api.store.tables import recommendations
 
 from .conftest import TOKEN, WORKLOAD, analyse, browser, build, made_for, shown, token_of
 
@@ -118,9 +120,20 @@ async def test_a_recommendation_is_refused_with_a_reason_and_not_applied_any_mor
     (entry,) = await world.web.pages.audit(subject=WORKLOAD)
     assert (entry["action"], entry["reason"]) == ("refuse", "batch <run> tonight")
     world.web.api.executor = True
+    assert "Apply the change" not in await shown(client, PLAN)
     refused = await client.post(PLAN.replace("plan", "apply"), data={"form_token": form["form_token"]})
     assert refused.status_code == 409
     assert (await client.post(path, data=form | {"reason": "again"})).status_code == 409
+
+
+async def test_what_is_in_force_is_not_offered_to_be_applied_again(client, world, analysed, database):
+    world.web.api.executor = True
+    assert "Apply the change" in await shown(client, PLAN)
+    async with database.transaction() as connection:
+        await connection.execute(update(recommendations).values(applied=True))
+    text = await shown(client, PLAN)
+    assert "Apply the change" not in text
+    assert "To take it back" in text
 
 
 async def test_what_is_being_applied_is_not_refused(client, waiting):
