@@ -81,8 +81,8 @@ def running_service(folder: Path) -> Iterator[dict[str, str]]:
     try:
         lines = iter(process.stdout.readline, "")
         address = next(found[1] for line in lines if (found := re.search(r"(http://\S+?)/api/", line)))
-        database = next(found[0] for line in lines if (found := re.search(r"postgresql://\S+", line)))
-        yield {SERVICE: address, DATABASE: database}
+        servers = yaml.safe_load((folder / "servers.yaml").read_text(encoding="utf-8"))
+        yield {SERVICE: address, DATABASE: servers["service"]["database_url"]}
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)

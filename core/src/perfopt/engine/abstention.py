@@ -1,13 +1,13 @@
 """An abstention binds: where one type lacks the evidence for a field, no other type lowers it. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
 
 from perfopt.domain import fields
 from perfopt.domain.enums import DeclineCode
-from perfopt.domain.recommendation import Declined, Evidence
+from perfopt.domain.recommendation import Declined
 from perfopt.domain.workload import WorkloadState
 from perfopt.engine.confidence import confidence
 from perfopt.engine.messages import StrategyOutcome
@@ -15,8 +15,6 @@ from perfopt.engine.registry import StrategyInfo
 from perfopt.plugin.context import AnalysisContext
 from perfopt.plugin.strategy import Proposal
 
-FEW_ACCURATE = 0.2
-"""Share of own past windows up to which a recommendation that lowers something needs room to grow."""
 Results = Sequence[tuple[StrategyInfo, StrategyOutcome]]
 
 
@@ -68,11 +66,9 @@ def confident_enough(
 
 
 def not_refuted(info: StrategyInfo, outcome: StrategyOutcome, context: AnalysisContext) -> StrategyOutcome:
-    """Returns an outcome that lowers a quantity declined where hardly a past window of its own was accurate.
+    """Returns an outcome that lowers a quantity declined where all its own past windows were inaccurate.
 
     Windows that cover less than one validity refute nothing, and what only raises is better than to stay.
-    Mostly one event made them all inaccurate and the recommendation knows it by now; so it stands where it
-    has room for what was needed to grow once more as it grew then.
 
     Args:
         info: of the strategy.
@@ -83,60 +79,24 @@ def not_refuted(info: StrategyInfo, outcome: StrategyOutcome, context: AnalysisC
     if proposal is None or evidence is None or proposal.no_change_needed:
         return outcome
     _, detail = confidence(evidence, proposal.prior or info.prior, context.validity)
-    if detail.accurate_share is None or detail.accurate_share > FEW_ACCURATE or detail.n_effective < 1:
+    if detail.accurate_share != 0 or detail.n_effective < 1:
         return outcome
-    paths = _lowered_paths(proposal, context.snapshot.workload.state)
-    lowered = [fields.label(path) for path in paths]
-    if not lowered or _room_for_growth(proposal.target, evidence, {path[2] for path in paths}):
+    lowered = [fields.label(path) for path in _lowered_paths(proposal, context.snapshot.workload.state)]
+    if not lowered:
         return outcome
-    scored = [window.accurate for window in evidence.windows if window.accurate is not None]
-    failed = f"all {len(scored)}" if not any(scored) else f"{scored.count(False)} of {len(scored)}"
+    scored = sum(window.accurate is not None for window in evidence.windows)
     declined = Declined(
         optimization_type=info.optimization_type,
         code=DeclineCode.LOW_CONFIDENCE,
         reason=(
-            f"It would lower {', '.join(lowered)}, and {failed} recommendations that it would have made"
-            " in this history were inaccurate: use outgrew each of them, and there is no room for it to grow"
-            " as much again. A longer history or a shorter validity would show whether it settles."
+            f"It would lower {', '.join(lowered)}, and all {scored} recommendations that it would have made"
+            " in this history were inaccurate: use outgrew each of them. A longer history or a shorter"
+            " validity would show whether it settles."
         ),
         plugin=info.key,
         holds=info.holds,
     )
     return StrategyOutcome(status="declined", declined=declined, rules=outcome.rules, models=outcome.models)
-
-
-def _room_for_growth(target: WorkloadState, evidence: Evidence, lowered: Collection[str]) -> bool:
-    """Returns whether lowered requests exceed what past windows needed by as much as use outgrew them.
-
-    Args:
-        target: the recommended state.
-        evidence: its past windows.
-        lowered: attributes of containers that fall.
-    """
-    rooms = []
-    for attribute, waste in (("cpu_request_cores", "cpu_waste"), ("memory_request_bytes", "memory_waste")):
-        if attribute not in lowered:
-            continue
-        for window in evidence.windows:
-            over, recommended = getattr(window, waste), _total(window.recommended, attribute)
-            if over is None or not recommended:
-                rooms.append(window.accurate is None)
-                continue
-            needed = recommended / (1 + over)
-            rooms.append(_sum(target, attribute) >= needed * max(needed / recommended, 1.0))
-    return bool(rooms) and all(rooms)
-
-
-def _total(recommended: Mapping[str, Mapping[str, str]], attribute: str) -> float:
-    """Returns what was recommended of a quantity, summed over the containers."""
-    quantities = fields.parse_quantities({"containers": recommended})
-    amounts = (value for path, value in quantities.items() if path[2] == attribute and value is not None)
-    return float(sum(amounts))
-
-
-def _sum(state: WorkloadState, attribute: str) -> float:
-    """Returns a quantity of a state, summed over the containers."""
-    return sum(getattr(one, attribute) or 0.0 for one in state.containers)
 
 
 def lowered_quantities(outcomes: Iterable[StrategyOutcome], current: WorkloadState) -> frozenset[str]:

@@ -21,12 +21,9 @@ from perfopt_resource import text
 from perfopt_resource.leak import find_leak
 from perfopt_resource.model.features import ALLOWED
 from perfopt_resource.observed import ObservedContainer
-from perfopt_resource.runs import whole_runs
 
 MEMORY_LIMIT_HEADROOM = 1.25
 MEMORY_PEAK_HEADROOM = 1.2
-JOB_PEAK_HEADROOM = 1.1
-"""Of a job's memory over the peak of its runs, of which there are few."""
 LIMIT_FALLS_AFTER = timedelta(days=7)
 """A memory limit falls only with so long a history: what runs weekly is in it."""
 WHOLE_FALLS_AFTER = timedelta(days=1)
@@ -140,9 +137,6 @@ def size_memory(
         value = max(value, killed.least_bytes)
         reasons.append(text.oom_killed(container.name, killed))
     peak = float(np.nanmax(hottest))
-    if whole_runs(context.snapshot) is not None:
-        least = peak * JOB_PEAK_HEADROOM
-        value = max(value, least if ceiling is None else min(least, ceiling.size))
     if value < peak:
         value = peak
         reasons.append(text.raised_to_peak(container.name, peak))

@@ -32,7 +32,6 @@ from perfopt_resource.settings import ResourceSettings
 from perfopt_resource.sizing import size_cpu, size_memory
 
 _TYPE = OptimizationType.RESOURCE_OPTIMIZATION
-_REQUESTS = ("cpu_request_cores", "memory_request_bytes")
 _QUANTITIES = ("cpu_request", "memory_request", "cpu_limit", "memory_limit")
 # What stopped most is what the user can do something about.
 _WORST_FIRST = (DeclineCode.SHORT_HISTORY, DeclineCode.LOW_COVERAGE, DeclineCode.NO_DATA)
@@ -96,7 +95,7 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     runs = whole_runs(context.snapshot)
     if runs is not None:
         confidence = min(confidence, (runs + 1) / (runs + 2))  # Laplace: of runs that all were as expected
-    doubtful = bool(np.mean(utilities) < model.card.floor(penalty)) and not _unset(context, confidence)
+    doubtful = bool(np.mean(utilities) < model.card.floor(penalty))
     # Where a container was seen to have too little, any more is better than to leave it so.
     if doubtful and not any(one.short for one in seen) and (runs or 0) < ENOUGH_RUNS:
         reason = not_confident(context, model, confidence, sized)
@@ -108,24 +107,11 @@ def recommend(context: AnalysisContext, model: SizingModel) -> Proposal | Declin
     return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, text.sized_by_runs(runs)))
 
 
-def _unset(context: AnalysisContext, confidence: float) -> bool:
-    """Returns whether no request is set yet and a recommendation is as sure as is asked of a fleet.
-
-    There is then nothing to keep that a size could be weighed against.
-    """
-    state = context.snapshot.workload.state
-    requests = [getattr(one, name) for one in state.containers for name in _REQUESTS]
-    return all(one is None for one in requests) and confidence >= _fleet_accuracy(context)
-
-
-def _fleet_accuracy(context: AnalysisContext) -> float:
-    return context.settings_as(ResourceSettings).fleet_accuracy
-
-
 def _penalty(context: AnalysisContext, model: SizingModel) -> float:
     """Returns the penalty of the service's class, scaled so that the standard reaches the fleet accuracy."""
+    asked = context.settings_as(ResourceSettings).fleet_accuracy
     standard = UNDER_PROVISIONING_PENALTIES[ServiceClass.STANDARD]
-    return model.card.penalty_for(_fleet_accuracy(context)) * context.under_provisioning_penalty / standard
+    return model.card.penalty_for(asked) * context.under_provisioning_penalty / standard
 
 
 def _size(

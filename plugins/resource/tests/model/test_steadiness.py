@@ -25,8 +25,8 @@ def seen(span=0.0, blocks=14.0, references=None):
 def test_the_flatter_the_history_the_more_it_counts():
     weights = [own_evidence(seen(span), "cpu").weight for span in (0.0, 0.1, 0.2, 1.0)]
     assert weights == sorted(weights, reverse=True)
-    assert weights[0] == pytest.approx(0.93)
-    assert weights[2] == pytest.approx(0.93 / math.e)
+    assert weights[0] == pytest.approx(0.85)
+    assert weights[2] == pytest.approx(0.85 / math.e)
     assert weights[3] < 0.01
 
 
@@ -36,8 +36,8 @@ def test_a_short_history_that_is_nearly_idle_does_not_speak_for_itself():
             own_evidence(seen(blocks=b, references={"cpu": c}), "cpu").weight for b in blocks for c in cores
         ]
 
-    assert weights((3, 7, 8.5, 10, 14), (0.02,)) == pytest.approx([0, 0, 0.465, 0.93, 0.93])
-    assert weights((3,), (0.1, 0.1 * 2**0.5, 0.2, 9.0)) == pytest.approx([0, 0.465, 0.93, 0.93])
+    assert weights((3, 7, 8.5, 10, 14), (0.02,)) == pytest.approx([0, 0, 0.425, 0.85, 0.85])
+    assert weights((3,), (0.1, 0.1 * 2**0.5, 0.2, 9.0)) == pytest.approx([0, 0.425, 0.85, 0.85])
     assert own_evidence(seen(blocks=3, references={"memory": 1e9}), "memory").weight == 0
 
 
@@ -46,7 +46,7 @@ def test_a_history_too_short_for_days_is_as_flat_as_its_samples():
         own_evidence(extract(ObservedUse(np.array([use]), None, 300, WEEK)), "cpu").weight
         for use in (np.full(200, 0.5), np.r_[np.full(150, 0.1), np.full(50, 0.5)])
     )
-    assert steady == pytest.approx(0.93, abs=0.01)
+    assert steady == pytest.approx(0.85, abs=0.01)
     assert restless < 0.01
 
 
@@ -64,7 +64,7 @@ def test_the_own_evidence_of_one_resource_leaves_what_is_known_of_the_other():
     mixed = with_own_evidence(cells, seen(references={"cpu": 1.0}))
     np.testing.assert_allclose(mixed.sum(axis=0), cells.sum(axis=0))
     own = own_evidence(seen(), "cpu")
-    np.testing.assert_allclose(mixed.sum(axis=1), 0.07 * cells.sum(axis=1) + 0.93 * own.cells)
+    np.testing.assert_allclose(mixed.sum(axis=1), 0.15 * cells.sum(axis=1) + 0.85 * own.cells)
     assert with_own_evidence(cells, seen(span=np.nan)) == pytest.approx(cells)
 
 

@@ -34,10 +34,6 @@ class ConfidenceCalibration(msgspec.Struct, frozen=True):
         calibrated: Array = 1 / (1 + np.exp(-odds))
         return calibrated
 
-    def rounded(self) -> "ConfidenceCalibration":
-        """Returns it to six digits, so that sums in another order give the same file."""
-        return ConfidenceCalibration(*(round(value, 6) for value in msgspec.structs.astuple(self)))
-
 
 class ConfidenceReliability(msgspec.Struct, frozen=True):
     """How well probabilities did.

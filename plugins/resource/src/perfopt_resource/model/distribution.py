@@ -1,6 +1,5 @@
 """What a container will need over the validity, of cpu and memory together, and the sizes it may be given."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,15 +8,13 @@ import numpy as np
 
 from perfopt.plugin import Array
 from perfopt_resource.model.calibrate import ConfidenceCalibration
-from perfopt_resource.model.features import FLOORS, RESOURCES, UseFeatures
+from perfopt_resource.model.features import FLOORS, RESOURCES, SizeCeiling, UseFeatures
 from perfopt_resource.model.forest import CELLS, GRID
 from perfopt_resource.model.steadiness import own_evidence, with_own_evidence
 
 _UNITS = {"cpu": 1e-3, "memory": 1.0}
-_TYPICAL_RANGE = (1.5, 25.0)
-_TYPICAL_SHARE = 0.8  # of the mean of what was given: what little was given weighs more in relative savings
-_SELDOM = 1e-5  # probability of a need, below which needs count as equally seldom
-_AT_CEILING = 1e-6  # share of needs that are just the ceiling: so one below all needs is enough all the same
+_TYPICAL_RANGE = (1.5, 12.0)
+_SELDOM = 1e-3  # probability of a need, below which needs count as equally seldom
 _TYPICAL_UNKNOWN = 4.0  # a fleet that states no limits teaches nothing of what is given
 
 
@@ -50,7 +47,7 @@ class NeedDistribution:
     def typical(self, resource: str) -> float:
         """Returns what is typically given to a container of such use, in cores or bytes."""
         factor = float(self.given[RESOURCES.index(resource)])
-        factor = _TYPICAL_UNKNOWN if np.isnan(factor) else _TYPICAL_SHARE * factor
+        factor = _TYPICAL_UNKNOWN if np.isnan(factor) else factor
         return self.seen.references[resource] * float(np.clip(factor, *_TYPICAL_RANGE))
 
     def sizes(self, resource: str) -> Array:
@@ -75,33 +72,15 @@ class NeedDistribution:
     def probabilities(self, sizes: Mapping[str, Array]) -> Array:
         """Returns the probability that sizes are enough, before calibration.
 
-        A ceiling truncates the distribution: needs above it are left out, as far as such ceilings hold. So a
-        size near it is as sure as one at it, and a ceiling that use would hardly reach changes nothing.
-
         Args:
             sizes: resource to sizes, of all resources measured.
 
         Returns:
             One dimension for each resource, cpu before memory.
         """
-        joint = self._joint(sizes)
-        ceilings = {name: self.seen.ceilings[name] for name in sizes if name in self.seen.ceilings}
-        if ceilings:
-            inside = self._joint({name: np.array([one.size]) for name, one in ceilings.items()}).item()
-            at_ceiling = np.outer(*(self._at_ceiling(name, sizes.get(name)) for name in RESOURCES))
-            joint = (joint + _AT_CEILING * at_ceiling) / (inside + _AT_CEILING)
-            joint *= max(inside, math.prod(one.held for one in ceilings.values()))
-        return joint.reshape([len(sizes[resource]) for resource in RESOURCES if resource in sizes])
-
-    def _joint(self, sizes: Mapping[str, Array]) -> Array:
-        """Returns the probability that sizes are enough if no ceiling holds use down, shape (cpu, memory).
-
-        Args:
-            sizes: resource to sizes; of a resource that is absent any need is met.
-        """
         cpu, memory = (self._weights(resource, sizes.get(resource)) for resource in RESOURCES)
         joint: Array = cpu @ self.cumulated @ memory.T
-        return joint
+        return joint.reshape([len(sizes[resource]) for resource in RESOURCES if resource in sizes])
 
     def needed(self, resource: str, sizes: Array) -> Array:
         """Returns how probable it is that sizes are just what is needed, to the power of the own evidence.
@@ -139,14 +118,11 @@ class NeedDistribution:
         """Returns how sizes lie between points of the grid: shape (sizes, CELLS), or (1, CELLS) of none."""
         if sizes is None:
             return np.eye(CELLS)[-1:]
+        weights = self._between_cells(resource, sizes)
         ceiling = self.seen.ceilings.get(resource)
-        return self._between_cells(resource, sizes if ceiling is None else np.minimum(sizes, ceiling.size))
-
-    def _at_ceiling(self, resource: str, sizes: Array | None) -> Array:
-        """Returns 1 for each size at the ceiling or above it, else 0; 1 where there is no ceiling."""
-        if sizes is None or resource not in self.seen.ceilings:
-            return np.ones(1 if sizes is None else len(sizes))
-        return np.asarray(sizes >= self.seen.ceilings[resource].size, dtype=np.float64)
+        if ceiling is not None:
+            _hold(weights, sizes >= ceiling.size, ceiling)
+        return weights
 
     def _between_cells(self, resource: str, sizes: Array) -> Array:
         """Returns how sizes lie between points of the grid, whatever the ceiling: shape (sizes, CELLS)."""
@@ -204,3 +180,9 @@ class NeedDistribution:
         highest = np.inf if ceiling is None else ceiling.size
         within: Array = np.minimum(np.maximum(sizes, FLOORS[resource]), highest)
         return within
+
+
+def _hold(weights: Array, at_ceiling: np.typing.NDArray[np.bool_], ceiling: SizeCeiling) -> None:
+    """Gives sizes at the ceiling the share of cases in which such a ceiling was enough."""
+    weights[at_ceiling] = 0.0
+    weights[at_ceiling, -1] = ceiling.held

@@ -9,7 +9,8 @@ from perfopt.plugin import Array
 ALLOCATION_COST = 8.0
 """What the typical allocation costs, in the unit of under-provisioning penalties."""
 UNUSED_COST = 1.0
-"""What a recommendation is worth less for each e-fold of size that is expected to lie unused."""
+"""What a recommendation is worth less for each e-fold of size that is expected to lie unused; the more, the
+shorter the history."""
 _TOLERANCE = 0.25  # of utility, over which sizes count as nearly as good
 _EACH = 0.5  # weight of each resource's share of its allocation beside the share of the money
 

@@ -30,7 +30,7 @@ from perfopt_resource.model.policy import UNUSED_COST, expected_utility, relativ
 
 _GIB = 2.0**30
 FORMAT = 4
-SHIPPED = "sizing-6.npz"
+SHIPPED = "sizing-5.npz"
 FRONTIER_PENALTIES = (4.5, 6.0, 7.5, 9.5, 12.0, 15.0, 20.0, 30.0, 50.0)
 """Penalties that the frontier is shown at, beside the one requested."""
 _FOREST = tuple(one.name for one in fields(NeedForest))
@@ -150,7 +150,7 @@ def choose(
     # Sizes of all penalties in one call, of which the pairs of one penalty lie on the diagonal.
     stated = distribution.calibration(_diagonal(distribution.probabilities(chosen)), seen.known)
     at = _diagonal(relative_cost(list(chosen.values()), typical, prices))
-    unused = np.mean([distribution.unused(name, each) for name, each in chosen.items()], axis=0)
+    unused = np.mean([distribution.unused(name, each) for name, each in chosen.items()], axis=0) / seen.known
     utility = expected_utility(stated, at, np.asarray(penalties)) - UNUSED_COST * unused
     return {
         penalty: SizeChoice(

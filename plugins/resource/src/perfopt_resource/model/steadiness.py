@@ -15,7 +15,7 @@ from perfopt_resource.model.features import NAMES, RESOURCES, UseFeatures
 from perfopt_resource.model.forest import CELLS, GRID
 
 # Of greatest likelihood over the tuning half of bitbrains_rnd, out of fold.
-_WEIGHT, _FADES_OVER = 0.93, 0.2
+_WEIGHT, _FADES_OVER = 0.85, 0.2
 _DEVIATION, _DEVIATION_BY_SPAN = 0.03, 0.18
 # Of short histories that were flat, those of new VMs, which idle below a tenth of a core until they are used,
 # woke in 1 of 10 cases, those from a fifth of a core on in 3 of 191. Tuning half of bitbrains_rnd.

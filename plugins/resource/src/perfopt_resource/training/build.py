@@ -21,7 +21,7 @@ from perfopt_resource.model.sizing_model import FRONTIER_PENALTIES, ModelCard, S
 from perfopt_resource.training.examples import TrainingExamples
 from perfopt_resource.training.train import FOLDS, out_of_fold, train_forest
 
-ABSTENTION = 0.05  # share of the fleet's own out-of-fold recommendations that fall below the floor
+ABSTENTION = 0.07  # share of the fleet's own out-of-fold recommendations that fall below the floor
 _MAX_ASKED = 3000  # rows of out-of-fold replay: more narrow no figure and take their time
 MINIMUM_SERIES = 10
 _PLAIN = 1.2
@@ -82,7 +82,7 @@ def build(
         command=command,
     )
     progress(_STAGE, FOLDS, FOLDS + 1)
-    return SizingModel(card, train_forest(examples), judged.calibration.rounded())
+    return SizingModel(card, train_forest(examples), judged.calibration)
 
 
 def whole_histories(examples: TrainingExamples) -> NDArray[np.bool_]:

@@ -19,8 +19,6 @@ _LEAF = 8
 _SHARE = 0.63  # of the examples that a tree is grown on; all of them then fill its leaves
 _HIDDEN = 0.05  # share of a tree's examples from which a resource is hidden, so that one alone is no surprise
 _NEED_RANGE = (-1.6, 2.5)
-_GIVEN_RANGE = (-1.0, 5.0)
-_GIVEN_WEIGHT = 0.7  # of what was given beside what was needed, when a tree looks for a split
 _SEED = 0
 FOLDS = 5
 """Parts that the series fall into: each is judged by a forest that was not trained on it."""
@@ -62,7 +60,7 @@ def _grown(
     grown = ExtraTreeRegressor(
         min_samples_leaf=_LEAF, max_features=1.0, random_state=int(rng.integers(2**31))
     )
-    grown.fit(known(rows), _targets(needs, examples.given)[drawn])
+    grown.fit(known(rows), np.clip(needs[drawn], *_NEED_RANGE))
     tree = grown.tree_
     # all examples fill the leaves, and a leaf that only hidden ones reach has those
     groups = _by_leaf(grown.apply(known(rows)), drawn) | _by_leaf(
@@ -76,19 +74,6 @@ def _grown(
         members={node: cells[rows] for node, rows in groups.items()},
         given={node: _mean_given(examples.given[rows]) for node, rows in groups.items()},
     )
-
-
-def _targets(needs: Array, given: Array) -> Array:
-    """Returns what a tree keeps alike in a leaf: needs, and at a lower weight what was given.
-
-    Args:
-        needs: logarithms over the reference, shape (n, resources).
-        given: the same, NaN where unknown.
-    """
-    present = np.isfinite(given)
-    mean = np.where(present, given, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-    filled = np.clip(np.where(present, given, mean), *_GIVEN_RANGE)
-    return np.hstack([np.clip(needs, *_NEED_RANGE), _GIVEN_WEIGHT * filled])
 
 
 def _by_leaf(leaf: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
