@@ -164,7 +164,7 @@ def test_quantities_stay_text_in_yaml(make, states):
     assert pod_spec_of(patch)["containers"][0]["resources"]["requests"]["cpu"] == "2"
 
 
-@pytest.mark.parametrize("kind", ["pod", "job", "ReplicaSet"])
+@pytest.mark.parametrize("kind", ["pod", "job", "ReplicaSet", "strimzipodset", "workflow"])
 def test_a_kind_that_cannot_be_patched_is_refused(make, kind):
     with pytest.raises(ConflictError, match=f"its kind is {kind}"):
         export(make(workload=f"trading/{kind}/order-gateway"))

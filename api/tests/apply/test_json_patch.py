@@ -1,9 +1,7 @@
-"""Patches of Rollouts and custom kinds: what they name changes, and a wrong position changes nothing."""
+"""Patches of Argo Rollouts: what they name changes, and a wrong position changes nothing."""
 
 import copy
-import re
 
-import msgspec
 import pytest
 import yaml
 
@@ -27,10 +25,10 @@ CONTAINERS = [
 ]
 
 
-def live(kind="Rollout", containers=CONTAINERS):
+def live(containers=CONTAINERS):
     return {
-        "apiVersion": "argoproj.io/v1alpha1" if kind == "Rollout" else "example.com/v1",
-        "kind": kind,
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
         "metadata": {"name": "order-gateway", "namespace": "trading"},
         "spec": {"replicas": 3, "template": {"spec": {"containers": copy.deepcopy(containers)}}},
     }
@@ -84,37 +82,32 @@ def test_requests_that_are_not_there_are_added_as_a_whole(exported, states):
     assert proxy["resources"] == {"limits": {"memory": "256Mi"}, "requests": {"cpu": "50m"}}
 
 
-def test_replicas_of_a_kind_that_only_the_cluster_knows_are_set_by_its_scale(exported):
-    artifact = exported("widget")["json_patch"]
-    assert patched(artifact, live("Widget"))["spec"]["replicas"] == 3
-    assert "kubectl scale widget order-gateway --namespace trading --replicas 4" in artifact["note"]
-
-
-@pytest.mark.parametrize(("kind", "spelled"), [("rollout", "Rollout"), ("widget", "Widget")])
-def test_the_kustomization_selects_the_object_and_holds_the_same_patch(exported, kind, spelled):
-    artifacts = exported(kind)
+def test_the_kustomization_selects_the_object_and_holds_the_same_patch(exported):
+    artifacts = exported()
     [patch] = yaml.safe_load(artifacts["kustomize"]["content"])["patches"]
-    assert re.fullmatch(patch["target"]["kind"], spelled)
-    assert patch["target"]["name"] == "order-gateway"
+    assert (patch["target"]["kind"], patch["target"]["name"]) == ("Rollout", "order-gateway")
     assert patch["patch"] == artifacts["json_patch"]["content"]
 
 
-def test_an_autoscaler_cannot_name_a_kind_of_which_the_version_is_unknown(make, states):
+def test_an_autoscaler_names_the_rollout(make, states):
     current, wanted = states
     made = make(
-        workload="trading/widget/order-gateway",
+        workload="trading/rollout/order-gateway",
         optimization_type=OptimizationType.SCALING_OPTIMIZATION,
         current_state=current,
         recommended_state=wanted | {"hpa": {"max_replicas": 5}},
     )
-    with pytest.raises(UnsupportedKindError, match="version of its API"):
-        export(made)
-    rollout = msgspec.structs.replace(made, workload="trading/rollout/order-gateway")
-    reference = yaml.safe_load(export(rollout)[0]["content"])["spec"]["scaleTargetRef"]
+    reference = yaml.safe_load(export(made)[0]["content"])["spec"]["scaleTargetRef"]
     assert reference == {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "order-gateway"}
 
 
-def test_knobs_of_a_custom_kind_are_set_by_hand(exported, states):
+def test_an_unknown_kind_is_left_to_what_asks_the_cluster(exported):
+    with pytest.raises(UnsupportedKindError, match="which is not known") as refused:
+        exported("widget")
+    assert "canary or direct" in refused.value.remedy
+
+
+def test_knobs_of_a_rollout_are_set_by_hand(exported, states):
     current, wanted = states
     settings = {"app": {"env": {"GOMAXPROCS": "2"}, "args": ["-x", "1"]}}
     artifact = exported(current_state=current, recommended_state=wanted | {"knob_settings": settings})

@@ -11,7 +11,7 @@ from perfopt.domain.rules import FiredRule, TimeWindow
 from perfopt_api.apply.export import export
 from perfopt_api.apply.preview import changes_of, first_step_of, warnings_of
 from perfopt_api.apply.request import ApplyRecommendationRequest, ExecutorMissingError, refuse_change
-from perfopt_api.apply.target import UnsupportedKindError, object_of
+from perfopt_api.apply.target import UnsupportedKindError, target_of
 from perfopt_api.policy.settings import PolicySettings
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=80)
@@ -90,7 +90,7 @@ def test_it_is_expired_from_valid_until_on(make):
 def test_any_workload_name_gives_a_name_that_kubernetes_takes(make, parts):
     made = make(workload="/".join(parts))
     try:
-        target = object_of(made)
+        target = target_of(made)
     except UnsupportedKindError:
         assert re.fullmatch("[A-Za-z][A-Za-z0-9]*", parts[-2])
         return

@@ -16,7 +16,7 @@ from perfopt_api.apply.patch import patch_artifact, workload_patch
 from perfopt_api.apply.placement import placement_of
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.scaling import scaling_artifacts
-from perfopt_api.apply.target import PatchTarget, UnsupportedKindError, object_of
+from perfopt_api.apply.target import PatchTarget, target_of
 
 _GROUPS = {"cpu_request": ("requests", "cpu"), "memory_request": ("requests", "memory")} | {
     "cpu_limit": ("limits", "cpu"),
@@ -37,20 +37,15 @@ def export(
         base_url: public address of the API, for what asks it.
 
     Raises:
-        UnsupportedKindError: the kind of workload cannot be patched, or an autoscaler cannot name it.
+        UnsupportedKindError: the kind of workload cannot be patched, or is not known.
         ConflictError: the state names no container.
     """
-    target = object_of(recommendation)
+    target = target_of(recommendation)
     first = (
         *scaling_artifacts(recommendation, target, base_url),
         *cost_artifacts(recommendation, target),
         *knob_artifacts(recommendation, target),
     )
-    if first and not target.api_version:
-        raise UnsupportedKindError(
-            f"An autoscaler of {recommendation.workload} must name the version of its API, which is unknown.",
-            remedy="Apply it with mode canary or direct, which ask the cluster.",
-        )
     placement, notes = placement_of(recommendation, target)
     target = replace(target, notes=(*target.notes, *notes))
     if (
@@ -66,11 +61,11 @@ def export(
             f"{recommendation.recommendation_id} changes no resource of any container.",
             remedy="See the recommended_state for what it does change.",
         )
-    replicas = replicas_change(recommendation) if target.scalable or target.custom else None
+    replicas = replicas_change(recommendation) if target.scalable else None
     patch: Any
     if target.custom:
-        patch = json_patch(recommendation, target, resources, replicas, placement)
-        artifact = json_patch_artifact(target, patch, replicas, placement)
+        patch = json_patch(recommendation, resources, replicas, placement)
+        artifact = json_patch_artifact(target, patch, placement)
     else:
         sidecars = recommendation.current_state.get("sidecars", ())
         patch = patch_of(target, resources, replicas, sidecars, placement)
@@ -129,8 +124,7 @@ def patch_of(
 
 
 def _kustomize(target: PatchTarget, patch: Any) -> dict[str, Any]:
-    # Selectors are regular expressions; how a kind that only the cluster knows is spelled is not known.
-    selector = {"kind": target.kind if target.api_version else f"(?i){target.kind}", "name": target.name}
+    selector = {"kind": target.kind, "name": target.name}
     if target.namespace:
         selector["namespace"] = target.namespace
     kustomization = {

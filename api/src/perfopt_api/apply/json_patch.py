@@ -1,4 +1,4 @@
-"""JSON patches (RFC 6902) of custom kinds, whose lists a strategic merge patch would replace as a whole."""
+"""JSON patches (RFC 6902) of Argo Rollouts, whose lists a merge patch would replace as a whole."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +20,6 @@ _WHOLE = "{fields} of the pods are replaced as a whole."
 
 def json_patch(
     recommendation: OptimizationRecommendation,
-    target: PatchTarget,
     resources: Mapping[str, Mapping[str, Any]],
     replicas: int | None,
     placement: Mapping[str, Any],
@@ -29,7 +28,6 @@ def json_patch(
 
     Args:
         recommendation: for what is set now: `add` needs the map that it adds to.
-        target: the object.
         resources: by container, complete as recommended; null removes.
         replicas: to set; None leaves them alone.
         placement: further fields of the pod's spec.
@@ -45,29 +43,24 @@ def json_patch(
         operations.append({"op": "test", "path": f"{path}/name", "value": name})
         operations += _resources(f"{path}/resources", groups, _present(state, name))
     operations += (_add(f"{_TEMPLATE}/{key}", value) for key, value in placement.items())
-    if replicas is not None and target.scalable:
+    if replicas is not None:
         operations.append(_add("/spec/replicas", replicas))
     return operations
 
 
 def json_patch_artifact(
-    target: PatchTarget, operations: list[Operation], replicas: int | None, placement: Mapping[str, Any]
+    target: PatchTarget, operations: list[Operation], placement: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns a JSON patch as a file, with the command that applies it.
 
     Args:
         target: the object.
         operations: of `json_patch`.
-        replicas: that are recommended; noted where the path of the kind's replicas is not known.
         placement: that the patch sets.
     """
     notes = [_POSITIONS]
     if placement:
         notes.append(_WHOLE.format(fields=" and ".join(placement)))
-    if replicas is not None and not target.scalable:
-        where = f" --namespace {target.namespace}" if target.namespace else ""
-        scale = f"kubectl scale {target.kind} {target.name}{where} --replicas {replicas}"
-        notes.append(f"The replicas are set by: {scale}")
     return file_patch(
         target, operations, kind="json_patch", type_="json", what="resources", notes=tuple(notes)
     )

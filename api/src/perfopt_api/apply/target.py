@@ -93,3 +93,19 @@ def object_of(recommendation: OptimizationRecommendation) -> PatchTarget:
     kind = kind.lower() or "deployment"
     api_version, spelled = (_KINDS | _CUSTOM).get(kind, ("", kind))
     return PatchTarget(api_version, spelled, name, namespace, tuple(notes))
+
+
+def target_of(recommendation: OptimizationRecommendation) -> PatchTarget:
+    """Returns the object that a patch is written for without asking the cluster; see `object_of`.
+
+    Raises:
+        UnsupportedKindError: a custom kind too, as where it has its containers is not known.
+    """
+    target = object_of(recommendation)
+    if not target.api_version:
+        raise UnsupportedKindError(
+            f"No patch can be written for {recommendation.workload}: its kind is {target.kind}, which is"
+            " not known.",
+            remedy="Apply it with mode canary or direct, which ask the cluster.",
+        )
+    return target
