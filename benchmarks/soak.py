@@ -81,12 +81,14 @@ class Seen:
 def start(config: Path, folder: Path) -> Service:
     """Starts the service and reads its addresses."""
     process, shown = serve(config, folder, "Data ")
-    match = re.search(r"(http://\S+?)/api/.*?(postgresql://\S+).*?(nats://\S+)", shown, re.S)
+    match = re.search(r"(http://\S+?)/api/", shown)
     if match is None:
         process.kill()
-        raise SystemExit(f"the service shows no addresses: {shown}")
-    api, database, nats_url = match.groups()
-    return Service(process, api, database, nats_url, asyncio.run(names(config)))
+        raise SystemExit(f"the service shows no address: {shown}")
+    servers = yaml.safe_load((folder / "data" / "servers.yaml").read_text(encoding="utf-8"))["service"]
+    return Service(
+        process, match[1], servers["database_url"], servers["nats_url"], asyncio.run(names(config))
+    )
 
 
 async def idle(service: Service, count: int) -> list[asyncio.StreamWriter]:
