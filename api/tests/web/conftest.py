@@ -190,6 +190,17 @@ async def analysed(database):
 
 
 @pytest.fixture
+def recommended(analysed):
+    """Address of the recommendation of WORKLOAD: its id has the day on which it was stored."""
+    return f"/ui/recommendations/{analysed.recommendations[0].recommendation_id}"
+
+
+@pytest.fixture
+def plan(recommended):
+    return f"{recommended}/plan"
+
+
+@pytest.fixture
 async def waiting(database, analysed):
     """A change that alice asked for and that waits for somebody else's approval; returns its job's id."""
     made = analysed.recommendations[0]

@@ -259,11 +259,11 @@ async def test_approvals_show_the_evidence_and_offer_nothing_to_nobody(client, w
         "/ui/backtests",
         "/ui/policies",
         "/ui/jobs/{waiting}",
-        "/ui/recommendations/opt_20261130_001/plan",
+        "{plan}",
     ],
 )
-async def test_a_viewer_is_offered_nothing_that_a_viewer_may_not_do(viewed, waiting, path):
-    text = await shown(viewed, path.format(waiting=waiting))
+async def test_a_viewer_is_offered_nothing_that_a_viewer_may_not_do(viewed, waiting, plan, path):
+    text = await shown(viewed, path.format(waiting=waiting, plan=plan))
     posts = re.findall(r'<form method="post" action="([^"]+)"(?:(?!</form>).)*<button', text, re.S)
     assert set(posts) <= {"/ui/logout"}
     assert "formaction" not in text

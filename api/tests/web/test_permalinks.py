@@ -2,41 +2,44 @@
 
 import pytest
 
-RECOMMENDATION = "/api/v1/optimization/recommendations/opt_20261130_001"
+API = "/api/v1/optimization"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-async def test_a_browser_gets_the_page_and_a_program_json(client, analysed):
+def api_of(recommended):
+    return recommended.replace("/ui", API)
+
+
+async def test_a_browser_gets_the_page_and_a_program_json(client, analysed, recommended):
     client.follow_redirects = False
-    answer = await client.get(RECOMMENDATION, headers={"Accept": BROWSER})
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "/ui/recommendations/opt_20261130_001",
-    )
+    answer = await client.get(api_of(recommended), headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.headers["location"]) == (303, recommended)
     job = await client.get(
         f"/api/v1/optimization/jobs/{analysed.job_id}?a=b", headers={"Accept": "text/html"}
     )
     assert job.headers["location"] == f"/ui/jobs/{analysed.job_id}"
     for accept in ("*/*", "application/json", "application/json, text/html"):
-        found = await client.get(RECOMMENDATION, headers={"Accept": accept})
-        assert found.json()["recommendation_id"] == "opt_20261130_001"
+        program = await client.get(api_of(recommended), headers={"Accept": accept})
+        assert program.json()["recommendation_id"] == recommended.rpartition("/")[2]
 
 
-async def test_a_browser_that_is_not_signed_in_is_led_to_the_form(guarded, analysed):
+async def test_a_browser_that_is_not_signed_in_is_led_to_the_form(guarded, recommended):
     from .conftest import browser
 
     async with browser(guarded.app) as client:
-        answer = await client.get(RECOMMENDATION, headers={"Accept": BROWSER})
+        answer = await client.get(api_of(recommended), headers={"Accept": BROWSER})
     assert answer.url.path == "/ui/login"
-    assert answer.url.params["next"] == "/ui/recommendations/opt_20261130_001"
+    assert answer.url.params["next"] == recommended
 
 
-@pytest.mark.parametrize("path", [f"{RECOMMENDATION}/apply", "/api/v1/optimization/jobs", "/docs"])
-async def test_other_addresses_are_left_alone(client, path):
+@pytest.mark.parametrize("path", ["{recommendation}/apply", f"{API}/jobs", "/docs"])
+async def test_other_addresses_are_left_alone(client, recommended, path):
     client.follow_redirects = False
-    answer = await client.get(path, headers={"Accept": "text/html"})
+    answer = await client.get(
+        path.format(recommendation=api_of(recommended)), headers={"Accept": "text/html"}
+    )
     assert answer.status_code != 303
-    posted = await client.post(RECOMMENDATION, headers={"Accept": "text/html"})
+    posted = await client.post(api_of(recommended), headers={"Accept": "text/html"})
     assert posted.status_code != 303
 
 
