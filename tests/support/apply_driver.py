@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from memory_cluster import Killed
 
+from perfopt.errors import NoDataError
 from perfopt_api.apply.cluster import ContainerSize, Durability, WorkloadChange, WorkloadTarget
 from perfopt_api.apply.context import ApplyTools, StepContext
 from perfopt_api.apply.gates import Gates
@@ -33,6 +34,7 @@ class ScriptedVerifier:
         peaks: memory in use, in bytes.
         errors: raised by the next looks.
         horizons: that looks were asked for.
+        throttled_share: of the CPU periods of its pods, or the error that says why it is not known.
         budget: what is left of the error budget, or the error that says why that is not known.
     """
 
@@ -43,6 +45,7 @@ class ScriptedVerifier:
         self.peaks = {"app": 100 * 2**20}
         self.errors = []
         self.budget = None
+        self.throttled_share: float | NoDataError = 0.0
         self.looks = 0
         self.horizons = set()
 
@@ -60,6 +63,11 @@ class ScriptedVerifier:
 
     async def memory_peaks(self, target):
         return self.peaks
+
+    async def throttled(self, target):
+        if isinstance(self.throttled_share, NoDataError):
+            raise self.throttled_share
+        return self.throttled_share
 
     async def error_budget(self, target, days):
         if isinstance(self.budget, Exception):

@@ -97,6 +97,9 @@ class NamedVerifier:
     async def memory_peaks(self, target: WorkloadTarget) -> dict[str, float]:
         return {"app": 2.0**20}
 
+    async def throttled(self, target: WorkloadTarget) -> float:
+        return 0.0
+
     async def error_budget(self, target: WorkloadTarget, days: float) -> None:
         return None
 

@@ -275,6 +275,9 @@ class MemoryCluster:
         self.writes.append(("restore", tuple(paths)))
         self._fault("restore!")
 
+    async def replace_broken(self, target):
+        """See Cluster.replace_broken: a Deployment needs none."""
+
     async def watch(self, target):
         """See Cluster.watch: the present state, once."""
         yield await self.read(target)

@@ -153,5 +153,24 @@ async def test_a_rescue_waits_for_no_window_and_no_readiness(cluster, target):
         take_over_from=("kubectl",),
     )
     order = order_of(change_of(target, cpu_request="1", memory_request="2Gi", memory_limit="2Gi"))
-    assert await ApplyRun(cluster, order, settings=settings).finish() is APPLIED
+    run = ApplyRun(cluster, order, settings=settings)
+    run.verifier.missing = ["every series"]  # pods that are down show none
+    assert await run.finish() is APPLIED
     assert all(pod.ready for pod in workload.pods)
+
+
+@pytest.mark.parametrize(
+    ("throttled", "down", "begins"),
+    [(0.8, 4, True), (0.8, 3, False), (0.79, 4, False), (NoDataError("None."), 4, False)],
+)
+async def test_pods_starved_of_cpu_are_rescued_by_more(cluster, target, throttled, down, begins):
+    for pod in cluster.workloads[target.key].pods[:down]:
+        pod.ready = False
+    order = order_of(change_of(target, cpu_request="2", memory_request="1Gi"))
+    run = ApplyRun(cluster, order)
+    run.verifier.throttled_share = throttled
+    while run.now_at.step != "dry_run" and not run.waits:
+        progress = await run.once()
+        run.waits += [] if progress.release_until is None else [progress.release_until]
+    assert run.now_at.rescue is begins
+    assert run.now_at.waiting == ("" if begins else "gates.pods_not_ready")

@@ -12,8 +12,10 @@ from perfopt_api.apply.context import ApplyTools, StepContext, described, takes_
 from perfopt_api.apply.danger import baseline_of
 from perfopt_api.apply.fields import differing
 from perfopt_api.apply.moves import fail, go, note
+from perfopt_api.apply.rescue import lowered_by, unready_pods
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.policy.decide import deferred
+from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.store.apply_port import TimelineEntry
 from perfopt_api.store.port import JobError
 
@@ -36,7 +38,7 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
         message = " ".join(finding.message for finding in blocking)
         refused = JobError(code=blocking[0].code, message=message, remedy=blocking[0].remedy)
         return fail(state, refused, now)
-    denied = _interruption(tools, order, findings)
+    denied = None if unready_pods(view) else _interruption(tools, order, findings)
     if denied is not None:
         return fail(state, denied, now)
     if state.waiting:  # noted when it began to wait
@@ -125,8 +127,9 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
         closed = await tools.hooks.closed("confirm", described(context))
         decision = decision if closed is None else deferred(closed.rule, closed.reason, now + _ASK_AGAIN)
     if decision.outcome == "allowed":
-        passed = go(state, "dry_run", now, note(now, "gates", "passed", "Every gate is open."))
-        return replace(passed, start=True)
+        entry = note(now, "gates", "passed", "Every gate is open.")
+        entries = (_rescue_note(tools, context, view, proposed), entry) if proposed.rescue else (entry,)
+        return replace(go(state, "dry_run", now, *entries, rescue=proposed.rescue), start=True)
     if decision.outcome == "denied":
         message = f"{decision.rule}: {decision.reason}"
         refused = JobError(code="denied_by_policy", message=message, remedy=decision.remedy or None)
@@ -138,6 +141,22 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
     # Policy may be changed meanwhile, as its remedy says: nothing is put off for longer than a while.
     until = min(decision.until or now + _LOOK_AGAIN, now + _LONGEST_WAIT)
     return Progress(state=waiting, entries=() if known else (entry,), release_until=until)
+
+
+def _rescue_note(
+    tools: ApplyTools, context: StepContext, view: WorkloadView, proposed: ProposedChange
+) -> TimelineEntry:
+    """Returns the risk that is taken: what is passed over, and what is not seen."""
+    over = tools.gates.passed_over(proposed, context.now)
+    left = lowered_by(context.order, view.fields)
+    parts = (
+        f"No pod serves, of {len(view.pods)}: what raises is applied.",
+        f"policy.rescue_anytime passes over {', '.join(over)}." if over else "",
+        f"Not applied, as it does not raise: {', '.join(left)}." if left else "",
+        "The risk: no series were there just before, so only that pods get ready and stay so will show"
+        " whether it helps.",
+    )
+    return note(context.now, "gates", "rescue", " ".join(part for part in parts if part))
 
 
 async def dry_run(tools: ApplyTools, context: StepContext) -> Progress:
@@ -185,7 +204,8 @@ def begin_stage(
         "unready_since": {},
         "baselines": {pod.name: baseline_of(pod) for pod in view.pods},
     }
-    names = tuple(pod.name for pod in choose_canary(view, context.order, change, tools.settings))
+    pods = () if state.rescue else choose_canary(view, context.order, change, tools.settings)
+    names = tuple(pod.name for pod in pods)
     if not names:
         entry = note(now, "canary", "skipped", "There is no canary: all pods are changed, then verified.")
         return go(state, "rest", now, *entries, entry, **fresh)

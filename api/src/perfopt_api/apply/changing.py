@@ -105,6 +105,8 @@ async def rest(tools: ApplyTools, context: StepContext) -> Progress:
         return await _write(tools, context, look.state, look.view)
     if context.change.durability == "transient" and context.change.containers:
         return await _next_pods(tools, context, look.state, look.view)
+    if look.state.rescue:
+        await tools.cluster.replace_broken(context.change.target)
     return _rolled_out(tools, context, look.state, look.view)
 
 
@@ -138,7 +140,7 @@ def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: 
     now = context.now
     horizon = watched(tools.settings, context.order, state)
     message = "All pods run with the change, and are watched from now on."
-    if not state.canary:
+    if not state.canary and not state.rescue:
         message += (
             " None is left to compare them with: they are compared with the time before, which takes longer"
             f" ({horizon.total_seconds() / 60:g} min at most) and shows less."

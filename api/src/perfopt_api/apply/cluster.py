@@ -378,6 +378,12 @@ class Cluster(Protocol):
             ChangeRefusedError: the server refuses it.
         """
 
+    async def replace_broken(self, target: WorkloadTarget) -> None:
+        """Deletes one pod of a StatefulSet that is not ready and of an older template: it would stay so.
+
+        Other kinds replace such pods themselves.
+        """
+
     def watch(self, target: WorkloadTarget) -> AsyncIterator[WorkloadView]:
         """Gives the workload now and after each change of it or its pods, until the caller stops.
 

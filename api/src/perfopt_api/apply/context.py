@@ -14,7 +14,7 @@ from perfopt_api.apply.danger import danger_of, unready
 from perfopt_api.apply.fields import pods_taken_over, taken_over
 from perfopt_api.apply.gates import Gates
 from perfopt_api.apply.http_gates import NO_GATES, HttpGates
-from perfopt_api.apply.moves import fail
+from perfopt_api.apply.moves import fail, go, note
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.apply.verifier import Verifier
 from perfopt_api.policy.git import NO_REPOSITORIES, GitSettings
@@ -133,7 +133,17 @@ async def look_at_pods(tools: ApplyTools, context: StepContext) -> PodsLook:
         return PodsLook(view=view, state=state, ends=ends)
     patience = timedelta(seconds=tools.settings.not_ready_seconds)
     job_error = danger_of(_changed(view, state), state, now, patience)
-    return PodsLook(view=view, state=state, ends=None if job_error is None else fail(state, job_error, now))
+    if job_error is None:
+        return PodsLook(view=view, state=state)
+    return PodsLook(view=view, state=state, ends=_raised_further(order, state, job_error, now))
+
+
+def _raised_further(order: ApplyOrder, state: ApplyState, failure: JobError, now: datetime) -> Progress:
+    """Goes back; a rescue that one step did not bring about takes the next step up first."""
+    if not state.rescue or state.stage + 1 >= len(order.stages) or state.failure is not None:
+        return fail(state, failure, now)
+    entry = note(now, state.step, failure.code, f"{failure.message} It is raised further.")
+    return go(state, "next_stage", now, entry, stage=state.stage + 1, template_written=False)
 
 
 def _changed(view: WorkloadView, state: ApplyState) -> Sequence[PodView]:

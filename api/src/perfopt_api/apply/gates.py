@@ -5,35 +5,26 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from perfopt.domain.quantity import format_memory
-from perfopt.errors import NoDataError
+from perfopt.errors import NoDataError, SourceError
 from perfopt_api.apply.cluster import Cluster, WorkloadTarget, WorkloadView
 from perfopt_api.apply.fields import same_value
 from perfopt_api.apply.order import proposed_change
+from perfopt_api.apply.rescue import crashed, raising, unready_pods
 from perfopt_api.apply.state import ApplyOrder
 from perfopt_api.apply.verifier import Verifier
-from perfopt_api.policy.decide import decide, deferred, denied, freeze_decision
+from perfopt_api.policy.decide import decide, deferred, denied, freeze_decision, passed_over
 from perfopt_api.policy.facts import ALLOWED, Decision, PolicyClock, ProposedChange
 from perfopt_api.policy.settings import PolicySettings
-from perfopt_api.policy.sizes import directions_of, lowered_memory
+from perfopt_api.policy.sizes import lowered_memory
 from perfopt_api.store.apply_port import ApplyClaim, ApplyFacts
 
 _LOOK_AGAIN = timedelta(minutes=2)
 _MIB = 2**20
 _BUDGET_AGAIN = timedelta(hours=1)
-_DOWN = frozenset({"CrashLoopBackOff"})
+_STARVED = 0.8  # of the CPU periods: a pod that is not ready and throttled so much is down by it
 
 Facts = Callable[[], Awaitable[ApplyFacts]]
 Clock = Callable[[datetime], PolicyClock]
-
-
-def is_rescue(view: WorkloadView, order: ApplyOrder) -> bool:
-    """Returns whether the change only raises, and none of the pods that it changes serves."""
-    raises = directions_of(view.fields, order.whole.fields()) == {"up"}
-    down = [
-        not pod.ready and (bool(pod.oom_kills) or bool(_DOWN & set(pod.waiting.values())))
-        for pod in view.pods
-    ]
-    return raises and bool(down) and all(down)
 
 
 class Gates:
@@ -57,13 +48,18 @@ class Gates:
         self._clock = clock
 
     async def proposed(self, claim: ApplyClaim, order: ApplyOrder, view: WorkloadView) -> ProposedChange:
-        """Returns the change as policy sees it, by the workload as it is."""
+        """Returns the change as policy sees it, by the workload as it is.
+
+        Where no pod serves, for want of memory or CPU, that is what of it raises: see `rescue`.
+        """
         target = order.whole.target
+        raised = raising(order, view.fields)
+        rescue = raised is not None and await self._down(view)
         return proposed_change(
-            order,
+            raised if rescue and raised is not None else order,
             before=view.fields,
             job_id=claim.job_id,
-            rescue=is_rescue(view, order),
+            rescue=rescue,
             requester=claim.requester,
             approvals=claim.approvals,
             frozen=await self._cluster.frozen(target.namespace),
@@ -76,16 +72,31 @@ class Gates:
         decision = decide(proposed, await self._facts(), self._settings, self._clock(now))
         if decision.outcome != "allowed":
             return decision
-        if not proposed.rescue:
-            unsettled = self._unsettled(view, now)
-            if unsettled is not None:
-                return unsettled
+        if proposed.rescue:  # there are no series of pods that are down: the verification waits for them
+            return ALLOWED
+        unsettled = self._unsettled(view, now)
+        if unsettled is not None:
+            return unsettled
         missing = await self._verifier.ready(order.whole.target)
         if missing:
             reason = f"The verification would not see {', '.join(missing)}."
             return deferred("verification.series", reason, now + _LOOK_AGAIN)
-        spent = None if proposed.rescue else await self._budget(order.whole.target, now)
+        spent = await self._budget(order.whole.target, now)
         return spent or await self._memory(proposed, order) or ALLOWED
+
+    def passed_over(self, proposed: ProposedChange, now: datetime) -> tuple[str, ...]:
+        """Returns the rules of time that a rescue does not wait for."""
+        return passed_over(proposed, self._settings, self._clock(now))
+
+    async def _down(self, view: WorkloadView) -> bool:
+        """Returns whether no pod serves, each killed for its memory, crashing, or starved of CPU."""
+        pods = unready_pods(view)
+        if not pods or all(crashed(pod) for pod in pods):
+            return bool(pods)
+        try:
+            return await self._verifier.throttled(view.target) >= _STARVED
+        except (NoDataError, SourceError):
+            return False
 
     async def freeze(self, target: WorkloadTarget, workload: str, now: datetime) -> Decision | None:
         """Returns what holds back the next write of a change that has begun; None where nothing does."""

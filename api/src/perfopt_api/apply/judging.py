@@ -1,6 +1,6 @@
 """The steps that watch: the canary beside the other pods, then all pods against the time before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from perfopt_api.telemetry import VERIFICATION_LOOKS
 _MAX_LOOKS = 60
 
 Passed = Callable[[ApplyState, VerificationLook], Progress]
+Judge = Callable[[ApplyTools, StepContext, Passed], Awaitable[Progress]]
 
 
 async def observe(tools: ApplyTools, context: StepContext) -> Progress:
@@ -33,8 +34,8 @@ async def observe(tools: ApplyTools, context: StepContext) -> Progress:
     return await _judge(tools, context, context.state.canary, passed)
 
 
-async def verify(tools: ApplyTools, context: StepContext) -> Progress:
-    """Compares all pods with the time before; then the next stage follows, or the job is done."""
+async def verify(tools: ApplyTools, context: StepContext, judge: Judge) -> Progress:
+    """Has all pods judged; then the next stage follows, or the job is done."""
     now = context.now
 
     def passed(state: ApplyState, look: VerificationLook) -> Progress:
@@ -48,7 +49,7 @@ async def verify(tools: ApplyTools, context: StepContext) -> Progress:
             return go(done, "publish", now, entry)
         return end(done, OptimizationStatus.APPLIED, now, entry, verification=look.reason)
 
-    judged = await _judge(tools, context, (), passed)
+    judged = await judge(tools, context, passed)
     if judged.state.step not in ("publish", "ended") or judged.state.failure is not None:
         return judged
     done = replace(context, state=judged.state)
@@ -58,6 +59,11 @@ async def verify(tools: ApplyTools, context: StepContext) -> Progress:
     message = f"{closed.rule}: {closed.reason}"
     refused = fail(context.state, JobError(code="gate_closed", message=message), now, look=judged.state.look)
     return replace(refused, entries=(*judged.entries, *refused.entries))
+
+
+async def compare_all(tools: ApplyTools, context: StepContext, passed: Passed) -> Progress:
+    """Compares all pods with the time before."""
+    return await _judge(tools, context, (), passed)
 
 
 async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], passed: Passed) -> Progress:
@@ -78,7 +84,7 @@ async def _judge(tools: ApplyTools, context: StepContext, pods: Sequence[str], p
         if pod is None or pod.deleting or (before is not None and before.uid != pod.uid):
             lost = f"The pod {name} is gone, and with it what was compared."
             return fail(state, JobError(code="canary_lost", message=lost), now)
-    look = await _sight(tools, context, pods)
+    look = await sight(tools, context, pods)
     state = replace(state, looks=_thinned(state.looks, look))
     VERIFICATION_LOOKS.labels(state.step, look.verdict).inc()
     harm = _harm(look)
@@ -107,7 +113,7 @@ async def harmed_meanwhile(tools: ApplyTools, context: StepContext, state: Apply
     """Goes back where a canary that already passed does harm while the rest waits; None where it does not."""
     if not state.canary or state.observed_since is None:
         return None
-    look = await _sight(tools, context, state.canary)
+    look = await sight(tools, context, state.canary)
     harm = _harm(look)
     return None if harm is None else fail(state, harm, context.now, look=look)
 
@@ -120,7 +126,8 @@ def _thinned(looks: Sequence[VerificationLook], look: VerificationLook) -> tuple
     return (*remaining, replace(look, reason=""))
 
 
-async def _sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:
+async def sight(tools: ApplyTools, context: StepContext, pods: Sequence[str]) -> VerificationLook:
+    """Looks at the series of the canary, or of all pods without names; what can't be read is inconclusive."""
     since = context.state.observed_since
     assert since is not None, "observation begins when the pods have the change"
     try:
@@ -156,7 +163,8 @@ def watched(settings: PolicySettings, order: ApplyOrder, state: ApplyState) -> t
     """Returns how long all pods are watched at most: as asked for, or longer where no canary was compared."""
     if order.verify_seconds is not None:
         return timedelta(seconds=order.verify_seconds)
-    return timedelta(minutes=settings.verify_minutes if state.canary else settings.alone_minutes)
+    alone = not state.canary and not state.rescue
+    return timedelta(minutes=settings.alone_minutes if alone else settings.verify_minutes)
 
 
 def _figures(look: VerificationLook) -> dict[str, Any]:

@@ -12,19 +12,26 @@ from perfopt.errors import NoDataError, PerfoptError, SourceError
 from perfopt_api.apply.before import dry_run, next_stage, pass_gates, preflight, snapshot
 from perfopt_api.apply.changing import canary, rest
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of
-from perfopt_api.apply.judging import observe, verify
+from perfopt_api.apply.judging import compare_all, observe, verify
 from perfopt_api.apply.moves import fail, go, note, stay
 from perfopt_api.apply.publish import publish
+from perfopt_api.apply.recovery import recover
 from perfopt_api.apply.refusals import (
     ChangeRefusedError,
     ClusterUnavailableError,
     FieldConflictError,
     WorkloadGoneError,
 )
+from perfopt_api.apply.rescue import order_in
 from perfopt_api.apply.rollback import backoff_seconds, roll_back
 from perfopt_api.apply.state import Progress, Step
 from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.store.port import JobError
+
+
+async def _verify(tools: ApplyTools, context: StepContext) -> Progress:
+    return await verify(tools, context, recover if context.state.rescue else compare_all)
+
 
 _STEPS: Mapping[Step, Callable[[ApplyTools, StepContext], Awaitable[Progress]]] = {
     "preflight": preflight,
@@ -36,7 +43,7 @@ _STEPS: Mapping[Step, Callable[[ApplyTools, StepContext], Awaitable[Progress]]] 
     "observe": observe,
     "held": observe,
     "rest": rest,
-    "verify": verify,
+    "verify": _verify,
     "publish": publish,
 }
 REFUSED = (WorkloadGoneError, ChangeRefusedError, FieldConflictError)
@@ -55,6 +62,7 @@ class ApplyMachine:
 
     async def step(self, context: StepContext) -> Progress:
         """Does the next step; what a cluster or a metric source raises becomes a part of the job's course."""
+        context = replace(context, order=order_in(context.order, context.state))
         wished = _by_wish(context)
         if wished is not None:
             return wished

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
 import structlog
 
 from perfopt.errors import PerfoptError
@@ -11,7 +10,7 @@ from perfopt_api.apply.cluster import Cluster
 from perfopt_api.apply.fields import applied_fields, differing
 from perfopt_api.apply.moves import note
 from perfopt_api.apply.refusals import ClusterUnavailableError, WorkloadGoneError
-from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.apply.rescue import applied_order
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyWork, TimelineEntry
 from perfopt_api.supervision import BackgroundTask
 
@@ -64,7 +63,7 @@ class AppliedWatch(BackgroundTask):
         self._first += self._per_round
 
     async def _overridden(self, applied: AppliedWorkload) -> TimelineEntry | None:
-        change = msgspec.convert(applied.order, ApplyOrder).whole
+        change = applied_order(applied).whole
         try:
             view = await self._cluster.read(change.target)
         except WorkloadGoneError as error:

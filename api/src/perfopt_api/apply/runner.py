@@ -15,6 +15,7 @@ from perfopt.errors import PerfoptError, UnavailableError
 from perfopt_api.apply.context import StepContext
 from perfopt_api.apply.machine import ApplyMachine
 from perfopt_api.apply.moves import note
+from perfopt_api.apply.rescue import order_in
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.store.apply_port import ApplyClaim, ApplyEnd, ApplyWork
 from perfopt_api.supervision import BackgroundTask
@@ -224,7 +225,7 @@ class ApplyRunner(BackgroundTask):
             status=status,
             error=None if applied else state.failure,
             verification=progress.verification,
-            changes=order.whole.fields() if applied else {},
+            changes=order_in(order, state).whole.fields() if applied else {},
             before=before if state.written else {},
             left_alone=state.left_alone,
         )

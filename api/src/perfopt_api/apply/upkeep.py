@@ -1,6 +1,5 @@
 """Keeps transient changes in force: pods that came later get the size, as the template does not have it."""
 
-import msgspec
 import structlog
 
 from perfopt.errors import PerfoptError
@@ -8,7 +7,7 @@ from perfopt_api.apply.canary import has_size, restarts
 from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, WorkloadView
 from perfopt_api.apply.fields import has_sizes, template_size
 from perfopt_api.apply.refusals import ClusterUnavailableError
-from perfopt_api.apply.state import ApplyOrder
+from perfopt_api.apply.rescue import applied_order
 from perfopt_api.policy.decide import frozen_by
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyWork
 from perfopt_api.supervision import BackgroundTask
@@ -47,7 +46,7 @@ class TransientUpkeep(BackgroundTask):
         TRANSIENT_PENDING.set(pending)
 
     async def _keep(self, applied: AppliedWorkload) -> int:
-        change = msgspec.convert(applied.order, ApplyOrder).whole
+        change = applied_order(applied).whole
         view = await self._cluster.read(change.target)
         frozen = await self._frozen(change, applied.workload)
         new = [] if frozen else [pod for pod in view.pods if _of_template(pod, view, change)]

@@ -98,6 +98,13 @@ class Verifier(Protocol):
         A container that is missing is not known: its memory is not lowered.
         """
 
+    async def throttled(self, target: WorkloadTarget) -> float:
+        """Returns the share of CPU periods of the last ten minutes in which its pods were throttled.
+
+        Raises:
+            NoDataError: nothing shows it.
+        """
+
     async def error_budget(self, target: WorkloadTarget, days: float) -> ErrorBudget | None:
         """Returns what a workload's latency objective has left over the last days; None where it has none.
 

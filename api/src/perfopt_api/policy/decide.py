@@ -43,6 +43,14 @@ def objections(
     return tuple(sorted(decisions, key=lambda decision: order.index(decision.outcome)))
 
 
+def passed_over(change: ProposedChange, settings: PolicySettings, clock: PolicyClock) -> tuple[str, ...]:
+    """Returns the rules that would have a rescue wait for another time, and do not by `rescue_anytime`."""
+    if not (change.rescue and settings.rescue_anytime):
+        return ()
+    decisions = [rule(change, ApplyFacts(), settings, clock) for rule in TIME_RULES]
+    return tuple(decision.rule for decision in decisions if decision is not None)
+
+
 def denied(rule: str, reason: str) -> Decision:
     """Returns a denial by a rule."""
     return Decision(outcome="denied", rule=rule, reason=reason)

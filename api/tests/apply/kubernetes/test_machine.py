@@ -1,49 +1,23 @@
 """The state machine on a Kubernetes API: simulated time, real requests, the generated role."""
 
-import time
-from datetime import UTC, datetime
-
 import pytest
 from apply_driver import ApplyRun, ScriptedVerifier, change_of, order_of
 from simulated_objects import DEPLOYMENTS, deployment
+from stepped_cluster import stepped_cluster
 
-from perfopt.config.kubernetes import KubernetesConfig
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import WorkloadTarget
-from perfopt_api.apply.kubernetes.cluster import KubernetesCluster
-from perfopt_api.simulated.kubernetes.clock import ManualClock
-from perfopt_api.simulated.kubernetes.cluster import ClusterOptions, SimulatedCluster
-from perfopt_api.simulated.kubernetes.server import SimulatedServer
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
 OLD, NEW = "100m", "60m"
 
 
-class SteppedCluster(KubernetesCluster):
-    """A Kubernetes API whose time the driver moves."""
-
-    def __init__(self, config, server):
-        super().__init__(config)
-        self._server = server
-
-    @property
-    def now(self):
-        return datetime.fromtimestamp(self._server.cluster.clock.now(), UTC)
-
-    def advance(self, seconds):
-        self._server.run(lambda cluster: cluster.advance(seconds, step=max(0.2, seconds / 50)))
-
-
 @pytest.fixture
 def cluster(tmp_path, service_account):
-    options = ClusterOptions(metrics_api=False)
-    with SimulatedServer(SimulatedCluster(ManualClock(time.time() - 3600), options)) as server:
-        path = server.kubeconfig(tmp_path / "kubeconfig", server.run(service_account))
-        server.run(lambda simulated: simulated.create(DEPLOYMENTS, deployment(replicas=4)))
-        stepped = SteppedCluster(KubernetesConfig(kubeconfig=str(path)), server)
+    with stepped_cluster(tmp_path, service_account) as stepped:
+        stepped.server.run(lambda simulated: simulated.create(DEPLOYMENTS, deployment(replicas=4)))
         stepped.advance(1200)
         yield stepped
-        stepped.close()
 
 
 def smaller(**fields):

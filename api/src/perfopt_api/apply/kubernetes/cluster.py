@@ -20,7 +20,7 @@ from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
 from perfopt_api.apply.kubernetes.preflight import Preflight
 from perfopt_api.apply.kubernetes.reader import KubernetesReader
 from perfopt_api.apply.kubernetes.refusals import refusals, refused, resize_refused
-from perfopt_api.apply.kubernetes.restore import Restore
+from perfopt_api.apply.kubernetes.restore import Restore, replace_broken
 from perfopt_api.apply.kubernetes.views import view_of
 from perfopt_api.apply.kubernetes.watch import changed
 from perfopt_api.apply.kubernetes.writer import KubernetesWriter
@@ -155,6 +155,13 @@ class KubernetesCluster:
             kind = await self._reader.kind(snapshot.target)
             surroundings = await self._reader.surroundings(snapshot.target)
             await Restore(self.requests, kind, surroundings, snapshot, only).run()
+
+    async def replace_broken(self, target: WorkloadTarget) -> None:
+        """Deletes one pod of a StatefulSet that is not ready and of an older template."""
+        if target.kind == "StatefulSet":
+            with refusals():
+                surroundings = await self._reader.surroundings(target)
+                await replace_broken(self.requests, surroundings)
 
     def commands(self, change: WorkloadChange, pod: str | None = None) -> Sequence[str]:
         """Returns the kubectl commands that do the same by hand."""

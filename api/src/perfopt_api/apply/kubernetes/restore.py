@@ -1,6 +1,7 @@
 """The way back: the values of a snapshot, written so that their owners get them back."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from perfopt_api.apply.cluster import FIELD_MANAGER, Snapshot
@@ -39,7 +40,9 @@ class Restore:
         await self._autoscaler()
         await self._scaled_object()
         if self._kind.kind == "StatefulSet" and own:
-            await self._replace_broken()
+            target = self._snapshot.target
+            obj = await self._requests.get(self._kind.call("get"), target.namespace, target.name)
+            await replace_broken(self._requests, replace(self._found, obj=obj))
 
     async def _built_in(self, fields: dict[str, Any]) -> None:
         target, requests = self._snapshot.target, self._requests
@@ -89,18 +92,22 @@ class Restore:
             operations = [{"op": "replace", "path": "/spec", "value": spec}]
             await self._requests.patch(*where, "json", operations)
 
-    async def _replace_broken(self) -> None:
-        """Deletes the last pod that is not ready and not of the newest revision: going back leaves it."""
-        target, requests = self._snapshot.target, self._requests
-        obj = await requests.get(self._kind.call("get"), target.namespace, target.name)
-        newest = obj.get("status", {}).get("updateRevision")
-        broken = [pod for pod in self._found.pods if _broken(pod)]
-        settled = obj["status"].get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-        old = [pod for pod in broken if not settled or revision_of(pod["metadata"]) != newest]
-        if old:
-            last = max(old, key=lambda pod: int(pod["metadata"]["name"].rpartition("-")[2]))
-            metadata = last["metadata"]
-            await requests.delete(access.DELETE_POD, target.namespace, metadata["name"], metadata["uid"])
+
+async def replace_broken(requests: KubernetesRequests, found: Surroundings) -> None:
+    """Deletes the last pod of a StatefulSet that is not ready and not of the newest revision.
+
+    Such a pod stays whatever the template becomes.
+    """
+    obj, status = found.obj, found.obj.get("status", {})
+    settled = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+    old = [
+        pod["metadata"]
+        for pod in found.pods
+        if _broken(pod) and not (settled and revision_of(pod["metadata"]) == status.get("updateRevision"))
+    ]
+    if old:
+        last = max(old, key=lambda metadata: int(metadata["name"].rpartition("-")[2]))
+        await requests.delete(access.DELETE_POD, last["namespace"], last["name"], last["uid"])
 
 
 def _broken(pod: Json) -> bool:

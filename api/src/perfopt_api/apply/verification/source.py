@@ -100,6 +100,15 @@ class SourceVerifier:
             }
         return {}
 
+    async def throttled(self, target: WorkloadTarget) -> float:
+        """Returns the share of throttled CPU periods over the last ten minutes; see Verifier."""
+        at = self._clock()
+        history = await self._read(await self._workload(target, at), None, at - _READY, at)
+        share = history.levels.get("cpu_throttled_fraction")
+        if share is None or not np.isfinite(share).any():
+            raise NoDataError(f"The CPU throttling of {target.key} is not known.")
+        return float(np.nanmean(share))
+
     async def error_budget(self, target: WorkloadTarget, days: float) -> ErrorBudget | None:
         """Returns what the workload's objective has left; see Verifier."""
         at = self._clock()
