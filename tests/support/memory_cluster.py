@@ -12,9 +12,7 @@ from perfopt_api.apply.cluster import (
     Finding,
     PodView,
     ResizeState,
-    RolloutStatus,
     Snapshot,
-    WorkloadOwners,
     WorkloadTarget,
     WorkloadView,
 )
@@ -25,6 +23,7 @@ from perfopt_api.apply.refusals import (
     ResizeRefusedError,
     WorkloadGoneError,
 )
+from perfopt_api.apply.related import RolloutStatus, WorkloadOwners
 
 START = datetime(2026, 11, 28, 3, tzinfo=UTC)  # a Saturday night
 TEMPLATE = ("containers.", "env.")

@@ -30,7 +30,7 @@ class SteppedCluster(KubernetesCluster):
     def __init__(
         self, config: KubernetesConfig, server: SimulatedServer, *, scrape: float | None = None
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, clock=lambda: self.now)
         self.server = server
         self.recorder = PodRecorder(server.cluster)
         self.scrape = scrape
@@ -64,9 +64,9 @@ class SteppedCluster(KubernetesCluster):
 def stepped_cluster(
     directory: Path, service_account: Callable[[SimulatedCluster], str], *, scrape: float | None = None
 ) -> Iterator[SteppedCluster]:
-    """Serves a cluster an hour ago; perfopt's client of it has the rights that `service_account` makes."""
+    """Serves a cluster, from a full hour on; its client has the rights that `service_account` makes."""
     options = ClusterOptions(metrics_api=False)
-    with SimulatedServer(SimulatedCluster(ManualClock(time.time() - 3600), options)) as server:
+    with SimulatedServer(SimulatedCluster(ManualClock(time.time() // 3600 * 3600 - 3600), options)) as server:
         path = server.kubeconfig(directory / "kubeconfig", server.run(service_account))
         stepped = SteppedCluster(KubernetesConfig(kubeconfig=str(path)), server, scrape=scrape)
         yield stepped

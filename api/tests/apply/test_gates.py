@@ -7,7 +7,10 @@ from apply_driver import OLD, ApplyRun, ScriptedVerifier, change_of, order_of, p
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import NoDataError
-from perfopt_api.apply.cluster import Finding, WorkloadOwners
+from perfopt_api.apply.cluster import (
+    Finding,
+)
+from perfopt_api.apply.related import WorkloadOwners
 from perfopt_api.apply.verifier import ErrorBudget
 from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import Freeze

@@ -3,8 +3,11 @@
 import pytest
 from apply_driver import ApplyRun, change_of, order_of
 
-from perfopt_api.apply.cluster import Finding, WorkloadOwners
+from perfopt_api.apply.cluster import (
+    Finding,
+)
 from perfopt_api.apply.preflight import PreflightRequest, preflight_report
+from perfopt_api.apply.related import WorkloadOwners
 from perfopt_api.store.apply_port import ApplyFacts, Freeze
 
 

@@ -204,6 +204,8 @@ def test_no_more_changes_run_at_once_than_may():
     assert said(facts=ApplyFacts(past=running[:9]))[0] == "allowed"
     here = tuple(past(n, status="APPLYING", ended=None) for n in range(3))
     assert said(facts=ApplyFacts(past=here))[1] == "policy.max_in_flight_namespace"
+    idle = tuple(past(n, status="APPLYING", ended=None, workload=f"prod/cronjob/{n}") for n in range(3))
+    assert said(facts=ApplyFacts(past=idle))[0] == "allowed"  # they wait for their next runs
     mine = (past(1, status="APPLYING", ended=None),) * 1
     assert said({"job_id": "job-1"}, ApplyFacts(past=mine), {"max_in_flight": 1})[0] == "allowed"
 

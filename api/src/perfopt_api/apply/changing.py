@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from perfopt.domain.period import format_instant
 from perfopt_api.apply.canary import has_size, next_batch, resize_problem, restarts
 from perfopt_api.apply.cluster import PodView, WorkloadView
 from perfopt_api.apply.context import ApplyTools, StepContext, error_of, look_at_pods, takes_over
@@ -14,6 +15,7 @@ from perfopt_api.apply.holding import held_by_freeze
 from perfopt_api.apply.judging import watched
 from perfopt_api.apply.moves import fail, go, note, stay
 from perfopt_api.apply.refusals import ResizeRefusedError
+from perfopt_api.apply.runs import deadline_of, next_run_note
 from perfopt_api.apply.state import ApplyState, Progress
 from perfopt_api.store.port import JobError
 
@@ -137,10 +139,14 @@ def _rolled_out(tools: ApplyTools, context: StepContext, state: ApplyState, view
 
 
 def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: WorkloadView) -> Progress:
-    now = context.now
+    now, change = context.now, context.change
     horizon = watched(tools.settings, context.order, state)
     message = "All pods run with the change, and are watched from now on."
-    if not state.canary and not state.rescue:
+    if change.target.runs:
+        horizon = deadline_of(tools, context, view, state)
+        until = format_instant(now + horizon)
+        message = f"Its next run verifies the change, by {until} at the latest: {next_run_note(view)}."
+    elif not state.canary and not state.rescue:
         message += (
             " None is left to compare them with: they are compared with the time before, which takes longer"
             f" ({horizon.total_seconds() / 60:g} min at most) and shows less."

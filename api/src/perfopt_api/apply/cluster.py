@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from perfopt_api.apply.related import DisruptionBudget, RolloutStatus, WorkloadOwners
+
 FIELD_MANAGER = "perfopt"
 """The manager of server-side apply under which every field of ours is owned."""
 FREEZE_ANNOTATION = "perfopt.io/freeze"
@@ -50,6 +52,11 @@ class WorkloadTarget(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """What locks and counters are kept by: `[cluster/]namespace/kind/name`, kind in lower case."""
         return "/".join(part for part in (self.cluster, self.namespace, self.kind.lower(), self.name) if part)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its pods come and go with its runs."""
+        return self.kind == "CronJob"
 
     @property
     def scalable(self) -> bool:
@@ -202,55 +209,26 @@ class PodView(msgspec.Struct, frozen=True, kw_only=True):
     phase: str = "Running"
 
 
-class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the rollout of the template stands.
+class JobRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a CronJob.
 
     Attributes:
-        state: complete (every pod is of the newest template, ready, and the controller has seen the newest
-            generation), progressing, deadline_exceeded (ProgressDeadlineExceeded), failing (ReplicaFailure:
-            quota or LimitRange refuse the pods), paused.
-        message: of the condition.
-        revision: of the newest template, as in PodView.revision.
-        desired, updated, ready, available: numbers of pods.
-        began_at: when the newest revision was made; None where unknown.
+        name: of its Job.
+        created_at: of the Job.
+        sizes: by container, as its pods have them.
+        state: running, succeeded or failed.
+        reason: why it failed.
+        oom_kills: terminations by OOMKilled that its pods' statuses show.
+        seconds: how long it took; None until it has succeeded.
     """
-
-    state: Literal["complete", "progressing", "deadline_exceeded", "failing", "paused"] = "complete"
-    message: str = ""
-    revision: str = ""
-    desired: int = 0
-    updated: int = 0
-    ready: int = 0
-    available: int = 0
-    began_at: datetime | None = None
-
-
-class DisruptionBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """A PodDisruptionBudget that selects the workload's pods, and how many it allows to go now."""
 
     name: str
-    disruptions_allowed: int
-
-
-class WorkloadOwners(msgspec.Struct, frozen=True, kw_only=True):
-    """What else changes a workload; None or empty is nothing.
-
-    Attributes:
-        hpa: name of the HorizontalPodAutoscaler that scales it.
-        keda: name of the ScaledObject.
-        vpa: name of the VerticalPodAutoscaler; vpa_mode its updateMode (`Off` only recommends).
-        argo_cd: the Argo CD application that tracks it.
-        flux: the Flux Kustomization or HelmRelease, `Kind/namespace/name`.
-        managers: every field manager of the object.
-    """
-
-    hpa: str | None = None
-    keda: str | None = None
-    vpa: str | None = None
-    vpa_mode: str = "Off"
-    argo_cd: str | None = None
-    flux: str | None = None
-    managers: tuple[str, ...] = ()
+    created_at: datetime
+    sizes: dict[str, ContainerSize] = {}
+    state: Literal["running", "succeeded", "failed"] = "running"
+    reason: str = ""
+    oom_kills: int = 0
+    seconds: float | None = None
 
 
 class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,7 +244,10 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
         owners: what else changes the workload.
         budgets: PodDisruptionBudgets of its pods.
         rollout: of its template.
-        pods: not those that have ended.
+        pods: not those that have ended; of a CronJob none.
+        runs: of a CronJob, the newest first.
+        next_run_at: of a CronJob; None where it is suspended or its schedule is not understood.
+        suspended: a CronJob that does not run.
         read_at: when it was read.
     """
 
@@ -280,6 +261,9 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[DisruptionBudget, ...] = ()
     rollout: RolloutStatus = RolloutStatus()
     pods: tuple[PodView, ...] = ()
+    runs: tuple[JobRun, ...] = ()
+    next_run_at: datetime | None = None
+    suspended: bool = False
     read_at: datetime
 
     def pod(self, name: str) -> PodView | None:

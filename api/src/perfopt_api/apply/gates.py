@@ -77,6 +77,8 @@ class Gates:
         unsettled = self._unsettled(view, now)
         if unsettled is not None:
             return unsettled
+        if order.whole.target.runs:
+            return self._no_runs(view, now) or await self._memory(proposed, order) or ALLOWED
         missing = await self._verifier.ready(order.whole.target)
         if missing:
             reason = f"The verification would not see {', '.join(missing)}."
@@ -129,6 +131,11 @@ class Gates:
             reason = f"{len(waiting)} pod(s) are not ready: {', '.join(waiting[:3])}."
             return deferred("gates.pods_not_ready", reason, now + _LOOK_AGAIN)
         return None
+
+    def _no_runs(self, view: WorkloadView, now: datetime) -> Decision | None:
+        if not view.suspended:
+            return None
+        return deferred("gates.suspended", "It is suspended: no run would verify it.", now + _LOOK_AGAIN)
 
     async def _budget(self, target: WorkloadTarget, now: datetime) -> Decision | None:
         """A service that has used up its error budget is left alone, but for its rescue."""

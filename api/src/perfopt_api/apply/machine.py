@@ -24,12 +24,15 @@ from perfopt_api.apply.refusals import (
 )
 from perfopt_api.apply.rescue import order_in
 from perfopt_api.apply.rollback import backoff_seconds, roll_back
+from perfopt_api.apply.runs import judge_runs
 from perfopt_api.apply.state import Progress, Step
 from perfopt_api.policy.facts import ProposedChange
 from perfopt_api.store.port import JobError
 
 
 async def _verify(tools: ApplyTools, context: StepContext) -> Progress:
+    if context.change.target.runs:
+        return await verify(tools, context, judge_runs)
     return await verify(tools, context, recover if context.state.rescue else compare_all)
 
 

@@ -95,7 +95,8 @@ class Verifier(Protocol):
     async def memory_peaks(self, target: WorkloadTarget) -> Mapping[str, float]:
         """Returns by container the highest memory in use of any pod over the last day, in bytes, read now.
 
-        A container that is missing is not known: its memory is not lowered.
+        Of a CronJob it is that of the last two weeks. A container that is missing is not known: its memory is
+        not lowered.
         """
 
     async def throttled(self, target: WorkloadTarget) -> float:

@@ -83,7 +83,7 @@ def in_flight_allowed(
     change: ProposedChange, past: Iterable[PastApply], settings: PolicySettings, clock: PolicyClock
 ) -> Decision | None:
     """Returns a deferral while as many changes run as may; fewer do shortly after a worker's start."""
-    running = [one for one in past if one.ended_at is None]
+    running = [one for one in past if one.ended_at is None and not _waits_for_a_run(one)]
     most = _ramped(settings, clock.up_for)
     if len(running) >= most:
         return _soon("policy.max_in_flight", f"{len(running)} changes run, and {most} may.", clock.now)
@@ -93,6 +93,11 @@ def in_flight_allowed(
         reason = f"{len(here)} changes run in {change.namespace}, and {most} may."
         return _soon("policy.max_in_flight_namespace", reason, clock.now)
     return None
+
+
+def _waits_for_a_run(one: PastApply) -> bool:
+    """Returns whether a change is a CronJob's, which may wait for its next run for days."""
+    return one.workload.split("/")[-2:-1] == ["cronjob"]
 
 
 def _ramped(settings: PolicySettings, up_for: timedelta) -> int:

@@ -30,6 +30,7 @@ _OTHER: Mapping[str, str] = {
     "rules.allowed_windows": "Wait for the rule's window, or change the rule.",
     "gates.rollout": "It goes on when the rollout is complete; one that is stuck needs a person.",
     "gates.pods_not_ready": "Mend these pods; where none serves, what of a change raises goes first.",
+    "gates.suspended": "Resume the CronJob; or export the change.",
     "gates.memory_peak": "Analyse again, which counts this peak in; or lower `policy.memory_margin`.",
     "gates.heap": "Apply the plan with the heap's setting (PERFORMANCE_TUNING) in one change.",
     "verification.series": "Have the metric source of `policy.cluster` scrape them.",

@@ -124,7 +124,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         windows: when changes may begin: `mon-fri 18:00-06:00`, a list; empty is at any time.
         exchanges: ISO 10383 codes of exchanges during whose sessions no change begins.
         session_margin_minutes: before the open and after the close of a session, in which none begins either.
-        max_in_flight: changes that run at once.
+        max_in_flight: changes that run at once; a CronJob that waits for its next run does not count.
         max_in_flight_namespace: changes that run at once in one namespace.
         max_per_hour: changes that begin within an hour of the clock, in one cluster.
         max_per_hour_namespace: changes that begin within an hour, in one namespace.

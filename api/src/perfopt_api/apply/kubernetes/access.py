@@ -58,6 +58,7 @@ LIST_LIMITS = Call("list", "", "v1", "limitranges")
 LIST_REPLICA_SETS = Call("list", "apps", "v1", "replicasets")
 LIST_REVISIONS = Call("list", "apps", "v1", "controllerrevisions")
 LIST_AUTOSCALERS = Call("list", "autoscaling", "v2", "horizontalpodautoscalers")
+LIST_JOBS = Call("list", "batch", "v1", "jobs")
 PATCH_AUTOSCALER = Call("patch", "autoscaling", "v2", "horizontalpodautoscalers")
 LIST_BUDGETS = Call("list", "policy", "v1", "poddisruptionbudgets")
 LIST_SCALED_OBJECTS = Call("list", "keda.sh", "v1alpha1", "scaledobjects")
@@ -78,6 +79,7 @@ CALLS = (
     LIST_LIMITS,
     LIST_REPLICA_SETS,
     LIST_REVISIONS,
+    LIST_JOBS,
     LIST_AUTOSCALERS,
     PATCH_AUTOSCALER,
     LIST_BUDGETS,

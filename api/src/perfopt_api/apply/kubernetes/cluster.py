@@ -1,7 +1,7 @@
 """The port to a cluster on a Kubernetes API."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from perfopt.config.kubernetes import KubernetesConfig
@@ -18,7 +18,7 @@ from perfopt_api.apply.cluster import (
 from perfopt_api.apply.kubernetes import access, changes
 from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
 from perfopt_api.apply.kubernetes.preflight import Preflight
-from perfopt_api.apply.kubernetes.reader import KubernetesReader
+from perfopt_api.apply.kubernetes.reader import KubernetesReader, utc_now
 from perfopt_api.apply.kubernetes.refusals import refusals, refused, resize_refused
 from perfopt_api.apply.kubernetes.restore import Restore, replace_broken
 from perfopt_api.apply.kubernetes.views import view_of
@@ -34,14 +34,21 @@ class KubernetesCluster:
 
     Args:
         config: how the API is reached.
+        clock: tells the time.
         service_namespace: of the service itself, where the ConfigMap that freezes is looked for; None is that
             of the pod's service account, else `perfopt`.
     """
 
-    def __init__(self, config: KubernetesConfig, *, service_namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        config: KubernetesConfig,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        service_namespace: str | None = None,
+    ) -> None:
         self.requests = KubernetesRequests(config)
         self._own_namespace = service_namespace or own_namespace()
-        self._reader = KubernetesReader(self.requests)
+        self._reader = KubernetesReader(self.requests, clock)
         self._writer = KubernetesWriter(self.requests)
 
     def close(self) -> None:
@@ -98,7 +105,7 @@ class KubernetesCluster:
         """Records what the change would overwrite."""
         with refusals():
             surroundings = await self._reader.surroundings(change.target)
-        view = view_of(change.target, surroundings, datetime.now(UTC))
+        view = view_of(change.target, surroundings, self._reader.clock())
         paths = list(change.fields())
         names = {"hpa": surroundings.autoscaler, "keda": surroundings.scaled_object}
         return Snapshot(

@@ -1,10 +1,11 @@
 """Reads a workload and everything beside it, past any cache."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from perfopt_api.apply.cluster import (
+    JobRun,
     WorkloadTarget,
     WorkloadView,
 )
@@ -14,8 +15,14 @@ from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
 from perfopt_api.apply.kubernetes.kinds import find_kind
 from perfopt_api.apply.kubernetes.objects import Json, dig, template_path
 from perfopt_api.apply.kubernetes.refusals import refusals
+from perfopt_api.apply.kubernetes.runs import JOB_NAME, MAX_RUNS, runs_of
 from perfopt_api.apply.kubernetes.selectors import print_selector, selects
 from perfopt_api.apply.kubernetes.views import Surroundings, view_of
+
+
+def utc_now() -> datetime:
+    """Returns the present instant, UTC."""
+    return datetime.now(UTC)
 
 
 class KubernetesReader:
@@ -23,10 +30,12 @@ class KubernetesReader:
 
     Args:
         requests: reach the API.
+        clock: tells the time.
     """
 
-    def __init__(self, requests: KubernetesRequests) -> None:
+    def __init__(self, requests: KubernetesRequests, clock: Callable[[], datetime] = utc_now) -> None:
         self.requests = requests
+        self.clock = clock
         self._kinds = {(kind.api_version, kind.kind): kind for kind in access.KINDS}
 
     def is_built_in(self, target: WorkloadTarget) -> bool:
@@ -67,7 +76,16 @@ class KubernetesReader:
             each for each in budgets if any(selects(dig(each, ("spec", "selector")), pod) for pod in labelled)
         ]
         owned = [each for each in revision_objects if _owned(each, uid)]
-        return Surroundings(obj, pods, hpas, keda, vertical, selected, owned)
+        runs = await self._runs(space, uid) if target.runs else ()
+        return Surroundings(obj, pods, hpas, keda, vertical, selected, owned, runs)
+
+    async def _runs(self, namespace: str, uid: str) -> tuple[JobRun, ...]:
+        """Reads the newest Jobs of a CronJob, and their pods."""
+        jobs = [job for job in await self.requests.items(access.LIST_JOBS, namespace) if _owned(job, uid)]
+        jobs = sorted(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))[-MAX_RUNS:]
+        names = ",".join(job["metadata"]["name"] for job in jobs)
+        pods = await self._pods(namespace, f"{JOB_NAME} in ({names})" if jobs else "")
+        return runs_of(jobs, pods)
 
     async def selector(self, kind: WorkloadKind, obj: Json) -> str:
         """Returns the label selector of a workload's pods as a query; empty where it has none."""
@@ -102,7 +120,7 @@ class KubernetesReader:
     async def read(self, target: WorkloadTarget) -> WorkloadView:
         """Reads the workload, what owns it, and its pods, past any cache."""
         with refusals():
-            return view_of(target, await self.surroundings(target), datetime.now(UTC))
+            return view_of(target, await self.surroundings(target), self.clock())
 
     async def resizes_pods(self) -> bool:
         """Returns whether the server has the subresource `pods/resize`, by its discovery."""

@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from perfopt_api.apply.cluster import (
-    DisruptionBudget,
+    JobRun,
     PodView,
     ResizeState,
-    RolloutStatus,
-    WorkloadOwners,
     WorkloadTarget,
     WorkloadView,
 )
@@ -25,6 +23,8 @@ from perfopt_api.apply.kubernetes.objects import (
     owned_path,
     size_of,
 )
+from perfopt_api.apply.kubernetes.runs import next_run
+from perfopt_api.apply.related import DisruptionBudget, RolloutStatus, WorkloadOwners
 
 _OWN_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 _REVISION = "deployment.kubernetes.io/revision"
@@ -47,6 +47,7 @@ class Surroundings:
     vertical: Sequence[Json] = ()
     budgets: Sequence[Json] = ()
     revisions: Sequence[Json] = field(default_factory=tuple)
+    runs: tuple[JobRun, ...] = ()
 
     @property
     def autoscaler(self) -> Json | None:
@@ -96,6 +97,9 @@ def view_of(target: WorkloadTarget, surroundings: Surroundings, read_at: datetim
         ),
         rollout=rollout_of(surroundings),
         pods=tuple(pod_view(pod) for pod in surroundings.pods if not _ended(pod)),
+        runs=surroundings.runs,
+        next_run_at=next_run(surroundings.obj, read_at) if target.runs else None,
+        suspended=target.runs and bool(surroundings.obj["spec"].get("suspend")),
         read_at=read_at,
     )
 

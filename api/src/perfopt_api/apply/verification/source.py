@@ -26,6 +26,7 @@ from perfopt_api.apply.verifier import ErrorBudget, HarmBounds, VerificationLook
 _KEPT_TESTS = 256
 _READY = timedelta(minutes=10)
 _PEAKS = timedelta(days=1)
+_RUN_PEAKS = timedelta(days=14)  # of a CronJob, which may have no run on a day
 _BUDGET_STEP = timedelta(hours=1)
 _SMALL = 0.1  # shares of requests, which two decimals would not show
 _NEEDED = (
@@ -90,7 +91,8 @@ class SourceVerifier:
         """Returns the highest memory in use by container over the last day, in bytes; see Verifier."""
         at = self._clock()
         workload = await self._workload(target, at)
-        async for snapshot in self._source.snapshots([workload], at - _PEAKS, at, ("memory_bytes",)):
+        past = _RUN_PEAKS if target.runs else _PEAKS
+        async for snapshot in self._source.snapshots([workload], at - past, at, ("memory_bytes",)):
             if isinstance(snapshot, FailedSnapshot):
                 raise snapshot.error
             return {

@@ -13,6 +13,7 @@ from perfopt_api.simulated.kubernetes.clock import Clock, ManualClock, ScaledClo
 from perfopt_api.simulated.kubernetes.controllers.autoscaler import AutoscalerController
 from perfopt_api.simulated.kubernetes.controllers.base import Controller, Hub, Key
 from perfopt_api.simulated.kubernetes.controllers.budgets import BudgetController, QuotaController
+from perfopt_api.simulated.kubernetes.controllers.cronjob import CronJobController
 from perfopt_api.simulated.kubernetes.controllers.daemonset import DaemonSetController
 from perfopt_api.simulated.kubernetes.controllers.deployment import DeploymentController
 from perfopt_api.simulated.kubernetes.controllers.garbage import DefinitionController, GarbageCollector
@@ -72,6 +73,7 @@ class SimulatedCluster:
             StatefulSetController(self.hub),
             DaemonSetController(self.hub),
             JobController(self.hub),
+            CronJobController(self.hub),
             AutoscalerController(self.hub, sync_seconds=self.options.autoscaler_seconds, usage=usage),
             BudgetController(self.hub),
             QuotaController(self.hub),

@@ -180,8 +180,13 @@ class Kubelet:
         return max(left, 0.01) if left > 0 and not was and not never else self.delays.check
 
     def _finish(self, status: Json, started: float) -> float | None:
+        if any("terminated" in container["state"] for container in status["containerStatuses"]):
+            status["phase"] = "Failed"
+            for kind in ("Ready", "ContainersReady"):
+                _set(status, kind, "False", self._hub.stamp(), "PodFailed")
+            return None
         left = started + self.delays.run - self._hub.now
-        if left > 0:
+        if left > 0 or not all(map(_runs, status["containerStatuses"])):
             return max(left, 0.01)
         now = self._hub.stamp()
         for container in status["containerStatuses"]:
@@ -215,16 +220,26 @@ class Kubelet:
         limit = container.get("resources", {}).get("limits", {}).get("memory")
         need = self._memory.memory_bytes(pod, container["name"])
         over = limit is not None and need > float(parse_quantity(limit))
+        if "terminated" in container["state"]:
+            return None
         if not _runs(container):
             return self._restart(container, over=over)
         if not over:
             return None
-        self._kill(container, container["state"]["running"]["startedAt"])
+        begun = container["state"]["running"]["startedAt"]
+        if pod["spec"]["restartPolicy"] == "Never":
+            container["state"] = {"terminated": self._killed(container, begun)}
+            container |= {"ready": False, "started": False}
+            return None
+        self._kill(container, begun)
         return self._backoff(container)
 
-    def _kill(self, container: Json, begun: str) -> None:
+    def _killed(self, container: Json, begun: str) -> Json:
         ended = {"exitCode": 137, "reason": "OOMKilled", "startedAt": begun, "finishedAt": self._hub.stamp()}
-        container["lastState"] = {"terminated": ended | {"containerID": container["containerID"]}}
+        return ended | {"containerID": container["containerID"]}
+
+    def _kill(self, container: Json, begun: str) -> None:
+        container["lastState"] = {"terminated": self._killed(container, begun)}
         container |= {"restartCount": container["restartCount"] + 1, "ready": False, "started": False}
         container["containerID"] = self._container_id()
         wait = int(self._backoff(container)) or 1

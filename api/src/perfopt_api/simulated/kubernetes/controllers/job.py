@@ -1,4 +1,4 @@
-"""Jobs: suspended, started, finished. Schedules of CronJobs are not run."""
+"""Jobs: suspended, started, finished or failed."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ class JobController:
     def reconcile(self, namespace: str, name: str) -> float | None:
         """One round."""
         job = self._hub.store.get(JOB.key, namespace, name)
-        if job is None or _has(job, "Complete"):
+        if job is None or _has(job, "Complete") or _has(job, "Failed"):
             return None
         if job["spec"].get("suspend"):
             self._suspend(job)
@@ -51,13 +51,24 @@ class JobController:
         pods = self._hub.owned(job, POD)
         done = [pod for pod in pods if pod.get("status", {}).get("phase") == "Succeeded"]
         active = [pod for pod in pods if is_active(pod)]
+        failed = sum(pod.get("status", {}).get("phase") == "Failed" for pod in pods)
         spec = job["spec"]
+        if failed > spec.get("backoffLimit", 6):
+            self._fail(job, failed)
+            return None
         try:
             for _ in range(min(spec["parallelism"], spec["completions"] - len(done)) - len(active)):
                 active.append(self._hub.create(POD, pod_from(spec["template"], job)))
         except StatusError:
             return _RETRY_SECONDS
         return self._report(job, active, done)
+
+    def _fail(self, job: Json, failed: int) -> None:
+        text = "Job has reached the specified backoff limit"
+        reached = self._condition("Failed", "True", "BackoffLimitExceeded", text)
+        known = {key: value for key, value in job.get("status", {}).items() if key not in ("active", "ready")}
+        status = known | {"failed": failed, "ready": 0, "conditions": [*_conditions(job), reached]}
+        self._hub.status(JOB, job, status)
 
     def _report(self, job: Json, active: list[Json], done: list[Json]) -> float | None:
         conditions = _conditions(job)
