@@ -1,5 +1,3 @@
-import hashlib
-import json
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
@@ -14,6 +12,7 @@ from perfopt.forecast.folding import FoldedHistory, RobustScaling
 from perfopt.forecast.interface import MIN_SAMPLES
 from perfopt.forecast.model_file import fleet_network
 from perfopt.metrics.snapshot import TimeGrid
+from perfopt.plugin.array_file import read_card
 from perfopt.plugin.calendar import weekend
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -129,10 +128,11 @@ def test_the_network_reads_levels_that_it_was_not_trained_for_between_its_own():
     assert (between < high).all()
 
 
-def test_the_card_belongs_to_the_packaged_network():
-    folder = resources.files("perfopt.forecast")
-    card = json.loads(folder.joinpath("fleet.json").read_text(encoding="utf-8"))
-    assert card["sha256"] == hashlib.sha256(folder.joinpath("fleet.npz").read_bytes()).hexdigest()
+def test_the_packaged_network_names_its_command_and_data():
+    card = read_card(resources.files("perfopt.forecast").joinpath("fleet.npz").read_bytes())
+    assert card["command"].startswith("perfopt train --what forecast ")
+    assert "--split tune" in card["command"]
+    assert len(card["data"]) == 3
 
 
 def test_the_packaged_network_is_whole():
