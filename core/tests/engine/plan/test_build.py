@@ -22,11 +22,11 @@ from proposals import (
     steady,
 )
 
-from perfopt.domain.enums import Basis
+from perfopt.domain.enums import Basis, DeclineCode
 from perfopt.domain.record import StrategyRecord
 from perfopt.domain.workload import Slo
 from perfopt.engine.pipeline import run_strategy
-from perfopt.plugin import Claim, Prior
+from perfopt.plugin import Claim, Prior, decline
 from perfopt.testing import make_context
 
 
@@ -91,6 +91,8 @@ def test_what_adds_capacity_is_applied_before_what_takes_it_away():
     assert [step.optimization_type for step in steps] == [LATENCY, TUNING, RESOURCE]
     assert steps[1].changes == {"knobs.main.GOMAXPROCS": "2"}
     assert all(step.reason for step in steps)
+    cheaper = Wanting(LATENCY, quantities={"memory_request_bytes": 400 * MIB})  # before TUNING by its name
+    assert [step.optimization_type for step in analysed(cheaper, knobs).plan.steps] == [TUNING, LATENCY]
 
 
 def test_a_plan_is_not_held_to_what_was_promised_of_changes_it_does_not_make():
@@ -191,3 +193,22 @@ def test_a_dependent_field_that_has_its_value_anyway_is_no_conflict():
         Wanting(TUNING, quantities=both, prior=Prior(mean=0.3, strength=50)),
     )
     assert codes(result) == {("main.cpu_request", "same_field", "performance_tuning/it")}
+
+
+class Hesitating(Wanting):
+    """Abstains on histories of less than ten days, as its replays have."""
+
+    def propose(self, context):
+        if context.snapshot.grid.size < 10 * 288:
+            return decline(self.optimization_type, DeclineCode.SHORT_HISTORY, "Too early.")
+        return super().propose(context)
+
+
+def test_past_times_at_which_all_parts_would_have_abstained_are_no_misses():
+    hesitating = [
+        Hesitating(one.optimization_type, quantities=one.quantities, prior=one.prior)
+        for one in (SMALLER, LIMITED)
+    ]
+    plan = analysed(*hesitating).plan
+    outcomes = [window.outcome for window in plan.evidence.windows]
+    assert set(outcomes) == {"declined"}

@@ -138,6 +138,9 @@ def test_knobs_computed_for_other_limits_wait_for_these_to_be_in_force():
     (lost,) = [declined for declined in result.declined if declined.optimization_type is TUNING]
     assert lost.code is DeclineCode.CONFLICT
     assert "analyse again once that is applied" in lost.reason
+    hints = MergeHints(depends_on=("main.memory_limit",), computed_for={"main.memory_limit": 640.0 * MIB})
+    again = Wanting(TUNING, state={"extra": knobs}, merge=hints)
+    assert analysed(smaller, again).plan.recommended_state["knobs"] == knobs["knobs"]
     requests_only = Wanting(RESOURCE, quantities={"memory_request_bytes": 512 * MIB})
     kept = analysed(requests_only, Wanting(TUNING, state={"extra": knobs}))
     assert kept.plan.recommended_state["knobs"] == knobs["knobs"]

@@ -1,5 +1,7 @@
 """Which of the proposals make the plan."""
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -162,8 +164,20 @@ def test_what_is_worth_less_than_staying_does_not_change_the_plan():
     (declined,) = [one for one in result.declined if one.optimization_type is COST]
     assert declined.code is DeclineCode.NO_NET_BENEFIT
     assert "rejected: main.cpu_request 300m; Negative net value" in declined.reason
-    assert "risk of under-provisioning -" in declined.reason
+    worth, saving, risk = (float(number) for number in re.findall(r"[+-][0-9.]+(?= |,|\))", declined.reason))
+    assert worth == pytest.approx(saving + risk, abs=0.02)
+    assert saving > 0 > risk
     assert result.plan.evidence == by_type(result)[RESOURCE].evidence
+
+
+def test_what_a_proposal_would_add_is_over_what_the_plan_has_without_it():
+    alone, beside = analysed(RECKLESS), analysed(RECKLESS, SMALLER, LIMITED)
+    (of_one,), (of_more,) = (
+        [one.reason for one in result.declined if one.optimization_type is COST] for result in (alone, beside)
+    )
+    worth = [float(re.search(r"worth ([+-][0-9.]+)", reason)[1]) for reason in (of_one, of_more)]
+    assert worth[0] < -100
+    assert worth[1] == pytest.approx(worth[0], rel=0.1)  # not what the plan and the proposal come to together
 
 
 def test_where_nothing_is_worth_its_change_there_is_no_plan():
