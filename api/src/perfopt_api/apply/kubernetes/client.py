@@ -144,13 +144,14 @@ class KubernetesRequests:
                     self._attempt, method, path, dict(query or {}), body, content_type
                 )
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                if method != "GET" and not isinstance(error, urllib3.exceptions.NewConnectionError):
+                begun = not isinstance(error, urllib3.exceptions.NewConnectionError)
+                if begun and not _reads(method, path):
                     raise self._silent(path, str(error)[:200]) from error
                 failure = str(error)[:200]
             else:
                 if status < 300:
                     return answer
-                if not _again(method, status, answer):
+                if not _again(status, answer, reads=_reads(method, path)):
                     raise self._error(status, answer, path)
                 failure, after = f"HTTP {status}", headers.get("Retry-After")
             wait = retries.wait_after(failure, after)
@@ -212,12 +213,17 @@ class KubernetesRequests:
         return ApiError(status, body)
 
 
-def _again(method: str, status: int, body: Json) -> bool:
+def _reads(method: str, path: str) -> bool:
+    """Whether a request changes nothing; who asks for its rights does so by a POST."""
+    return method == "GET" or path.endswith("accessreviews")
+
+
+def _again(status: int, body: Json, *, reads: bool) -> bool:
     """Whether to repeat a request: what the server did not begin, and reads."""
     causes = (body.get("details") or {}).get("causes", [])
     if status == 429 and any(cause.get("reason") == "DisruptionBudget" for cause in causes):
         return False
-    return status in _BUSY or (method == "GET" and status in _READ_AGAIN)
+    return status in _BUSY or (reads and status in _READ_AGAIN)
 
 
 class EventStream:
