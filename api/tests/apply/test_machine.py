@@ -8,7 +8,7 @@ from memory_cluster import MemoryCluster, not_in_place, refused, unavailable
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import Finding
-from perfopt_api.apply.refusals import FieldConflictError
+from perfopt_api.apply.refusals import FieldConflictError, ReadRefusedError
 from perfopt_api.policy.settings import PolicySettings
 
 APPLIED, FAILED, ROLLED_BACK = (
@@ -191,6 +191,22 @@ async def test_a_cluster_that_does_not_answer_is_asked_again(cluster, target):
     run = ApplyRun(cluster, order_of(change_of(target)))
     assert await run.finish() is APPLIED
     assert [operation for operation, _ in cluster.writes].count("apply") == 1
+
+
+async def test_what_may_not_be_read_ends_a_change_that_is_not_begun_only(cluster, target):
+    cluster.faults["preflight"] = [ReadRefusedError("Not allowed.")]
+    early = ApplyRun(cluster, order_of(change_of(target)))
+    assert await early.finish() is FAILED
+    assert not cluster.writes
+    run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
+
+    def refuse(_):
+        if run.now_at.step == "observe" and "change_refused" not in run.codes:
+            cluster.faults["read"] = [ReadRefusedError("Not allowed.")] * 4
+
+    assert await run.finish(before_each=refuse) is APPLIED
+    assert run.codes.count("change_refused") == 1
+    assert sizes(cluster, target) == NEW
 
 
 async def test_a_rollback_that_fails_is_tried_until_it_is_done(cluster, target):

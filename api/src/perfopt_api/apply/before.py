@@ -12,7 +12,7 @@ from perfopt_api.apply.context import ApplyTools, StepContext, described, takes_
 from perfopt_api.apply.danger import baseline_of
 from perfopt_api.apply.fields import differing
 from perfopt_api.apply.moves import fail, go, note
-from perfopt_api.apply.rescue import lowered_by, unready_pods
+from perfopt_api.apply.rescue import lowered_by, raising, unready_pods
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.policy.decide import deferred
 from perfopt_api.policy.facts import ProposedChange
@@ -124,7 +124,9 @@ async def pass_gates(tools: ApplyTools, context: StepContext) -> Progress:
     proposed = await tools.gates.proposed(context.claim, context.order, view)
     decision = await tools.gates.decide(proposed, context.order, view, now)
     if decision.outcome == "allowed":
-        closed = await tools.hooks.closed("confirm", described(context))
+        rescued = raising(context.order, view.fields) if proposed.rescue else None
+        asked = replace(context, order=rescued or context.order)
+        closed = await tools.hooks.closed("confirm", described(asked))
         decision = decision if closed is None else deferred(closed.rule, closed.reason, now + _ASK_AGAIN)
     if decision.outcome == "allowed":
         entry = note(now, "gates", "passed", "Every gate is open.")

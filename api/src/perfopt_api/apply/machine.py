@@ -20,6 +20,7 @@ from perfopt_api.apply.refusals import (
     ChangeRefusedError,
     ClusterUnavailableError,
     FieldConflictError,
+    ReadRefusedError,
     WorkloadGoneError,
 )
 from perfopt_api.apply.rescue import order_in
@@ -76,6 +77,8 @@ class ApplyMachine:
             return await _STEPS[state.step](self.tools, context)
         except UNAVAILABLE as error:
             return _later(context, error)
+        except ReadRefusedError as error:  # shows nothing of a change that was made
+            return _later(context, error) if state.written else fail(state, error_of(error), now)
         except REFUSED as error:
             return fail(state, error_of(error), now)
 

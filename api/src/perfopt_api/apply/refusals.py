@@ -44,6 +44,13 @@ class ChangeRefusedError(ConflictError):
     code = "change_refused"
 
 
+class ReadRefusedError(ChangeRefusedError):
+    """The API server does not show what was asked for. HTTP 409.
+
+    It says nothing of a change that was made: who watches one asks again.
+    """
+
+
 class ResizeRefusedError(ChangeRefusedError):
     """A pod cannot be resized in place to that size. HTTP 409.
 

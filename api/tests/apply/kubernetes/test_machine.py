@@ -7,6 +7,7 @@ from stepped_cluster import stepped_cluster
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import WorkloadTarget
+from perfopt_api.simulated.kubernetes.faults import Fault
 
 TARGET = WorkloadTarget(api_version="apps/v1", kind="Deployment", namespace="shop", name="checkout")
 OLD, NEW = "100m", "60m"
@@ -51,3 +52,29 @@ async def test_harm_after_the_rollout_restores_template_and_owner(cluster):
     assert await requests(cluster) == (OLD, {OLD})
     owners = (await cluster.read(TARGET)).field_managers["containers.app.cpu_request"]
     assert owners == ("kubectl",)
+
+
+@pytest.mark.parametrize("status", [403, 410, 422])
+async def test_a_read_that_is_refused_while_it_is_watched_takes_nothing_back(cluster, status):
+    run = ApplyRun(cluster, smaller(), ScriptedVerifier(after=120))
+
+    def refuse(_):
+        if run.now_at.step == "observe" and "change_refused" not in run.codes:
+            listing = Fault("status", lambda request: "disruptionbudgets" in request.path, status=status)
+            cluster.server.faults.add(listing)
+
+    assert await run.finish(before_each=refuse) is OptimizationStatus.APPLIED, run.now_at.failure
+    assert "change_refused" in run.codes
+
+
+async def test_a_refused_read_before_the_first_write_ends_it(cluster):
+    cluster.server.faults.add(Fault("status", lambda request: "limitranges" in request.path, status=403))
+    run = ApplyRun(cluster, smaller())
+    assert await run.finish() is OptimizationStatus.FAILED
+    assert run.now_at.failure.code == "change_refused"
+    assert await requests(cluster) == (OLD, {OLD})
+
+
+async def test_a_review_of_rights_is_asked_again_where_the_server_fails_once(cluster):
+    cluster.server.faults.add(Fault("status", lambda request: "accessreviews" in request.path, status=500))
+    assert await ApplyRun(cluster, smaller()).finish() is OptimizationStatus.APPLIED

@@ -14,7 +14,7 @@ from perfopt.sources.kubernetes.client import api_settings
 from perfopt.sources.retry import RetryPolicy
 from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.kubernetes.access import Call
-from perfopt_api.apply.refusals import ClusterUnavailableError, WorkloadGoneError
+from perfopt_api.apply.refusals import ClusterUnavailableError, ReadRefusedError, WorkloadGoneError
 
 Json = dict[str, Any]
 
@@ -36,10 +36,11 @@ class ApiError(Exception):
     Attributes:
         reason: such as Conflict; "" where the server gives none.
         causes: of the details.
+        reads: the request would have changed nothing.
     """
 
-    def __init__(self, code: int, body: Json) -> None:
-        self.code, self.body = code, body
+    def __init__(self, code: int, body: Json, *, reads: bool = False) -> None:
+        self.code, self.body, self.reads = code, body, reads
         self.message = str(body.get("message", ""))
         self.reason = str(body.get("reason", ""))
         self.causes: list[Json] = (body.get("details") or {}).get("causes", [])
@@ -93,10 +94,10 @@ class KubernetesRequests:
         while True:
             try:
                 page = await self.send("GET", call.path(namespace), query)
-            except WorkloadGoneError:
+            except WorkloadGoneError as error:
                 if optional:
                     return []
-                raise
+                raise ReadRefusedError(f"The server has no list {call.path(namespace)}.") from error
             except ApiError as error:
                 if error.code != 410 or "continue" not in query or not again:
                     raise
@@ -152,7 +153,7 @@ class KubernetesRequests:
                 if status < 300:
                     return answer
                 if not _again(status, answer, reads=_reads(method, path)):
-                    raise self._error(status, answer, path)
+                    raise self._error(status, answer, path, reads=_reads(method, path))
                 failure, after = f"HTTP {status}", headers.get("Retry-After")
             wait = retries.wait_after(failure, after)
             if wait is None:
@@ -207,10 +208,10 @@ class KubernetesRequests:
             remedy="Check that the Kubernetes API can be reached from the worker.",
         )
 
-    def _error(self, status: int, body: Json, path: str) -> Exception:
+    def _error(self, status: int, body: Json, path: str, *, reads: bool) -> Exception:
         if status == 404:
             return WorkloadGoneError(f"{body.get('message') or path} (HTTP 404).")
-        return ApiError(status, body)
+        return ApiError(status, body, reads=reads)
 
 
 def _reads(method: str, path: str) -> bool:

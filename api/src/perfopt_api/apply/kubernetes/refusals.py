@@ -6,7 +6,12 @@ from typing import Any
 
 from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.kubernetes.client import ApiError
-from perfopt_api.apply.refusals import ChangeRefusedError, FieldConflictError, ResizeRefusedError
+from perfopt_api.apply.refusals import (
+    ChangeRefusedError,
+    FieldConflictError,
+    ReadRefusedError,
+    ResizeRefusedError,
+)
 
 _NEVER_FITS = ("enough allocatable resources", "exceeded quota", "per Container is")
 
@@ -33,10 +38,13 @@ def refused(error: ApiError) -> Exception:
             remedy="Change it where that manager takes it from, or apply with `force`.",
         )
     if error.code == 403 and "cannot " in error.message:
-        return ChangeRefusedError(
+        kind = ReadRefusedError if error.reads else ChangeRefusedError
+        return kind(
             f"The service account may not do this: {error.message}.",
             remedy="Grant the role that `perfopt rbac` prints.",
         )
+    if error.reads:
+        return ReadRefusedError(f"Kubernetes did not show it (HTTP {error.code}): {_cause(error)}.")
     return ChangeRefusedError(f"Kubernetes refused the change (HTTP {error.code}): {_cause(error)}.")
 
 
