@@ -19,6 +19,7 @@ from field_lifecycle import (
     state_ended,
     weekly_job,
 )
+from field_operators import cut_metrics, half_labelled, odd_autoscalers, one_job, operators
 from field_world import CADVISOR, DAY, END, GI, KSM, MI, SCRAPE, TIMES, Edit, World, Worlds
 from prometheus_server import Exposition
 
@@ -384,4 +385,9 @@ CASES = {
     "unmeasured": _unmeasured,
     "no-cadvisor": _without_cadvisor,
     "odd-declarations": _odd_declarations,
+    "operators": operators,
+    "odd-autoscalers": odd_autoscalers,
+    "one-job": one_job,
+    "half-labelled": half_labelled,
+    "cut-metrics": cut_metrics,
 }

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 
@@ -19,6 +21,14 @@ def field_url(tmp_path_factory):
     directory = tmp_path_factory.mktemp("field")
     with prometheus_server(build(directory / "samples.om"), directory) as url:
         yield url
+
+
+@pytest.fixture
+def analyze(tmp_path):
+    """Runs the command line on one world of a server."""
+    from field_analysis import analyze_world
+
+    return partial(analyze_world, tmp_path)
 
 
 @pytest.fixture(scope="session")

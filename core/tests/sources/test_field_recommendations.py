@@ -3,40 +3,13 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from field_analysis import PLAIN, RESOURCE, SCALING, results
 from field_cases import LONG
 from field_world import MI
 
-from perfopt.cli.main import cli
 from perfopt.domain.quantity import parse_cpu, parse_memory
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300), pytest.mark.xdist_group("field")]
-UNTIL = "2026-11-23T00:00:00Z"
-RESOURCE, SCALING = "RESOURCE_OPTIMIZATION", "SCALING_OPTIMIZATION"
-PLAIN = ("234m", "385Mi")
-"""What the worlds' container gets where nothing is amiss: flat use of 200m and 300 MiB."""
-
-
-@pytest.fixture
-def analyze(tmp_path):
-    """Runs the command line on one world; gives its exit status, what it prints, and errors."""
-
-    def run(url, world, *options, types=RESOURCE, until=UNTIL, period="4d"):
-        config = tmp_path / "perfopt.yaml"
-        source = {"type": "prometheus", "url": url, "matchers": [f'world="{world}"']}
-        config.write_text(json.dumps({"sources": {world: source}}))
-        period = ["--until", until, "--period", period, "--types", types, "--format", "json"]
-        asked = ["analyze", "--config", str(config), "--all", *period, *options]
-        return CliRunner().invoke(cli, asked, prog_name="perfopt")
-
-    return run
-
-
-def results(answer):
-    """Returns the results by service; JSON has no NaN, so one in it fails."""
-    assert answer.exit_code == 0, answer.output
-    document = json.loads(answer.stdout, parse_constant=pytest.fail)
-    return {result["service_name"]: result for result in document["results"]}
 
 
 def states(answer):

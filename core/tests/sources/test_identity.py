@@ -4,7 +4,8 @@ import pytest
 
 from perfopt.errors import SourceError
 from perfopt.sources.prometheus.answer import InstantSample
-from perfopt.sources.prometheus.identity import foreign_jobs, require_namespaces
+from perfopt.sources.prometheus.exporters import ForeignExporters, foreign_exporters
+from perfopt.sources.prometheus.identity import require_namespaces
 
 
 def test_jobs_that_disagree_are_refused_with_values_where_none_is_known_to_be_kube_state_metrics():
@@ -14,11 +15,31 @@ def test_jobs_that_disagree_are_refused_with_values_where_none_is_known_to_be_ku
 
     known = {"requests": [request("ksm", 1.0), request("opencost", 4.0)]}
     with pytest.raises(SourceError, match="4 by job = 'opencost'") as refused:
-        foreign_jobs(known, "server", "cluster")
+        foreign_exporters(known, "server", "cluster")
     assert refused.value.remedy
-    assert foreign_jobs({"requests": [request("ksm", 1.0), request("b", 1.0)]}, "server", "cluster") == set()
+    same = {"requests": [request("ksm", 1.0), request("b", 1.0)]}
+    assert foreign_exporters(same, "server", "cluster") == ForeignExporters()
     own = known | {"containers": [InstantSample({"job": "ksm"}, 1.0)]}
-    assert foreign_jobs(own, "server", "cluster") == {"opencost"}
+    assert foreign_exporters(own, "server", "cluster").jobs == {"opencost"}
+
+
+def test_a_target_of_kube_state_metrics_job_that_only_copies_its_requests_is_another_exporter():
+    def request(instance, pod):
+        place = {"namespace": "q", "pod": pod, "container": "app", "resource": "cpu"}
+        return InstantSample(place | {"job": "pods", "instance": instance}, 1.0)
+
+    shards = [InstantSample({"job": "pods", "instance": one}, 1.0) for one in ("ksm-0", "ksm-1")]
+    known = {
+        "containers": shards,
+        "requests": [request("ksm-0", "a"), request("ksm-1", "b"), request("cost", "a"), request("new", "c")],
+    }
+    found = foreign_exporters(known, "server", "cluster")
+    assert found == ForeignExporters(targets=frozenset({("pods", "cost")}))  # nobody else shows c
+    assert [s.labels["pod"] for s in found.without(known["requests"])] == ["a", "b", "c"]
+    assert "instance = 'cost'" in found.notes()[0]
+    series = {"job": "pods", "instance": "cost", "__name__": "kube_pod_container_resource_requests"}
+    assert found.left_out(series)
+    assert not found.left_out(series | {"__name__": "kube_pod_container_status_restarts_total"})
 
 
 def test_series_without_namespaces_are_refused_with_the_labels_that_stand_for_them():

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from perfopt.plugin import Basis, DeclineCode, OptimizationType, PodSeries, WorkloadId, decline
+from perfopt.plugin import Basis, DeclineCode, HpaState, OptimizationType, PodSeries, WorkloadId, decline
 from perfopt.testing import make_context
-from perfopt_scaling.demand import UNSCALABLE, total_demand
+from perfopt_scaling.demand import total_demand
 
 DAY = 288
 
@@ -54,11 +54,19 @@ def test_where_it_was_scaled_to_zero_none_ran(bench):
     np.testing.assert_allclose(made.cores, np.where(night, np.nan, 6.0))
 
 
-@pytest.mark.parametrize("kind", ["DaemonSet", "Node", "pod", "CRONJOB"])
+@pytest.mark.parametrize("kind", ["DaemonSet", "Node", "pod", "CRONJOB", "ScaledJob", "TaskRun"])
 def test_a_kind_without_replicas_is_named(bench, kind):
-    assert kind.lower() in UNSCALABLE
     other = with_workload(bench.snapshot(), id=WorkloadId(name="a", namespace="b", kind=kind))
     assert demand(other) == abstained(DeclineCode.NOT_APPLICABLE, f"A {kind} has no replicas to set.")
+
+
+def test_replicas_of_a_kind_that_an_operator_scales_are_its_own(bench):
+    known = with_workload(bench.snapshot(), id=WorkloadId(name="a", namespace="b", kind="Cluster"))
+    declined = demand(known)
+    assert declined.code is DeclineCode.OWNED_BY_CONTROLLER
+    assert declined.reason.startswith("The operator of the kind Cluster sets its replicas")
+    scaled = with_state(known, hpa=HpaState(min_replicas=2, max_replicas=9))
+    assert demand(scaled).replicas.size  # something may set them: an autoscaler does
 
 
 def test_what_is_not_known_of_replicas_and_requests_is_said(bench):

@@ -16,6 +16,9 @@ CONCEALED = "***"
 """Stands in a command line or variable for what looks like a secret."""
 
 
+_ENDING_KINDS = ("job", "jobset", "run", "workflow", "sparkapplication")
+
+
 class WorkloadId(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of a workload: `[cluster/]namespace/[kind/]name`.
 
@@ -29,6 +32,11 @@ class WorkloadId(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.cluster, self.namespace, self.kind.lower(), self.name) if part)
+
+    @property
+    def runs_to_completion(self) -> bool:
+        """Whether its pods end by themselves: Jobs, and what operators run so (ScaledJob, TaskRun, ...)."""
+        return self.kind.lower().endswith(_ENDING_KINDS)
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,16 +7,14 @@ from perfopt.domain.price import HOURS_PER_MONTH, PriceBook
 from perfopt.domain.recommendation import RUNNING_HOURS, Reason
 from perfopt.metrics.snapshot import WorkloadSnapshot
 
-RUNS_TO_COMPLETION = ("job", "cronjob")
-
 
 def running_share(snapshot: WorkloadSnapshot) -> float:
-    """Returns the share of the time, from its first run on, in which a Job or CronJob ran.
+    """Returns the share of the time, from its first run on, in which a job ran.
 
     1 for other kinds, and where the source does not say when it ran.
     """
     running = snapshot.running
-    if running is None or snapshot.workload.id.kind.lower() not in RUNS_TO_COMPLETION or not running.any():
+    if running is None or not snapshot.workload.id.runs_to_completion or not running.any():
         return 1.0
     return float(running[int(np.argmax(running)) :].mean())
 

@@ -4,13 +4,12 @@ import numpy as np
 
 from perfopt.plugin import Array, WorkloadSnapshot
 
-_RUNS_TO_COMPLETION = ("Job", "CronJob")
 ENOUGH_RUNS = 2  # whole ones, to be sized from where a model of what always runs is not confident
 
 
 def whole_runs(snapshot: WorkloadSnapshot) -> int | None:
     """Returns how many runs of a job began and ended in the history; None of what is no job."""
-    if snapshot.running is None or snapshot.workload.id.kind not in _RUNS_TO_COMPLETION:
+    if snapshot.running is None or not snapshot.workload.id.runs_to_completion:
         return None
     ran = np.r_[0, snapshot.running.astype(np.int8), 0]
     begins, ends = np.flatnonzero(np.diff(ran) == 1), np.flatnonzero(np.diff(ran) == -1)

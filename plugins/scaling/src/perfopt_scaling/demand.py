@@ -21,11 +21,12 @@ from perfopt.plugin import (
     decline,
     running_replicas,
 )
+from perfopt_scaling.settings import SCALE_TARGETS
 
 MIN_HISTORY = timedelta(days=2)  # whatever the validity: a plan repeats days, and fewer hold none to repeat
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
 _UNEVEN = 3.0  # times the mean of the other pods: a primary, or a shard that is in demand
-UNSCALABLE = ("daemonset", "job", "cronjob", "node", "pod")
+UNSCALABLE = ("daemonset", "node", "pod")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,14 @@ def total_demand(context: AnalysisContext) -> TotalDemand | Declined:
     """Returns the demand of a workload that can be scaled, or why there is none to plan for."""
     snapshot = context.snapshot
     workload, state = snapshot.workload, snapshot.workload.state
-    if workload.id.kind.lower() in UNSCALABLE:
+    if workload.id.kind.lower() in UNSCALABLE or workload.id.runs_to_completion:
         return decline(_TYPE, DeclineCode.NOT_APPLICABLE, f"A {workload.id.kind} has no replicas to set.")
+    if workload.id.kind.lower() not in SCALE_TARGETS and state.hpa is None:
+        reason = (
+            f"The operator of the kind {workload.id.kind} sets its replicas, and no autoscaler is for it:"
+            " change them in the custom resource."
+        )
+        return decline(_TYPE, DeclineCode.OWNED_BY_CONTROLLER, reason)
     if state.replicas is None:
         return decline(_TYPE, DeclineCode.UNKNOWN_STATE, "The number of replicas is unknown.")
     if state.basis is not Basis.DECLARED:

@@ -13,6 +13,16 @@ from perfopt_scaling.joint import RequestTarget
 
 # Where the service's API is found from within the cluster; an export puts its own address there.
 API = "http://perfopt"
+SCALE_TARGETS = {
+    "": ("apps/v1", "Deployment"),
+    "deployment": ("apps/v1", "Deployment"),
+    "statefulset": ("apps/v1", "StatefulSet"),
+    "replicaset": ("apps/v1", "ReplicaSet"),
+    "replicationcontroller": ("v1", "ReplicationController"),
+    "rollout": ("argoproj.io/v1alpha1", "Rollout"),
+    "deploymentconfig": ("apps.openshift.io/v1", "DeploymentConfig"),
+}
+"""Kinds whose replicas anyone may set, to their apiVersion and kind; those of others are their operators'."""
 ENTRIES_A_DAY = 8  # on average: as many as four rises and four falls
 _HEADROOM = 1.5  # of the largest need: how far above the plan an HPA may go
 
@@ -139,7 +149,11 @@ def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:
 
     KEDA hands both triggers to one HPA, which takes the higher. `value` is how many replicas are needed from
     now until one started now is ready, and one replica is asked for each.
+
+    Raises:
+        KeyError: the workload's kind is not among SCALE_TARGETS.
     """
+    api_version, kind = SCALE_TARGETS[workload.id.kind.lower()]
     name = workload.id.name.rsplit("/", 1)[-1].lower().replace("_", "-")
     url = f"{API}/api/v1/optimization/scaling/{quote(workload.service_name, safe='')}/demand"
     if workload.id.namespace:
@@ -152,7 +166,7 @@ def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:
         "kind": "ScaledObject",
         "metadata": metadata,
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": _kind(workload), "name": name},
+            "scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": name},
             "pollingInterval": 15,
             "minReplicaCount": settings.min_replicas,
             "maxReplicaCount": settings.max_replicas,
@@ -176,7 +190,3 @@ def scaled_object(workload: Workload, settings: HpaState) -> dict[str, Any]:
             ],
         },
     }
-
-
-def _kind(workload: Workload) -> str:
-    return "StatefulSet" if workload.id.kind.lower() == "statefulset" else "Deployment"

@@ -34,7 +34,14 @@ from perfopt_scaling.forecast import TOTAL_DEMAND, DemandForecast, windows_need
 from perfopt_scaling.joint import RequestTarget, solve
 from perfopt_scaling.memory import fewest_by_memory
 from perfopt_scaling.needed import staying_is_enough
-from perfopt_scaling.settings import entries_allowed, hpa, scaled_object, schedule, with_fewer_entries
+from perfopt_scaling.settings import (
+    SCALE_TARGETS,
+    entries_allowed,
+    hpa,
+    scaled_object,
+    schedule,
+    with_fewer_entries,
+)
 from perfopt_scaling.stopped import stopped_blocks
 
 _TYPE = OptimizationType.SCALING_OPTIMIZATION
@@ -186,7 +193,7 @@ class ScalingStrategy:
             end = now + context.validity
             extra["schedule"] = schedule(plan.floors, now, end, need.block, learnt.startup.time)
         # KEDA takes one ScaledObject for a workload: a second one is refused, and ours lacks other triggers.
-        if state.keda is None and not held:
+        if state.keda is None and not held and workload.id.kind.lower() in SCALE_TARGETS:
             extra["keda_scaled_object"] = scaled_object(workload, settings)
         running = float(demand.replicas[-_recent(context) :].mean())
         expected = max(float(plan.expected.mean()), running) if held else float(plan.expected.mean())

@@ -17,13 +17,12 @@ from perfopt.metrics.grid import GridReport, edges_without_rate, merge_reports, 
 from perfopt.metrics.plausibility import NodeCapacity, above_limit, counted, dropped, without_memory
 from perfopt.metrics.snapshot import Array, ImageChange, PodSeries, TimeGrid, WorkloadSnapshot
 from perfopt.sources.prometheus.answer import RangeSeries
-from perfopt.sources.prometheus.moving import autoscaler_warning, held_by_unknown, moving_replicas
+from perfopt.sources.prometheus.moving import autoscaler_warning, held_by_unknown, unseen_scaling
 from perfopt.sources.prometheus.packing import Lifetime, PodRows
 from perfopt.sources.prometheus.rows import SeriesRow
 from perfopt.sources.prometheus.spreading import is_measured, spread
 
 Flags = NDArray[np.bool_]
-_RUNS_TO_COMPLETION = ("Job", "CronJob")
 _EVERY_CONTAINER_HAS = ("cpu_cores", "memory_bytes")  # absence is a gap, not something it goes without
 
 
@@ -82,7 +81,7 @@ def assemble(
         for name in _EVERY_CONTAINER_HAS:
             if name in metrics and name not in containers[container]:
                 coverage[f"{container}/{name}"] = _nothing(container, lifetimes, lacking)
-    moved = moving_replicas(workload, service.get("replicas"), grid)
+    moved = unseen_scaling(workload, service.get("replicas"), grid, containers)
     warning = moved or autoscaler_warning(workload)
     return WorkloadSnapshot(
         workload=workload if moved is None else held_by_unknown(workload),
@@ -162,7 +161,7 @@ def _lifetimes(
             first, last = _steps(row.series, grid)
             known = lives.get(row.pod, (first, last))
             lives[row.pod] = min(first, known[0]), max(last, known[1])
-    finishes = workload.id.kind in _RUNS_TO_COMPLETION
+    finishes = workload.id.runs_to_completion
     pods = {
         pod: _life(measured.get(pod), declared.get(pod), _step(ended.get(pod), grid), finishes=finishes)
         for pod in {*measured, *declared}
@@ -222,7 +221,7 @@ def _absences(
         current = workload.state.container(container) is not None or not workload.state.containers
         last = grid.size if current else max(end for _, end in spans)
         lacking: Flags = np.zeros(grid.size, dtype=bool)
-        if workload.id.kind not in _RUNS_TO_COMPLETION:
+        if not workload.id.runs_to_completion:
             lacking[first:last] = True
         for begin, end in spans:
             lacking[begin:end] = False

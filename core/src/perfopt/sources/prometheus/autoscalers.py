@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from perfopt.domain.workload import HpaState, WorkloadId
 from perfopt.sources.prometheus.answer import InstantSample
-from perfopt.sources.prometheus.numbers import whole
+from perfopt.sources.prometheus.numbers import replica_count, whole
 
 KEDA_PREFIX = "keda-hpa-"
 UNKNOWN_METRIC = "unknown"
@@ -53,7 +53,7 @@ class AutoscalerSamples:
     def __post_init__(self) -> None:
         for name in ("hpa_min", "hpa_max"):
             for sample in self.samples.get(name, ()):
-                value = whole(sample.value)
+                value = replica_count(sample.value)
                 if value is not None:
                     self._bounds[name][self._key(sample)] = value
 
@@ -82,14 +82,15 @@ class AutoscalerSamples:
     def _known(self, key: Key) -> WorkloadScaling:
         metrics = [s for s in self.samples.get("hpa_targets", ()) if self._key(s) == key]
         hpa = self._state(key, metrics)
-        unknown = () if hpa is not None and metrics else (key[2],)
+        known = hpa is not None and metrics and not any(_is_no_target(sample) for sample in metrics)
+        unknown = () if known else (key[2],)
         return WorkloadScaling(hpa, self._keda(key), unknown, key[2])
 
     def _unknown(
         self, identities: Iterable[WorkloadId], known: set[Key]
     ) -> dict[WorkloadId, list[WorkloadScaling]]:
         """Gives an autoscaler without a target to its namesake, else to all that it may be for."""
-        scalable = [i for i in identities if i.kind not in ("DaemonSet", "Job", "CronJob")]
+        scalable = [i for i in identities if i.kind != "DaemonSet" and not i.runs_to_completion]
         scalings: dict[WorkloadId, list[WorkloadScaling]] = defaultdict(list)
         status = {self._key(sample) for sample in self.samples.get("hpa_status", ())}
         for key in sorted({*self._bounds["hpa_max"], *self._bounds["hpa_min"], *status} - known):
@@ -138,6 +139,11 @@ class AutoscalerSamples:
         labels = sample.labels
         name = labels.get("horizontalpodautoscaler") or labels.get("hpa", "")
         return labels.get(self.cluster_label, ""), labels.get("namespace", ""), name
+
+
+def _is_no_target(sample: InstantSample) -> bool:
+    """Returns whether a metric's target is a utilisation that cannot be."""
+    return sample.labels.get("metric_target_type") == "utilization" and not whole(sample.value)
 
 
 def _together(several: Sequence[WorkloadScaling]) -> WorkloadScaling:

@@ -1,7 +1,7 @@
 """Some workloads that are read together, and what their series tell. Pure but for the readers it holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from perfopt.domain.workload import WorkloadId
 from perfopt.metrics.grid import Times
 from perfopt.metrics.snapshot import TimeGrid
 from perfopt.sources.prometheus.answer import RangeSeries
+from perfopt.sources.prometheus.exporters import ForeignExporters
 from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.owners import PodKey
 from perfopt.sources.prometheus.promql import QueryAlternative, names_in
@@ -25,7 +26,7 @@ class WorkloadBatch:
         names: of the metrics that the server has in the period; None where it does not list them.
         fine: reads at the steps of the grid.
         coarse: reads at longer steps; None where the grid's are as long.
-        foreign_jobs: whose series of containers' state are left out.
+        foreign: whose series of containers' state are left out.
     """
 
     pods: dict[PodKey, WorkloadId]
@@ -34,7 +35,7 @@ class WorkloadBatch:
     fetched: FetchedRows
     fine: RangeReader
     coarse: RangeReader | None
-    foreign_jobs: frozenset[str] = frozenset()
+    foreign: ForeignExporters = field(default_factory=ForeignExporters)
 
     def may_answer(self, query: str) -> bool:
         """Returns whether there can be an answer: most servers have few of the metrics of the catalogue."""

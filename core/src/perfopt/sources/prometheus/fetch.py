@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,6 +25,7 @@ from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
 from perfopt.sources.prometheus.combine import added, divided, grouped, varies
 from perfopt.sources.prometheus.days import DayStore, StoredDays, read_by_days
+from perfopt.sources.prometheus.exporters import ForeignExporters
 from perfopt.sources.prometheus.identity import CopyLabels
 from perfopt.sources.prometheus.jumps import WithoutJumps, spikes, without_jumps
 from perfopt.sources.prometheus.kube_state import image_name
@@ -100,7 +101,7 @@ class RangeFetcher:
                     if longer is None
                     else self._reader(longer, self._coarse_limits, copies, group, stored)
                 )
-                batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse, copies.foreign_jobs)
+                batch = WorkloadBatch(pods, names, grid, fetched, fine, coarse, copies.foreign)
                 group.create_task(self._images(batch))
                 group.create_task(self._ended(batch))
                 if STARTUP in metrics:
@@ -208,33 +209,30 @@ class RangeFetcher:
     ) -> tuple[list[RangeSeries], list[RangeSeries]]:
         """Returns series at the steps of the grid, and at longer steps those of pods that change nothing."""
         if not alternative.rarely or batch.coarse is None:
-            return await self._series(alternative, mine, batch.fine, batch.foreign_jobs), []
+            return await self._series(alternative, mine, batch.fine, batch.foreign), []
         of: dict[tuple[PodKey, str], list[RangeSeries]] = defaultdict(list)
-        for series in await self._series(alternative, mine, batch.coarse, batch.foreign_jobs):
+        for series in await self._series(alternative, mine, batch.coarse, batch.foreign):
             of[self._queries.pod_of(series.labels, alternative), series.labels.get("container", "")].append(
                 series
             )
         changing = {pod for (pod, _), parts in of.items() if not is_settled(parts, alternative)}
         settled = [one for (pod, _), parts in of.items() if pod not in changing for one in parts]
         some = {pod: identity for pod, identity in mine.items() if pod in changing}
-        return await self._series(alternative, some, batch.fine, batch.foreign_jobs), settled
+        return await self._series(alternative, some, batch.fine, batch.foreign), settled
 
     async def _series(
         self,
         alternative: QueryAlternative,
         mine: Mapping[PodKey, WorkloadId],
         reader: RangeReader,
-        foreign_jobs: Collection[str],
+        foreign: ForeignExporters,
     ) -> list[RangeSeries]:
         answer = await self._queries.of_pods(alternative, alternative.query, mine, reader)
         return [
             series
             for series in answer
             if all(series.labels.get(name) == value for name, value in alternative.only.items())
-            and not (
-                series.labels.get("job") in foreign_jobs
-                and series.labels.get("__name__", "").startswith("kube_pod_container_resource_")
-            )
+            and not foreign.left_out(series.labels)
         ]
 
     async def _born(

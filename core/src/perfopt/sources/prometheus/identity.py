@@ -3,10 +3,11 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perfopt.errors import SourceError
 from perfopt.sources.prometheus.answer import InstantSample
+from perfopt.sources.prometheus.exporters import ForeignExporters
 
 TARGET_LABELS = (
     "job",
@@ -37,12 +38,12 @@ class CopyLabels:
     Attributes:
         replicas: of servers that scrape the same.
         targets: of scrape targets, the replicas' labels among them.
-        foreign_jobs: jobs that are no kube-state-metrics and export requests and limits under its names.
+        foreign: who exports requests and limits under kube-state-metrics' names and is not it.
     """
 
     replicas: tuple[str, ...]
     targets: tuple[str, ...]
-    foreign_jobs: frozenset[str] = frozenset()
+    foreign: ForeignExporters = field(default_factory=ForeignExporters)
 
 
 def copy_labels(configured: Iterable[str], names: Iterable[str]) -> CopyLabels:
@@ -126,60 +127,6 @@ def _same_pods(label: str, values: Sequence[str], pods: Iterable[InstantSample])
         any(len(side & other) >= _SAME * min(len(side), len(other)) for other in present if other is not side)
         for side in present
         if len(present) > 1
-    )
-
-
-def foreign_jobs(
-    samples: Mapping[str, Sequence[InstantSample]], server: str, cluster_label: str
-) -> frozenset[str]:
-    """Returns the jobs that export requests and limits and are no kube-state-metrics.
-
-    That has what no other exporter has: kube_pod_container_info and replicas of Deployments.
-
-    Args:
-        samples: the answers to the state queries.
-        server: how messages call it.
-        cluster_label: the label that names the cluster.
-
-    Raises:
-        SourceError: jobs disagree on a request or a limit, and none of them has these.
-    """
-    own = {s.labels.get("job", "") for name in ("containers", "replicas") for s in samples.get(name, ())}
-    declared = {name: samples.get(name, ()) for name in ("requests", "limits")}
-    jobs = {s.labels["job"] for some in declared.values() for s in some if s.labels.get("job")}
-    if own & jobs:
-        return frozenset(jobs - own)
-    for name, some in declared.items():
-        _require_one_value(name, some, server, cluster_label)
-    return frozenset()
-
-
-def _require_one_value(name: str, some: Iterable[InstantSample], server: str, cluster_label: str) -> None:
-    of: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for sample in some:
-        names = (cluster_label, "namespace", "pod", "container", "resource")
-        of[tuple(sample.labels.get(label, "") for label in names)][sample.labels.get("job", "")] = (
-            sample.value
-        )
-    for (_, *place), values in of.items():
-        if len(set(values.values())) > 1:
-            shown = ", ".join(f"{value:g} by job = {job!r}" for job, value in sorted(values.items()))
-            raise SourceError(
-                f"{server} has different {name} of {'/'.join(place)}: {shown}.",
-                field="matchers",
-                remedy="Choose the job of kube-state-metrics with `matchers` of the source, or let"
-                " kube_pod_container_info through.",
-            )
-
-
-def foreign_jobs_note(jobs: Iterable[str]) -> tuple[str, ...]:
-    """Returns a warning of requests and limits that are left out; none of no jobs."""
-    named = ", ".join(repr(job) for job in sorted(jobs))
-    if not named:
-        return ()
-    return (
-        f"Requests and limits of job = {named} are left out: it is no kube-state-metrics, and exports them"
-        " under its names, of its own reckoning.",
     )
 
 

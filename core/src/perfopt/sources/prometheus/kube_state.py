@@ -15,13 +15,12 @@ from perfopt.sources.prometheus.autoscalers import AutoscalerSamples, WorkloadSc
 from perfopt.sources.prometheus.declared import declared_container, with_runtimes, workload_state
 from perfopt.sources.prometheus.limits import cluster_limits
 from perfopt.sources.prometheus.numbers import amount, replica_count
-from perfopt.sources.prometheus.owners import NO_OWNER, PodKey, PodOwners
+from perfopt.sources.prometheus.owners import NO_OWNER, THROUGH_OTHERS, PodKey, PodOwners
 
 NAME_LABEL = "app.kubernetes.io/name"
 _STANDARD_LABEL = "app_kubernetes_io_"
 _OWN_ANNOTATION = "perfopt_io_"
 _ZONE_LABEL = "label_topology_kubernetes_io_zone"
-_RUNS_TO_COMPLETION = ("Job", "CronJob")
 _KIND_LABELS = {
     "deployment": "Deployment",
     "statefulset": "StatefulSet",
@@ -75,7 +74,7 @@ class KubeState(msgspec.Struct, kw_only=True):
             newest = _newest(running or mine, created)
             scaling = scaled.get(identity, WorkloadScaling())
             state = workload_state(containers.get(newest, ()) if newest else ())
-            counted = None if identity.kind in _RUNS_TO_COMPLETION else len(running)
+            counted = None if identity.runs_to_completion else len(running)
             desired = replicas.get(identity, counted)
             waiting = sum(pod in pending for pod in running)
             name = labels.get(identity, {}).get(NAME_LABEL)
@@ -182,13 +181,13 @@ class KubeState(msgspec.Struct, kw_only=True):
         ]
 
     def _pods(self) -> dict[WorkloadId, list[PodKey]]:
-        """Returns the pods of each workload; static and bare pods, of a Node or of nobody, are left out."""
+        """Returns the pods of each workload; static and bare ones, of a Node or of nobody, are left out."""
         names = ("replicaset_owners", "replicationcontroller_owners", "job_owners")
         between = [s.labels for name in names for s in self.samples.get(name, ())]
         owners = PodOwners(between, self.cluster_label, self._deployments())
         owned: dict[WorkloadId, dict[PodKey, None]] = defaultdict(dict)
         for sample in self.samples.get("pod_owners", ()):
-            if sample.labels.get("owner_kind", "") not in ("Node", *NO_OWNER):
+            if sample.labels.get("owner_kind", "") not in ("Node", *THROUGH_OTHERS, *NO_OWNER):
                 owned[owners.workload_of(sample.labels)][self._pod(sample.labels)] = None
         return {identity: list(pods) for identity, pods in owned.items()}
 

@@ -1,5 +1,6 @@
 """Replicas that rise and fall daily although no autoscaler is in the metrics: something sets them. Pure."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import msgspec
@@ -11,11 +12,33 @@ from perfopt.metrics.snapshot import Array, TimeGrid
 UNSEEN = "one that is not in the metrics"
 _LASTING = timedelta(hours=1)  # a rollout runs a pod more for minutes
 _MIN_DAYS = 2  # with a rise and a fall: once may be by hand
+_KNATIVE = "queue-proxy"  # stands in each pod of a Knative revision
 _KINDS = ("Deployment", "StatefulSet", "ReplicaSet", "Rollout")
 
 
-def moving_replicas(workload: Workload, replicas: Array | None, grid: TimeGrid) -> str | None:
+def unseen_scaling(
+    workload: Workload, replicas: Array | None, grid: TimeGrid, containers: Collection[str]
+) -> str | None:
     """Returns the warning that something unseen scales a workload; None where nothing shows that.
+
+    Args:
+        workload: as the metrics show it.
+        replicas: that ran at each step of the grid, NaN where unknown.
+        grid: of the history.
+        containers: names of those that ran.
+    """
+    if workload.state.hpa is not None or workload.state.keda is not None or workload.unknown_autoscalers:
+        return None
+    if _KNATIVE in containers:
+        return (
+            f"Knative scales it, as {_KNATIVE} in its pods shows, by what is not in the metrics: no request"
+            " is lowered. Set scale and resources in the Knative Service."
+        )
+    return _moving_replicas(workload, replicas, grid)
+
+
+def _moving_replicas(workload: Workload, replicas: Array | None, grid: TimeGrid) -> str | None:
+    """Returns the warning that replicas rise and fall daily; None where they do not.
 
     Stopping and starting is not counted: sizes hold for when it runs.
 
@@ -24,9 +47,7 @@ def moving_replicas(workload: Workload, replicas: Array | None, grid: TimeGrid) 
         replicas: that ran at each step of the grid, NaN where unknown.
         grid: of the history.
     """
-    state = workload.state
-    seen = state.hpa is not None or state.keda is not None or bool(workload.unknown_autoscalers)
-    if replicas is None or seen or workload.id.kind not in _KINDS:
+    if replicas is None or workload.id.kind not in _KINDS:
         return None
     levels, days = _lasting(replicas, grid)
     known = np.isfinite(levels) & (levels > 0)

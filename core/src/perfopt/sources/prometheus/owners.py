@@ -11,6 +11,8 @@ from perfopt.domain.workload import WorkloadId
 TEMPLATE_HASH = "[bcdfghjklmnpqrstvwxz2456789]{1,10}"
 """The hash that a Deployment adds to its name for a ReplicaSet's (apimachinery's SafeEncodeString)."""
 _REPLICASET = re.compile(rf"(.+)-{TEMPLATE_HASH}")
+THROUGH_OTHERS = ("Deployment",)
+"""Kinds that own pods by way of ReplicaSets only: others are of an operator, by another template."""
 NO_OWNER = ("", "<none>")  # kube-state-metrics' owner of what has none
 _BETWEEN = {
     "replicaset": "ReplicaSet",

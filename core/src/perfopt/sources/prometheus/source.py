@@ -39,8 +39,8 @@ from perfopt.sources.prometheus.days import DayStore
 from perfopt.sources.prometheus.fetch import RangeFetcher
 from perfopt.sources.prometheus.pod_history import PodHistoryReader
 from perfopt.sources.prometheus.promql import load_catalogue
-from perfopt.sources.prometheus.rows import FetchedRows
-from perfopt.sources.prometheus.seen import no_sample, one_sample_a_step
+from perfopt.sources.prometheus.rows import FetchedRows, SeriesRow
+from perfopt.sources.prometheus.seen import SeenSeries, missing_metrics, no_sample
 from perfopt.sources.prometheus.state import StateReader
 
 _PODS_PER_BATCH = 200  # ten metrics of 14 days at 5 minutes of as many containers are some 130 MB
@@ -110,7 +110,7 @@ class PrometheusSource:
             return
         if not grid.size:
             for workload in workloads:
-                yield FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, ()))
+                yield FailedSnapshot(workload, no_sample(self.name, workload.id, grid, SeenSeries()))
             return
         names = sorted(name for name in {*metrics, *_judged_by(metrics)} if name in METRICS)
         current = await self._current(workloads, grid)
@@ -145,10 +145,17 @@ class PrometheusSource:
                 continue
             if not has_usage(fetched.of(workload.id)):
                 looked += 1
-                seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else ()
-                results.append(FailedSnapshot(workload, no_sample(self.name, str(workload.id), grid, seen)))
+                seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else SeenSeries()
+                label = self._config.cluster_label
+                results.append(FailedSnapshot(workload, no_sample(self.name, workload.id, grid, seen, label)))
                 continue
-            snapshot = self._snapshot(workload, grid, names, fetched, notes)
+            lacking = _lacking(names, fetched.of(workload.id))
+            missing: tuple[tuple[str, str], ...] = ()
+            if lacking:
+                looked += 1
+                seen = await self._state.seen(workload, grid) if looked <= _LOOKED_AT else None
+                missing = (missing_metrics(self.name, grid, lacking, seen),)
+            snapshot = self._snapshot(workload, grid, names, fetched, (*notes, *missing))
             starts = (*fetched.starts_of(workload.id), *shown.get(workload.id, ()))
             book = books.get(workload.id.cluster)
             results.append(replace(snapshot, price_book=book, starts=known_starts(starts, grid.end)))
@@ -189,9 +196,6 @@ class PrometheusSource:
         notes: Sequence[tuple[str, str]],
     ) -> WorkloadSnapshot:
         rows = fetched.of(workload.id)
-        slow: tuple[tuple[str, str], ...] = ()
-        if "cpu_cores" in names and not any(row.metric == "cpu_cores" for row in rows):
-            slow = (("scrape_interval", one_sample_a_step(self.name, grid).explained),)
         named = {container.name for container in workload.state.containers}
         templates = fetched.containers_of(workload.id)
         around = SnapshotInputs(
@@ -199,7 +203,7 @@ class PrometheusSource:
             containers={*templates, *named} if templates else frozenset(),
             ended=fetched.ended_of(workload.id),
             largest=fetched.largest.get(workload.id.cluster, NodeCapacity()),
-            warnings=(*(("source_note", note) for note in self._client.notes), *notes, *slow),
+            warnings=(*(("source_note", note) for note in self._client.notes), *notes),
         )
         return assemble(with_last_state(workload, rows), grid, rows, names, around)
 
@@ -239,6 +243,13 @@ async def _in_order(
     finally:
         if task is not None:
             task.cancel()
+
+
+def _lacking(names: Collection[str], rows: Iterable[SeriesRow]) -> tuple[str, ...]:
+    """Returns the resources of which no use was found."""
+    found = {row.metric for row in rows}
+    use = {"cpu": "cpu_cores", "memory": "memory_bytes"}
+    return tuple(resource for resource, name in use.items() if name in names and name not in found)
 
 
 def _with_state(workload: Workload, known: Workload | None) -> Workload:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from perfopt.config.prometheus import PrometheusConfig
 from perfopt.domain.price import PriceBook
@@ -18,21 +20,20 @@ from perfopt.sources.objectives import read_openslo
 from perfopt.sources.prometheus.answer import InstantSample
 from perfopt.sources.prometheus.cache import AnswerCache
 from perfopt.sources.prometheus.client import PrometheusClient
+from perfopt.sources.prometheus.exporters import foreign_exporters
 from perfopt.sources.prometheus.identity import (
     CopyLabels,
     copy_labels,
     differing_labels,
-    foreign_jobs,
-    foreign_jobs_note,
     require_namespaces,
     require_one_cluster,
     require_own_labels,
 )
 from perfopt.sources.prometheus.kube_state import KubeState
 from perfopt.sources.prometheus.opencost import price_books
-from perfopt.sources.prometheus.owners import TEMPLATE_HASH, PodKey, PodOwners
+from perfopt.sources.prometheus.owners import TEMPLATE_HASH, THROUGH_OTHERS, PodKey, PodOwners
 from perfopt.sources.prometheus.promql import QueryCatalogue, escape_regex, one_of, quote, render
-from perfopt.sources.prometheus.seen import SEEN_BEFORE, nothing_to_analyse
+from perfopt.sources.prometheus.seen import SEEN_BEFORE, SeenSeries, nothing_to_analyse, seen_series
 
 _MIN_LOOKBACK = timedelta(minutes=15)
 _HISTORY = frozenset(
@@ -161,7 +162,7 @@ class StateReader:
         workload_of = {}
         for labels in await self._pods_of(wanted, names, _unseen(wanted, between), grid):
             identity = owners.workload_of(labels)
-            if identity in wanted and labels.get("pod"):
+            if identity in wanted and labels.get("pod") and labels["owner_kind"] not in THROUGH_OTHERS:
                 cluster = labels.get(self._config.cluster_label, "")
                 workload_of[PodKey(cluster, labels.get("namespace", ""), labels["pod"])] = identity
         return workload_of
@@ -188,21 +189,23 @@ class StateReader:
             answers.append(self._series("pods_of_owners", selector, grid))
         return [labels for rows in await asyncio.gather(*answers) for labels in rows]
 
-    async def seen(self, workload: Workload, grid: TimeGrid) -> list[InstantSample]:
-        """Returns how many series there are of a workload's pods, by the label `what`."""
-        pods = sorted(await self.pods([workload], grid))[:_PODS_SEEN]
+    async def seen(self, workload: Workload, grid: TimeGrid) -> SeenSeries | None:
+        """Returns what series there are of a workload's pods, in any cluster; None where no pod is known."""
+        pods = [pod.name for pod in sorted(await self.pods([workload], grid))[:_PODS_SEEN]]
         if not pods:
-            return []
+            return None
         period = {"period": f"{grid.size * grid.step_seconds}s"}
-        plain = self.selector([workload.id], "namespace", "pod", [pod.name for pod in pods])
-        moved = self.selector([workload.id], "exported_namespace", "exported_pod", [p.name for p in pods])
-        renamed = self.selector([workload.id], "namespace", "pod_name", [pod.name for pod in pods])
+        anywhere = [msgspec.structs.replace(workload.id, cluster="")]
+        plain = self.selector(anywhere, "namespace", "pod", pods)
+        moved = self.selector(anywhere, "exported_namespace", "exported_pod", pods)
+        renamed = self.selector(anywhere, "namespace", "pod_name", pods)
         answers = await asyncio.gather(
             self.asked("seen", grid.end, period | {"selector": plain}),
             self.asked("seen_exported", grid.end, period | {"selector": moved}),
             self.asked("seen_renamed", grid.end, period | {"selector": renamed}),
         )
-        return [sample for answer in answers for sample in answer]
+        samples = [sample for answer in answers for sample in answer]
+        return seen_series(samples, self._config.cluster_label, workload.id.cluster)
 
     async def largest_nodes(self, grid: TimeGrid) -> dict[str, NodeCapacity]:
         """Returns the most cores and memory that a node had in the period, by cluster."""
@@ -244,13 +247,13 @@ class StateReader:
         samples = dict(zip(names, answers, strict=True))
         label = self._config.cluster_label
         copies = await self._copy_labels(samples, at)
-        jobs = foreign_jobs(samples, self._config.address, label)
-        samples |= {name: _without_jobs(samples[name], jobs) for name in ("requests", "limits")}
-        copies = replace(copies, foreign_jobs=jobs)
+        exporters = foreign_exporters(samples, self._config.address, label)
+        samples |= {name: exporters.without(samples[name]) for name in ("requests", "limits")}
+        copies = replace(copies, foreign=exporters)
         require_namespaces([*samples["pod_owners"], *samples["replicas"]], self._config.address)
         others = bool(samples["pod_owners"] or samples["replicas"])
         foreign = require_own_labels(samples["foreign"], self._config.address, others=others)
-        foreign += foreign_jobs_note(jobs)
+        foreign += exporters.notes()
         books = price_books(samples["node_prices"], label, self._config.opencost_currency)
         state = KubeState(samples=samples, cluster_label=label, objectives=self._objectives)
         notes = tuple(("foreign_series", text) for text in foreign) + state.notes()
@@ -305,10 +308,6 @@ class StateReader:
     async def _series(self, query: str, selector: str, grid: TimeGrid) -> list[dict[str, str]]:
         rendered = render(self._state[query], {"selector": selector})
         return await self._client.series(rendered, grid.start, grid.end)
-
-
-def _without_jobs(samples: Iterable[InstantSample], jobs: Collection[str]) -> list[InstantSample]:
-    return [sample for sample in samples if sample.labels.get("job") not in jobs]
 
 
 def _name_between(labels: Mapping[str, str]) -> str:
