@@ -136,6 +136,19 @@ async def test_a_conflict_that_comes_later_names_the_manager_and_takes_the_canar
     assert pod_sizes(cluster, target) == {("1", "1")}
 
 
+async def test_a_release_while_all_pods_are_compared_takes_it_back(cluster, target):
+    run = ApplyRun(cluster, order_of(change_of(target), mode="direct"), ScriptedVerifier(after=300))
+
+    def release(_):
+        if run.now_at.step == "verify":
+            cluster.edit(target, "env.app.VERSION", "2")
+
+    assert await run.finish(before_each=release) is ROLLED_BACK
+    assert run.now_at.failure.code == "released_meanwhile"
+    assert sizes(cluster, target) == OLD
+    assert cluster.workloads[target.key].fields["env.app.VERSION"] == "2"
+
+
 async def test_a_manual_change_stops_it_and_is_left(cluster, target):
     run = ApplyRun(cluster, order_of(change_of(target)), ScriptedVerifier(after=300))
 

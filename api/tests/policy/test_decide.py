@@ -187,8 +187,10 @@ def test_the_breaker_opens_by_namespace_and_by_version_of_a_strategy():
     assert said({"strategy_version": "2"}, ApplyFacts(past=elsewhere))[0] == "allowed"
 
 
-@pytest.mark.parametrize("code", ["rollback_requested", "cancelled"])
-def test_what_a_person_took_back_does_not_open_the_breaker(code):
+@pytest.mark.parametrize(
+    "code", ["rollback_requested", "cancelled", "canary_lost", "released_meanwhile", "rollout_paused"]
+)
+def test_what_a_person_or_a_release_took_back_does_not_open_the_breaker(code):
     asked = tuple(past(n, status="ROLLED_BACK", ended=HOUR, failure_code=code) for n in range(9))
     shown = tuple(
         past(n, status="ROLLED_BACK", ended=HOUR, failure_code="verification_failed") for n in range(3)

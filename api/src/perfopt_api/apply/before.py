@@ -203,6 +203,7 @@ def begin_stage(
         "observed_since": None,
         "deadline": None,
         "extensions": 0,
+        "revision": "",
         "unready_since": {},
         "baselines": {pod.name: baseline_of(pod) for pod in view.pods},
     }

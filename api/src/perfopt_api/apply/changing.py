@@ -161,6 +161,7 @@ def _watching(tools: ApplyTools, context: StepContext, state: ApplyState, view: 
         deadline=now + horizon,
         extensions=0,
         baselines={pod.name: baseline_of(pod) for pod in view.pods},
+        revision=view.rollout.revision,
         unready_since={},
     )
 

@@ -131,6 +131,10 @@ async def look_at_pods(tools: ApplyTools, context: StepContext) -> PodsLook:
         failure = JobError(code="manual_change", message=message)
         ends = fail(state, failure, now, manual=True, left_alone=changed)
         return PodsLook(view=view, state=state, ends=ends)
+    if state.step == "verify" and state.revision and view.rollout.revision != state.revision:
+        message = "Its pods were replaced by a rollout of somebody else, and with them what was compared."
+        failure = JobError(code="released_meanwhile", message=message)
+        return PodsLook(view=view, state=state, ends=fail(state, failure, now))
     patience = timedelta(seconds=tools.settings.not_ready_seconds)
     job_error = danger_of(_changed(view, state), state, now, patience)
     if job_error is None:

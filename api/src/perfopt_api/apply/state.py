@@ -119,6 +119,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
         unready_since: by pod, since when it is not ready, where it was before.
         waiting: the rule that it waits for: before anything is changed, or a freeze before the next write.
         approvals_seen: approvals there were when it began to wait for one more.
+        revision: of the template when the watch of all pods began.
         rescue: no pod served when it began: only what raises is applied, and pods that serve again verify it.
         restored: going back was noted, and has begun to set what there was before.
     """
@@ -147,6 +148,7 @@ class ApplyState(msgspec.Struct, frozen=True, kw_only=True):
     waiting: str = ""
     approvals_seen: int = 0
     restored: bool = False
+    revision: str = ""
     rescue: bool = False
 
 

@@ -10,7 +10,9 @@ from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import PastApply
 
 _BAD = frozenset({OptimizationStatus.FAILED, OptimizationStatus.ROLLED_BACK})
-_ASKED_FOR = frozenset({"rollback_requested", "cancelled"})
+_NOT_ITS_DOING = frozenset(
+    {"rollback_requested", "cancelled", "canary_lost", "released_meanwhile", "rollout_paused"}
+)
 _MAX_DOUBLINGS = 10
 _SOON = timedelta(seconds=30)
 _HOUR = timedelta(hours=1)
@@ -47,7 +49,8 @@ def tripped(
 ) -> Decision | None:
     """Returns a deferral where a namespace, or a strategy's version, was rolled back too often lately.
 
-    What a person took back is no sign of bad changes: one `restore` of a namespace must not stop it.
+    What a person or a release took back is no sign of bad changes: one `restore` of a namespace must not
+    stop it.
     """
     window = timedelta(hours=settings.breaker_hours)
     strategy = (change.strategy, change.strategy_version)
@@ -76,7 +79,7 @@ def tripped(
 
 
 def _shown_bad(one: PastApply) -> bool:
-    return one.status is OptimizationStatus.ROLLED_BACK and one.failure_code not in _ASKED_FOR
+    return one.status is OptimizationStatus.ROLLED_BACK and one.failure_code not in _NOT_ITS_DOING
 
 
 def in_flight_allowed(
