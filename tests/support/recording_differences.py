@@ -32,10 +32,6 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ): "the recording's kubelet gave that pod no resources, so the server answered for a node without resize",
     ("5-resize-refused", "finished-pod"): "the pod of a Job without the Job's finalizer",
     ("6-watch", "watch-deployments"): _MOMENT,
-    (
-        "7-discovery",
-        "openapi-missing",
-    ): "a schema that there is not: an empty answer in place of one line of text",
     ("7-eviction", "budget-after"): _MOMENT,
     ("7-quota-limits", "events"): "one of the attempts that a quota refused came at another moment",
     ("7-quota-limits", "quota-used-1"): _MOMENT,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from perfopt_api.simulated.kubernetes.http import Response
 from perfopt_api.simulated.kubernetes.kinds import Resource
-from perfopt_api.simulated.kubernetes.status import Json, no_such_path
+from perfopt_api.simulated.kubernetes.status import Json, no_such_path, no_such_schema
 
 VERSION: Json = {
     "major": "1",
@@ -68,6 +68,8 @@ def document(path: str, resources: Iterable[Resource], address: str) -> Json:
         case ["openapi", "v3"]:
             paths = ["api/v1", *(f"apis/{n}/{v}" for n, vs in groups(known).items() for v in vs)]
             return {"paths": {each: {"serverRelativeURL": f"/openapi/v3/{each}"} for each in paths}}
+        case ["openapi", "v3", *_]:
+            raise no_such_schema()
     raise no_such_path()
 
 

@@ -94,6 +94,11 @@ def no_such_path() -> StatusError:
     return StatusError(404, "", "", headers=headers, text="404 page not found\n")
 
 
+def no_such_schema() -> StatusError:
+    """404 for a schema, without a word."""
+    return StatusError(404, "", "", text="")
+
+
 def already_exists(plural: str, group: str, name: str) -> StatusError:
     """409 for a create."""
     message = f'{qualified(plural, group)} "{name}" already exists'
