@@ -1,15 +1,17 @@
 """Going back: pods first, then the fields that are still ours; retried for ever, and never forgotten."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.errors import PerfoptError
-from perfopt_api.apply.cluster import Cluster, WorkloadView
+from perfopt_api.apply.cluster import Cluster, PodView, WorkloadChange, WorkloadView
 from perfopt_api.apply.fields import foreign, original_sizes, ours, pods_taken_over, pods_to_take_back
 from perfopt_api.apply.moves import end, note, stay
+from perfopt_api.apply.order import change_of_fields
 from perfopt_api.apply.refusals import ResizeRefusedError, WorkloadGoneError
 from perfopt_api.apply.state import ApplyOrder, ApplyState, Progress
 from perfopt_api.policy.settings import PolicySettings
@@ -57,7 +59,8 @@ async def _back(
     if (paths or pods) and not state.restored:
         counts = _counted({"field": len(paths), "pod": len(pods)})
         before = {path: snapshot.fields.get(path) for path in paths}
-        entry = note(now, "rollback", "restored", f"Set to what was before: {counts}.", before)
+        commands = _commands(cluster, order, state, before, pods)
+        entry = note(now, "rollback", "restored", f"Set to what was before: {counts}.", before, commands)
         return stay(state, 0.0, entry, restored=True)  # stored and noted before it is done
     for pod in pods:
         try:
@@ -71,6 +74,20 @@ async def _back(
     if paths or pods:
         return stay(state, _LOOK_SECONDS)
     return _settled(view, state, settings, now)
+
+
+def _commands(
+    cluster: Cluster, order: ApplyOrder, state: ApplyState, before: Mapping[str, Any], pods: Iterable[PodView]
+) -> list[str]:
+    target = order.whole.target
+    fields = cluster.commands(change_of_fields(target, before)) if before else ()
+    resizes = (
+        cluster.commands(
+            WorkloadChange(target=target, containers=original_sizes(pod, order, state)), pod.name
+        )
+        for pod in pods
+    )
+    return [*fields, *(line for lines in resizes for line in lines)]
 
 
 def _counted(numbers: Mapping[str, int]) -> str:

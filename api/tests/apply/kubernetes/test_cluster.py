@@ -1,8 +1,11 @@
 import asyncio
+import json
+import shlex
 import time
 
 import msgspec
 import pytest
+from simulated_objects import DEPLOYMENTS, deployment
 
 from perfopt_api.apply.cluster import AutoscalerChange, ContainerSize, WorkloadChange, WorkloadTarget
 from perfopt_api.apply.kubernetes.cluster import own_namespace
@@ -321,14 +324,59 @@ async def test_custom_kind_is_scaled_and_sized_without_touching_its_other_contai
     assert found["replicas"] == 3
     assert [c["name"] for c in found["template"]["spec"]["containers"]] == ["proxy", "app"]
     assert found["template"]["spec"]["containers"][1]["resources"]["requests"]["cpu"] == "50m"
+    await world.cluster.read(target)
+    by_hand = WorkloadChange(target=target, containers={"app": ContainerSize(cpu_request="70m")}, replicas=4)
+    patch, scaling = world.cluster.commands(by_hand)
+    containers = patched(world, patch)["spec"]["template"]["spec"]["containers"]
+    assert [c.get("resources", {}).get("requests", {}).get("cpu") for c in containers] == [None, "70m"]
+    assert scaling == "kubectl scale rollout.argoproj.io pricing --namespace shop --replicas 4"
+
+
+def patched(world, line):
+    """Does what a kubectl patch does, as an administrator; returns the object."""
+    words = shlex.split(line)
+    assert words[:2] == ["kubectl", "patch"]
+    given = dict(zip(words[4::2], words[5::2], strict=True))
+    assert given["--namespace"] == "shop"
+    plural = {
+        "deployment": "apis/apps/v1/namespaces/shop/deployments",
+        "horizontalpodautoscaler": "apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers",
+        "pod": "api/v1/namespaces/shop/pods",
+        "rollout.argoproj.io": "apis/argoproj.io/v1alpha1/namespaces/shop/rollouts",
+    }[words[2]]
+    path = "/".join(["", plural, words[3], *([given["--subresource"]] if "--subresource" in given else [])])
+    kind = {"strategic": "strategic-merge-patch", "json": "json-patch", "merge": "merge-patch"}
+    answer = world.send(
+        "PATCH", path, json.loads(given["--patch"]), f"application/{kind[given['--type']]}+json"
+    )
+    assert answer["kind"] != "Status", answer
+    return answer
 
 
 async def test_commands_do_the_same_by_hand(shop):
+    view = await shop.cluster.read(TARGET)
     (line,) = shop.cluster.commands(change())
-    assert line.startswith("kubectl patch deployment checkout --namespace shop --type strategic")
-    assert '"cpu":"50m"' in line
-    (resize,) = shop.cluster.commands(change(), pod="checkout-1")
-    assert "kubectl patch pod checkout-1 --subresource resize" in resize
+    spec = patched(shop, line)["spec"]["template"]["spec"]
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "50m", "memory": "96Mi"}
+    (resize,) = shop.cluster.commands(change(), pod=view.pods[0].name)
+    assert patched(shop, resize)["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "50m"
+
+
+async def test_commands_name_sidecars_and_autoscalers_as_they_are(world):
+    body = deployment()
+    sidecar = body["spec"]["template"]["spec"]["containers"].pop() | {"restartPolicy": "Always"}
+    body["spec"]["template"]["spec"]["initContainers"] = [sidecar]
+    world.create(DEPLOYMENTS, body)
+    world.create(HPAS, HPA | {"metadata": {"name": "by-load"}})
+    world.settle()
+    await world.cluster.read(TARGET)
+    sizes = {"proxy": ContainerSize(cpu_request="20m")}
+    both = WorkloadChange(target=TARGET, containers=sizes, autoscaler=AutoscalerChange(min_replicas=3))
+    workload, scaler = world.cluster.commands(both)
+    spec = patched(world, workload)["spec"]["template"]["spec"]
+    assert [one["name"] for one in spec["containers"]] == ["app"]
+    assert spec["initContainers"][0]["resources"]["requests"] == {"cpu": "20m"}
+    assert patched(world, scaler)["spec"]["minReplicas"] == 3
 
 
 def test_own_namespace_is_that_of_the_service_account(tmp_path):

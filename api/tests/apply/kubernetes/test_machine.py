@@ -50,6 +50,9 @@ async def test_harm_after_the_rollout_restores_template_and_owner(cluster):
     assert await run.finish() is OptimizationStatus.ROLLED_BACK, run.now_at.failure
     cluster.advance(60)
     assert await requests(cluster) == (OLD, {OLD})
+    restored = next(entry for entry in run.entries if entry.code == "restored")
+    assert "kubectl patch deployment checkout" in restored.commands[0]
+    assert '"cpu":"100m"' in restored.commands[0]
     owners = (await cluster.read(TARGET)).field_managers["containers.app.cpu_request"]
     assert owners == ("kubectl",)
 

@@ -208,42 +208,48 @@ def _prune(value: Any) -> bool:
 # -- kubectl ----------------------------------------------------------------------------------------------
 
 
-def change_commands(change: WorkloadChange, custom: bool) -> list[str]:
-    """The kubectl commands of a change."""
+def change_commands(
+    change: WorkloadChange, obj: Json, *, custom: bool, autoscaler: str = "", scaled_object: str = ""
+) -> list[str]:
+    """The kubectl commands of a change.
+
+    Args:
+        change: to be made.
+        obj: the workload as last read; its head alone where it was not read.
+        custom: its kind knows no strategic merge.
+        autoscaler: name of the HorizontalPodAutoscaler that targets it; else it is taken to have its name.
+        scaled_object: the same of KEDA's object.
+    """
     target, fields = change.target, change.fields()
     commands = []
+    what = f"{_resource(target)} {shlex.quote(target.name)}"
     sized = {k: v for k, v in workload_fields(change).items() if k != "replicas" or not custom}
-    if sized and not custom:
-        body = merge_body(head(target), sized)
-        commands.append(_patch(target, f"{_resource(target)} {target.name}", "strategic", body))
+    if sized and custom:
+        commands.append(_patch(target, what, "json", json_patch(copy.deepcopy(obj), sized)))
     elif sized:
-        commands.append(
-            f"kubectl edit {_resource(target)} {shlex.quote(target.name)} --namespace {target.namespace}"
-            f"  # {', '.join(f'{path}={value}' for path, value in sized.items())}"
-        )
+        commands.append(_patch(target, what, "strategic", merge_body(obj, sized)))
     if custom and change.replicas is not None:
         commands.append(
-            f"kubectl scale {_resource(target)} {shlex.quote(target.name)} --namespace {target.namespace} "
-            f"--replicas {change.replicas}"
+            f"kubectl scale {what} --namespace {shlex.quote(target.namespace)} --replicas {change.replicas}"
         )
     spec = autoscaler_spec(fields)
     if spec and change.autoscaler is not None:
-        name = change.autoscaler.name or target.name
+        name = change.autoscaler.name or autoscaler or target.name
         commands.append(_patch(target, f"horizontalpodautoscaler {name}", "merge", {"spec": spec}))
     if change.keda is not None:
-        commands.append(_patch(target, f"scaledobject {target.name}", "merge", {"spec": change.keda}))
+        name = scaled_object or target.name
+        commands.append(_patch(target, f"scaledobject {name}", "merge", {"spec": change.keda}))
     return commands
 
 
-def resize_command(change: WorkloadChange, pod: str) -> str:
-    """The kubectl command of a pod's resize."""
-    items = [
-        {"name": name, "resources": resources_of(size)}
-        for name, size in change.containers.items()
-        if size.quantities()
-    ]
-    body = {"spec": {"containers": items}}
-    return _patch(change.target, f"pod {pod} --subresource resize", "strategic", body)
+def resize_command(change: WorkloadChange, obj: Json, pod: str) -> str:
+    """The kubectl command of a pod's resize; see change_commands."""
+    spec = pod_spec(obj)
+    body: Json = {}
+    for name, size in change.containers.items():
+        if size.quantities():
+            body.setdefault(list_of(spec, name), []).append({"name": name, "resources": resources_of(size)})
+    return _patch(change.target, f"pod {pod} --subresource resize", "strategic", {"spec": body})
 
 
 def _resource(target: WorkloadTarget) -> str:
@@ -252,7 +258,7 @@ def _resource(target: WorkloadTarget) -> str:
     return target.kind.lower() if known or not group else f"{target.kind.lower()}.{group}"
 
 
-def _patch(target: WorkloadTarget, what: str, kind: str, body: Json) -> str:
+def _patch(target: WorkloadTarget, what: str, kind: str, body: Json | list[Json]) -> str:
     return (
         f"kubectl patch {what} --namespace {shlex.quote(target.namespace)} --type {kind} "
         f"--field-manager {FIELD_MANAGER} --patch {shlex.quote(json.dumps(body, separators=(',', ':')))}"

@@ -17,11 +17,12 @@ from perfopt_api.apply.cluster import (
 )
 from perfopt_api.apply.kubernetes import access, changes
 from perfopt_api.apply.kubernetes.client import ApiError, KubernetesRequests
+from perfopt_api.apply.kubernetes.objects import head
 from perfopt_api.apply.kubernetes.preflight import Preflight
 from perfopt_api.apply.kubernetes.reader import KubernetesReader, utc_now
 from perfopt_api.apply.kubernetes.refusals import refusals, refused, resize_refused
 from perfopt_api.apply.kubernetes.restore import Restore, replace_broken
-from perfopt_api.apply.kubernetes.views import view_of
+from perfopt_api.apply.kubernetes.views import Surroundings, view_of
 from perfopt_api.apply.kubernetes.watch import changed
 from perfopt_api.apply.kubernetes.writer import KubernetesWriter
 from perfopt_api.apply.refusals import ResizeRefusedError, WorkloadGoneError
@@ -171,10 +172,20 @@ class KubernetesCluster:
                 await replace_broken(self.requests, surroundings)
 
     def commands(self, change: WorkloadChange, pod: str | None = None) -> Sequence[str]:
-        """Returns the kubectl commands that do the same by hand."""
+        """Returns the kubectl commands that do the same by hand, of the workload as it was last read."""
+        target = change.target
+        found = self._reader.last_read(target) or Surroundings(head(target))
         if pod is not None:
-            return [changes.resize_command(change, pod)]
-        return changes.change_commands(change, custom=not self._reader.is_built_in(change.target))
+            return [changes.resize_command(change, found.obj, pod)]
+        scalers = (found.autoscaler, found.scaled_object)
+        autoscaler, scaled_object = ("" if one is None else str(one["metadata"]["name"]) for one in scalers)
+        return changes.change_commands(
+            change,
+            found.obj,
+            custom=not self._reader.is_built_in(target),
+            autoscaler=autoscaler,
+            scaled_object=scaled_object,
+        )
 
 
 def own_namespace(file: Path = _OWN_NAMESPACE) -> str:

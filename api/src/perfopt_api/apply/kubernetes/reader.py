@@ -1,6 +1,7 @@
 """Reads a workload and everything beside it, past any cache."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -19,6 +20,8 @@ from perfopt_api.apply.kubernetes.runs import JOB_NAME, MAX_RUNS, runs_of
 from perfopt_api.apply.kubernetes.selectors import print_selector, selects
 from perfopt_api.apply.kubernetes.views import Surroundings, view_of
 
+_KEPT = 256  # workloads of which the last reading is kept
+
 
 def utc_now() -> datetime:
     """Returns the present instant, UTC."""
@@ -36,6 +39,7 @@ class KubernetesReader:
     def __init__(self, requests: KubernetesRequests, clock: Callable[[], datetime] = utc_now) -> None:
         self.requests = requests
         self.clock = clock
+        self._last: OrderedDict[str, Surroundings] = OrderedDict()
         self._kinds = {(kind.api_version, kind.kind): kind for kind in access.KINDS}
 
     def is_built_in(self, target: WorkloadTarget) -> bool:
@@ -77,7 +81,15 @@ class KubernetesReader:
         ]
         owned = [each for each in revision_objects if _owned(each, uid)]
         runs = await self._runs(space, uid) if target.runs else ()
-        return Surroundings(obj, pods, hpas, keda, vertical, selected, owned, runs)
+        found = Surroundings(obj, pods, hpas, keda, vertical, selected, owned, runs)
+        self._last[target.key] = found
+        while len(self._last) > _KEPT:
+            self._last.popitem(last=False)
+        return found
+
+    def last_read(self, target: WorkloadTarget) -> Surroundings | None:
+        """Returns what the last reading of a workload gave; None where there is none, or many came since."""
+        return self._last.get(target.key)
 
     async def _runs(self, namespace: str, uid: str) -> tuple[JobRun, ...]:
         """Reads the newest Jobs of a CronJob, and their pods."""
