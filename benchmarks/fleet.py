@@ -17,11 +17,11 @@ TICK_SECONDS = 0.1
 
 
 def resident_mib(root: psutil.Process) -> float:
-    """Returns the resident memory of a process and its descendants; shared pages count in each."""
+    """Returns the memory of a process and its descendants; of a shared page each counts its part."""
     total = 0
     for process in [root, *root.children(recursive=True)]:
         try:
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
         except psutil.Error:
             continue
     return total / 2**20

@@ -316,6 +316,31 @@ def test_a_service_that_sleeps_now_is_left_asleep(bench):
     assert bench.ask(office_hours(bench, replicas=0)).target.replicas == 0
 
 
+def test_a_maximum_covers_the_highest_demand_that_was_seen(bench):
+    cores = bench.wave()
+    cores[-12:] = 24.0
+    target = bench.ask(total=cores).target
+    each = target.hpa.target_cpu_utilization_percent / 100 * target.containers[0].cpu_request_cores
+    assert target.hpa.max_replicas >= 24 / each
+
+
+def test_the_minimum_of_a_service_that_was_stopped_is_of_the_time_in_which_it_ran(bench):
+    recorded = np.full(14 * DAY, 3.0)
+    recorded[-DAY:] = 0
+    hpa = HpaState(min_replicas=2, max_replicas=9, target_cpu_utilization_percent=70)
+    snapshot = bench.snapshot(np.full(recorded.size, 0.3), replicas=1, hpa=hpa)
+    series = snapshot.containers["main"]["cpu_cores"]
+    cpu = np.where(recorded > 0, series.values, np.nan)
+    stopped = replace(
+        with_workload(snapshot, state=msgspec.structs.replace(snapshot.workload.state, replicas=0)),
+        containers={"main": {"cpu_cores": replace(series, values=cpu)}},
+        service={"replicas": recorded},
+    )
+    answer = bench.ask(stopped)
+    assert answer.target.hpa.min_replicas == 2
+    assert answer.target.replicas == 0
+
+
 def test_a_service_that_may_scale_to_zero_still_may(bench):
     held = bench.ask(with_hpa(bench, bench.snapshot(), min_replicas=0, other_metrics=("lag",)))
     assert held.target.hpa.min_replicas == 0

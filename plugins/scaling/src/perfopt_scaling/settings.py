@@ -34,6 +34,7 @@ def hpa(
     current: HpaState | None,
     *,
     window_seconds: int,
+    seen: int = 1,
     most: int | None = None,
 ) -> HpaState:
     """Returns the HPA's settings in the form of autoscaling/v2.
@@ -44,9 +45,10 @@ def hpa(
         joint: request and target.
         current: what it is now; its maximum is not lowered, and other metrics stay.
         window_seconds: for which it remembers higher recommendations.
+        seen: replicas that the highest demand of the history asks for.
         most: that the namespace takes; None is unknown.
     """
-    above = max(math.ceil(_HEADROOM * largest), minimum + 1)
+    above = max(math.ceil(_HEADROOM * largest), minimum + 1, seen)
     maximum = above if most is None else max(min(above, most), minimum)
     return HpaState(
         min_replicas=minimum,

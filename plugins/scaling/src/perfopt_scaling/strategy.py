@@ -186,6 +186,7 @@ class ScalingStrategy:
                 plan.joint,
                 state.hpa,
                 window_seconds=risk.window_seconds,
+                seen=int(_replicas(np.nanmax(demand.cores), plan.joint.load_cores)),
                 most=plan.by_quota,
             )
         extra = {key: value for key, value in state.extra.items() if key != "schedule"}
@@ -349,7 +350,8 @@ def _plan(
     most = None if within is None else max(within / HPA_TOLERANCE, MIN_TARGET * demand.request_cores)
     held = bool(unseen_triggers(context.snapshot.workload))
     joint = solve(demand.request_cores, None if now is None else now / 100, target, most, hold_request=held)
-    least = 1 if held else min(risk.min_replicas, max(state.replicas or 1, 1))
+    ran = state.replicas or round(float(np.median(demand.replicas[~demand.stopped])))  # 0: stopped now
+    least = 1 if held else min(risk.min_replicas, max(ran, 1))
     carries = FULL * joint.request_cores if within is None else min(FULL * joint.request_cores, within)
     if need.trusted:
         cores = need.quantile(risk.quantile)
@@ -363,7 +365,7 @@ def _plan(
     return ReplicaPlan(cores, floors, expected, stopped, joint, need.trusted)
 
 
-def _replicas(cores: NDArray[np.float64], each: float) -> NDArray[np.int64]:
+def _replicas(cores: NDArray[np.float64] | np.float64, each: float) -> NDArray[np.int64]:
     return np.maximum(np.ceil(cores / each - 1e-9), 1).astype(np.int64)
 
 
