@@ -14,6 +14,7 @@ from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.apply.cluster import FIELD_MANAGER
 from perfopt_api.apply.refusals import FieldConflictError
 from perfopt_api.apply.upkeep import TransientUpkeep
+from perfopt_api.policy.settings import PolicySettings
 from perfopt_api.store.apply_port import AppliedWorkload, ApplyFacts
 
 APPLIED, FAILED, ROLLED_BACK = (
@@ -224,3 +225,50 @@ def test_any_course_ends_with_the_cluster_in_the_matching_state(happened, mode, 
         cluster.faults, cluster.kill_at = {}, set()
         asyncio.run(TransientUpkeep(OneInForce(run.order), cluster).round())
     check_matches(cluster, target, run, edited)
+
+
+def need_more(cluster, target, *_):
+    cluster.workloads[target.key].usage = {"app": 4 * 2**30}
+
+
+RESCUE_COURSES = {
+    name: happen
+    for name, happen in COURSES.items()
+    if not name.startswith("edit") and name not in ("recover", "out_of_memory", "delete_pod", "harm")
+} | {"need_more": need_more}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    happened=st.dictionaries(st.integers(0, 40), st.sampled_from(sorted(RESCUE_COURSES)), max_size=6),
+    durability=st.sampled_from(["template", "transient"]),
+    staged=st.booleans(),
+)
+def test_any_course_of_a_rescue_ends_with_the_cluster_in_the_matching_state(happened, durability, staged):
+    cluster = MemoryCluster()
+    target = cluster.add()
+    workload = cluster.workloads[target.key]
+    workload.usage = {"app": 3 * 2**29}
+    cluster.advance(1)  # every pod is killed
+    limits = ("1200Mi", "2Gi") if staged else ("2Gi",)
+    sizes = ({"cpu_request": "500m", "memory_request": limit, "memory_limit": limit} for limit in limits)
+    stages = [change_of(target, durability=durability, **size) for size in sizes]
+    order = order_of(*stages, valid_until=cluster.now + timedelta(hours=6))
+    policy = PolicySettings(
+        apply="auto", exchanges=(), take_over_from=("kubectl",), rollout_minutes=5, verify_minutes=5
+    )
+    run = ApplyRun(cluster, order, settings=policy)
+
+    def happen(number):
+        if number in happened:
+            RESCUE_COURSES[happened[number]](cluster, target, run, {})
+
+    asyncio.run(run.finish(before_each=happen))
+    cluster.faults, cluster.kill_at, cluster.resizing, workload.stuck = {}, set(), "none", False
+    cluster.advance(600)
+    applied = run.status is APPLIED
+    assert workload.fields["containers.app.cpu_request"] == "1"
+    in_template = "2Gi" if applied and durability == "template" else "1Gi"
+    assert workload.fields["containers.app.memory_limit"] == in_template, run.codes
+    running = {pod.actuated["app"].memory_limit for pod in workload.pods}
+    assert running == {"2Gi" if applied else "1Gi"}, (run.status, run.codes)

@@ -1,5 +1,7 @@
 """The state machine on a Kubernetes API: simulated time, real requests, the generated role."""
 
+import re
+
 import pytest
 from apply_driver import ApplyRun, ScriptedVerifier, change_of, order_of
 from simulated_objects import DEPLOYMENTS, deployment
@@ -81,3 +83,45 @@ async def test_a_refused_read_before_the_first_write_ends_it(cluster):
 async def test_a_review_of_rights_is_asked_again_where_the_server_fails_once(cluster):
     cluster.server.faults.add(Fault("status", lambda request: "accessreviews" in request.path, status=500))
     assert await ApplyRun(cluster, smaller()).finish() is OptimizationStatus.APPLIED
+
+
+FAULTS = ({"kind": "status", "status": 500}, {"kind": "drop_after"}, {"kind": "status", "status": 429})
+
+
+def call_of(request):
+    """What a request is, whichever pod it is of."""
+    return request.method, re.sub("/pods/[^/?]+", "/pods/any", request.path.partition("?")[0])
+
+
+async def ended_with(fault, directory, service_account):
+    """How a change ends that runs into a fault, and the sizes that it leaves."""
+    with stepped_cluster(directory, service_account) as cluster:
+        cluster.server.run(lambda simulated: simulated.create(DEPLOYMENTS, deployment(replicas=3)))
+        cluster.advance(1200)
+        cluster.server.faults.add(fault)
+        status = await ApplyRun(cluster, smaller()).finish()
+        cluster.advance(120)
+        return status, await requests(cluster)
+
+
+def about(call):
+    """Returns whether a request is such a call."""
+    return lambda request: call_of(request) == call
+
+
+async def test_a_fault_at_any_call_ends_with_the_cluster_in_the_matching_state(tmp_path, service_account):
+    calls = {}
+
+    def noted(request):
+        calls[call_of(request)] = True
+        return False
+
+    undisturbed = await ended_with(Fault("status", noted), tmp_path, service_account)
+    assert undisturbed == (OptimizationStatus.APPLIED, (NEW, {NEW}))
+    assert len(calls) > 10
+    for number, call in enumerate(calls):
+        fault = Fault(about=about(call), **FAULTS[number % 3])
+        status, sizes = await ended_with(fault, tmp_path, service_account)
+        size = NEW if status is OptimizationStatus.APPLIED else OLD
+        assert sizes == (size, {size}), (call, fault, status)
+        assert fault.times == 0
