@@ -47,18 +47,20 @@ class Outcome:
     doubled: int = 0
     seconds: float = 0.0
     note: str = ""
+    unserved: str = ""
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing was lost or doubled."""
-        return not (self.unended or self.missing or self.doubled)
+        """Whether nothing was lost or doubled, and jobs were served all along where they have to be."""
+        return not (self.unended or self.missing or self.doubled or self.unserved)
 
     def row(self) -> str:
         """Returns the row of the table."""
         refused, failed = shown(self.refused), shown(self.failed)
+        note = self.note + (f", none served: {self.unserved}" if self.unserved else "")
         return (
             f"| {self.fault} | {self.asked} | {self.unended} | {failed} | {self.written}"
-            f" | {self.missing} | {self.doubled} | {self.seconds:.0f} s | {refused} | {self.note} |"
+            f" | {self.missing} | {self.doubled} | {self.seconds:.0f} s | {refused} | {note} |"
         )
 
 
@@ -267,7 +269,10 @@ async def clock(world: World, outcome: Outcome) -> None:
 
 async def rolling_upgrade(world: World, outcome: Outcome) -> None:
     """Replaces processes of the version before the last migration, one by one."""
-    outcome.note = await upgrade(world) if world.is_older else "left out: no history of Git"
+    if world.is_older:
+        outcome.note, outcome.unserved = await upgrade(world)
+    else:
+        outcome.note = "left out: no history of Git"
 
 
 FAULTS: dict[str, Fault] = {

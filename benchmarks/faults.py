@@ -76,7 +76,7 @@ async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome
     gap = GAP_SECONDS
     if fault == UPGRADE:
         world.is_older = await start_older(world)
-        gap *= 5  # so that jobs are asked for all along
+        gap *= 5  # a phase of an upgrade lasts longer than other faults
     for name in ("api", "worker-1", "worker-2"):
         if name not in world.processes:
             world.start(name)
@@ -84,8 +84,8 @@ async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome
     began = time.monotonic()
     breaking = asyncio.create_task(breaks(world, outcome))
     asked = []
-    for number in range(jobs):
-        asked.append(asyncio.create_task(ask(world, outcome, number)))
+    while len(asked) < jobs or (fault == UPGRADE and not breaking.done()):
+        asked.append(asyncio.create_task(ask(world, outcome, len(asked))))
         await asyncio.sleep(random.uniform(0.3 * gap, 1.7 * gap))  # noqa: S311  no secret
     ids = set(await asyncio.gather(*asked))
     await breaking

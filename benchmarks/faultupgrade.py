@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +19,11 @@ SOURCES = (
     *(f"plugins/{name}/src" for name in ("resource", "cost", "scaling", "tuning", "latency")),
 )
 NAMES = ("worker-1", "api", "worker-2")
-MIXED_SECONDS = 10.0
+PHASE_JOBS = 8
+PHASE_SECONDS = 90.0
+ENDED_SINCE = (
+    "SELECT count(*) FROM optimization_jobs WHERE created_at >= $1 AND status = 'RECOMMENDATIONS_READY'"
+)
 
 
 def before_last_migration(folder: Path) -> str | None:
@@ -55,24 +60,34 @@ async def start_older(world: World) -> bool:
     return True
 
 
-async def upgrade(world: World) -> str:
-    """Migrates under the older processes, then replaces each in turn; returns what was seen of them."""
-    await asyncio.sleep(3)
+async def upgrade(world: World) -> tuple[str, str]:
+    """Migrates under the older processes, then replaces each in turn, each phase until jobs were served.
+
+    Returns:
+        What was served in each phase, and which phases served nothing ("" where all did).
+    """
+    served: dict[str, int] = {"older on the old schema": await _served(world)}
     await asyncio.to_thread(world.run, "migrate")
-    before = await _accepted(world)
-    await asyncio.sleep(MIXED_SECONDS)
-    accepted = await _accepted(world) - before
+    served["older on the new"] = await _served(world)
+    served["mixed"] = 0
     for name in NAMES:
         world.extra.pop(name)
         await asyncio.to_thread(world.kill, name, signal.SIGTERM)
         world.start(name)
-        await asyncio.sleep(5)
-    return f"older pods took {accepted} jobs on the new schema"
+        served["mixed"] += await _served(world)
+    note = ", ".join(f"{phase}: {count}" for phase, count in served.items())
+    return f"jobs {note}", ", ".join(phase for phase, count in served.items() if not count)
 
 
-async def _accepted(world: World) -> int:
-    connection = await asyncpg.connect(world.database)
+async def _served(world: World) -> int:
+    """Waits until jobs that were asked for from now on have ended; returns how many, at most so many."""
+    connection, deadline = await asyncpg.connect(world.database), time.monotonic() + PHASE_SECONDS
     try:
-        return int(await connection.fetchval("SELECT count(*) FROM optimization_jobs"))
+        began = await connection.fetchval("SELECT now()")
+        while (count := await connection.fetchval(ENDED_SINCE, began)) < PHASE_JOBS:
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.2)
+        return int(count)
     finally:
         await connection.close()

@@ -126,6 +126,7 @@ class World:
             "lease_seconds": 3,
             "max_wait_seconds": 2,
             "max_attempts": 50,
+            "max_lost_workers": 50,
             "requests_per_second": 100_000,
             "event_stream": f"OPTIMIZATION_{name}" if name != "perfopt" else "OPTIMIZATION",
         }

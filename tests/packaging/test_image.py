@@ -181,6 +181,7 @@ class Pods:
             for each in made
             if each["kind"] in ("Deployment", "Job")
         }
+        [self.helm_test] = of_kind(made, "Pod")["perfopt-test"]["spec"]["containers"]
         text = of_kind(made, "ConfigMap")["perfopt-config"]["data"]["perfopt.yaml"]
         folder.mkdir()
         (folder / "perfopt.yaml").write_text(text.replace("port: 8080", f"port: {self.port}"))
@@ -199,6 +200,14 @@ class Pods:
         words = instead or container["args"]
         given = [f"{key}={value}" for key, value in variables.items()]
         return subprocess.Popen([*self.enter, *given, *command, *words], text=True, **how)
+
+    def ask_readiness(self):
+        """Runs the command of `helm test`, against the API's own port; returns its status."""
+        service = "http://perfopt-api:80"
+        words = [*self.helm_test["command"], *self.helm_test["args"]]
+        assert service in words
+        own = [f"http://127.0.0.1:{self.port}" if each == service else each for each in words]
+        return subprocess.run([*self.enter, *own], timeout=60).returncode
 
     def run(self, name, *instead):
         with self.start(name, *instead, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -222,6 +231,7 @@ def test_the_pods_of_the_chart_work_as_they_are_rendered(installed, tmp_path):
             url = f"http://127.0.0.1:{pods.port}"
             wait_for(f"{url}/health/ready", tmp_path / "log.txt")
             wait_for(f"http://127.0.0.1:{pods.worker_port}/health/ready", tmp_path / "log.txt")
+            assert pods.ask_readiness() == 0
             body = {"service_name": "bitbrains-rnd/vm328", "optimization_types": ["RESOURCE_OPTIMIZATION"]}
             analyze = f"{url}/api/v1/optimization/analyze"
             assert httpx.post(analyze, json=body).status_code == 401
@@ -238,6 +248,7 @@ def test_the_pods_of_the_chart_work_as_they_are_rendered(installed, tmp_path):
             for process in running:
                 process.wait(30)
             log.close()
+        assert pods.ask_readiness() != 0
 
 
 def wait_for(url, log):

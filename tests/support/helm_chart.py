@@ -1,7 +1,10 @@
 """Renders the chart, and describes its values: the schema and the README are written from values.yaml."""
 
+import io
 import json
 import re
+import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,29 @@ def render(
         is_install=not upgrade,
         is_upgrade=upgrade,
     )
+
+
+def last_tagged_chart(repository: Path, folder: Path) -> Path | None:
+    """Writes the chart of a repository's last release into a folder.
+
+    Args:
+        repository: its releases are tags such as `v0.3.0`.
+        folder: takes the chart.
+
+    Returns:
+        The chart, None where nothing was released yet.
+    """
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(["git", *words], cwd=repository, capture_output=True).stdout
+
+    tag = git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*").decode().strip()
+    archive = git("archive", tag, "charts/perfopt") if tag else b""
+    if not archive:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    return folder / "charts/perfopt"
 
 
 def objects(texts: Mapping[str, str]) -> list[dict[str, Any]]:

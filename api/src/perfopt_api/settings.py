@@ -76,6 +76,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         worker_port: where a worker serves `/health/live`, `/health/ready` and `/metrics` on `host`.
         lease_seconds: how long a worker holds a job without renewing; after a crash another takes it then.
         max_attempts: claims of a job before it ends as FAILED.
+        max_lost_workers: workers that may be lost with a job before it ends as FAILED.
         fleet_max_workloads: of one fleet analysis; more are refused.
         fleet_batch_workloads: of a fleet that one worker takes at once.
         fleet_max_samples: that one fleet analysis may read of its source; what is left then fails.
@@ -130,6 +131,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     worker_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 15.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    max_lost_workers: Annotated[int, Meta(ge=1, le=100)] = 3
     fleet_max_workloads: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
     fleet_batch_workloads: Annotated[int, Meta(ge=1, le=1000)] = 100
     fleet_max_samples: Annotated[int, Meta(ge=1)] = 20_000_000_000

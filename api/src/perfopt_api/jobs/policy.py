@@ -18,7 +18,7 @@ class WorkerPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     lease_seconds: float = 15.0
     max_attempts: int = 5
-    max_lost_workers: int = 2
+    max_lost_workers: int = 3
     grace_seconds: float = 6.0
     stranded_seconds: float = 10.0
     backoff_seconds: float = 1.0

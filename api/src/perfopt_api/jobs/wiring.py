@@ -154,7 +154,11 @@ def _asking(
 
 def policy_of(settings: ServiceSettings) -> WorkerPolicy:
     """Returns the policy that the settings name."""
-    return WorkerPolicy(lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
+    return WorkerPolicy(
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        max_lost_workers=settings.max_lost_workers,
+    )
 
 
 def fleet_limits(settings: ServiceSettings) -> FleetLimits:
