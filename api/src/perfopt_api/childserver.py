@@ -3,6 +3,7 @@
 # ruff: noqa: S603  every command here is made of our own parts, none of it is given from outside
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any, Self
 
 from perfopt.errors import UnavailableError
 
+SERVER_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+"""What servers and their guards are given: variables of ours may hold credentials."""
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _PORT_TRIES = 5
@@ -126,6 +129,7 @@ class ChildServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env=SERVER_ENVIRONMENT,
         )
         process = self._process
         if _until(lambda: self._ready() or process.poll() is not None) and process.poll() is None:
@@ -134,7 +138,7 @@ class ChildServer:
         return False
 
     def _popen_options(self) -> dict[str, Any]:
-        return {}
+        return {"env": SERVER_ENVIRONMENT}
 
     def _prepare(self) -> None:
         raise NotImplementedError

@@ -213,7 +213,7 @@ class PostgresServer(ChildServer):
         return len(lines) >= 8 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
 
     def _popen_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}}
+        options = super()._popen_options() | {"cwd": "/"}
         if _as_root():
             options |= {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
         return options

@@ -107,6 +107,16 @@ async def test_the_pull_request_is_asked_for_by_the_configured_command(origin, m
     assert f"Pull request: {commit.pull_request}" in commit.sentence
 
 
+async def test_commands_get_credentials_of_git_only(origin, made, monkeypatch):
+    monkeypatch.setenv("GH_TOKEN", "of-git")
+    monkeypatch.setenv("PERFOPT_SERVICE__DATABASE_URL", "canary")
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "canary")
+    words = ("sh", "-c", "env | tr '\\n' ' '")
+    commit = await commit_manifests(*reversed(ordered(made, repositories(origin, pull_request=words))))
+    assert "GH_TOKEN=of-git" in commit.pull_request
+    assert "canary" not in commit.pull_request
+
+
 async def test_what_git_says_is_shown_without_the_secret(tmp_path, made):
     url = f"file://user:s3cret@{tmp_path}/nowhere.git"
     order, repository = ordered(made, repositories(url, token="t0ken"))

@@ -57,6 +57,16 @@ async def test_both_servers_serve_and_leave_nothing_behind():
     assert not [child for child in children if child.is_running() and child.status() != "zombie"]
 
 
+def test_servers_and_their_guards_get_no_credentials_of_ours(root, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "canary")
+    before = set(psutil.Process().children(recursive=True))
+    with NatsServer(root / "nats"), PostgresServer(root / "postgres"):
+        started = set(psutil.Process().children(recursive=True)) - before
+        assert len(started) >= 4
+        for each in started:
+            assert b"canary" not in Path(f"/proc/{each.pid}/environ").read_bytes(), each
+
+
 async def test_a_password_is_needed_where_data_is_kept():
     with embedded_servers() as servers:
         secret = servers.database_url.partition("perfopt:")[2].partition("@")[0]

@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from perfopt.config.loading import Config, EngineConfig, FilesConfig
@@ -124,6 +126,28 @@ async def test_a_cancelled_backtest_is_stopped(store, config):
     await store.cancel(run_id)
     await asyncio.wait_for(task, 20)
     assert (await store.get(run_id)).status == "CANCELLED"
+
+
+async def test_plugins_in_a_backtest_get_no_variable_that_settings_may_refer_to(store, config, monkeypatch):
+    monkeypatch.setenv("PERFOPT_SERVICE__DATABASE_URL", "canary")
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "canary")
+    run_id = await store.start(CONSTANTS, None)
+    task = asyncio.create_task(BacktestRunner(store, config, lease_seconds=0.3).round())
+    while not (
+        children := [each for each in psutil.Process().children() if "backtestchild" in command(each)]
+    ):
+        assert not task.done()
+        await asyncio.sleep(0.02)
+    assert b"canary" not in Path(f"/proc/{children[0].pid}/environ").read_bytes()
+    await store.cancel(run_id)
+    await asyncio.wait_for(task, 20)
+
+
+def command(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 async def test_a_worker_that_stops_gives_its_backtest_back(store, config):

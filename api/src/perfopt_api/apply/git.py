@@ -1,7 +1,6 @@
 """Commits manifests on a branch of a repository, with the evidence, and asks for a pull request."""
 
 import asyncio
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,14 @@ from typing import Any
 import msgspec
 
 from perfopt.domain.recommendation import OptimizationRecommendation
+from perfopt.engine.environment import child_environment
 from perfopt.errors import ConflictError, UnavailableError
 from perfopt_api.apply.target import object_of
 from perfopt_api.policy.git import GitRepository, GitSettings
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_PASSED = "GIT_.*|SSH_.*|GH_.*|GITHUB_.*|GITLAB_.*|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|SSL_CERT_.*"
+"""Of our variables, for git and the command of pull requests."""
 _SUBJECT = 72
 _SHOWN = 500  # characters of what a command printed
 
@@ -283,4 +285,4 @@ class _Clone:
                 "GIT_CONFIG_KEY_0": "http.extraHeader",
                 "GIT_CONFIG_VALUE_0": f"Authorization: Bearer {self._repository.token}",
             }
-        return dict(os.environ) | who | settings
+        return child_environment(_PASSED) | who | settings

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from perfopt.config import Config
+from perfopt.engine.environment import child_environment
 from perfopt_api.jobs.backtestchild import ERROR, REPORT, RESULT, BacktestTask
 from perfopt_api.store.backtests import BacktestRun, PostgresBacktests
 from perfopt_api.store.port import JobError
@@ -67,6 +68,7 @@ class BacktestRunner(BackgroundTask):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
+                env=child_environment(),  # plugins run in it; the settings come by its input
             )
             try:
                 held = await self._followed(

@@ -7,7 +7,6 @@ the child hands stdout on to stderr, so that a print in a plugin spoils neither 
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
+from perfopt.engine.environment import child_environment
 from perfopt.engine.importing import PausedClock
 
 TICK_SECONDS = 0.02  # how often memory is looked at: a process can gain some 100 MB in that time
@@ -34,12 +34,6 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
 }
-
-_PASSED = re.compile(
-    "PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|TEMP|TMP|VIRTUAL_ENV|LD_LIBRARY_PATH|DYLD_.*|PYTHON.*"
-    "|XDG_.*|TF_.*|KERAS_.*|CUDA_.*|COVERAGE_.*"
-)
-"""Settings refer to variables of any name (`env:NAME`), so that only known ones are passed on."""
 
 
 class ChildError(Exception):
@@ -71,7 +65,7 @@ class ChildProcess:
             [sys.executable, "-P", "-c", _BOOT, json.dumps(path), target],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env=child_environment() | _ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for the parent, and the group can be killed as a whole
         )
         assert self._process.stdin is not None
@@ -150,11 +144,6 @@ class ChildProcess:
         if code >= 0:
             return ChildCrashedError(f"ended its process with exit code {code}")
         return ChildCrashedError(f"ended its process by signal {-code} ({signal.strsignal(-code)})")
-
-
-def _environment() -> dict[str, str]:
-    """Returns the child's environment: what Python and libraries read, and nothing that may be a secret."""
-    return {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)} | _ENVIRONMENT
 
 
 def _reap(process: "subprocess.Popen[bytes]", *connections: Connection) -> None:
