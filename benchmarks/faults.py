@@ -83,7 +83,7 @@ async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome
     await _ready(world)
     began = time.monotonic()
     breaking = asyncio.create_task(breaks(world, outcome))
-    asked = []
+    asked: list[asyncio.Task[str]] = []
     while len(asked) < jobs or (fault == UPGRADE and not breaking.done()):
         asked.append(asyncio.create_task(ask(world, outcome, len(asked))))
         await asyncio.sleep(random.uniform(0.3 * gap, 1.7 * gap))  # noqa: S311  no secret
@@ -100,7 +100,8 @@ async def survive(world: World, fault: str, breaks: Fault, jobs: int) -> Outcome
 
 
 async def _ready(world: World) -> None:
-    """Waits until the API takes requests."""
+    """Waits until the API takes requests; gives up where its process ended, or after some minutes."""
+    deadline = time.monotonic() + DRAIN_SECONDS
     async with httpx.AsyncClient(base_url=world.api, timeout=5) as http:
         while True:
             try:
@@ -108,6 +109,8 @@ async def _ready(world: World) -> None:
                     return
             except httpx.HTTPError:
                 pass
+            if world.processes["api"].poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"the API did not start: {world.log('api')}")
             await asyncio.sleep(0.2)
 
 

@@ -126,7 +126,6 @@ class World:
             "lease_seconds": 3,
             "max_wait_seconds": 2,
             "max_attempts": 50,
-            "max_lost_workers": 50,
             "requests_per_second": 100_000,
             "event_stream": f"OPTIMIZATION_{name}" if name != "perfopt" else "OPTIMIZATION",
         }
@@ -148,6 +147,10 @@ class World:
                 stderr=log,
                 env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(self.extra.get(name, {})),
             )
+
+    def log(self, name: str) -> str:
+        """Returns the end of what a process wrote."""
+        return (self.root / f"{name}.log").read_text(errors="replace")[-800:]
 
     def run(self, *words: str, **environment: str) -> None:
         """Runs a command of the service to its end."""
