@@ -170,6 +170,30 @@ def test_a_kind_that_cannot_be_patched_is_refused(make, kind):
         export(make(workload=f"trading/{kind}/order-gateway"))
 
 
+def test_injected_sidecars_are_left_out_and_their_annotations_named(make):
+    made = make()
+    renamed = {
+        name: getattr(made, name)
+        | {
+            "containers": {
+                {"proxy": "istio-proxy"}.get(k, k): v for k, v in getattr(made, name)["containers"].items()
+            }
+        }
+        for name in ("current_state", "recommended_state")
+    }
+    exported = artifacts(msgspec.structs.replace(made, **renamed))
+    patch = exported["strategic_merge_patch"]
+    containers = pod_spec_of(yaml.safe_load(patch["content"]))["containers"]
+    assert "istio-proxy" not in {container["name"] for container in containers}
+    assert "app" in {container["name"] for container in containers}
+    assert "istio-proxy: sidecar.istio.io/proxyCPU" in patch["note"]
+    gateway = {
+        name: {"containers": {"istio-proxy": state["containers"]["app"]}} for name, state in renamed.items()
+    }
+    alone = artifacts(msgspec.structs.replace(made, **gateway))["strategic_merge_patch"]
+    assert "istio-proxy" in alone["content"]  # nothing else is in the pod: it is the gateway's own
+
+
 def test_a_recommendation_without_resources_is_refused(make):
     with pytest.raises(ConflictError, match="changes no resource"):
         export(make(recommended_state={"schedule": "off at night"}))

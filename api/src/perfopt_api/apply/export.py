@@ -9,6 +9,7 @@ from typing import Any
 from perfopt.domain.recommendation import OptimizationRecommendation
 from perfopt.errors import ConflictError
 from perfopt_api.apply.cost import cost_artifacts
+from perfopt_api.apply.injected import injected, injected_note
 from perfopt_api.apply.json_patch import json_patch, json_patch_artifact
 from perfopt_api.apply.knobs import knob_artifacts
 from perfopt_api.apply.manifest import LiteralBlock, to_yaml
@@ -56,6 +57,9 @@ def export(
     ):
         return first
     resources = resources_of(recommendation)
+    added = [name for name in injected(resources) if resources.pop(name)]
+    if added:
+        target = replace(target, notes=(*target.notes, injected_note(added)))
     if not resources:
         raise ConflictError(
             f"{recommendation.recommendation_id} changes no resource of any container.",
