@@ -129,3 +129,33 @@ def test_a_stateful_set_with_one_hot_pod_keeps_its_replicas(bench):
 def test_pods_that_share_the_load_or_are_equals_are_planned(bench, cores, kind):
     answer = demand(shards(bench.snapshot(replicas=len(cores)), *cores, kind=kind))
     assert answer.request_cores == 1.0
+
+
+def test_an_autoscaler_that_is_not_seen_for_sure_is_named_and_left_alone(bench):
+    hidden = with_workload(bench.snapshot(), unknown_autoscalers=("keda-hpa-orders",))
+    assert demand(hidden) == abstained(
+        DeclineCode.OWNED_BY_CONTROLLER,
+        "It may be scaled by keda-hpa-orders, of which the metrics do not show enough: a second autoscaler"
+        " would work against it.",
+    )
+
+
+@pytest.mark.parametrize("samples", [None, np.nan])
+def test_a_container_that_requests_and_has_no_samples_is_named(bench, samples):
+    known = bench.snapshot()
+    (main,) = known.workload.state.containers
+    sidecar = msgspec.structs.replace(main, name="proxy")
+    beside = with_state(known, containers=(main, sidecar))
+    if samples is not None:
+        series = known.series("main", "cpu_cores")
+        empty = {"cpu_cores": replace(series, values=np.full_like(series.values, samples))}
+        beside = replace(beside, containers={**known.containers, "proxy": empty})
+    assert demand(beside) == abstained(
+        DeclineCode.LOW_COVERAGE,
+        "proxy requests CPU and has no sample of cpu_cores, so the demand on a replica is unknown: let its"
+        " metrics through.",
+    )
+
+
+def test_what_is_missing_of_the_history_is_named_by_its_metric(bench):
+    assert "of cpu_cores" in demand(bench.snapshot(np.full(DAY, 6.0))).reason
