@@ -48,3 +48,10 @@ def test_a_part_that_failed_is_computed_again(tmp_path, part, computed):
     with pytest.raises(KeyboardInterrupt):
         once("a", fail)
     assert once("a", part) == b"result"
+
+
+def test_two_parts_of_one_training_have_two_names(tmp_path, part):
+    once = stored_in(tmp_path, "train", Options(), [1])
+    once("a", part)
+    with pytest.raises(ValueError, match="'a'"):
+        once("a", part)

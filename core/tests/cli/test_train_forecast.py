@@ -45,7 +45,8 @@ def predictions(run, fleet, *more):
 def test_a_network_of_the_own_fleet_is_trained_and_forecasts_in_an_analysis(run, fleet, tmp_path):
     pytest.importorskip("tensorflow")
     out = tmp_path / "fleet.npz"
-    done = run("train", "--what", "forecast", "--source", fleet, "--all", *OPTIONS, "--out", out)
+    command = ("train", "--what", "forecast", "--source", fleet, "--all", *OPTIONS)
+    done = run(*command, "--out", out)
     assert done.exit_code == 0, done.output
     shown = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines())
     assert shown["series"] == "20"
@@ -54,7 +55,7 @@ def test_a_network_of_the_own_fleet_is_trained_and_forecasts_in_an_analysis(run,
     with np.load(out) as arrays:
         card = json.loads(arrays["card"].tobytes())
     assert card["measured_series"] == {"cpu_cores": 10, "requests_per_second": 10}
-    again = run("train", "--what", "forecast", "--source", fleet, "--all", *OPTIONS, "--check", out)
+    again = run(*command, "--resume", tmp_path / "parts", "--check", out)
     assert again.stdout.endswith("has the same bytes.\n"), again.output
     assert predictions(run, fleet) != predictions(run, fleet, "--set", f"perfopt.forecast_model={out}")
 

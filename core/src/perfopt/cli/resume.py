@@ -26,12 +26,18 @@ def stored_in(
         digest.update(pickle.dumps(example, protocol=5))
     own = folder / digest.hexdigest()[:16]
     own.mkdir(parents=True, exist_ok=True)
+    used = set[str]()
 
     def once(name: str, part: Callable[[], bytes]) -> bytes:
+        if name in used:
+            raise ValueError(
+                f"Two parts of the training are called {name!r}: one would be read as the other."
+            )
         file, unfinished = own / name, own / f"{name}.unfinished"
         if not file.exists():
             unfinished.write_bytes(part())
             unfinished.replace(file)
+        used.add(name)
         return file.read_bytes()
 
     return once

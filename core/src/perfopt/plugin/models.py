@@ -35,7 +35,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         options: an instance of the trainer's `options`.
         progress: shows how far training is: what is being done, how much of it is done, and of how much.
         once: gives the result of a named part of the training: from where an interrupted training of the same
-            stored it, or by computing it.
+            stored it, or by computing it. No two parts of a training have one name.
         executor: runs pure functions of arguments that can be pickled, perhaps elsewhere; None is here.
     """
 

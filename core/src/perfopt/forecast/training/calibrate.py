@@ -53,7 +53,8 @@ def out_of_fold(rows: TrainingRows, weights: Array, fit: EnsembleFit) -> OutOfFo
     for number in range(FOLDS):
         held = np.flatnonzero(fold == number)
         if held.size:
-            arrays = ensemble(rows, weights, np.flatnonzero(fold != number), fit, 100 * number + 7)
+            others, seed = np.flatnonzero(fold != number), 100 * number + 7
+            arrays = ensemble(rows, weights, others, fit, seed, part=f"without-fold-{number}")
             quantiles[held] = FleetNetwork.from_arrays(arrays).z_quantiles(_picked(rows.inputs, held))
     measured = np.flatnonzero(fold >= 0)
     shipped = np.full_like(quantiles, np.nan)

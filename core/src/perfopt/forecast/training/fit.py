@@ -85,15 +85,24 @@ def typical_error(error: Array) -> float:
 
 
 def ensemble(
-    rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], fit: EnsembleFit, seed: int
+    rows: TrainingRows, weights: Array, chosen: NDArray[np.int64], fit: EnsembleFit, seed: int, *, part: str
 ) -> Arrays:
-    """Returns the arrays of networks trained on the chosen rows, not yet calibrated."""
+    """Returns the arrays of networks trained on the chosen rows, not yet calibrated.
+
+    Args:
+        rows: of all series.
+        weights: of the rows.
+        chosen: the rows trained on.
+        fit: how.
+        seed: of the first network, one more for each that follows.
+        part: names these rows among those of the same training.
+    """
 
     def trained_with(one: int) -> Arrays:
         def network() -> bytes:
             return write_arrays(_train(rows, weights, chosen, fit, one), {"seed": one})
 
-        return read_arrays(fit.once(f"network-{one}", network))
+        return read_arrays(fit.once(f"{part}-{one}", network))
 
     trained = [trained_with(seed + number) for number in range(fit.networks)]
     arrays: Arrays = {

@@ -69,7 +69,7 @@ class ForecastTrainer:
         every = np.arange(rows.series.size)
         epochs = iter(request.each(range(options.networks * options.epochs * (FOLDS + 1)), "training epochs"))
         fit = EnsembleFit(options.networks, options.epochs, lambda: next(epochs, None), request.once)
-        arrays = ensemble(rows, weights, every, fit, 7)
+        arrays = ensemble(rows, weights, every, fit, 7, part="all")
         held_out = out_of_fold(rows, weights, fit)
         counts = {metric: len(rows.of(metric)) for metric in rows.metrics}
         losses = {f"loss {name}": loss for name, loss in held_out.losses.items()}
