@@ -101,6 +101,10 @@ def _prepare(distribution: Path, modules: Iterable[Path], tests: Iterable[Path])
     folder.mkdir(parents=True)
     for name in ("src", "tests"):
         (folder / name).symlink_to(distribution / name)
+    if folder.parent != WORK:  # tests lie one folder deeper there, and read samples of another distribution
+        beside = folder.parent / "core"
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(ROOT / "core")
     shutil.copy(ROOT / "conftest.py", folder)
     settings = SETTINGS.format(
         modules=_lines(module.relative_to(distribution) for module in modules),
