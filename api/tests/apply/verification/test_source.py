@@ -6,8 +6,9 @@ import pytest
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
 from perfopt.errors import NoDataError, SourceError
 from perfopt_api.apply.cluster import WorkloadChange, WorkloadTarget
+from perfopt_api.apply.verification.harm import MetricBounds
 from perfopt_api.apply.verification.settings import VerificationSettings
-from perfopt_api.apply.verification.source import SourceVerifier
+from perfopt_api.apply.verification.source import SourceVerifier, figures_of
 
 from .worlds import START, from_step, history
 
@@ -110,3 +111,17 @@ def test_a_longer_time_to_watch_narrows_the_bounds_at_its_end():
     for name in shared:
         before, after = short.bounds[name], longer.bounds[name]
         assert after.upper - after.lower < before.upper - before.lower
+
+
+@pytest.mark.parametrize(
+    ("estimate", "lower", "upper", "shown"),
+    [
+        (0.98, 0.9, 1.06, "0.98 (0.90 to 1.06, accepted 1.25)"),
+        (-0.00001, None, 0.0009, "0.0000 (at most 0.0009, accepted 1.25)"),
+        (1.4, 1.1, None, "1.40 (at least 1.10, accepted 1.25)"),
+        (1.4, None, None, "1.40 (bounds unknown yet, accepted 1.25)"),
+    ],
+)
+def test_bounds_are_read_as_a_range_or_as_the_side_that_is_known(estimate, lower, upper, shown):
+    bounds = MetricBounds(name="errors", estimate=estimate, lower=lower, upper=upper, margin=1.25)
+    assert figures_of(bounds) == f"errors {shown}"

@@ -254,7 +254,7 @@ def _reason(verdict: HarmVerdict, killed: int, alpha: float) -> str:
         for one in known
         if verdict.metric in (None, one.name.removesuffix(SHARE)) or verdict.verdict == "passed"
     ]
-    figures = "; ".join(_figures(one) for one in shown)
+    figures = "; ".join(figures_of(one) for one in shown)
     what = {
         "failed": "Harm is shown",
         "passed": "More harm than accepted is ruled out",
@@ -263,12 +263,24 @@ def _reason(verdict: HarmVerdict, killed: int, alpha: float) -> str:
     return f"{what} at a false-alarm rate of {alpha:.1%}: {figures}."
 
 
-def _figures(bounds: MetricBounds) -> str:
-    range_ = f"{_number(bounds.lower)} to {_number(bounds.upper)}"
+def figures_of(bounds: MetricBounds) -> str:
+    """Returns the estimate of a metric's harm with its bounds and the margin."""
+    range_ = _range(bounds.lower, bounds.upper)
     return f"{bounds.name} {_number(bounds.estimate)} ({range_}, accepted {_number(bounds.margin)})"
+
+
+def _range(lower: float | None, upper: float | None) -> str:
+    if lower is None and upper is None:
+        return "bounds unknown yet"
+    if lower is None:
+        return f"at most {_number(upper)}"
+    if upper is None:
+        return f"at least {_number(lower)}"
+    return f"{_number(lower)} to {_number(upper)}"
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return "unknown"
-    return f"{value:.4f}" if abs(value) < _SMALL else f"{value:.2f}"
+    digits = 4 if abs(value) < _SMALL else 2
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # -0.0 is shown as 0
