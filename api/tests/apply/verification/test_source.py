@@ -1,6 +1,8 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from perfopt.domain.workload import Workload, WorkloadId, WorkloadState
@@ -101,6 +103,35 @@ def test_what_a_verification_needs_is_named_where_it_is_missing():
     missing = asyncio.run(verifier(bare).ready(TARGET))
     assert any("throttling" in one for one in missing)
     assert any("requests by pod" in one for one in missing)
+
+
+def test_throttling_is_that_of_the_last_ten_minutes_or_is_not_known():
+    pods = history()
+    share = np.full(pods.requests.shape, np.nan)
+    at = pods.grid.index(SINCE)
+    share[0, at - 10 : at], share[1, at - 10 : at] = 1.0, 0.6
+    share[:, : at - 10] = 0.0
+    starved = replace(pods, levels={"cpu_throttled_fraction": share})
+    assert asyncio.run(verifier(PodSource(starved)).throttled(TARGET)) == pytest.approx(0.8)
+    for levels in ({}, {"cpu_throttled_fraction": np.full(share.shape, np.nan)}):
+        with pytest.raises(NoDataError, match="throttling of q/deployment/api is not known"):
+            asyncio.run(verifier(PodSource(replace(pods, levels=levels))).throttled(TARGET))
+
+
+@pytest.mark.parametrize(("kind", "days"), [("Deployment", 1), ("CronJob", 14)])
+def test_peaks_of_memory_are_those_of_a_day_or_of_two_weeks_where_it_runs_seldom(kind, days):
+    class Peaks(PodSource):
+        async def snapshots(self, workloads, start, end, metrics):
+            self.reads.append((start, end))
+            for nothing in ():
+                yield nothing
+
+    source = Peaks(history())
+    identity = WorkloadId(namespace="q", kind=kind, name="api")
+    source.workload = Workload(id=identity, service_name="api", state=source.workload.state)
+    target = WorkloadTarget(api_version="v1", kind=kind, namespace="q", name="api")
+    assert asyncio.run(verifier(source).memory_peaks(target)) == {}
+    assert source.reads == [(SINCE - timedelta(days=days), SINCE)]
 
 
 def test_a_longer_time_to_watch_narrows_the_bounds_at_its_end():
