@@ -20,6 +20,54 @@ async def test_empty_install_says_what_to_do_next(client):
     assert "/api/v1/optimization/analyze" in text
 
 
+async def test_empty_install_analyses_a_whole_source_from_the_page(client, world):
+    token = token_of(await shown(client, "/ui"))
+    started = await client.post("/ui/analyse/all", data={"form_token": token, "source": "traces"})
+    assert started.status_code == 200
+    assert "ANALYZING" in started.text
+    assert len(world.queue.enqueued) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "next_step"),
+    [
+        ("/ui/workloads", "Nothing is analysed yet."),
+        ("/ui/jobs", "Analyse a workload"),
+        ("/ui/approvals", "A change comes here once somebody"),
+        ("/ui/fleet?price_book=example:gcp-us-central1", "Analyse some first."),
+    ],
+)
+async def test_empty_list_leads_to_what_fills_it(client, path, next_step):
+    assert next_step in await shown(client, path)
+
+
+@pytest.mark.parametrize("path", ["/ui/nope", "/ui/nope/deeper", "/ui/static/nope.css"])
+async def test_address_without_a_page_is_answered_by_a_page(client, path):
+    answer = await client.get(path)
+    assert answer.status_code == 404
+    assert "There is no such page." in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert '<html lang="en"' in answer.text
+
+
+async def test_change_that_was_rolled_back_is_no_saving_that_is_available(
+    client, database, waiting, recommended
+):
+    async with database.transaction() as connection:
+        undone = update(jobs).where(jobs.c.job_id == waiting)
+        error = {"code": "verification_failed", "message": "Harm is shown."}
+        await connection.execute(undone.values(status="ROLLED_BACK", error=error))
+    listed = await shown(client, "/ui/workloads?status=rolled_back")
+    assert WORKLOAD in listed
+    assert "change rolled back" in listed
+    assert WORKLOAD not in await shown(client, "/ui/workloads?status=change")
+    assert "40.00 USD" not in await shown(client, "/ui")
+    for path in (recommended, f"/ui/workload?name={WORKLOAD}"):
+        text = await shown(client, path)
+        assert f'href="/ui/jobs/{waiting}"' in text
+        assert "Harm is shown." in text
+
+
 async def test_bare_address_leads_to_the_dashboard(client):
     answer = await client.get("/", follow_redirects=False)
     assert answer.headers["location"] == "/ui"

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text, true
 
+from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.refusals import REFUSED
@@ -19,8 +20,8 @@ from perfopt_api.store.tables import jobs, recommendations, workloads
 PAGE = 50
 _OWNER_ROWS = 500
 GROUPS = ("strategy", "service class", "week")
-EXPIRED, APPLIED = "expired", "applied"
-STATUSES = ("change", "approval", APPLIED, REFUSED, "no_change", "abstained", "failed", EXPIRED)
+EXPIRED, APPLIED, ROLLED_BACK = "expired", "applied", "rolled_back"
+STATUSES = ("change", "approval", APPLIED, ROLLED_BACK, REFUSED, "no_change", "abstained", "failed", EXPIRED)
 
 _JOB = ("job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id")
 _TOTALS = text("""
@@ -30,6 +31,10 @@ WITH priced AS (
   ) AS applied
   FROM workloads
   WHERE status IN ('change', 'approval') AND valid_until > now()
+    AND (recommendation_id IN (SELECT recommendation_id FROM optimization_recommendations WHERE applied)
+      OR recommendation_id NOT IN (
+        SELECT jsonb_array_elements_text(request->'recommendation_ids') FROM optimization_jobs
+        WHERE status = 'ROLLED_BACK' AND parent_job_id IS NOT NULL))
     AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
     AND (:everything OR namespace = ANY(:visible))
 )
@@ -209,7 +214,16 @@ class PageStore:
     async def changes(self, workload: str) -> tuple[Mapping[str, Any], ...]:
         """Returns the latest jobs that changed a workload, or are about to."""
         query = (
-            select(applies.c.job_id, applies.c.step, applies.c.started_at, applies.c.ended_at, jobs.c.status)
+            select(
+                applies.c.job_id,
+                applies.c.step,
+                applies.c.started_at,
+                applies.c.ended_at,
+                jobs.c.status,
+                jobs.c.requester,
+                jobs.c.request["recommendation_ids"].label("recommendation_ids"),
+                jobs.c.error["message"].as_string().label("error"),
+            )
             .join(jobs, jobs.c.job_id == applies.c.job_id)
             .where(applies.c.workload == workload)
             .order_by(jobs.c.created_at.desc())
@@ -348,11 +362,14 @@ def _status() -> ColumnElement[str]:
     over: ColumnElement[bool] = and_(
         workloads.c.status.in_(("change", "approval", "no_change")), workloads.c.valid_until <= func.now()
     )
+    changes = workloads.c.status.in_(("change", "approval"))
     in_force = select(recommendations.c.recommendation_id).where(recommendations.c.applied)
-    applied: ColumnElement[bool] = and_(
-        workloads.c.status.in_(("change", "approval")), workloads.c.recommendation_id.in_(in_force)
+    applied: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(in_force))
+    taken_back = select(func.jsonb_array_elements_text(jobs.c.request["recommendation_ids"])).where(
+        jobs.c.status == OptimizationStatus.ROLLED_BACK, jobs.c.parent_job_id.is_not(None)
     )
-    return case((over, EXPIRED), (applied, APPLIED), else_=workloads.c.status)
+    rolled_back: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(taken_back))
+    return case((over, EXPIRED), (applied, APPLIED), (rolled_back, ROLLED_BACK), else_=workloads.c.status)
 
 
 def _matching(wanted: WorkloadFilter) -> list[ColumnElement[bool]]:

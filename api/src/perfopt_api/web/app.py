@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
-from perfopt.errors import PerfoptError
+from perfopt.errors import NotFoundError, PerfoptError
 from perfopt_api.http.auth import IDENTIFY
 from perfopt_api.http.errors import handle_http_exception, handle_perfopt_error, handle_unexpected
 from perfopt_api.web.pages import (
@@ -55,6 +55,7 @@ def dashboard(web: WebPorts) -> Router:
             overview.unfreeze,
             workloads.workloads,
             workloads.analyse,
+            workloads.analyse_all,
             workloads.queue,
             workloads.workload,
             workloads.series,
@@ -89,6 +90,7 @@ def dashboard(web: WebPorts) -> Router:
             health.doctor,
             health.doctor_plugins,
             login.logout,
+            missing,
         ],
         before_request=require_own_form,
     )
@@ -110,6 +112,16 @@ def dashboard(web: WebPorts) -> Router:
             Exception: _unknown_error,
         },
     )
+
+
+@get("/{missing:path}", include_in_schema=False)
+async def missing() -> None:
+    """Answers an address that no page has by a page, not by a problem document.
+
+    Raises:
+        NotFoundError: always.
+    """
+    raise NotFoundError("There is no such page.", remedy="Choose one above.")
 
 
 def _asset(name: str) -> BaseRouteHandler:

@@ -188,7 +188,7 @@ def harm(name: str, looks: Sequence[Mapping[str, Any]]) -> Markup:
     for value, kind in ((neutral, "grid"), (margin, "needed")):
         parts.append(svg.line(frame.x.begin, frame.y.at(value), frame.x.end, frame.y.at(value), kind))
     parts.append(svg.text(frame.x.begin + 4, frame.y.at(neutral) + sides[0], "as the control", "level"))
-    parts.append(svg.text(frame.x.end, frame.y.at(margin) + sides[1], "accepted", "tick end"))
+    parts.append(svg.text(frame.x.end, frame.y.at(margin) + sides[1], "harm accepted", "tick end"))
     return _picture(420, 240, f"{name}: changed pods against the control at each look", parts)
 
 

@@ -223,6 +223,8 @@ def _plot(
         seconds.append(float(snapshot.grid.epoch_seconds()[column[0]]))
         middles.append(float(np.median(known)) if known.size else None)
         highs.append(float(known.max()) if known.size else None)
+    first = next((at for at, high in enumerate(highs) if high is not None), 0)
+    seconds, middles, highs = seconds[first:], middles[first:], highs[first:]
     after, quantiles = _ahead(forecast, seconds[-1] if seconds else -math.inf)
     gap: list[float | None] = [None]
     return {

@@ -39,6 +39,7 @@ STATUS_TEXTS = {
     "change": "change recommended",
     "approval": "needs approval",
     "applied": "change applied",
+    "rolled_back": "change rolled back",
     "refused": "refused",
     "no_change": "no change needed",
     "abstained": "abstained",

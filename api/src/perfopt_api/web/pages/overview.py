@@ -11,6 +11,7 @@ from litestar.response import Redirect
 
 from perfopt.errors import InvalidInputError
 from perfopt_api.http.auth import visible_namespaces
+from perfopt_api.http.links import PREFIX
 from perfopt_api.http.policy import Scope
 from perfopt_api.http.rules import scope_namespaces
 from perfopt_api.store.apply_port import EVERYTHING, Freeze
@@ -29,7 +30,8 @@ async def overview(request: Request[Any, Any, Any], web: NamedDependency[WebPort
     pages, visible = web.pages, visible_namespaces(request)
     statuses = await pages.statuses(visible)
     if not statuses:
-        return page(request, "empty.html", sources=tuple(web.api.config.sources))
+        api = f"{(web.api.settings.base_url or str(request.base_url)).rstrip('/')}{PREFIX}"
+        return page(request, "empty.html", sources=tuple(web.api.config.sources), api=api)
     bound = visible is not None  # what adds up all namespaces is left out then
     # In two rounds: one request takes a few connections only.
     totals, top, waiting, approvals = await asyncio.gather(

@@ -1,7 +1,7 @@
 """A recommendation with all its evidence, and what applying it would change."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from msgspec import structs
 
 from perfopt.cli.output.details import recommendation_lines
+from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.quantity import parse_cpu, parse_memory
 from perfopt.domain.recommendation import AnalysisResult, OptimizationRecommendation
@@ -75,6 +76,7 @@ async def recommendation(
         chosen=_chosen(shown, point),
         warnings=warnings_of(shown, web.api.now()),
         refusal=await _refusal(web, shown),
+        taken_back=_taken_back(shown, await web.pages.changes(shown.workload)),
         patch=artifacts[0] if artifacts else None,
         unpatched=unpatched,
     )
@@ -142,6 +144,7 @@ async def _plan(
     whole, policy = None if job is None else job.plan, web.api.policy
     facts, clock = await web.api.applies.facts(), await policy_clock(web)
     replicas, now = shown.current_state.get("replicas"), web.api.now()
+    changes = await web.pages.changes(shown.workload)
     return {
         "commit": None,
         "preflight": None,
@@ -156,7 +159,9 @@ async def _plan(
         "executor": web.api.executor,
         "steps": () if whole is None else whole.steps,
         "conflicts": () if whole is None else whole.conflicts,
-        "waiting": [row for row in await web.pages.changes(shown.workload) if row["ended_at"] is None],
+        "waiting": [row for row in changes if row["ended_at"] is None],
+        "taken_back": _taken_back(shown, changes),
+        "outdated": outdated(shown, now),
         "replicas": replicas,
         "first": None if replicas is None else max(1, round(policy.canary_share * replicas)),
         "running": sum(past.ended_at is None for past in facts.past),
@@ -205,6 +210,18 @@ async def refuse(
         raise InvalidInputError("A refusal needs a reason.", field="reason", remedy="State why.")
     await web.refusals.refuse(recommendation_id, principal=request.scope.get("user"), reason=reason)
     return Redirect(f"/ui/recommendations/{recommendation_id}", status_code=303)
+
+
+def _taken_back(
+    shown: OptimizationRecommendation, changes: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Returns the jobs that applied it and rolled it back."""
+    return [
+        row
+        for row in changes
+        if row["status"] == OptimizationStatus.ROLLED_BACK
+        and shown.recommendation_id in (row["recommendation_ids"] or ())
+    ]
 
 
 async def _refusal(web: WebPorts, shown: OptimizationRecommendation) -> Refusal | None:

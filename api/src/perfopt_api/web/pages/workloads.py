@@ -16,7 +16,7 @@ from perfopt.cli.output.lanes import TimelineLane, TimelineMark
 from perfopt.cli.output.pictures import pictures
 from perfopt.domain.job import OptimizationJob
 from perfopt.domain.recommendation import AnalysisResult
-from perfopt.domain.request import PerformanceAnalysisRequest
+from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest, WorkloadSelector
 from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, PerfoptError
 from perfopt.metrics.snapshot import WorkloadSnapshot
 from perfopt.report.changes import service_changes
@@ -52,7 +52,18 @@ async def workloads(
     kind: _Text = "",
     owner: _Text = "",
     status: FromQuery[
-        Literal["", "change", "approval", "applied", "refused", "no_change", "abstained", "failed", "expired"]
+        Literal[
+            "",
+            "change",
+            "approval",
+            "applied",
+            "rolled_back",
+            "refused",
+            "no_change",
+            "abstained",
+            "failed",
+            "expired",
+        ]
     ] = "",
     sort: FromQuery[Literal["saving", "name", "confidence", "analysed"]] = "saving",
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
@@ -80,6 +91,7 @@ async def workloads(
         statuses={code: STATUS_TEXTS[code] for code in STATUSES},
         sorts=_SORTS,
         executor=web.api.executor,
+        filtered=any((name, cluster, namespace, kind, owner, status)) or number > 1,
         notice=started if started.isdigit() else "",
     )
 
@@ -100,6 +112,15 @@ async def analyse(request: Request[Any, Any, Any], web: NamedDependency[WebPorts
     return Redirect(
         f"/ui/jobs/{job.job_id}" if alone else f"/ui/workloads?started={len(names)}", status_code=303
     )
+
+
+@post("/analyse/all", status_code=303, include_in_schema=False)
+async def analyse_all(request: Request[Any, Any, Any], web: NamedDependency[WebPorts]) -> Redirect:
+    """Starts an analysis of all workloads of a metric source."""
+    source = str((await request.form()).get("source", ""))[:100]
+    wanted = FleetAnalysisRequest(selector=WorkloadSelector(), source=source or None)
+    job = (await start_analysis(web.api, wanted, request.scope.get("user"))).job
+    return Redirect(f"/ui/jobs/{job.job_id}", status_code=303)
 
 
 @post("/queue", status_code=200, include_in_schema=False)

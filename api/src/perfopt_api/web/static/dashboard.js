@@ -95,6 +95,7 @@
       });
       data.push(seconds.map(() => level.value));
     }
+    const memory = plot.resource === "memory" ? { incrs: [...Array(50).keys()].map((power) => 2 ** power) } : {};
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
     const figure = document.createElement("figure");
     place.append(figure);
@@ -102,7 +103,9 @@
       title: plot.title, width: Math.max(figure.clientWidth - 30, 280), height: 260, series,
       bands: [{ series: [5, 3], fill: `${ours}33` }],
       cursor: { sync: { key: "workload" } },
-      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => amount(plot.resource, tick)) }],
+      scales: { y: { range: (_, low, high) => [0, 1.08 * (high ?? 1)] } },
+      tzDate: (at) => inUtc() ? uPlot.tzDate(new Date(at * 1000), "Etc/UTC") : new Date(at * 1000),
+      axes: [axis, { ...axis, ...memory, size: 64, values: (_, ticks) => ticks.map((tick) => amount(plot.resource, tick)) }],
     }, data, figure);
   }
 

@@ -20,7 +20,7 @@ PANEL, LANE, GAP = 150.0, 17.0, 30.0
 _LABEL_GAP = 12.0
 _OUT_OF_RANGE = 2.5
 _STEPS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672))
-_MAX_TICKS = 9
+_MAX_TICKS, _MAX_LONG_TICKS = 9, 6  # without and with the hour
 _Point = tuple[float, float] | None
 
 
@@ -306,10 +306,15 @@ def _lane(view: _WorkloadView, lane: TimelineLane, top: float) -> Iterator[str]:
 
 def _time_axis(view: _WorkloadView, bottom: float) -> Iterator[str]:
     span = timedelta(seconds=view.x.high - view.x.low)
-    step = next((step for step in _STEPS if span / step <= _MAX_TICKS), _STEPS[-1])
+    day = timedelta(days=1)
+    fitting = _MAX_TICKS if span <= day else _MAX_LONG_TICKS
+    step = next(
+        (step for step in _STEPS if span / step <= (_MAX_TICKS if step >= day else fitting)), _STEPS[-1]
+    )
     seconds = step.total_seconds()
     first = -(-view.x.low // seconds) * seconds
-    form = "%d %b" if step >= timedelta(days=1) else "%d %b %H:%M" if span > timedelta(days=1) else "%H:%M"
+    form = "%d %b" if step >= day else "%d %b %H:%M" if span > day else "%H:%M"
+    yield svg.text(view.x.end + 6, bottom + 17, "UTC", "tick")
     yield svg.line(view.x.begin, bottom, view.x.end, bottom, "axis")
     for at in np.arange(first, view.x.high + 1, seconds):
         x = view.x.at(float(at))
