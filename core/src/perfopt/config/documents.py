@@ -1,6 +1,6 @@
 """YAML documents with positions, converted to structs; an error names file, line, path and remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -13,6 +13,9 @@ from perfopt.errors import InvalidInputError, PerfoptError
 
 T = TypeVar("T")
 MAX_BYTES = 16 * 2**20
+MAX_DEPTH = 100
+MAX_REPEATED = 100_000
+"""Values that all aliases of a document may stand for."""
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Safe; in C, which is ten times as fast, where PyYAML was built with it."""
 
@@ -96,8 +99,9 @@ def parse_yaml(text: str, name: str, *, what: str) -> YamlDocument:
         what: what it is, for errors.
 
     Raises:
-        InvalidInputError: not YAML, or not a mapping.
+        InvalidInputError: not YAML, not a mapping, too deep, or with aliases of too much.
     """
+    _require_bounded(text, name, what)
     try:
         root, data = _read_fast(text)
     except yaml.YAMLError as error:
@@ -121,6 +125,47 @@ def parse_yaml(text: str, name: str, *, what: str) -> YamlDocument:
     document = YamlDocument(name, data, _lines(root, ()))
     _require_text_keys(document, data, ())
     return document
+
+
+def _require_bounded(text: str, name: str, what: str) -> None:
+    """Refuses what would exhaust the stack or the memory while it is read: both end the process.
+
+    Raises:
+        InvalidInputError: it is nested too deeply, or its aliases stand for too much.
+    """
+    try:
+        bounded = _is_bounded(yaml.parse(text, Loader=YAML_LOADER))
+    except (yaml.YAMLError, ValueError):
+        return  # it is read up to there only, and said with its line
+    if not bounded:
+        raise InvalidInputError(
+            f"The {what} {name} is nested over {MAX_DEPTH} deep, or its aliases stand for themselves or for"
+            f" over {MAX_REPEATED} values.",
+            remedy="Write it flat, and without aliases of aliases.",
+        )
+
+
+def _is_bounded(events: Iterable[yaml.Event]) -> bool:
+    sizes: dict[str | None, int] = {}  # by anchor, with aliases written out
+    open_anchors: list[str | None] = []
+    counts, repeated = [0], 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_anchors.append(event.anchor)
+            counts.append(1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size = counts.pop()
+            sizes[open_anchors.pop()] = size
+            counts[-1] += size
+        elif isinstance(event, yaml.AliasEvent):
+            size = MAX_REPEATED + 1 if event.anchor in open_anchors else sizes.get(event.anchor, 1)
+            counts[-1] += size
+            repeated += size
+        elif isinstance(event, yaml.ScalarEvent):
+            counts[-1] += 1
+        if len(counts) > MAX_DEPTH or repeated > MAX_REPEATED:
+            return False
+    return True
 
 
 def _read_fast(text: str) -> tuple[yaml.Node | None, Any]:
