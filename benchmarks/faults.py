@@ -145,7 +145,7 @@ async def _count_events(world: World, outcome: Outcome) -> None:
     messages = [await client.jetstream().get_msg(stream, number) for number in numbers]
     await client.close()
     counts = Counter((message.headers or {}).get("Nats-Msg-Id", "") for message in messages)
-    outcome.written = len(written)
+    outcome.written, world.events = len(written) - world.events, len(written)
     outcome.missing = len(written - counts.keys())
     outcome.doubled = sum(count - 1 for count in counts.values())
 

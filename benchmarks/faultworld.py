@@ -92,6 +92,7 @@ class World:
 
     Attributes:
         extra: variables of processes, by name, for all their starts.
+        events: that were written in faults before.
         is_older: the processes are of the version before the last migration.
     """
 
@@ -108,6 +109,7 @@ class World:
         self.api = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.extra: dict[str, Mapping[str, str]] = {}
+        self.events = 0
         self.is_older = False
         self.use_database("perfopt")
 
