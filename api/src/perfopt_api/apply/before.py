@@ -43,7 +43,8 @@ async def preflight(tools: ApplyTools, context: StepContext) -> Progress:
         return fail(state, denied, now)
     if state.waiting:  # noted when it began to wait
         return go(state, "snapshot", now)
-    notes = [note(now, "preflight", finding.code, finding.message) for finding in findings]
+    notes = [note(now, "preflight", "left_out", text) for text in order.notes]
+    notes += [note(now, "preflight", finding.code, finding.message) for finding in findings]
     return go(state, "snapshot", now, *notes, note(now, "preflight", "passed", "Preflight passed."))
 
 

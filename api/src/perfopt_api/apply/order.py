@@ -16,6 +16,7 @@ from perfopt_api.apply.cluster import (
     WorkloadChange,
     WorkloadTarget,
 )
+from perfopt_api.apply.injected import injected, injected_note
 from perfopt_api.apply.preview import replicas_change
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.apply.state import ApplyOrder, ApplyState
@@ -58,9 +59,12 @@ def order_of(
     replicas = replicas_change(recommendation) if target.scalable else None
     if replicas is None:
         changed.pop("replicas", None)
-    _refuse_by_hand(recommendation, changed)
-    steps = stepped(before, changed, settings)
     durability: Durability = "template" if wish.durability == "template" else "transient"
+    added = _injected(recommendation, changed) if durability == "template" else ()
+    changed = {path: value for path, value in changed.items() if _container(path) not in added}
+    notes = (injected_note(added),) if added else ()
+    _refuse_by_hand(recommendation, changed, notes)
+    steps = stepped(before, changed, settings)
     known = verification or VerificationSettings()
     watched = None if wish.verify_for is None else parse_verify_for(wish.verify_for, known)
     return ApplyOrder(
@@ -83,7 +87,19 @@ def order_of(
             f"{rule.pack}/{rule.rule}" for rule in recommendation.rules if rule.action == "require_approval"
         ),
         heap_containers=recommendation.heap_containers,
+        notes=notes,
     )
+
+
+def _injected(recommendation: OptimizationRecommendation, changed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the containers of a change that no template has."""
+    added = injected(recommendation.recommended_state.get("containers", {}))
+    return tuple(name for name in added if any(_container(path) == name for path in changed))
+
+
+def _container(path: str) -> str | None:
+    kind, _, rest = path.partition(".")
+    return rest.partition(".")[0] if kind in ("containers", "env") else None
 
 
 def as_one(job: OptimizationJob) -> OptimizationRecommendation:
@@ -194,7 +210,9 @@ def workload_target(recommendation: OptimizationRecommendation) -> WorkloadTarge
     )
 
 
-def _refuse_by_hand(recommendation: OptimizationRecommendation, changed: Mapping[str, Any]) -> None:
+def _refuse_by_hand(
+    recommendation: OptimizationRecommendation, changed: Mapping[str, Any], notes: tuple[str, ...]
+) -> None:
     now = recommendation.current_state.get("knob_settings", {})
     for container, how in recommendation.recommended_state.get("knob_settings", {}).items():
         parts = [part for part in ("command", "args", "by_hand") if how.get(part)]
@@ -207,7 +225,7 @@ def _refuse_by_hand(recommendation: OptimizationRecommendation, changed: Mapping
     if not changed:
         raise ConflictError(
             f"{recommendation.recommendation_id} changes nothing that can be applied.",
-            remedy="See the recommended_state for what it does change.",
+            remedy=" ".join(notes) or "See the recommended_state for what it does change.",
         )
 
 

@@ -55,6 +55,7 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
         git: what is committed once the change is verified; None leaves Git alone.
         heap_containers: containers with a heap of their own (JVM, Node, Python): their memory is lowered
             only together with the heap, and not while they run.
+        notes: what of the recommendation is left out, and why.
     """
 
     stages: tuple[WorkloadChange, ...]
@@ -75,6 +76,7 @@ class ApplyOrder(msgspec.Struct, frozen=True, kw_only=True):
     approval_rules: tuple[str, ...] = ()
     heap_containers: tuple[str, ...] = ()
     git: GitOrder | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def whole(self) -> WorkloadChange:
