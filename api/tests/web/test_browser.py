@@ -4,9 +4,11 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 
+from perfopt.testing import make_snapshot
 from perfopt_api.apply.moves import note
 from perfopt_api.store.apply_rows import write_timeline
 from perfopt_api.store.tables import jobs
@@ -18,10 +20,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_page_is_accessible_and_raises_no_error(serve, browser, world, analysed, scheme):
+async def one_week(source, found, key):
+    """The history of each workload: a day's pattern in CPU, over a week of the two that are kept."""
+    used = 0.2 + 0.1 * np.sin(2 * np.pi * np.arange(14 * 288) / 288)
+    used[: 7 * 288] = np.nan
+    return make_snapshot({"app": {"cpu_cores": used}})
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+async def test_every_page_is_accessible_and_raises_no_error(serve, browser, world, analysed, scheme, width):
     address = await serve(world.app)
-    page = await browser.new_page(color_scheme=scheme)
+    world.web.series.read = one_week
+    page = await browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 844})
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda line: errors.append(line.text) if "Content Security" in line.text else None)
@@ -42,10 +52,38 @@ async def test_every_page_is_accessible_and_raises_no_error(serve, browser, worl
         "/ui/accuracy",
         "/ui/audit",
         "/ui/doctor",
+        "/ui/login",
+        "/ui/jobs/none",
     ):
         await page.goto(address + path)
+        if "/workload?" in path:
+            await page.locator(".series-part svg").first.wait_for()
+            await page.get_by_text("Zoom in and read values").click()
+            await page.locator(".plots canvas").first.wait_for()
         assert await serious(page) == [], path
+        assert await page.evaluate("document.documentElement.scrollWidth") == width, path
+        covered = await page.evaluate(_COVERED)
+        assert covered == [], path
     assert errors == []
+
+
+# Of each cell that has its column's name beside it, whether that takes more height than the cell.
+_COVERED = """() => [...document.querySelectorAll("td[data-label]")].filter((cell) => {
+  const name = getComputedStyle(cell, "::before");
+  return name.position === "absolute" || parseFloat(name.height) > cell.clientHeight + 1;
+}).map((cell) => cell.dataset.label)"""
+
+
+async def test_an_empty_install_is_accessible_and_analyses_a_source_at_once(serve, browser, world):
+    address = await serve(world.app)
+    page = await browser.new_page(color_scheme="dark", viewport={"width": 390, "height": 844})
+    for path in ("/workloads", "/approvals", "/jobs", "/accuracy", "/backtests", "/audit", ""):
+        await page.goto(f"{address}/ui{path}")
+        assert await serious(page) == [], path
+    assert f"{address}/api/v1/optimization/analyze" in await page.inner_text("main")
+    await page.get_by_role("button", name="Analyse all its workloads").click()
+    await page.wait_for_url("**/ui/jobs/**")
+    assert len(world.queue.enqueued) == 1
 
 
 async def test_filter_select_and_analyse_by_keyboard(serve, browser, world, analysed):

@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -17,7 +18,8 @@ from .conftest import HOSTILE, WORKLOAD, browser, build, shown, token_of
 async def test_empty_install_says_what_to_do_next(client):
     text = await shown(client, "/ui")
     assert "perfopt worker" in text
-    assert "/api/v1/optimization/analyze" in text
+    assert "http://perfopt.test/api/v1/optimization/analyze" in text
+    assert "No workload matches" in await shown(client, "/ui/workloads?name=x")
 
 
 async def test_empty_install_analyses_a_whole_source_from_the_page(client, world):
@@ -25,7 +27,10 @@ async def test_empty_install_analyses_a_whole_source_from_the_page(client, world
     started = await client.post("/ui/analyse/all", data={"form_token": token, "source": "traces"})
     assert started.status_code == 200
     assert "ANALYZING" in started.text
-    assert len(world.queue.enqueued) == 1
+    (job_id,) = world.queue.enqueued
+    assert await world.web.pages.source_of_job(job_id) == "traces"
+    unknown = await client.post("/ui/analyse/all", data={"form_token": token, "source": "none"})
+    assert (unknown.status_code, len(world.queue.enqueued)) == (400, 1)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,15 @@ async def test_address_without_a_page_is_answered_by_a_page(client, path):
     assert "There is no such page." in answer.text
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert '<html lang="en"' in answer.text
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/ui/freeze"), ("POST", "/ui/fleet")])
+async def test_wrong_method_is_answered_by_a_page_and_of_the_api_by_a_problem(client, method, path):
+    answer = await client.request(method, path)
+    assert (answer.status_code, "<h1>" in answer.text) == (405, True)
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    of_api = await client.put("/api/v1/optimization/analyze")
+    assert of_api.headers["content-type"] == "application/problem+json"
 
 
 async def test_change_that_was_rolled_back_is_no_saving_that_is_available(
@@ -337,6 +351,42 @@ async def test_savings_of_an_applied_change_are_not_available_any_more(client, d
     assert "no change that is not applied yet saves anything" in after
     assert WORKLOAD in await shown(client, "/ui/workloads?status=applied")
     assert WORKLOAD not in await shown(client, "/ui/workloads?status=change")
+
+
+async def test_a_change_that_was_rolled_back_is_not_queued_again_unseen(client, world, waiting):
+    world.web.api.executor = True
+    async with world.database.transaction() as connection:
+        undone = update(jobs).where(jobs.c.job_id == waiting)
+        await connection.execute(undone.values(status="ROLLED_BACK"))
+    form = {"form_token": token_of(await shown(client, "/ui")), "name": WORKLOAD, "reason": "again"}
+    assert "Its status is: change rolled back." in (await client.post("/ui/queue", data=form)).text
+
+
+async def test_an_applied_change_is_in_force_though_it_was_rolled_back_before(client, world, waiting):
+    async with world.database.transaction() as connection:
+        await connection.execute(update(jobs).where(jobs.c.job_id == waiting).values(status="ROLLED_BACK"))
+        mine = update(recommendations).where(recommendations.c.workload == WORKLOAD)
+        await connection.execute(mine.values(applied=True))
+    assert "40.00 USD" in await shown(client, "/ui")
+    assert WORKLOAD in await shown(client, "/ui/workloads?status=applied")
+
+
+async def test_what_no_longer_holds_is_not_offered_to_be_applied(client, world, analysed, plan):
+    world.web.api.executor = True
+    assert "Apply the change" in await shown(client, plan)
+    past = datetime.now(UTC) - timedelta(days=400)
+    async with world.database.transaction() as connection:
+        mine = update(recommendations).where(recommendations.c.workload == WORKLOAD)
+        await connection.execute(mine.values(made_at=past, valid_until=past + timedelta(days=7)))
+    text = await shown(client, plan)
+    assert "Apply the change" not in text
+    assert "analyse the workload again" in text
+
+
+async def test_unsafe_days_are_not_counted_before_any_is_scored(client, analysed):
+    text = await shown(client, "/ui")
+    assert "none scored yet" in text
+    assert "0 of 0" not in text
 
 
 @pytest.mark.parametrize("remedy", [{}, {"remedy": "Watch for longer."}, {"remedy": None}])

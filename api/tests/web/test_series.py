@@ -59,6 +59,16 @@ def test_a_plot_has_use_before_and_the_forecast_after_on_one_axis():
     assert high[0] is not None
 
 
+def test_a_plot_begins_where_something_was_measured():
+    late = CPU.copy()
+    late[: 10 * 288] = np.nan
+    snapshot = make_snapshot({"main": {"cpu_cores": late}})
+    found = result()
+    (plot,) = plots_of(found, snapshot, forecasts_of(found, snapshot))
+    assert plot["data"][0][0] >= (snapshot.grid.start + timedelta(days=9.9)).timestamp()
+    assert plot["data"][2][0] is not None
+
+
 def test_changes_are_marks_from_their_start_to_their_end():
     at = datetime(2026, 11, 30, 12, tzinfo=UTC)
     rows = [

@@ -111,3 +111,15 @@ def test_a_forecast_and_changes_stand_on_the_time_axis_of_use():
     assert ">VPA</text>" not in drawn
     stored = replace(made, predictions={"main/cpu_cores": forecast})
     assert 'class="band forecast"' in pictures(replace(result, recommendations=(stored,)), snapshot)
+
+
+@pytest.mark.parametrize("hours", [20, 26, 31, 53, 60, 100, 250, 500])
+def test_labels_of_the_time_axis_do_not_touch_and_name_its_zone(hours):
+    snapshot = make_snapshot({"main": {"cpu_cores": np.full(hours * 12, 0.5)}})
+    none = AnalysisResult(service_name="svc", workload="w", recommendations=(), declined=(), warnings=())
+    first = pictures(none, snapshot).partition("</svg>")[0]
+    axis = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="tick middle">([^<]+)', first)
+    at = [float(x) for x, _ in axis]
+    assert 2 <= len(at) <= 10
+    assert all(b - a > 7 * len(text) for a, b, (_, text) in zip(at, at[1:], axis, strict=False))
+    assert ">UTC</text>" in first

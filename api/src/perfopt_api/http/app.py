@@ -7,10 +7,11 @@ from typing import Any
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.template import TemplateConfig
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, ExceptionHandlersMap
 
 from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
 from perfopt.errors import InvalidInputError
@@ -37,7 +38,7 @@ from perfopt_api.http.auth import require_right
 from perfopt_api.http.body import body_of
 from perfopt_api.http.bodytime import BodyTimeout
 from perfopt_api.http.denied import DeniedCalls
-from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError
+from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError, handle_http_exception
 from perfopt_api.http.links import PREFIX
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.ratelimit import TokenBuckets
@@ -82,7 +83,7 @@ def create_app(
         template_config=templates,
         dependencies={"ports": Provide(lambda: ports, sync_to_thread=False)},
         guards=[require_right],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=_exception_handlers(pages),
         middleware=[PrometheusConfig(app_name="perfopt", prefix="perfopt_http", group_path=True).middleware],
         openapi_config=openapi.openapi_config(),
         request_max_body_size=ports.settings.max_body_bytes,
@@ -105,6 +106,19 @@ def create_app(
     inner = app.asgi_handler if links is None else links(app.asgi_handler)
     app.asgi_handler = RequestLog(Admission(BodyTimeout(inner, ports.settings.body_seconds)))
     return app
+
+
+def _exception_handlers(pages: Router | None) -> ExceptionHandlersMap:
+    """Returns what answers errors that no route raised, such as a wrong method: pages below their path."""
+    if pages is None:
+        return EXCEPTION_HANDLERS
+    as_page = pages.exception_handlers[HTTPException]
+
+    def by_path(request: Request[Any, Any, Any], error: HTTPException) -> Any:
+        inside = request.scope["path"].startswith(f"{pages.path}/")
+        return (as_page if inside else handle_http_exception)(request, error)
+
+    return {**EXCEPTION_HANDLERS, HTTPException: by_path}
 
 
 def _api_router() -> Router:
