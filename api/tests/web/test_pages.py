@@ -1,3 +1,4 @@
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -160,6 +161,29 @@ async def test_approvals_are_given_as_csv(client, waiting):
     lines = (await shown(client, "/ui/approvals?format=csv")).splitlines()
     assert len(lines) == 2
     assert f"{waiting},{WORKLOAD},alice" in lines[1]
+
+
+async def test_lists_of_a_workload_are_given_as_csv_as_the_page_shows_them(client, waiting, recommended):
+    page = await shown(client, f"/ui/workload?name={WORKLOAD}")
+    made = recommended.rpartition("/")[2]
+    for path, first, known in (
+        ("recommendations.csv", "recommendation_id,", made),
+        ("changes.csv", "job_id,status,", waiting),
+    ):
+        assert f'href="/ui/workload/{path}?name=' in page
+        assert known in page
+        header, row = (await shown(client, f"/ui/workload/{path}?name={WORKLOAD}")).splitlines()
+        assert header.startswith(first)
+        assert row.startswith(known)
+    await shown(client, "/ui/workload/changes.csv?name=none", 404)
+
+
+async def test_the_csv_of_workloads_has_the_rows_of_the_page_in_its_order(client, analysed):
+    for query in ("sort=saving", "sort=name&status=change", "namespace=edge"):
+        page = await shown(client, f"/ui/workloads?{query}")
+        lines = (await shown(client, f"/ui/workloads?{query}&format=csv")).splitlines()
+        names = [html.unescape(name) for name in re.findall(r'name="name" value="([^"]+/[^"]+)"', page)]
+        assert [line.split(",")[0] for line in lines[1:]] == names != []
 
 
 async def test_selected_changes_are_queued_once_and_the_rest_states_why_not(client, world, analysed):

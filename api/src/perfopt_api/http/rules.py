@@ -210,6 +210,8 @@ RULES: dict[str, Rule] = {
     "POST /ui/analyse/all": Rule(Right.ANALYZE, everywhere),
     "POST /ui/queue": Rule(Right.CHANGE, of_names_form),
     "GET /ui/workload": Rule(_READ, of_name),
+    "GET /ui/workload/recommendations.csv": Rule(_READ, of_name),
+    "GET /ui/workload/changes.csv": Rule(_READ, of_name),
     "GET /ui/workload/series": Rule(_READ, of_name),
     "GET /ui/workload/series.json": Rule(_READ, of_name),
     "GET /ui/recommendations/{recommendation_id}": Rule(_READ, of_recommendation),

@@ -58,6 +58,8 @@ def dashboard(web: WebPorts) -> Router:
             workloads.analyse_all,
             workloads.queue,
             workloads.workload,
+            workloads.workload_recommendations,
+            workloads.workload_changes,
             workloads.series,
             workloads.series_json,
             recommendation.recommendation,

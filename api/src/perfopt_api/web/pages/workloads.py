@@ -37,6 +37,13 @@ _COLUMNS = (
     "cost_recommended", "currency", "assumed", "confidence", "accurate", "scored", "n_effective", "owner",
     "recommendation_id", "job_id", "analysed_at", "valid_until",
 )  # fmt: skip
+_HISTORY = (
+    "recommendation_id", "optimization_type", "description", "created_at", "valid_until", "applied",
+    "superseded_by", "withdrawn_at",
+)  # fmt: skip
+_CHANGES = (
+    "job_id", "status", "step", "requester", "started_at", "ended_at", "recommendation_ids", "error",
+)  # fmt: skip
 _SORTS = ("saving", "name", "confidence", "analysed")
 
 _Text = Annotated[str, QueryParameter(max_length=300)]
@@ -175,6 +182,21 @@ async def workload(
         history=await web.pages.history(row["service_name"], name),
         changes_made=await web.pages.changes(name),
     )
+
+
+@get("/workload/recommendations.csv", include_in_schema=False)
+async def workload_recommendations(web: NamedDependency[WebPorts], name: _Text) -> Response[str]:
+    """Returns the latest recommendations of a workload as CSV."""
+    row = await _row(web, name)
+    rows = await web.pages.history(row["service_name"], name)
+    return csv_answer("recommendations", rows, _HISTORY)
+
+
+@get("/workload/changes.csv", include_in_schema=False)
+async def workload_changes(web: NamedDependency[WebPorts], name: _Text) -> Response[str]:
+    """Returns the latest changes of a workload as CSV."""
+    await _row(web, name)
+    return csv_answer("changes", await web.pages.changes(name), _CHANGES)
 
 
 @get("/workload/series", include_in_schema=False)
