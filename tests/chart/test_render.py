@@ -7,13 +7,12 @@ import copy
 import json
 import os
 import re
-import shutil
 import subprocess
 
 import kubernetes_validate
 import pytest
 import yaml
-from helm_chart import CASES, CHART, last_tagged_chart, objects, of_kind, render, values_of
+from helm_chart import CASES, CHART, case_name, objects, of_kind, render, values_of
 from prometheus_client import REGISTRY
 
 import perfopt_api.telemetry  # noqa: F401  its metrics are registered by the import
@@ -22,8 +21,6 @@ from perfopt_api.settings import service_settings
 
 helm_python = pytest.importorskip("helm_python", reason="Helm in a wheel is for Linux on x86-64")
 GOLDEN = CHART.parents[1] / "tests/chart/golden"
-IMMUTABLE = GOLDEN / "immutable.json"
-"""Written anew only with a release whose upgrade notes say what to delete first."""
 VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
 CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "ExternalSecret"}
 ALERTS = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
@@ -32,11 +29,7 @@ HTTP_METRICS = {"perfopt_http_requests_total"}  # registered with the first appl
 METRIC = re.compile(r"\bperfopt_[a-z_]+")
 
 
-def names(case):
-    return case.name.removesuffix("-values.yaml")
-
-
-@pytest.fixture(params=CASES, ids=names)
+@pytest.fixture(params=CASES, ids=case_name)
 def case(request):
     return request.param
 
@@ -61,7 +54,7 @@ def golden_text(case):
 
 
 def test_the_chart_makes_what_the_golden_file_says(case):
-    assert golden_text(case) == (GOLDEN / f"{names(case)}.yaml").read_text()
+    assert golden_text(case) == (GOLDEN / f"{case_name(case)}.yaml").read_text()
 
 
 def test_it_lints_without_a_warning(case):
@@ -211,88 +204,6 @@ def test_the_migration_is_a_plain_job_at_first_and_a_hook_before_an_upgrade():
     assert not any("configMap" in volume for volume in mounted)  # it is the old one before an upgrade
 
 
-def immutable_fields(case, chart=CHART):
-    """What Kubernetes lets no upgrade change, by kind and name."""
-    kept = {}
-    for each in objects(render(values_of(case), upgrade=True, chart=chart)):
-        spec = each.get("spec") or {}
-        fields = {}
-        if each["kind"] in ("Deployment", "StatefulSet"):
-            fields["selector"] = spec["selector"]
-        if each["kind"] == "StatefulSet":
-            fields |= {name: spec.get(name) for name in ("serviceName", "volumeClaimTemplates")}
-        if each["kind"] in ("RoleBinding", "ClusterRoleBinding"):
-            fields["roleRef"] = each["roleRef"]
-        if fields:
-            kept[f"{each['kind']}/{each['metadata']['name']}"] = fields
-    return kept
-
-
-def test_an_upgrade_changes_no_field_that_cannot_be_changed(case):
-    before = json.loads(IMMUTABLE.read_text())[names(case)]
-    now = immutable_fields(case)
-    assert {name: now[name] for name in before if name in now} == {
-        name: fields for name, fields in before.items() if name in now
-    }
-
-
-def test_an_upgrade_from_the_last_tag_takes_its_values_and_changes_no_such_field(tmp_path):
-    before = last_tagged_chart(CHART.parents[1], tmp_path)
-    if before is None:
-        return  # nothing was released yet; the file above stands for it
-    assert_upgrades(before)
-
-
-def test_the_chart_of_the_last_tag_is_that_of_the_newest_release(tmp_path):
-    repository, chart = tmp_path / "repository", tmp_path / "repository/charts/perfopt"
-    shutil.copytree(CHART, chart)
-    release(repository, "v0.1.0")
-    (chart / "Chart.yaml").write_text((chart / "Chart.yaml").read_text() + "# later\n")
-    release(repository, "v0.2.0")
-    (chart / "values.yaml").write_text("")
-    release(repository, "mine")
-    before = last_tagged_chart(repository, tmp_path / "before")
-    assert before is not None
-    assert (before / "Chart.yaml").read_text().endswith("# later\n")
-    assert_upgrades(before)
-
-
-def test_an_upgrade_that_changes_a_selector_or_refuses_values_of_the_last_tag_is_noticed(tmp_path):
-    repository, chart = tmp_path / "repository", tmp_path / "repository/charts/perfopt"
-    shutil.copytree(CHART, chart)
-    helpers = chart / "templates/_helpers.tpl"
-    helpers.write_text(helpers.read_text().replace("app.kubernetes.io/instance:", "release:"))
-    release(repository, "v1.0.0")
-    before = last_tagged_chart(repository, tmp_path / "before")
-    with pytest.raises(AssertionError):
-        assert_upgrades(before)
-
-
-def test_without_a_tag_there_is_no_chart_of_it(tmp_path):
-    release(tmp_path, None)
-    assert last_tagged_chart(tmp_path, tmp_path / "before") is None
-
-
-def assert_upgrades(before):
-    """What the chart before made of its values, the present one makes with no immutable field changed."""
-    for case in sorted(before.glob("ci/*-values.yaml")):
-        old, new = immutable_fields(case, before), immutable_fields(case)
-        assert {name: new[name] for name in old if name in new} == {
-            name: fields for name, fields in old.items() if name in new
-        }
-
-
-def release(repository, tag):
-    """Commits all of a folder, and tags it."""
-    repository.mkdir(exist_ok=True)
-    (repository / "README.md").write_text(tag or "none")
-    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
-    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "Release"]):
-        subprocess.run(["git", *words], cwd=repository, check=True)
-    if tag:
-        subprocess.run(["git", "tag", tag], cwd=repository, check=True)
-
-
 @pytest.mark.parametrize("revision", [1, 2])
 def test_the_heavy_pool_runs_backtests_where_values_say(revision):
     values = values_of(CHART / "ci/trial-values.yaml") | {"batch": {"executor": "dask://dask:8786"}}
@@ -439,4 +350,4 @@ def test_the_notes_lead_to_a_recommendation_and_say_what_is_missing():
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for each in CASES:
-        (GOLDEN / f"{names(each)}.yaml").write_text(golden_text(each))
+        (GOLDEN / f"{case_name(each)}.yaml").write_text(golden_text(each))

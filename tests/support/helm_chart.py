@@ -32,6 +32,11 @@ def values_of(case: Path) -> dict[str, Any]:
     return yaml.safe_load(case.read_text())  # type: ignore[no-any-return]
 
 
+def case_name(case: Path) -> str:
+    """Returns the name of one file of the matrix."""
+    return case.name.removesuffix("-values.yaml")
+
+
 def render(
     values: Mapping[str, Any], *, upgrade: bool = False, revision: int = 1, chart: Path = CHART
 ) -> dict[str, str]:
@@ -165,3 +170,20 @@ def _rows(value: Any, path: tuple[str, ...], known: Mapping[tuple[str, ...], Any
         return
     for key, each in value.items():
         yield from _rows(each, (*path, key), known)
+
+
+def immutable_fields(case: Path, chart: Path = CHART) -> dict[str, dict[str, Any]]:
+    """Returns what Kubernetes lets no upgrade change, by kind and name."""
+    kept = {}
+    for each in objects(render(values_of(case), upgrade=True, chart=chart)):
+        spec = each.get("spec") or {}
+        fields = {}
+        if each["kind"] in ("Deployment", "StatefulSet"):
+            fields["selector"] = spec["selector"]
+        if each["kind"] == "StatefulSet":
+            fields |= {name: spec.get(name) for name in ("serviceName", "volumeClaimTemplates")}
+        if each["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+            fields["roleRef"] = each["roleRef"]
+        if fields:
+            kept[f"{each['kind']}/{each['metadata']['name']}"] = fields
+    return kept
