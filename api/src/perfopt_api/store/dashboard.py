@@ -34,7 +34,7 @@ WITH priced AS (
     AND (recommendation_id IN (SELECT recommendation_id FROM optimization_recommendations WHERE applied)
       OR recommendation_id NOT IN (
         SELECT jsonb_array_elements_text(request->'recommendation_ids') FROM optimization_jobs
-        WHERE status = 'ROLLED_BACK' AND parent_job_id IS NOT NULL))
+        WHERE status = 'ROLLED_BACK' AND parent_job_id IS NOT NULL AND fleet_id IS NULL))
     AND cost_current IS NOT NULL AND cost_recommended IS NOT NULL
     AND (:everything OR namespace = ANY(:visible))
 )
@@ -366,7 +366,9 @@ def _status() -> ColumnElement[str]:
     in_force = select(recommendations.c.recommendation_id).where(recommendations.c.applied)
     applied: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(in_force))
     taken_back = select(func.jsonb_array_elements_text(jobs.c.request["recommendation_ids"])).where(
-        jobs.c.status == OptimizationStatus.ROLLED_BACK, jobs.c.parent_job_id.is_not(None)
+        jobs.c.status == OptimizationStatus.ROLLED_BACK,
+        jobs.c.parent_job_id.is_not(None),
+        jobs.c.fleet_id.is_(None),  # by which the index is found
     )
     rolled_back: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(taken_back))
     return case((over, EXPIRED), (applied, APPLIED), (rolled_back, ROLLED_BACK), else_=workloads.c.status)
