@@ -7,21 +7,18 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, text, true
+from sqlalchemy import ColumnElement, Select, func, select, text, true
 
-from perfopt.domain.enums import OptimizationStatus
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
-from perfopt_api.store.refusals import REFUSED
 from perfopt_api.store.summaries import owners_of
 from perfopt_api.store.sums import BINS, HARM, RECORDED, BackgroundSums, Rows
 from perfopt_api.store.tables import jobs, recommendations, workloads
+from perfopt_api.store.workload_list import WorkloadFilter, matching, ordering, workload_status
 
 PAGE = 50
 _OWNER_ROWS = 500
 GROUPS = ("strategy", "service class", "week")
-EXPIRED, APPLIED, ROLLED_BACK = "expired", "applied", "rolled_back"
-STATUSES = ("change", "approval", APPLIED, ROLLED_BACK, REFUSED, "no_change", "abstained", "failed", EXPIRED)
 
 _JOB = ("job_id", "service_name", "status", "created_at", "completed_at", "requester", "parent_job_id")
 _TOTALS = text("""
@@ -76,29 +73,6 @@ ORDER BY last.at, applies.job_id LIMIT :limit OFFSET :offset
 """)
 
 
-class WorkloadFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which workloads a list shows; "" is any.
-
-    Attributes:
-        name: part of the full name.
-        owner: HPA, VPA or KEDA, which sets replicas or requests.
-        status: one of STATUSES.
-        sort: "saving", "name", "confidence" or "analysed".
-        page: from 1 on.
-        visible: only of these namespaces; None is all.
-    """
-
-    name: str = ""
-    cluster: str = ""
-    namespace: str = ""
-    kind: str = ""
-    owner: str = ""
-    status: str = ""
-    sort: str = "saving"
-    page: int = 1
-    visible: frozenset[str] | None = None
-
-
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one page, and how many there are in all."""
 
@@ -136,8 +110,8 @@ class PageStore:
 
     async def statuses(self, visible: Collection[str] | None = None) -> dict[str, int]:
         """Returns how many workloads have each status; only of visible namespaces, where these are given."""
-        state = _status().label("state")
-        where = _matching(WorkloadFilter(visible=None if visible is None else frozenset(visible)))
+        state = workload_status().label("state")
+        where = matching(WorkloadFilter(visible=None if visible is None else frozenset(visible)))
         rows = await self._rows(select(state, func.count().label("count")).where(*where).group_by(state))
         return {row["state"]: row["count"] for row in rows}
 
@@ -155,8 +129,12 @@ class PageStore:
 
     async def workloads(self, wanted: WorkloadFilter, *, limit: int | None = PAGE) -> Listing:
         """Returns a page of the workloads; with a limit of None, all of them from the first on."""
-        where = _matching(wanted)
-        query = select(*workloads.c, _status().label("state")).where(*where).order_by(*_order(wanted.sort))
+        where = matching(wanted)
+        query = (
+            select(*workloads.c, workload_status().label("state"))
+            .where(*where)
+            .order_by(*ordering(wanted.sort))
+        )
         if limit is not None:
             query = query.limit(limit).offset((wanted.page - 1) * limit)
         (count,) = await self._rows(select(func.count().label("total")).select_from(workloads).where(*where))
@@ -165,13 +143,13 @@ class PageStore:
     async def top(self, count: int, visible: Collection[str] | None = None) -> tuple[Mapping[str, Any], ...]:
         """Returns the workloads whose changes save most, of those that are recommended and not applied."""
         seen = None if visible is None else frozenset(visible)
-        where = _matching(WorkloadFilter(status="change", visible=seen))
+        where = matching(WorkloadFilter(status="change", visible=seen))
         where.append(workloads.c.cost_recommended < workloads.c.cost_current)
-        return await self._rows(select(*workloads.c).where(*where).order_by(*_order("saving")).limit(count))
+        return await self._rows(select(*workloads.c).where(*where).order_by(*ordering("saving")).limit(count))
 
     async def workload(self, name: str) -> Mapping[str, Any] | None:
         """Returns the row of a workload."""
-        query = select(*workloads.c, _status().label("state")).where(workloads.c.workload == name)
+        query = select(*workloads.c, workload_status().label("state")).where(workloads.c.workload == name)
         return next(iter(await self._rows(query)), None)
 
     async def choices(self, visible: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
@@ -356,52 +334,3 @@ def _named(workload: str) -> ColumnElement[bool]:
 
 def _within(visible: Collection[str] | None) -> dict[str, Any]:
     return {"everything": visible is None, "visible": [] if visible is None else sorted(visible)}
-
-
-def _status() -> ColumnElement[str]:
-    over: ColumnElement[bool] = and_(
-        workloads.c.status.in_(("change", "approval", "no_change")), workloads.c.valid_until <= func.now()
-    )
-    changes = workloads.c.status.in_(("change", "approval"))
-    in_force = select(recommendations.c.recommendation_id).where(recommendations.c.applied)
-    applied: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(in_force))
-    taken_back = select(func.jsonb_array_elements_text(jobs.c.request["recommendation_ids"])).where(
-        jobs.c.status == OptimizationStatus.ROLLED_BACK,
-        jobs.c.parent_job_id.is_not(None),
-        jobs.c.fleet_id.is_(None),  # by which the index is found
-    )
-    rolled_back: ColumnElement[bool] = and_(changes, workloads.c.recommendation_id.in_(taken_back))
-    return case((over, EXPIRED), (applied, APPLIED), (rolled_back, ROLLED_BACK), else_=workloads.c.status)
-
-
-def _matching(wanted: WorkloadFilter) -> list[ColumnElement[bool]]:
-    where = [
-        workloads.c[name] == value
-        for name in ("cluster", "namespace", "kind", "owner")
-        if (value := getattr(wanted, name))
-    ]
-    if wanted.visible is not None:
-        where.append(workloads.c.namespace.in_(wanted.visible))
-    if wanted.status:
-        where.append(_status() == wanted.status)
-    if wanted.name:
-        part = wanted.name
-        where.append(
-            or_(
-                workloads.c.workload.icontains(part, autoescape=True),
-                workloads.c.service_name.icontains(part, autoescape=True),
-            )
-        )
-    return where
-
-
-def _order(sort: str) -> tuple[ColumnElement[Any], ...]:
-    saving = workloads.c.cost_current - workloads.c.cost_recommended
-    by_name = workloads.c.workload
-    orders: dict[str, tuple[ColumnElement[Any], ...]] = {
-        "saving": (workloads.c.assumed, saving.desc().nulls_last(), by_name),
-        "name": (by_name,),
-        "confidence": (workloads.c.confidence.desc().nulls_last(), by_name),
-        "analysed": (workloads.c.analysed_at.desc(), by_name),
-    }
-    return orders[sort]

@@ -15,7 +15,7 @@ from perfopt_api.http.links import PREFIX
 from perfopt_api.http.policy import Scope
 from perfopt_api.http.rules import scope_namespaces
 from perfopt_api.store.apply_port import EVERYTHING, Freeze
-from perfopt_api.store.dashboard import STATUSES
+from perfopt_api.store.workload_list import STATUSES
 from perfopt_api.web.pages.health import failing
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.view import page

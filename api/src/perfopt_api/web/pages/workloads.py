@@ -26,7 +26,8 @@ from perfopt_api.http.auth import visible_namespaces
 from perfopt_api.http.body import require_plain
 from perfopt_api.http.jobs import start_analysis
 from perfopt_api.http.recommendations import start_change
-from perfopt_api.store.dashboard import PAGE, STATUSES, WorkloadFilter
+from perfopt_api.store.dashboard import PAGE
+from perfopt_api.store.workload_list import STATUSES, WorkloadFilter
 from perfopt_api.web.ports import WebPorts
 from perfopt_api.web.series import change_marks, forecasts_of, owner_lanes, plots_of
 from perfopt_api.web.view import HEADERS, STATUS_TEXTS, csv_answer, page
