@@ -1,7 +1,9 @@
 """Puts the controllers together to one application."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Request, Router
@@ -14,7 +16,6 @@ from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, ExceptionHandlersMap
 
 from perfopt.domain.request import FleetAnalysisRequest, PerformanceAnalysisRequest
-from perfopt.errors import InvalidInputError
 from perfopt_api.apply.request import ApplyRecommendationRequest
 from perfopt_api.http import (
     accuracy,
@@ -40,13 +41,12 @@ from perfopt_api.http.bodytime import BodyTimeout
 from perfopt_api.http.denied import DeniedCalls
 from perfopt_api.http.errors import EXCEPTION_HANDLERS, NotAcceptableError, handle_http_exception
 from perfopt_api.http.links import PREFIX
+from perfopt_api.http.parameters import require_known_parameters
 from perfopt_api.http.ports import ApiPorts
 from perfopt_api.http.ratelimit import TokenBuckets
 from perfopt_api.http.requestlog import RequestLog
 from perfopt_api.store.schedule_port import ScheduleRequest
 
-# Parameters of handlers that are not of the address.
-_INJECTED = frozenset({"request", "ports", "analysis", "fleet", "schedule", "wish", "why", "part"})
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -66,7 +66,7 @@ def create_app(
         templates: that the pages are rendered from.
         links: leads browsers from resources to pages.
     """
-    rate = ports.settings.requests_per_second
+    rate, stopping = ports.settings.requests_per_second, asyncio.Event()
     app = Litestar(
         route_handlers=[
             _api_router(),
@@ -93,7 +93,8 @@ def create_app(
                 "ports": ports,
                 "auth": ports.auth,
                 "denied": DeniedCalls(ports.note_denied),
-                "stop_waiting": ports.waiter.stop,
+                "stop_waiting": partial(_stop_waiting, ports, stopping),
+                "stopping": stopping,
                 "buckets": TokenBuckets(rate),
                 "now": ports.now,
             }
@@ -119,6 +120,12 @@ def _exception_handlers(pages: Router | None) -> ExceptionHandlersMap:
         return (as_page if inside else handle_http_exception)(request, error)
 
     return {**EXCEPTION_HANDLERS, HTTPException: by_path}
+
+
+def _stop_waiting(ports: ApiPorts, stopping: asyncio.Event) -> None:
+    """Ends what waits for something to happen: requests for jobs, and streams of pages."""
+    stopping.set()
+    ports.waiter.stop()
 
 
 def _api_router() -> Router:
@@ -166,7 +173,7 @@ def _api_router() -> Router:
 
 async def _check_request(request: Request[Any, Any, Any]) -> None:
     _require_acceptable(request)
-    _require_known_parameters(request)
+    require_known_parameters(request)
 
 
 def _require_acceptable(request: Request[Any, Any, Any]) -> None:
@@ -178,16 +185,3 @@ def _require_acceptable(request: Request[Any, Any, Any]) -> None:
             f"The API answers in JSON, and the request accepts {accepted!r} only.",
             remedy="Send `Accept: application/json`, or no such header.",
         )
-
-
-def _require_known_parameters(request: Request[Any, Any, Any]) -> None:
-    """Refuses what the address asks and nothing reads: a filter misspelt would show everything."""
-    declared = request.route_handler.parsed_fn_signature.parameters.keys() - request.path_params.keys()
-    known = tuple(name for name in declared if name not in _INJECTED)
-    for name in request.query_params:
-        if name not in known:
-            raise InvalidInputError(
-                f"There is no parameter {name!r}.",
-                field=name,
-                remedy=f"Known: {', '.join(sorted(known))}." if known else "This address takes none.",
-            )

@@ -21,7 +21,12 @@ _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
 )
+_PRIVATE = (b"cache-control", b"no-store")
 _QUIET = ("/health/", "/metrics")
 _log = structlog.get_logger("perfopt_api.http")
 
@@ -84,7 +89,7 @@ def _secured(headers: Iterable[tuple[bytes, bytes]], path: str) -> list[tuple[by
     """Returns the headers with those that keep browsers and proxies from misusing an answer."""
     given = list(headers)
     names = {name.lower() for name, _ in given}
-    required = [*_SECURITY, *([(b"cache-control", b"no-store")] if path.startswith("/api/") else [])]
+    required = [*_SECURITY, *([_PRIVATE] if path.startswith(("/api/", "/ui")) else [])]
     return [*given, *(header for header in required if header[0] not in names)]
 
 

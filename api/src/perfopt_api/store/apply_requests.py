@@ -24,7 +24,7 @@ from perfopt_api.store.apply_port import (
     TimelineEntry,
     Wish,
 )
-from perfopt_api.store.apply_rows import names_recommendation, plain_row, write_audit
+from perfopt_api.store.apply_rows import names_recommendation, plain_row, who_asked, write_audit
 from perfopt_api.store.apply_tables import applies, apply_approvals, apply_timeline, audit, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.idempotency import earlier_job, remember_job
@@ -127,7 +127,8 @@ class PostgresApplyRequests:
             row = await _lock_job(connection, job_id)
             if row.status != _APPLYING:
                 raise ConflictError(f"The job {job_id} is {row.status}: it waits for no approval.")
-            if await _who_asked(connection, job_id) == principal:
+            requester: str | None = (await connection.execute(who_asked(job_id))).scalar()
+            if requester == principal:
                 raise ConflictError(
                     f"{principal} asked for this change and cannot approve it.",
                     remedy="Have another principal approve it.",
@@ -269,19 +270,6 @@ async def _refuse_second(connection: AsyncConnection, new: NewApply) -> None:
             raise ApplyInProgressError(
                 f"The job {running} applies {each} already.", remedy="Look at that job, or cancel it first."
             )
-
-
-async def _who_asked(connection: AsyncConnection, job_id: str) -> str | None:
-    """Returns who asked for a change; of an automatic one, for its analysis, or for the fleet of that."""
-    analysis, fleet = jobs.alias("analysis"), jobs.alias("fleet")
-    query = (
-        select(func.coalesce(jobs.c.requester, analysis.c.requester, fleet.c.requester))
-        .outerjoin(analysis, analysis.c.job_id == jobs.c.parent_job_id)
-        .outerjoin(fleet, fleet.c.job_id == analysis.c.fleet_id)
-        .where(jobs.c.job_id == job_id)
-    )
-    asked: str | None = await connection.scalar(query)
-    return asked
 
 
 async def _lock_job(connection: AsyncConnection, job_id: str) -> Any:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping
+from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from perfopt_api.store.apply_port import AuditEntry, TimelineEntry
 from perfopt_api.store.apply_tables import apply_timeline, audit
+from perfopt_api.store.tables import jobs
 
 
 async def write_timeline(connection: AsyncConnection, job_id: str, entries: Sequence[TimelineEntry]) -> None:
@@ -40,3 +41,14 @@ def names_recommendation(request: ColumnElement[Any], recommendation_id: Any) ->
 def plain_row(row: RowMapping) -> dict[str, Any]:
     """Returns a row by plain names: SQLAlchemy's own, of labels, are a subclass that msgspec refuses."""
     return {f"{name}": value for name, value in row.items()}
+
+
+def who_asked(job_id: str) -> Select[Any]:
+    """Returns who asked for a change; of an automatic one, for its analysis, or for the fleet of that."""
+    analysis, fleet = jobs.alias("analysis"), jobs.alias("fleet")
+    return (
+        select(func.coalesce(jobs.c.requester, analysis.c.requester, fleet.c.requester).label("requester"))
+        .outerjoin(analysis, analysis.c.job_id == jobs.c.parent_job_id)
+        .outerjoin(fleet, fleet.c.job_id == analysis.c.fleet_id)
+        .where(jobs.c.job_id == job_id)
+    )

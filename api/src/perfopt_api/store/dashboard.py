@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, func, select, text, true
 
+from perfopt_api.store.apply_rows import who_asked
 from perfopt_api.store.apply_tables import applies, apply_timeline, audit, demotions, freezes
 from perfopt_api.store.database import Database
 from perfopt_api.store.summaries import owners_of
@@ -52,7 +53,8 @@ SELECT (SELECT count(*) FROM outbox WHERE published_at IS NULL AND set_aside_at 
 
 # Changes whose last word on the timeline is that they wait for an approval, with what is to be approved.
 _APPROVALS = text("""
-SELECT applies.job_id, applies.workload, applies.namespace, applies.automatic, jobs.requester,
+SELECT applies.job_id, applies.workload, applies.namespace, applies.automatic,
+       coalesce(jobs.requester, analysis.requester, fleet.requester) AS requester,
        jobs.created_at, last.at AS since,
        last.step, last.message, made.recommendation_id, made.description,
        (made.expected_improvement->>'confidence')::float AS confidence,
@@ -64,6 +66,8 @@ FROM applies
 JOIN optimization_jobs jobs ON jobs.job_id = applies.job_id AND jobs.status = 'APPLYING'
 CROSS JOIN LATERAL (SELECT at, step, code, message FROM apply_timeline entry
                     WHERE entry.job_id = applies.job_id ORDER BY entry.id DESC LIMIT 1) last
+LEFT JOIN optimization_jobs analysis ON analysis.job_id = jobs.parent_job_id
+LEFT JOIN optimization_jobs fleet ON fleet.job_id = analysis.fleet_id
 LEFT JOIN optimization_recommendations made
        ON made.recommendation_id = jobs.request->'recommendation_ids'->>0
 LEFT JOIN workloads ON workloads.workload = applies.workload
@@ -224,6 +228,11 @@ class PageStore:
             .limit(_OWNER_ROWS)
         )
         return tuple((row["made_at"], owners_of(row)) for row in reversed(await self._rows(query)))
+
+    async def who_asked(self, job_id: str) -> str | None:
+        """Returns who asked for a change, and so may not approve it."""
+        row = next(iter(await self._rows(who_asked(job_id))), None)
+        return None if row is None else row["requester"]
 
     async def looks(self, job_id: str) -> tuple[Mapping[str, Any], ...]:
         """Returns what the verification of a change showed at each look, oldest first."""

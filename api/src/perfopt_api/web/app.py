@@ -12,6 +12,7 @@ from litestar.response import Redirect
 from perfopt.errors import NotFoundError, PerfoptError
 from perfopt_api.http.auth import IDENTIFY
 from perfopt_api.http.errors import handle_http_exception, handle_perfopt_error, handle_unexpected
+from perfopt_api.http.parameters import require_known_parameters
 from perfopt_api.web.pages import (
     approvals,
     backtests,
@@ -94,7 +95,7 @@ def dashboard(web: WebPorts) -> Router:
             login.logout,
             missing,
         ],
-        before_request=require_own_form,
+        before_request=_check_request,
     )
     return Router(
         "/ui",
@@ -124,6 +125,11 @@ async def missing() -> None:
         NotFoundError: always.
     """
     raise NotFoundError("There is no such page.", remedy="Choose one above.")
+
+
+async def _check_request(request: Request[Any, Any, Any]) -> None:
+    require_known_parameters(request)
+    await require_own_form(request)
 
 
 def _asset(name: str) -> BaseRouteHandler:

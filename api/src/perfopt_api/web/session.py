@@ -23,11 +23,13 @@ from perfopt_api.auth.oidc_login import PendingLogin
 from perfopt_api.auth.roles import OIDC, OPEN, Grant, Principal
 from perfopt_api.errors import UnauthorizedError
 from perfopt_api.http.auth import SIGN_IN, Connection, identify_bearer
+from perfopt_api.http.errors import UnsupportedMediaTypeError
 from perfopt_api.settings import ServiceSettings
 
 COOKIE = "perfopt_session"
 PENDING_COOKIE = "perfopt_login"
 LIFETIME = timedelta(hours=12)
+_FORM = "application/x-www-form-urlencoded"
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -170,7 +172,7 @@ async def identify_visitor(connection: Connection) -> Principal:
         connection.scope.setdefault("state", {})["session"], who = session
         return who
     if state.auth.required and connection.headers.get("authorization") is None:
-        raise LoginRequiredError(str(connection.scope["path"]))
+        raise LoginRequiredError(_page_to_return_to(connection))
     return await identify_bearer(connection)
 
 
@@ -183,11 +185,24 @@ async def require_own_form(request: Request[Any, Any, Any]) -> None:
     if request.method in _SAFE:
         return
     require_same_origin(request)
+    require_plain_form(request)
     session = request.scope.get("state", {}).get("session")
     form = await request.form()
     right = form_token(request.app.state.settings, session) if session is not None else ""
     if not right or not hmac.compare_digest(right, str(form.get("form_token", ""))):
         raise ForgedFormError("The form is not of this session.", remedy="Reload the page and send it again.")
+
+
+def require_plain_form(request: Request[Any, Any, Any]) -> None:
+    """Refuses bodies that no page of ours sends: files, JSON, plain text.
+
+    Raises:
+        UnsupportedMediaTypeError: it is one.
+    """
+    if request.content_type[0] != _FORM:
+        raise UnsupportedMediaTypeError(
+            f"The form was not sent as {_FORM}.", remedy="Send it from the page itself."
+        )
 
 
 def require_same_origin(request: Request[Any, Any, Any]) -> None:
@@ -208,6 +223,15 @@ def require_same_origin(request: Request[Any, Any, Any]) -> None:
 def login_path(path: str) -> str:
     """Returns the address of the form, which leads back to a page."""
     return f"/ui/login?next={quote(path)}"
+
+
+def _page_to_return_to(connection: Connection) -> str:
+    """Returns the page that was asked for with its query; nothing is done anew that a form asked for."""
+    scope = connection.scope
+    if scope.get("method") != "GET":
+        return "/ui"
+    query = scope["query_string"].decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
 def own_path(path: str) -> str:

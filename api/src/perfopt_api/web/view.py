@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from perfopt.cli.output.layout import MARKS, cost_change
 from perfopt.report.changes import short_type
 from perfopt_api.auth.roles import OPEN, Principal, Right
+from perfopt_api.http.rules import RULES, everywhere, scope_namespaces
 from perfopt_api.store.mapping import workload_parts
 from perfopt_api.web.session import Session, form_token, is_secure, new_session, session_cookie
 
@@ -60,7 +61,7 @@ NAVIGATION = (
 )
 CSV_ROWS = 10_000
 _SPECIAL = re.compile(r"`[^`]+`|\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
@@ -81,7 +82,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "written": written,
         "namespace": lambda workload: workload_parts(workload)[1],
     }
-    environment.globals |= {"cost_change": cost_change, "MARKS": MARKS, "NAVIGATION": NAVIGATION}
+    environment.globals |= {"cost_change": cost_change, "MARKS": MARKS}
     for name in environment.list_templates():
         environment.get_template(name)  # compiled now, so that no first request waits for it
     return TemplateConfig(instance=JinjaTemplateEngine(engine_instance=environment))
@@ -107,6 +108,9 @@ def page(
         "signed_in": session is not None and session.name is not None,
         "form_token": form_token(settings, session) if session is not None else "",
         "may": partial(_may, who or OPEN),
+        "may_within": partial(_may_within, who or OPEN),
+        "may_open": partial(_may_open, who or OPEN),
+        "navigation": [(path, name) for path, name in NAVIGATION if _may_open(who or OPEN, path)],
         "grafana_url": settings.grafana_url,
     }
     return Template(
@@ -120,6 +124,19 @@ def _may(who: Principal, right: str, *namespaces: str) -> bool:
     return allowed is None or (set(namespaces) <= allowed if namespaces else bool(allowed))
 
 
+def _may_within(who: Principal, right: str, scope: str) -> bool:
+    """Returns whether somebody has a right in the whole of a scope; `*` is everything."""
+    allowed, needed = who.namespaces(Right(right)), scope_namespaces(scope)
+    return allowed is None or (needed is not None and allowed.issuperset(needed))
+
+
+def _may_open(who: Principal, path: str) -> bool:
+    """Returns whether somebody may see a page, by the rule of its route."""
+    rule = RULES[f"GET {path}"]
+    allowed = None if rule.right is None else who.namespaces(rule.right)
+    return allowed is None or (bool(allowed) and rule.namespaces is not everywhere)
+
+
 def csv_answer(name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Response[str]:
     """Returns a list as CSV; text that a spreadsheet would take for a formula is marked as text."""
     stream = io.StringIO()
@@ -127,7 +144,7 @@ def csv_answer(name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     writer.writerow(columns)
     writer.writerows([_cell(row[column]) for column in columns] for row in rows)
     headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(stream.getvalue(), media_type="text/csv", headers=headers)
 
 
 def _cell(value: Any) -> Any:

@@ -109,7 +109,7 @@ async def report(web: NamedDependency[WebPorts], run_id: FromPath[str]) -> Respo
             f"The backtest {run_id!r} has no report.", remedy="Wait until it is done, or start it again."
         )
     headers = HEADERS | {"Content-Security-Policy": _REPORT_POLICY}
-    return Response(text, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(text, media_type="text/html", headers=headers)
 
 
 @get("/backtests/{run_id:str}/result.json", include_in_schema=False)

@@ -1,6 +1,7 @@
 """Jobs: the list, and one job with its timeline and what a person may do to it."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from litestar.response import Redirect, ServerSentEvent, ServerSentEventMessage
 
 from perfopt.domain.enums import OptimizationStatus
 from perfopt.domain.job import OptimizationJob
-from perfopt.errors import ConflictError, InvalidInputError, NotFoundError
+from perfopt.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from perfopt_api.errors import UnauthorizedError
 from perfopt_api.http.applying import wake
 from perfopt_api.http.auth import visible_namespaces
@@ -90,16 +91,21 @@ async def _changes(
     request: Request[Any, Any, Any], web: WebPorts, job_id: str
 ) -> AsyncIterator[ServerSentEventMessage]:
     shown: Mapping[str, Any] | None = None
-    until = time.monotonic() + _STREAM_SECONDS
-    while time.monotonic() < until and await _is_signed_in(request):
-        progress = await web.pages.progress(job_id)
-        if progress is None or progress["status"] not in _OPEN:
-            yield ServerSentEventMessage(data="ended", event="ended")
-            return
-        if progress != shown:
-            yield ServerSentEventMessage(data="changed", event="changed")
-        shown = progress
-        await asyncio.sleep(_LOOK_SECONDS)
+    until, stopping = time.monotonic() + _STREAM_SECONDS, request.app.state.stopping
+    while time.monotonic() < until and not stopping.is_set():
+        # Through an outage the stream goes on: one that is refused is not opened anew by the browser.
+        with contextlib.suppress(UnavailableError):
+            if not await _is_signed_in(request):
+                return
+            progress = await web.pages.progress(job_id)
+            if progress is None or progress["status"] not in _OPEN:
+                yield ServerSentEventMessage(data="ended", event="ended")
+                return
+            if progress != shown:
+                yield ServerSentEventMessage(data="changed", event="changed")
+            shown = progress
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _LOOK_SECONDS)
 
 
 async def _is_signed_in(request: Request[Any, Any, Any]) -> bool:
@@ -161,6 +167,7 @@ async def _context(web: WebPorts, shown: OptimizationJob) -> dict[str, Any]:
     namespaces = job_namespaces(shown)
     looks = await web.pages.looks(shown.job_id) if shown.parent_job_id is not None else ()
     return {
+        "requester": await web.pages.who_asked(shown.job_id),
         "job": shown,
         "entries": entries,
         "running": shown.status in _OPEN,

@@ -20,6 +20,7 @@ from perfopt_api.web.session import (
     own_path,
     pending_cookie,
     read_pending,
+    require_plain_form,
     require_same_origin,
     session_cookie,
 )
@@ -110,6 +111,7 @@ async def provider_answer(
 async def login(request: Request[Any, Any, Any]) -> Response[Any]:
     """Begins the session of a token's holder."""
     require_same_origin(request)
+    require_plain_form(request)
     settings: ServiceSettings = request.app.state.settings
     address = _take_turn(request)
     auth: Authenticator = request.app.state.auth

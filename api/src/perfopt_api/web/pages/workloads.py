@@ -47,7 +47,7 @@ _CHANGES = (
 )  # fmt: skip
 _SORTS = ("saving", "name", "confidence", "analysed")
 
-_Text = Annotated[str, QueryParameter(max_length=300)]
+_Text = Annotated[str, QueryParameter(max_length=1000)]
 
 
 @get("/workloads", include_in_schema=False)
@@ -75,6 +75,7 @@ async def workloads(
     ] = "",
     sort: FromQuery[Literal["saving", "name", "confidence", "analysed"]] = "saving",
     number: Annotated[int, QueryParameter(name="page", ge=1, le=1_000_000)] = 1,
+    started: Annotated[int | None, QueryParameter(ge=1, le=MAX_SELECTED)] = None,
     form: Annotated[Literal["html", "csv"], QueryParameter(name="format")] = "html",
 ) -> Response[Any]:
     """Lists workloads with the status of each and what limits it."""
@@ -87,7 +88,6 @@ async def workloads(
     if form == "csv":
         return csv_answer("workloads", (await web.pages.workloads(wanted, limit=None)).rows, _COLUMNS)
     listed = await web.pages.workloads(wanted)
-    started = request.query_params.get("started", "")
     return page(
         request,
         "workloads.html",
@@ -100,7 +100,7 @@ async def workloads(
         sorts=_SORTS,
         executor=web.api.executor,
         filtered=any((name, cluster, namespace, kind, owner, status)) or number > 1,
-        notice=started if started.isdigit() else "",
+        notice=started,
     )
 
 
