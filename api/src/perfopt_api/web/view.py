@@ -72,6 +72,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     )
     environment.filters |= {
         "instant": instant,
+        "to_the_second": to_the_second,
         "prose": prose,
         "money": money,
         "share": share,
@@ -166,6 +167,14 @@ def instant(at: datetime | None) -> Markup:
     utc = at.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(
         utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M}Z"
+    )
+
+
+def to_the_second(at: datetime) -> Markup:
+    """Prints an instant as `instant` does, with its seconds."""
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}" data-seconds>{}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S}Z"
     )
 
 

@@ -8,7 +8,8 @@
   function showTimes(root) {
     for (const one of root.querySelectorAll("time[datetime]")) {
       one.dataset.utc ||= one.textContent;
-      const local = new Date(one.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+      const timeStyle = "seconds" in one.dataset ? "medium" : "short";
+      const local = new Date(one.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle });
       [one.textContent, one.title] = inUtc() ? [one.dataset.utc, local] : [local, one.dataset.utc];
     }
   }
