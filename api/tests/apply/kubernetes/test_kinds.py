@@ -60,7 +60,8 @@ async def test_a_kind_is_found_by_its_scale_subresource_and_changed(world):
     container = world.get(path)["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["requests"]["cpu"] == "500m"
     (line,) = world.cluster.commands(change)
-    assert line.startswith("kubectl edit widget fitted --namespace shop")
+    assert line.startswith("kubectl patch widget fitted --namespace shop --type json ")
+    assert '"500m"' in line
     await world.cluster.restore(snapshot)
     container = world.get(path)["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["requests"]["cpu"] == "1"
