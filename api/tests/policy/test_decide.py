@@ -9,7 +9,7 @@ from perfopt.config.loading import load_config
 from perfopt.domain.enums import OptimizationStatus, OptimizationType, ServiceClass
 from perfopt.domain.rules import TimeWindow
 from perfopt.errors import InvalidInputError
-from perfopt_api.policy.decide import decide
+from perfopt_api.policy.decide import decide, frozen_by
 from perfopt_api.policy.facts import PolicyClock, ProposedChange
 from perfopt_api.policy.settings import PolicySettings, SizeRange, policy_settings
 from perfopt_api.store.apply_port import ApplyFacts, Freeze, PastApply
@@ -115,6 +115,24 @@ def test_a_freeze_defers_what_is_within_its_scope(scope):
 @pytest.mark.parametrize("scope", ["pro", "other", "prod/deployment/api-2"])
 def test_a_freeze_elsewhere_is_none(scope):
     assert said(facts=ApplyFacts(freezes=(Freeze(scope=scope, reason="x"),)))[0] == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("workload", "scope", "within"),
+    [
+        ("eu/shop/deployment/api", "shop", True),
+        ("eu/shop/deployment/api", "eu/shop", True),
+        ("eu/shop/deployment/api", "us/shop", False),
+        ("eu/shop/deployment/api", "eu", False),  # a cluster is no namespace
+        ("shop/prod/deployment/api", "shop", False),
+        ("shop/deployment/api", "eu/shop", False),
+        ("eu/shop/deployment/api", "eu/shop/deployment/api", True),
+        ("bitbrains-rnd/vm282", "bitbrains-rnd", True),
+        ("bitbrains-rnd/vm282", "bitbrains", False),
+    ],
+)
+def test_a_scope_is_a_namespace_of_any_or_of_one_cluster_or_a_workload(workload, scope, within):
+    assert bool(frozen_by(workload, [Freeze(scope=scope, reason="x")])) is within
 
 
 def test_the_cluster_s_own_freeze_defers():

@@ -56,7 +56,7 @@ def order(requests):
             state={"seen": 0},
             step="preflight",
             workload=workload,
-            namespace=workload.split("/")[0],
+            namespace=workload.split("/")[-3],
             **fields,
         )
         return (await requests.create_apply(new, idempotency_key=key, body_hash=key and "hash")).job
@@ -336,6 +336,16 @@ async def test_restore_takes_back_what_is_in_force_within_its_scope_newest_first
     await applying.finish_apply(first, ROLLED_BACK)
     assert (await applying.claim_apply(owner="w", lease=LEASE)).job_id == older.job_id
     assert await requests.restore(EVERYTHING, principal=None, reason=None) == (older.job_id, outside.job_id)
+
+
+async def test_restore_of_a_namespace_leaves_a_cluster_of_that_name_alone(order, applying, requests):
+    jobs = {}
+    for workload in ("eu/prod/deployment/a", "prod/shop/deployment/b", "us/prod/deployment/c"):
+        jobs[workload] = (await order(workload=workload, made=f"opt_{workload[:2]}")).job_id
+        await applying.finish_apply(await applying.claim_apply(owner="w", lease=LEASE), APPLIED)
+    eu, _, us = jobs.values()
+    assert await requests.restore("eu/prod", principal="ann", reason=None) == (eu,)
+    assert set(await requests.restore("prod", principal="ann", reason=None)) == {eu, us}
 
 
 async def test_freezes_are_facts_until_they_are_lifted(requests, applying):

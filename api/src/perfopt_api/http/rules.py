@@ -96,6 +96,8 @@ async def of_job(request: Request[Any, Any, Any]) -> Collection[str] | None:
         return ()
     if job.progress is not None:  # of a fleet, whatever it has recommended so far
         return None if job.progress.namespace is None else (job.progress.namespace,)
+    if not job.recommendations and job.parent_job_id is not None:  # of a service whose name states none
+        job = await _ports(request).store.get_job(job.parent_job_id) or job
     return job_namespaces(job)
 
 

@@ -9,7 +9,8 @@ from perfopt_api.policy.history import cooled_down, in_flight_allowed, per_hour_
 from perfopt_api.policy.settings import PolicySettings, WeeklyWindow, range_of
 from perfopt_api.policy.sizes import directions_of, out_of_range
 from perfopt_api.policy.windows import after_session, next_window
-from perfopt_api.store.apply_port import EVERYTHING, ApplyFacts, Freeze
+from perfopt_api.store.apply_port import ApplyFacts, Freeze
+from perfopt_api.store.mapping import in_scope
 
 _LOOK_AGAIN = timedelta(minutes=5)
 
@@ -162,11 +163,7 @@ def freeze_decision(
 
 def frozen_by(workload: str, freezes: Iterable[Freeze]) -> tuple[Freeze, ...]:
     """Returns the freezes that hold for a workload."""
-    return tuple(
-        freeze
-        for freeze in freezes
-        if freeze.scope == EVERYTHING or f"{workload}/".startswith(f"{freeze.scope}/")
-    )
+    return tuple(freeze for freeze in freezes if in_scope(workload, freeze.scope))
 
 
 def _in_window(

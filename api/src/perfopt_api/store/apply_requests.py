@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -302,6 +302,10 @@ async def _wish(
 
 
 def _within(scope: str) -> ColumnElement[bool]:
+    """Returns the condition of `in_scope`."""
     if scope == EVERYTHING:
         return applies.c.workload.is_not(None)
-    return or_(applies.c.workload == scope, applies.c.workload.startswith(f"{scope}/", autoescape=True))
+    begins = applies.c.workload.startswith(f"{scope}/", autoescape=True)
+    cluster, _, namespace = scope.rpartition("/")
+    whole = and_(applies.c.namespace == namespace, begins if cluster else true())
+    return or_(applies.c.workload == scope, whole, and_(applies.c.namespace == "", begins))

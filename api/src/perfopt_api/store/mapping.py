@@ -74,6 +74,22 @@ def workload_parts(workload: str) -> tuple[str, str, str]:
     return (before[-2] if len(before) > 1 else "", before[-1] if before else "", kind)
 
 
+def in_scope(workload: str, scope: str) -> bool:
+    """Tells whether a workload is within a scope of policy.
+
+    Args:
+        workload: its full name.
+        scope: `*`, a namespace in any cluster, `cluster/namespace`, or a workload; of names that state no
+            kind, what they begin with.
+    """
+    if scope in ("*", workload):
+        return True
+    cluster, namespace, kind = workload_parts(workload)
+    if not kind:
+        return workload.startswith(f"{scope}/")
+    return scope == namespace if "/" not in scope else scope == f"{cluster}/{namespace}"
+
+
 def job_namespaces(job: OptimizationJob) -> frozenset[str]:
     """Returns the namespaces that a job is about; "" where it names none and found none."""
     namespaces = {workload_parts(recommendation.workload)[1] for recommendation in job.recommendations}
